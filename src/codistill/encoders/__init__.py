@@ -1,0 +1,1 @@
+"""Encoders: one protocol, and the kinds of network behind it."""

@@ -1,0 +1,98 @@
+"""The encoder protocol: ImageNet-normalized images in, `Tokens` out, whatever the network inside.
+
+A subclass says what it is (`spec`) and turns images in its *own* normalization into tokens (`encode`); this base
+converts the normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.encoders.preprocess import ImageLike, preprocess_images
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
+
+
+def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """ImageNet-normalized (batch, 3, row, column) to another mean and std; the same tensor if they are equal."""
+    if tuple(mean) == IMAGENET_MEAN and tuple(std) == IMAGENET_STD:
+        return images
+    as_map = [
+        torch.tensor(values, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+        for values in (IMAGENET_MEAN, IMAGENET_STD, tuple(mean), tuple(std))
+    ]
+    old_mean, old_std, new_mean, new_std = as_map
+    return (images * old_std + old_mean - new_mean) / new_std
+
+
+class Encoder(nn.Module, ABC):
+    """A frozen or trainable network that gives `Tokens`.
+
+    Attributes:
+        spec: sizes, normalization, licence.
+    """
+
+    spec: EncoderSpec
+
+    @abstractmethod
+    def encode(self, images: Tensor, norm: bool = True) -> Tokens:
+        """Tokens of images (batch, 3, row, column) that are already in the network's own normalization."""
+
+    def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
+        """Tokens after chosen blocks; encoders without numbered blocks raise NotImplementedError."""
+        raise NotImplementedError(f"{self.spec.name} gives no intermediate tokens")
+
+    def forward(self, images: Float[Tensor, "batch 3 row column"], norm: bool = True) -> Tokens:
+        """Tokens of ImageNet-normalized images.
+
+        Args:
+            images: (batch, 3, row, column), floating point; sides are multiples of `spec.patch_size`.
+            norm: apply the encoder's final norm. Projectors and released two-view decoders want False.
+
+        Raises:
+            ValueError: if the shape or the dtype does not fit; the text says which does.
+        """
+        self._check(images)
+        return self.encode(renormalize(images, self.spec.mean, self.spec.std), norm)
+
+    def intermediate(
+        self, images: Float[Tensor, "batch 3 row column"], blocks: Sequence[int], norm: bool = True
+    ) -> list[Tokens]:
+        """Tokens after chosen blocks (0-based, negative from the end) of ImageNet-normalized images."""
+        self._check(images)
+        return self.encode_blocks(renormalize(images, self.spec.mean, self.spec.std), blocks, norm)
+
+    def preprocess(
+        self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None
+    ) -> Float[Tensor, "batch 3 row column"]:
+        """Paths, PIL images or uint8 arrays to one ImageNet-normalized batch on this encoder's device.
+
+        Args:
+            images: one or several of: a path, a PIL image, a uint8 array or tensor (row, column, 3).
+            size: wanted (rows, columns) or shorter side in pixels; rounded to multiples of the patch size.
+                None keeps each image's size (rounded). All images of a batch must then come out alike.
+
+        Raises:
+            DataError: if a file does not decode, or the images come out in different shapes.
+        """
+        batch = preprocess_images(images, self.spec.patch_size, size)
+        return batch.to(next(self.parameters(), torch.empty(0)).device)
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images must be (batch, 3, row, column); got {tuple(images.shape)}")
+        if not images.is_floating_point():
+            raise ValueError(
+                f"images must be floating point and ImageNet-normalized; got {images.dtype}. "
+                "encoder.preprocess(...) takes paths, PIL images and uint8 arrays."
+            )
+        patch = self.spec.patch_size
+        height, width = images.shape[-2:]
+        if height % patch or width % patch:
+            raise ValueError(
+                f"image sides must be multiples of the patch size {patch}; got {height}x{width}. "
+                f"Use encoder.preprocess, or resize to {max(1, round(height / patch)) * patch}x"
+                f"{max(1, round(width / patch)) * patch}."
+            )

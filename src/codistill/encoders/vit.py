@@ -1,0 +1,38 @@
+"""Our vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, MASt3R's encoder, Multi-HMR's backbone."""
+
+from codistill.encoders.base import Encoder
+from codistill.nn.vit import ViTConfig, VisionTransformer
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+
+
+class ViTEncoder(Encoder, VisionTransformer):
+    """A `VisionTransformer` with a spec. Its state-dict keys are those of the network itself.
+
+    Args:
+        config: the architecture.
+        name, licence: what to say about the weights.
+        mean, std: the normalization that the network was trained with.
+    """
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        *,
+        name: str = "vit",
+        licence: str = "unknown",
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        VisionTransformer.__init__(self, config)
+        self.spec = EncoderSpec(
+            name=name,
+            dim=config.dim,
+            patch_size=config.patch_size,
+            depth=config.depth,
+            has_cls=config.has_cls,
+            num_registers=config.num_registers,
+            image_size=config.image_size,
+            mean=mean,
+            std=std,
+            licence=licence,
+        )

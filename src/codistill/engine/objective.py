@@ -1,0 +1,89 @@
+"""What the engine trains: anything that turns a batch into one scalar and some numbers to log.
+
+Distillation, two-view and human-mesh training are three of them. The objective owns everything frozen (teachers);
+its `trainable` module alone is wrapped for distribution, moved between devices and saved.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from codistill.types import Batch
+
+
+def _identity(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _no_timing(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """Where a step stands, and the few things of the engine that an objective may use.
+
+    Attributes:
+        step: 0-based optimizer step.
+        total_steps: steps of the whole run.
+        seed: of the run. Random draws in the step come from (seed, step, slot), never from a global generator.
+        rank, world_size: of this process; slot of local image b is rank + world_size * b.
+        micro_step: which gradient-accumulation part of the step this is.
+        all_reduce_sum: sums a tensor over all ranks, in place, and returns it. Identity for one process.
+        phase: `with context.phase("teachers"):` books the time of the block, without a device sync.
+    """
+
+    step: int
+    total_steps: int
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    micro_step: int = 0
+    all_reduce_sum: Callable[[Tensor], Tensor] = _identity
+    phase: Callable[[str], AbstractContextManager[None]] = _no_timing
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Outcome of one batch.
+
+    Attributes:
+        loss: the scalar to differentiate.
+        metrics: scalars on the device, detached, the same names in every step; NaN where a batch has nothing to
+            say. Means over this rank's images unless the name says otherwise.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """The engine's side of a training task.
+
+    Attributes:
+        trainable: the parameters to train. The engine wraps it (DDP, FSDP2, compile) and hands the wrapped one to
+            `step` as `model`; only `model(...)`, never `trainable(...)`, may be called there.
+    """
+
+    trainable: nn.Module
+
+    def to_device(self, device: Any) -> None:
+        """Move frozen parts (teachers) to the device; the engine moves `trainable` itself."""
+        ...
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """Loss of one batch; no host sync, no collective but `context.all_reduce_sum`."""
+        ...
+
+    def evaluate(
+        self, model: nn.Module, batches: Iterable[Batch], context: StepContext
+    ) -> dict[str, float]:
+        """Numbers on held-out batches (`{}` if there is nothing to validate)."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What an export must say: architecture, normalization, teachers and their licences. JSON only."""
+        ...

@@ -1,0 +1,42 @@
+"""The errors that users meet: each says what was given, what is allowed, and what to do.
+
+Everything that codistill raises on purpose for bad input derives from `CodistillError`, so that a caller can
+tell "your file is damaged" from a bug. The classes also derive from the built-in error a Python user expects.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CodistillError(Exception):
+    """Base of every error that codistill raises for bad input."""
+
+
+class ConfigError(CodistillError, ValueError):
+    """A recipe, an option or an argument is wrong."""
+
+
+class DataError(CodistillError, ValueError):
+    """An image, a manifest, a shard or a folder cannot be used."""
+
+
+class CheckpointError(CodistillError, ValueError):
+    """A weights file, a run or an export cannot be used."""
+
+
+class MissingExtraError(CodistillError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'codistill[{extra}]'"
+        )
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Text of an error for an unknown name: the nearest known ones, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or '(none)'}."

@@ -1,0 +1,1 @@
+"""Network parts: one copy of each, shared by encoders, projectors, decoders and heads."""

@@ -1,0 +1,70 @@
+"""Self- and cross-attention over `scaled_dot_product_attention`, with names as in the DINOv2 and CroCo files."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from codistill.nn.rope import RopeTables, apply_rope
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with a fused qkv projection; optional 2-D RoPE on queries and keys."""
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not divisible by num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def _heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
+        batch, tokens, dim = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        if rope is not None:
+            query, key = apply_rope(query, rope), apply_rope(key, rope)
+        return query, key, value
+
+    def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """(batch, token, channel) to the same."""
+        query, key, value = self._heads(x, rope)
+        out = scaled_dot_product_attention(query, key, value)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+    def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """Softmax weights (batch, head, query token, key token): for looking at, not for training."""
+        query, key, _ = self._heads(x, rope)
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        return torch.softmax(scores.float(), dim=-1)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from one token set to another, separate q, k, v projections (CroCo names)."""
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not divisible by num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.projq = nn.Linear(dim, dim, bias=qkv_bias)
+        self.projk = nn.Linear(dim, dim, bias=qkv_bias)
+        self.projv = nn.Linear(dim, dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        query: Tensor,
+        context: Tensor,
+        query_rope: RopeTables | None = None,
+        context_rope: RopeTables | None = None,
+    ) -> Tensor:
+        """Queries (batch, token, channel) attend to context (batch, other token, channel)."""
+        q, k, v = (
+            layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for layer, x in ((self.projq, query), (self.projk, context), (self.projv, context))
+        )
+        if query_rope is not None and context_rope is not None:
+            q, k = apply_rope(q, query_rope), apply_rope(k, context_rope)
+        out = scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).flatten(2))

@@ -1,0 +1,140 @@
+"""Pre-norm transformer blocks and their parts, named as in the DINOv2 files.
+
+x = x + ls1(attn(norm1(x)));  x = x + ls2(mlp(norm2(x))).  LayerNorm eps 1e-6, exact GELU.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from codistill.nn.attention import CrossAttention, SelfAttention
+from codistill.nn.rope import RopeTables
+
+NORM_EPS = 1e-6
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel (CaiT)."""
+
+    def __init__(self, dim: int, init: float) -> None:
+        super().__init__()
+        self.init = init
+        self.gamma = nn.Parameter(torch.full((dim,), init))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, a sample's branch is dropped with probability `rate`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
+        return x * mask.bernoulli_(keep).div_(keep)
+
+
+class Mlp(nn.Module):
+    """Linear, exact GELU, Linear."""
+
+    def __init__(self, dim: int, hidden: int, out: int | None = None) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim if out is None else out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class SwiGlu(nn.Module):
+    """w3(silu(x1) * x2) with [x1, x2] = w12(x) (DINOv2 ViT-g)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.w12 = nn.Linear(dim, 2 * hidden)
+        self.w3 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1, x2 = self.w12(x).chunk(2, dim=-1)
+        return self.w3(silu(x1) * x2)
+
+
+class Block(nn.Module):
+    """A pre-norm self-attention block.
+
+    Args:
+        dim, num_heads: width and heads.
+        hidden: hidden width of the feed-forward part.
+        feed_forward: `gelu` or `swiglu`.
+        layer_scale: initial LayerScale value, or None for no LayerScale.
+        drop_path: stochastic-depth rate.
+        qkv_bias: whether the qkv projection has a bias.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        hidden: int,
+        feed_forward: str = "gelu",
+        layer_scale: float | None = None,
+        drop_path: float = 0.0,
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = SelfAttention(dim, num_heads, qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = SwiGlu(dim, hidden) if feed_forward == "swiglu" else Mlp(dim, hidden)
+        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.drop_path = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
+
+    def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """(batch, token, channel) to the same."""
+        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), rope)))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to the other view, feed-forward (CroCo / MASt3R decoder, names kept)."""
+
+    def __init__(self, dim: int, num_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = SelfAttention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm_y = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.cross_attn = CrossAttention(dim, num_heads)
+        self.norm3 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, hidden)
+
+    def forward(self, x: Tensor, context: Tensor, rope: RopeTables, context_rope: RopeTables) -> Tensor:
+        """(batch, token, channel) and the other view's (batch, other token, channel) to the former's shape."""
+        x = x + self.attn(self.norm1(x), rope)
+        x = x + self.cross_attn(self.norm2(x), self.norm_y(context), rope, context_rope)
+        return x + self.mlp(self.norm3(x))
+
+
+def init_transformer_weights(module: nn.Module) -> None:
+    """Truncated-normal 0.02 for Linear weights, zero biases; LayerNorm 1 and 0; LayerScale its initial value.
+
+    Walks the whole module. Source: the DINOv2 initialization.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+        elif isinstance(part, LayerScale):
+            nn.init.constant_(part.gamma, part.init)

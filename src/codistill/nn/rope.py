@@ -1,0 +1,54 @@
+"""Two-dimensional rotary position embedding (RoPE100 of CroCo / MASt3R), in plain PyTorch.
+
+The head dimension is split into two halves: the first is rotated by the row, the second by the column. In a half
+of D channels, channel pairs (i, i + D/2) turn by the angle position / base^(2i/D). Tables are built once per grid.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+RopeTables = tuple[Tensor, Tensor]
+"""Cosines and signed sines, each (patch, head_dim)."""
+
+
+def grid_positions(rows: int, columns: int, device: torch.device | str = "cpu") -> Tensor:
+    """Integer (row, column) of every patch, row-major, (rows * columns, 2)."""
+    row = torch.arange(rows, device=device).repeat_interleave(columns)
+    column = torch.arange(columns, device=device).repeat(rows)
+    return torch.stack((row, column), dim=1)
+
+
+def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTables:
+    """Cosine and sine tables, each (patch, head_dim), fp32, for integer positions (patch, 2).
+
+    Raises:
+        ValueError: if head_dim is not a multiple of 4.
+    """
+    if head_dim % 4:
+        raise ValueError(f"2-D RoPE needs a head dimension that is a multiple of 4; got {head_dim}")
+    half = head_dim // 2
+    exponent = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half
+    frequency = 1.0 / base**exponent
+    angles = [positions[:, axis, None].float() * frequency for axis in (0, 1)]
+    angle = torch.cat([half_angle for axis_angle in angles for half_angle in (axis_angle, axis_angle)], dim=1)
+    return angle.cos(), angle.sin()
+
+
+def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
+    """Rotate queries or keys (..., patch, head_dim) by their tables (patch, head_dim)."""
+    cos, sin = (table.to(x.dtype) for table in tables)
+    a, b, c, d = x.chunk(4, dim=-1)
+    return x * cos + torch.cat((-b, a, -d, c), dim=-1) * sin
+
+
+@lru_cache(maxsize=32)
+def cached_grid_tables(
+    rows: int, columns: int, head_dim: int, base: float, device: torch.device, unrotated: int = 0
+) -> RopeTables:
+    """`rope_tables` of a whole grid, kept for the last few grids; `unrotated` leading tokens stay as they are."""
+    with torch.inference_mode(False):
+        cos, sin = rope_tables(grid_positions(rows, columns, device), head_dim, base)
+        still = torch.zeros(unrotated, head_dim, device=device)
+        return torch.cat((still + 1.0, cos)), torch.cat((still, sin))
