@@ -1,0 +1,1 @@
+"""Task heads: networks on top of an encoder's tokens."""
