@@ -11,6 +11,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.errors import ConfigError
+
 Domain = str
 """Where an image comes from: `generic`, `3d`, `human`, or a user's own word."""
 
@@ -111,3 +113,18 @@ class EncoderSpec:
     mean: Sequence[float] = field(default=IMAGENET_MEAN)
     std: Sequence[float] = field(default=IMAGENET_STD)
     licence: str = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSpec:
+    """What a student must know of a teacher: its name, token width, and the token kinds it gives as targets."""
+
+    name: str
+    dim: int
+    kinds: tuple[TokenKind, ...] = ("cls", "patch")
+
+    def __post_init__(self) -> None:
+        if not self.kinds or not set(self.kinds) <= {"cls", "patch"}:
+            raise ConfigError(
+                f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
+            )

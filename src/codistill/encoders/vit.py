@@ -1,7 +1,7 @@
 """Our vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, MASt3R's encoder, Multi-HMR's backbone."""
 
 from codistill.encoders.base import Encoder
-from codistill.nn.vit import ViTConfig, VisionTransformer
+from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
 

@@ -1,0 +1,177 @@
+"""Projectors: student tokens in, one teacher's tokens out.
+
+Three designs, all on un-normed tokens without registers:
+* `mlp` (AM-RADIO): after the last block, Linear, GELU, Linear, one per token kind;
+* `ladder` (UNIC): the same on the output of every chosen block, summed over blocks;
+* `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from codistill.errors import ConfigError
+from codistill.nn.blocks import Block, init_transformer_weights
+from codistill.types import TokenKind, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectorConfig:
+    """Which projector, and its sizes; every default is the published one.
+
+    Attributes:
+        kind: `transformer`, `ladder` or `mlp`.
+        hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`).
+        last_hidden: hidden width of a ladder's last rung (None: 3072).
+        blocks: student blocks a ladder stands on, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
+        num_blocks: transformer blocks.
+        num_heads: heads of these (None: the student's).
+        layer_scale: their initial LayerScale value.
+    """
+
+    kind: Literal["transformer", "ladder", "mlp"] = "transformer"
+    hidden: int | None = None
+    last_hidden: int | None = None
+    blocks: tuple[int, ...] | None = None
+    num_blocks: int = 1
+    num_heads: int | None = None
+    layer_scale: float | None = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.kind not in PROJECTORS:
+            raise ConfigError(f"projector kind must be one of {', '.join(PROJECTORS)}; got {self.kind!r}")
+        if self.blocks is not None and (not self.blocks or sorted(set(self.blocks)) != list(self.blocks)):
+            raise ConfigError(f"projector blocks must be increasing and not empty; got {self.blocks}")
+        if self.num_blocks < 1:
+            raise ConfigError(f"num_blocks must be at least 1; got {self.num_blocks}")
+
+    def student_blocks(self, depth: int) -> tuple[int, ...]:
+        """The student blocks (0-based, increasing) whose outputs this projector reads."""
+        if self.kind != "ladder":
+            return (depth - 1,)
+        blocks = tuple(range(depth)) if self.blocks is None else self.blocks
+        if not 0 <= blocks[0] <= blocks[-1] < depth:
+            raise ConfigError(
+                f"ladder blocks {blocks} do not fit a student of {depth} blocks (0 to {depth - 1})"
+            )
+        return blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentShape:
+    """What a projector must know of the student."""
+
+    dim: int
+    depth: int
+    num_heads: int
+
+
+class MlpRung(nn.Module):
+    """Linear, GELU, Linear; trunc-normal 0.02, zero bias (keys `layers.0`, `layers.2`)."""
+
+    def __init__(self, dim: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, out))
+        init_transformer_weights(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class LadderProjector(nn.Module):
+    """One MLP per token kind and chosen block; outputs are summed over blocks (keys `{kind}.{block}.layers.*`)."""
+
+    def __init__(
+        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    ) -> None:
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.blocks = config.student_blocks(student.depth)
+        hidden, last = config.hidden or 768, config.last_hidden or 3072
+        for kind in self.kinds:
+            rungs = {
+                str(block): MlpRung(student.dim, last if block == student.depth - 1 else hidden, out_dim)
+                for block in self.blocks
+            }
+            self.add_module(kind, nn.ModuleDict(rungs))
+
+    def _sum(self, kind: TokenKind, outputs: Sequence[Tokens]) -> Tensor:
+        rungs = self.get_submodule(kind)
+        parts = []
+        for rung, tokens in zip(rungs.values(), outputs, strict=True):  # type: ignore[attr-defined]
+            x = tokens.of_kind(kind)
+            if x is None:
+                raise ValueError(f"the projector wants {kind} tokens, which the student does not give")
+            parts.append(rung(x))
+        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+    def forward(self, outputs: Sequence[Tokens]) -> Tokens:
+        """Un-normed student tokens of `self.blocks`, in that order, to the teacher's tokens."""
+        projected = {kind: self._sum(kind, outputs) for kind in self.kinds}
+        patches = projected.get("patch")
+        if patches is None:
+            last = outputs[-1].patches
+            patches = last.new_zeros(last.shape[0], 0, projected["cls"].shape[-1])
+        return Tokens(patches=patches, grid=outputs[-1].grid, cls=projected.get("cls"), normed=True)
+
+
+class MlpProjector(LadderProjector):
+    """A ladder of one rung, after the last block; hidden width 4 * student dim by default."""
+
+    def __init__(
+        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    ) -> None:
+        hidden = config.hidden or 4 * student.dim
+        last_only = ProjectorConfig(
+            kind="ladder", hidden=hidden, last_hidden=hidden, blocks=(student.depth - 1,)
+        )
+        super().__init__(last_only, student, out_dim, kinds)
+
+
+class TransformerProjector(nn.Module):
+    """Pre-norm block(s) over [cls, patches], then Linear (keys `blocks.{i}.*`, `linear.*`)."""
+
+    def __init__(
+        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    ) -> None:
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.blocks = nn.ModuleList(
+            Block(
+                student.dim,
+                config.num_heads or student.num_heads,
+                4 * student.dim,
+                layer_scale=config.layer_scale,
+            )
+            for _ in range(config.num_blocks)
+        )
+        self.linear = nn.Linear(student.dim, out_dim)
+        init_transformer_weights(self)
+
+    def forward(self, outputs: Sequence[Tokens]) -> Tokens:
+        """Un-normed student tokens of the last block (a sequence of one) to the teacher's tokens."""
+        tokens = outputs[-1]
+        x = tokens.patches if tokens.cls is None else torch.cat((tokens.cls[:, None], tokens.patches), dim=1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.linear(x)
+        if tokens.cls is None:
+            return Tokens(patches=x, grid=tokens.grid, normed=True)
+        return Tokens(patches=x[:, 1:], grid=tokens.grid, cls=x[:, 0], normed=True)
+
+
+PROJECTORS: dict[str, type[LadderProjector] | type[TransformerProjector]] = {
+    "transformer": TransformerProjector,
+    "ladder": LadderProjector,
+    "mlp": MlpProjector,
+}
+
+
+def build_projector(
+    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+) -> nn.Module:
+    """A fresh projector onto a teacher of width `out_dim` that gives tokens of these kinds."""
+    return PROJECTORS[config.kind](config, student, out_dim, kinds)

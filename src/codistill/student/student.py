@@ -1,0 +1,109 @@
+"""The student: images in, one prediction per teacher out. Also what a released DUNE or UNIC file becomes.
+
+Keys: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
+`target_statistics.{teacher}.{kind}.{mean,std}`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError, unknown_name
+from codistill.nn.rows import Rows, select_tokens
+from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
+from codistill.student.statistics import TargetStatistics, denormalize
+from codistill.types import TargetSpec, Tokens
+
+
+class Student(nn.Module):
+    """An encoder with one projector and one set of target statistics per teacher.
+
+    Args:
+        encoder: the trunk to train.
+        targets: the teachers, in order.
+        projector: which projector to build for each.
+    """
+
+    def __init__(
+        self, encoder: ViTEncoder, targets: Sequence[TargetSpec], projector: ProjectorConfig | None = None
+    ) -> None:
+        super().__init__()
+        names = [target.name for target in targets]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"teacher names must differ; got {names}")
+        bad = [name for name in names if not name or "." in name]
+        if bad:
+            raise ConfigError(f"teacher names must not be empty or hold a dot; got {bad}")
+        self.encoder = encoder
+        self.targets = tuple(targets)
+        self.projector_config = projector or ProjectorConfig()
+        config = encoder.config
+        shape = StudentShape(dim=config.dim, depth=config.depth, num_heads=config.num_heads)
+        self.projectors = nn.ModuleDict(
+            {t.name: build_projector(self.projector_config, shape, t.dim, t.kinds) for t in self.targets}
+        )
+        self.target_statistics = nn.ModuleDict(
+            {t.name: TargetStatistics(dict.fromkeys(t.kinds, t.dim)) for t in self.targets}
+        )
+        self.projector_blocks = self.projector_config.student_blocks(config.depth)
+
+    def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:
+        """A teacher's tokens, predicted from the student's.
+
+        Args:
+            tokens: un-normed student tokens; for a ladder, those of `projector_blocks`, in order.
+            teacher: whose.
+            denormalize: turn the prediction back into the teacher's own space (it is trained on standardized
+                targets), so that the teacher's unchanged decoder can use it.
+
+        Returns:
+            Tokens of the teacher's width; cls is None where the projector gives none.
+
+        Raises:
+            ConfigError: for an unknown teacher.
+            ValueError: for normed tokens.
+        """
+        if teacher not in self.projectors:
+            raise ConfigError(unknown_name("teacher", teacher, self.projectors))
+        outputs = [tokens] if isinstance(tokens, Tokens) else list(tokens)
+        if any(output.normed for output in outputs):
+            raise ValueError("projectors were trained on un-normed tokens: use encoder(images, norm=False)")
+        if len(outputs) != len(self.projector_blocks):
+            raise ValueError(
+                f"this projector reads the outputs of blocks {self.projector_blocks}; got {len(outputs)} "
+                "set(s) of tokens. Use encoder.intermediate(images, student.projector_blocks, norm=False)."
+            )
+        projected: Tokens = self.projectors[teacher](outputs)
+        return self.denormalize(projected, teacher) if denormalize else projected
+
+    def denormalize(self, projected: Tokens, teacher: str) -> Tokens:
+        """Standardized tokens of a teacher back in that teacher's own space."""
+        statistics: TargetStatistics = self.target_statistics[teacher]  # type: ignore[assignment]
+
+        def back(x: Tensor, kind: TokenKind) -> Tensor:
+            of_kind = statistics.of_kind(kind)
+            return denormalize(x, of_kind.mean, of_kind.std)
+
+        return Tokens(
+            patches=back(projected.patches, "patch"),
+            grid=projected.grid,
+            cls=None if projected.cls is None else back(projected.cls, "cls"),
+            normed=True,
+        )
+
+    def forward(self, images: Tensor, rows: Mapping[str, Rows] | None = None) -> dict[str, Tokens]:
+        """Predictions for every teacher, standardized.
+
+        Args:
+            images: (batch, 3, row, column), ImageNet-normalized.
+            rows: per teacher, the images it teaches; others never enter its projector. None: all of them.
+        """
+        if self.projector_blocks == (self.encoder.config.depth - 1,):
+            outputs = [self.encoder(images, norm=False)]
+        else:
+            outputs = self.encoder.intermediate(images, self.projector_blocks, norm=False)
+        return {
+            name: projector([select_tokens(output, rows[name] if rows else None) for output in outputs])
+            for name, projector in self.projectors.items()
+        }

@@ -1,0 +1,84 @@
+"""The teacher bank: a batch and which images each teacher must see in, raw targets out.
+
+Teachers run one after the other under inference mode, on the rows that sharing gives them and on nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codistill.errors import ConfigError
+from codistill.nn.rows import Rows, select_rows
+from codistill.teachers.teacher import Teacher
+from codistill.types import TargetSpec, Tokens
+
+
+class TeacherBank(nn.Module):
+    """Frozen teachers, by name, in order.
+
+    Args:
+        teachers: at least one; names must differ.
+        student_patch: patch size of the student, to which every teacher's grid is matched.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher], student_patch: int) -> None:
+        super().__init__()
+        names = [teacher.config.name for teacher in teachers]
+        if not names:
+            raise ConfigError("distillation needs at least one teacher: add --teacher NAME,ENCODER")
+        if len(set(names)) != len(names):
+            raise ConfigError(f"teacher names must differ; got {', '.join(names)}")
+        self.teachers = nn.ModuleDict(dict(zip(names, teachers, strict=True)))
+        self.student_patch = student_patch
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Teacher names, in order."""
+        return tuple(self.teachers)
+
+    @property
+    def domains(self) -> dict[str, str]:
+        """Each teacher's own domain."""
+        return {name: self[name].config.domain for name in self.names}
+
+    def __getitem__(self, name: str) -> Teacher:
+        return self.teachers[name]  # type: ignore[return-value]
+
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """What the student must know of each teacher."""
+        return tuple(
+            TargetSpec(name=name, dim=self[name].encoder.spec.dim, kinds=self[name].kinds)
+            for name in self.names
+        )
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Teachers and their licences, for exports and `codistill inspect`."""
+        return [
+            {
+                "name": name,
+                "encoder": self[name].encoder.spec.name,
+                "dim": self[name].encoder.spec.dim,
+                "patch_size": self[name].encoder.spec.patch_size,
+                "kinds": list(self[name].kinds),
+                "domain": self[name].config.domain,
+                "licence": self[name].encoder.spec.licence,
+            }
+            for name in self.names
+        ]
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
+        """Raw targets of each teacher on its rows of (batch, 3, row, column) ImageNet-normalized images."""
+        targets = {}
+        for name in self.names:
+            teacher = self[name]
+            dtype = teacher.precision_dtype()
+            chosen = select_rows(images, rows.get(name))
+            if dtype is None:
+                targets[name] = teacher(chosen, self.student_patch)
+                continue
+            with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
+                targets[name] = teacher(chosen, self.student_patch)
+        return targets

@@ -1,0 +1,103 @@
+"""A teacher: a frozen encoder, the data domain it comes from, and which of its tokens are targets.
+
+Nothing else is special about one: DINOv2, MASt3R's encoder, Multi-HMR's backbone, a timm model or a user's own
+network all become teachers by these few words. Source: DUNE, section 4.1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
+from codistill.types import Domain, TokenKind, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """A teacher by name.
+
+    Attributes:
+        name: how projectors, losses and statistics are called in logs and checkpoints.
+        encoder: what `load_encoder` accepts: a known name, a file, a run, `timm:NAME`, `hf:org/repo`; empty: `name`.
+        domain: the data domain it was made for. Sharing compares it with each image's domain.
+        kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
+        norm: whether targets are taken after the encoder's final norm.
+        precision: `same` as the step's, or `fp32`, `bf16`.
+    """
+
+    name: str
+    encoder: str = ""
+    domain: Domain = "generic"
+    kinds: tuple[TokenKind, ...] | None = None
+    norm: bool = True
+    precision: str = "same"
+
+    def __post_init__(self) -> None:
+        if not self.name or "." in self.name or "/" in self.name:
+            raise ConfigError(f"a teacher's name must not be empty or hold '.' or '/'; got {self.name!r}")
+        if self.kinds is not None and (not self.kinds or not set(self.kinds) <= {"cls", "patch"}):
+            raise ConfigError(
+                f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
+            )
+        if self.precision not in ("same", "fp32", "bf16"):
+            raise ConfigError(f"precision of teacher {self.name!r} must be same, fp32 or bf16")
+
+
+def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
+    """A student's crop at the size where a teacher of another patch size sees the same grid.
+
+    Bicubic with align_corners=True, as published; the same tensor if the patch sizes are equal.
+    """
+    if student_patch == teacher_patch:
+        return images
+    height, width = images.shape[-2:]
+    size = (height // student_patch * teacher_patch, width // student_patch * teacher_patch)
+    return interpolate(images, size=size, mode="bicubic", align_corners=True)
+
+
+class Teacher(nn.Module):
+    """A frozen encoder with a domain and token kinds, see `TeacherConfig`."""
+
+    def __init__(self, config: TeacherConfig, encoder: Encoder) -> None:
+        super().__init__()
+        spec = encoder.spec
+        kinds = config.kinds or (("cls", "patch") if spec.has_cls else ("patch",))
+        if "cls" in kinds and not spec.has_cls:
+            raise ConfigError(
+                f"teacher {config.name!r} ({spec.name}) has no class token, so its kinds must be (patch,); got {kinds}"
+            )
+        self.config = config
+        self.kinds: tuple[TokenKind, ...] = kinds
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Teachers stay in evaluation mode whatever is asked."""
+        return super().train(False)
+
+    def forward(self, images: Tensor, student_patch: int) -> Tokens:
+        """Targets for a student's crop.
+
+        Args:
+            images: (batch, 3, row, column), ImageNet-normalized, multiples of `student_patch`.
+            student_patch: the student's patch size; the teacher sees the image resized so that grids match.
+
+        Raises:
+            ConfigError: if the teacher's grid differs from the student's all the same.
+        """
+        spec = self.encoder.spec
+        grid = (images.shape[-2] // student_patch, images.shape[-1] // student_patch)
+        tokens = self.encoder(resize_for_patch(images, student_patch, spec.patch_size), norm=self.config.norm)
+        if tokens.grid != grid:
+            raise ConfigError(
+                f"teacher {self.config.name!r} ({spec.name}) gives a {tokens.grid[0]}x{tokens.grid[1]} grid where the "
+                f"student has {grid[0]}x{grid[1]}: its spec says patch_size {spec.patch_size}, which must be its stride"
+            )
+        return tokens
+
+    @torch.no_grad()
+    def precision_dtype(self) -> torch.dtype | None:
+        """The autocast dtype this teacher asks for; None: the step's own."""
+        return {"same": None, "fp32": torch.float32, "bf16": torch.bfloat16}[self.config.precision]
