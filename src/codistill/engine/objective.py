@@ -30,7 +30,7 @@ class StepContext:
         step: 0-based optimizer step.
         total_steps: steps of the whole run.
         seed: of the run. Random draws in the step come from (seed, step, slot), never from a global generator.
-        rank, world_size: of this process; slot of local image b is rank + world_size * b.
+        rank, world_size: of this process; see `slots` for which images of the global batch it holds.
         micro_step: which gradient-accumulation part of the step this is.
         all_reduce_sum: sums a tensor over all ranks, in place, and returns it. Identity for one process.
         phase: `with context.phase("teachers"):` books the time of the block, without a device sync.
@@ -44,6 +44,14 @@ class StepContext:
     micro_step: int = 0
     all_reduce_sum: Callable[[Tensor], Tensor] = _identity
     phase: Callable[[str], AbstractContextManager[None]] = _no_timing
+
+    def slots(self, count: int) -> range:
+        """Places of a batch's `count` images in the step's global batch: the key of every draw per image.
+
+        Rank r holds the slots r, r + world_size, ...; micro-step m continues where m - 1 ended (all of one size).
+        """
+        first = self.rank + self.world_size * self.micro_step * count
+        return range(first, first + self.world_size * count, self.world_size)
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,7 @@ class Objective(Protocol):
         """Loss of one batch; no host sync, no collective but `context.all_reduce_sum`."""
         ...
 
-    def evaluate(
-        self, model: nn.Module, batches: Iterable[Batch], context: StepContext
-    ) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
         """Numbers on held-out batches (`{}` if there is nothing to validate)."""
         ...
 
