@@ -13,7 +13,7 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
 from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
 from codistill.student.statistics import TargetStatistics, denormalize
-from codistill.types import TargetSpec, Tokens
+from codistill.types import TargetSpec, TokenKind, Tokens
 
 
 class Student(nn.Module):

@@ -97,7 +97,6 @@ class Teacher(nn.Module):
             )
         return tokens
 
-    @torch.no_grad()
     def precision_dtype(self) -> torch.dtype | None:
         """The autocast dtype this teacher asks for; None: the step's own."""
         return {"same": None, "fp32": torch.float32, "bf16": torch.bfloat16}[self.config.precision]

@@ -1,0 +1,64 @@
+"""Teacher dropping: losses per (teacher, image) in, a 0/1 coefficient per (teacher, image) out.
+
+Lowest-loss dropping keeps, per image, the teacher with the largest loss and drops each other one with
+probability p, among the teachers that sharing allows. Source: UNIC, section 3.3; DUNE uses p = 0.5.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppingConfig:
+    """Teacher dropping: `lowest_loss` (published) or `none`, and its probability."""
+
+    mode: Literal["lowest_loss", "none"] = "lowest_loss"
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("lowest_loss", "none"):
+            raise ConfigError(f"dropping mode must be lowest_loss or none; got {self.mode!r}")
+        if not 0.0 <= self.probability <= 1.0:
+            raise ConfigError(f"dropping probability must be in [0, 1]; got {self.probability}")
+
+
+def lowest_loss_dropping(
+    losses: Float[Tensor, "teacher image"],
+    allowed: Float[Tensor, "teacher image"],
+    draws: Float[Tensor, "teacher image"],
+    probability: float,
+) -> Float[Tensor, "teacher image"]:
+    """Coefficients after dropping.
+
+    Args:
+        losses: per (teacher, image); values where `allowed` is 0 are ignored.
+        allowed: 1 where the teacher teaches the image, else 0.
+        draws: uniform in [0, 1); a teacher that is not its image's worst is dropped when its draw < probability.
+        probability: of dropping.
+
+    Returns:
+        (teacher, image): 1 where the teacher is kept, else 0. Every image that has a teacher keeps at least one.
+    """
+    masked = torch.where(allowed > 0, losses.detach(), torch.full_like(losses, -torch.inf))
+    worst = torch.zeros_like(allowed).scatter_(0, masked.argmax(0, keepdim=True), 1.0)
+    kept = torch.maximum(worst, (draws >= probability).to(allowed.dtype))
+    return kept * allowed
+
+
+def uniform_draws(
+    *, seed: int, step: int, micro_step: int, rank: int, world_size: int, teachers: int, images: int
+) -> Float[Tensor, "teacher image"]:
+    """This rank's draws, on the host: a function of (seed, step, slot) alone, whatever the number of ranks.
+
+    Local image b is slot rank + world_size * b of the step's global batch.
+    """
+    generator = torch.Generator()
+    generator.manual_seed((seed * 1_000_003 + step) * 1_009 + micro_step)
+    slots = torch.rand(images * world_size, teachers, generator=generator)
+    return slots[rank::world_size].T.contiguous()

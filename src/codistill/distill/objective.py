@@ -1,0 +1,215 @@
+"""Co-distillation as an objective: one screen from a batch to one scalar.
+
+    Batch → sharing plan → TeacherBank: raw targets → standardized targets
+          → Student: predictions → loss per (teacher, image) → dropping → scalar
+
+Source: DUNE, section 4. The scalar is the sum of coefficient * loss over the sum of coefficients, so an image that
+keeps more teachers weighs more, as in the published training.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping, uniform_draws
+from codistill.distill.losses import LossConfig, TokenLoss, image_loss, teacher_losses
+from codistill.distill.sharing import SharingConfig, SharingPlan, plan_sharing
+from codistill.distill.targets import TargetConfig, TargetStandardizer
+from codistill.distill.validation import ValidationTable
+from codistill.engine.objective import StepContext, StepResult
+from codistill.engine.schedule import warmup_cosine
+from codistill.errors import ConfigError
+from codistill.nn.rows import Rows
+from codistill.student.student import Student
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch, TokenKind, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Everything about the loss that is not a network.
+
+    Attributes:
+        sharing, dropping, loss, targets: see the classes.
+        loss_normalizer: `rank` divides by the rank's own sum of coefficients (published), `global` by that of all
+            ranks: then two processes equal one on the same global batch.
+    """
+
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    dropping: DroppingConfig = field(default_factory=DroppingConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    targets: TargetConfig = field(default_factory=TargetConfig)
+    loss_normalizer: Literal["rank", "global"] = "rank"
+
+    def __post_init__(self) -> None:
+        if self.loss_normalizer not in ("rank", "global"):
+            raise ConfigError(f"loss_normalizer must be rank or global; got {self.loss_normalizer!r}")
+
+
+class Bank(Protocol):
+    """What gives raw targets: a `TeacherBank`, or recorded ones."""
+
+    @property
+    def domains(self) -> dict[str, str]:
+        """Each teacher's domain, in order."""
+        ...
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Teachers and their licences."""
+        ...
+
+    def to(self, device: Any) -> Any:
+        """Move to a device."""
+        ...
+
+    def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
+        """Raw targets of each teacher on its rows."""
+        ...
+
+
+class DistillationObjective:
+    """See the module's text.
+
+    Args:
+        student: the trainable part.
+        bank: the frozen part.
+        config: losses, sharing, dropping, target statistics.
+        validation_sources: names of the held-out sources, in the order to report.
+        recipe: its name, for the export.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        bank: Bank,
+        config: DistillConfig,
+        *,
+        validation_sources: Sequence[str] = (),
+        recipe: str = "",
+    ) -> None:
+        wanted, given = list(bank.domains), [target.name for target in student.targets]
+        if wanted != given:
+            raise ConfigError(f"the student has projectors for {given}, the bank has teachers {wanted}")
+        self.trainable = student
+        self.bank = bank
+        self.config = config
+        self.recipe = recipe
+        self.validation_sources = tuple(validation_sources)
+        self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
+        self.standardizer = TargetStandardizer(config.targets, student.target_statistics)
+        self._momenta: list[float] = []
+
+    def to_device(self, device: Any) -> None:
+        """Move the teachers."""
+        self.bank.to(device)
+
+    def momentum(self, step: int, total_steps: int) -> float:
+        """Momentum of the target statistics at a 0-based step."""
+        if len(self._momenta) != total_steps:
+            targets = self.config.targets
+            self._momenta = [
+                float(m)
+                for m in warmup_cosine(targets.momentum_start, targets.momentum_end, total_steps, 0.0)
+            ]
+        return self._momenta[min(step, total_steps - 1)]
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """One batch's loss; no host sync, one collective (two with `loss_normalizer = global`)."""
+        plan = self._plan(batch)
+        with context.phase("teachers"):
+            raw = self.bank(batch.images, plan.rows)
+            momentum = self.momentum(context.step, context.total_steps)
+            targets = self.standardizer.batch(raw, plan.counts, momentum, context.all_reduce_sum)
+        with context.phase("student"):
+            predictions: dict[str, Tokens] = model(batch.images, plan.rows)
+            losses = self._losses(predictions, targets)
+            table = torch.stack([plan.spread(image_loss(losses[t], self.config.loss), t) for t in losses])
+            coefficients = self._coefficients(table, plan, context)
+            loss = self._normalize(table, coefficients, context)
+        return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan))
+
+    def _plan(self, batch: Batch) -> SharingPlan:
+        return plan_sharing(
+            self.config.sharing, self.bank.domains, batch.domains, batch.sources, batch.images.device
+        )
+
+    def _losses(
+        self, predictions: Mapping[str, Tokens], targets: Mapping[str, Tokens]
+    ) -> dict[str, dict[TokenKind, TokenLoss]]:
+        return {t: teacher_losses(predictions[t], targets[t], kinds) for t, kinds in self.kinds.items()}
+
+    def _coefficients(self, table: Tensor, plan: SharingPlan, context: StepContext) -> Tensor:
+        dropping = self.config.dropping
+        if dropping.mode == "none" or len(self.kinds) == 1:
+            return plan.allowed
+        draws = uniform_draws(
+            seed=context.seed,
+            step=context.step,
+            micro_step=context.micro_step,
+            rank=context.rank,
+            world_size=context.world_size,
+            teachers=table.shape[0],
+            images=table.shape[1],
+        )
+        draws = draws.pin_memory() if table.is_cuda else draws
+        draws = draws.to(table.device, non_blocking=True)
+        return lowest_loss_dropping(table, plan.allowed, draws, dropping.probability)
+
+    def _normalize(self, table: Tensor, coefficients: Tensor, context: StepContext) -> Tensor:
+        weighted, total = (coefficients * table).sum(), coefficients.sum()
+        if self.config.loss_normalizer == "global":
+            total = context.all_reduce_sum(total.clone()) / context.world_size
+        return weighted / total
+
+    def _metrics(
+        self,
+        loss: Tensor,
+        losses: Mapping[str, Mapping[TokenKind, TokenLoss]],
+        coefficients: Tensor,
+        plan: SharingPlan,
+    ) -> dict[str, Tensor]:
+        metrics = {"loss": loss.detach()}
+        share = coefficients.sum(1) / coefficients.sum()
+        for index, (teacher, by_kind) in enumerate(losses.items()):
+            counts = plan.counts[teacher] > 0
+            values = {f"loss/{teacher}": image_loss(dict(by_kind), self.config.loss)}
+            for kind, part in by_kind.items():
+                values[f"loss/{teacher}/{kind}"] = part.total(self.config.loss)
+                values[f"loss/{teacher}/{kind}/cosine"] = part.cosine
+                values[f"loss/{teacher}/{kind}/smooth_l1"] = part.smooth_l1
+            for name, value in values.items():
+                metrics[name] = value.detach().mean() if counts else value.detach().new_full((), torch.nan)
+            metrics[f"coefficient/{teacher}"] = share[index]
+        return metrics
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+        """Losses and cosine similarities per teacher and source on held-out images, by the running statistics."""
+        table = ValidationTable(self.kinds, self.validation_sources, self.config.loss)
+        training = model.training
+        model.eval()
+        try:
+            for batch in batches:
+                rows: dict[str, Rows] = dict.fromkeys(self.kinds)
+                targets = self.standardizer.running(self.bank(batch.images, rows))
+                predictions: dict[str, Tokens] = model(batch.images, rows)
+                table.add(self._losses(predictions, targets), batch.sources)
+        finally:
+            model.train(training)
+        return table.result(context.all_reduce_sum)
+
+    def describe(self) -> dict[str, Any]:
+        """What an export must say of this student."""
+        teachers = self.bank.describe()
+        licences = sorted({str(teacher["licence"]) for teacher in teachers})
+        return {
+            "kind": "student",
+            "encoder": asdict(self.trainable.encoder.config),
+            "projector": asdict(self.trainable.projector_config),
+            "teachers": teachers,
+            "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
+            "recipe": self.recipe,
+            "licence": f"distilled from weights under: {'; '.join(licences)}",
+        }

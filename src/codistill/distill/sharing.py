@@ -1,0 +1,149 @@
+"""Data sharing: which teacher teaches which image. Domains of a batch in, rows per teacher out.
+
+* `full`: every teacher teaches every image. * `none`: a teacher teaches the images of its own domain.
+* `generic`: these, and every teacher also teaches images of the generic domain (or only of `shared_sources`).
+All of it is decided on the host, from names, before anything runs. Source: DUNE, section 4.3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from codistill.errors import ConfigError
+from codistill.nn.rows import Rows
+from codistill.types import Domain
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharingConfig:
+    """Which data teachers share.
+
+    Attributes:
+        mode: `full`, `generic` or `none`.
+        shared_sources: with `generic`, the only sources that are shared. None: every source of the generic domain.
+            The paper's Table 2 shares ImageNet-19K alone: ("in19k",).
+        generic_domain: the name of the domain that counts as generic.
+        skip_untaught: run teachers, projectors and losses only on the images they teach. False is what the
+            published code does: everything runs on every image, target statistics come from all of them, and
+            sharing only weighs the losses.
+    """
+
+    mode: Literal["full", "generic", "none"] = "full"
+    shared_sources: tuple[str, ...] | None = None
+    generic_domain: Domain = "generic"
+    skip_untaught: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("full", "generic", "none"):
+            raise ConfigError(f"sharing mode must be full, generic or none; got {self.mode!r}")
+        if self.shared_sources is not None and self.mode != "generic":
+            raise ConfigError(
+                f"shared_sources only means something with mode generic; the mode is {self.mode!r}"
+            )
+
+    def teaches(self, teacher_domain: Domain, image_domain: Domain, source: str) -> bool:
+        """Whether a teacher of one domain teaches an image of another, from a source."""
+        if self.mode == "full" or teacher_domain == image_domain:
+            return True
+        if self.mode == "none":
+            return False
+        if self.shared_sources is not None:
+            return source in self.shared_sources
+        return image_domain == self.generic_domain
+
+
+@dataclass(frozen=True)
+class SharingPlan:
+    """Sharing of one batch.
+
+    Attributes:
+        allowed: (teacher, image), 1 where the teacher teaches the image, on the device.
+        rows: per teacher, the images that enter it. A teacher with nothing to teach gets image 0 with weight 0, so
+            that every rank does the same work on the same parameters.
+        counts: per teacher, how many of its rows count.
+    """
+
+    allowed: Tensor
+    rows: dict[str, Rows]
+    counts: dict[str, int]
+
+    def spread(self, values: Tensor, teacher: str) -> Tensor:
+        """Values (row,) of a teacher's rows to (image,), 0 elsewhere."""
+        rows, batch = self.rows[teacher], self.allowed.shape[1]
+        if rows is None:
+            return values
+        if isinstance(rows, slice):
+            return pad(values, (rows.start, batch - rows.stop))
+        return values.new_zeros(batch).index_copy(0, rows, values)
+
+
+def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
+    if len(indices) == batch:
+        return None
+    if indices[-1] - indices[0] + 1 == len(indices):
+        return slice(indices[0], indices[-1] + 1)
+    return _to_device(torch.tensor(indices), device)
+
+
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def plan_sharing(
+    config: SharingConfig,
+    teacher_domains: Mapping[str, Domain],
+    image_domains: Sequence[Domain],
+    sources: Sequence[str],
+    device: torch.device,
+) -> SharingPlan:
+    """The `SharingPlan` of a batch: pure host work, and at most one small copy per teacher."""
+    batch = len(image_domains)
+    table = [
+        [config.teaches(domain, image, source) for image, source in zip(image_domains, sources, strict=True)]
+        for domain in teacher_domains.values()
+    ]
+    rows: dict[str, Rows] = {}
+    counts: dict[str, int] = {}
+    for name, allowed in zip(teacher_domains, table, strict=True):
+        indices = [i for i, yes in enumerate(allowed) if yes]
+        if not config.skip_untaught:
+            rows[name], counts[name] = None, batch
+        else:
+            rows[name], counts[name] = _as_rows(indices or [0], batch, device), len(indices)
+    if all(all(row) for row in table):
+        return SharingPlan(torch.ones(len(table), batch, device=device), rows, counts)
+    return SharingPlan(_to_device(torch.tensor(table, dtype=torch.float32), device), rows, counts)
+
+
+def check_sharing(
+    config: SharingConfig, teacher_domains: Mapping[str, Domain], sources: Mapping[str, Domain]
+) -> None:
+    """Refuse a combination in which some source teaches nobody or some teacher never teaches.
+
+    Raises:
+        ConfigError: naming the sources or teachers, with what to change.
+    """
+    idle_sources = [
+        source
+        for source, domain in sources.items()
+        if not any(config.teaches(teacher, domain, source) for teacher in teacher_domains.values())
+    ]
+    idle_teachers = [
+        name
+        for name, teacher in teacher_domains.items()
+        if not any(config.teaches(teacher, domain, source) for source, domain in sources.items())
+    ]
+    if idle_sources or idle_teachers:
+        what = f"source(s) {', '.join(idle_sources)} would teach no one" if idle_sources else ""
+        who = f"teacher(s) {', '.join(idle_teachers)} would have no image" if idle_teachers else ""
+        raise ConfigError(
+            f"with sharing mode {config.mode!r} {' and '.join(part for part in (what, who) if part)}. "
+            f"Teacher domains: {dict(teacher_domains)}; source domains: {dict(sources)}. "
+            "Change the domains, or use --sharing.mode full."
+        )
