@@ -1,0 +1,36 @@
+"""Any image file to a uint8 RGB array, and back to another size: what encoders and data both need of pixels.
+
+header = read_header(data)                      # size after EXIF rotation, without decoding
+image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs straight at a quarter of the size
+image = read_rgb("photo.tif")
+labels = decode_map(data)                       # (row, column) uint8 or uint16: labels, depth in millimetres
+small = resize_rgb(image, (224, 224))           # bicubic with antialiasing
+"""
+
+from codistill.imaging.decode import (
+    MAX_PIXELS,
+    ImageHeader,
+    decode_map,
+    decode_rgb,
+    read_file,
+    read_header,
+    read_rgb,
+)
+from codistill.imaging.jpeg import covering_reduction
+from codistill.imaging.orientation import orient
+from codistill.imaging.pillow import pillow_to_rgb
+from codistill.imaging.resize import resize_rgb
+
+__all__ = [
+    "MAX_PIXELS",
+    "ImageHeader",
+    "covering_reduction",
+    "decode_map",
+    "decode_rgb",
+    "orient",
+    "pillow_to_rgb",
+    "read_file",
+    "read_header",
+    "read_rgb",
+    "resize_rgb",
+]
