@@ -1,0 +1,67 @@
+"""Triangles: the mesh that world and bodies hand to the renderer, and smooth normals with creases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles with smooth or flat normals.
+
+    Attributes:
+        vertices: (V, 3) metres, x and y level, z up.
+        faces: (F, 3) indices, counter-clockwise seen from outside.
+        smooth: interpolate normals across edges flatter than the crease angle.
+    """
+
+    vertices: Floats
+    faces: Ints
+    smooth: bool = True
+
+    def transformed(self, matrix: NDArray[np.floating]) -> "Mesh":
+        """The mesh under a 3×3 or 4×4 matrix; a mirroring matrix flips the faces."""
+        matrix = np.asarray(matrix, np.float64)
+        moved = self.vertices @ matrix[:3, :3].T
+        if matrix.shape == (4, 4):
+            moved = moved + matrix[:3, 3]
+        faces = self.faces if np.linalg.det(matrix[:3, :3]) > 0 else self.faces[:, ::-1]
+        return Mesh(moved.astype(np.float32), np.ascontiguousarray(faces), self.smooth)
+
+
+def face_normals(vertices: Floats, faces: Ints) -> Floats:
+    """Unit normals (F, 3) of faces."""
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    return unit(np.cross(b - a, c - a).astype(np.float32))
+
+
+def unit(vectors: Floats) -> Floats:
+    """Vectors (N, 3) divided by their length; zero stays zero."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return vectors / np.maximum(length, 1e-12)[:, None].astype(np.float32)
+
+
+def corner_normals(mesh: Mesh, crease_degrees: float = 40.0) -> Floats:
+    """Normals (F, 3, 3) at the corners of each face.
+
+    Smooth meshes average, at each vertex, the faces around it weighted by area; a corner whose face differs from
+    that average by more than the crease angle keeps its face's normal.
+    """
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    weighted = np.cross(b - a, c - a).astype(np.float32)
+    flat = unit(weighted)
+    corners = np.repeat(flat[:, None], 3, axis=1)
+    if not mesh.smooth:
+        return corners
+    count = len(mesh.vertices)
+    flat_index = mesh.faces.ravel()
+    total = np.stack(
+        [np.bincount(flat_index, np.repeat(weighted[:, axis], 3), count) for axis in range(3)], axis=1
+    )
+    average = unit(total.astype(np.float32))[mesh.faces]
+    keep = np.einsum("fck,fck->fc", average, corners) > np.cos(np.radians(crease_degrees))
+    return np.where(keep[..., None], average, corners)
