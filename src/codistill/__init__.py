@@ -1,5 +1,51 @@
-"""codistill: distil one vision encoder from several unlike teachers, load the published ones, and use it."""
+"""codistill: distil one vision encoder from several unlike teachers, load the published ones, and use it.
+
+    import codistill
+    encoder = codistill.load_encoder("dinov2_vits14")
+    tokens = encoder(encoder.preprocess("photo.jpg", size=448))
+
+Names are imported when they are first used, so that `import codistill` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from codistill.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from codistill.encoders.load import load_encoder as load_encoder
+    from codistill.encoders.registry import register_encoder as register_encoder
+    from codistill.student.load import load_student as load_student
+    from codistill.types import Batch as Batch
+    from codistill.types import EncoderSpec as EncoderSpec
+    from codistill.types import Tokens as Tokens
+
+_PUBLIC = {
+    "load_encoder": "codistill.encoders.load:load_encoder",
+    "register_encoder": "codistill.encoders.registry:register_encoder",
+    "load_student": "codistill.student.load:load_student",
+    "Tokens": "codistill.types:Tokens",
+    "Batch": "codistill.types:Batch",
+    "EncoderSpec": "codistill.types:EncoderSpec",
+}
+
+__all__ = [
+    "Batch",
+    "EncoderSpec",
+    "Tokens",
+    "__version__",
+    "load_encoder",
+    "load_student",
+    "register_encoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'codistill' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -14,6 +14,9 @@ class ViTEncoder(Encoder, VisionTransformer):
         mean, std: the normalization that the network was trained with.
     """
 
+    encode = VisionTransformer.encode
+    encode_blocks = VisionTransformer.encode_blocks
+
     def __init__(
         self,
         config: ViTConfig,

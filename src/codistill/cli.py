@@ -1,0 +1,77 @@
+"""The command line: a literal table from a command to the function that runs it; nothing heavy is imported here.
+
+Each function takes the remaining arguments and returns an exit code. Errors of codistill are printed in one
+line; everything else is a bug and shows its traceback.
+"""
+
+import importlib
+import sys
+
+from codistill.errors import CodistillError, unknown_name
+from codistill.version import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "index": (
+        "codistill.commands.index:main",
+        "list an image source into a manifest, or pack it into shards",
+    ),
+    "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
+    "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
+    "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
+    "inspect": (
+        "codistill.commands.inspect:main",
+        "what is in this checkpoint, run, export, manifest or shard",
+    ),
+    "convert": ("codistill.commands.convert:main", "any known layout to encoder.safetensors + config.json"),
+    "verify": (
+        "codistill.commands.verify:main",
+        "numerical compatibility with the published implementations",
+    ),
+    "bench": ("codistill.commands.bench:main", "speed of the step, the loader, an encoder, the world"),
+    "world": ("codistill.commands.world:main", "build or show the embedded world"),
+    "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
+}
+
+
+def help_text() -> str:
+    """The text of `codistill --help`."""
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: codistill COMMAND [arguments]",
+            "",
+            "Distil one vision encoder from several unlike teachers, load the published ones, and use it.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "codistill COMMAND --help says more. codistill --version prints the version.",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code (2 for a user's error)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"codistill {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        print(f"codistill: {unknown_name('command', name, COMMANDS)}", file=sys.stderr)
+        return 2
+    module, function = COMMANDS[name][0].split(":")
+    try:
+        return getattr(importlib.import_module(module), function)(rest)
+    except CodistillError as error:
+        print(f"codistill {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"codistill {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
