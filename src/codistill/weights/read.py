@@ -1,0 +1,194 @@
+"""Reading a weights file without running code: a path in, the dictionary that the file holds out.
+
+`.safetensors` files hold tensors only. `.pth` and `.pt` files hold pickles: torch's restricted unpickler reads them,
+with a short list of plain classes that published checkpoints contain. Files are told apart by their first bytes,
+never by their suffix, and memory-mapped where the format allows it.
+"""
+
+import argparse
+import pathlib
+import pickle
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy._core.multiarray import (  # pyright: ignore[reportAttributeAccessIssue]
+    _reconstruct,  # pyright: ignore[reportAttributeAccessIssue]
+    scalar,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from safetensors import SafetensorError, safe_open
+
+from codistill.errors import CheckpointError
+
+FileKind = Literal["safetensors", "torch zip", "torch legacy"]
+
+_PATHS = {
+    pathlib.PurePosixPath: ("PosixPath", "PurePosixPath"),
+    pathlib.PureWindowsPath: ("WindowsPath", "PureWindowsPath"),
+}
+_PLAIN_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    SimpleNamespace,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bhilqBHILQefdFD"},
+    *((scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
+    *((_reconstruct, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
+    *(
+        (plain, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for plain, names in _PATHS.items()
+        for name in names
+    ),
+]
+"""Classes that may appear beside the tensors: argument namespaces, paths, numpy numbers. None of them runs code."""
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+)
+_DAMAGE += (MemoryError, OverflowError, ImportError, struct.error, SafetensorError)
+"""What parsers raise on damaged bytes (`pickle.UnpicklingError` is handled first)."""
+
+_LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
+_OTHER_FILES = {
+    b"<!doctype": "a web page: a login or error page was saved instead of the weights",
+    b"<html": "a web page: a login or error page was saved instead of the weights",
+    b"<?xml": "an XML text: an error message was probably saved instead of the weights",
+    b"version https://git-lfs": "a Git LFS pointer, not the weights themselves: run `git lfs pull`",
+    b"\x80": "a plain pickle, which is not loaded because that could run code",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"bzh": "a bzip2 archive: unpack it first",
+    b"\x93numpy": "a numpy array",
+    b"\x89hdf": "an HDF5 file",
+    b"par1": "a Parquet file",
+    b"{": "a JSON text",
+}
+"""First bytes, in lower case, of what people hand over instead of weights."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The dictionary in a weights file: tensors by name, or whatever `torch.save` was given.
+
+    Args:
+        path: a `.safetensors` file, or a `.pth` / `.pt` file (zip or older format); the suffix does not matter.
+
+    Returns:
+        What the file holds, tensors on the CPU in their own dtype, memory-mapped where possible: do not write to them.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, not a checkpoint, or holds anything that is not plain data.
+    """
+    path = Path(path).expanduser()
+    kind = file_kind(path)
+    if kind == "safetensors":
+        return _read_safetensors(path)
+    try:
+        with torch.serialization.safe_globals(_PLAIN_CLASSES):
+            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=kind == "torch zip")
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refused(path, str(error))) from error
+    except _DAMAGE as error:
+        raise CheckpointError(_damaged(path, error)) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path}: expected a dictionary of tensors, found a {type(content).__name__}. "
+            "Save model.state_dict() instead."
+        )
+    return content
+
+
+def read_header(path: str | Path) -> dict[str, str]:
+    """The text metadata of a `.safetensors` file; empty for other kinds.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
+    path = Path(path).expanduser()
+    if file_kind(path) != "safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except _DAMAGE as error:
+        raise CheckpointError(_damaged(path, error)) from error
+
+
+def file_kind(path: str | Path) -> FileKind:
+    """Which format a weights file has, from its first bytes.
+
+    Raises:
+        CheckpointError: if it is missing, unreadable, empty, or no weights file at all.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path}: is a folder, and neither a run (with checkpoints/) nor an export (with config.json). "
+            "Name the weights file in it."
+        )
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file. Check the path.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+    if not start:
+        raise CheckpointError(f"{path}: is empty. Download or copy it again.")
+    if len(start) >= 9 and start[8:9] == b"{" and 0 < struct.unpack("<Q", start[:8])[0] < 100_000_000:
+        return "safetensors"
+    if start[:2] == b"PK":
+        return "torch zip"
+    if _LEGACY_MAGIC in start[:32]:
+        return "torch legacy"
+    plain = start.lstrip().lower()
+    found = next((text for known, text in _OTHER_FILES.items() if plain.startswith(known)), None)
+    if start[257:262] == b"ustar":
+        found = "a tar archive: unpack it first"
+    raise CheckpointError(
+        f"{path}: is {found or f'no weights file (it starts with {start[:16]!r})'}. Allowed: .safetensors, and .pth "
+        "or .pt files written by torch.save. Check the path, or download it again."
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except _DAMAGE as error:
+        raise CheckpointError(_damaged(path, error)) from error
+
+
+def _refused(path: Path, reason: str) -> str:
+    """Text of an error for a pickle that the restricted unpickler would not read."""
+    found = re.search(r"GLOBAL (\S+)", reason)
+    if found is None:
+        detail = re.search(r"WeightsUnpickler error: (.*)", reason)
+        return _damaged(path, detail[1] if detail else "not readable as plain data")
+    return (
+        f"{path}: holds the Python object {found[1]!r}, which is not loaded because that could run code. "
+        "Allowed: tensors, numbers, text, containers and argparse.Namespace. If you trust the file, open it where it "
+        "was made and save only model.state_dict(), best with safetensors.torch.save_file."
+    )
+
+
+def _damaged(path: Path, error: object) -> str:
+    """Text of an error for bytes that do not parse, with the parser's reason cut to its first sentence."""
+    if "TorchScript" in str(error):
+        return f"{path}: is a TorchScript program, not weights. Save its state_dict() instead."
+    lines = str(error).strip().split("\n")
+    reason = re.split(r"\.? {2}\(|\. ", lines[0])[0][:200].rstrip(".") or type(error).__name__
+    return (
+        f"{path}: damaged or incomplete ({path.stat().st_size:,} bytes; {reason}). Download or copy it again."
+    )
