@@ -1,6 +1,6 @@
 """The training engine: one loop for every objective, the same lines on one CPU and on 512 GPUs.
 
-    from codistill.engine.config import changeable, load_yaml, save_yaml
+    from codistill.engine.config import CHANGEABLE, load_yaml, save_yaml
     from codistill.engine.distributed import Process, start_process
     from codistill.engine.loop import EngineConfig, TrainSummary, train
     from codistill.engine.objective import Objective, StepContext, StepResult
@@ -17,7 +17,7 @@
             run_dir=Path("runs/first"),
             process=process,
             global_batch=384,                              # over ranks and micro-steps: for the learning-rate rule
-            recipe=recipe,                                 # any frozen dataclass: saved as config.yaml, compared on resume
+            recipe=recipe,                                 # a frozen dataclass: config.yaml, compared on resume
         )
 
 The same call again resumes. What an objective must know:

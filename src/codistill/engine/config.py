@@ -1,0 +1,166 @@
+"""Config files: a frozen dataclass to a YAML file and back, and what changed between two of them.
+
+YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+
+from codistill.engine.files import write_atomic
+from codistill.engine.plain import CLASS_KEY, from_plain, to_plain
+from codistill.errors import ConfigError
+
+T = TypeVar("T")
+CHANGEABLE = {"changeable": True}
+"""Metadata of a dataclass field that may differ when a run is resumed (logging, paths, workers).
+
+`field(default=..., metadata=CHANGEABLE)`; layers below the engine write the dict out.
+"""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's core scalars, and no key twice."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either YAML version would read as something else."""
+
+
+_FLOAT = re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\.inf)$|^\.nan$")
+_RESOLVERS = (
+    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf")),
+    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789")),
+    ("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789")),
+)
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in _RESOLVERS:
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+        key = loader.construct_object(key_node)
+        if key in result:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+# Only these: PyYAML's own constructors of dates, sets and binary fail in their own ways on malformed text.
+_Loader.yaml_constructors = {
+    "tag:yaml.org,2002:null": lambda loader, node: None,
+    "tag:yaml.org,2002:bool": lambda loader, node: node.value == "true",
+    "tag:yaml.org,2002:int": lambda loader, node: int(node.value),
+    "tag:yaml.org,2002:float": lambda loader, node: float(
+        node.value.replace(".inf", "inf").replace(".nan", "nan")
+    ),
+    "tag:yaml.org,2002:str": yaml.SafeLoader.construct_scalar,
+    "tag:yaml.org,2002:seq": lambda loader, node: [loader.construct_object(n, deep=True) for n in node.value],
+    "tag:yaml.org,2002:map": _mapping,
+    None: yaml.SafeLoader.construct_undefined,
+}
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, as plain values.
+
+    Raises:
+        ConfigError: if the file cannot be read or is not YAML; the text names the file and the line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. Give the path of a YAML file."
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not a config in YAML: {error}") from error
+
+
+def load_yaml(cls: type[T], path: Path | str) -> T:
+    """A config of class `cls` from a YAML file; keys that are not there keep their defaults.
+
+    Raises:
+        ConfigError: for an unknown key (with the nearest known one), a value of the wrong type or out of range;
+            the text names the file and the key's path.
+    """
+    path = Path(path)
+    plain = read_yaml(path)
+    try:
+        return cast(T, from_plain(cls, {} if plain is None else plain))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def dump_yaml(config: Any) -> str:
+    """A config as YAML text; `load_yaml` gives an equal one back."""
+    return yaml.dump(
+        to_plain(config),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=110,
+        default_flow_style=None,
+    )
+
+
+def save_yaml(config: Any, path: Path | str) -> None:
+    """Write a config as a YAML file, whole or not at all.
+
+    Raises:
+        CheckpointError: if the file cannot be written.
+    """
+    write_atomic(Path(path), dump_yaml(config))
+
+
+def config_hash(config: Any) -> str:
+    """SHA-256 of a config without its changeable fields: equal for runs that train the same."""
+    text = json.dumps(fixed_part(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fixed_part(config: Any) -> Any:
+    """A config's plain values without the fields that may differ when a run is resumed."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = (f for f in dataclasses.fields(config) if f.init and not f.metadata.get("changeable"))
+        return {CLASS_KEY: type(config).__name__} | {
+            f.name: fixed_part(getattr(config, f.name)) for f in fields
+        }
+    if isinstance(config, Mapping):
+        return {key: fixed_part(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [fixed_part(value) for value in config]
+    return to_plain(config)
+
+
+def changed_fields(old: Any, new: Any) -> list[str]:
+    """What differs between the fixed parts of two configs: `path: old → new`, one text a field."""
+    before, after = _flatten(fixed_part(old)), _flatten(fixed_part(new))
+    absent = "(absent)"
+    return [
+        f"{path}: {before.get(path, absent)} → {after.get(path, absent)}"
+        for path in dict.fromkeys([*before, *after])
+        if before.get(path, absent) != after.get(path, absent)
+    ]
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        parts = [_flatten(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()]
+    elif isinstance(value, list) and value:
+        parts = [_flatten(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    else:
+        return {path: value}
+    return {key: item for part in parts for key, item in part.items()}

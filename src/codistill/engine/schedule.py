@@ -1,0 +1,39 @@
+"""Values by step: linear warm-up then cosine (learning rate), or cosine alone (momentum of target statistics).
+
+Step i (0-based) uses the i-th value. Source: the DUNE training schedule; numbers in the golden `schedules.json`.
+"""
+
+import math
+
+from codistill.errors import ConfigError
+
+
+def warmup_cosine(base: float, final: float, total_steps: int, warmup_fraction: float = 0.0) -> list[float]:
+    """One value per step: `warmup_fraction` of the steps rise linearly from 0, the rest fall as a cosine.
+
+    Args:
+        base: value at the top, reached at the last warm-up step and held at the first cosine step.
+        final: value that the cosine approaches (the step after the last one would reach it).
+        total_steps: number of values.
+        warmup_fraction: in [0, 1]; floor(warmup_fraction * total_steps) steps warm up. A single one is 0.
+
+    Raises:
+        ConfigError: for no steps, or a fraction outside [0, 1].
+    """
+    if total_steps < 1:
+        raise ConfigError(f"total_steps is {total_steps}; a schedule needs at least 1 step.")
+    if not 0.0 <= warmup_fraction <= 1.0:
+        raise ConfigError(f"warmup_fraction is {warmup_fraction}; it must lie between 0 and 1.")
+    warmup_steps = math.floor(warmup_fraction * total_steps)
+    cosine_steps = total_steps - warmup_steps
+    rising = [base * step / (warmup_steps - 1) if step else 0.0 for step in range(warmup_steps)]
+    falling = [
+        final + 0.5 * (base - final) * (1.0 + math.cos(math.pi * step / cosine_steps))
+        for step in range(cosine_steps)
+    ]
+    return rising + falling
+
+
+def cosine(base: float, final: float, total_steps: int) -> list[float]:
+    """One value per step, from `base` along a cosine towards `final`, without warm-up."""
+    return warmup_cosine(base, final, total_steps)
