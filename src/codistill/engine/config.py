@@ -33,6 +33,14 @@ class _Dumper(yaml.SafeDumper):
     """Quotes text that either YAML version would read as something else."""
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    breaks = any(
+        character in text for character in "\n\r\x85\u2028\u2029\ufeff"
+    )  # PyYAML folds these unquoted
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if breaks else None)
+
+
+_Dumper.add_representer(str, _text)
 _FLOAT = re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\.inf)$|^\.nan$")
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
