@@ -1,0 +1,130 @@
+"""Ground-truth correspondences between two posed depth maps: reprojection with an occlusion test.
+
+A pixel of view 1 is carried to view 2 through its 3-D point; it is visible there if it falls inside the image, in
+front of the camera, on a pixel of known depth that is as far away as the point. A correspondence is reciprocal: the
+rounded pixel in view 2 comes back to exactly the pixel it came from. Source: MASt3R (arXiv 2406.09756), section 3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codistill.geometry.poses import invert_pose, transform_points
+from codistill.geometry.projection import depth_to_pointmap, project
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosedDepth:
+    """One view: what can be reprojected.
+
+    Attributes:
+        depth: (row, column), metres along z, 0 where unknown.
+        intrinsics: (3, 3).
+        world_to_camera: (4, 4).
+    """
+
+    depth: Float[Tensor, "row column"]
+    intrinsics: Float[Tensor, "3 3"]
+    world_to_camera: Float[Tensor, "4 4"]
+
+    @property
+    def known(self) -> Bool[Tensor, "row column"]:
+        """Where the depth is known."""
+        return torch.isfinite(self.depth) & (self.depth > 0)
+
+    def pointmap(self) -> Float[Tensor, "row column 3"]:
+        """World points of all pixels; those of unknown depth are meaningless."""
+        return depth_to_pointmap(self.depth, self.intrinsics, invert_pose(self.world_to_camera))
+
+
+@dataclass(frozen=True)
+class Reprojection:
+    """Where the pixels of one view are in another.
+
+    Attributes:
+        pixels: (row, column, 2), floating-point (x, y) in the other view.
+        visible: (row, column), whether the point is really seen there.
+    """
+
+    pixels: Float[Tensor, "row column 2"]
+    visible: Bool[Tensor, "row column"]
+
+    def nearest(self) -> Int[Tensor, "row column 2"]:
+        """Rounded pixels in the other view; (-1, -1) where not visible."""
+        rounded = self.pixels.nan_to_num(nan=-1.0, posinf=-1.0, neginf=-1.0).round().long()
+        return torch.where(self.visible[..., None], rounded, -1)
+
+
+def reproject(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0.05) -> Reprojection:
+    """Carry every pixel of `view` into `other`.
+
+    Args:
+        depth_tolerance: how far, relative to the point's depth in `other`, the depth measured there may be off
+            before the point counts as occluded. Covers the slope of the surface within half a pixel.
+    """
+    points = transform_points(other.world_to_camera, view.pointmap())
+    pixels = project(points, other.intrinsics)
+    rows, columns = other.depth.shape
+    inside = view.known & (points[..., 2] > 0)
+    inside &= ((pixels > -0.5) & (pixels < pixels.new_tensor([columns, rows]) - 0.5)).all(-1)
+    x, y = torch.where(inside[..., None], pixels, 0.0).round().long().unbind(-1)
+    seen = other.depth[y, x]
+    close = (seen - points[..., 2]).abs() <= depth_tolerance * points[..., 2]
+    return Reprojection(pixels, inside & other.known[y, x] & close)
+
+
+def overlap(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0.05) -> float:
+    """Share of the pixels of known depth in `view` that `other` sees, in [0, 1]."""
+    visible = reproject(view, other, depth_tolerance=depth_tolerance).visible
+    return float(visible.sum() / view.known.sum().clamp(min=1))
+
+
+def reciprocal_correspondences(
+    view1: PosedDepth, view2: PosedDepth, *, depth_tolerance: float = 0.05
+) -> tuple[Int[Tensor, "match 2"], Int[Tensor, "match 2"]]:
+    """All pixel pairs that correspond both ways: (x, y) in view 1 and in view 2, in view 1's pixel order."""
+    forth = reproject(view1, view2, depth_tolerance=depth_tolerance).nearest()
+    back = reproject(view2, view1, depth_tolerance=depth_tolerance).nearest()
+    y1, x1 = torch.nonzero(forth[..., 0] >= 0, as_tuple=True)
+    xy1, xy2 = torch.stack((x1, y1), dim=-1), forth[y1, x1]
+    returns = (back[xy2[:, 1], xy2[:, 0]] == xy1).all(-1)
+    return xy1[returns], xy2[returns]
+
+
+def sample_correspondences(
+    xy1: Int[Tensor, "match 2"],
+    xy2: Int[Tensor, "match 2"],
+    shape1: tuple[int, int],
+    shape2: tuple[int, int],
+    count: int,
+    *,
+    negatives: float = 0.5,
+    generator: torch.Generator,
+) -> tuple[Int[Tensor, "count 2"], Int[Tensor, "count 2"], Bool[Tensor, " count"]]:
+    """A fixed number of correspondences for a matching loss, true ones first, false ones flagged.
+
+    True ones are drawn without replacement, at most (1 - negatives) * count of them; the rest are random positions
+    in both views, flagged invalid: the loss uses them as distractors only.
+
+    Args:
+        xy1, xy2: all true correspondences, (x, y).
+        shape1, shape2: (rows, columns) of the views.
+        count: how many to return (8192 in the published recipe).
+        negatives: smallest share of false ones.
+        generator: of the random draws, on the CPU.
+
+    Returns:
+        Pixels (count, 2) in view 1, in view 2, and whether each pair is true.
+    """
+    true = min(len(xy1), round(count * (1.0 - negatives)))
+    chosen = torch.randperm(len(xy1), generator=generator)[:true].to(xy1.device)
+    false1, false2 = (
+        torch.stack(
+            [torch.randint(side, (count - true,), generator=generator) for side in reversed(shape)], dim=-1
+        ).to(xy1.device)
+        for shape in (shape1, shape2)
+    )
+    valid = torch.arange(count, device=xy1.device) < true
+    return torch.cat((xy1[chosen], false1)), torch.cat((xy2[chosen], false2)), valid

@@ -1,0 +1,147 @@
+"""Relative pose from pixel matches (essential matrix, MAGSAC++), and its scale from metric points.
+
+The essential matrix gives the rotation and the direction of the translation; the length comes from the metric
+depth at the inliers, by the vote of the Map-free baselines: each inlier proposes a length, the proposal with most
+neighbours within 10 cm wins. Sources: MAGSAC++ (arXiv 1912.05909), map-free relocalization (arXiv 2210.05494).
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
+from codistill.geometry.refine import refine_relative_pose, sampson_distance
+
+_MIN_MATCHES = 5
+
+
+def pose_from_matches(
+    pixels_a: FloatArray,
+    pixels_b: FloatArray,
+    intrinsics_a: FloatArray,
+    intrinsics_b: FloatArray,
+    *,
+    threshold: float = 2.0,
+    probability: float = 0.9999,
+    iterations: int = 10_000,
+    refine: bool = True,
+) -> PoseEstimate | None:
+    """`pose_b_from_a` up to the length of its translation, which is 1.
+
+    Deterministic: OpenCV's sampler starts from the same state at each call.
+
+    Args:
+        pixels_a, pixels_b: (match, 2), (x, y).
+        intrinsics_a, intrinsics_b: (3, 3).
+        threshold: inlier threshold, pixels at the mean focal length of both cameras.
+        probability: wanted probability that one all-inlier sample was drawn.
+        iterations: at most so many samples.
+        refine: minimize the Sampson distance over the inliers afterwards, about ten times less error under
+            outliers; False stops where the Map-free baselines stop. Inliers and confidence are theirs either way.
+
+    Returns:
+        The estimate, its confidence the number of inliers in front of both cameras; None with fewer than 5 finite
+        matches or no consensus.
+
+    Raises:
+        ValueError: if the arrays do not match.
+    """
+    count = check_matched("pose_from_matches", pixels_a=(pixels_a, 2), pixels_b=(pixels_b, 2))
+    finite = np.flatnonzero(np.isfinite(pixels_a).all(1) & np.isfinite(pixels_b).all(1))
+    if len(finite) < _MIN_MATCHES:
+        return None
+    a, b = (
+        _normalized(pixels[finite], intrinsics)
+        for pixels, intrinsics in ((pixels_a, intrinsics_a), (pixels_b, intrinsics_b))
+    )
+    focal = np.mean([k[i, i] for k in (np.asarray(intrinsics_a), np.asarray(intrinsics_b)) for i in (0, 1)])
+    essentials, mask = cv2.findEssentialMat(
+        a,
+        b,
+        np.eye(3),
+        method=cv2.USAC_MAGSAC,
+        prob=probability,
+        threshold=threshold / float(focal),
+        maxIters=iterations,
+    )
+    if essentials is None or mask is None:
+        return None
+    best: PoseEstimate | None = None
+    for essential in np.split(essentials, len(essentials) // 3):
+        _, rotation, translation, in_front = cv2.recoverPose(
+            essential, a, b, np.eye(3), 1e9, mask=mask.copy()
+        )[:4]
+        supporters = in_front.ravel() > 0
+        if best is None or supporters.sum() > best.confidence:
+            inliers = np.zeros(count, dtype=bool)
+            inliers[finite[supporters]] = True
+            direction = translation.ravel().astype(np.float64)
+            best = PoseEstimate(rotation.astype(np.float64), direction, inliers, float(supporters.sum()))
+    if best is None or best.confidence == 0:
+        return None
+    if refine and best.confidence > _MIN_MATCHES:
+        limit = threshold / float(focal)
+        chosen = best.inliers[finite]
+        for _ in range(2):  # the second time on the inliers of the first
+            rotation, direction = refine_relative_pose(
+                best.rotation, best.translation, a[chosen], b[chosen], scale=limit / 2
+            )
+            best = replace(best, rotation=rotation, translation=direction)
+            chosen = np.abs(sampson_distance(rotation, direction, a, b)) < limit
+            if chosen.sum() <= _MIN_MATCHES:
+                break
+    return best
+
+
+def with_metric_scale(
+    estimate: PoseEstimate, points_a: FloatArray, points_b: FloatArray, *, tolerance: float = 0.1
+) -> PoseEstimate | None:
+    """Give an estimate of unit translation its length in metres.
+
+    Match j proposes s_j = (X_b - R X_a) . t. The proposal with most others within the tolerance is taken as it is,
+    not averaged; the first one wins a tie. It may be negative, where the metric points contradict the direction.
+
+    Args:
+        estimate: from `pose_from_matches`.
+        points_a, points_b: (match, 3), the matches' metric points, each in its own camera's frame.
+        tolerance: metres.
+
+    Returns:
+        The scaled estimate, its confidence the number of supporters and its inliers those; None if no inlier has
+        finite points.
+
+    Raises:
+        ValueError: if the arrays do not match each other or the estimate.
+    """
+    count = check_matched("with_metric_scale", points_a=(points_a, 3), points_b=(points_b, 3))
+    if count != len(estimate.inliers):
+        raise ValueError(
+            f"the estimate was made from {len(estimate.inliers)} matches, the points are of {count}; pass points "
+            "of the same matches in the same order"
+        )
+    usable = estimate.inliers & np.isfinite(points_a).all(1) & np.isfinite(points_b).all(1)
+    index = np.flatnonzero(usable)
+    if len(index) == 0:
+        return None
+    moved = points_b[index].astype(np.float64) - points_a[index].astype(np.float64) @ estimate.rotation.T
+    lengths = moved @ estimate.translation
+    ordered = np.sort(lengths)
+    low = np.searchsorted(ordered, lengths - tolerance, side="right")
+    high = np.searchsorted(ordered, lengths + tolerance, side="left")
+    winner = int(np.argmax(high - low))
+    inliers = np.zeros(count, dtype=bool)
+    inliers[index] = np.abs(lengths - lengths[winner]) < tolerance
+    return replace(
+        estimate,
+        translation=estimate.translation * lengths[winner],
+        inliers=inliers,
+        confidence=float(high[winner] - low[winner]),
+    )
+
+
+def _normalized(pixels: FloatArray, intrinsics: FloatArray) -> FloatArray:
+    homogeneous = np.concatenate((pixels, np.ones((len(pixels), 1))), axis=1).astype(np.float64)
+    return np.ascontiguousarray(
+        (homogeneous @ np.linalg.inv(np.asarray(intrinsics, dtype=np.float64)).T)[:, :2]
+    )

@@ -1,0 +1,70 @@
+"""The rigid or similarity transform that best maps one point set to another, in closed form.
+
+Weighted least squares through the SVD of the cross-covariance (Kabsch 1976, Umeyama 1991), batched and
+differentiable. Used for aligning meshes, pointmaps and trajectories; `geometry/rigid.py` is its robust form.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation x + translation.
+
+    Attributes:
+        scale: (*batch); ones for a rigid alignment.
+        rotation: (*batch, 3, 3), determinant +1.
+        translation: (*batch, 3).
+    """
+
+    scale: Float[Tensor, "*batch"]
+    rotation: Float[Tensor, "*batch 3 3"]
+    translation: Float[Tensor, "*batch 3"]
+
+    def apply(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 3"]:
+        """Map points (*batch, point, 3)."""
+        rotated = (self.rotation[..., None, :, :] * points[..., None, :]).sum(-1)
+        return self.scale[..., None, None] * rotated + self.translation[..., None, :]
+
+
+def procrustes(
+    source: Float[Tensor, "*batch point 3"],
+    target: Float[Tensor, "*batch point 3"],
+    weights: Float[Tensor, "*batch point"] | None = None,
+    *,
+    scale: bool = False,
+) -> Similarity:
+    """The transform of `source` that is closest to `target`.
+
+    Minimizes sum_i w_i |s R x_i + t - y_i|^2 over proper rotations R, translations t and, if `scale`, s > 0.
+    Fewer than three points, or points on a line, leave the rotation undetermined: some minimizer is returned.
+
+    Args:
+        source, target: (*batch, point, 3), matched by index.
+        weights: (*batch, point), non-negative, not all zero; None weighs all alike.
+        scale: estimate a scale as well.
+    """
+    if weights is None:
+        weights = torch.ones_like(source[..., 0])
+    with torch.autocast(source.device.type, enabled=False):
+        share = (weights / weights.sum(-1, keepdim=True))[..., None]
+        mean_source = (share * source).sum(-2)
+        mean_target = (share * target).sum(-2)
+        x, y = source - mean_source[..., None, :], target - mean_target[..., None, :]
+        covariance = (share * y).transpose(-2, -1) @ x
+        u, singular, vh = torch.linalg.svd(covariance)
+        # A reflection fits better where the determinant is negative; flipping the weakest axis is optimal then.
+        sign = torch.det(u @ vh).sign()
+        flip = torch.stack((torch.ones_like(sign), torch.ones_like(sign), sign), dim=-1)
+        rotation = (u * flip[..., None, :]) @ vh
+        if scale:
+            spread = (share * x * x).sum((-2, -1))
+            factor = (singular * flip).sum(-1) / spread
+        else:
+            factor = torch.ones_like(sign)
+        moved = (rotation * mean_source[..., None, :]).sum(-1)
+        return Similarity(factor, rotation, mean_target - factor[..., None] * moved)

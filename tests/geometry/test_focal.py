@@ -1,0 +1,60 @@
+"""Focal estimation: a synthetic plane, bad points, an independent minimizer."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from codistill.errors import ConfigError
+from codistill.geometry.cameras import camera_matrix
+from codistill.geometry.focal import estimate_focal
+from codistill.geometry.projection import depth_to_pointmap
+
+
+def plane(rows: int, columns: int, focal: float) -> torch.Tensor:
+    """A slanted plane seen by a camera whose principal point is (W/2, H/2)."""
+    depth = 2 + 0.05 * torch.arange(rows * columns, dtype=torch.float64).reshape(1, rows, columns) / columns
+    return depth_to_pointmap(depth, camera_matrix(focal, (columns / 2, rows / 2)).double())
+
+
+@pytest.mark.parametrize("method", ["weiszfeld", "median"])
+def test_recovers_the_focal_length_of_a_plane(method: str) -> None:
+    found = estimate_focal(plane(6, 8, 10.0), method=method)  # type: ignore[arg-type]
+    assert float(found) == pytest.approx(10.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["weiszfeld", "median"])
+def test_a_third_of_wrong_points_hardly_matters(method: str) -> None:
+    points = plane(40, 50, 60.0).repeat(2, 1, 1, 1)
+    points[0, ::3, :, :2] = 0.5 * torch.randn_like(points[0, ::3, :, :2])
+    points[1, ::3] = torch.nan
+    found = estimate_focal(points, method=method)  # type: ignore[arg-type]
+    assert float((found / 60.0 - 1).abs().max()) < 0.05
+
+
+def test_weiszfeld_approaches_the_minimum_of_the_robust_cost() -> None:
+    points = plane(12, 16, 20.0) + 0.02 * torch.randn(1, 12, 16, 3, dtype=torch.float64)
+    grid = np.stack(np.meshgrid(np.arange(16.0), np.arange(12.0)), axis=-1) - [8, 6]
+    quotient = (points[0, ..., :2] / points[0, ..., 2:]).numpy()
+    best = minimize_scalar(
+        lambda f: np.linalg.norm(grid - f * quotient, axis=-1).sum(), bounds=(5, 60), method="bounded"
+    )
+    assert float(estimate_focal(points)) == pytest.approx(float(best.x), rel=2e-3)
+
+
+def test_principal_point_and_clipping() -> None:
+    points = plane(6, 8, 10.0)
+    exact_centre = torch.tensor([[4.0, 3.0]], dtype=torch.float64)
+    assert float(estimate_focal(points, exact_centre)) == pytest.approx(10.0)
+    base = 8 / (2 * np.tan(np.pi / 6))
+    assert float(estimate_focal(points, clip=(0.1, 0.5))) == pytest.approx(0.5 * base)
+
+
+def test_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'mean'.*median, weiszfeld"):
+        estimate_focal(plane(4, 4, 5.0), method="mean")  # type: ignore[arg-type]
+
+
+def test_gradient_reaches_the_pointmap() -> None:
+    points = plane(4, 5, 6.0) + 0.05 * torch.randn(1, 4, 5, 3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(estimate_focal, (points.requires_grad_(),), atol=1e-4)

@@ -1,0 +1,180 @@
+"""Robust pose solvers on synthetic truth with 0 to 70 % outliers; determinism; what they refuse."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
+
+from codistill.errors import ConfigError
+from codistill.geometry.essential import pose_from_matches, with_metric_scale
+from codistill.geometry.estimate import PoseEstimate
+from codistill.geometry.pnp import pose_from_points_and_pixels
+from codistill.geometry.refine import refine_relative_pose, sampson_distance
+from codistill.geometry.rigid import pose_from_point_pairs
+
+K_A = np.array([[590.0, 0, 270], [0, 590, 360], [0, 0, 1]])
+K_B = np.array([[480.0, 0, 255], [0, 500, 350], [0, 0, 1]])
+TURN = Rotation.from_euler("yxz", [12, -5, 3], degrees=True).as_matrix()
+SHIFT = np.array([0.6, -0.1, 0.25])
+OUTLIERS = [0.0, 0.1, 0.3, 0.5, 0.7]
+
+
+def pixels_of(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    projected = points @ intrinsics.T
+    return projected[:, :2] / projected[:, 2:]
+
+
+def matches(outliers: float, count: int = 400, noise: float = 0.3, seed: int = 0) -> dict[str, np.ndarray]:
+    """Points in both frames and their pixels; the first `outliers` share of view b is wrong."""
+    draw = np.random.default_rng(seed)
+    points_a = draw.uniform([-2, -2, 3], [2, 2, 9], (count, 3))
+    points_b = points_a @ TURN.T + SHIFT
+    pixels_a, pixels_b = pixels_of(points_a, K_A), pixels_of(points_b, K_B)
+    pixels_a, pixels_b = (xy + noise * draw.normal(size=xy.shape) for xy in (pixels_a, pixels_b))
+    wrong = int(outliers * count)
+    pixels_b[:wrong] = draw.uniform([0, 0], [540, 720], (wrong, 2))
+    points_a = points_a + 0.01 * draw.normal(size=points_a.shape)
+    points_b = points_b + 0.01 * draw.normal(size=points_b.shape)
+    points_b[:wrong] = draw.uniform([-2, -2, 3], [2, 2, 9], (wrong, 3))
+    return {"points_a": points_a, "points_b": points_b, "pixels_a": pixels_a, "pixels_b": pixels_b}
+
+
+def degrees_off(rotation: np.ndarray) -> float:
+    return float(np.degrees(Rotation.from_matrix(rotation @ TURN.T).magnitude()))
+
+
+@pytest.mark.parametrize("outliers", OUTLIERS)
+@pytest.mark.parametrize("solver", ["sqpnp", "p3p", "epnp"])
+def test_pnp(outliers: float, solver: str) -> None:
+    data = matches(outliers)
+    found = pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, solver=solver)  # type: ignore[arg-type]
+    assert found is not None
+    assert degrees_off(found.rotation) < 0.15
+    assert np.linalg.norm(found.translation - SHIFT) < 0.015
+    wrong = int(outliers * 400)
+    assert found.inliers[wrong:].mean() > 0.95 and found.inliers[:wrong].sum() <= 4
+    assert found.confidence == found.inliers.sum() and found.is_usable()
+
+
+@pytest.mark.parametrize("outliers", OUTLIERS)
+def test_essential_matrix_with_metric_scale(outliers: float) -> None:
+    data = matches(outliers)
+    found = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B)
+    assert found is not None
+    assert np.linalg.norm(found.translation) == pytest.approx(1.0)
+    assert degrees_off(found.rotation) < 0.2
+    direction = SHIFT / np.linalg.norm(SHIFT)
+    assert np.degrees(np.arccos(found.translation @ direction)) < 1.0
+    metric = with_metric_scale(found, data["points_a"], data["points_b"])
+    assert metric is not None
+    assert np.linalg.norm(metric.translation - SHIFT) < 0.05
+    assert metric.confidence == metric.inliers.sum() <= found.confidence
+
+
+@pytest.mark.parametrize("outliers", OUTLIERS)
+def test_rigid_ransac(outliers: float) -> None:
+    data = matches(outliers)
+    found = pose_from_point_pairs(data["points_a"], data["points_b"])
+    assert found is not None
+    assert degrees_off(found.rotation) < 0.1
+    assert np.linalg.norm(found.translation - SHIFT) < 0.01
+    wrong = int(outliers * 400)
+    assert found.inliers[wrong:].all() and found.inliers[:wrong].sum() <= 2
+
+
+def test_refinement_makes_the_published_baseline_more_exact() -> None:
+    errors = {True: [], False: []}
+    for seed in range(6):
+        data = matches(0.5, seed=seed)
+        for refine in (True, False):
+            found = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B, refine=refine)
+            assert found is not None
+            errors[refine].append(degrees_off(found.rotation))
+    assert np.median(errors[True]) < 0.1 < 0.2 < np.median(errors[False])
+
+
+def test_refinement_reaches_the_minimum_that_scipy_finds() -> None:
+    data = matches(0.0, count=60, seed=8)
+    rays_a, rays_b = (
+        ((data[f"pixels_{view}"] - k[:2, 2]) / k.diagonal()[:2]) for view, k in (("a", K_A), ("b", K_B))
+    )
+    scale = 1.0 / 590
+
+    def cost(parameters: np.ndarray) -> float:
+        turn = Rotation.from_rotvec(parameters[:3]).as_matrix()
+        distance = sampson_distance(turn, parameters[3:] / np.linalg.norm(parameters[3:]), rays_a, rays_b)
+        return float(np.log1p((distance / scale) ** 2).sum())
+
+    start = (Rotation.from_euler("y", 1, degrees=True).as_matrix() @ TURN, np.array([0.9, 0.1, 0.4]) / 0.99)
+    rotation, direction = refine_relative_pose(*start, rays_a, rays_b, scale=scale)
+    reached = cost(np.concatenate((Rotation.from_matrix(rotation).as_rotvec(), direction)))
+    best = minimize(cost, np.concatenate((Rotation.from_matrix(TURN).as_rotvec(), SHIFT)), method="Powell")
+    assert reached <= best.fun * (1 + 1e-4)
+
+
+def test_the_scale_vote_agrees_with_the_quadratic_count() -> None:
+    """One of every pair of proposals, counted one by one."""
+    draw = np.random.default_rng(3)
+    a, b = draw.normal(size=(2, 60, 3))
+    estimate = PoseEstimate(TURN, SHIFT / np.linalg.norm(SHIFT), draw.random(60) < 0.8, 48.0)
+    found = with_metric_scale(estimate, a, b)
+    assert found is not None
+    lengths = [float((b[i] - TURN @ a[i]) @ estimate.translation) for i in np.flatnonzero(estimate.inliers)]
+    votes = [sum(abs(s - other) < 0.1 for other in lengths) for s in lengths]
+    winner = votes.index(max(votes))
+    assert found.confidence == max(votes)
+    np.testing.assert_allclose(found.translation, lengths[winner] * estimate.translation)
+
+
+def test_the_same_input_gives_the_same_estimate() -> None:
+    data = matches(0.6, seed=5)
+    for solve in (
+        lambda: pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B),
+        lambda: pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B),
+        lambda: pose_from_point_pairs(data["points_a"], data["points_b"]),
+    ):
+        first, second = solve(), solve()
+        assert first is not None and second is not None
+        np.testing.assert_array_equal(first.matrix(), second.matrix())
+
+
+def test_values_that_are_not_finite_are_never_inliers() -> None:
+    data = matches(0.2)
+    data["points_a"][100:120] = np.nan
+    data["pixels_b"][120:130] = np.inf
+    found = pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B)
+    assert found is not None and found.inliers.shape == (400,) and not found.inliers[100:130].any()
+    essential = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B)
+    assert essential is not None and not essential.inliers[120:130].any()
+    metric = with_metric_scale(essential, data["points_a"], data["points_b"])
+    assert metric is not None and not metric.inliers[100:130].any()
+
+
+def test_too_little_to_go_on_is_no_estimate() -> None:
+    few = {name: array[:3] for name, array in matches(0.0).items()}
+    assert pose_from_points_and_pixels(few["points_a"], few["pixels_b"], K_B) is None
+    assert pose_from_matches(few["pixels_a"], few["pixels_b"], K_A, K_B) is None
+    assert pose_from_point_pairs(few["points_a"][:2], few["points_b"][:2]) is None
+    noise = np.random.default_rng(0).normal(size=(2, 50, 3)) * 1e3
+    lost = pose_from_point_pairs(*noise, threshold=1e-6)
+    assert lost is None or not lost.is_usable()
+
+
+def test_unusable_estimates() -> None:
+    mask = np.ones(5, dtype=bool)
+    assert not PoseEstimate(np.eye(3), np.zeros(3), mask, 5.0).is_usable()
+    assert not PoseEstimate(np.eye(3), np.full(3, 1e4), mask, 50.0).is_usable()
+    assert not PoseEstimate(np.eye(3), np.full(3, np.nan), mask, 50.0).is_usable()
+    assert PoseEstimate(np.eye(3), np.ones(3), mask, 6.0).is_usable()
+
+
+def test_wrong_shapes_and_names_are_named() -> None:
+    data = matches(0.0)
+    with pytest.raises(ValueError, match=r"points \(match, 3\).*\(399, 3\)"):
+        pose_from_points_and_pixels(data["points_a"][1:], data["pixels_b"], K_B)
+    with pytest.raises(ConfigError, match="Did you mean 'sqpnp'"):
+        pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, solver="sqpn")  # type: ignore[arg-type]
+    found = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B)
+    assert found is not None
+    with pytest.raises(ValueError, match="made from 400 matches, the points are of 399"):
+        with_metric_scale(found, data["points_a"][1:], data["points_b"][1:])
