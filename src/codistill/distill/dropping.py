@@ -7,6 +7,7 @@ probability p, among the teachers that sharing allows. Source: UNIC, section 3.3
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,14 +52,11 @@ def lowest_loss_dropping(
     return kept * allowed
 
 
-def uniform_draws(
-    *, seed: int, step: int, micro_step: int, rank: int, world_size: int, teachers: int, images: int
-) -> Float[Tensor, "teacher image"]:
-    """This rank's draws, on the host: a function of (seed, step, slot) alone, whatever the number of ranks.
+def uniform_draws(*, seed: int, step: int, slots: range, teachers: int) -> Float[Tensor, "teacher image"]:
+    """Draws for some slots of a step's global batch, on the host: a function of (seed, step, slot) alone.
 
-    Local image b is slot rank + world_size * b of the step's global batch.
+    So neither the number of ranks nor gradient accumulation changes what an image draws.
     """
-    generator = torch.Generator()
-    generator.manual_seed((seed * 1_000_003 + step) * 1_009 + micro_step)
-    slots = torch.rand(images * world_size, teachers, generator=generator)
-    return slots[rank::world_size].T.contiguous()
+    generator = np.random.default_rng([seed, step])
+    draws = generator.random((slots[-1] + 1, teachers), dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(draws[slots.start :: slots.step].T))

@@ -144,15 +144,8 @@ class DistillationObjective:
         dropping = self.config.dropping
         if dropping.mode == "none" or len(self.kinds) == 1:
             return plan.allowed
-        draws = uniform_draws(
-            seed=context.seed,
-            step=context.step,
-            micro_step=context.micro_step,
-            rank=context.rank,
-            world_size=context.world_size,
-            teachers=table.shape[0],
-            images=table.shape[1],
-        )
+        slots = context.slots(table.shape[1])
+        draws = uniform_draws(seed=context.seed, step=context.step, slots=slots, teachers=table.shape[0])
         draws = draws.pin_memory() if table.is_cuda else draws
         draws = draws.to(table.device, non_blocking=True)
         return lowest_loss_dropping(table, plan.allowed, draws, dropping.probability)

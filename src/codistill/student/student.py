@@ -47,6 +47,9 @@ class Student(nn.Module):
             {t.name: TargetStatistics(dict.fromkeys(t.kinds, t.dim)) for t in self.targets}
         )
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
+        for name, parameter in encoder.named_parameters():
+            if name == "mask_token" or name.startswith("norm."):  # never used here: no gradient, no weight decay
+                parameter.requires_grad_(False)
 
     def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:
         """A teacher's tokens, predicted from the student's.

@@ -1,0 +1,117 @@
+"""Patch tokens as colours: their first three principal components (Fig. 2 of DUNE).
+
+Covariances are accumulated in fp64 as tokens stream by, so memory does not grow with the number of images. Signs
+and scales are fixed by the data the basis was fitted on, so colours are stable between images of one basis.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.errors import DataError
+
+
+@dataclass(frozen=True)
+class PcaBasis:
+    """Principal axes of tokens.
+
+    Attributes:
+        mean: (channel,), fp64.
+        axes: (component, channel), rows orthonormal, by falling variance, fp64. The entry of largest magnitude of
+            each row is positive.
+        variance: (channel,), all eigenvalues of the covariance, falling, fp64.
+        low, high: (component,), the 2nd and 98th percentile of the projections of the tokens seen last: the range
+            of the colours.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    variance: Tensor
+    low: Tensor
+    high: Tensor
+
+    def project(self, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch component"]:
+        """Coordinates of tokens along the axes."""
+        return (tokens.to(self.mean) - self.mean) @ self.axes.T
+
+    def colours(self, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch component"]:
+        """The same, stretched to [0, 1] by the basis's own range: red, green, blue."""
+        return ((self.project(tokens) - self.low) / (self.high - self.low).clamp(min=1e-12)).clamp(0, 1)
+
+    def explained(self) -> Tensor:
+        """Cumulative share of the variance by number of components, (channel,)."""
+        return self.variance.cumsum(0) / self.variance.sum()
+
+
+class Covariance:
+    """Running mean and covariance of tokens, fp64, one pass."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64)
+        self.scatter = torch.zeros(channels, channels, dtype=torch.float64)
+
+    def add(self, tokens: Float[Tensor, "*batch channel"]) -> None:
+        """Add tokens (…, channel)."""
+        x = tokens.detach().double().cpu().reshape(-1, tokens.shape[-1])
+        count, mean = x.shape[0], x.mean(0)
+        centred = x - mean
+        delta = mean - self.mean
+        total = self.count + count
+        self.scatter += centred.T @ centred + torch.outer(delta, delta) * (self.count * count / total)
+        self.mean += delta * (count / total)
+        self.count = total
+
+    def basis(self, sample: Tensor, components: int = 3) -> PcaBasis:
+        """The basis of everything added; colours are stretched to the range of `sample` (…, channel).
+
+        Raises:
+            DataError: with fewer than two tokens, or if something was not finite.
+        """
+        if self.count < 2 or not torch.isfinite(self.scatter).all():
+            raise DataError(f"PCA needs at least two finite tokens; got {self.count}")
+        values, vectors = torch.linalg.eigh(self.scatter / (self.count - 1))
+        axes = vectors.flip(1).T[:components]
+        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+        axes = axes * signs
+        along = (sample.double().cpu().reshape(-1, sample.shape[-1]) - self.mean) @ axes.T
+        low, high = torch.quantile(along[:1_000_000], torch.tensor([0.02, 0.98], dtype=torch.float64), dim=0)
+        return PcaBasis(self.mean.clone(), axes, values.flip(0).clamp(min=0), low, high)
+
+
+def fit_pca(tokens: Iterable[Tensor], components: int = 3) -> PcaBasis:
+    """The basis of a stream of token sets (…, channel); colours stretch to the range of a sample of them."""
+    covariance: Covariance | None = None
+    kept: list[Tensor] = []
+    for part in tokens:
+        covariance = covariance or Covariance(part.shape[-1])
+        covariance.add(part)
+        kept = [*kept, part.detach().cpu().reshape(-1, part.shape[-1])][-64:]
+    if covariance is None:
+        raise DataError("PCA needs at least one image")
+    return covariance.basis(torch.cat(kept), components)
+
+
+def align_axes(basis: PcaBasis, tokens: Tensor, reference: Tensor) -> PcaBasis:
+    """The same basis with components reordered and signs flipped to follow reference colours (…, component).
+
+    PCA axes are only defined up to sign and, for close variances, order; aligned ones make two encoders'
+    pictures of the same images comparable. Each component takes the reference component it correlates with most.
+    """
+    x = basis.project(tokens).reshape(-1, basis.axes.shape[0])
+    y = reference.double().reshape(-1, reference.shape[-1])
+    x, y = ((v - v.mean(0)) / v.std(0).clamp(min=1e-12) for v in (x, y))
+    correlation = y.T @ x / (x.shape[0] - 1)
+    free = correlation.abs()
+    order, signs = [0] * y.shape[1], [1.0] * y.shape[1]
+    for _ in range(y.shape[1]):
+        row, column = divmod(int(free.argmax()), free.shape[1])
+        order[row], signs[row] = column, 1.0 if correlation[row, column] >= 0 else -1.0
+        free[row], free[:, column] = -1.0, -1.0
+    sign = torch.tensor(signs, dtype=torch.float64)
+    axes = basis.axes[order] * sign[:, None]
+    low, high = basis.low[order] * sign, basis.high[order] * sign
+    return PcaBasis(basis.mean, axes, basis.variance, torch.minimum(low, high), torch.maximum(low, high))

@@ -1,0 +1,96 @@
+"""`codistill pca IMAGE… --encoder E --out PNG`: look at features. Several encoders stand side by side."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.analysis.pca import align_axes, fit_pca
+from codistill.analysis.pictures import grid_picture, save_picture
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder
+from codistill.errors import ConfigError
+from codistill.student.load import load_student
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill pca",
+        description="Patch tokens as colours: three principal components, fitted on all images of an encoder.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument(
+        "--encoder", action="append", required=True, metavar="E", help="what load_encoder accepts; repeatable"
+    )
+    parser.add_argument(
+        "--teacher", metavar="NAME", help="show the students' projections onto this teacher instead"
+    )
+    parser.add_argument("--size", type=int, default=448, help="square side in pixels, before rounding (448)")
+    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
+    parser.add_argument(
+        "--separate", action="store_true", help="a basis for every image instead of a joint one"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="PNG")
+    return parser
+
+
+def _picture_of(images: Tensor) -> list[np.ndarray]:
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return list((images * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy())
+
+
+@torch.inference_mode()
+def _tokens(name: str, arguments: argparse.Namespace, images: Sequence[str]) -> tuple[list[Tokens], Tensor]:
+    """Per image its tokens, and the images as they were seen."""
+    size = (arguments.size, arguments.size)
+    student = load_student(name) if arguments.teacher else None
+    encoder: Encoder = student.encoder if student else load_encoder(name)
+    seen = [encoder.preprocess(image, size) for image in images]
+    if student is None:
+        return [encoder(one, norm=not arguments.no_norm) for one in seen], torch.cat(seen)
+    outputs = []
+    for one in seen:
+        blocks = encoder.intermediate(one, student.projector_blocks, norm=False)
+        outputs.append(student.project(blocks, arguments.teacher))
+    return outputs, torch.cat(seen)
+
+
+def colour_columns(per_encoder: Sequence[Sequence[Tokens]], separate: bool = False) -> list[list[np.ndarray]]:
+    """Per encoder and image a colour map (row, column, 3); later encoders' axes follow the first one's."""
+    columns: list[list[np.ndarray]] = []
+    first_grids: list[Tensor] = []
+    for tokens in per_encoder:
+        groups = [[t] for t in tokens] if separate else [list(tokens)]
+        maps: list[Tensor] = []
+        for group in groups:
+            basis = fit_pca(t.patches for t in group)
+            if len(first_grids) == len(tokens) and all(
+                t.grid == tuple(g.shape[:2]) for t, g in zip(tokens, first_grids, strict=True)
+            ):
+                start = len(maps)
+                reference = torch.cat([g.reshape(-1, 3) for g in first_grids[start : start + len(group)]])
+                basis = align_axes(basis, torch.cat([t.patches[0] for t in group]), reference)
+            maps += [basis.colours(t.patches[0]).view(*t.grid, 3) for t in group]
+        first_grids = first_grids or maps
+        columns.append([colours.numpy() for colours in maps])
+    return columns
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    if arguments.size < 1:
+        raise ConfigError(f"--size must be positive; got {arguments.size}")
+    results = [_tokens(name, arguments, arguments.images) for name in arguments.encoder]
+    columns = colour_columns([tokens for tokens, _ in results], arguments.separate)
+    inputs = _picture_of(results[0][1])
+    rows = [[inputs[i], *(column[i] for column in columns)] for i in range(len(inputs))]
+    cell = (224, 224)
+    captions = ["image", *(Path(name).name or name for name in arguments.encoder)]
+    save_picture(grid_picture(rows, captions, cell), arguments.out)
+    print(f"wrote {arguments.out}: {len(rows)} image(s), {len(columns)} encoder(s)")
+    return 0

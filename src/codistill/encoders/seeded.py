@@ -1,0 +1,49 @@
+"""`random:SIZE,option=value,…`: encoders with seeded random weights, the same everywhere, for tests and demos.
+
+They need no file and no network, and stand in for teachers where none can be had. Example:
+`random:vit_tiny,patch_size=16,seed=3`.
+"""
+
+import torch
+
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError, unknown_name
+from codistill.nn.vit import vit_config
+
+_INTEGERS = ("seed", "patch_size", "image_size", "num_registers", "dim", "depth", "num_heads")
+_CHOICES = {"position": ("learned", "rope")}
+
+
+def _options(text: str) -> dict[str, int | str]:
+    options: dict[str, int | str] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if key in _INTEGERS and value.isdecimal():
+            options[key] = int(value)
+        elif key in _CHOICES and value in _CHOICES[key]:
+            options[key] = value
+        else:
+            problem = f"{part!r} is not an option with a value it takes"
+            hint = unknown_name("option", key, [*_INTEGERS, *_CHOICES]) if key not in _INTEGERS else ""
+            raise ConfigError(
+                f"random encoder: {problem}. {hint} Example: random:vit_tiny,patch_size=16,seed=3"
+            )
+    return options
+
+
+def seeded_encoder(text: str) -> ViTEncoder:
+    """The encoder of `random:SIZE,…` (with or without the prefix); the weights depend on the text alone.
+
+    Raises:
+        ConfigError: for an unknown size or option.
+    """
+    size, _, rest = text.removeprefix("random:").partition(",")
+    options = _options(rest)
+    seed = int(options.pop("seed", 0))
+    config = vit_config(size, **{"image_size": 16 * int(options.get("patch_size", 14)), **options})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = ViTEncoder(
+            config, name=f"random:{size},{rest}".rstrip(","), licence="none (random weights)"
+        )
+    return encoder.eval()
