@@ -1,0 +1,147 @@
+"""Processes: the only place with collectives. One process, or torchrun's, behind the same few methods.
+
+    with start_process(device="auto") as process: ...
+
+torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR) decides; without it there is one process and
+nothing is communicated. CPU tensors and objects travel over gloo, CUDA tensors over NCCL.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from codistill.errors import ConfigError
+
+Result = TypeVar("Result")
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """This process among those of the run.
+
+    Attributes:
+        rank, world_size: of the run. Rank 0 writes files and prints.
+        local_rank: on this machine.
+        device: where this process computes.
+        traffic: bytes of tensors given to `all_reduce_sum`, by what they were; counted for one process too.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    traffic: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def all_reduce_sum(self, tensor: Tensor, what: str = "objective") -> Tensor:
+        """Sum a contiguous tensor over all ranks, in place; `what` is its line in `traffic`."""
+        self.traffic[what] += tensor.numel() * tensor.element_size()
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.world_size > 1:
+            dist.all_reduce(torch.zeros(1))  # over gloo: no device is involved
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Rank 0's values into every rank's tensors, in place."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
+
+    def broadcast_object(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Every rank's value, in order of rank, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def on_main(self, work: Callable[[], Result]) -> Result:
+        """Run something on rank 0 alone while the others wait; its result, or its error, on every rank."""
+        result, error = None, None
+        if self.is_main:
+            try:
+                result = work()
+            except (OSError, ValueError, RuntimeError) as raised:
+                error = raised
+        result, error = self.broadcast_object((result, error))
+        if error is not None:
+            raise error
+        return result
+
+
+def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
+    """`auto` is CUDA where there is one.
+
+    Raises:
+        ConfigError: if CUDA is asked for and not there, or has fewer devices than processes.
+    """
+    if choice not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda.")
+    if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank >= count:
+        raise ConfigError(
+            f"process {local_rank} of this machine wants a CUDA device of its own, but there are {count}. "
+            "Start fewer processes (torchrun --nproc-per-node), or use the CPU (device = cpu)."
+        )
+    return torch.device("cuda", local_rank)
+
+
+def _environment(name: str) -> int:
+    text = os.environ.get(name, "")
+    if not text.isdecimal():
+        raise ConfigError(
+            f"WORLD_SIZE is set but {name} is {text!r}, not a number. Start with torchrun, which sets "
+            "RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; or unset WORLD_SIZE for one process."
+        )
+    return int(text)
+
+
+@contextmanager
+def start_process(device: DeviceChoice = "auto") -> Iterator[Process]:
+    """This process, ready to communicate if torchrun started several; leaves the group at the end.
+
+    Raises:
+        ConfigError: for an incomplete torchrun environment, or a device that is not there.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        yield Process(device=choose_device(device))
+        return
+    rank, world_size, local_rank = (_environment(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    chosen = choose_device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, rank=rank, world_size=world_size)
+    except ValueError as error:
+        raise ConfigError(f"torchrun's environment is not complete: {error}") from error
+    try:
+        yield Process(rank=rank, world_size=world_size, local_rank=local_rank, device=chosen)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,218 @@
+"""The optimizer: gradients in, updated parameters and gradient norms out, nothing read back to the host.
+
+Fused AdamW; weight decay on tensors with two or more dimensions that are not biases; each tensor's gradient is
+limited to a norm of its own (published DUNE training), or all together, or not at all. A step whose skip flag is
+set changes neither parameters nor moments, decided on the device. A parameter without a gradient is left alone:
+no decay, no moments. Works on plain parameters and on FSDP2's shards.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from codistill.engine.objective import identity
+from codistill.engine.schedule import warmup_cosine
+from codistill.errors import ConfigError
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_CLIP_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and its schedule; the defaults are DUNE's.
+
+    Attributes:
+        lr: peak learning rate at a global batch of `reference_batch` images; it scales with the batch.
+        reference_batch: None takes `lr` as it is.
+        min_lr: where the cosine ends, unscaled.
+        warmup_fraction: of the steps, in [0, 1].
+        betas, eps, weight_decay: AdamW's.
+        clip: `per_tensor` limits each tensor's gradient norm to `clip_norm`, `global` that of all together.
+        clip_norm: positive.
+    """
+
+    lr: float = 3e-4
+    reference_batch: int | None = 256
+    min_lr: float = 1e-6
+    warmup_fraction: float = 0.2
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-15
+    weight_decay: float = 0.03
+    clip: Literal["per_tensor", "global", "none"] = "per_tensor"
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "min_lr", "eps", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ConfigError(f"{name} is {value}; it must be a finite number, 0 or more.")
+        if not self.clip_norm > 0.0:
+            raise ConfigError(
+                f"clip_norm is {self.clip_norm}; it must be positive. For no clipping: clip = none."
+            )
+        if self.clip not in ("per_tensor", "global", "none"):
+            raise ConfigError(f"clip is {self.clip!r}; it must be per_tensor, global or none.")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ConfigError(f"betas are {self.betas}; both must lie in [0, 1).")
+        if not 0.0 <= self.warmup_fraction <= 1.0:
+            raise ConfigError(f"warmup_fraction is {self.warmup_fraction}; it must lie between 0 and 1.")
+        if self.reference_batch is not None and self.reference_batch < 1:
+            raise ConfigError(f"reference_batch is {self.reference_batch}; it must be positive, or null.")
+
+    def peak_lr(self, global_batch: int) -> float:
+        """Learning rate at the top of the schedule for a global batch."""
+        return self.lr * (1.0 if self.reference_batch is None else global_batch / self.reference_batch)
+
+
+def decayed(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay acts on a parameter: two or more dimensions, and not a bias."""
+    return parameter.ndim >= 2 and not name.endswith(".bias")
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """Per tensor that has a gradient, before clipping: `norms` (tensor,), and the gradients' local parts."""
+
+    norms: Tensor
+    gradients: list[Tensor]
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+class TrainOptimizer:
+    """AdamW over named parameters, with the learning rate by step.
+
+    Args:
+        named_parameters: names as in the state dict; those with `requires_grad=False` are left out.
+        config: see `OptimConfig`.
+        total_steps, global_batch: of the run, for the learning rate.
+        all_reduce_sum: sums a tensor over ranks; used for norms of sharded gradients only.
+    """
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        config: OptimConfig,
+        *,
+        total_steps: int,
+        global_batch: int,
+        all_reduce_sum: Callable[[Tensor], Tensor] = identity,
+    ) -> None:
+        self.config = config
+        self.parameters = {name: p for name, p in named_parameters if p.requires_grad}
+        if not self.parameters:
+            raise ConfigError(
+                "the objective's module has no parameter that requires a gradient: nothing to train."
+            )
+        self.learning_rates = warmup_cosine(
+            config.peak_lr(global_batch), config.min_lr, total_steps, config.warmup_fraction
+        )
+        self._all_reduce_sum = all_reduce_sum
+        with_decay = [p for name, p in self.parameters.items() if decayed(name, p)]
+        without = [p for name, p in self.parameters.items() if not decayed(name, p)]
+        groups = [
+            {"params": with_decay, "weight_decay": config.weight_decay},
+            {"params": without, "weight_decay": 0.0},
+        ]
+        self._adamw = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=0.0,
+            betas=config.betas,
+            eps=config.eps,
+            fused=True,
+        )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self._adamw.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def measure(self) -> GradientNorms:
+        """Norm of every gradient tensor, over all of its shards."""
+        whole = [p.grad for p in self.parameters.values() if p.grad is not None]
+        gradients = [_local(gradient) for gradient in whole]
+        norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage]
+        if isinstance(whole[0], DTensor):
+            norms = self._all_reduce_sum(norms.square()).sqrt()
+        return GradientNorms(norms, gradients)
+
+    @torch.no_grad()
+    def update(self, step: int, gradients: GradientNorms, skip: Tensor | None = None) -> None:
+        """Clip and step, unless `skip` (a float scalar, 0 or 1, on the device) is set.
+
+        Args:
+            step: 0-based; picks the learning rate.
+            gradients: what `measure` gave; clipped in place.
+            skip: 1 leaves parameters and moments exactly as they are.
+        """
+        self._clip(gradients)
+        for group in self._adamw.param_groups:
+            group["lr"] = self.learning_rates[step]
+        self._adamw.grad_scale = None  # type: ignore[attr-defined]  (read by the fused kernel beside found_inf)
+        self._adamw.found_inf = skip  # type: ignore[attr-defined]
+        self._adamw.step()
+
+    def _clip(self, gradients: GradientNorms) -> None:
+        if self.config.clip == "none":
+            return
+        norms = gradients.norms if self.config.clip == "per_tensor" else gradients.norms.norm()
+        factors = (self.config.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)
+        if self.config.clip == "global":
+            torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage]
+        else:
+            torch._foreach_mul_(gradients.gradients, list(factors.unbind()))  # pyright: ignore[reportPrivateImportUsage]
+
+    def metrics(self, gradients: GradientNorms) -> dict[str, Tensor]:
+        """Scalars for the log: mean and largest norm over tensors with a gradient, and how many were clipped."""
+        norms = gradients.norms
+        limit = self.config.clip_norm - _CLIP_EPS
+        clipped = {
+            "per_tensor": (norms > limit).sum(),
+            "global": (norms.norm() > limit) * norms.numel(),
+            "none": torch.zeros_like(norms[0]),
+        }[self.config.clip]
+        return {
+            "gradient/mean": norms.mean(),
+            "gradient/max": norms.max(),
+            "gradient/clipped": clipped.float(),
+        }
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """AdamW's moments as `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`; none for parameters never updated."""
+        state = self._adamw.state
+        return {
+            f"{moment}.{name}": state[p][moment]
+            for name, p in self.parameters.items()
+            if p in state
+            for moment in MOMENTS
+        }
+
+    def empty_state(self, keys: Iterable[str]) -> dict[str, Tensor]:
+        """Zero tensors for `load_state`, laid out as the parameters are (sharded ones sharded).
+
+        Raises:
+            ConfigError: if a key is not of one of this optimizer's parameters.
+        """
+        zeros: dict[str, Tensor] = {}
+        for key in keys:
+            moment, _, name = key.partition(".")
+            if moment not in MOMENTS or name not in self.parameters:
+                raise ConfigError(f"the saved optimizer state has {key!r}, which this model does not train.")
+            p = self.parameters[name].detach()
+            zeros[key] = torch.zeros_like(p) if moment != "step" else torch.zeros((), device=p.device)
+        return zeros
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over moments as `state_tensors` gave them."""
+        self._adamw.state.clear()
+        for key, tensor in tensors.items():
+            moment, _, name = key.partition(".")
+            self._adamw.state[self.parameters[name]][moment] = tensor

@@ -1,0 +1,91 @@
+"""What the engine puts around a trainable module: DDP or FSDP2, compilation, activation checkpointing.
+
+A plain module enters; what the objective calls leaves. All of it acts on the module in place or around it, so the
+names in its state dict never change. Units of sharding, recomputation and compilation are the transformer blocks:
+they repeat, so they compile once, and gradients travel while earlier blocks still differentiate.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from codistill.engine.distributed import Process
+from codistill.nn.blocks import Block, DecoderBlock
+
+Strategy = Literal["ddp", "fsdp2"]
+
+
+def repeated_units(module: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a module, in order."""
+    return [part for part in module.modules() if isinstance(part, (Block, DecoderBlock))]
+
+
+def recompute_activations(module: nn.Module) -> None:
+    """Keep only the inputs of transformer blocks for the backward pass: less memory, about a third more compute."""
+    for unit in repeated_units(module):
+        unit.forward = partial(_recomputed, unit.forward)  # type: ignore[method-assign]
+
+
+def _recomputed(forward: Callable[..., torch.Tensor], *inputs: object, **options: object) -> torch.Tensor:
+    return checkpoint(forward, *inputs, use_reentrant=False, **options)  # type: ignore[return-value]
+
+
+def compile_units(module: nn.Module) -> None:
+    """`torch.compile` each transformer block in place, or the whole module where there are none."""
+    for unit in repeated_units(module) or [module]:
+        unit.compile()
+
+
+def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
+    """The module, synchronized with rank 0's values and wrapped for training on all ranks.
+
+    One process gets the plain module. DDP looks for parameters without a gradient in each step (a projector that
+    no rank used must stay untouched, and one that only another rank used must not); the buffers stay each rank's
+    own, since objectives keep them equal.
+    """
+    if process.world_size == 1:
+        return module
+    if strategy == "ddp":
+        warnings.filterwarnings(
+            "ignore", message=".*did not find any unused parameters in the forward pass.*"
+        )
+        return DistributedDataParallel(
+            module,
+            device_ids=[process.device] if process.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=True,
+        )
+    process.broadcast((*module.parameters(), *module.buffers()))
+    for unit in repeated_units(module):
+        fully_shard(unit)
+    fully_shard(module)  # in place: the module's class becomes an FSDPModule
+    return module
+
+
+def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """Around a micro-step's forward and backward: gradients travel in the last one only."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+    elif isinstance(model, DistributedDataParallel) and not last:
+        return model.no_sync()
+    return nullcontext()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, then training mode again."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train()

@@ -1,0 +1,66 @@
+"""Where the time of a step goes, without asking the device: phases in, seconds by phase out.
+
+On CUDA a phase is a pair of events on the stream, read after the next sync; so the phase "data" is the time that
+the device starved, not the time that the host waited ahead of it. On a CPU it is a clock.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class PhaseTimer:
+    """Seconds per phase since the last `collect`.
+
+    Args:
+        device: where the phases run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._events = device.type == "cuda"
+        self._free: list[torch.cuda.Event] = []
+        self._pairs: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._started = time.perf_counter()
+
+    def restart(self) -> None:
+        """Forget what was measured: the interval begins now."""
+        self.collect()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the time of the block under a name; blocks of one name add up and must not nest."""
+        if not self._events:
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                self._seconds[name] += time.perf_counter() - start
+            return
+        start_event, end_event = self._event(), self._event()
+        start_event.record()
+        try:
+            yield
+        finally:
+            end_event.record()
+            self._pairs.append((name, start_event, end_event))
+
+    def _event(self) -> torch.cuda.Event:
+        return self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)
+
+    def collect(self) -> tuple[float, dict[str, float]]:
+        """Seconds since the last call, in all and by phase. On CUDA it waits for the device."""
+        if self._pairs:
+            self._pairs[-1][2].synchronize()
+        for name, start, end in self._pairs:
+            self._seconds[name] += start.elapsed_time(end) / 1000.0
+            self._free += (start, end)
+        phases = dict(self._seconds)
+        self._pairs.clear()
+        self._seconds.clear()
+        now = time.perf_counter()
+        total, self._started = now - self._started, now
+        return total, phases
