@@ -46,9 +46,10 @@ def parse_constructor(text: str, where: str = "args.model") -> Constructor:
             raise ValueError("it is not one call with keyword arguments")
         name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr
         arguments = {_key(keyword): _value(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
         raise CheckpointError(
-            f"{where}: cannot read the constructor text {shown!r}: {error}. Expected NAME(key=literal, ...)."
+            f"{where}: cannot read the constructor text {shown!r}: {reason}. Expected NAME(key=literal, ...)."
         ) from error
     return Constructor(name, arguments)
 

@@ -1,0 +1,91 @@
+"""What a weights file says, whatever its layout: one encoder, or a student with projectors and target statistics.
+
+Tensors stay as they are in the file (dtype included, possibly memory-mapped); names are `VisionTransformer`'s.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from codistill.nn.position import resize_position_embedding
+from codistill.nn.vit import ViTConfig
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, TokenKind
+
+TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, Tensor]]]
+"""Per teacher and token kind: mean and standard deviation, each (channel,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderWeights:
+    """A vision transformer read from a file, checked: every tensor of `VisionTransformer(config)` is there.
+
+    Attributes:
+        config: the architecture, read from the tensors.
+        tensors: by `VisionTransformer`'s names.
+        layout: which kind of file it was, e.g. `dinov2`.
+        name: what to call it: the known name, or the file's stem.
+        mean, std: the normalization the network was trained with.
+        licence: of the weights; starts with "unknown" where neither the file nor its name says.
+        extra: other things the file says, as plain values (training arguments, iteration, notes).
+    """
+
+    config: ViTConfig
+    tensors: dict[str, Tensor]
+    layout: str
+    name: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    licence: str = "unknown"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of values in all tensors."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def at_image_size(self, image_size: int) -> "EncoderWeights":
+        """The same weights with another native square size.
+
+        A learned positional embedding is resized once, bicubically by size (as the second training stage does).
+
+        Raises:
+            ConfigError: if `image_size` is not a multiple of the patch size.
+        """
+        config = replace(self.config, image_size=image_size)
+        if config.position != "learned" or image_size == self.config.image_size:
+            return replace(self, config=config)
+        side = image_size // config.patch_size
+        embedding = resize_position_embedding(
+            self.tensors["pos_embed"], (side, side), num_prefix=config.num_prefix, offset=None
+        )
+        return replace(self, config=config, tensors={**self.tensors, "pos_embed": embedding})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentWeights:
+    """A distilled student read from a file.
+
+    Attributes:
+        encoder: its encoder.
+        projectors: per teacher, tensors by their name within that teacher's projector: `blocks.0.…`, `linear.…`
+            (transformer) or `{kind}.{block}.layers.{0,2}.…` (ladder, MLP).
+        statistics: the teachers' target statistics; they decide which token kinds are targets.
+        teachers: per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … where the file says.
+        proj_args: what the file says of the projectors (released files: `num_heads` … or nothing).
+        iteration: optimizer steps behind it, or None.
+        recipe: the recipe that made it, or None.
+    """
+
+    encoder: EncoderWeights
+    projectors: dict[str, dict[str, Tensor]]
+    statistics: TargetMoments
+    teachers: tuple[dict[str, Any], ...]
+    proj_args: dict[str, Any] = field(default_factory=dict)
+    iteration: int | None = None
+    recipe: Any = None
+
+    @property
+    def num_projector_parameters(self) -> int:
+        """Number of values in all projectors."""
+        return sum(t.numel() for projector in self.projectors.values() for t in projector.values())

@@ -1,0 +1,267 @@
+"""Our export folder, written and read: what a run ends with, and what `codistill convert` makes of any layout.
+
+    encoder.safetensors       the encoder's tensors; its header repeats config.json, so the file alone loads as well
+    config.json               architecture, normalization, licence, recipe, teachers and their licences
+    projectors.safetensors    (students) projectors and target statistics
+
+Reading gives back bit for bit what was written. A folder appears whole or not at all: it is written under another
+name and renamed.
+"""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codistill.errors import CheckpointError
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD
+from codistill.version import __version__
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.jsonfile import is_json_object, read_json, write_json
+from codistill.weights.layout_student import projector_tensors, read_student, with_teachers
+from codistill.weights.layout_vit import check_vit
+from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
+from codistill.weights.vit import config_from_fields
+
+FORMAT = "codistill-export"
+FORMAT_VERSION = 1
+CONFIG, ENCODER, PROJECTORS = "config.json", "encoder.safetensors", "projectors.safetensors"
+
+
+def write_export(
+    folder: str | Path,
+    weights: EncoderWeights | StudentWeights,
+    *,
+    recipe: Any = None,
+    teachers: Sequence[Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write weights as an export folder.
+
+    Args:
+        folder: to make. Its parents are made too.
+        weights: an encoder, or a student with its projectors.
+        recipe: what made the weights: a name or plain data; None keeps what `weights` says.
+        teachers: what to say of the teachers (name, dim, kinds, licence, domain …); None keeps what `weights` says.
+        overwrite: replace an export that is there already. Anything else is never replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: if the folder exists and may not be replaced, or cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists():
+        _refuse_unless_export(folder, overwrite)
+    config = describe_export(weights, recipe=recipe, teachers=teachers)
+    encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+        try:
+            header = {"format": FORMAT, "config": json.dumps(config)}
+            save_tensors(building / ENCODER, encoder.tensors, header)
+            if isinstance(weights, StudentWeights) and weights.projectors:
+                save_tensors(building / PROJECTORS, projector_tensors(weights), {"format": FORMAT})
+            write_json(building / CONFIG, config)
+            building.chmod(0o755)
+            _replace_folder(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error.strerror or error}). Check space and rights."
+        ) from error
+    return folder
+
+
+def describe_export(
+    weights: EncoderWeights | StudentWeights,
+    *,
+    recipe: Any = None,
+    teachers: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What `config.json` says of weights."""
+    student = weights if isinstance(weights, StudentWeights) else None
+    encoder = student.encoder if student else weights
+    assert isinstance(encoder, EncoderWeights)
+    if recipe is None:
+        recipe = student.recipe if student else encoder.extra.get("recipe")
+    if teachers is None:
+        teachers = student.teachers if student else encoder.extra.get("teachers", ())
+    described = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "codistill_version": __version__,
+        "name": encoder.name,
+        "licence": encoder.licence,
+        "architecture": {"type": "vit", **asdict(encoder.config)},
+        "normalization": {"mean": list(encoder.mean), "std": list(encoder.std)},
+        "num_parameters": encoder.num_parameters,
+        "recipe": recipe,
+        "teachers": list(teachers or ()),
+        "projector": student.proj_args if student else {},
+        "iteration": student.iteration if student else None,
+        "source": encoder.extra.get("source")
+        or {"layout": encoder.layout, "args": encoder.extra.get("args")},
+    }
+    return as_json(described)
+
+
+def is_export(folder: str | Path) -> bool:
+    """Whether this is one of our export folders."""
+    folder = Path(folder)
+    return (folder / ENCODER).is_file() or is_json_object(folder / CONFIG, format=FORMAT)
+
+
+def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
+    """What `write_export` wrote, bit for bit: a student where there are projectors, else an encoder.
+
+    Raises:
+        CheckpointError: naming the file, the key, what was expected, what was found.
+    """
+    folder = Path(folder).expanduser()
+    config = read_json(folder / CONFIG)
+    path = folder / ENCODER
+    encoder = _encoder(StateDict.of_checkpoint(path, read_checkpoint(path)), config, str(folder / CONFIG))
+    path = folder / PROJECTORS
+    if not path.exists():
+        return encoder
+    tensors = read_checkpoint(path)
+    tensors.update({f"encoder.{name}": tensor for name, tensor in encoder.tensors.items()})
+    student = read_student(StateDict.of_checkpoint(path, tensors), None, encoder.config, encoder.layout)
+    projector, iteration = config.get("projector"), config.get("iteration")
+    student = replace(
+        student,
+        encoder=encoder,
+        proj_args=dict(projector) if isinstance(projector, Mapping) else {},
+        iteration=iteration if isinstance(iteration, int) else None,
+        recipe=config.get("recipe"),
+    )
+    return with_teachers(student, config.get("teachers"))
+
+
+def read_export_file(state: StateDict, header: Mapping[str, str]) -> EncoderWeights | None:
+    """The encoder in an `encoder.safetensors` that was taken out of its folder; None for other files."""
+    if header.get("format") != FORMAT or "config" not in header:
+        return None
+    where = f"{state.path}: header"
+    try:
+        config = json.loads(header["config"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}: damaged JSON ({error}). Copy the file again.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{where}: expected a JSON object, found {type(config).__name__}")
+    return _encoder(state, config, where)
+
+
+def _encoder(state: StateDict, config: Mapping[str, Any], where: str) -> EncoderWeights:
+    if config.get("format") != FORMAT or config.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{where}: is of format {config.get('format')!r} version {config.get('format_version')!r}; this version of "
+            f"codistill reads {FORMAT!r} version {FORMAT_VERSION}. A newer version may have written it: upgrade."
+        )
+    architecture, normalization = config.get("architecture"), config.get("normalization")
+    if not isinstance(architecture, Mapping):
+        raise CheckpointError(
+            f"{where}: misses 'architecture'. The file is damaged: convert or copy it again."
+        )
+    vit = config_from_fields(architecture, where)
+    check_vit(state, vit)
+    extra = {
+        key: config[key] for key in ("recipe", "teachers", "source", "codistill_version") if config.get(key)
+    }
+    return EncoderWeights(
+        config=vit,
+        tensors=state.tensors,
+        layout="codistill export",
+        name=str(config.get("name", state.path.parent.name)),
+        licence=str(config.get("licence", "unknown")),
+        extra=extra,
+        **read_normalization(normalization, where),
+    )
+
+
+def read_normalization(value: Any, where: str) -> dict[str, Any]:
+    """`mean` and `std` from JSON; ImageNet's where it says nothing.
+
+    Raises:
+        CheckpointError: if they are not three numbers each.
+    """
+    value = value if isinstance(value, Mapping) else {}
+    found = {"mean": value.get("mean", IMAGENET_MEAN), "std": value.get("std", IMAGENET_STD)}
+    for name, numbers in found.items():
+        good = isinstance(numbers, Sequence) and len(numbers) == 3
+        if not good or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
+            raise CheckpointError(f"{where}: normalization.{name} must be three numbers; got {numbers!r}")
+    return {name: tuple(float(x) for x in numbers) for name, numbers in found.items()}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write tensors as safetensors, synced to disk.
+
+    Raises:
+        OSError: if that fails.
+    """
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        save_file(owned, path, metadata=dict(header))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def as_json(value: Any) -> Any:
+    """Plain data as JSON knows it; anything else as its text."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [as_json(item) for item in value]
+    return str(value)
+
+
+def _refuse_unless_export(folder: Path, overwrite: bool) -> None:
+    """Only an export, with nothing else in its folder, may be replaced, and only if that was asked for."""
+    other = (
+        []
+        if not folder.is_dir()
+        else sorted({p.name for p in folder.iterdir()} - {CONFIG, ENCODER, PROJECTORS})
+    )
+    if not is_export(folder) or other:
+        holds = f" (it holds {', '.join(other[:3])})" if other else ""
+        raise CheckpointError(f"{folder}: exists already and is no export{holds}. Name another folder.")
+    if not overwrite:
+        raise CheckpointError(
+            f"{folder}: exists already. Name another folder, or replace it: overwrite=True (--overwrite)."
+        )
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Put `new` where `folder` is or would be; an old one is moved away first and deleted last."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""JSON objects in files: read with errors that name the file, written through a temporary name."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from codistill.errors import CheckpointError
+
+MAX_BYTES = 50_000_000
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or holds something else.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(
+                f"{path}: is too large for a JSON description ({path.stat().st_size:,} bytes)"
+            )
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file. The folder is incomplete.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged JSON ({error}). Copy it again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def is_json_object(path: Path, **entries: str) -> bool:
+    """Whether a file holds a JSON object with these entries."""
+    if not path.is_file():
+        return False
+    try:
+        content = read_json(path)
+    except CheckpointError:
+        return False
+    return all(content.get(key) == value for key, value in entries.items())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file: under a temporary name, synced, then renamed.
+
+    Raises:
+        OSError: if that fails; nothing is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""Published weights by name: where they are, under which licence, and their SHA-256 where one is known.
+
+Nothing here touches the network. Addresses are the publishers' own; hashes of DINOv2 and MASt3R files are those that
+several independent projects record for them; NAVER publishes none for DUNE and Multi-HMR, so those are None.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePath
+from typing import Literal
+
+from codistill.errors import CheckpointError, unknown_name
+
+Content = Literal["encoder", "student", "two-view decoder"]
+
+DINOV2_LICENCE = "Apache-2.0"
+DUNE_LICENCE = "NAVER DUNE licence (non-commercial)"
+MAST3R_LICENCE = "CC BY-NC-SA 4.0, with the notices of its training sets (Map-free is very restrictive)"
+MULTIHMR_LICENCE = "CC BY-NC-SA 4.0 (non-commercial), NAVER checkpoint licence"
+
+_META = "https://dl.fbaipublicfiles.com/dinov2"
+_NAVER = "https://download.europe.naverlabs.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownWeights:
+    """One published file.
+
+    Attributes:
+        name: what users type; `aliases` work as well.
+        url: the publisher's address.
+        licence: of the weights.
+        size: of the download, approximately; empty where unknown.
+        sha256: of the file; None where nobody publishes it.
+        content: what is in it.
+        homepage: where the licence and the terms are.
+        commercial: whether the licence allows commercial use.
+    """
+
+    name: str
+    url: str
+    licence: str
+    homepage: str
+    size: str = ""
+    sha256: str | None = None
+    content: Content = "encoder"
+    aliases: tuple[str, ...] = ()
+    commercial: bool = False
+
+    @property
+    def filename(self) -> str:
+        """The published file's name."""
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names: the name, the aliases, the published file's stem."""
+        return tuple(dict.fromkeys((self.name, *self.aliases, PurePath(self.filename).stem)))
+
+
+def _dinov2() -> Iterator[KnownWeights]:
+    rows = [
+        ("small", "s", False, "88 MB", "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
+        ("base", "b", False, "346 MB", "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
+        ("large", "l", False, "1.2 GB", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),
+        ("giant", "g", False, "4.5 GB", "baf8467e50af277596bbbafa06887c177ee899ab46033649c383577d7e9309d3"),
+        ("small", "s", True, "88 MB", "f433177089a681826f849f194ece3bb48f4d63fb38d32fc837e3dc7a4e5641fb"),
+        ("base", "b", True, "346 MB", "73182a088cf94833c94b1666d1c99e02fe87e2007bff57b564fb6206e25dba71"),
+        ("large", "l", True, "1.2 GB", "36e4deffbaef061a2576705b0c36f93621e2ae20bf6274694821b0b492551b51"),
+        ("giant", "g", True, "4.5 GB", "746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283"),
+    ]
+    for size, letter, registers, download, sha256 in rows:
+        folder = f"dinov2_vit{letter}14"
+        yield KnownWeights(
+            name=folder + "_reg" * registers,
+            aliases=(f"dino2{'reg' * registers}_vit{size}_14",),
+            url=f"{_META}/{folder}/{folder}{'_reg4' * registers}_pretrain.pth",
+            licence=DINOV2_LICENCE,
+            homepage="https://github.com/facebookresearch/dinov2",
+            size=download,
+            sha256=sha256,
+            commercial=True,
+        )
+
+
+def _dune() -> Iterator[KnownWeights]:
+    homepage = "https://github.com/naver/dune"
+    for size, version in (
+        ("base", "336"),
+        ("base", "448"),
+        ("base", "448_paper"),
+        ("small", "336"),
+        ("small", "448"),
+    ):
+        yield KnownWeights(
+            name=f"dune_vit{size}_14_{version}",
+            aliases=(f"dune_vit{size}14_{version}",),
+            url=f"{_NAVER}/dune/dune_vit{size}14_{version}.pth",
+            licence=DUNE_LICENCE,
+            homepage=homepage,
+            size="420 MB" if size == "base" else "110 MB",
+            content="student",
+        )
+    for size in ("base", "small"):
+        yield KnownWeights(
+            name=f"dunemast3r_vit{size}",
+            url=f"{_NAVER}/dune/dunemast3r_cvpr25_vit{size}.pth",
+            licence=f"{DUNE_LICENCE}; {MAST3R_LICENCE}",
+            homepage=homepage,
+            content="two-view decoder",
+        )
+
+
+def _mast3r() -> Iterator[KnownWeights]:
+    yield KnownWeights(
+        name="mast3r_vitlarge_16",
+        url=f"{_NAVER}/ComputerVision/MASt3R/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric.pth",
+        licence=MAST3R_LICENCE,
+        homepage="https://github.com/naver/mast3r",
+        size="2.8 GB",
+        sha256="e28f91b488554653e2b46ddae9c78c1143e0bcb2e27d3e26cdb0b717f1568eb2",
+    )
+
+
+def _multihmr() -> Iterator[KnownWeights]:
+    for image_size, letter, size, download in (
+        (672, "L", "large", ""),
+        (672, "B", "base", ""),
+        (672, "S", "small", "124 MB"),
+        (896, "L", "large", "1.3 GB"),
+    ):
+        yield KnownWeights(
+            name=f"multihmr_vit{size}_14_{image_size}",
+            url=f"{_NAVER}/ComputerVision/MultiHMR/multiHMR_{image_size}_{letter}.pt",
+            licence=MULTIHMR_LICENCE,
+            homepage="https://github.com/naver/multi-hmr",
+            size=download,
+        )
+
+
+KNOWN: dict[str, KnownWeights] = {
+    known.name: known for group in (_dinov2(), _dune(), _mast3r(), _multihmr()) for known in group
+}
+"""Every known file by its name."""
+
+
+@cache
+def _by_any_name() -> dict[str, KnownWeights]:
+    return {name.lower(): known for known in KNOWN.values() for name in known.names}
+
+
+def known_weights(name: str) -> KnownWeights:
+    """The known file of that name, alias or published stem (upper and lower case are alike).
+
+    Raises:
+        CheckpointError: listing the known names and the nearest.
+    """
+    if (found := find_known(name)) is None:
+        raise CheckpointError(unknown_name("weights", name, KNOWN))
+    return found
+
+
+def find_known(name: str) -> KnownWeights | None:
+    """As `known_weights`, None for an unknown name."""
+    return _by_any_name().get(name.lower())
+
+
+def known_stem(stem: str) -> KnownWeights | None:
+    """The known file that a file of this stem holds: one of its names, perhaps followed by a number format."""
+    stem = stem.lower()
+    for tail in ("", "_fp16", "_fp32", "_bf16", "_pretrain"):
+        if stem.endswith(tail) and (found := find_known(stem.removesuffix(tail))):
+            return found
+    return None

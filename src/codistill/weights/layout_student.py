@@ -1,0 +1,209 @@
+"""Distilled students: released DUNE and UNIC files, and the checkpoints of our own runs.
+
+Names: `encoder.*`; `projectors.{teacher}.*` or, for ladders, `heads.{teacher}.{kind}.{block}.layers.{0,2}.*`;
+`teacher_norms.{teacher}.normalizers.{kind}.{mean,std}` (released) or `target_statistics.{teacher}.{kind}.{mean,std}`
+(ours). Widths come from the tensors; teachers in the order of the file's `teachers` entry.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.errors import CheckpointError
+from codistill.nn.vit import VIT_SIZES, ViTConfig
+from codistill.weights.contents import EncoderWeights, StudentWeights, TargetMoments
+from codistill.weights.known import DUNE_LICENCE, find_known
+from codistill.weights.layout_vit import OFFSET_RULE, check_vit, name_and_licence, plain_extra
+from codistill.weights.state import StateDict
+from codistill.weights.vit import infer_config, unchunked
+
+PREFIX = "encoder."
+
+_PROJECTOR = re.compile(r"projectors\.([^.]+)\.(.+)")
+_LADDER = re.compile(r"(?:[^.]+\.)*?heads\.([^.]+)\.((?:cls|patch)\.\d{1,4}\.layers\.[02]\.(?:weight|bias))")
+_STATISTICS = re.compile(
+    r"(?:teacher_norms\.([^.]+)\.normalizers|target_statistics\.([^.]+))\.(cls|patch)\.(mean|std)"
+)
+
+
+@dataclass
+class _Parts:
+    """Projectors and statistics while they are collected."""
+
+    projectors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    moments: dict[str, dict[str, dict[str, Tensor]]] = field(default_factory=dict)
+
+
+def is_student(state: StateDict) -> bool:
+    """Whether this is a student: an encoder under `encoder.`, with or without projectors."""
+    return state.has(f"{PREFIX}patch_embed.proj.weight")
+
+
+def read_student(
+    state: StateDict,
+    num_heads: int | None,
+    config: ViTConfig | None = None,
+    layout: str = "DUNE / UNIC student",
+) -> StudentWeights:
+    """A student's encoder, projectors and target statistics.
+
+    Args:
+        state: the whole file's tensors.
+        num_heads: of the encoder, if it is not one per 64 channels.
+        config: the encoder's architecture, where the run or export says it.
+        layout: what to call the layout.
+
+    Raises:
+        CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
+    """
+    encoder, chunked = unchunked(state.under(PREFIX))
+    config = config or infer_config(encoder, num_heads, OFFSET_RULE)
+    check_vit(encoder, config, chunked)
+    parts = _collect(state)
+    extra = plain_extra(state)
+    args = extra.get("args", {})
+    if note := _disagreement(args, config):
+        extra["note"] = note
+    moments = {name: _moments(state, name, kinds) for name, kinds in parts.moments.items()}
+    iteration = state.rest.get("iter")
+    proj_args = args.get("proj_args")
+    return StudentWeights(
+        encoder=EncoderWeights(
+            config=config,
+            tensors=encoder.tensors,
+            layout=layout,
+            extra=extra,
+            **name_and_licence(state, DUNE_LICENCE),
+        ),
+        projectors=parts.projectors,
+        statistics=moments,
+        teachers=_teachers(state, args.get("teachers"), parts.projectors, moments),
+        proj_args=dict(proj_args) if isinstance(proj_args, Mapping) else {},
+        iteration=iteration if isinstance(iteration, int) else None,
+    )
+
+
+def _collect(state: StateDict) -> _Parts:
+    """Sort everything but the encoder into projectors and statistics; what is neither is an error."""
+    parts = _Parts()
+    surplus = []
+    for name, tensor in state.tensors.items():
+        if name.startswith(PREFIX):
+            continue
+        if match := _STATISTICS.fullmatch(name):
+            kinds = parts.moments.setdefault(match[1] or match[2], {})
+            kinds.setdefault(match[3], {})[match[4]] = tensor
+        elif match := _LADDER.fullmatch(name) or _PROJECTOR.fullmatch(name):
+            parts.projectors.setdefault(match[1], {})[match[2]] = tensor
+        else:
+            surplus.append(state.names[name])
+    if surplus:
+        raise CheckpointError(
+            f"{state.path}: surplus keys: {', '.join(surplus[:5])}{' …' if len(surplus) > 5 else ''}. A student holds "
+            "encoder.*, projectors.TEACHER.* (or heads.TEACHER.*) and teacher_norms.TEACHER.* only: "
+            "the file is of another layout."
+        )
+    return parts
+
+
+def _moments(
+    state: StateDict, teacher: str, kinds: Mapping[str, Mapping[str, Tensor]]
+) -> dict[Any, tuple[Tensor, Tensor]]:
+    """(mean, std) per token kind, checked to be vectors of one length."""
+    found = {}
+    for kind, pair in kinds.items():
+        shapes = {name: tuple(tensor.shape) for name, tensor in pair.items()}
+        if set(pair) != {"mean", "std"} or pair["mean"].ndim != 1 or pair["mean"].shape != pair["std"].shape:
+            raise CheckpointError(
+                f"{state.path}: target statistics of {teacher!r}, {kind}: expected mean and std, each (channel,); "
+                f"found {shapes}"
+            )
+        found[kind] = (pair["mean"], pair["std"])
+    return found
+
+
+def _teachers(
+    state: StateDict, order: Any, projectors: Mapping[str, Mapping[str, Tensor]], moments: TargetMoments
+) -> tuple[dict[str, Any], ...]:
+    """Teachers in order, with width, token kinds and, for known weights, the licence."""
+    names = list(projectors)
+    if isinstance(order, (list, tuple)) and sorted(map(str, order)) == sorted(names):
+        names = [str(name) for name in order]
+    without = sorted(set(moments) ^ set(projectors)) if moments else []
+    if without:
+        raise CheckpointError(
+            f"{state.path}: teachers {', '.join(without)} have either a projector or target statistics, not both. "
+            "The file is incomplete."
+        )
+    return tuple(_teacher(state, name, projectors[name], moments.get(name, {})) for name in names)
+
+
+def _teacher(
+    state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, Tensor]]
+) -> dict[str, Any]:
+    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]
+    widths = {pair[0].shape[0] for pair in moments.values()} | {
+        tensor.shape[0]
+        for key, tensor in projector.items()
+        if re.search(r"(^linear|layers\.2)\.weight$", key)
+    }
+    if len(widths) != 1:
+        raise CheckpointError(
+            f"{state.path}: the width of teacher {name!r} is unclear: its projector and target statistics say "
+            f"{sorted(widths) or 'nothing'}; expected one `linear.weight` or `layers.2.weight` of the same width"
+        )
+    known = find_known(name)
+    return {
+        "name": name,
+        "dim": int(widths.pop()),
+        "kinds": kinds,
+        "licence": known.licence if known else "unknown",
+    }
+
+
+def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
+    """Where the file's own words about its encoder differ from its tensors (which are what counts)."""
+    arch = args.get("enc_args")
+    arch = arch.get("arch") if isinstance(arch, Mapping) else None
+    named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
+    if named and (named["dim"], named["depth"]) != (config.dim, config.depth):
+        return (
+            f"the file's args say {arch} ({named['dim']} wide, {named['depth']} blocks); its tensors are "
+            f"{config.dim} wide with {config.depth} blocks, and these are used"
+        )
+    size = args.get("image_size")
+    if isinstance(size, int) and size != config.image_size:
+        return f"the file's args say image_size {size}; its positional embedding, for {config.image_size}, is used"
+    return ""
+
+
+def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
+    """The same student with what a run's or export's JSON says of its teachers (licence, domain, encoder)."""
+    said = {str(teacher.get("name")): teacher for teacher in described or () if isinstance(teacher, Mapping)}
+    merged = tuple({**teacher, **said.get(teacher["name"], {})} for teacher in weights.teachers)
+    names = [name for name in said if any(teacher["name"] == name for teacher in merged)]
+    order = {name: place for place, name in enumerate(names)}
+    merged = tuple(sorted(merged, key=lambda teacher: order.get(teacher["name"], len(order))))
+    return replace(weights, teachers=merged)
+
+
+def student_tensors(weights: StudentWeights) -> dict[str, Tensor]:
+    """All tensors of a student under the names of our own checkpoints; also what `Student.load_state_dict` takes."""
+    tensors = {f"{PREFIX}{name}": tensor for name, tensor in weights.encoder.tensors.items()}
+    return {**tensors, **projector_tensors(weights)}
+
+
+def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:
+    """`projectors.{teacher}.*` and `target_statistics.{teacher}.{kind}.{mean,std}`."""
+    tensors = {}
+    for teacher, projector in weights.projectors.items():
+        tensors.update({f"projectors.{teacher}.{name}": tensor for name, tensor in projector.items()})
+    for teacher, kinds in weights.statistics.items():
+        for kind, pair in kinds.items():
+            for name, tensor in zip(("mean", "std"), pair, strict=True):
+                tensors[f"target_statistics.{teacher}.{kind}.{name}"] = tensor
+    return tensors

@@ -1,0 +1,97 @@
+"""Runs of our engine, read: the newest checkpoint of a run folder, and the student in it.
+
+A run holds `describe.json` (what was trained: architecture, teachers, licences) and
+`checkpoints/step_00000100/model.safetensors` beside `state.json`, which is written last.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from codistill.errors import CheckpointError
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.export import read_normalization
+from codistill.weights.jsonfile import read_json
+from codistill.weights.layout_student import read_student, with_teachers
+from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
+from codistill.weights.vit import config_from_fields
+
+CHECKPOINTS, DESCRIBE = "checkpoints", "describe.json"
+MODEL, STATE = "model.safetensors", "state.json"
+
+_STEP = re.compile(r"step_(\d{1,12})", re.ASCII)
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether this is a run folder, or one of its checkpoint folders."""
+    path = Path(path)
+    if (path / CHECKPOINTS).is_dir():
+        return True
+    return bool(_STEP.fullmatch(path.name)) and (path / MODEL).is_file()
+
+
+def checkpoints(run: str | Path) -> list[Path]:
+    """Complete checkpoint folders of a run, oldest first."""
+    found = [
+        (int(match[1]), folder)
+        for folder in Path(run).joinpath(CHECKPOINTS).glob("step_*")
+        if (match := _STEP.fullmatch(folder.name))
+        and (folder / MODEL).is_file()
+        and (folder / STATE).is_file()
+    ]
+    return [folder for _, folder in sorted(found)]
+
+
+def latest_checkpoint(run: str | Path) -> Path:
+    """The newest complete checkpoint folder of a run.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    found = checkpoints(run)
+    if not found:
+        raise CheckpointError(
+            f"{run}: has no complete checkpoint yet ({CHECKPOINTS}/step_*/{MODEL} with {STATE}). "
+            "Wait for the first one, or start the run again: it resumes."
+        )
+    return found[-1]
+
+
+def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
+    """The student of a run: of its newest checkpoint, or of the checkpoint folder named.
+
+    Raises:
+        CheckpointError: if the run trained something else, or its files do not fit together.
+    """
+    path = Path(path).expanduser()
+    folder = latest_checkpoint(path) if (path / CHECKPOINTS).is_dir() else path
+    run = path if folder != path else path.parent.parent
+    describe = read_json(run / DESCRIBE)
+    where = str(run / DESCRIBE)
+    if describe.get("kind") != "student" or not isinstance(describe.get("encoder"), Mapping):
+        raise CheckpointError(
+            f"{run}: trained a {describe.get('kind')!r}, not a student encoder. "
+            "Give it where a head is asked for (--head), or name a distillation run."
+        )
+    config = config_from_fields(describe["encoder"], where)
+    file = folder / MODEL
+    state = StateDict.of_checkpoint(file, read_checkpoint(file))
+    student = read_student(state, None, config, layout="codistill run")
+    projector = describe.get("projector")
+    step = _STEP.fullmatch(folder.name)
+    student = replace(
+        student,
+        encoder=replace(
+            student.encoder,
+            name=run.name,
+            licence=str(describe.get("licence", "unknown")),
+            extra={"step": int(step[1]) if step else None},
+            **read_normalization(describe.get("normalization"), where),
+        ),
+        proj_args=dict(projector) if isinstance(projector, Mapping) else {},
+        iteration=int(step[1]) if step else None,
+        recipe=describe.get("recipe"),
+    )
+    return with_teachers(student, describe.get("teachers"))

@@ -1,0 +1,144 @@
+"""A state dict that remembers what each tensor is called in the file, so that errors can say it.
+
+In: a path and the dictionary that `read_checkpoint` gave. Out: tensors under plain names (no wrapper's prefix), with
+selection by prefix and renaming; and the two errors every layout shares: missing or surplus keys, wrong shapes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.errors import CheckpointError
+
+CONTAINERS = ("model", "model_state_dict", "state_dict", "teacher")
+"""Entries of a checkpoint that may hold the state dict, in order of preference."""
+
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Name parts that DDP, torch.compile, FSDP and activation checkpointing add."""
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """Tensors of a file.
+
+    Attributes:
+        path: the file.
+        tensors: by plain name.
+        names: plain name to the name in the file.
+        rest: the checkpoint's other entries.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    names: dict[str, str]
+    rest: dict[str, Any]
+
+    @classmethod
+    def of_checkpoint(cls, path: Path, checkpoint: Mapping[str, Any]) -> "StateDict":
+        """The state dict in a checkpoint: one of `CONTAINERS`, or the checkpoint itself.
+
+        Raises:
+            CheckpointError: if there is none, or two tensors have the same name without wrappers' prefixes.
+        """
+        held = [key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)]
+        held = [key for key in held if any(isinstance(v, Tensor) for v in checkpoint[key].values())]
+        state: Mapping[Any, Any] = checkpoint[held[0]] if held else checkpoint
+        original = [key for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)]
+        if not original:
+            entries = ", ".join(str(key) for key in list(checkpoint)[:8]) or "nothing"
+            raise CheckpointError(
+                f"{path}: holds no tensors by name (it holds: {entries}). "
+                f"Expected a state dict, alone or as one of the entries {', '.join(CONTAINERS)}."
+            )
+        plain = {key: ".".join(p for p in key.split(".") if p not in WRAPPERS) for key in original}
+        twice = [name for name, count in Counter(plain.values()).items() if count > 1]
+        if twice:
+            raise CheckpointError(f"{path}: holds {_listed(twice)} twice, under different prefixes")
+        rest = {str(key): value for key, value in checkpoint.items() if key not in held}
+        return cls(
+            path=path,
+            tensors={name: state[key] for key, name in plain.items()},
+            names={name: key for key, name in plain.items()},
+            rest={} if not held else rest,
+        )
+
+    def under(self, prefix: str) -> "StateDict":
+        """The tensors whose names start with `prefix`, without it."""
+        return self.renamed(lambda name: name[len(prefix) :] if name.startswith(prefix) else None)
+
+    def renamed(self, rename: Callable[[str], str | None]) -> "StateDict":
+        """The tensors under other names; None leaves one out."""
+        new = {name: rename(name) for name in self.tensors}
+        return StateDict(
+            path=self.path,
+            tensors={to: self.tensors[name] for name, to in new.items() if to is not None},
+            names={to: self.names[name] for name, to in new.items() if to is not None},
+            rest=self.rest,
+        )
+
+    def has(self, *names: str) -> bool:
+        """Whether all these tensors are there."""
+        return all(name in self.tensors for name in names)
+
+    def tensor(self, name: str, ndim: int) -> Tensor:
+        """One tensor that must be there, with that many axes.
+
+        Raises:
+            CheckpointError: if it is not.
+        """
+        if name not in self.tensors:
+            raise CheckpointError(
+                f"{self.path}: misses {name!r} (a tensor with {ndim} axes). The file is incomplete or of another "
+                "layout: download it again, or look into it with `codistill inspect`."
+            )
+        tensor = self.tensors[name]
+        if tensor.ndim != ndim or 0 in tensor.shape:
+            raise CheckpointError(
+                f"{self.path}: {self.names[name]!r} has shape {tuple(tensor.shape)}; expected {ndim} axes, none empty. "
+                "The file is damaged or of another layout."
+            )
+        return tensor
+
+    def check(self, expected: Mapping[str, torch.Size], rename: Callable[[str], str] = str) -> None:
+        """Compare names, shapes and number kinds with what is expected.
+
+        Args:
+            expected: shape by plain name.
+            rename: plain name to what a missing tensor would be called in the file.
+
+        Raises:
+            CheckpointError: naming the file, the keys, what was expected, what was found, and what to do.
+        """
+        problems = [
+            f"{self.names[name]!r} has shape {tuple(self.tensors[name].shape)}, expected {tuple(shape)}"
+            for name, shape in expected.items()
+            if name in self.tensors and self.tensors[name].shape != shape
+        ]
+        missing = [f"{rename(n)} {tuple(s)}" for n, s in expected.items() if n not in self.tensors]
+        surplus = [
+            f"{self.names[name]} {tuple(t.shape)}" for name, t in self.tensors.items() if name not in expected
+        ]
+        problems += [f"missing keys: {_listed(missing)}"] if missing else []
+        problems += [f"surplus keys: {_listed(surplus)}"] if surplus else []
+        problems += [
+            f"{self.names[name]!r} holds {str(t.dtype).removeprefix('torch.')}, expected floating-point numbers"
+            for name, t in self.tensors.items()
+            if not t.is_floating_point()
+        ][:3]
+        if problems:
+            more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+            raise CheckpointError(
+                f"{self.path}: {'; '.join(problems[:4])}{more}. The file is incomplete, altered or of another layout: "
+                "download it again, or look into it with `codistill inspect`."
+            )
+
+
+def _listed(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,157 @@
+"""A vision transformer's architecture from its tensors, and the proof that all of them are there.
+
+In: a `StateDict` under DINOv2's names, with or without a block's chunk index. Out: `ViTConfig` and tensors under
+`VisionTransformer`'s names. Only the number of heads is not in the tensors.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from codistill.errors import CheckpointError, ConfigError
+from codistill.nn.vit import VisionTransformer, ViTConfig
+from codistill.weights.state import StateDict
+
+HEAD_DIM = 64
+"""Channels per head of every published network."""
+
+_BLOCK = re.compile(r"blocks\.(?:(\d{1,6})\.)?(\d{1,6})\.(\D.*)", re.ASCII)
+
+
+def unchunked(state: StateDict) -> tuple[StateDict, bool]:
+    """The same tensors with `blocks.{chunk}.{i}.` as `blocks.{i}.`, and whether there were chunks.
+
+    Indices within chunks may count through (DINOv2, DUNE) or start again in each chunk.
+    """
+    found = {name: match for name in state.tensors if (match := _BLOCK.fullmatch(name))}
+    chunked = {name: match for name, match in found.items() if match[1] is not None}
+    if not chunked or len(chunked) != len(found):
+        return state, False
+    places = sorted({(int(match[1]), int(match[2])) for match in chunked.values()})
+    through = len({index for _, index in places}) == len(places)
+    number = {place: place[1] if through else rank for rank, place in enumerate(places)}
+    new = {n: f"blocks.{number[int(m[1]), int(m[2])]}.{m[3]}" for n, m in chunked.items()}
+    return state.renamed(lambda name: new.get(name, name)), True
+
+
+def count_blocks(state: StateDict) -> int:
+    """Number of blocks.
+
+    Raises:
+        CheckpointError: if there is none, or one is missing in between.
+    """
+    indices = {int(match[2]) for name in state.tensors if (match := _BLOCK.fullmatch(name)) and not match[1]}
+    if not indices:
+        raise CheckpointError(f"{state.path}: holds no transformer blocks (names `blocks.0.…`)")
+    gaps = sorted(set(range(len(indices))) - indices)
+    if gaps:
+        raise CheckpointError(
+            f"{state.path}: has {len(indices)} blocks, but block {gaps[0]} is missing and the last one is "
+            f"{max(indices)}. The file is incomplete: download it again."
+        )
+    return len(indices)
+
+
+def count_heads(dim: int, given: int | None, state: StateDict) -> int:
+    """Heads of a network of width `dim`: as given, else one per 64 channels.
+
+    Raises:
+        CheckpointError: if neither divides the width.
+    """
+    if given is not None and (given < 1 or dim % given):
+        raise CheckpointError(
+            f"{state.path}: {given} heads do not divide the width {dim}. Give another num_heads."
+        )
+    if given is None and dim % HEAD_DIM:
+        raise CheckpointError(
+            f"{state.path}: the number of heads is not in the tensors, and the width {dim} is not a multiple of "
+            f"{HEAD_DIM}, the channels per head of published networks. Say it: num_heads=… "
+            f"(on a command line: {state.path.name},num_heads=…)."
+        )
+    return given or dim // HEAD_DIM
+
+
+def infer_config(state: StateDict, num_heads: int | None, known: Mapping[str, Any]) -> ViTConfig:
+    """The architecture of tensors under `VisionTransformer`'s names.
+
+    Args:
+        state: the tensors.
+        num_heads: if known.
+        known: fields that the tensors do not tell (`image_size` without a learned positional embedding, the
+            resizing rule …).
+
+    Raises:
+        CheckpointError: if a tensor that says a size is missing or of an impossible shape.
+    """
+    kernel = state.tensor("patch_embed.proj.weight", 4).shape
+    dim, patch = kernel[0], kernel[2]
+    if kernel != (dim, 3, patch, patch):
+        raise CheckpointError(
+            f"{state.path}: {state.names['patch_embed.proj.weight']!r} has shape {tuple(kernel)}; "
+            "expected (width, 3, patch, patch)"
+        )
+    depth = count_blocks(state)
+    swiglu = state.has("blocks.0.mlp.w12.weight")
+    if swiglu:
+        hidden = state.tensor("blocks.0.mlp.w3.weight", 2).shape[1]
+    else:
+        hidden = state.tensor("blocks.0.mlp.fc1.weight", 2).shape[0]
+    has_cls = state.has("cls_token")
+    read: dict[str, Any] = {
+        "dim": dim,
+        "depth": depth,
+        "num_heads": count_heads(dim, num_heads, state),
+        "patch_size": patch,
+        "num_registers": state.tensor("register_tokens", 3).shape[1] if state.has("register_tokens") else 0,
+        "has_cls": has_cls,
+        "has_mask_token": state.has("mask_token"),
+        "feed_forward": "swiglu" if swiglu else "gelu",
+        "hidden": None if hidden == 4 * dim else hidden,
+        "position": "learned" if state.has("pos_embed") else "rope",
+    }
+    if not state.has("blocks.0.ls1.gamma"):
+        read["layer_scale"] = None
+    if state.has("pos_embed"):
+        patches = state.tensor("pos_embed", 3).shape[1] - int(has_cls)
+        side = math.isqrt(max(patches, 0))
+        if side < 1 or side * side != patches:
+            raise CheckpointError(
+                f"{state.path}: {state.names['pos_embed']!r} has shape {tuple(state.tensors['pos_embed'].shape)}: "
+                f"{patches} patches are no square grid"
+            )
+        read["image_size"] = side * patch
+    try:
+        return ViTConfig(**{**known, **read})
+    except ConfigError as error:
+        raise CheckpointError(f"{state.path}: {error}") from error
+
+
+def config_from_fields(values: Mapping[str, Any], where: str) -> ViTConfig:
+    """A `ViTConfig` from the fields in one of our JSON files.
+
+    Raises:
+        CheckpointError: for an unknown, missing or wrong field.
+    """
+    allowed = {field.name for field in fields(ViTConfig)}
+    unknown = sorted(set(values) - allowed - {"type"})
+    if unknown:
+        raise CheckpointError(
+            f"{where}: unknown architecture fields {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}. "
+            "A newer version of codistill may have written it: upgrade."
+        )
+    try:
+        return ViTConfig(**{key: value for key, value in values.items() if key != "type"})
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{where}: wrong architecture: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def expected_shapes(config: ViTConfig) -> dict[str, torch.Size]:
+    """Shape of every tensor of `VisionTransformer(config)`, by name; nothing is allocated."""
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in VisionTransformer(config).state_dict().items()}
