@@ -1,0 +1,81 @@
+"""An encoder with a two-view head: pairs of images in, predictions out.
+
+Every image is encoded once, also for symmetrized pairs, and both views in one pass where their shapes agree. A
+frozen encoder gets no gradient and stays in evaluation mode whatever `train()` says.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.types import Tokens
+
+Images = Float[Tensor, "batch 3 row column"]
+
+
+class TwoViewModel(nn.Module):
+    """An encoder and a `TwoViewHead` that fits it.
+
+    Args:
+        encoder: any encoder; its width and patch size must be those of the head.
+        head: decoder and heads.
+        freeze_encoder: no gradients, evaluation mode.
+
+    Raises:
+        ConfigError: if the two do not fit.
+    """
+
+    def __init__(self, encoder: Encoder, head: TwoViewHead, *, freeze_encoder: bool = True) -> None:
+        super().__init__()
+        spec, config = encoder.spec, head.config
+        if (spec.dim, spec.patch_size) != (config.encoder_dim, config.patch_size):
+            raise ConfigError(
+                f"the two-view head was made for an encoder of {config.encoder_dim} channels and patch size "
+                f"{config.patch_size}; {spec.name} has {spec.dim} channels and patch size {spec.patch_size}. Use the "
+                "encoder that the head was trained on."
+            )
+        self.encoder, self.head, self.freeze_encoder = encoder, head, freeze_encoder
+        if freeze_encoder:
+            encoder.requires_grad_(False)
+            encoder.eval()
+
+    def train(self, mode: bool = True) -> "TwoViewModel":
+        """As `nn.Module.train`, but a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_encoder:
+            self.encoder.eval()
+        return self
+
+    def encode(self, images: Images) -> Tokens:
+        """Tokens as the head wants them, of ImageNet-normalized images (batch, 3, row, column)."""
+        norm = not self.head.config.fresh_norm
+        if self.freeze_encoder:
+            with torch.no_grad():
+                return self.encoder(images, norm=norm)
+        return self.encoder(images, norm=norm)
+
+    def encode_pair(self, images1: Images, images2: Images) -> tuple[Tokens, Tokens]:
+        """Tokens of both views; one pass if the shapes agree."""
+        if images1.shape != images2.shape:
+            return self.encode(images1), self.encode(images2)
+        both = self.encode(torch.cat((images1, images2)))
+        first, second = both.patches.chunk(2)
+        return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
+
+    def forward(self, images1: Images, images2: Images) -> tuple[ViewPrediction, ViewPrediction]:
+        """Predictions for both views, all points in the first camera's frame.
+
+        Args:
+            images1, images2: ImageNet-normalized (batch, 3, row, column), as many each; shapes may differ, sides
+                are multiples of the patch size.
+        """
+        return self.head(*self.encode_pair(images1, images2))
+
+    def symmetric(
+        self, images_a: Images, images_b: Images
+    ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
+        """Predictions of the pairs (a, b) and (b, a); see `TwoViewHead.symmetric`."""
+        return self.head.symmetric(*self.encode_pair(images_a, images_b))

@@ -1,0 +1,242 @@
+"""The two-view network without its encoder: `Tokens` of both views in, a `ViewPrediction` per view out.
+
+Two decoder branches attend to each other layer by layer, both from the other's *previous* layer; each has its own
+heads. All points are in the first camera's frame. Tokens come from any encoder: MASt3R's own with its final norm, or
+any other without it, through a fresh LayerNorm (eps 1e-5, as in DUNE-MASt3R). Views may have different shapes.
+Source: MASt3R (arXiv 2406.09756) section 3, DUNE (arXiv 2503.14405) section 4.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
+
+from codistill.errors import ConfigError
+from codistill.heads.two_view.postprocess import ConfidenceMode, raw_to_descriptors, raw_to_points
+from codistill.nn.blocks import NORM_EPS, DecoderBlock, Mlp, init_transformer_weights
+from codistill.nn.dpt import DptConfig, DptHead
+from codistill.nn.rope import cached_grid_tables
+from codistill.types import Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoViewConfig:
+    """Architecture of a `TwoViewHead`.
+
+    Attributes:
+        encoder_dim, patch_size: of the encoder in front.
+        fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes
+            tokens with the encoder's final norm applied.
+        dim, depth, num_heads: of the decoder.
+        hidden: feed-forward width of the decoder; None: 4 * dim.
+        rope_base: of the rotary positions.
+        level_dims, fusion_dim, middle_dim, last_dim: of the DPT heads.
+        descriptor_dim: channels of the local descriptors; 0 for none (DUSt3R).
+        local_hidden: hidden width of the descriptor head; None: 4 * (encoder_dim + dim).
+        own_descriptor_confidence: descriptors have a confidence of their own, not that of the points.
+        confidence, descriptor_confidence: what the raw channels mean.
+    """
+
+    encoder_dim: int
+    patch_size: int
+    fresh_norm: bool = True
+    dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    hidden: int | None = None
+    rope_base: float = 100.0
+    level_dims: tuple[int, int, int, int] = (96, 192, 384, 768)
+    fusion_dim: int = 256
+    middle_dim: int = 128
+    last_dim: int = 128
+    descriptor_dim: int = 24
+    local_hidden: int | None = None
+    own_descriptor_confidence: bool = True
+    confidence: ConfidenceMode = field(default_factory=ConfidenceMode)
+    descriptor_confidence: ConfidenceMode = field(default_factory=lambda: ConfidenceMode(low=0.0))
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_dim", "patch_size", "dim", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.dim % (4 * self.num_heads):
+            raise ConfigError(
+                f"decoder dim {self.dim} over {self.num_heads} heads is not a multiple of 4 per head, which 2-D "
+                "rotary positions need"
+            )
+        if self.descriptor_dim < 0:
+            raise ConfigError(f"descriptor_dim must be at least 0; got {self.descriptor_dim}")
+
+    @property
+    def dpt(self) -> DptConfig:
+        """The DPT heads' architecture: fed by the encoder's tokens and by decoder layers at 1/2, 3/4 and the end."""
+        dims = [self.encoder_dim if layer == 0 else self.dim for layer in self.dense_layers]
+        return DptConfig(
+            token_dims=(dims[0], dims[1], dims[2], dims[3]),
+            patch_size=self.patch_size,
+            level_dims=self.level_dims,
+            fusion_dim=self.fusion_dim,
+            middle_dim=self.middle_dim,
+            last_dim=self.last_dim,
+        )
+
+    @property
+    def dense_layers(self) -> tuple[int, int, int, int]:
+        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads see."""
+        return 0, self.depth // 2, 3 * self.depth // 4, self.depth
+
+
+@dataclass(frozen=True)
+class ViewPrediction:
+    """What the network says about one view, a value per pixel, fp32.
+
+    Attributes:
+        points: (batch, row, column, 3), in the first camera's frame; metres where the training was metric.
+        confidence: (batch, row, column) of the points.
+        descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head.
+        descriptor_confidence: (batch, row, column), or None.
+    """
+
+    points: Float[Tensor, "batch row column 3"]
+    confidence: Float[Tensor, "batch row column"]
+    descriptors: Float[Tensor, "batch row column channel"] | None = None
+    descriptor_confidence: Float[Tensor, "batch row column"] | None = None
+
+    def chunk(self, count: int) -> "list[ViewPrediction]":
+        """Split along the batch into `count` equal parts."""
+        parts = [
+            [None] * count if tensor is None else tensor.chunk(count)
+            for tensor in (self.points, self.confidence, self.descriptors, self.descriptor_confidence)
+        ]
+        return [ViewPrediction(*fields) for fields in zip(*parts, strict=True)]  # pyright: ignore[reportArgumentType]
+
+
+class ViewHead(nn.Module):
+    """The heads of one view: DPT for points and confidence, a pixel-shuffled MLP for descriptors."""
+
+    def __init__(self, config: TwoViewConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dense = DptHead(config.dpt)
+        if config.descriptor_dim:
+            channels = config.descriptor_dim + config.own_descriptor_confidence
+            width = config.encoder_dim + config.dim
+            hidden = 4 * width if config.local_hidden is None else config.local_hidden
+            self.local = Mlp(width, hidden, channels * config.patch_size**2)
+
+    def forward(self, layers: list[Tensor], grid: tuple[int, int]) -> ViewPrediction:
+        """Predictions from [encoder tokens, layer 1, …, layer depth], each (batch, patch, channel).
+
+        Always in fp32: points are exponentials of what the convolutions give.
+        """
+        config = self.config
+        with torch.autocast(layers[0].device.type, enabled=False):
+            chosen = [layers[i].float() for i in config.dense_layers]
+            raw = self.dense(chosen, grid).movedim(1, -1)
+            points, confidence = raw_to_points(raw[..., :3]), config.confidence(raw[..., 3])
+            if not config.descriptor_dim:
+                return ViewPrediction(points, confidence)
+            local = self.local(torch.cat((chosen[0], chosen[-1]), dim=-1))
+            local = local.transpose(1, 2).unflatten(2, grid)
+            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
+            descriptors = raw_to_descriptors(local[..., : config.descriptor_dim])
+            if config.own_descriptor_confidence:
+                own = config.descriptor_confidence(local[..., config.descriptor_dim])
+            else:
+                own = confidence
+            return ViewPrediction(points, confidence, descriptors, own)
+
+
+class TwoViewHead(nn.Module):
+    """Decoder and heads; see the module's text."""
+
+    def __init__(self, config: TwoViewConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = 4 * config.dim if config.hidden is None else config.hidden
+        if config.fresh_norm:
+            self.norm = nn.LayerNorm(config.encoder_dim)
+        self.embed = nn.Linear(config.encoder_dim, config.dim)
+        self.blocks1 = nn.ModuleList(
+            DecoderBlock(config.dim, config.num_heads, hidden) for _ in range(config.depth)
+        )
+        self.blocks2 = nn.ModuleList(
+            DecoderBlock(config.dim, config.num_heads, hidden) for _ in range(config.depth)
+        )
+        self.decoder_norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+        for part in (self.embed, self.blocks1, self.blocks2):
+            init_transformer_weights(part)
+        self.heads = nn.ModuleList(ViewHead(config) for _ in range(2))
+
+    def forward(self, view1: Tokens, view2: Tokens) -> tuple[ViewPrediction, ViewPrediction]:
+        """Predictions for both views, all points in the first camera's frame.
+
+        Args:
+            view1, view2: tokens of as many images each; the two grids may differ.
+
+        Raises:
+            ValueError: if the tokens are normed where un-normed ones are wanted or the other way round, or do not
+                fit in width or number.
+        """
+        self._check(view1, view2)
+        layers1, layers2 = self.decode(view1, view2)
+        return self.heads[0](layers1, view1.grid), self.heads[1](layers2, view2.grid)
+
+    def symmetric(
+        self, view_a: Tokens, view_b: Tokens
+    ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
+        """Predictions of the pairs (a, b) and (b, a), from tokens computed once.
+
+        The first pair's points are in camera a's frame, the second's (b first) in camera b's.
+        """
+        if view_a.grid != view_b.grid:
+            return self(view_a, view_b), self(view_b, view_a)
+        both = self(_concatenated(view_a, view_b), _concatenated(view_b, view_a))
+        (first_ab, first_ba), (second_ab, second_ba) = (prediction.chunk(2) for prediction in both)
+        return (first_ab, second_ab), (first_ba, second_ba)
+
+    def decode(self, view1: Tokens, view2: Tokens) -> tuple[list[Tensor], list[Tensor]]:
+        """Per view: [encoder tokens, layer 1, …, layer depth], the last one normed."""
+        config = self.config
+        head_dim = config.dim // config.num_heads
+        x1, x2 = view1.patches, view2.patches
+        rope1, rope2 = (
+            cached_grid_tables(*view.grid, head_dim, config.rope_base, view.patches.device)
+            for view in (view1, view2)
+        )
+        if config.fresh_norm:
+            x1, x2 = self.norm(x1), self.norm(x2)
+        layers1, layers2 = [x1], [x2]
+        x1, x2 = self.embed(x1), self.embed(x2)
+        for block1, block2 in zip(self.blocks1, self.blocks2, strict=True):
+            x1, x2 = block1(x1, x2, rope1, rope2), block2(x2, x1, rope2, rope1)
+            layers1.append(x1)
+            layers2.append(x2)
+        layers1[-1], layers2[-1] = self.decoder_norm(x1), self.decoder_norm(x2)
+        return layers1, layers2
+
+    def _check(self, *views: Tokens) -> None:
+        wanted = not self.config.fresh_norm
+        for number, view in enumerate(views, start=1):
+            if view.normed != wanted:
+                raise ValueError(
+                    f"view {number}: this decoder takes {'normed' if wanted else 'un-normed'} tokens and got "
+                    f"{'normed' if view.normed else 'un-normed'} ones. Call encoder(images, norm={wanted})."
+                )
+            if view.patches.shape[-1] != self.config.encoder_dim:
+                raise ValueError(
+                    f"view {number}: this decoder sits on an encoder of {self.config.encoder_dim} channels; the "
+                    f"tokens have {view.patches.shape[-1]}"
+                )
+        if views[0].patches.shape[0] != views[1].patches.shape[0]:
+            raise ValueError(
+                f"both views need as many images each; got {views[0].patches.shape[0]} and "
+                f"{views[1].patches.shape[0]}"
+            )
+
+
+def _concatenated(first: Tokens, second: Tokens) -> Tokens:
+    """Patch tokens of two batches of one grid as one batch."""
+    return Tokens(torch.cat((first.patches, second.patches)), first.grid, normed=first.normed)
