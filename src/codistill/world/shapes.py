@@ -1,0 +1,278 @@
+"""Primitive solids from which things are built: boxes with bevels, turned and swept shapes, blobs, leaves.
+
+Sizes in metres, z up. Every function gives a closed `Mesh` whose faces look outwards, except leaves.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from codistill.render.mesh import Mesh
+from codistill.render.noise import noise
+
+Point = Sequence[float]
+
+
+def _mesh(vertices: ArrayLike, faces: ArrayLike, smooth: bool = True) -> Mesh:
+    return Mesh(np.asarray(vertices, np.float32), np.asarray(faces, np.int32).reshape(-1, 3), smooth)
+
+
+def moved(mesh: Mesh, offset: Point) -> Mesh:
+    """The mesh shifted by `offset` (3,)."""
+    return Mesh(mesh.vertices + np.asarray(offset, np.float32), mesh.faces, mesh.smooth)
+
+
+def rotated(mesh: Mesh, axis: str, degrees: float) -> Mesh:
+    """The mesh turned about the axis `x`, `y` or `z` through the origin."""
+    return mesh.transformed(rotation(axis, degrees))
+
+
+def scaled(mesh: Mesh, factors: float | Point) -> Mesh:
+    """The mesh scaled about the origin."""
+    return mesh.transformed(np.diag(np.broadcast_to(np.asarray(factors, np.float64), 3)))
+
+
+def rotation(axis: str, degrees: float) -> NDArray[np.float64]:
+    """(3, 3) rotation about `x`, `y` or `z`."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    out = np.eye(3)
+    out[i, i], out[i, j], out[j, i], out[j, j] = c, -s, s, c
+    return out
+
+
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    """Several meshes as one."""
+    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
+    return Mesh(
+        np.concatenate([m.vertices for m in meshes]),
+        np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=True)]).astype(np.int32),
+        meshes[0].smooth,
+    )
+
+
+def box(size: Point, center: Point = (0, 0, 0), bevel: float = 0.01) -> Mesh:
+    """A box of `size` (x, y, z) about `center` with chamfered edges: real edges catch the light."""
+    half = np.asarray(size, np.float64) / 2
+    cut = min(bevel, 0.3 * half.min())
+    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    vertices = np.concatenate([signs * (half - cut * (1 - np.eye(3)[a])) for a in range(3)])
+    number = {tuple(s): i for i, s in enumerate(signs.tolist())}
+    polygons: list[list[int]] = []
+    for a in range(3):
+        b, c = (a + 1) % 3, (a + 2) % 3
+        for s in (-1, 1):
+            ring = []
+            for t, u in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+                corner = [0, 0, 0]
+                corner[a], corner[b], corner[c] = s, t, u
+                ring.append(a * 8 + number[tuple(corner)])
+            polygons.append(ring)
+            for t in (-1, 1):
+                corner = [0, 0, 0]
+                corner[b], corner[c], corner[a] = s, t, -1
+                low = number[tuple(corner)]
+                corner[a] = 1
+                high = number[tuple(corner)]
+                polygons.append([b * 8 + low, c * 8 + low, c * 8 + high, b * 8 + high])
+    polygons += [[i, 8 + i, 16 + i] for i in range(8)]
+    faces = np.asarray([[p[0], p[k], p[k + 1]] for p in polygons for k in range(1, len(p) - 1)])
+    inward = np.einsum("fk,fk->f", _cross(vertices[faces]), vertices[faces].mean(axis=1)) < 0
+    faces[inward] = faces[inward][:, ::-1]
+    return _mesh(vertices + np.asarray(center), faces, smooth=False)
+
+
+def _cross(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+
+
+def lathe(profile: Sequence[tuple[float, float]], segments: int = 32, smooth: bool = True) -> Mesh:
+    """A turned solid: (radius, height) points from bottom to top outside, revolved about z.
+
+    A profile that comes back inside (a cup) is given as one line: up outside, over the rim, down inside.
+    """
+    points = np.asarray(profile, np.float64)
+    angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    vertices = np.concatenate(
+        [np.column_stack([ring * r, np.full(segments, z)]) for r, z in points]
+        + [np.array([[0, 0, points[0, 1]], [0, 0, points[-1, 1]]])]
+    )
+    k = np.arange(segments)
+    n = (k + 1) % segments
+    faces = []
+    for row in range(len(points) - 1):
+        a, b = row * segments, (row + 1) * segments
+        faces += [np.stack([a + k, a + n, b + n], 1), np.stack([a + k, b + n, b + k], 1)]
+    last = (len(points) - 1) * segments
+    bottom, top = len(points) * segments, len(points) * segments + 1
+    faces += [
+        np.stack([n, k, np.full(segments, bottom)], 1),
+        np.stack([last + k, last + n, np.full(segments, top)], 1),
+    ]
+    return _mesh(vertices, np.concatenate(faces), smooth)
+
+
+def cylinder(
+    radius: float, height: float, top: float | None = None, segments: int = 28, bevel: float = 0.004
+) -> Mesh:
+    """A (tapered) cylinder standing on z = 0, with chamfered rims."""
+    top = radius if top is None else top
+    b = min(bevel, 0.25 * height, 0.4 * max(radius, 1e-4))
+    low, high = max(radius - b, 1e-4), max(top - b, 1e-4)
+    return lathe([(low, 0), (radius, b), (max(top, 1e-4), height - b), (high, height)], segments)
+
+
+def rod(start: Point, end: Point, radius: float, end_radius: float | None = None, segments: int = 12) -> Mesh:
+    """A round bar between two points."""
+    return tube([start, end], [radius, radius if end_radius is None else end_radius], segments)
+
+
+def bar(start: Point, end: Point, width: float, depth: float | None = None) -> Mesh:
+    """A square bar between two points."""
+    a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    length = float(np.linalg.norm(b - a))
+    mesh = box((width, width if depth is None else depth, length), bevel=0.15 * width)
+    axis = (b - a) / length
+    helper = np.array([1.0, 0, 0]) if abs(axis[0]) < 0.9 else np.array([0, 1.0, 0])
+    y = np.cross(axis, helper)
+    y /= np.linalg.norm(y)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = np.cross(y, axis), y, axis, (a + b) / 2
+    return mesh.transformed(matrix)
+
+
+def tube(path: ArrayLike, radius: float | ArrayLike, segments: int = 12) -> Mesh:
+    """A round bar along a path (N, 3), its radius given once or per point, closed at both ends."""
+    points = np.asarray(path, np.float64)
+    radii = np.broadcast_to(np.asarray(radius, np.float64), len(points))
+    tangent = np.gradient(points, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    helper = np.eye(3)[np.abs(tangent[0]).argmin()]
+    side = np.cross(tangent[0], helper)
+    angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    vertices = []
+    for point, axis, r in zip(points, tangent, radii, strict=True):
+        side = side - axis * (side @ axis)
+        side /= np.linalg.norm(side)
+        other = np.cross(axis, side)
+        vertices.append(point + r * (np.outer(np.cos(angles), side) + np.outer(np.sin(angles), other)))
+    k = np.arange(segments)
+    n = (k + 1) % segments
+    faces = []
+    for row in range(len(points) - 1):
+        a, b = row * segments, (row + 1) * segments
+        faces += [np.stack([a + k, a + n, b + n], 1), np.stack([a + k, b + n, b + k], 1)]
+    end = len(points) * segments
+    faces += [
+        np.stack([n, k, np.full(segments, end)], 1),
+        np.stack([end - segments + k, end - segments + n, np.full(segments, end + 1)], 1),
+    ]
+    return _mesh(np.concatenate([*vertices, points[:1], points[-1:]]), np.concatenate(faces))
+
+
+def torus(major: float, minor: float, segments: int = 32, around: int = 12) -> Mesh:
+    """A ring lying in the x-y plane."""
+    a, b = np.meshgrid(np.arange(segments), np.arange(around), indexing="ij")
+    u, v = 2 * np.pi * a / segments, 2 * np.pi * b / around
+    r = major + minor * np.cos(v)
+    vertices = np.stack([r * np.cos(u), r * np.sin(u), minor * np.sin(v)], axis=-1).reshape(-1, 3)
+    return _mesh(vertices, _grid_faces(segments, around, wrap_rows=True))
+
+
+def _grid_faces(rows: int, columns: int, wrap_rows: bool) -> NDArray[np.int64]:
+    i, j = np.meshgrid(np.arange(rows if wrap_rows else rows - 1), np.arange(columns), indexing="ij")
+    i2, j2 = (i + 1) % rows, (j + 1) % columns
+    a, b, c, d = (x.ravel() for x in (i * columns + j, i2 * columns + j, i2 * columns + j2, i * columns + j2))
+    return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+
+
+def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.0, detail: int = 20) -> Mesh:
+    """An ellipsoid of full `size` (x, y, z); `square` < 1 makes it boxier (a superellipsoid): cushions, stones."""
+    half = np.broadcast_to(np.asarray(size, np.float64), 3) / 2
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, detail)
+    longitude = np.linspace(0, 2 * np.pi, 2 * detail, endpoint=False)
+
+    def power(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.sign(x) * np.abs(x) ** square
+
+    lat, lon = np.meshgrid(latitude, longitude, indexing="ij")
+    vertices = np.stack(
+        [
+            power(np.cos(lat)) * power(np.cos(lon)),
+            power(np.cos(lat)) * power(np.sin(lon)),
+            power(np.sin(lat)),
+        ],
+        axis=-1,
+    ).reshape(-1, 3)
+    faces = _grid_faces(detail, 2 * detail, wrap_rows=False)[:, ::-1]
+    return _mesh(vertices * half + np.asarray(center), faces)
+
+
+def blob(size: float | Point, center: Point, seed: float, rough: float = 0.2, detail: int = 20) -> Mesh:
+    """An ellipsoid with bumps: foliage, stones, snow. `seed` chooses the bumps, `rough` their height."""
+    ball = ellipsoid(2.0, detail=detail)
+    bumps = noise((ball.vertices * 0.35 + np.float32(seed)).astype(np.float32))
+    half = np.broadcast_to(np.asarray(size, np.float64), 3) / 2
+    vertices = ball.vertices * (1.0 + rough * bumps)[:, None] * half + np.asarray(center)
+    return _mesh(vertices, ball.faces)
+
+
+def extrude(outline: Sequence[tuple[float, float]], depth: float, smooth: bool = True) -> Mesh:
+    """A simple polygon in (x, z), counter-clockwise seen from -y, given the thickness `depth` along y."""
+    points = np.asarray(outline, np.float64)
+    count = len(points)
+    front = np.column_stack([points[:, 0], np.full(count, -depth / 2), points[:, 1]])
+    back = front + [0, depth, 0]
+    cap = np.asarray(_triangulate(points))
+    k = np.arange(count)
+    n = (k + 1) % count
+    rim = np.concatenate([np.stack([k, count + n, n], 1), np.stack([k, count + k, count + n], 1)])
+    vertices = np.concatenate([front, back, front, back])
+    faces = np.concatenate([rim, cap + 2 * count, cap[:, ::-1] + 3 * count])
+    return _mesh(vertices, faces, smooth)
+
+
+def _triangulate(points: NDArray[np.float64]) -> list[tuple[int, int, int]]:
+    """Ear clipping of a simple counter-clockwise polygon (N, 2)."""
+
+    def area(a: int, b: int, c: int) -> float:
+        p, q, r = points[a], points[b], points[c]
+        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+
+    left = list(range(len(points)))
+    out: list[tuple[int, int, int]] = []
+    while len(left) > 3:
+        for i, b in enumerate(left):
+            a, c = left[i - 1], left[(i + 1) % len(left)]
+            inside = (k for k in left if k not in (a, b, c))
+            if area(a, b, c) > 1e-12 and not any(
+                area(a, b, k) >= 0 and area(b, c, k) >= 0 and area(c, a, k) >= 0 for k in inside
+            ):
+                break
+        else:
+            i, a, b, c = 0, left[-1], left[0], left[1]
+        out.append((a, b, c))
+        left.pop(i)
+    out.append((left[0], left[1], left[2]))
+    return out
+
+
+def leaves(
+    rng: np.random.Generator, count: int, size: float, place: Callable[[int], NDArray[np.float64]]
+) -> Mesh:
+    """`count` small bent leaves of about `size`, at points `place(count)` (count, 3), turned at random."""
+    centers = place(count)
+    forward = rng.standard_normal((count, 3))
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    side = np.cross(forward, rng.standard_normal((count, 3)))
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    up = np.cross(side, forward)
+    s = size * rng.uniform(0.7, 1.3, (count, 1))
+    tip, tail = centers + forward * s, centers - forward * s
+    left, right = centers + (side * 0.45 + up * 0.15) * s, centers - (side * 0.45 - up * 0.15) * s
+    vertices = np.stack([tail, left, tip, right], axis=1).reshape(-1, 3)
+    base = 4 * np.arange(count)[:, None]
+    faces = np.concatenate([base + [0, 2, 1], base + [0, 3, 2]])
+    return _mesh(vertices, faces, smooth=False)

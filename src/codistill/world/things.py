@@ -1,0 +1,107 @@
+"""A thing: a category built with random proportions, dressed in materials, and placed in a scene."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.render.materials import Material
+from codistill.render.mesh import Mesh
+from codistill.render.scene import Item
+from codistill.world.categories import CATEGORIES
+from codistill.world.categories.parts import Part
+from codistill.world.classes import CLASS_INDEX
+from codistill.world.looks import Palette, draw_material, special_materials
+from codistill.world.shapes import joined, rotation
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A built and dressed object, standing on z = 0 about the z axis.
+
+    Attributes:
+        category: its name.
+        parts: (slot, mesh), meshes with one slot joined.
+        materials: by slot.
+        size: (3,) metres along x, y, z.
+        radius: of the circle about the z axis that holds its footprint.
+    """
+
+    category: str
+    parts: tuple[Part, ...]
+    materials: dict[str, Material]
+    size: NDArray[np.float32]
+    radius: float
+
+    def items(self, pose: NDArray[np.floating], instance: int) -> list[Item]:
+        """The thing in a scene.
+
+        Args:
+            pose: (4, 4) thing-to-world, rigid.
+            instance: its number.
+        """
+        label = CLASS_INDEX[self.category]
+        return [
+            Item(
+                mesh.transformed(pose),
+                self.materials[slot],
+                label,
+                instance,
+                local=mesh.vertices,
+                casts=slot != "bulb",
+            )
+            for slot, mesh in self.parts
+        ]
+
+
+def build_thing(
+    category: str,
+    rng: np.random.Generator,
+    palette: Palette,
+    novel: bool = False,
+    scale: float = 1.0,
+) -> Thing:
+    """A thing of a category with random proportions and looks.
+
+    Args:
+        category: a name of `CATEGORIES`.
+        novel: shapes and textures that training never shows.
+        scale: 1 for natural size, less for a toy.
+
+    Raises:
+        ConfigError: for an unknown category.
+    """
+    if category not in CATEGORIES:
+        raise ConfigError(unknown_name("category", category, CATEGORIES))
+    pieces = CATEGORIES[category].build(rng, novel)
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    matrix = np.diag([mirror * scale, scale, scale])
+    by_slot: dict[str, list[Mesh]] = {}
+    for slot, mesh in pieces:
+        key = f"{slot}{'' if mesh.smooth else '|flat'}"
+        by_slot.setdefault(key, []).append(mesh.transformed(matrix))
+    parts = tuple((key.split("|")[0], joined(meshes)) for key, meshes in by_slot.items())
+    points = np.concatenate([mesh.vertices for _, mesh in parts])
+    size = points.max(axis=0) - points.min(axis=0)
+    reach = float(np.sqrt((points[:, :2] ** 2).sum(axis=1).max()))
+    materials = _materials(rng, palette, float(size.max()), novel)
+    return Thing(category, parts, materials, size, reach)
+
+
+def _materials(rng: np.random.Generator, palette: Palette, size: float, novel: bool) -> dict[str, Material]:
+    body = draw_material(rng, palette, size, novel)
+    trim = draw_material(rng, palette, size, novel, against=body.mean_color)
+    out = {"body": body, "trim": trim}
+    for slot in ("detail", "extra"):
+        against = body if rng.random() < 0.5 else trim
+        out[slot] = draw_material(rng, palette, size * 0.5, novel, against=against.mean_color)
+    return out | special_materials(rng, palette, size)
+
+
+def place(x: float, y: float, z: float, turn: float) -> NDArray[np.float64]:
+    """(4, 4) pose at (x, y, z), turned about z by `turn` degrees."""
+    out = np.eye(4)
+    out[:3, :3] = rotation("z", turn)
+    out[:3, 3] = (x, y, z)
+    return out
