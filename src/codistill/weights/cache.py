@@ -1,0 +1,101 @@
+"""Finding known weights on this machine: a name in, a path out.
+
+Looked for in this order: a path that the caller gives, the cache folder (`CODISTILL_CACHE`, else ~/.cache/codistill),
+the folders named by `CODISTILL_WEIGHTS`, the network (unless `CODISTILL_OFFLINE=1`). Nothing happens at import.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from codistill.errors import CheckpointError
+from codistill.weights.download import UnreachableError, download
+from codistill.weights.known import KnownWeights, known_stem, known_weights
+
+CACHE, FOLDERS, OFFLINE = "CODISTILL_CACHE", "CODISTILL_WEIGHTS", "CODISTILL_OFFLINE"
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept."""
+    return Path(os.environ.get(CACHE) or "~/.cache/codistill").expanduser()
+
+
+def weights_folders() -> list[Path]:
+    """The user's own folders of weights, from `CODISTILL_WEIGHTS` (several: separated as in PATH)."""
+    return [Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
+
+
+def is_offline() -> bool:
+    """Whether `CODISTILL_OFFLINE` forbids the network."""
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no", "off")
+
+
+def find_weights(name: str, *, path: str | Path | None = None) -> Path:
+    """The file (or export folder) of known weights, fetched if it is nowhere on this machine.
+
+    Args:
+        name: a known name or alias, see `known.KNOWN`.
+        path: a file to use instead of looking for one.
+
+    Raises:
+        CheckpointError: for an unknown name, or if it is nowhere; the text lists every place that was looked at.
+    """
+    known = known_weights(name)
+    if path is not None:
+        if not Path(path).expanduser().exists():
+            raise CheckpointError(f"{path}: no such file, given for {known.name}. Check the path.")
+        return Path(path).expanduser()
+    found = find_local(known)
+    if found is not None:
+        return found
+    if is_offline():
+        raise CheckpointError(_nowhere(known, f"not asked, because {OFFLINE} is set"))
+    Console(stderr=True).print(
+        f"{known.name}: fetching {known.size or 'it'} from {known.url}\nlicence: {known.licence}, see {known.homepage}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    try:
+        return download(known.url, cache_folder() / known.filename, sha256=known.sha256, label=known.name)
+    except UnreachableError as error:
+        raise CheckpointError(_nowhere(known, str(error))) from error
+
+
+def find_local(known: KnownWeights) -> Path | None:
+    """Known weights in the cache or in the user's folders; None if they are in neither."""
+    for folder in (cache_folder(), *weights_folders()):
+        exact = folder / known.filename
+        if exact.is_file():
+            return exact
+        for candidate in _candidates(folder):
+            stem = candidate.stem if candidate.is_file() else candidate.name
+            if known_stem(stem) is known:
+                return candidate
+    return None
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Weights files and export folders in a folder, in alphabetical order."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        is_file = path.suffix.lower() in SUFFIXES and path.is_file()
+        if is_file or (path / "config.json").is_file():
+            yield path
+
+
+def _nowhere(known: KnownWeights, network: str) -> str:
+    folders = ", ".join(map(str, weights_folders())) or "not set"
+    return (
+        f"the weights {known.name!r} are nowhere on this machine. Looked for {known.filename}, and for {known.name} with "
+        f"the suffixes {', '.join(SUFFIXES)}, in\n"
+        f"  the cache ({CACHE}): {cache_folder()}\n"
+        f"  your folders ({FOLDERS}): {folders}\n"
+        f"  the network: {network}\n"
+        f"To do: put {known.url}\n"
+        f"into one of these folders (licence: {known.licence}), or give a file's path instead of the name."
+    )
