@@ -48,7 +48,9 @@ class Student(nn.Module):
         )
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
         for name, parameter in encoder.named_parameters():
-            if name == "mask_token" or name.startswith("norm."):  # never used here: no gradient, no weight decay
+            if name == "mask_token" or name.startswith(
+                "norm."
+            ):  # never used here: no gradient, no weight decay
                 parameter.requires_grad_(False)
 
     def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:

@@ -1,0 +1,79 @@
+"""`codistill verify DIR`: numerical compatibility with the published implementations, one line a check.
+
+Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is damaged.
+"""
+
+import argparse
+import importlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from codistill.errors import CodistillError, DataError
+from codistill.metrics.check import CheckResult, failed
+
+SUITES = {
+    "student": "codistill.distill.verify_student",
+    "training": "codistill.distill.verify_training",
+    "encoders": "codistill.encoders.verify",
+    "two-view": "codistill.heads.two_view.verify",
+}
+"""Suites of checks: each module has `checks(folder) -> Iterator[CheckResult]`."""
+
+MARKS = {"passed": "ok    ", "failed": "FAILED", "absent": "absent"}
+
+
+def run_suite(name: str, folder: Path) -> Iterator[CheckResult]:
+    """The checks of one suite; a check that cannot be computed comes out as a failed one with the reason.
+
+    Raises:
+        DataError: if a file of the folder cannot be read at all.
+    """
+    checks = importlib.import_module(SUITES[name]).checks(folder)
+    try:
+        yield from checks
+    except (OSError, SafetensorError, json.JSONDecodeError, CodistillError) as error:
+        raise DataError(f"{folder}: damaged ({name} checks): {error}") from error
+    except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
+        yield failed(f"{name}: stopped", 0.0, f"{type(error).__name__}: {error}")
+
+
+def line_of(result: CheckResult) -> str:
+    """One line of the report."""
+    difference = (
+        "" if math.isnan(result.difference) else f"{result.difference:.2e} (<= {result.tolerance:.0e})"
+    )
+    detail = f"  {result.detail}" if result.detail and result.status != "passed" else ""
+    return f"{MARKS[result.status]}  {result.name:<72} {difference}{detail}"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="codistill verify",
+        description="Compare with recorded numbers of the published implementations.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of recorded numbers")
+    parser.add_argument(
+        "--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable"
+    )
+    parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
+    arguments = parser.parse_args(argv)
+    folder: Path = arguments.folder
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one with recorded numbers (see docs/verify.md)")
+    counts = dict.fromkeys(MARKS, 0)
+    for suite in arguments.only or SUITES:
+        for result in run_suite(suite, folder):
+            counts[result.status] += 1
+            if not arguments.quiet or result.status == "failed":
+                print(line_of(result), flush=True)
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['absent']} absent")
+    if counts["passed"] + counts["failed"] == 0:
+        raise DataError(
+            f"{folder}: holds none of the recorded numbers that codistill knows (see docs/verify.md)"
+        )
+    return 1 if counts["failed"] else 0

@@ -1,0 +1,293 @@
+"""Numerical checks of training against recorded trajectories: losses, coefficients, gradients, final weights.
+
+In: a folder with a student, fixed images and fixed raw teacher features, and the numbers the published code got
+from them. The student is trained by our objective and optimizer, with a bank that plays the features back.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from codistill.data.catalogue import CATALOGUE
+from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping
+from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.sharing import SharingConfig
+from codistill.distill.targets import TargetConfig
+from codistill.distill.verify_student import own_key
+from codistill.engine.objective import StepContext
+from codistill.engine.optim import OptimConfig, TrainOptimizer
+from codistill.engine.schedule import warmup_cosine
+from codistill.metrics.check import CheckResult, absent, compare_numbers, failed
+from codistill.nn.rows import Rows, select_rows
+from codistill.student.load import student_of_weights
+from codistill.student.student import Student
+from codistill.types import Batch, Tokens
+from codistill.weights.layouts import read_student_weights
+
+NUMBER_TOLERANCE = 2e-5
+WEIGHT_TOLERANCE = 1e-4
+SCHEDULE_TOLERANCE = 1e-12
+DROPPING_TOLERANCE = 2e-5
+STUDENT_FILE = "dune_nano_released_layout.pth"
+TRAJECTORY_FILES = ("distill_inputs.safetensors", "distill_trajectory.json", STUDENT_FILE)
+WEIGHTS_FILE = "distill_final_weights.safetensors"
+
+_DOMAIN_WORDS = {
+    "generic": ("dino", "clip", "siglip", "sam"),
+    "3d": ("mast3r", "dust3r", "vggt"),
+    "human": ("hmr",),
+}
+
+
+class RecordedBank:
+    """Raw teacher features of one step after the other, played back."""
+
+    def __init__(self, record: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> None:
+        self.record, self.inputs, self.step = record, inputs, 0
+
+    @property
+    def domains(self) -> dict[str, str]:
+        """Each teacher's domain, told from its name; unknown names take the published order."""
+        order = ("generic", "3d", "human")
+        found = {}
+        for place, name in enumerate(self.record["teachers"]):
+            words = (d for d, w in _DOMAIN_WORDS.items() if any(word in name.lower() for word in w))
+            found[name] = next(words, order[place % 3])
+        return found
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Nothing is known of recorded teachers but their names."""
+        return [{"name": name, "licence": "unknown"} for name in self.record["teachers"]]
+
+    def to(self, device: Any) -> "RecordedBank":
+        """Recorded features stay where they are."""
+        return self
+
+    def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
+        """The features of the current step, on each teacher's rows."""
+        raw = {}
+        for name in self.record["teachers"]:
+            patches = select_rows(self.inputs[f"{name}_patch_{self.step}"], rows[name])
+            cls = self.inputs.get(f"{name}_cls_{self.step}")
+            side = int(patches.shape[1] ** 0.5)
+            grid = (side, side) if side * side == patches.shape[1] else (1, patches.shape[1])
+            raw[name] = Tokens(
+                patches=patches, grid=grid, cls=None if cls is None else select_rows(cls, rows[name])
+            )
+        return raw
+
+
+def checks(folder: Path) -> Iterator[CheckResult]:
+    """Every check of training that the folder has numbers for."""
+    yield from schedule_checks(folder)
+    yield from dropping_checks(folder)
+    lacking = [name for name in TRAJECTORY_FILES if not (folder / name).exists()]
+    if lacking:
+        yield absent("training trajectories", lacking[0])
+        return
+    record = json.loads((folder / TRAJECTORY_FILES[1]).read_text())
+    inputs = load_file(folder / TRAJECTORY_FILES[0])
+    final = load_file(folder / WEIGHTS_FILE) if (folder / WEIGHTS_FILE).exists() else {}
+    for mode in record["modes"]:
+        yield from trajectory_checks(folder / STUDENT_FILE, record, inputs, mode, final)
+    if not final:
+        yield absent("weights after training", WEIGHTS_FILE)
+
+
+def schedule_checks(folder: Path) -> Iterator[CheckResult]:
+    """Recorded schedules `base=…;final=…;iters=…;warmup=…`, every value."""
+    path = folder / "schedules.json"
+    if not path.exists():
+        yield absent("schedules", path.name)
+        return
+    for text, values in json.loads(path.read_text()).items():
+        p = {key: float(value) for key, value in (part.split("=") for part in text.split(";"))}
+        got = warmup_cosine(p["base"], p["final"], int(p["iters"]), p["warmup"])
+        if len(got) != len(values):
+            yield failed(
+                f"schedule: {text}", SCHEDULE_TOLERANCE, f"{len(got)} values instead of {len(values)}"
+            )
+            continue
+        worst = max(
+            abs(a - b) / max(abs(b), 1e-300) if b else abs(a) for a, b in zip(got, values, strict=True)
+        )
+        ok = worst <= SCHEDULE_TOLERANCE
+        yield CheckResult(
+            name=f"schedule: {text}",
+            difference=worst,
+            tolerance=SCHEDULE_TOLERANCE,
+            status="passed" if ok else "failed",
+        )
+
+
+def dropping_checks(folder: Path) -> Iterator[CheckResult]:
+    """Recorded lowest-loss dropping: who is kept, the loss, each teacher's share."""
+    path = folder / "dropping.json"
+    if not path.exists():
+        yield absent("dropping", path.name)
+        return
+    record = json.loads(path.read_text())
+    losses = torch.tensor(record["losses_teacher_by_image"])
+    # The worst teacher of an image has no draw; any number does for it.
+    draws = [
+        [0.0 if draw is None else draw for draw in row] for row in record["uniform_draw_image_by_teacher"]
+    ]
+    kept = lowest_loss_dropping(losses, torch.ones_like(losses), torch.tensor(draws).T, record["p"])
+    wrong = (kept.T - torch.tensor(record["kept_image_by_teacher"]).float()).abs().max().item()
+    yield compare_numbers("dropping: kept flags", 1.0 + wrong, 1.0, 0.0)
+    loss = ((kept * losses).sum() / kept.sum()).item()
+    yield compare_numbers("dropping: loss", loss, record["loss"], DROPPING_TOLERANCE)
+    share = kept.sum(1) / kept.sum()
+    for place, teacher in enumerate(record["teachers"]):
+        name = f"dropping: coefficient of {teacher}"
+        yield compare_numbers(name, share[place].item(), record["t_coeff"][teacher], DROPPING_TOLERANCE)
+
+
+def trajectory_checks(
+    student_file: Path,
+    record: Mapping[str, Any],
+    inputs: Mapping[str, Tensor],
+    mode: str,
+    final: Mapping[str, Tensor],
+) -> Iterator[CheckResult]:
+    """Train as recorded; per quantity the largest difference over all steps, then the final weights."""
+    student = student_of_weights(read_student_weights(student_file)).train()
+    bank = RecordedBank(record, inputs)
+    settings = record["modes"][mode]
+    objective = DistillationObjective(student, bank, _config(record, settings))
+    optimizer = TrainOptimizer(
+        student.named_parameters(),
+        _optim(record, settings),
+        total_steps=record["steps"],
+        global_batch=record["nominal_global_batch_for_lr"],
+    )
+    worst: dict[str, CheckResult] = {}
+    for step, wanted in enumerate(record["trajectories"][mode]):
+        bank.step = step
+        got = _train_step(objective, optimizer, _batch(record, inputs, step), step, record["steps"])
+        _keep_worst(worst, f"trajectory {mode}", got, wanted)
+    if (wanted := record["trajectories"].get(f"{mode}_eval_after")) is not None:
+        bank.step = 0
+        got = _evaluate(objective, _batch(record, inputs, 0), record["steps"])
+        _keep_worst(worst, f"trajectory {mode} evaluated after", got, wanted)
+    yield from worst.values()
+    yield from weight_checks(student, mode, final)
+
+
+def _config(record: Mapping[str, Any], settings: Mapping[str, Any]) -> DistillConfig:
+    norm = record["tnorm"]
+    return DistillConfig(
+        sharing=SharingConfig(mode=settings["sharing"], skip_untaught=False),
+        dropping=DroppingConfig(mode="none"),
+        targets=TargetConfig(
+            momentum_start=norm["momentum_start"], momentum_end=norm["momentum_end"], std_floor=norm["eps"]
+        ),
+    )
+
+
+def _optim(record: Mapping[str, Any], settings: Mapping[str, Any]) -> OptimConfig:
+    o, clip = record["optim"], settings.get("clip_grad_per_tensor")
+    return OptimConfig(
+        lr=o["lr"],
+        reference_batch=o["reference_batch"],
+        min_lr=o["min_lr"],
+        warmup_fraction=o["warmup_fraction"],
+        betas=(o["betas"][0], o["betas"][1]),
+        eps=o["eps"],
+        weight_decay=o["wd"],
+        clip="per_tensor" if clip else "none",
+        clip_norm=clip or 1.0,
+    )
+
+
+def _batch(record: Mapping[str, Any], inputs: Mapping[str, Tensor], step: int) -> Batch:
+    sources = tuple(record["dataset_names"])
+    domains = tuple(CATALOGUE[name].domain if name in CATALOGUE else "generic" for name in sources)
+    return Batch(images=inputs[f"image_{step}"], domains=domains, sources=sources, names=sources)
+
+
+def _train_step(
+    objective: DistillationObjective, optimizer: TrainOptimizer, batch: Batch, step: int, total: int
+) -> dict[str, float]:
+    optimizer.zero_grad()
+    result = objective.step(objective.trainable, batch, StepContext(step=step, total_steps=total))
+    result.loss.backward()
+    gradients = optimizer.measure()
+    metrics = {**result.metrics, **optimizer.metrics(gradients)}
+    optimizer.update(step, gradients)
+    return {_recorded_name(name): value.item() for name, value in metrics.items()}
+
+
+@torch.no_grad()
+def _evaluate(objective: DistillationObjective, batch: Batch, total: int) -> dict[str, float]:
+    """A step in evaluation mode: statistics from the buffers, every coefficient 1."""
+    full = DistillConfig(dropping=DroppingConfig(mode="none"), targets=objective.config.targets)
+    evaluation = DistillationObjective(objective.trainable, objective.bank, full)
+    evaluation.momentum = lambda step, total_steps: 0.0
+    objective.trainable.eval()
+    result = evaluation.step(objective.trainable, batch, StepContext(step=total - 1, total_steps=total))
+    return {_recorded_name(name): value.item() for name, value in result.metrics.items()}
+
+
+def _recorded_name(name: str) -> str:
+    """Our name of a logged number as the recorded one."""
+    fixed = {
+        "gradient/mean": "grad_norm_mean",
+        "gradient/max": "grad_norm_max",
+        "gradient/clipped": "tensors_clipped",
+    }
+    if name in fixed or "/" not in name:
+        return fixed.get(name, name)
+    first, teacher, *rest = name.split("/")
+    if first == "coefficient":
+        return f"t_coeff_{teacher}"
+    short = {"cosine": "cos", "smooth_l1": "sl1"}
+    return "loss/dist_" + "_".join([*(short.get(part, part) for part in rest), teacher])
+
+
+def _keep_worst(
+    worst: dict[str, CheckResult], title: str, got: Mapping[str, float], wanted: Mapping[str, float]
+) -> None:
+    for name, expected in wanted.items():
+        key = f"{title}: {name}"
+        if name in got:
+            result = compare_numbers(key, got[name], expected, NUMBER_TOLERANCE)
+        else:
+            result = failed(key, NUMBER_TOLERANCE, "not computed")
+        if key not in worst or not result.difference <= worst[key].difference:
+            worst[key] = result
+
+
+def weight_checks(student: Student, mode: str, final: Mapping[str, Tensor]) -> Iterator[CheckResult]:
+    """Relative L2 distance of every trained tensor; the key part of qkv biases, whose gradient is 0, left out."""
+    ours, worst = student.state_dict(), CheckResult(name="", difference=-1.0, tolerance=WEIGHT_TOLERANCE)
+    recorded = {k.removeprefix(f"{mode}/"): v for k, v in final.items() if k.startswith(f"{mode}/")}
+    if not recorded:
+        return
+    for released, expected in recorded.items():
+        key = own_key(released)
+        if key not in ours:
+            yield failed(f"weights {mode}: {released}", WEIGHT_TOLERANCE, "the student has no such tensor")
+            continue
+        got, expected = ours[key].double(), expected.double()
+        if key.endswith("attn.qkv.bias"):
+            third = got.shape[0] // 3
+            keep = torch.ones_like(got, dtype=torch.bool)
+            keep[third : 2 * third] = False
+            got, expected = got[keep], expected[keep]
+        difference = ((got - expected).norm() / expected.norm().clamp(min=1e-30)).item()
+        if not difference <= worst.difference:
+            worst = CheckResult(name="", difference=difference, tolerance=WEIGHT_TOLERANCE, detail=released)
+    ok = worst.difference <= WEIGHT_TOLERANCE
+    yield CheckResult(
+        name=f"weights after {mode}",
+        difference=worst.difference,
+        tolerance=WEIGHT_TOLERANCE,
+        detail=f"{len(recorded)} tensors, worst: {worst.detail}",
+        status="passed" if ok else "failed",
+    )

@@ -1,0 +1,102 @@
+"""A recipe: one frozen object that says everything about a distillation, saved as YAML in the run.
+
+Nothing here builds anything; `recipes/build.py` does. Recipes derive from recipes by `replace`.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
+from codistill.distill.objective import DistillConfig
+from codistill.engine.loop import EngineConfig
+from codistill.engine.optim import OptimConfig
+from codistill.errors import ConfigError
+from codistill.student.projectors import ProjectorConfig
+from codistill.teachers.teacher import TeacherConfig
+
+IMAGENET_EPOCH = 1_281_167
+"""Images of an "epoch" of the published schedules: ImageNet-1K's training set, whatever the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """The encoder to train and its projectors.
+
+    Attributes:
+        size: `vit_tiny`, `vit_small`, `vit_base`, `vit_large`, `vit_giant`.
+        dim, depth, num_heads: other values than the named size's.
+        patch_size, num_registers, layer_scale, drop_path: see `ViTConfig`.
+        projector: see `ProjectorConfig`.
+        init: weights to start from: a run (a second stage), an export, a released file or a known name. Projectors
+            of the same teachers are taken along where they fit. Empty: a fresh student.
+    """
+
+    size: str = "vit_base"
+    dim: int | None = None
+    depth: int | None = None
+    num_heads: int | None = None
+    patch_size: int = 14
+    num_registers: int = 4
+    layer_scale: float | None = 1e-4
+    drop_path: float = 0.0
+    projector: ProjectorConfig = field(default_factory=ProjectorConfig)
+    init: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A distillation.
+
+    Attributes:
+        name, about: what it is; shown by `codistill distill --list`.
+        image_size: side of the student's square crops in pixels.
+        epochs: length in passes of 1 281 167 images (the published unit). None: `engine.total_steps` counts.
+        student, teachers, distill, optim, engine: the method; see the classes.
+        sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
+        validation: held-out sources.
+    """
+
+    name: str
+    about: str = ""
+    image_size: int = 336
+    epochs: float | None = None
+    student: StudentConfig = field(default_factory=StudentConfig)
+    teachers: tuple[TeacherConfig, ...] = ()
+    sources: tuple[SourceConfig, ...] = ()
+    validation: tuple[SourceConfig, ...] = ()
+    mix: MixConfig = field(default_factory=MixConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.image_size % self.student.patch_size:
+            near = max(1, round(self.image_size / self.student.patch_size)) * self.student.patch_size
+            raise ConfigError(
+                f"image_size {self.image_size} is not a multiple of the student's patch size "
+                f"{self.student.patch_size}; nearest: {near}"
+            )
+        if self.epochs is not None and not self.epochs > 0:
+            raise ConfigError(
+                f"epochs must be positive, or null to count engine.total_steps; got {self.epochs}"
+            )
+        for what, items in (("teacher", self.teachers), ("source", self.sources)):
+            names = [item.name for item in items]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ConfigError(f"{what} names must differ; {', '.join(twice)} is there more than once")
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        if self.epochs is None:
+            return self.engine.total_steps
+        return published_steps(self.epochs, self.loader.batch_size)
+
+
+def published_steps(epochs: float, global_batch: int) -> int:
+    """Steps of a published schedule: ceil(epochs * 1 281 167 / global batch), plus one if that is odd."""
+    steps = math.ceil(epochs * IMAGENET_EPOCH / global_batch)
+    return steps + steps % 2

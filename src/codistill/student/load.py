@@ -1,0 +1,130 @@
+"""A `Student` from weights: released DUNE and UNIC files, runs, and exports with projectors.
+
+Which projector it is, and its sizes, come from the tensors' names and shapes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from codistill.encoders.load import encoder_from_weights, split_options
+from codistill.errors import CheckpointError
+from codistill.student.projectors import ProjectorConfig
+from codistill.student.student import Student
+from codistill.types import TargetSpec
+from codistill.weights.cache import find_weights
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.known import find_known
+from codistill.weights.layouts import read_student_weights, read_weights
+
+_RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
+
+
+def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]) -> ProjectorConfig:
+    """The `ProjectorConfig` of one teacher's projector, from its tensors.
+
+    Args:
+        tensors: by name within the projector.
+        proj_args: what the file says; only `num_heads` is not in the tensors.
+    """
+    if "linear.weight" in tensors:
+        blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+        heads = proj_args.get("num_heads")
+        scaled = "blocks.0.ls1.gamma" in tensors
+        return ProjectorConfig(
+            num_blocks=len(blocks),
+            num_heads=heads,
+            layer_scale=ProjectorConfig.layer_scale if scaled else None,
+        )
+    widths: dict[int, int] = {}
+    for name, tensor in tensors.items():
+        if match := _RUNG.fullmatch(name):
+            widths[int(match[2])] = tensor.shape[0]
+    if not widths:
+        raise CheckpointError(
+            f"no known projector: its tensors are called {', '.join(sorted(tensors)[:4])} …"
+        )
+    chosen = tuple(sorted(widths))
+    return ProjectorConfig(
+        kind="ladder", blocks=chosen, hidden=widths[chosen[0]], last_hidden=widths[chosen[-1]]
+    )
+
+
+def student_of_weights(weights: StudentWeights) -> Student:
+    """A `Student`, in evaluation mode, holding these weights in fp32.
+
+    Raises:
+        CheckpointError: if teachers have different projectors, or a tensor is missing, surplus or misshapen.
+    """
+    targets = tuple(
+        TargetSpec(name=teacher["name"], dim=teacher["dim"], kinds=tuple(teacher["kinds"]))
+        for teacher in weights.teachers
+    )
+    configs = {
+        name: projector_config(tensors, weights.proj_args) for name, tensors in weights.projectors.items()
+    }
+    config = next(iter(configs.values()), ProjectorConfig())
+    if any(other != config for other in configs.values()):
+        raise CheckpointError(f"{weights.encoder.name}: projectors differ between teachers: {configs}")
+    student = Student(encoder_from_weights(weights.encoder), targets, config)
+    tensors = {
+        f"projectors.{teacher}.{name}": tensor
+        for teacher, projector in weights.projectors.items()
+        for name, tensor in projector.items()
+    }
+    for teacher, kinds in weights.statistics.items():
+        for kind, (mean, std) in kinds.items():
+            tensors[f"target_statistics.{teacher}.{kind}.mean"] = mean
+            tensors[f"target_statistics.{teacher}.{kind}.std"] = std
+    missing, surplus = student.load_state_dict(tensors, strict=False)
+    missing = [k for k in missing if not k.startswith("encoder.")]
+    if not weights.statistics:
+        missing = [k for k in missing if not k.startswith("target_statistics.")]
+    if missing or surplus:
+        raise CheckpointError(
+            f"{weights.encoder.name}: projectors do not fit their student. Missing: {missing[:5]}; "
+            f"surplus: {list(surplus)[:5]}"
+        )
+    return student.eval()
+
+
+def load_student(what: str, *, num_heads: int | None = None, image_size: int | None = None) -> Student:
+    """A student with its projectors.
+
+    Args:
+        what: a released DUNE or UNIC file, a run, an export with projectors, or a known name.
+        num_heads: heads of the encoder, where neither the file nor its width tells.
+        image_size: another native size in pixels; the positional embedding is resized.
+
+    Raises:
+        CheckpointError: if there is no such thing, or it has no projectors.
+    """
+    path, options = _locate(what)
+    weights = read_student_weights(path, num_heads=num_heads or options.get("num_heads"))
+    return student_of_weights(_resized(weights, image_size))
+
+
+def load_any_student(what: str, *, image_size: int | None = None) -> Student:
+    """As `load_student`, but an encoder alone comes as a student without teachers: a start for training on."""
+    path, options = _locate(what)
+    weights = read_weights(path, num_heads=options.get("num_heads"))
+    if isinstance(weights, EncoderWeights):
+        weights = StudentWeights(encoder=weights, projectors={}, statistics={}, teachers=())
+    return student_of_weights(_resized(weights, image_size))
+
+
+def _locate(what: str) -> tuple[Path, dict[str, int]]:
+    """The file or folder of a path or a known name, and the options behind it."""
+    text, options = split_options(what)
+    path = Path(text).expanduser()
+    return (find_weights(text) if find_known(text) and not path.exists() else path), options
+
+
+def _resized(weights: StudentWeights, image_size: int | None) -> StudentWeights:
+    if image_size is None:
+        return weights
+    return replace(weights, encoder=weights.encoder.at_image_size(image_size))
