@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -78,6 +79,12 @@ def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:
     elif isinstance(model, DistributedDataParallel) and not last:
         return model.no_sync()
     return nullcontext()
+
+
+def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The module's state dict with sharded tensors put together; every rank must call this."""
+    state = module.state_dict()
+    return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in state.items()}
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class MetricRing:
         """Whether it must be read before the next step."""
         return len(self._steps) == self._capacity
 
+    @torch.no_grad()
     def add(self, step: int, metrics: dict[str, Tensor]) -> None:
         """Keep one step's scalars.
 
@@ -51,6 +52,7 @@ class MetricRing:
         torch.stack([value.float() for value in metrics.values()], out=self._rows[len(self._steps)])
         self._steps.append(step)
 
+    @torch.no_grad()
     def read(self, all_reduce_sum: Callable[[Tensor], Tensor]) -> list[tuple[int, dict[str, float]]]:
         """All kept steps with their values, oldest first, and forget them. One collective, one host sync."""
         if self._rows is None or not self._steps:

@@ -43,7 +43,7 @@ class WandbTracker:
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("wandb", "tracking", "the tracker wandb") from error
         self._run = wandb.init(
@@ -62,7 +62,7 @@ class MlflowTracker:
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
-            import mlflow
+            import mlflow  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("mlflow", "tracking", "the tracker mlflow") from error
         self._mlflow = mlflow

@@ -1,0 +1,280 @@
+"""Checkpoints: the state after so many steps, whole or not there.
+
+    checkpoints/step_00000100/model.safetensors       the trainable module's state dict, plain names
+                              optimizer.safetensors   moments; under FSDP2 sharded/*.safetensors instead
+                              state.json              step, versions, sizes of the log, SHA-256 of the files
+
+A folder is written under a temporary name, synced and renamed; state.json is written last. Nothing random is kept:
+every draw of a run is a function of (seed, step). Sharded states go through torch.distributed.checkpoint in its
+safetensors form (no pickle) and are readable at any other world size, and by one process.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
+from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
+from torch.distributed.tensor import DTensor
+
+from codistill.engine.distributed import Process
+from codistill.engine.files import (
+    cannot_write,
+    make_directory,
+    remove_quietly,
+    sha256,
+    sync_directory,
+    sync_file,
+    write_atomic,
+)
+from codistill.engine.optim import MOMENTS, TrainOptimizer
+from codistill.engine.parallel import whole_state
+from codistill.errors import CheckpointError
+from codistill.version import __version__
+from codistill.weights.jsonfile import read_json
+from codistill.weights.run import CHECKPOINTS, MODEL, STATE
+
+OPTIMIZER, SHARDED = "optimizer.safetensors", "sharded"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint folder.
+
+    Attributes:
+        folder: where it is.
+        step: steps done when it was written.
+        state: what state.json says.
+    """
+
+    folder: Path
+    step: int
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Which checkpoints stay: the `last` newest ones, and those of every `every`-th step (0: none)."""
+
+    last: int
+    every: int = 0
+
+    def stays(self, step: int, newest: list[int]) -> bool:
+        """Whether the checkpoint of a step stays, given all steps that have one."""
+        return step in sorted(newest)[-self.last :] or (self.every > 0 and step % self.every == 0)
+
+
+def folder_of(run_dir: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps is."""
+    return run_dir / CHECKPOINTS / f"step_{step:08d}"
+
+
+def step_folders(run_dir: Path) -> dict[int, Path]:
+    """All checkpoint folders by step, oldest first, whole or damaged."""
+    found = {
+        int(folder.name.removeprefix("step_")): folder
+        for folder in (run_dir / CHECKPOINTS).glob("step_*")
+        if folder.name.removeprefix("step_").isdecimal() and folder.is_dir()
+    }
+    return dict(sorted(found.items()))
+
+
+def save_checkpoint(
+    run_dir: Path,
+    step: int,
+    module: nn.Module,
+    optimizer: TrainOptimizer,
+    *,
+    notes: Mapping[str, Any],
+    process: Process,
+    keep: Keep,
+) -> None:
+    """Write the checkpoint after `step` steps and remove those no longer kept. Every rank must call this.
+
+    Args:
+        run_dir: the run.
+        step: steps done.
+        module: the trainable module, wrapped by FSDP2 or plain (not DDP's wrapper).
+        optimizer: its optimizer.
+        notes: JSON for state.json beside the step, the versions and the hashes.
+        process: this process.
+        keep: which checkpoints stay.
+
+    Raises:
+        CheckpointError: if the disk is full or read-only; what was saved before is untouched.
+    """
+    temporary = run_dir / CHECKPOINTS / f".tmp-step_{step:08d}"
+    moments = optimizer.state_tensors()
+    sharded = any(isinstance(tensor, DTensor) for tensor in moments.values())
+    model = whole_state(module)
+    process.on_main(lambda: _begin(temporary))
+    try:
+        if sharded:
+            save_sharded(
+                moments,
+                storage_writer=HuggingFaceStorageWriter(str(temporary / SHARDED), save_distributed=True),
+            )
+        files = {MODEL: model} if sharded else {MODEL: model, OPTIMIZER: moments}
+        process.on_main(lambda: _finish(temporary, folder_of(run_dir, step), files, {"step": step, **notes}))
+    except (OSError, SafetensorError, CheckpointException, CheckpointError) as error:
+        process.on_main(lambda: remove_quietly(temporary))
+        if isinstance(error, CheckpointError):
+            raise
+        raise cannot_write(temporary, RuntimeError(str(error))) from error
+    process.on_main(lambda: _prune(run_dir, keep))
+
+
+def _begin(temporary: Path) -> None:
+    remove_quietly(temporary)
+    make_directory(temporary)
+
+
+def _finish(
+    temporary: Path, final: Path, files: Mapping[str, Mapping[str, Tensor]], notes: Mapping[str, Any]
+) -> None:
+    try:
+        for name, tensors in files.items():
+            save_file(_unshared(tensors), str(temporary / name))
+        written = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
+        for path in written:
+            sync_file(path)
+        hashes = {str(path.relative_to(temporary)): sha256(path) for path in written}
+        versions = {"codistill": __version__, "torch": torch.__version__}
+        state = {"format": 1, "versions": versions, **notes, "sha256": hashes}
+        write_atomic(temporary / STATE, json.dumps(state, indent=1) + "\n")
+        old = final.with_name(f".old-{final.name}")
+        if final.exists():
+            remove_quietly(old)
+            final.replace(old)
+        temporary.replace(final)
+        sync_directory(final.parent)
+        remove_quietly(old)
+    except (OSError, SafetensorError) as error:
+        remove_quietly(temporary)
+        raise cannot_write(final, error) from error
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the host, contiguous, each with memory of its own: tied weights are written twice."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        result[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
+        seen.add(whole.untyped_storage().data_ptr())
+    return result
+
+
+def _prune(run_dir: Path, keep: Keep) -> None:
+    folders = step_folders(run_dir)
+    for step, folder in folders.items():
+        if not keep.stays(step, list(folders)):
+            doomed = folder.with_name(f".old-{folder.name}")
+            folder.replace(doomed)
+            remove_quietly(doomed)
+
+
+def remove_leftovers(run_dir: Path) -> None:
+    """Remove what an interrupted save left behind; a whole checkpoint that was being replaced comes back."""
+    for path in (run_dir / CHECKPOINTS).glob(".old-step_*"):
+        home = path.with_name(path.name.removeprefix(".old-"))
+        if not home.exists() and not _problem(path):
+            path.replace(home)
+        remove_quietly(path)
+    for pattern in (f"{CHECKPOINTS}/.tmp-step_*", ".tmp-*"):
+        for path in run_dir.glob(pattern):
+            remove_quietly(path)
+
+
+def _problem(folder: Path) -> str | None:
+    """What is wrong with a checkpoint folder, or None."""
+    try:
+        state = read_json(folder / STATE)
+    except CheckpointError as error:
+        return str(error)
+    hashes = state.get("sha256")
+    step = folder.name.removeprefix(".old-").removeprefix("step_")
+    if not isinstance(hashes, dict) or not isinstance(state.get("step"), int) or MODEL not in hashes:
+        return f"{folder / STATE}: says no step or no file hashes"
+    if state["step"] != int(step):
+        return f"{folder / STATE}: is of step {state['step']}, but its folder is {folder.name}"
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path}: is missing"
+        if sha256(path) != expected:
+            return f"{path}: does not have the SHA-256 that {STATE} says; it was not written or copied to its end"
+    return None
+
+
+def find_checkpoint(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of a run, and what is wrong with newer ones, which are moved aside.
+
+    A damaged folder is renamed to `damaged-step_…`, so that nothing else takes it for a checkpoint.
+
+    Raises:
+        CheckpointError: if there are checkpoints but none is whole.
+    """
+    problems: list[str] = []
+    damaged: list[Path] = []
+    for step, folder in reversed(step_folders(run_dir).items()):
+        problem = _problem(folder)
+        if problem is None:
+            for path in damaged:
+                aside = path.with_name(f"damaged-{path.name}")
+                remove_quietly(aside)
+                path.replace(aside)
+            return Checkpoint(folder, step, read_json(folder / STATE)), problems
+        problems.append(problem)
+        damaged.append(folder)
+    if problems:
+        raise CheckpointError(
+            f"{run_dir} has checkpoints, but none is whole: {'; '.join(problems)}. Bring one back from a copy, or "
+            f"remove {run_dir / CHECKPOINTS} to train from the beginning."
+        )
+    return None, []
+
+
+def load_model(checkpoint: Checkpoint, module: nn.Module) -> None:
+    """Put the saved values into a module that is not wrapped yet.
+
+    Raises:
+        CheckpointError: if the file has other names or shapes than the module.
+    """
+    path = checkpoint.folder / MODEL
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} does not fit the model of this run: {error}. Was the model's code or its recipe changed? "
+            "Use the version that started the run, or another --out."
+        ) from error
+
+
+def load_optimizer(checkpoint: Checkpoint, optimizer: TrainOptimizer) -> None:
+    """Put the saved moments into an optimizer, sharded or not, whatever they were when saved.
+
+    Raises:
+        CheckpointError: if the moments are of other parameters.
+    """
+    path = checkpoint.folder / SHARDED
+    reader = HuggingFaceStorageReader(str(path if path.is_dir() else checkpoint.folder))
+    saved = reader.read_metadata().state_dict_metadata
+    keys = [key for key in saved if key.split(".")[0] in MOMENTS]
+    try:
+        tensors = optimizer.empty_state(keys)
+        load_sharded(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+    except (ValueError, RuntimeError, CheckpointException) as error:
+        raise CheckpointError(
+            f"{checkpoint.folder}: its optimizer does not fit this model: {error}"
+        ) from error
+    optimizer.load_state(tensors)

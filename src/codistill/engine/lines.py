@@ -1,0 +1,58 @@
+"""Files of JSON lines that a resumed run continues exactly: appended, and cut back to where a checkpoint saw them."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from codistill.engine.files import cannot_write
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """One JSON object; NaN and infinities, which JSON does not have, become null."""
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    return json.dumps(clean, ensure_ascii=False, allow_nan=False)
+
+
+def append_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Append objects, one a line.
+
+    Raises:
+        CheckpointError: if the disk is full, or the file read-only.
+    """
+    text = "".join(json_line(values) + "\n" for values in objects)
+    if not text:
+        return
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 if it is not there; what it holds is on the disk when this returns."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def cut_back(path: Path, size: int) -> None:
+    """Forget what was appended after a file had this size.
+
+    Raises:
+        CheckpointError: if the file is read-only.
+    """
+    if not path.exists() or path.stat().st_size <= size:
+        return
+    try:
+        os.truncate(path, size)
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,54 @@
+"""Batches from the host to the device: on CUDA through a side stream, so that copying overlaps with computing."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from codistill.errors import DataError
+from codistill.types import Batch
+
+
+class DeviceBatches:
+    """Batches with their images on the device.
+
+    On CUDA the host runs ahead of the device: when it asks for a batch, the device still computes the step before,
+    and the copy runs beside that.
+
+    Args:
+        batches: on the host (pinned memory copies faster) or already on the device.
+        device: where the images go.
+    """
+
+    def __init__(self, batches: Iterable[Batch], device: torch.device) -> None:
+        self._batches = iter(batches)
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self._batches)
+        if self._stream is None or batch.images.is_cuda:
+            return batch
+        images = batch.images if batch.images.is_pinned() else batch.images.pin_memory()
+        with torch.cuda.stream(self._stream):
+            images = images.to(self._device, non_blocking=True)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        images.record_stream(current)
+        return batch.with_images(images)
+
+    def take(self, count: int, step: int) -> list[Batch]:
+        """The next `count` batches, those of one step.
+
+        Raises:
+            DataError: if there are no more.
+        """
+        taken = [batch for batch, _ in zip(self, range(count), strict=False)]
+        if len(taken) < count:
+            raise DataError(
+                f"the training data ended at step {step}, before the run did. A source of training batches must go "
+                "on for total_steps steps; its sampler decides that."
+            )
+        return taken

@@ -1,0 +1,83 @@
+"""Stopping on request: SIGTERM or Ctrl-C in, an agreement among all ranks to stop after the same step out.
+
+A preempted node gets SIGTERM; the run then writes a checkpoint and ends. The request travels with the flags that
+every step sums over ranks anyway; on CUDA its sum is read two steps later, when the device has long written it,
+so no step waits. A second Ctrl-C interrupts at once.
+"""
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from codistill.engine.distributed import Process
+
+_CUDA_LAG = 2
+
+
+class StopVote:
+    """Whether to stop, agreed among ranks.
+
+    Args:
+        process: this process.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._lag = _CUDA_LAG if process.device.type == "cuda" else 0
+        self._sums: deque[tuple[Tensor, torch.cuda.Event | None]] = deque()
+        self.requested: str | None = None
+
+    def ballot(self) -> Tensor:
+        """A scalar on the device: 1 if this process was asked to stop."""
+        return torch.full((), float(self.requested is not None), device=self._process.device)
+
+    def count(self, votes: Tensor) -> None:
+        """Take the ballots' sum over ranks, of one step."""
+        if self._process.world_size == 1:
+            return
+        event = None
+        if votes.is_cuda:
+            host = torch.empty((), pin_memory=True)
+            host.copy_(votes, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            votes = host
+        self._sums.append((votes, event))
+
+    def agreed(self) -> bool:
+        """Whether to stop now; the same answer on every rank after the same step."""
+        if self._process.world_size == 1:
+            return self.requested is not None
+        if len(self._sums) <= self._lag:
+            return False
+        votes, event = self._sums.popleft()
+        if event is not None:
+            event.synchronize()
+        return bool(votes.numpy() > 0)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as requests to stop, within the block (only possible in the main thread)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def request(number: int, frame: FrameType | None) -> None:
+            self.requested = signal.Signals(number).name
+            signal.signal(number, previous[number])
+
+        wanted = (signal.SIGTERM, signal.SIGINT)
+        previous = {number: signal.getsignal(number) for number in wanted}
+        for number in wanted:
+            signal.signal(number, request)
+        try:
+            yield
+        finally:
+            for number in wanted:
+                signal.signal(number, previous[number])

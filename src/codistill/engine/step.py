@@ -1,0 +1,112 @@
+"""One optimizer step: batches in, device scalars out, and not one read from the device.
+
+for each micro-step: forward → loss → backward (gradients travel with the last one)
+norms → anything not finite on any rank? → clip → AdamW, unless so → buffers back, if so
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from codistill.engine.distributed import Process
+from codistill.engine.nonfinite import SKIPPED
+from codistill.engine.objective import Objective, StepContext
+from codistill.engine.optim import GradientNorms, TrainOptimizer
+from codistill.engine.parallel import synchronizing
+from codistill.engine.signals import StopVote
+from codistill.engine.timing import PhaseTimer
+from codistill.types import Batch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """bf16 where asked for, or on CUDA by itself; fp32 elsewhere. Losses and statistics stay fp32."""
+    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+class TrainStep:
+    """Runs optimizer steps.
+
+    Args:
+        objective: what to train.
+        model: its trainable module, wrapped.
+        optimizer: of the module's parameters.
+        process: this process.
+        timer: books "backward" and "optimizer"; objectives book their own phases.
+        vote: carries requests to stop.
+        context: what every step's context shares (seed, total_steps, …).
+        precision: of the forward pass.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        model: nn.Module,
+        optimizer: TrainOptimizer,
+        *,
+        process: Process,
+        timer: PhaseTimer,
+        vote: StopVote,
+        context: partial[StepContext],
+        precision: Precision,
+    ) -> None:
+        self.objective, self.model, self.optimizer = objective, model, optimizer
+        self.process, self.timer, self.vote = process, timer, vote
+        self.context, self.precision = context, precision
+        self.buffers = list(objective.trainable.buffers())
+
+    def __call__(self, step: int, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Update the model by one step's batches; its metrics, as scalars on the device."""
+        self.optimizer.zero_grad()
+        before = [buffer.clone() for buffer in self.buffers]
+        losses: list[Tensor] = []
+        metrics: list[dict[str, Tensor]] = []
+        for micro, batch in enumerate(batches):
+            context = self.context(step=step, micro_step=micro)
+            seed_generators(context)
+            with synchronizing(self.model, last=micro == len(batches) - 1):
+                with autocast(self.precision, self.process.device):
+                    result = self.objective.step(self.model, batch, context)
+                with self.timer.phase("backward"):
+                    (result.loss / len(batches)).backward()
+            losses.append(result.loss.detach())
+            metrics.append(result.metrics)
+        with self.timer.phase("optimizer"):
+            gradients = self.optimizer.measure()
+            skip = self._skip(losses, gradients)
+            self.optimizer.update(step, gradients, skip)
+            for buffer, old in zip(self.buffers, before, strict=True):
+                buffer.copy_(torch.where(skip > 0, old, buffer))
+        means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
+        return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
+
+    @torch.no_grad()
+    def _skip(self, losses: Sequence[Tensor], gradients: GradientNorms) -> Tensor:
+        """1 if a loss or a gradient is not finite on any rank, else 0; requests to stop travel along."""
+        finite = torch.stack([*losses, gradients.norms.sum()]).isfinite().all()
+        flags = torch.stack(((~finite).float(), self.vote.ballot()))
+        flags = self.process.all_reduce_sum(flags, "flags")
+        self.vote.count(flags[1])
+        return (flags[0] > 0).float()
+
+
+def seed_generators(context: StepContext) -> None:
+    """Seed torch's generators for a forward pass (stochastic depth): a resumed run draws the same again."""
+    key = (context.seed, context.step, context.rank, context.micro_step)
+    state = 0x9E3779B97F4A7C15
+    for part in key:  # splitmix64's finalizer over the parts: nearby keys give unrelated seeds
+        state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    torch.manual_seed(state % 2**63)
+
+
+def _mean_over_micro_steps(metrics: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if len(metrics) == 1:
+        return metrics[0]
+    return {name: torch.stack([m[name] for m in metrics]).nanmean() for name in metrics[0]}
