@@ -91,8 +91,8 @@ def _candidates(folder: Path) -> Iterator[Path]:
 def _nowhere(known: KnownWeights, network: str) -> str:
     folders = ", ".join(map(str, weights_folders())) or "not set"
     return (
-        f"the weights {known.name!r} are nowhere on this machine. Looked for {known.filename}, and for {known.name} with "
-        f"the suffixes {', '.join(SUFFIXES)}, in\n"
+        f"the weights {known.name!r} are nowhere on this machine. Looked for {known.filename}, and for "
+        f"{known.name} with the suffixes {', '.join(SUFFIXES)}, in\n"
         f"  the cache ({CACHE}): {cache_folder()}\n"
         f"  your folders ({FOLDERS}): {folders}\n"
         f"  the network: {network}\n"
