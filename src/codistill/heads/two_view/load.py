@@ -207,4 +207,3 @@ def _copy_missing_branch(ours: StateDict) -> bool:
         twin = name.replace("blocks1.", "blocks2.", 1)
         ours.tensors[twin], ours.names[twin] = ours.tensors[name], ours.names[name]
     return True
-

@@ -1,0 +1,285 @@
+"""The two-view training losses: pointmap regression, its confidence weighting, descriptor matching, their sum.
+
+Predictions of both views and the ground truth come in, one scalar and detached numbers to log go out. Everything is
+masked sums of static shape: no boolean indexing, no host sync, fp32 whatever the autocast. The numbers follow the
+published training code, its special cases included (they are named below).
+Source: DUSt3R (arXiv 2312.14132) eq. 2-4, MASt3R (arXiv 2406.09756) eq. 6-12.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codistill.errors import ConfigError
+from codistill.geometry.poses import invert_pose, transform_points
+from codistill.heads.two_view.network import ViewPrediction
+
+_MIN_FACTOR = 1e-8
+_MIN_LOG_SHARE = math.log(1e-8)
+SKY_LOSS = 2.0
+"""Regression loss assigned to sky pixels: larger than any good prediction's, so that confidence there goes down."""
+
+
+@dataclass(frozen=True)
+class ViewTruth:
+    """Ground truth of one view.
+
+    Attributes:
+        points: (batch, row, column, 3), in world coordinates; any values where not valid.
+        valid: (batch, row, column), where the points are known.
+        sky: (batch, row, column), sky pixels. They count as sky only where not valid.
+        camera_to_world: (batch, 4, 4).
+        is_metric: (batch), whether a sample's points are in metres.
+        matches: (batch, match, 2), integer (x, y) of the sampled correspondences in this view.
+        matches_valid: (batch, match), whether the i-th correspondence is a true one; the same in both views.
+    """
+
+    points: Float[Tensor, "batch row column 3"]
+    valid: Bool[Tensor, "batch row column"]
+    sky: Bool[Tensor, "batch row column"]
+    camera_to_world: Float[Tensor, "batch 4 4"]
+    is_metric: Bool[Tensor, " batch"]
+    matches: Int[Tensor, "batch match 2"]
+    matches_valid: Bool[Tensor, "batch match"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoViewLossConfig:
+    """Weights and modes; the defaults are the published metric recipe.
+
+    Attributes:
+        metric: samples in metres are not rescaled, so that a wrong scale costs (the norm mode `?avg_dis`);
+            False rescales every prediction by its own mean distance (`avg_dis`).
+        log_space: compare points whose distance d was replaced by log1p(d).
+        confidence_weight: alpha of -alpha log C for points.
+        matching_weight: of the matching loss in the sum; 0 leaves it out (DUSt3R).
+        temperature: tau of the matching loss.
+        matching_confidence_weight: alpha of -alpha log Q for descriptors.
+        block_size: correspondences compared with each other at most; more are shuffled and cut into blocks.
+    """
+
+    metric: bool = True
+    log_space: bool = False
+    confidence_weight: float = 0.2
+    matching_weight: float = 0.075
+    temperature: float = 0.05
+    matching_confidence_weight: float = 10.0
+    block_size: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "block_size"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0; got {getattr(self, name)}")
+        for name in ("confidence_weight", "matching_weight", "matching_confidence_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TwoViewLoss:
+    """A loss, and detached numbers to log under their published names (`conf_loss_1`, `Regr3D_pts3d_1` …)."""
+
+    loss: Tensor
+    details: dict[str, Tensor]
+
+
+def two_view_loss(
+    prediction1: ViewPrediction,
+    prediction2: ViewPrediction,
+    truth1: ViewTruth,
+    truth2: ViewTruth,
+    config: TwoViewLossConfig,
+    *,
+    generator: torch.Generator | None = None,
+) -> TwoViewLoss:
+    """Confidence-weighted regression + matching_weight * confidence-weighted matching.
+
+    Args:
+        generator: of the shuffle; needed only with more correspondences than `config.block_size`.
+
+    Raises:
+        ConfigError: if the matching loss is on and the predictions have no descriptors.
+    """
+    regression = regression_loss(prediction1, prediction2, truth1, truth2, config)
+    if not config.matching_weight:
+        return regression
+    matching = matching_loss(prediction1, prediction2, truth1, truth2, config, generator=generator)
+    loss = regression.loss + config.matching_weight * matching.loss
+    return TwoViewLoss(loss, {**regression.details, **matching.details})
+
+
+def regression_loss(
+    prediction1: ViewPrediction,
+    prediction2: ViewPrediction,
+    truth1: ViewTruth,
+    truth2: ViewTruth,
+    config: TwoViewLossConfig,
+) -> TwoViewLoss:
+    """ConfLoss(Regr3D): per view, the mean over the batch's pixels of C l - alpha log C, summed over the views.
+
+    l is the distance of the normalized prediction to the normalized truth; sky pixels have l = 2. A view without any
+    pixel contributes 0.
+    """
+    with torch.autocast(prediction1.points.device.type, enabled=False):
+        distances = point_distances(prediction1, prediction2, truth1, truth2, config)
+        loss = prediction1.points.new_zeros(())
+        details = {}
+        views = zip((prediction1, prediction2), (truth1, truth2), distances, strict=True)
+        for view, (prediction, truth, distance) in enumerate(views, start=1):
+            mask = truth.valid | truth.sky
+            confidence = prediction.confidence.float()
+            weighted = confidence * distance - config.confidence_weight * confidence.log()
+            view_loss = _masked_mean(weighted, mask)
+            loss = loss + view_loss
+            details[f"Regr3D_pts3d_{view}"] = _masked_mean(distance, mask).detach()
+            details["conf_loss_1" if view == 1 else "conf_loss2"] = view_loss.detach()
+        return TwoViewLoss(loss, details)
+
+
+def point_distances(
+    prediction1: ViewPrediction,
+    prediction2: ViewPrediction,
+    truth1: ViewTruth,
+    truth2: ViewTruth,
+    config: TwoViewLossConfig,
+) -> tuple[Float[Tensor, "batch row column"], Float[Tensor, "batch other_row other_column"]]:
+    """Per pixel and view: distance of prediction to truth after normalization; 2 for sky, 0 for the rest."""
+    to_camera1 = invert_pose(truth1.camera_to_world.float())
+    targets, valid = [], (truth1.valid, truth2.valid)
+    for truth in (truth1, truth2):
+        known = torch.where(truth.valid[..., None], truth.points.float(), 0.0)
+        moved = transform_points(to_camera1, known)
+        targets.append(torch.where(truth.valid[..., None], moved, 0.0))
+    points = [prediction1.points.float(), prediction2.points.float()]
+    true_factor = mean_distance(targets[0], targets[1], *valid)
+    factor = mean_distance(points[0], points[1], *valid)
+    if config.metric:
+        factor = torch.where(truth1.is_metric, true_factor, factor)
+    distances = []
+    for point, target, truth in zip(points, targets, (truth1, truth2), strict=True):
+        point = point / factor[:, None, None, None]
+        target = target / true_factor[:, None, None, None]
+        if config.log_space:
+            point, target = _log_distance(point), _log_distance(target)
+        distance = (point - target).norm(dim=-1)
+        sky = truth.sky & ~truth.valid
+        constant = torch.where(sky, SKY_LOSS, 0.0)
+        distances.append(torch.where(truth.valid, distance, constant))
+    return distances[0], distances[1]
+
+
+def mean_distance(
+    points1: Float[Tensor, "batch row column 3"],
+    points2: Float[Tensor, "batch other_row other_column 3"],
+    valid1: Bool[Tensor, "batch row column"],
+    valid2: Bool[Tensor, "batch other_row other_column"],
+) -> Float[Tensor, " batch"]:
+    """Per sample: mean distance from the origin over the valid pixels of both views, at least 1e-8 (`avg_dis`)."""
+    total = points1.new_zeros(points1.shape[0])
+    count = points1.new_zeros(points1.shape[0])
+    for points, valid in ((points1, valid1), (points2, valid2)):
+        # norm's gradient at a point exactly at the origin is 0
+        distance = torch.where(valid, points.norm(dim=-1), 0.0)
+        total = total + distance.sum((1, 2))
+        count = count + valid.sum((1, 2))
+    return (total / count.clamp(min=1)).clamp(min=_MIN_FACTOR)
+
+
+def matching_loss(
+    prediction1: ViewPrediction,
+    prediction2: ViewPrediction,
+    truth1: ViewTruth,
+    truth2: ViewTruth,
+    config: TwoViewLossConfig,
+    *,
+    generator: torch.Generator | None = None,
+) -> TwoViewLoss:
+    """ConfMatching(InfoNCE): mean over the batch's true correspondences of Q l - alpha log Q.
+
+    Q is the mean of both descriptor confidences.
+
+    Raises:
+        ConfigError: if the predictions have no descriptors, or there are more correspondences than a block and no
+            generator.
+    """
+    if prediction1.descriptors is None or prediction2.descriptors is None:
+        raise ConfigError(
+            "the matching loss needs descriptors: give the head descriptor_dim > 0, or set matching_weight=0"
+        )
+    with torch.autocast(prediction1.points.device.type, enabled=False):
+        valid = truth1.matches_valid
+        descriptors, confidences = [], []
+        for prediction, truth in ((prediction1, truth1), (prediction2, truth2)):
+            assert prediction.descriptors is not None and prediction.descriptor_confidence is not None
+            descriptors.append(_at_pixels(prediction.descriptors.float(), truth.matches))
+            confidences.append(_at_pixels(prediction.descriptor_confidence.float()[..., None], truth.matches))
+        losses, order = _in_blocks(descriptors[0], descriptors[1], valid, config, generator)
+        first, second = (confidence.squeeze(-1) for confidence in confidences)
+        quality, valid = (0.5 * (first + second))[:, order], valid[:, order]
+        weighted = quality * losses - config.matching_confidence_weight * quality.log()
+        loss = _masked_mean(weighted, valid)
+        details = {
+            "matching_conf_loss": loss.detach(),
+            "MatchingLoss": _masked_mean(losses, valid).detach(),
+            "Conf1_std": first.detach().std(),
+            "Conf2_std": second.detach().std(),
+        }
+        return TwoViewLoss(loss, details)
+
+
+def info_nce(
+    descriptors1: Float[Tensor, "batch match channel"],
+    descriptors2: Float[Tensor, "batch match channel"],
+    temperature: float,
+) -> Float[Tensor, "batch match"]:
+    """Per correspondence: minus the log shares of its similarity in its row and in its column.
+
+    With S_ij = exp(d1_i . d2_j / temperature): -log(S_ii / sum_k S_ki) - log(S_ii / sum_k S_ik), each share at least
+    1e-8. All rows and columns count as alternatives, those of false correspondences too.
+    """
+    score = descriptors1 @ descriptors2.transpose(1, 2) / temperature
+    own = score.diagonal(dim1=1, dim2=2)
+    shares = [(own - score.logsumexp(dim)).clamp(min=_MIN_LOG_SHARE) for dim in (1, 2)]
+    return -(shares[0] + shares[1])
+
+
+def _in_blocks(
+    descriptors1: Tensor,
+    descriptors2: Tensor,
+    valid: Tensor,
+    config: TwoViewLossConfig,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """`info_nce` within blocks of shuffled correspondences: losses (batch, match), and the order they are in."""
+    count = valid.shape[1]
+    if count <= config.block_size:
+        order = torch.arange(count, device=valid.device)
+        return info_nce(descriptors1, descriptors2, config.temperature), order
+    if generator is None:
+        raise ConfigError(
+            f"{count} correspondences are more than block_size={config.block_size}: they are shuffled, which needs "
+            "a generator"
+        )
+    order = torch.randperm(count, generator=generator, device=generator.device).to(valid.device)
+    blocks = order.split(config.block_size)
+    losses = [info_nce(descriptors1[:, b], descriptors2[:, b], config.temperature) for b in blocks]
+    return torch.cat(losses, dim=1), order
+
+
+def _at_pixels(maps: Tensor, pixels: Tensor) -> Tensor:
+    """Values (batch, match, channel) of maps (batch, row, column, channel) at integer (x, y)."""
+    batch = torch.arange(maps.shape[0], device=maps.device)[:, None]
+    return maps[batch, pixels[..., 1], pixels[..., 0]]
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the masked elements; 0 if there are none."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def _log_distance(points: Tensor) -> Tensor:
+    distance = points.norm(dim=-1, keepdim=True)
+    return points / distance.clamp(min=_MIN_FACTOR) * torch.log1p(distance)

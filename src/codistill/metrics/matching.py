@@ -1,0 +1,93 @@
+"""How good pixel matches are: against dense ground truth where depth is known, against the epipolar line where only
+poses are.
+
+Matches (match, 2) as (x, y) come in; distances in pixels, and shares of matches below thresholds, go out.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def match_errors(
+    pixels1: Float[Tensor, "match 2"],
+    pixels2: Float[Tensor, "match 2"],
+    true_pixels2: Float[Tensor, "row column 2"],
+    visible: Bool[Tensor, "row column"],
+) -> Float[Tensor, " match"]:
+    """Distance in pixels of each match to where its first pixel truly is in the second view.
+
+    Args:
+        pixels1, pixels2: matches, (x, y); those in the first view are integers.
+        true_pixels2: (row, column, 2) for every pixel of the first view, e.g. `Reprojection.pixels`.
+        visible: (row, column), where the second view really sees the pixel.
+
+    Returns:
+        (match,); infinite where the pixel is not visible: such a match is wrong wherever it points.
+    """
+    x, y = pixels1.long().unbind(-1)
+    distance = (pixels2 - true_pixels2[y, x]).norm(dim=-1)
+    return torch.where(visible[y, x], distance, torch.inf)
+
+
+def shares_below(
+    errors: Float[Tensor, " match"], thresholds: Sequence[float] = (1.0, 3.0, 5.0)
+) -> dict[float, float]:
+    """Share of errors strictly below each threshold, in [0, 1]; NaN without any match."""
+    limits = torch.tensor(thresholds, device=errors.device, dtype=errors.dtype)
+    shares = (errors[:, None] < limits).double().mean(0)
+    return dict(zip(thresholds, shares.tolist(), strict=True))
+
+
+def coverage(
+    pixels1: Float[Tensor, "match 2"],
+    errors: Float[Tensor, " match"],
+    visible: Bool[Tensor, "row column"],
+    *,
+    threshold: float = 3.0,
+    cell: int = 16,
+) -> float:
+    """Share of the first view's cells with a visible pixel that hold a match better than the threshold.
+
+    Precision alone rewards a matcher that says little; this says how much of the common view it explains.
+
+    Args:
+        pixels1, errors: of the matches, from `match_errors`.
+        visible: (row, column) of the first view.
+        threshold: pixels.
+        cell: side of the square cells, pixels.
+    """
+    rows, columns = visible.shape
+    grid = (-(-rows // cell), -(-columns // cell))
+    y, x = torch.nonzero(visible, as_tuple=True)
+    common, hit = (torch.zeros(grid, dtype=torch.bool, device=visible.device) for _ in range(2))
+    common[y // cell, x // cell] = True
+    right = pixels1[errors < threshold].long()
+    hit[right[:, 1] // cell, right[:, 0] // cell] = True
+    return int((hit & common).sum()) / max(1, int(common.sum()))
+
+
+def epipolar_errors(
+    pixels1: Float[Tensor, "match 2"],
+    pixels2: Float[Tensor, "match 2"],
+    intrinsics1: Float[Tensor, "3 3"],
+    intrinsics2: Float[Tensor, "3 3"],
+    pose_2_from_1: Float[Tensor, "4 4"],
+) -> Float[Tensor, " match"]:
+    """Mean distance, in pixels, of both pixels of a match to the epipolar line of the other.
+
+    A lower bound of the match's error: displacements along the line do not show. Zero baselines give NaN.
+    """
+    x, y, z = pose_2_from_1[:3, 3].double().unbind()
+    zero = torch.zeros_like(x)
+    cross = torch.stack((torch.stack((zero, -z, y)), torch.stack((z, zero, -x)), torch.stack((-y, x, zero))))
+    inverse1, inverse2 = (torch.linalg.inv(k.double()) for k in (intrinsics1, intrinsics2))
+    fundamental = inverse2.T @ cross @ pose_2_from_1[:3, :3].double() @ inverse1
+    p1, p2 = (
+        torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=1).double() for pixels in (pixels1, pixels2)
+    )
+    line2, line1 = p1 @ fundamental.T, p2 @ fundamental
+    product = (p2 * line2).sum(-1).abs()
+    return 0.5 * product * (1 / line1[:, :2].norm(dim=-1) + 1 / line2[:, :2].norm(dim=-1))
