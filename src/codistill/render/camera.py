@@ -28,7 +28,12 @@ class Camera:
 
     @classmethod
     def looking(
-        cls, eye: NDArray[np.floating], target: NDArray[np.floating], fov_degrees: float, size: int, roll: float = 0.0
+        cls,
+        eye: NDArray[np.floating],
+        target: NDArray[np.floating],
+        fov_degrees: float,
+        size: int,
+        roll: float = 0.0,
     ) -> "Camera":
         """A square picture of `size` pixels from `eye` towards `target`, z being up; `roll` in degrees."""
         forward = np.asarray(target, np.float64) - eye

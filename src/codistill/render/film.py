@@ -49,7 +49,9 @@ def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.
     spread = film.noise * np.sqrt(np.clip(toned, 0.0, 1.0) / 0.2 + 0.15)
     grain = rng.standard_normal(toned.shape, dtype=np.float32) * spread
     signal = np.clip(toned + grain, 0.0, 1.0)
-    encoded = np.where(signal <= 0.0031308, 12.92 * signal, 1.055 * np.maximum(signal, 1e-6) ** (1 / 2.4) - 0.055)
+    encoded = np.where(
+        signal <= 0.0031308, 12.92 * signal, 1.055 * np.maximum(signal, 1e-6) ** (1 / 2.4) - 0.055
+    )
     return (encoded * 255.0 + 0.5).astype(np.uint8)
 
 

@@ -120,7 +120,9 @@ class Sky:
         if self.cloud > 0:
             plane = directions[:, :2] / np.maximum(up, 0.05)[:, None]
             where = np.stack([plane[:, 0], plane[:, 1] * 1.6, np.full(len(up), self.cloud_offset)], axis=1)
-            density = noise((where * 0.22).astype(np.float32)) + noise((where * 0.9).astype(np.float32)) * 0.35
+            density = (
+                noise((where * 0.22).astype(np.float32)) + noise((where * 0.9).astype(np.float32)) * 0.35
+            )
             cover = np.clip((density - 0.9 + 1.5 * self.cloud) * 1.8, 0.0, 1.0) * np.clip(up * 8.0, 0.0, 1.0)
             white = 1.15 * np.maximum(horizon, np.float32(horizon.max() * 0.85))
             out = out + (white - out) * (cover * 0.85)[:, None]

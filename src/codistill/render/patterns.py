@@ -155,6 +155,22 @@ def zigzag(points: Floats, plane: Floats, softness: Floats) -> Floats:
     return _stripe(bent, 0.5, softness)
 
 
+def rings(points: Floats, plane: Floats, softness: Floats) -> Floats:
+    x = _fraction(plane[:, 0] * 0.5) - 0.5
+    y = _fraction(plane[:, 1] * 0.5) - 0.5
+    return _stripe(np.sqrt(x * x + y * y) * 4.0, 0.45, softness * 2)
+
+
+def hexagons(points: Floats, plane: Floats, softness: Floats) -> Floats:
+    size = np.array([1.0, np.sqrt(3.0)], np.float32)
+    a = plane - size * np.floor(plane / size + 0.5)
+    b = (plane - size / 2) - size * np.floor((plane - size / 2) / size + 0.5)
+    nearer = (a * a).sum(axis=1) < (b * b).sum(axis=1)
+    cell = np.abs(np.where(nearer[:, None], a, b))
+    edge = np.maximum(cell[:, 0], cell[:, 0] * 0.5 + cell[:, 1] * np.float32(np.sqrt(0.75)))
+    return np.maximum(_step(edge, 0.44, softness), 0.25 * _hash(np.round((plane - np.where(nearer[:, None], a, b)) * 2)))
+
+
 def _nearest_cell(plane: Floats, radius: float, softness: Floats) -> Floats:
     """1 within `radius` of a jittered grid of points (the nearest of 2×2 cells)."""
     base = np.floor(plane - 0.5)
@@ -185,11 +201,13 @@ PATTERNS: dict[str, Pattern] = {
     "plaster": Pattern(plaster, 0.5),
     "patches": Pattern(patches, 0.5),
     "grass": Pattern(grass, 0.5),
-    "pebbles": Pattern(pebbles, 0.5),
+    "pebbles": Pattern(pebbles, 0.6),
     "zigzag": Pattern(zigzag, 0.5),
     "plaid": Pattern(plaid, 0.45, held_out=True),
     "terrazzo": Pattern(terrazzo, 0.25, held_out=True),
     "waves": Pattern(waves, 0.4, held_out=True),
+    "rings": Pattern(rings, 0.45, held_out=True),
+    "hexagons": Pattern(hexagons, 0.3, held_out=True),
 }
 """Texture families; the held-out ones appear in the test split only."""
 

@@ -107,7 +107,6 @@ def _strata(rng: np.random.Generator, height: int, width: int) -> Floats:
     y, x = np.mgrid[0:height, 0:width]
     block = ((x % 2) + 2 * (y % 2)).ravel()
     cells = np.concatenate([(block * SAMPLES + s * 5) % 16 for s in range(SAMPLES)])
-    cells = (cells + np.repeat(np.arange(SAMPLES), height * width) * 0) % 16
     order = rng.permutation(16)
     cells = order[cells]
     corner = np.stack([cells % 4, cells // 4], axis=1).astype(np.float32)

@@ -51,7 +51,9 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
         directions, distance, _ = light.sample(origins, squares[number])
         lit = np.flatnonzero(np.einsum("ij,ij->i", directions, surface.normal) > 0)
         blocked = merged.shadow_tracer.blocked(
-            origins[lit], directions[lit], distance[lit] - np.float32(light.radius * 1.05 * (distance[0] < 1e3))
+            origins[lit],
+            directions[lit],
+            distance[lit] - np.float32(light.radius * 1.05 * (distance[0] < 1e3)),
         )
         visibility[lit, number] = ~blocked
     directions = cosine_directions(surface.normal, squares[-1])

@@ -51,7 +51,9 @@ class Tracer:
     def first_hits(self, origins: Floats, directions: Floats) -> Hits:
         """The first face along each ray."""
         result = self._scene.run(
-            np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions, np.float32), output=True
+            np.ascontiguousarray(origins, np.float32),
+            np.ascontiguousarray(directions, np.float32),
+            output=True,
         )
         face = result["primID"]
         missed = face < 0

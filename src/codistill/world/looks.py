@@ -48,14 +48,15 @@ class Palette:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Palette":
         """A harmony around a random hue: analogous, complementary, triadic or free."""
-        base = rng.random()
+        natural = rng.random() < 0.45
+        base = float(rng.choice([0.06, 0.09, 0.12, 0.3, 0.55, 0.6]) + rng.normal(0, 0.03)) if natural else rng.random()
         offsets = (
             (0.0, 0.07, -0.07, 0.5),
             (0.0, 0.5, 0.04, 0.54),
             (0.0, 0.33, 0.66, 0.05),
             tuple(rng.random(5)),
         )[int(rng.integers(4))]
-        return cls(tuple(float((base + o) % 1.0) for o in offsets), float(rng.uniform(0.35, 0.8)))
+        return cls(tuple(float((base + o) % 1.0) for o in offsets), float(rng.uniform(0.2, 0.45) if natural else rng.uniform(0.3, 0.7)))
 
     def color(self, rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> Color:
         """A linear colour: a hue of the palette, or now and then a neutral."""
@@ -97,7 +98,7 @@ def draw_material(
     first = palette.color(rng) if against is None else contrasting(rng, palette, against)
     finish = FINISHES[str(rng.choice(list(FINISHES), p=FINISH_ODDS))]
     values = {name: float(rng.uniform(*limits)) for name, limits in finish.items()}
-    patterned = rng.random() < (0.75 if novel else 0.5)
+    patterned = rng.random() < 0.5
     pattern = choose(rng, novel, SEEN_PATTERNS, UNSEEN_PATTERNS) if patterned else "plain"
     turn = rotation("z", rng.uniform(0, 360)) @ rotation("x", rng.choice([0, 0, 90, rng.uniform(0, 90)]))
     return Material(

@@ -20,7 +20,7 @@ def book(rng: np.random.Generator, novel: bool) -> list[Part]:
         return parts
     parts = _volume(width, tall, thick, ("body", "trim"))
     if style == "standing":
-        return [(slot, rotated(rotated(moved(m, (0, tall / 2, -thick / 2)), "x", 90), "z", 90)) for slot, m in parts]
+        return _row(rng, width, tall)
     if style == "stack":
         z = thick
         for slots in (("detail", "trim"), ("extra", "trim"))[: int(rng.integers(1, 3))]:
@@ -30,6 +30,20 @@ def book(rng: np.random.Generator, novel: bool) -> list[Part]:
             parts += [(slot, moved(rotated(m, "z", angle), (0, 0, z))) for slot, m in upper]
             z += t
     return parts
+
+
+def _row(rng: np.random.Generator, width: float, tall: float) -> list[Part]:
+    """Three to five books upright, side by side, their backs to the front."""
+    parts: list[Part] = []
+    x = 0.0
+    for k in range(int(rng.integers(3, 6))):
+        t, high = rng.uniform(0.02, 0.045), tall * rng.uniform(0.8, 1.0)
+        slots = (("body", "detail", "extra")[k % 3], "trim")
+        for slot, mesh in _volume(width * rng.uniform(0.85, 1.0), high, t, slots):
+            upright = rotated(rotated(moved(mesh, (0, high / 2, 0)), "x", 90), "z", 90)
+            parts.append((slot, moved(upright, (x, 0, 0))))
+        x += t
+    return [(slot, moved(mesh, (-x / 2, 0, 0))) for slot, mesh in parts]
 
 
 def _volume(width: float, tall: float, thick: float, slots: tuple[str, str]) -> list[Part]:
@@ -125,8 +139,8 @@ def ball(rng: np.random.Generator, novel: bool) -> list[Part]:
         for k in range(24):
             z = 1 - 2 * (k + 0.5) / 24
             r = np.sqrt(1 - z * z)
-            at = np.array([r * np.cos(golden * k), r * np.sin(golden * k), z]) * radius * 0.97 + center
-            parts.append(("trim", ellipsoid(radius * 0.36, at, detail=10)))
+            at = np.array([r * np.cos(golden * k), r * np.sin(golden * k), z]) * radius * 0.575 + center
+            parts.append(("trim", ellipsoid(radius * 0.9, at, detail=16)))
     tilt = (rng.uniform(0, 360), rng.uniform(-40, 40))
     return [(s, moved(rotated(rotated(moved(m, (0, 0, -radius)), "x", tilt[1]), "z", tilt[0]), center)) for s, m in parts]
 
@@ -175,12 +189,10 @@ def umbrella(rng: np.random.Generator, novel: bool) -> list[Part]:
     parts.append(("detail", rod((0, 0, 0.06), (0, 0, height + 0.06), 0.009)))
     hook = [(0.045 * (1 - np.cos(a)), 0, 0.06 - 0.045 * np.sin(a)) for a in np.linspace(0, np.pi * 1.1, 12)]
     parts.append(("extra", tube([(0, 0, 0.16), *hook], 0.013, 10)))
-    if chance(rng, 0.6):
+    if chance(rng, 0.75):
         tilt = rng.uniform(108, 122)
-        low = rotated(parts[0][1], "x", tilt)
         turned = [(s, rotated(m, "x", tilt)) for s, m in parts]
         floor = min(float(m.vertices[:, 2].min()) for _, m in turned)
-        del low
         return [(s, moved(m, (0, 0, -floor))) for s, m in turned]
     turned = [(s, rotated(m, "x", 180)) for s, m in parts]
     floor = min(float(m.vertices[:, 2].min()) for _, m in turned)

@@ -16,7 +16,7 @@ def tree(rng: np.random.Generator, novel: bool) -> list[Part]:
     if style == "palm":
         return _palm(rng, height)
     trunk = height * rng.uniform(0.28, 0.42)
-    thick = height * 0.03
+    thick = height * 0.024
     parts: list[Part] = [("trim", tube([(0, 0, 0), (0, 0, thick), (0.05, 0, trunk * 0.6), (0, 0.04, trunk * 1.4)], [thick * 1.9, thick * 1.2, thick, thick * 0.6]))]
     crown = height - trunk
     wide = crown * (0.42 if style == "poplar" else rng.uniform(0.85, 1.1))
@@ -27,10 +27,10 @@ def tree(rng: np.random.Generator, novel: bool) -> list[Part]:
         level = (k + 0.5) / clumps
         r = wide * 0.28 * np.sqrt(max(0.05, 1 - (2 * level - 0.9) ** 2))
         centers.append([r * np.cos(a), r * np.sin(a), trunk + crown * (0.16 + 0.66 * level)])
-        sizes.append(wide * rng.uniform(0.45, 0.6) * (1.15 - 0.45 * level))
+        sizes.append(wide * rng.uniform(0.52, 0.68) * (1.15 - 0.45 * level))
         parts.append(("body", blob((sizes[-1], sizes[-1], sizes[-1] * 0.85), centers[-1], rng.uniform(0, 50), 0.25, 12)))
         parts.append(("trim", rod((0, 0, trunk * 0.9), centers[-1], thick * 0.5, thick * 0.15, 6)))
-    parts.append(("body", _leaf_shell(rng, np.array(centers), np.array(sizes), 1400, height * 0.022)))
+    parts.append(("body", _leaf_shell(rng, np.array(centers), np.array(sizes), 2600, height * 0.024)))
     return parts
 
 
@@ -39,7 +39,7 @@ def _leaf_shell(rng: np.random.Generator, centers: np.ndarray, sizes: np.ndarray
         which = rng.integers(len(centers), size=n)
         direction = rng.standard_normal((n, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        reach = sizes[which] * 0.5 * rng.uniform(0.9, 1.2, n)
+        reach = sizes[which] * 0.5 * rng.uniform(0.92, 1.15, n)
         return centers[which] + direction * reach[:, None] * [1, 1, 0.85]
 
     return leaves(rng, count, size, place)
@@ -175,7 +175,7 @@ def mushroom(rng: np.random.Generator, novel: bool) -> list[Part]:
     height = rng.uniform(0.12, 0.3)
     cap = height * rng.uniform(0.38, 0.55)
     stem = height * 0.14
-    top = height * (0.32 if not novel else 0.7)
+    top = height * (0.32 if not novel else 0.5)
     z = height - top
     parts: list[Part] = [("trim", lathe(rounded([(stem * 1.25, 0), (stem * 0.9, z * 0.5), (stem * 0.85, z + top * 0.4)]), 28))]
     dome = [(stem, z + top * 0.05), (cap * 0.92, z), (cap, z + top * 0.12)]

@@ -204,7 +204,7 @@ def house(rng: np.random.Generator, novel: bool) -> list[Part]:
         slope = roof / w
         outer = [(-w - eave, wall - slope * eave), (0, wall + roof), (w + eave, wall - slope * eave)]
         lifted = [(x, z + 0.22) for x, z in reversed(outer)]
-        parts.append(("trim", extrude([*outer, *lifted][::1] if False else [*[(x, z) for x, z in outer], *lifted], depth + 2 * eave, smooth=False)))
+        parts.append(("trim", extrude([*outer, *lifted], depth + 2 * eave, smooth=False)))
     if chance(rng, 0.7):
         x = width * rng.choice([-0.25, 0.25])
         top = wall + roof * 0.5 + 0.9
@@ -224,7 +224,7 @@ def house(rng: np.random.Generator, novel: bool) -> list[Part]:
         for side in (-1, 1):
             for y in (-depth * 0.22, depth * 0.22):
                 parts += _window(y, -w, z, 90 if side > 0 else -90)
-        parts += _window(-w * 0.4, front, z, 180) + _window(w * 0.4, front, z, 180) if abs(front + depth / 2) < 1e-9 else []
+        parts += _window(-w * 0.4, front, z, 180) + _window(w * 0.4, front, z, 180)
     return parts
 
 

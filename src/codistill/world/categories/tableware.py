@@ -9,8 +9,11 @@ from codistill.world.shapes import ellipsoid, lathe, moved, rod, torus, tube
 
 def _hollow(profile: list[tuple[float, float]], wall: float) -> list[tuple[float, float]]:
     """An outside profile (bottom to rim) continued down the inside."""
-    inside = [(max(r - wall, 0.001), z) for r, z in reversed(profile) if z > profile[0][1] + wall]
-    return [(0.001, profile[0][1]), *profile, *inside, (0.001, inside[-1][1])]
+    low = profile[0][1]
+    radii, heights = zip(*profile, strict=True)
+    floor = max(float(np.interp(low + wall, heights, radii)) - wall, 0.001)
+    inside = [(max(r - wall, 0.001), z) for r, z in reversed(profile) if z > low + wall]
+    return [(0.001, low), *profile, *inside, (floor, low + wall), (0.001, low + wall)]
 
 
 def mug(rng: np.random.Generator, novel: bool) -> list[Part]:

@@ -1,0 +1,66 @@
+"""A composed scene with its cameras: what a generator gives to the renderer, and what the index will say of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from codistill.render.camera import Camera
+from codistill.render.film import Film
+from codistill.render.lights import Light
+from codistill.render.scene import Item, Scene
+from codistill.world.layout import Placed
+from codistill.world.surroundings import Surroundings
+
+MAX_LIGHTS = 3
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A scene, from one or two points of view.
+
+    Attributes:
+        scene: for the renderer.
+        cameras, films: one per view.
+        names: category of each instance, by its number.
+        facts: more ground truth, plain JSON values.
+    """
+
+    scene: Scene
+    cameras: tuple[Camera, ...]
+    films: tuple[Film, ...]
+    names: dict[int, str]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def assemble(
+    surroundings: Surroundings, placed: list[Placed], rng: np.random.Generator, extra: list[Item] | None = None
+) -> tuple[Scene, dict[int, str]]:
+    """One scene of its surroundings, the placed things (their lamps lit as often as not) and more items."""
+    items = [*surroundings.items, *(extra or [])]
+    lights = list(surroundings.lights)
+    names: dict[int, str] = {}
+    for number, one in enumerate(placed, start=1):
+        names[number] = one.thing.category
+        items += one.thing.items(one.pose, number)
+        bulbs = [mesh for slot, mesh in one.thing.parts if slot == "bulb"]
+        if bulbs and len(lights) < MAX_LIGHTS and rng.random() < 0.7:
+            center = one.pose[:3, :3] @ bulbs[0].vertices.mean(axis=0) + one.pose[:3, 3]
+            size = float(np.ptp(bulbs[0].vertices[:, 2])) / 2
+            power = 25.0 * size
+            at = (float(center[0]), float(center[1]), float(center[2]))
+            lights.append(Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01)))
+    scene = Scene(items, lights, surroundings.sky, surroundings.ambient, surroundings.reach)
+    return scene, names
+
+
+def draw_film(rng: np.random.Generator) -> Film:
+    """Exposure, white balance and noise of one picture."""
+    warmth, tint = rng.normal(0, 0.05), rng.normal(0, 0.02)
+    return Film(
+        stops=float(np.clip(rng.normal(0.15, 0.3), -0.6, 0.8)),
+        balance=(1.0 + warmth, 1.0 + tint, 1.0 - warmth),
+        contrast=float(rng.uniform(0.95, 1.2)),
+        vignette=float(rng.uniform(0.0, 0.3)),
+        noise=float(np.exp(rng.uniform(np.log(0.003), np.log(0.015)))),
+    )
