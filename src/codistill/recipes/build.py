@@ -1,8 +1,9 @@
 """From a recipe to things: teachers, student, objective, data. The only place where configurations meet builders."""
 
+import itertools
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -63,6 +64,8 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.engine.seed)
         student = Student(build_encoder(config, recipe.image_size), targets, config.projector)
+    if config.freeze_encoder:
+        student.encoder.requires_grad_(False)
     if not config.init:
         return student, []
     start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
@@ -107,31 +110,70 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
 
 
 def loader_config(recipe: Recipe) -> LoaderConfig:
-    """The loader's configuration at the recipe's image size, cut into gradient-accumulation parts by the engine."""
+    """The loader's configuration at the recipe's image size."""
     return replace(recipe.loader, image_size=recipe.image_size)
 
 
-def training_batches(recipe: Recipe, *, rank: int, world_size: int) -> Callable[[int], Iterable[Batch]]:
-    """From a start step to this rank's batches from there on."""
+@dataclass(frozen=True, kw_only=True)
+class DataPart:
+    """Which part of the data a process takes, and where to."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device | str = "cpu"
+
+
+def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable[Batch]]:
+    """From a start step to this rank's batches from there on: `engine.accumulate` per step."""
 
     def batches(start_step: int) -> Iterable[Batch]:
-        return train_loader(
+        steps = train_loader(
             recipe.sources,
             recipe.mix,
             recipe.augment,
             loader_config(recipe),
             seed=recipe.engine.seed,
-            rank=rank,
-            world_size=world_size,
+            rank=part.rank,
+            world_size=part.world_size,
             start_step=start_step,
             total_steps=recipe.total_steps,
+            device=part.device,
         )
+        return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)
 
     return batches
 
 
-def validation_batches(recipe: Recipe, *, rank: int, world_size: int) -> Callable[[], Iterable[Batch]] | None:
+def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
+    """A batch in equal consecutive parts, for gradient accumulation; what was replaced stays with the first.
+
+    Raises:
+        ConfigError: if it does not divide.
+    """
+    if len(batch) % parts:
+        raise ConfigError(
+            f"engine.accumulate {parts} does not divide the {len(batch)} images that each process has of a step"
+        )
+    size = len(batch) // parts
+    for start in range(0, len(batch), size):
+        chosen = slice(start, start + size)
+        yield Batch(
+            images=batch.images[chosen],
+            domains=batch.domains[chosen],
+            sources=batch.sources[chosen],
+            names=batch.names[chosen],
+            bad=batch.bad if start == 0 else (),
+        )
+
+
+def validation_batches(recipe: Recipe, part: DataPart) -> Callable[[], Iterable[Batch]] | None:
     """This rank's held-out batches, or None where the recipe holds nothing out."""
     if not recipe.validation:
         return None
-    return lambda: eval_loader(recipe.validation, loader_config(recipe), rank=rank, world_size=world_size)
+    return lambda: eval_loader(
+        recipe.validation,
+        loader_config(recipe),
+        rank=part.rank,
+        world_size=part.world_size,
+        device=part.device,
+    )

@@ -29,6 +29,7 @@ class StudentConfig:
         projector: see `ProjectorConfig`.
         init: weights to start from: a run (a second stage), an export, a released file or a known name. Projectors
             of the same teachers are taken along where they fit. Empty: a fresh student.
+        freeze_encoder: train the projectors alone: a new teacher for a released encoder, or a baseline.
     """
 
     size: str = "vit_base"
@@ -41,6 +42,7 @@ class StudentConfig:
     drop_path: float = 0.0
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     init: str = ""
+    freeze_encoder: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Recipe:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    engine: EngineConfig = field(default_factory=lambda: EngineConfig(total_steps=1000))
 
     def __post_init__(self) -> None:
         if self.image_size < 1 or self.image_size % self.student.patch_size:

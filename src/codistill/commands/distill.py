@@ -1,0 +1,160 @@
+"""`codistill distill RECIPE --out RUN`: train a student; the same command again resumes it."""
+
+import argparse
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from codistill.commands.distill_options import parse_sources, parse_teachers
+from codistill.distill.objective import DistillationObjective
+from codistill.engine.config import dump_yaml, read_yaml
+from codistill.engine.distributed import start_process
+from codistill.engine.loop import train
+from codistill.errors import ConfigError
+from codistill.recipes.build import DataPart, build_objective, training_batches, validation_batches
+from codistill.recipes.recipe import Recipe
+from codistill.recipes.registry import RECIPES, find_recipe
+from codistill.weights.export import write_export
+from codistill.weights.run import read_run
+
+EPILOG = """\
+The recipe comes first; every field of it can be overridden: --engine.total-steps 100, --student.size vit_small,
+--distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
+With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill distill",
+        description="Train a student from a recipe; the same command again resumes the run.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME"
+    )
+    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        metavar="NAME,E[,domain=D][,kinds=cls+patch]",
+        help="a teacher, in place of the recipe's; repeatable",
+    )
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="NAME,DOMAIN,PATH",
+        help="images, in place of the recipe's; repeatable",
+    )
+    parser.add_argument(
+        "--held-out",
+        action="append",
+        metavar="NAME,DOMAIN,PATH",
+        help="validation images, likewise; repeatable",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    parser.add_argument("--list", action="store_true", help="list the recipes")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the resolved recipe as YAML and stop"
+    )
+    parser.add_argument("--help-fields", action="store_true", help="list every field that can be overridden")
+    return parser
+
+
+def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recipe:
+    """The recipe with the command line's teachers, sources and fields."""
+    recipe = find_recipe(arguments.recipe)
+    if arguments.teacher:
+        recipe = replace(recipe, teachers=parse_teachers(arguments.teacher))
+    if arguments.source:
+        # The recipe's held-out images belong to its own sources.
+        recipe = replace(recipe, sources=parse_sources(arguments.source), validation=())
+    if arguments.held_out:
+        recipe = replace(recipe, validation=parse_sources(arguments.held_out))
+    if overrides or arguments.help_fields:
+        args = ["--help"] if arguments.help_fields else overrides
+        recipe = tyro.cli(Recipe, default=recipe, args=args, prog=f"codistill distill {arguments.recipe}")
+    return replace(recipe, engine=replace(recipe.engine, total_steps=recipe.total_steps))
+
+
+def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str], console: Console) -> None:
+    table = Table(
+        title=f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name, title_justify="left"
+    )
+    for column in ("teacher", "encoder", "domain", "targets", "width", "patch", "licence"):
+        table.add_column(column)
+    for teacher in objective.bank.describe():
+        fields = ("name", "encoder", "domain", "kinds", "dim", "patch_size", "licence")
+        values = [teacher[field] for field in fields]
+        table.add_row(*("+".join(v) if isinstance(v, list) else str(v) for v in values))
+    console.print(table)
+    count = sum(p.numel() for p in objective.trainable.parameters() if p.requires_grad)
+    sources = ", ".join(f"{source.name} ({source.domain})" for source in recipe.sources)
+    console.print(
+        f"{count:,} parameters to train at {recipe.image_size} px, {recipe.total_steps} steps of "
+        f"{recipe.loader.batch_size} images from {sources}"
+    )
+    if fresh:
+        console.print(f"{recipe.student.init} has nothing for {len(fresh)} tensors: {', '.join(fresh[:6])} …")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    parser = _parser()
+    arguments, overrides = parser.parse_known_args(argv)
+    console = Console(stderr=True)
+    if arguments.list:
+        for name, recipe in RECIPES.items():
+            print(f"{name:<22} {recipe.about}")
+        return 0
+    if not arguments.recipe:
+        parser.print_usage(sys.stderr)
+        raise ConfigError("which recipe? `codistill distill --list` shows the known ones")
+    recipe = resolve_recipe(arguments, overrides)
+    if arguments.print_config:
+        print(dump_yaml(recipe), end="")
+        return 0
+    if arguments.out is None:
+        raise ConfigError("where to? add --out RUN, the folder of the run")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    run_recipe(recipe, arguments.out, arguments.device, console)
+    return 0
+
+
+def run_recipe(recipe: Recipe, out: Path, device: str, console: Console) -> None:
+    """Train a resolved recipe to its end and write the export."""
+    with start_process(device=device) as process:
+        objective, fresh = build_objective(recipe)
+        if process.is_main:
+            _introduce(recipe, objective, fresh, console)
+        part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
+        summary = train(
+            objective,
+            training_batches(recipe, part),
+            validation_batches(recipe, part),
+            config=recipe.engine,
+            optim=recipe.optim,
+            run_dir=out,
+            process=process,
+            global_batch=recipe.loader.batch_size,
+            recipe=recipe,
+        )
+        if process.is_main and summary.finished:
+            folder = export_run(out)
+            console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
+        elif process.is_main:
+            console.print(
+                f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
+            )
+
+
+def export_run(run: Path) -> Path:
+    """Write `RUN/export`: the encoder, its projectors and what is to be said of them."""
+    recipe = read_yaml(run / "config.yaml")
+    return write_export(run / "export", read_run(run), recipe=recipe, overwrite=True)

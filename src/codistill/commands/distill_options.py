@@ -1,0 +1,48 @@
+"""Teachers and sources as they are written on a command line."""
+
+from codistill.data import SourceConfig
+from codistill.errors import ConfigError
+from codistill.teachers.teacher import TeacherConfig
+from codistill.types import TokenKind
+
+
+def parse_teachers(texts: list[str]) -> tuple[TeacherConfig, ...]:
+    """`NAME,E[,domain=D][,kinds=cls+patch]` each, E being whatever `load_encoder` accepts, options included."""
+    return tuple(_teacher(text) for text in texts)
+
+
+def _teacher(text: str) -> TeacherConfig:
+    name, _, encoder = text.partition(",")
+    own: dict[str, str] = {}
+    kept = []
+    for part in encoder.split(","):
+        key, _, value = part.partition("=")
+        if key in ("domain", "kinds") and value:
+            own[key] = value
+        else:
+            kept.append(part)
+    kinds: tuple[TokenKind, ...] | None = None
+    if "kinds" in own:
+        parts = own["kinds"].split("+")
+        if not set(parts) <= {"cls", "patch"}:
+            raise ConfigError(
+                f"--teacher {text}: kinds must be cls, patch or cls+patch; got {own['kinds']!r}"
+            )
+        kinds = tuple("cls" if part == "cls" else "patch" for part in parts)
+    if not name or not encoder:
+        raise ConfigError(f"--teacher {text}: write NAME,E, e.g. --teacher dino,dinov2_vits14,domain=generic")
+    return TeacherConfig(name=name, encoder=",".join(kept), domain=own.get("domain", "generic"), kinds=kinds)
+
+
+def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
+    """`NAME,DOMAIN,PATH` each: a folder, a list, a manifest or a folder of shards."""
+    sources = []
+    for text in texts:
+        parts = text.split(",", 2)
+        if len(parts) != 3 or not all(parts):
+            raise ConfigError(
+                f"--source {text}: write NAME,DOMAIN,PATH, e.g. --source photos,generic,/data/photos "
+                "(domains: generic, 3d, human, or your own word)"
+            )
+        sources.append(SourceConfig(name=parts[0], domain=parts[1], path=parts[2]))
+    return tuple(sources)

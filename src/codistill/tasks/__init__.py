@@ -1,0 +1,1 @@
+"""Tasks: where encoder, head, data and metric meet. One folder each, with the same files."""

@@ -1,0 +1,102 @@
+"""Cosine similarity between predicted and true teacher tokens on held-out images, per image.
+
+Beside a run's student stands ridge regression from raw patch pixels and position, fitted on the run's own training
+images (augmented as in training); another run, e.g. one with a frozen random encoder, goes through the same code.
+Similarities are taken in the standardized space, where predicting the mean token scores 0.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from codistill.distill.targets import TargetConfig, TargetStandardizer
+from codistill.errors import ConfigError, unknown_name
+from codistill.student.student import Student
+from codistill.tasks.distillation.ridge import fit_ridge, patch_features
+from codistill.teachers.bank import TeacherBank
+from codistill.types import Batch, TokenKind
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Held-out similarities of one method: per image a value, its source and its name."""
+
+    values: np.ndarray
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def of_source(self, source: str) -> np.ndarray:
+        """The values of one source's images."""
+        return self.values[[name == source for name in self.sources]]
+
+
+@dataclass(frozen=True)
+class TargetReader:
+    """Standardized patch targets of one teacher for batches of a run."""
+
+    bank: TeacherBank
+    teacher: str
+    standardizer: TargetStandardizer
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """(image, patch, channel), standardized by the run's own statistics."""
+        raw = {self.teacher: self.bank(batch.images, {})[self.teacher]}
+        return self.standardizer.running(raw)[self.teacher].patches
+
+
+def target_reader(student: Student, bank: TeacherBank, teacher: str) -> TargetReader:
+    """A `TargetReader` for one of a student's teachers.
+
+    Raises:
+        ConfigError: for an unknown teacher, or one without patch targets.
+    """
+    kinds: dict[str, tuple[TokenKind, ...]] = {target.name: target.kinds for target in student.targets}
+    if teacher not in kinds:
+        raise ConfigError(unknown_name("teacher", teacher, kinds))
+    if "patch" not in kinds[teacher]:
+        raise ConfigError(f"teacher {teacher!r} has no patch targets; it teaches {kinds[teacher]}")
+    alone = TeacherBank([bank[teacher]], bank.student_patch)
+    return TargetReader(alone, teacher, TargetStandardizer(TargetConfig(), student.target_statistics))
+
+
+@torch.inference_mode()
+def student_similarity(student: Student, reader: TargetReader, batches: Iterable[Batch]) -> PerImage:
+    """Per held-out image: mean over patches of cos(student's projection, teacher's token)."""
+
+    def values() -> Iterator[tuple[Batch, Tensor]]:
+        for batch in batches:
+            outputs = student.encoder.intermediate(batch.images, student.projector_blocks, norm=False)
+            predicted = student.project(outputs, reader.teacher).patches
+            yield batch, cosine_similarity(predicted.float(), reader(batch), dim=-1).mean(1)
+
+    return _collect(values())
+
+
+@torch.inference_mode()
+def ridge_similarity(
+    reader: TargetReader, training: Iterable[Batch], batches: Iterable[Batch], patch_size: int
+) -> tuple[PerImage, float]:
+    """The same for ridge regression from patch pixels and position; also the penalty it chose."""
+    parts = [(patch_features(b.images, patch_size), reader(b).flatten(0, 1)) for b in training]
+    weights, penalty = fit_ridge(parts)
+
+    def values() -> Iterator[tuple[Batch, Tensor]]:
+        for batch in batches:
+            predicted = (patch_features(batch.images, patch_size).double() @ weights).float()
+            target = reader(batch)
+            yield batch, cosine_similarity(predicted.view_as(target), target, dim=-1).mean(1)
+
+    return _collect(values()), penalty
+
+
+def _collect(parts: Iterator[tuple[Batch, Tensor]]) -> PerImage:
+    values, sources, names = [], [], []
+    for batch, similarity in parts:
+        values.append(similarity.cpu().numpy())
+        sources += batch.sources
+        names += batch.names
+    return PerImage(np.concatenate(values), tuple(sources), tuple(names))

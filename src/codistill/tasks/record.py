@@ -1,0 +1,60 @@
+"""Metrics files: numbers with what produced them (command, commit, time, image count, interval), as JSON."""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codistill.errors import DataError
+from codistill.version import __version__
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of the checkout a folder lies in, with `+changes` if files differ from it; None outside of one."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return f"{commit}+changes" if git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def provenance(command: Sequence[str]) -> dict[str, Any]:
+    """What a metrics file says of its making."""
+    return {
+        "command": shlex.join(["codistill", *command]),
+        "commit": commit_of(Path(__file__).parent),
+        "codistill": __version__,
+        "torch": torch.__version__,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_metrics(path: Path, numbers: Mapping[str, Any], command: Sequence[str]) -> None:
+    """Write a metrics file, atomically.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    text = json.dumps({**numbers, "provenance": provenance(command)}, indent=2) + "\n"
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text)
+        os.replace(partial, path)  # noqa: PTH105
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
