@@ -10,6 +10,7 @@ safetensors form (no pickle) and are readable at any other world size, and by on
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
-from torch.distributed.tensor import DTensor
 
 from codistill.engine.distributed import Process
 from codistill.engine.files import (
@@ -114,7 +114,7 @@ def save_checkpoint(
     """
     temporary = run_dir / CHECKPOINTS / f".tmp-step_{step:08d}"
     moments = optimizer.state_tensors()
-    sharded = any(isinstance(tensor, DTensor) for tensor in moments.values())
+    sharded = optimizer.sharded
     model = whole_state(module)
     process.on_main(lambda: _begin(temporary))
     try:
@@ -266,15 +266,27 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: TrainOptimizer) -> None:
     Raises:
         CheckpointError: if the moments are of other parameters.
     """
-    path = checkpoint.folder / SHARDED
-    reader = HuggingFaceStorageReader(str(path if path.is_dir() else checkpoint.folder))
-    saved = reader.read_metadata().state_dict_metadata
-    keys = [key for key in saved if key.split(".")[0] in MOMENTS]
+    folder = checkpoint.folder
+    sharded = folder / SHARDED
     try:
-        tensors = optimizer.empty_state(keys)
-        load_sharded(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
-    except (ValueError, RuntimeError, CheckpointException) as error:
-        raise CheckpointError(
-            f"{checkpoint.folder}: its optimizer does not fit this model: {error}"
-        ) from error
+        if not sharded.is_dir() and not optimizer.sharded:
+            saved = load_file(folder / OPTIMIZER)
+            tensors = optimizer.empty_state(saved)
+            for key, tensor in tensors.items():
+                tensor.copy_(saved[key])
+        else:
+            tensors = _read_shards(sharded if sharded.is_dir() else folder, optimizer)
+    except (OSError, ValueError, RuntimeError, SafetensorError, CheckpointException) as error:
+        raise CheckpointError(f"{folder}: its optimizer does not fit this model: {error}") from error
     optimizer.load_state(tensors)
+
+
+def _read_shards(folder: Path, optimizer: TrainOptimizer) -> dict[str, Tensor]:
+    """Moments laid out as this optimizer's parameters, from files laid out in any way."""
+    reader = HuggingFaceStorageReader(str(folder))
+    keys = [key for key in reader.read_metadata().state_dict_metadata if key.split(".")[0] in MOMENTS]
+    tensors = optimizer.empty_state(keys)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*assuming the intent is to load in a single process.*")
+        load_sharded(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+    return tensors

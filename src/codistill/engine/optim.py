@@ -130,6 +130,11 @@ class TrainOptimizer:
             fused=True,
         )
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the parameters are FSDP2's shards."""
+        return any(isinstance(p, DTensor) for p in self.parameters.values())
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         self._adamw.zero_grad(set_to_none=True)

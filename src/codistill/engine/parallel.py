@@ -54,22 +54,22 @@ def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
     """
     if process.world_size == 1:
         return module
-    if strategy == "ddp":
-        warnings.filterwarnings(
-            "ignore", message=".*did not find any unused parameters in the forward pass.*"
-        )
+    process.broadcast((*module.parameters(), *module.buffers()))
+    if strategy == "fsdp2":
+        for unit in repeated_units(module):
+            fully_shard(unit)
+        fully_shard(module)  # in place: the module's class becomes an FSDPModule
+        return module
+    warnings.filterwarnings("ignore", message=".*did not find any unused parameters in the forward pass.*")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
         return DistributedDataParallel(
             module,
             device_ids=[process.device] if process.device.type == "cuda" else None,
-            broadcast_buffers=False,
+            broadcast_buffers=False,  # its replacement, forward_sync_buffers, is newer than the oldest torch allowed
             gradient_as_bucket_view=True,
             find_unused_parameters=True,
         )
-    process.broadcast((*module.parameters(), *module.buffers()))
-    for unit in repeated_units(module):
-        fully_shard(unit)
-    fully_shard(module)  # in place: the module's class becomes an FSDPModule
-    return module
 
 
 def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 """Batches from the host to the device: on CUDA through a side stream, so that copying overlaps with computing."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import torch
 
@@ -45,7 +46,7 @@ class DeviceBatches:
         Raises:
             DataError: if there are no more.
         """
-        taken = [batch for batch, _ in zip(self, range(count), strict=False)]
+        taken = list(islice(self, count))
         if len(taken) < count:
             raise DataError(
                 f"the training data ended at step {step}, before the run did. A source of training batches must go "

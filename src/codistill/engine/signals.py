@@ -70,14 +70,16 @@ class StopVote:
 
         def request(number: int, frame: FrameType | None) -> None:
             self.requested = signal.Signals(number).name
-            signal.signal(number, previous[number])
+            restore()
 
-        wanted = (signal.SIGTERM, signal.SIGINT)
-        previous = {number: signal.getsignal(number) for number in wanted}
-        for number in wanted:
+        def restore() -> None:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in previous:
             signal.signal(number, request)
         try:
             yield
         finally:
-            for number in wanted:
-                signal.signal(number, previous[number])
+            restore()

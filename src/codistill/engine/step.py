@@ -57,7 +57,8 @@ class TrainStep:
     ) -> None:
         self.objective, self.model, self.optimizer = objective, model, optimizer
         self.process, self.timer, self.vote = process, timer, vote
-        self.context, self.precision = context, precision
+        self.context = context
+        self.precision: Precision = precision
         self.buffers = list(objective.trainable.buffers())
 
     def __call__(self, step: int, batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -80,8 +81,7 @@ class TrainStep:
             gradients = self.optimizer.measure()
             skip = self._skip(losses, gradients)
             self.optimizer.update(step, gradients, skip)
-            for buffer, old in zip(self.buffers, before, strict=True):
-                buffer.copy_(torch.where(skip > 0, old, buffer))
+            self._restore(before, skip)
         means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 
@@ -93,6 +93,12 @@ class TrainStep:
         flags = self.process.all_reduce_sum(flags, "flags")
         self.vote.count(flags[1])
         return (flags[0] > 0).float()
+
+    @torch.no_grad()
+    def _restore(self, before: Sequence[Tensor], skip: Tensor) -> None:
+        """Undo what a skipped step's forward did to buffers (running statistics)."""
+        for buffer, old in zip(self.buffers, before, strict=True):
+            buffer.copy_(torch.where(skip > 0, old, buffer))
 
 
 def seed_generators(context: StepContext) -> None:

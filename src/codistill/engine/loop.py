@@ -1,0 +1,249 @@
+"""Training: an objective, batches and a folder in; a trained, resumable run out.
+
+The same call starts a run, resumes it after any interruption, and says so if it is finished. On a CPU, a resumed
+run equals an undisturbed one bit for bit, since batches and draws are functions of (seed, step).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from codistill.engine.checkpoint import Keep, load_model, load_optimizer, save_checkpoint
+from codistill.engine.distributed import Process
+from codistill.engine.files import make_directory
+from codistill.engine.logging import Row, RunLog, line_sizes, mean_of_rows
+from codistill.engine.nonfinite import NonFiniteWatch
+from codistill.engine.objective import Objective, StepContext
+from codistill.engine.optim import OptimConfig, TrainOptimizer
+from codistill.engine.parallel import compile_units, evaluating, recompute_activations, wrap
+from codistill.engine.plain import to_plain
+from codistill.engine.prefetch import DeviceBatches
+from codistill.engine.progress import ProgressDisplay
+from codistill.engine.run_dir import Opened, locked, open_run, write_description
+from codistill.engine.settings import EngineConfig, Settings, TrainSummary
+from codistill.engine.signals import StopVote
+from codistill.engine.step import TrainStep, autocast
+from codistill.engine.tracking import TRACKERS
+from codistill.types import Batch
+
+TrainBatches = Callable[[int], Iterable[Batch]]
+ValBatches = Callable[[], Iterable[Batch]]
+
+__all__ = ["EngineConfig", "TrainBatches", "TrainSummary", "ValBatches", "train"]
+
+
+def train(
+    objective: Objective,
+    train_batches: TrainBatches,
+    val_batches: ValBatches | None,
+    *,
+    config: EngineConfig,
+    optim: OptimConfig,
+    run_dir: Path | str,
+    process: Process,
+    global_batch: int,
+    recipe: Any = None,
+    console: Console | None = None,
+) -> TrainSummary:
+    """Train, or go on training, in a folder. Every rank calls it.
+
+    Args:
+        objective: what to train; its module holds the initial values.
+        train_batches: from a 0-based start step, this rank's batches: `config.accumulate` per step.
+        val_batches: this rank's held-out batches, afresh each time; None for no validation.
+        config, optim: see the classes.
+        run_dir: the run; made if it is not there.
+        process: from `start_process`.
+        global_batch: images of one step, over all ranks and micro-steps.
+        recipe: a frozen dataclass with everything that defines the run, saved as config.yaml and compared when
+            resuming (fields with `CHANGEABLE` metadata may differ); None: the engine's own settings.
+        console: where to show progress; None is the standard error stream.
+
+    Raises:
+        ConfigError: if the folder holds a run with another recipe, or another process trains in it.
+        CheckpointError: if nothing can be written or read there; what was saved stays.
+        NonFiniteError: after `max_nonfinite` skipped steps in a row.
+        DataError: if the batches end early.
+    """
+    run_dir = Path(run_dir)
+    settings = Settings(engine=config, optim=optim, global_batch=global_batch)
+    process.on_main(lambda: make_directory(run_dir))
+    with locked(run_dir, process.is_main):
+        recipe = settings if recipe is None else recipe
+        opened = process.on_main(lambda: open_run(run_dir, recipe, settings))
+        run = _Run(objective, settings, run_dir, process, opened, console or Console(stderr=True))
+        with run.log, run.vote.listening():
+            return run.train(train_batches, val_batches)
+
+
+class _Run:
+    """One call of `train`: what it holds while it goes."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        settings: Settings,
+        run_dir: Path,
+        process: Process,
+        opened: Opened,
+        console: Console,
+    ) -> None:
+        self.objective, self.settings, self.config = objective, settings, settings.engine
+        self.run_dir, self.process, self.start = run_dir, process, opened.step
+        self.problems = opened.problems
+        self.module = objective.trainable.to(process.device)
+        objective.to_device(process.device)
+        self._restore_and_wrap(opened)
+        self.vote = StopVote(process)
+        self.watch = NonFiniteWatch(self.config.max_nonfinite, run_dir, process)
+        self.log = self._open_log(console)
+        self.context = partial(
+            StepContext,
+            total_steps=self.config.total_steps,
+            seed=self.config.seed,
+            rank=process.rank,
+            world_size=process.world_size,
+            all_reduce_sum=process.all_reduce_sum,
+            phase=self.log.timer.phase,
+        )
+        self.last_rows: list[Row] = []
+        self.last_validation: Mapping[str, float] = {}
+
+    def _restore_and_wrap(self, opened: Opened) -> None:
+        config, process = self.config, self.process
+        if opened.checkpoint is not None:
+            load_model(opened.checkpoint, self.module)
+        if config.activation_checkpointing:
+            recompute_activations(self.module)
+        if config.compile:
+            compile_units(self.module)
+        self.model = wrap(self.module, process, config.strategy)
+        self.optimizer = TrainOptimizer(
+            self.module.named_parameters(),
+            self.settings.optim,
+            total_steps=config.total_steps,
+            global_batch=self.settings.global_batch,
+            all_reduce_sum=partial(process.all_reduce_sum, what="norms"),
+        )
+        if opened.checkpoint is not None:
+            load_optimizer(opened.checkpoint, self.optimizer)
+
+    def _open_log(self, console: Console) -> RunLog:
+        main, config = self.process.is_main, self.config
+        plain = to_plain(self.settings)
+        return RunLog(
+            self.run_dir,
+            self.process,
+            every=config.log_every,
+            images_per_step=self.settings.global_batch,
+            learning_rates=self.optimizer.learning_rates,
+            trackers=[TRACKERS[name](self.run_dir, self.start, plain) for name in config.trackers if main],
+            display=ProgressDisplay(config.total_steps, self.start, console if main else None),
+        )
+
+    def train(self, train_batches: TrainBatches, val_batches: ValBatches | None) -> TrainSummary:
+        """All steps that are left, or as many as nobody asks to stop before."""
+        config, total = self.config, self.config.total_steps
+        self._greet()
+        if self.start >= total:
+            return self._summary(self.start, None)
+        self.process.on_main(lambda: write_description(self.run_dir, self.objective.describe()))
+        self.model.train()
+        run_step = TrainStep(
+            self.objective,
+            self.model,
+            self.optimizer,
+            process=self.process,
+            timer=self.log.timer,
+            vote=self.vote,
+            context=self.context,
+            precision=config.precision,
+        )
+        data = DeviceBatches(train_batches(self.start), self.process.device)
+        self.log.timer.restart()
+        for step in range(self.start, total):
+            with self.log.timer.phase("data"):
+                batches = data.take(config.accumulate, step)
+            metrics = run_step(step, batches)
+            self.watch.saw(step, batches)
+            self.log.add(step, metrics, batches)
+            stop = self._stop(step + 1)
+            self._after(step + 1, stop is not None, val_batches)
+            if stop is not None:
+                return self._summary(step + 1, stop)
+        return self._summary(total, None)
+
+    def _greet(self) -> None:
+        for problem in self.problems:
+            self.log.display.line(f"damaged checkpoint, moved aside: {problem}")
+        if self.start >= self.config.total_steps:
+            self.log.display.line(f"{self.run_dir} is finished: all {self.start} steps are done")
+        elif self.start:
+            self.log.display.line(f"resuming {self.run_dir} after step {self.start}")
+
+    def _stop(self, done: int) -> str | None:
+        """Why to stop after so many steps, or None."""
+        if self.vote.agreed():
+            return self.vote.requested or "another rank"
+        return "stop_after" if done == self.config.stop_after else None
+
+    def _after(self, done: int, stopping: bool, val_batches: ValBatches | None) -> None:
+        """What is due after so many steps: reading the metrics, validation, a checkpoint."""
+        config = self.config
+        ending = done == config.total_steps
+        saving = stopping or ending or done % config.checkpoint_every == 0
+        validating = config.validate_every > 0 and (ending or done % config.validate_every == 0)
+        if saving or validating or self.log.full or done % config.log_every == 0:
+            self.last_rows = self.log.flush()
+            self.watch.check(self.last_rows)
+        if validating and val_batches is not None:
+            self._validate(done, val_batches)
+        if saving:
+            self._save(done)
+        if saving or validating:
+            self.log.timer.restart()
+
+    def _validate(self, done: int, val_batches: ValBatches) -> None:
+        batches = DeviceBatches(val_batches(), self.process.device)
+        reduce = partial(self.process.all_reduce_sum, what="validation")
+        context = self.context(step=done, all_reduce_sum=reduce)
+        with evaluating(self.model), autocast(self.config.precision, self.process.device):
+            self.last_validation = self.objective.evaluate(self.model, batches, context)
+        self.log.validation(done, self.last_validation)
+
+    def _save(self, done: int) -> None:
+        lines = self.process.on_main(lambda: line_sizes(self.run_dir))
+        save_checkpoint(
+            self.run_dir,
+            done,
+            self.module,
+            self.optimizer,
+            notes={
+                "world_size": self.process.world_size,
+                "settings": to_plain(self.settings),
+                "lines": lines,
+            },
+            process=self.process,
+            keep=Keep(last=self.config.keep_checkpoints, every=self.config.keep_every),
+        )
+
+    def _summary(self, done: int, stopped_by: str | None) -> TrainSummary:
+        finished = done >= self.config.total_steps
+        if stopped_by is not None and not finished:
+            self.log.display.line(
+                f"stopped by {stopped_by} after step {done}; the same command goes on from there"
+            )
+        return TrainSummary(
+            step=done,
+            total_steps=self.config.total_steps,
+            resumed_from=self.start,
+            finished=finished,
+            stopped_by=None if finished else stopped_by,
+            skipped=self.watch.skipped,
+            bad_images=self.log.bad_images,
+            metrics=mean_of_rows(self.last_rows),
+            validation=dict(self.last_validation),
+        )

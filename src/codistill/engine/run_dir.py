@@ -1,0 +1,113 @@
+"""A run's folder: opened once at the start of `train`, locked, checked against the recipe, cut back to a checkpoint.
+
+What enters: the folder, the recipe and the settings of this call. What leaves: where to go on from.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codistill.engine.checkpoint import Checkpoint, find_checkpoint, remove_leftovers
+from codistill.engine.config import changed_fields, load_yaml, save_yaml
+from codistill.engine.files import cannot_write, make_directory, write_atomic
+from codistill.engine.logging import cut_lines
+from codistill.engine.plain import from_plain, to_plain
+from codistill.errors import ConfigError
+from codistill.weights.run import STATE
+
+CONFIG, DESCRIBE = "config.yaml", "describe.json"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Where a run stands.
+
+    Attributes:
+        checkpoint: to go on from; None at the beginning.
+        problems: damaged checkpoints that were passed over.
+    """
+
+    checkpoint: Checkpoint | None
+    problems: list[str]
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return 0 if self.checkpoint is None else self.checkpoint.step
+
+
+@contextmanager
+def locked(run_dir: Path, wanted: bool) -> Iterator[None]:
+    """Keep a second process from training in the same folder; the lock dies with this process.
+
+    Raises:
+        ConfigError: if another process trains there.
+    """
+    if not wanted:
+        yield
+        return
+    try:
+        file = (run_dir / ".lock").open("a")
+    except OSError as error:
+        raise cannot_write(run_dir, error) from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise ConfigError(
+                f"another process is training in {run_dir}. Wait for it, stop it, or choose another --out."
+            ) from None
+        except OSError:
+            pass  # a file system without locks: nothing to hold on to
+        yield
+
+
+def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
+    """Find where to go on from, and make the folder say so: rank 0 alone.
+
+    Args:
+        run_dir: the folder, which exists.
+        recipe: the user's config, kept in config.yaml.
+        settings: the engine's own, kept in each checkpoint.
+
+    Raises:
+        ConfigError: if the recipe or the settings changed since the checkpoint, in a way that changes training.
+        CheckpointError: if the folder cannot be written, or none of its checkpoints is whole.
+    """
+    make_directory(run_dir / "checkpoints")
+    remove_leftovers(run_dir)
+    checkpoint, problems = find_checkpoint(run_dir)
+    if checkpoint is not None:
+        _refuse_changes(run_dir, checkpoint, recipe, settings)
+    sizes: Mapping[str, int] = {} if checkpoint is None else checkpoint.state.get("lines", {})
+    cut_lines(run_dir, sizes)
+    save_yaml(recipe, run_dir / CONFIG)
+    if to_plain(load_yaml(type(recipe), run_dir / CONFIG)) != to_plain(recipe):
+        raise TypeError(
+            f"{type(recipe).__name__} does not come back from YAML as it was: runs could not resume"
+        )
+    return Opened(checkpoint, problems)
+
+
+def _refuse_changes(run_dir: Path, checkpoint: Checkpoint, recipe: Any, settings: Any) -> None:
+    path = run_dir / CONFIG
+    changes = changed_fields(load_yaml(type(recipe), path), recipe) if path.exists() else []
+    if not changes:
+        where = f"{checkpoint.folder / STATE}: settings"
+        changes = changed_fields(
+            from_plain(type(settings), checkpoint.state.get("settings"), where), settings
+        )
+    if changes:
+        raise ConfigError(
+            f"{run_dir} was trained to step {checkpoint.step} with other settings. Changed since: "
+            f"{'; '.join(changes)}. Give the old values to go on, or another --out to start anew."
+        )
+
+
+def write_description(run_dir: Path, description: Mapping[str, Any]) -> None:
+    """Write describe.json: what an export of this run says."""
+    write_atomic(run_dir / DESCRIBE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")

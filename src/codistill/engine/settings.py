@@ -1,0 +1,108 @@
+"""What a run is told (`EngineConfig`, `Settings`) and how a call of `train` ended (`TrainSummary`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from codistill.engine.config import CHANGEABLE
+from codistill.engine.optim import OptimConfig
+from codistill.engine.parallel import Strategy
+from codistill.engine.step import Precision
+from codistill.engine.tracking import TRACKERS, TrackerName
+from codistill.errors import ConfigError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How a run goes, whatever it trains.
+
+    Attributes:
+        total_steps: optimizer steps of the run.
+        seed: of every draw.
+        precision: of the forward pass; `auto` is bf16 on CUDA and fp32 on a CPU.
+        max_nonfinite: so many steps in a row with a loss or gradient that is not finite stop the run; each is
+            skipped.
+        accumulate: batches per optimizer step and rank.
+        strategy: with several processes: `ddp` (a whole copy each) or `fsdp2` (everything sharded).
+        compile: `torch.compile` the transformer blocks.
+        activation_checkpointing: recompute them in the backward pass instead of keeping their activations.
+        log_every: steps between two reads of the metrics.
+        checkpoint_every: steps between two checkpoints; there is always one at the end.
+        keep_checkpoints: so many of the newest stay.
+        keep_every: those of every so many steps stay too (0: none).
+        validate_every: steps between two validations, and at the end (0: none).
+        stop_after: leave after this step as if asked to stop; the same call without it goes on.
+        trackers: curves beside metrics.jsonl.
+    """
+
+    total_steps: int
+    seed: int = 0
+    precision: Precision = "auto"
+    max_nonfinite: int = field(default=10, metadata=CHANGEABLE)
+    accumulate: int = field(default=1, metadata=CHANGEABLE)
+    strategy: Strategy = field(default="ddp", metadata=CHANGEABLE)
+    compile: bool = field(default=False, metadata=CHANGEABLE)
+    activation_checkpointing: bool = field(default=False, metadata=CHANGEABLE)
+    log_every: int = field(default=50, metadata=CHANGEABLE)
+    checkpoint_every: int = field(default=1000, metadata=CHANGEABLE)
+    keep_checkpoints: int = field(default=2, metadata=CHANGEABLE)
+    keep_every: int = field(default=0, metadata=CHANGEABLE)
+    validate_every: int = field(default=0, metadata=CHANGEABLE)
+    stop_after: int | None = field(default=None, metadata=CHANGEABLE)
+    trackers: tuple[TrackerName, ...] = field(default=("tensorboard",), metadata=CHANGEABLE)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "total_steps",
+            "max_nonfinite",
+            "accumulate",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+        for name in ("keep_every", "validate_every", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        choices = {"precision": ("auto", "fp32", "bf16"), "strategy": ("ddp", "fsdp2")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(unknown_name(name, str(getattr(self, name)), allowed))
+        for tracker in self.trackers:
+            if tracker not in TRACKERS:
+                raise ConfigError(unknown_name("tracker", tracker, TRACKERS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """How a call of `train` ended.
+
+    Attributes:
+        step, total_steps: steps done, and of the run.
+        resumed_from: step this call started at; 0 for a new run.
+        finished: whether all steps are done.
+        stopped_by: the signal that ended this call early, `stop_after`, or None.
+        skipped: steps of this call that were skipped because something was not finite.
+        bad_images: images that this call replaced.
+        metrics: means over the last log interval of this call.
+        validation: the last validation of this call.
+    """
+
+    step: int
+    total_steps: int
+    resumed_from: int = 0
+    finished: bool = False
+    stopped_by: str | None = None
+    skipped: int = 0
+    bad_images: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What must not change between two calls for one run, beside the user's recipe."""
+
+    engine: EngineConfig
+    optim: OptimConfig
+    global_batch: int
