@@ -5,32 +5,67 @@ from numpy.typing import NDArray
 
 from codistill.render.mesh import Floats
 
-STEPS = (1, 2)
+STEPS = (1, 2, 4)
 """Distance of the eight neighbours in each pass, in pixels."""
 
 
-def smooth_lighting(values: Floats, normals: Floats, surface: NDArray[np.int32]) -> Floats:
-    """Values (row, column, k) averaged over neighbours with the same surface number and a like normal.
+def smooth_lighting(
+    values: Floats, weights: Floats, normals: Floats, surface: NDArray[np.int32]
+) -> tuple[Floats, Floats]:
+    """Values averaged over neighbours with the same surface number and a like normal.
 
     Args:
-        values: (row, column, k).
+        values: (row, column, k), and weights: (row, column, 1), 0 where the pixel has no value of its own.
         normals: (row, column, 3) unit normals without relief.
         surface: (row, column) number of the thing; -1 where there is none.
+
+    Returns:
+        The averages (row, column, k), and (row, column) their weights, 0 where no neighbour had a value.
     """
     height, width, _ = values.shape
     for step in STEPS:
-        total = values.copy()
-        weight = np.ones((height, width, 1), np.float32)
+        total = values * weights
+        weight = weights.copy()
         for dy in (-step, 0, step):
             for dx in (-step, 0, step):
                 if dx == 0 and dy == 0:
                     continue
-                here = (slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
-                there = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
+                here, there = _shifted(height, width, dy, dx)
                 alike = np.einsum("ijk,ijk->ij", normals[here], normals[there])
                 w = np.clip((alike - 0.8) * 5.0, 0.0, 1.0) * (surface[here] == surface[there])
-                w = w[..., None].astype(np.float32)
+                w = w[..., None].astype(np.float32) * weights[there]
                 total[here] += values[there] * w
                 weight[here] += w
-        values = total / weight
-    return values
+        values = total / np.maximum(weight, 1e-6)
+        weights = np.minimum(weight, 1.0)
+    return values, weights[..., 0]
+
+
+def _shifted(height: int, width: int, dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    here = (slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
+    there = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
+    return here, there
+
+
+def matching_pixel(
+    pixel: NDArray[np.intp], surface: NDArray[np.int32], guide: NDArray[np.int32]
+) -> NDArray[np.intp]:
+    """For each sample the pixel, its own or one of the eight around, whose surface is the sample's; -1 for none.
+
+    Args:
+        pixel, surface: (N,) flat pixel number and surface number of samples.
+        guide: (row, column) surface number of pixels; -1 where nothing is known.
+    """
+    height, width = guide.shape
+    flat = guide.ravel()
+    source = np.where(flat[pixel] == surface, pixel, -1)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            open_ones = np.flatnonzero(source < 0)
+            at = pixel[open_ones]
+            row = np.clip(at // width + dy, 0, height - 1)
+            column = np.clip(at % width + dx, 0, width - 1)
+            near = row * width + column
+            good = flat[near] == surface[open_ones]
+            source[open_ones[good]] = near[good]
+    return source

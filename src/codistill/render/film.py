@@ -32,7 +32,7 @@ def exposure(linear: Floats) -> float:
     luminance = linear @ np.array([0.21, 0.72, 0.07], np.float32)
     middle = float(np.exp(np.mean(np.log(np.clip(luminance, 1e-4, 1e3)))))
     bright = float(np.percentile(luminance, 95))
-    return min(0.2 / max(middle, 1e-5), 1.1 / max(bright, 1e-5))
+    return min(0.19 / max(middle, 1e-5), 0.8 / max(bright, 1e-5))
 
 
 def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -57,6 +57,6 @@ def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.
 
 def _filmic(light: Floats) -> Floats:
     """Straight to about 0.5, then a shoulder that reaches 1 at the white point 3 (Reinhard et al. 2002)."""
-    knee = np.float32(0.45)
+    knee = np.float32(0.4)
     over = np.maximum(light - knee, 0.0)
     return np.minimum(light, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))

@@ -30,8 +30,18 @@ class Light:
         if (self.direction is None) == (self.position is None):
             raise ConfigError("a light has either a direction or a position; give exactly one of them")
 
-    def sample(self, points: Floats, square: Floats) -> tuple[Floats, Floats, Floats]:
-        """Unit directions (N, 3), distances (N,) and strengths (N,) from points (N, 3) to points on the light.
+    def towards(self, points: Floats) -> tuple[Floats, Floats]:
+        """Unit directions (N, 3) from points (N, 3) to the light's centre, and its strength (N,) there."""
+        if self.direction is not None:
+            axis = unit(np.asarray([self.direction], np.float32))
+            return np.broadcast_to(axis, points.shape), np.ones(len(points), np.float32)
+        towards = np.asarray(self.position, np.float32) - points
+        square = np.maximum(np.einsum("ij,ij->i", towards, towards), np.float32(1e-8))
+        strength = 1.0 / np.maximum(square, np.float32(self.radius**2 + 1e-4))
+        return towards / np.sqrt(square)[:, None], strength
+
+    def sample(self, points: Floats, square: Floats) -> tuple[Floats, Floats]:
+        """Unit directions (N, 3) and distances (N,) from points (N, 3) to random points on the light.
 
         Args:
             points: (N, 3) metres.
@@ -44,14 +54,13 @@ class Light:
             side, other = _frame(axis)
             spread = np.outer(reach * np.cos(angle), side) + np.outer(reach * np.sin(angle), other)
             directions = unit((axis + spread).astype(np.float32))
-            return directions, np.full(len(points), 1e4, np.float32), np.ones(len(points), np.float32)
+            return directions, np.full(len(points), 1e4, np.float32)
         towards = np.asarray(self.position, np.float32) - points
         side, other = _frames(unit(towards))
         spread = (reach * np.cos(angle))[:, None] * side + (reach * np.sin(angle))[:, None] * other
         towards = towards + spread
         distance = np.sqrt(np.einsum("ij,ij->i", towards, towards))
-        strength = 1.0 / np.maximum(distance * distance, self.radius**2 + 1e-4)
-        return towards / np.maximum(distance, 1e-6)[:, None], distance, strength
+        return towards / np.maximum(distance, 1e-6)[:, None], distance
 
 
 def _frame(axis: Floats) -> tuple[Floats, Floats]:

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codistill.render.camera import Camera
-from codistill.render.denoise import smooth_lighting
+from codistill.render.denoise import matching_pixel, smooth_lighting
 from codistill.render.mesh import Floats, unit
 from codistill.render.scene import MergedScene
 from codistill.render.shade import Lighting, combine, gather, mirror
 from codistill.render.surface import Surface, paint, surface_points
 
 SAMPLES = 4
+ASKING = (0, 3)
+"""The samples of a pixel that send secondary rays: the two on its diagonal."""
+
 NOTHING = 255
 
 
@@ -83,8 +86,7 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
     color[missed] = merged.scene.sky.radiance(unit(directions[missed]))
     if len(rows):
         seen = surface_points(merged, hits, rows, camera.position, directions[rows], camera.pixel_angle)
-        squares = [_strata(rng, height, width)[rows] for _ in range(len(merged.scene.lights) + 1)]
-        lighting = _averaged(gather(merged, seen, squares), merged, seen, rows, truth, (height, width))
+        lighting = _lighting(merged, seen, rows, truth, rng, (height, width))
         albedo, normal = paint(merged, seen)
         shaded = combine(merged, seen, albedo, normal, lighting)
         color[rows] = mirror(merged, seen, normal, shaded, albedo)
@@ -102,39 +104,52 @@ def _offsets(rng: np.random.Generator, pixels: int, sample: int) -> Floats:
     return corner + rng.random((pixels, 2), dtype=np.float32) * 0.5
 
 
-def _strata(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """(SAMPLES * row * column, 2): each 2×2 block of pixels covers a 4×4 grid of the unit square once."""
-    y, x = np.mgrid[0:height, 0:width]
-    block = ((x % 2) + 2 * (y % 2)).ravel()
-    cells = np.concatenate([(block * SAMPLES + s * 5) % 16 for s in range(SAMPLES)])
-    order = rng.permutation(16)
-    cells = order[cells]
-    corner = np.stack([cells % 4, cells // 4], axis=1).astype(np.float32)
-    return (corner + rng.random((len(cells), 2), dtype=np.float32)) * np.float32(0.25)
+def _spread(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """(samples * row * column, 2) in [0, 1): far apart within a pixel and between neighbours.
+
+    Interleaved gradient noise over the picture (Jimenez 2014), and from it, for each sample of a pixel, a step of
+    the additive sequence of the plastic number (Roberts 2018).
+    """
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    shifts = rng.uniform(0, 512, (2, 2))
+    waves = [52.9829189 * ((0.06711056 * (x + a) + 0.00583715 * (y + b)) % 1.0) % 1.0 for a, b in shifts]
+    start = np.stack([wave.ravel() for wave in waves], axis=1).astype(np.float32)
+    step = np.array([0.7548777, 0.5698403], np.float32)
+    return np.concatenate([(start + s * step) % 1.0 for s in range(SAMPLES)]).astype(np.float32)
 
 
-def _averaged(
-    lighting: Lighting,
+def _lighting(
     merged: MergedScene,
     seen: Surface,
     rows: NDArray[np.intp],
     truth: Truth,
+    rng: np.random.Generator,
     shape: tuple[int, int],
 ) -> Lighting:
-    """Lighting averaged over each pixel and its neighbours; rays that meet another thing keep their own."""
+    """Light at all samples, from secondary rays of the `ASKING` ones, averaged over neighbours on one surface."""
     pixels = shape[0] * shape[1]
-    raw = np.concatenate([lighting.visibility, lighting.indirect], axis=1)
-    pixel = rows % pixels
+    asks = np.flatnonzero(np.isin(rows // pixels, ASKING))
+    squares = [_spread(rng, *shape)[rows[asks]] for _ in range(len(merged.scene.lights) + 1)]
+    found = gather(merged, seen.take(asks), squares)
+    raw = np.concatenate([found.visibility, found.indirect], axis=1)
     surface = merged.instance[seen.face] * 4096 + merged.material[seen.face]
-    same = surface == truth.surface[pixel]
-    at = pixel[same]
-    count = np.bincount(at, minlength=pixels)
-    total = np.stack([np.bincount(at, raw[same, k], pixels) for k in range(raw.shape[1])], axis=1)
+    at = rows[asks] % pixels
+    same = surface[asks] == truth.surface[at]
+    count = np.bincount(at[same], minlength=pixels)
+    total = np.stack([np.bincount(at[same], raw[same, k], pixels) for k in range(raw.shape[1])], axis=1)
     mean = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
-    guide = np.where(count > 0, truth.surface, -1).astype(np.int32)
-    smooth = smooth_lighting(
-        mean.reshape(*shape, -1), truth.normal.reshape(*shape, 3), guide.reshape(shape)
-    ).reshape(pixels, -1)
-    raw[same] = smooth[at]
-    lights = lighting.visibility.shape[1]
-    return Lighting(raw[:, :lights], raw[:, lights:])
+    smooth, weight = smooth_lighting(
+        mean.reshape(*shape, -1),
+        (count > 0).astype(np.float32).reshape(*shape, 1),
+        truth.normal.reshape(*shape, 3),
+        truth.surface.reshape(shape),
+    )
+    every = np.zeros((len(rows), raw.shape[1]), np.float32)
+    every[asks] = raw
+    source = matching_pixel(rows % pixels, surface, np.where(weight > 0, truth.surface.reshape(shape), -1))
+    known = source >= 0
+    every[known] = smooth.reshape(pixels, -1)[source[known]]
+    lost = np.flatnonzero(~known & ~np.isin(rows // pixels, ASKING))
+    every[lost] = smooth.reshape(pixels, -1)[rows[lost] % pixels]
+    lights = found.visibility.shape[1]
+    return Lighting(every[:, :lights], every[:, lights:])

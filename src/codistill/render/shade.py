@@ -1,8 +1,8 @@
 """Light at surface points: soft shadows, highlights, one gathered bounce (with occlusion) and mirror images.
 
-Per surface point one shadow ray per light, stratified over the light and over neighbouring pixels, and one ray over
-the hemisphere, which brings the sky's light or that of the surface it meets: ambient occlusion with colour.
-These noisy terms are averaged between neighbours on the same surface (`denoise.py`) before the texture is applied.
+Per surface point one shadow ray per light and one ray over the hemisphere, which brings the sky's light or that of
+the surface it meets: ambient occlusion with colour. Two of the four samples of a pixel ask; their noisy answers are
+averaged between neighbours on the same surface (`denoise.py`) before the texture is applied.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codistill.render.lights import Light, cosine_directions
+from codistill.render.lights import cosine_directions
 from codistill.render.mesh import Floats, unit
 from codistill.render.scene import MergedScene
 from codistill.render.surface import Surface
@@ -48,7 +48,7 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
     origins = shadow_origins(surface)
     visibility = np.zeros((len(origins), len(scene.lights)), np.float32)
     for number, light in enumerate(scene.lights):
-        directions, distance, _ = light.sample(origins, squares[number])
+        directions, distance = light.sample(origins, squares[number])
         lit = np.flatnonzero(np.einsum("ij,ij->i", directions, surface.normal) > 0)
         blocked = merged.shadow_tracer.blocked(
             origins[lit],
@@ -91,9 +91,8 @@ def rough_light(
     normal = np.where(flip[:, None], -normal, normal)
     position = origins + hits.distance[rows][:, None] * directions
     total = 0.6 * merged.scene.sky.radiance(normal, detailed=False)
-    centre = np.full((len(rows), 2), 0.0, np.float32)
     for light in merged.scene.lights:
-        towards, _, strength = light.sample(position, centre)
+        towards, strength = light.towards(position)
         cosine = np.clip(np.einsum("ij,ij->i", towards, normal), 0.0, None)
         total = total + np.outer(cosine * strength * 0.45, np.asarray(light.color, np.float32))
     return total.astype(np.float32)
@@ -108,9 +107,8 @@ def combine(
     shininess = np.asarray([m.shininess for m in merged.materials], np.float32)[material]
     total = lighting.indirect.copy()
     highlight = np.zeros_like(total)
-    centre = np.zeros((len(material), 2), np.float32)
     for number, light in enumerate(merged.scene.lights):
-        towards, _, strength = light.sample(surface.position, centre)
+        towards, strength = light.towards(surface.position)
         seen = lighting.visibility[:, number] * strength
         cosine = np.clip(np.einsum("ij,ij->i", towards, normal), 0.0, None)
         color = np.asarray(light.color, np.float32)
@@ -142,8 +140,3 @@ def mirror(merged: MergedScene, surface: Surface, normal: Floats, color: Floats,
     out = color.copy()
     out[rows] += (image - out[rows]) * share[:, None]
     return out
-
-
-def light_count(lights: "list[Light] | tuple[Light, ...]") -> int:
-    """How many stratified squares `gather` wants: one per light and one for the hemisphere."""
-    return len(lights) + 1

@@ -1,6 +1,6 @@
 """From ray hits to shaded surface points: position, normal, texture colour and relief."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ class Surface:
 
     Attributes:
         position, normal: (N, 3); the normal faces the ray.
-        flat: (N, 3) geometric normal, without relief, facing the ray.
         view: (N, 3) unit direction towards the eye.
         local: (N, 3) texture position. face: (N,) index.
         width: (N,) metres that a pixel covers on the surface.
@@ -34,6 +33,10 @@ class Surface:
     local: Floats
     face: Ints
     width: Floats
+
+    def take(self, rows: NDArray[np.intp]) -> "Surface":
+        """Some of the points."""
+        return Surface(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def surface_points(

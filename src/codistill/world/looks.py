@@ -51,11 +51,12 @@ class Palette:
         natural = rng.random() < 0.45
         base = float(rng.choice([0.06, 0.09, 0.12, 0.3, 0.55, 0.6]) + rng.normal(0, 0.03)) if natural else rng.random()
         offsets = (
-            (0.0, 0.07, -0.07, 0.5),
-            (0.0, 0.5, 0.04, 0.54),
-            (0.0, 0.33, 0.66, 0.05),
+            (0.0, 0.08, -0.08, 0.5, 0.58),
+            (0.0, 0.5, 0.06, 0.54, 0.25),
+            (0.0, 0.33, 0.66, 0.08, 0.4),
             tuple(rng.random(5)),
-        )[int(rng.integers(4))]
+            tuple(rng.random(6)),
+        )[int(rng.integers(5))]
         return cls(tuple(float((base + o) % 1.0) for o in offsets), float(rng.uniform(0.2, 0.45) if natural else rng.uniform(0.3, 0.7)))
 
     def color(self, rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> Color:

@@ -21,23 +21,30 @@ class Stage:
 
     Attributes:
         radius: within which things are scattered. gap: between them.
-        toy: largest side of things that are toys here.
-        distance, elevation: of the camera from the middle, metres and degrees.
+        toy: largest side of things that are toys here. largest: of any thing that stands here.
+        elevation: of the camera from the middle, degrees.
+        indoor: whether the scene is in a room.
     """
 
     radius: tuple[float, float]
     gap: float
     toy: tuple[float, float]
-    distance: tuple[float, float]
+    largest: float
     elevation: tuple[float, float]
+    indoor: bool
 
 
 STAGES = {
-    "table": Stage((0.22, 0.34), 0.01, (0.14, 0.34), (0.75, 1.2), (12, 48)),
-    "floor": Stage((0.9, 1.4), 0.05, (0.4, 1.1), (2.3, 3.4), (10, 40)),
-    "outdoor": Stage((2.2, 4.5), 0.25, (0.8, 1.6), (7.0, 12.0), (5, 26)),
+    "table": Stage((0.16, 0.26), 0.01, (0.14, 0.3), 0.42, (14, 46), True),
+    "floor": Stage((0.6, 1.1), 0.05, (0.4, 1.0), 9.0, (10, 38), True),
+    "yard": Stage((0.7, 1.4), 0.08, (0.5, 1.2), 9.0, (6, 32), False),
+    "street": Stage((2.0, 4.0), 0.25, (1.0, 2.0), 9.0, (4, 22), False),
 }
-STAGE_ODDS = (0.36, 0.34, 0.3)
+STAGE_ODDS = (0.34, 0.32, 0.17, 0.17)
+BACKGROUND = {
+    True: ("shelf", "sofa", "chair", "plant", "lamp", "bed", "stool", "box", "ladder", "table"),
+    False: ("house", "tree", "tree", "windmill", "car", "bench"),
+}
 
 
 def objects_scene(scene_id: SceneId, size: int) -> Shot:
@@ -47,95 +54,100 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
     name = str(rng.choice(list(STAGES), p=STAGE_ODDS))
     stage = STAGES[name]
     novel = scene_id.novel(rng)
-    if name == "outdoor":
-        around = open_ground(rng, palette, novel, stage.radius[1])
-    else:
-        half = rng.uniform(2.6, 4.2, 2)
+    if stage.indoor:
+        half = rng.uniform(2.4, 4.0, 2)
         around = room(rng, palette, novel, half, float(rng.uniform(2.5, 3.2)))
+    else:
+        around = open_ground(rng, palette, novel)
     things = [_draw_thing(scene_id, rng, palette, name) for _ in range(int(rng.integers(3, 9)))]
     things.sort(key=lambda thing: -thing.radius)
+    radius = float(rng.uniform(*stage.radius))
     if name == "table":
-        placed, target = _on_table(scene_id, rng, palette, things, stage)
+        placed, base = _on_table(scene_id, rng, palette, things, radius, stage.gap)
     else:
-        taken: list[Footprint] = []
-        inside = around.half - 0.15
-        placed = scatter(things, rng, float(rng.uniform(*stage.radius)), 0.0, stage.gap, taken, inside)
-        target = np.mean([p.pose[:3, 3] for p in placed], axis=0)
-        target[2] = float(np.median([p.thing.size[2] for p in placed])) * 0.4
-    camera = _camera(rng, around, placed, target, stage, size)
-    placed += _background(scene_id, rng, palette, around, placed, camera, name)
-    scene, names = assemble(around, placed, rng)
+        placed, base = scatter(things, rng, radius, 0.0, stage.gap, [], around.half - 0.15), []
+    camera = _camera(rng, around, placed, base, stage, size)
+    shown = [*placed, *base]
+    shown += _background(scene_id, rng, palette, around, shown, camera)
+    scene, names = assemble(around, shown, rng)
     return Shot(scene, (camera,), (draw_film(rng),), names, {"stage": name})
 
 
-def _draw_thing(scene_id: SceneId, rng: np.random.Generator, palette: Palette, stage: str) -> Thing:
+def _draw_thing(scene_id: SceneId, rng: np.random.Generator, palette: Palette, name: str) -> Thing:
     """A thing that belongs here, or now and then a toy of any kind."""
+    stage = STAGES[name]
     novel = scene_id.novel(rng)
-    if stage != "outdoor" and rng.random() < 0.25:
-        category = str(rng.choice(list(CATEGORIES)))
-        thing = build_thing(category, rng, palette, novel)
-        limits = STAGES[stage].toy
-        scale = float(rng.uniform(*limits)) / float(thing.size.max())
-        if scale < 1.0:
-            seed = rng.integers(2**31)
-            return build_thing(category, np.random.default_rng(seed), palette, novel, scale)
-        return thing
-    own = [c for c, entry in CATEGORIES.items() if stage in entry.stages]
-    thing = build_thing(str(rng.choice(own)), rng, palette, novel)
-    while stage == "table" and float(thing.size.max()) > 0.65:
-        thing = build_thing(str(rng.choice(own)), rng, palette, novel)
+    toy = rng.random() < 0.25
+    known = list(CATEGORIES) if toy else [c for c, entry in CATEGORIES.items() if name in entry.stages]
+    category, seed = str(rng.choice(known)), int(rng.integers(2**31))
+    thing = build_thing(category, np.random.default_rng(seed), palette, novel)
+    largest = float(rng.uniform(*stage.toy)) if toy else stage.largest
+    scale = largest / float(thing.size.max())
+    if scale < 1.0:
+        return build_thing(category, np.random.default_rng(seed), palette, novel, scale)
     return thing
 
 
 def _on_table(
-    scene_id: SceneId, rng: np.random.Generator, palette: Palette, things: list[Thing], stage: Stage
-) -> tuple[list[Placed], NDArray[np.float64]]:
-    """A table with the things on it; the table is the last of the list."""
+    scene_id: SceneId, rng: np.random.Generator, palette: Palette, things: list[Thing], radius: float, gap: float
+) -> tuple[list[Placed], list[Placed]]:
+    """The things on a table, and the table."""
     table = build_thing("table", rng, palette, scene_id.novel(rng))
-    half = table.size[:2].astype(np.float64) / 2 - 0.03
-    if float(half.min()) < 0.3:
-        half = half * 1.0
-    top = float(table.size[2])
-    placed = scatter(things, rng, float(rng.uniform(*stage.radius)), top, stage.gap, [], half * 0.93)
-    target = np.zeros(3) if not placed else np.mean([p.pose[:3, 3] for p in placed], axis=0)
-    target[2] = top + 0.07
+    half = table.size[:2].astype(np.float64) / 2 - 0.02
+    placed = scatter(things, rng, radius, float(table.size[2]), gap, [], half * 0.93)
     turn = float(rng.uniform(0, 360))
     rotate = place(0, 0, 0, turn)
     turned = [
-        Placed(p.thing, rotate @ p.pose, Footprint(rotate[:2, :2] @ p.footprint.center, p.footprint.half, p.footprint.turn + turn))
+        Placed(
+            p.thing,
+            rotate @ p.pose,
+            Footprint(rotate[:2, :2] @ p.footprint.center, p.footprint.half, p.footprint.turn + turn),
+        )
         for p in placed
     ]
-    at = Placed(table, rotate, footprint(table, 0, 0, turn))
-    return [*turned, at], (rotate[:3, :3] @ target)
+    return turned, [Placed(table, rotate, footprint(table, 0, 0, turn))]
 
 
 def _camera(
     rng: np.random.Generator,
     around: Surroundings,
     placed: list[Placed],
-    target: NDArray[np.float64],
+    base: list[Placed],
     stage: Stage,
     size: int,
 ) -> Camera:
-    """A view of the middle of the things from a free place."""
-    fov = float(rng.uniform(38, 58))
-    areas = [p.footprint for p in placed if p.pose[2, 3] < 0.01 or stage is STAGES["table"]]
-    best = None
+    """A view that frames the placed things from a free place."""
+    fov = float(rng.uniform(36, 56))
+    points = np.concatenate([_corners(p) for p in placed])
+    target = (points.min(axis=0) + points.max(axis=0)) / 2
+    fill = float(rng.uniform(0.75, 1.15))
+    areas = [p.footprint for p in placed] if not base else []
+    eye = target
     for attempt in range(60):
-        distance = rng.uniform(*stage.distance) * (1 - 0.3 * attempt / 60)
         turn, rise = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*stage.elevation))
-        eye = target + distance * np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
-        eye[2] = max(eye[2], 0.25)
-        best = eye
+        towards = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
+        distance = _framing(points - target, towards, np.tan(np.radians(fov / 2)) * fill)
+        eye = target + distance * (1 - 0.4 * attempt / 60) * towards
+        eye[2] = max(eye[2], 0.2)
         inside = bool((np.abs(eye[:2]) < around.half - 0.2).all()) and eye[2] < around.height - 0.15
-        gap = 0.06 if stage is STAGES["table"] else 0.35
-        table = stage is STAGES["table"]
-        free = clear_of(eye[:2], [a for a, p in zip(areas, placed, strict=False) if not table], gap)
-        if inside and free:
+        if inside and clear_of(eye[:2], areas, 0.3):
             break
-    assert best is not None
-    shift = rng.normal(0, 0.06, 3) * stage.radius[0]
-    return Camera.looking(best, target + shift, fov, size, roll=float(rng.normal(0, 2)))
+    shift = rng.normal(0, 0.05, 3) * float(np.linalg.norm(eye - target))
+    return Camera.looking(eye, target + shift, fov, size, roll=float(rng.normal(0, 2)))
+
+
+def _corners(placed: Placed) -> NDArray[np.float64]:
+    points = np.concatenate([mesh.vertices for _, mesh in placed.thing.parts])
+    low, high = points.min(axis=0), points.max(axis=0)
+    box = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    return box @ placed.pose[:3, :3].T + placed.pose[:3, 3]
+
+
+def _framing(points: NDArray[np.float64], towards: NDArray[np.float64], slope: float) -> float:
+    """Distance along `towards` from which most of the points lie within a cone of that slope."""
+    along = points @ towards
+    across = np.linalg.norm(points - np.outer(along, towards), axis=1)
+    return float(np.percentile(along + across / slope, 85))
 
 
 def _background(
@@ -143,35 +155,35 @@ def _background(
     rng: np.random.Generator,
     palette: Palette,
     around: Surroundings,
-    placed: list[Placed],
+    shown: list[Placed],
     camera: Camera,
-    stage: str,
 ) -> list[Placed]:
     """Bigger things farther off, behind what the picture is about."""
     out: list[Placed] = []
-    taken = [p.footprint for p in placed]
+    taken = [p.footprint for p in shown]
     eye, forward = camera.pose[:2, 3], camera.pose[:2, 2]
     forward = forward / np.linalg.norm(forward)
     side = np.array([-forward[1], forward[0]])
-    for _ in range(int(rng.integers(1, 4))):
-        if stage == "outdoor":
-            category = str(rng.choice(["house", "tree", "tree", "windmill", "car", "bench"]))
-            away, across = rng.uniform(16, 30), rng.uniform(-0.5, 0.5)
-            at = eye + forward * away + side * across * away
+    front = max(float((p.pose[:2, 3] - eye) @ forward) for p in shown)
+    for _ in range(int(rng.integers(1, 5))):
+        category = str(rng.choice(BACKGROUND[around.indoor]))
+        if around.indoor:
+            at = rng.uniform(-0.92, 0.92, 2) * around.half
         else:
-            category = str(rng.choice(["shelf", "sofa", "chair", "plant", "lamp", "bed", "stool", "box", "ladder"]))
-            at = rng.uniform(-0.9, 0.9, 2) * around.half
-        if stage != "outdoor" and float((at - eye) @ forward) < 0.9:
+            away = front + rng.uniform(4, 20)
+            at = eye + forward * away + side * rng.uniform(-0.55, 0.55) * away
+        if float((at - eye) @ forward) < max(0.9, front * 0.8):
             continue
         thing = build_thing(category, rng, palette, scene_id.novel(rng))
         spot = try_place(thing, float(at[0]), float(at[1]), 0.0, float(rng.uniform(0, 360)), taken, 0.1)
-        if spot is None or (stage != "outdoor" and _outside(spot, around)):
+        if spot is None or (around.indoor and outside(spot, around)):
             continue
         taken.append(spot.footprint)
         out.append(spot)
     return out
 
 
-def _outside(spot: Placed, around: Surroundings) -> bool:
+def outside(spot: Placed, around: Surroundings) -> bool:
+    """Whether a placed thing reaches into a wall."""
     reach = np.abs(spot.footprint.axes().T) @ spot.footprint.half
     return bool((np.abs(spot.footprint.center) + reach > around.half - 0.08).any())

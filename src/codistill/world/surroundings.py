@@ -54,7 +54,7 @@ def surface_material(
 ) -> Material:
     """A calm material for a large surface: two near tones of one palette colour."""
     pattern = choose(rng, novel and rng.random() < 0.6, patterns, UNSEEN_PATTERNS)
-    calm = Palette(palette.hues, palette.saturation * 0.6)
+    calm = Palette(palette.hues, palette.saturation * float(rng.choice([0.1, 0.35, 0.7])))
     first = calm.color(rng, bright)
     if rng.random() < 0.7:
         factor = rng.uniform(0.45, 0.8)
@@ -84,8 +84,8 @@ def draw_sky(rng: np.random.Generator) -> tuple[Sky, list[Light]]:
     overcast = rng.random() < 0.25
     strength = rng.uniform(0.5, 0.9) if overcast else rng.uniform(1.9, 3.0)
     warm = np.array([1.0, 0.95 - 0.2 * low, 0.86 - 0.45 * low])
-    zenith = np.array([0.2, 0.36, 0.75]) * rng.uniform(0.7, 1.2)
-    horizon = np.array([0.68, 0.78, 0.92]) * (1 - low) + np.array([0.95, 0.66, 0.45]) * low
+    zenith = np.array([0.17, 0.36, 0.85]) * rng.uniform(0.8, 1.4)
+    horizon = np.array([0.72, 0.86, 1.05]) * (1 - low) + np.array([0.95, 0.66, 0.45]) * low
     if overcast:
         grey = rng.uniform(0.6, 0.95)
         zenith, horizon = grey * np.array([0.8, 0.85, 0.92]), grey * np.array([0.95, 0.97, 1.0])
@@ -108,7 +108,7 @@ def _color(values: NDArray[np.floating]) -> tuple[float, float, float]:
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
-def open_ground(rng: np.random.Generator, palette: Palette, novel: bool, reach: float) -> Surroundings:
+def open_ground(rng: np.random.Generator, palette: Palette, novel: bool) -> Surroundings:
     """Ground to the horizon, hills or a wall at the back, sky and sun."""
     sky, lights = draw_sky(rng)
     side = 60.0
@@ -121,7 +121,7 @@ def open_ground(rng: np.random.Generator, palette: Palette, novel: bool, reach: 
         items.append(Item(_hills(rng), hill, GROUND))
     if rng.random() < 0.4:
         items += _path(rng, palette, novel)
-    half = np.array([reach * 3, reach * 3])
+    half = np.array([30.0, 30.0])
     return Surroundings(items, lights, sky, half, np.inf, reach=1.5, indoor=False)
 
 
@@ -184,7 +184,7 @@ def room(
         warm = np.array([1.0, rng.uniform(0.82, 0.97), rng.uniform(0.6, 0.92)])
         lights, lamp = _ceiling_light(rng, half, height, warm, sun)
         items += lamp
-        ambient = warm * rng.uniform(0.25, 0.45)
+        ambient = warm * rng.uniform(0.4, 0.7)
     else:
         outside = surface_material(rng, palette, OPEN_PATTERNS, novel, (0.35, 0.75))
         ground = box((110, 110, 0.1), (0, 0, -0.16), 0)

@@ -76,7 +76,9 @@ def build_thing(
         raise ConfigError(unknown_name("category", category, CATEGORIES))
     pieces = CATEGORIES[category].build(rng, novel)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
-    matrix = np.diag([mirror * scale, scale, scale])
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.diag([mirror * scale, scale, scale])
+    matrix[2, 3] = -scale * min(float(mesh.vertices[:, 2].min()) for _, mesh in pieces)
     by_slot: dict[str, list[Mesh]] = {}
     for slot, mesh in pieces:
         key = f"{slot}{'' if mesh.smooth else '|flat'}"

@@ -21,7 +21,7 @@ class Category:
 
     Attributes:
         build: (random generator, novel) to parts; `novel` asks for a style that training never shows.
-        stages: where it stands at its natural size: `table`, `floor`, `outdoor`.
+        stages: where it stands at its natural size: on a `table`, on a `floor`, in a `yard`, in the `street`.
     """
 
     build: Build
@@ -29,15 +29,15 @@ class Category:
 
 
 CATEGORIES: dict[str, Category] = {
-    "chair": Category(seating.chair, ("floor", "outdoor")),
-    "table": Category(furniture.table, ("floor", "outdoor")),
+    "chair": Category(seating.chair, ("floor", "yard")),
+    "table": Category(furniture.table, ("floor", "yard")),
     "stool": Category(seating.stool, ("floor",)),
-    "bench": Category(seating.bench, ("floor", "outdoor")),
+    "bench": Category(seating.bench, ("floor", "yard")),
     "sofa": Category(seating.sofa, ("floor",)),
     "bed": Category(seating.bed, ("floor",)),
     "shelf": Category(furniture.shelf, ("floor",)),
     "lamp": Category(furniture.lamp, ("table", "floor")),
-    "ladder": Category(furniture.ladder, ("floor", "outdoor")),
+    "ladder": Category(furniture.ladder, ("floor", "yard")),
     "clock": Category(furniture.clock, ("table",)),
     "mug": Category(tableware.mug, ("table",)),
     "bottle": Category(tableware.bottle, ("table",)),
@@ -45,23 +45,23 @@ CATEGORIES: dict[str, Category] = {
     "teapot": Category(tableware.teapot, ("table",)),
     "goblet": Category(tableware.goblet, ("table",)),
     "vase": Category(tableware.vase, ("table",)),
-    "bucket": Category(tableware.bucket, ("floor", "outdoor")),
+    "bucket": Category(tableware.bucket, ("floor", "yard")),
     "book": Category(items.book, ("table",)),
     "box": Category(items.carton, ("table", "floor")),
-    "ball": Category(items.ball, ("table", "floor", "outdoor")),
+    "ball": Category(items.ball, ("table", "floor", "yard")),
     "laptop": Category(items.laptop, ("table",)),
-    "umbrella": Category(items.umbrella, ("floor", "outdoor")),
-    "barrel": Category(items.barrel, ("floor", "outdoor")),
-    "cone": Category(items.cone, ("floor", "outdoor")),
-    "tree": Category(nature.tree, ("outdoor",)),
-    "plant": Category(nature.plant, ("table", "floor")),
+    "umbrella": Category(items.umbrella, ("floor", "yard")),
+    "barrel": Category(items.barrel, ("floor", "yard")),
+    "cone": Category(items.cone, ("floor", "yard")),
+    "tree": Category(nature.tree, ("street",)),
+    "plant": Category(nature.plant, ("table", "floor", "yard")),
     "cactus": Category(nature.cactus, ("table", "floor")),
-    "mushroom": Category(nature.mushroom, ("table", "outdoor")),
-    "pumpkin": Category(nature.pumpkin, ("table", "floor", "outdoor")),
-    "snowman": Category(nature.snowman, ("outdoor",)),
-    "car": Category(outdoor.car, ("outdoor",)),
-    "boat": Category(outdoor.boat, ("outdoor",)),
-    "airplane": Category(outdoor.airplane, ("outdoor",)),
-    "house": Category(outdoor.house, ("outdoor",)),
-    "windmill": Category(outdoor.windmill, ("outdoor",)),
+    "mushroom": Category(nature.mushroom, ("table", "yard")),
+    "pumpkin": Category(nature.pumpkin, ("table", "floor", "yard")),
+    "snowman": Category(nature.snowman, ("yard",)),
+    "car": Category(outdoor.car, ("street",)),
+    "boat": Category(outdoor.boat, ("street",)),
+    "airplane": Category(outdoor.airplane, ("street",)),
+    "house": Category(outdoor.house, ("street",)),
+    "windmill": Category(outdoor.windmill, ("street",)),
 }
