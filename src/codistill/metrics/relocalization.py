@@ -1,0 +1,225 @@
+"""Map-free relocalization: per-frame errors of a query's pose, and the benchmark's aggregation of them.
+
+World-to-camera poses, estimated and true, come in; metres, degrees, pixels, precisions and areas under the
+precision curve go out. The numbers reproduce the published benchmark, whose peculiarities are named where they act.
+Source: Arnold et al., "Map-free visual relocalization" (arXiv 2210.05494).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from codistill.geometry.poses import (
+    compose_poses,
+    invert_pose,
+    pose_matrix,
+    quaternion_conjugate,
+    quaternion_multiply,
+    quaternion_to_matrix,
+    transform_points,
+)
+from codistill.geometry.projection import project
+
+MAX_TRANSLATION = 0.25
+MAX_ROTATION = 5.0
+VCRE_THRESHOLDS = (90.0, 45.0)
+"""Pixels: the published code knows 90 only; 45 is the leaderboard's second column."""
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """Errors of frames with an estimate.
+
+    Attributes:
+        translation: (frame,), metres between the camera centres.
+        rotation: (frame,), degrees.
+        vcre: (frame,), pixels: virtual correspondence reprojection error.
+        confidence: (frame,), as submitted; higher is better.
+    """
+
+    translation: Float[Tensor, " frame"]
+    rotation: Float[Tensor, " frame"]
+    vcre: Float[Tensor, " frame"]
+    confidence: Float[Tensor, " frame"]
+
+    def __len__(self) -> int:
+        return len(self.translation)
+
+
+@dataclass(frozen=True)
+class SceneErrors:
+    """One scene: the errors of its estimated frames, and how many frames have no estimate."""
+
+    name: str
+    errors: FrameErrors
+    failures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelocalizationScores:
+    """The benchmark's numbers over all scenes.
+
+    Attributes:
+        median_translation, median_rotation, median_vcre: per-scene medians (metres, degrees, pixels), averaged over
+            the scenes that have an estimate; NaN if none has.
+        pose_precision: share of all frames within 25 cm and 5 degrees.
+        pose_auc: area under the precision curve when frames are dropped by confidence.
+        vcre_precision, vcre_auc: the same for a VCRE below each threshold in pixels.
+        estimated: share of all frames that have an estimate.
+        frames: number of frames, with an estimate or without.
+    """
+
+    median_translation: float
+    median_rotation: float
+    median_vcre: float
+    pose_precision: float
+    pose_auc: float
+    vcre_precision: dict[float, float]
+    vcre_auc: dict[float, float]
+    estimated: float
+    frames: int
+
+    def as_published(self, threshold: float = 90.0) -> dict[str, float]:
+        """The numbers under the benchmark's own names, for one VCRE threshold."""
+        pixels = f"VCRE < {threshold:g}px"
+        pose = f"Pose Error < ({100 * MAX_TRANSLATION}cm, {MAX_ROTATION:g}deg)"
+        return {
+            "Average Median Translation Error": self.median_translation,
+            "Average Median Rotation Error": self.median_rotation,
+            "Average Median Reprojection Error": self.median_vcre,
+            f"Precision @ {pose}": self.pose_precision,
+            f"AUC @ {pose}": self.pose_auc,
+            f"Precision @ {pixels}": self.vcre_precision[threshold],
+            f"AUC @ {pixels}": self.vcre_auc[threshold],
+            "Estimates for % of frames": self.estimated,
+        }
+
+
+def virtual_points(dtype: torch.dtype = torch.float64) -> Float[Tensor, "196 3"]:
+    """The benchmark's grid in front of a camera, metres: 7 columns, 4 rows, 7 depths from 1.8 to 3.6."""
+    x = 0.3 * torch.arange(-3, 4, dtype=dtype)
+    y = 0.3 * torch.arange(4, dtype=dtype) - 0.45
+    z = 1.8 + 0.3 * torch.arange(7, dtype=dtype)
+    return torch.stack(torch.meshgrid(x, y, z, indexing="ij"), dim=-1).reshape(-1, 3)
+
+
+def virtual_reprojection_error(
+    estimate: Float[Tensor, "frame 4 4"],
+    truth: Float[Tensor, "frame 4 4"],
+    intrinsics: Float[Tensor, "frame 3 3"],
+    size: tuple[int, int],
+) -> Float[Tensor, " frame"]:
+    """Mean pixel distance of the virtual points seen from the estimated and from the true pose.
+
+    Projections are clamped to the image, so that the error is bounded. Points behind the camera are not treated
+    apart: they project mirrored, and a half turn scores better than 20 degrees. Both are the benchmark's.
+
+    Args:
+        estimate, truth: world-to-camera poses.
+        intrinsics: of each frame.
+        size: (width, height) in pixels.
+    """
+    points = virtual_points(truth.dtype).to(truth.device).expand(len(truth), -1, 3)
+    moved = transform_points(compose_poses(estimate, invert_pose(truth)), points)
+    limit = torch.tensor(size, dtype=truth.dtype, device=truth.device)
+    seen, expected = (torch.minimum(project(x, intrinsics).clamp(min=0.0), limit) for x in (moved, points))
+    return (seen - expected).norm(dim=-1).mean(-1)
+
+
+def frame_errors(
+    estimate: Float[Tensor, "frame 7"],
+    truth: Float[Tensor, "frame 7"],
+    confidence: Float[Tensor, " frame"],
+    intrinsics: Float[Tensor, "frame 3 3"],
+    size: tuple[int, int],
+) -> FrameErrors:
+    """Errors of each frame.
+
+    Args:
+        estimate, truth: (frame, 7): world-to-camera qw qx qy qz tx ty tz; quaternions of any norm but zero.
+        confidence: (frame,).
+        intrinsics: (frame, 3, 3).
+        size: (width, height) in pixels.
+    """
+    poses = [pose_matrix(quaternion_to_matrix(pose[:, :4]), pose[:, 4:]) for pose in (estimate, truth)]
+    centers = [invert_pose(pose)[:, :3, 3] for pose in poses]
+    unit = [pose[:, :4] / pose[:, :4].norm(dim=1, keepdim=True) for pose in (estimate, truth)]
+    turn = quaternion_multiply(unit[1], quaternion_conjugate(unit[0]))
+    half = turn[:, 1:].norm(dim=1).clamp(max=1.0).asin()
+    return FrameErrors(
+        translation=(centers[0] - centers[1]).norm(dim=1),
+        rotation=2.0 * torch.rad2deg(half),
+        vcre=virtual_reprojection_error(poses[0], poses[1], intrinsics, size),
+        confidence=confidence,
+    )
+
+
+def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " frame"], total: int) -> float:
+    """Area under precision over the share of frames kept, when frames are kept from the most confident down.
+
+    Frames of equal confidence come together. "Recall" here is the share of all frames, right or wrong: a perfect
+    ranking of p right frames gives p (1 - ln p), a constant confidence gives p.
+
+    Args:
+        accepted: whether each estimate is right.
+        confidence: of each estimate.
+        total: number of frames, those without an estimate included.
+    """
+    if total == 0:
+        return math.nan
+    order = confidence.argsort(descending=True, stable=True)
+    ranked = confidence[order]
+    correct = accepted[order].double().cumsum(0)
+    kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
+    last = torch.ones_like(ranked, dtype=torch.bool)
+    last[:-1] = ranked[1:] != ranked[:-1]
+    precision = (correct / kept)[last]
+    share = (kept[last] / total).float()  # in fp32, as in the benchmark: it shows in the 8th digit
+    steps = torch.diff(share, prepend=share.new_zeros(1))
+    return float((precision * steps).sum())
+
+
+def aggregate(
+    scenes: Sequence[SceneErrors], thresholds: Sequence[float] = VCRE_THRESHOLDS
+) -> RelocalizationScores:
+    """The benchmark's numbers: medians averaged over scenes, precisions and areas over all frames pooled.
+
+    Args:
+        scenes: errors of every scene; at least one.
+        thresholds: of the VCRE, pixels.
+    """
+    every = [scene.errors for scene in scenes]
+    pooled = FrameErrors(
+        *(
+            torch.cat([getattr(errors, name) for errors in every]) if every else torch.zeros(0)
+            for name in ("translation", "rotation", "vcre", "confidence")
+        )
+    )
+    total = len(pooled) + sum(scene.failures for scene in scenes)
+    accepted = (pooled.translation < MAX_TRANSLATION) & (pooled.rotation < MAX_ROTATION)
+    below = {threshold: pooled.vcre < threshold for threshold in thresholds}
+    return RelocalizationScores(
+        median_translation=_mean_of_medians([errors.translation for errors in every]),
+        median_rotation=_mean_of_medians([errors.rotation for errors in every]),
+        median_vcre=_mean_of_medians([errors.vcre for errors in every]),
+        pose_precision=_share(accepted, total),
+        pose_auc=precision_auc(accepted, pooled.confidence, total),
+        vcre_precision={threshold: _share(mask, total) for threshold, mask in below.items()},
+        vcre_auc={t: precision_auc(mask, pooled.confidence, total) for t, mask in below.items()},
+        estimated=len(pooled) / total if total else math.nan,
+        frames=total,
+    )
+
+
+def _share(mask: Tensor, total: int) -> float:
+    return int(mask.sum()) / total if total else math.nan
+
+
+def _mean_of_medians(values: Sequence[Tensor]) -> float:
+    """Mean over the non-empty tensors of their medians; the two middle values are averaged (as NumPy does)."""
+    medians = [float(value.quantile(0.5)) for value in values if len(value)]
+    return sum(medians) / len(medians) if medians else math.nan
