@@ -1,0 +1,161 @@
+"""Multi-view depth as the Robust MVD benchmark measures it: relative error, inliers, alignment, source selection.
+
+A predicted and a true depth map, z in metres with 0 for unknown, come in; percentages go out. Also here: the fusion
+of the depths that several pairs give for one key view. Source: Schröppel et al., "A benchmark and a baseline for
+robust multi-view depth estimation" (arXiv 2209.06681); fusion as in DUSt3R (arXiv 2312.14132), section 4.4.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from codistill.errors import ConfigError, unknown_name
+
+Alignment = Literal["none", "median", "inverse_least_squares"]
+INLIER_RATIO = 1.03
+DEPTH_RANGE = (0.1, 100.0)
+
+
+@dataclass(frozen=True)
+class DepthScores:
+    """Percentages over the pixels of known depth.
+
+    Attributes:
+        relative: mean of |prediction - truth| / truth, times 100. Lower is better.
+        inliers: share whose ratio to the truth is within 3 %, times 100. Higher is better.
+    """
+
+    relative: float
+    inliers: float
+
+
+def depth_scores(
+    prediction: Float[Tensor, "row column"],
+    truth: Float[Tensor, "other_row other_column"],
+    *,
+    alignment: Alignment = "median",
+    clip: tuple[float, float] | None = DEPTH_RANGE,
+) -> DepthScores:
+    """Score one depth map: resize to the truth, align, clip, compare.
+
+    Args:
+        prediction: metres or any unit that the alignment removes; 0 where nothing is predicted, which is an outlier.
+        truth: metres, 0 where unknown.
+        alignment: see `align_depth`.
+        clip: smallest and largest aligned depth; None does not clip.
+
+    Returns:
+        NaN for a truth without any known pixel.
+    """
+    prediction = resize_nearest(prediction.double(), truth.shape)
+    truth = truth.double()
+    predicted = prediction != 0
+    prediction = align_depth(prediction, truth, alignment)
+    if clip is not None:
+        prediction = prediction.clamp(*clip) * predicted
+    known = truth > 0
+    pred, true = prediction[known], truth[known]
+    relative = ((pred - true).abs() / true).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    ratio = torch.maximum(true / pred, pred / true)
+    ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)
+    return DepthScores(
+        relative=float(100 * relative.mean()), inliers=float(100 * (ratio < INLIER_RATIO).double().mean())
+    )
+
+
+def align_depth(
+    prediction: Float[Tensor, "row column"], truth: Float[Tensor, "row column"], alignment: Alignment
+) -> Float[Tensor, "row column"]:
+    """Remove what a method cannot know, using the truth.
+
+    Args:
+        prediction, truth: of one size.
+        alignment: `none`; `median`: times the ratio of the medians over known pixels; `inverse_least_squares`: the
+            scale and shift of 1 / depth that fit best. Inverse depths that come out below zero mean infinitely far.
+
+    Raises:
+        ConfigError: for an unknown alignment.
+    """
+    if alignment == "none":
+        return prediction
+    known = truth > 0
+    if alignment == "median":
+        return prediction * median(truth[known]) / median(prediction[known])
+    if alignment == "inverse_least_squares":
+        usable = known & (prediction > 0)
+        inverse = 1.0 / prediction[usable]
+        columns = torch.stack((inverse, torch.ones_like(inverse)), dim=1)
+        scale, shift = torch.linalg.lstsq(columns, 1.0 / truth[usable, None]).solution[:, 0]
+        fitted = 1.0 / (scale / prediction + shift)
+        return torch.where(fitted > 0, fitted, torch.inf)
+    raise ConfigError(unknown_name("alignment", alignment, ("none", "median", "inverse_least_squares")))
+
+
+def resize_nearest(
+    values: Float[Tensor, "row column"], size: Sequence[int]
+) -> Float[Tensor, "new_row new_column"]:
+    """Nearest-neighbour resize by pixel centres, without smoothing: depths never mix."""
+    if tuple(values.shape) == tuple(size):
+        return values
+    return interpolate(values[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
+
+
+def fuse_depths(
+    depths: Float[Tensor, "pair row column"], confidences: Float[Tensor, "pair row column"]
+) -> Float[Tensor, "row column"]:
+    """One depth map of a key view from those of several pairs.
+
+    Each is brought to the first one's scale by the ratio of their medians; then the mean weighted by confidence is
+    taken per pixel. Pixels that a pair does not predict (0 or not finite) have no weight; 0 where none does.
+    """
+    predicted = torch.isfinite(depths) & (depths > 0)
+    scaled = torch.zeros_like(depths)
+    reference = median(depths[0][predicted[0]])
+    for index, (depth, mask) in enumerate(zip(depths, predicted, strict=True)):
+        if bool(mask.any()):
+            scaled[index][mask] = depth[mask] * (reference / median(depth[mask]))
+    weights = torch.where(predicted, confidences, 0.0)
+    total = weights.sum(0)
+    return torch.where(total > 0, (weights * scaled).sum(0) / total.clamp(min=1e-30), 0.0)
+
+
+def quasi_optimal(
+    count: int, predict: Callable[[tuple[int, ...]], DepthScores], *, most: int | None = None
+) -> tuple[DepthScores, tuple[int, ...]]:
+    """The benchmark's source selection: the best score over growing sets of source views.
+
+    Sources are ranked by the relative error of each alone; then the n best are used together, for every n. The
+    selection uses the ground truth: it measures the method with good sources, not the choice of sources.
+
+    Args:
+        count: number of source views.
+        predict: scores the key view's depth from a set of sources.
+        most: largest set.
+
+    Returns:
+        The best score by relative error, and the sources that gave it.
+    """
+    if count < 1:
+        raise ValueError("a key view needs at least one source view")
+    alone = [predict((source,)) for source in range(count)]
+    order = sorted(range(count), key=lambda source: alone[source].relative)
+    best, chosen = alone[order[0]], (order[0],)
+    for size in range(2, (most or count) + 1):
+        sources = tuple(order[:size])
+        score = predict(sources)
+        if score.relative < best.relative:
+            best, chosen = score, sources
+    return best, chosen
+
+
+def median(values: Float[Tensor, " value"]) -> Tensor:
+    """Median of any number of values, the two middle ones averaged; NaN of none."""
+    if len(values) == 0:
+        return values.new_tensor(torch.nan)
+    ordered = values.sort().values
+    return 0.5 * (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2])
