@@ -9,6 +9,7 @@ every draw of a run is a function of (seed, step). Sharded states go through tor
 safetensors form (no pickle) and are readable at any other world size, and by one process.
 """
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ from codistill.version import __version__
 from codistill.weights.jsonfile import read_json
 from codistill.weights.run import CHECKPOINTS, MODEL, STATE
 
-OPTIMIZER, SHARDED = "optimizer.safetensors", "sharded"
+OPTIMIZER, SHARDED, SEAL = "optimizer.safetensors", "sharded", "state_sha256"
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _finish(
         hashes = {str(path.relative_to(temporary)): sha256(path) for path in written}
         versions = {"codistill": __version__, "torch": torch.__version__}
         state = {"format": 1, "versions": versions, **notes, "sha256": hashes}
-        write_atomic(temporary / STATE, json.dumps(state, indent=1) + "\n")
+        write_atomic(temporary / STATE, json.dumps({**state, SEAL: _seal(state)}, indent=1) + "\n")
         old = final.with_name(f".old-{final.name}")
         if final.exists():
             remove_quietly(old)
@@ -161,6 +162,12 @@ def _finish(
     except (OSError, SafetensorError) as error:
         remove_quietly(temporary)
         raise cannot_write(final, error) from error
+
+
+def _seal(state: Mapping[str, Any]) -> str:
+    """SHA-256 over state.json itself, without the seal."""
+    rest = {key: value for key, value in state.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -201,13 +208,12 @@ def _problem(folder: Path) -> str | None:
         state = read_json(folder / STATE)
     except CheckpointError as error:
         return str(error)
-    hashes = state.get("sha256")
+    if state.get(SEAL) != _seal(state):
+        return f"{folder / STATE}: was changed or damaged since it was written (its own SHA-256 differs)"
     step = folder.name.removeprefix(".old-").removeprefix("step_")
-    if not isinstance(hashes, dict) or not isinstance(state.get("step"), int) or MODEL not in hashes:
-        return f"{folder / STATE}: says no step or no file hashes"
     if state["step"] != int(step):
         return f"{folder / STATE}: is of step {state['step']}, but its folder is {folder.name}"
-    for name, expected in hashes.items():
+    for name, expected in state["sha256"].items():
         path = folder / name
         if not path.is_file():
             return f"{path}: is missing"

@@ -1,0 +1,151 @@
+from functools import partial
+
+import engine_toys
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from codistill.engine.distributed import Process
+from codistill.engine.logging import RunLog
+from codistill.engine.objective import StepContext
+from codistill.engine.optim import OptimConfig, TrainOptimizer
+from codistill.engine.progress import ProgressDisplay
+from codistill.engine.signals import StopVote
+from codistill.engine.step import TrainStep, autocast, seed_generators
+
+SYNCING = (
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "equal",
+    "lift_fresh",
+    "_pin_memory",
+    "masked_select",
+)
+
+
+class HostSyncs(TorchDispatchMode):
+    """Names of operations that would make the host wait for a device, or copy between the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += 1
+        name = func.overloadpacket.__name__ if hasattr(func, "overloadpacket") else str(func)
+        devices = {a.device for a in args if isinstance(a, torch.Tensor)}
+        copies = name in ("_to_copy", "copy_") and ("device" in (kwargs or {}) or len(devices) > 1)
+        if name in SYNCING or copies:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def step_of(kind: str, **optim) -> tuple[TrainStep, RunLog]:
+    process = Process()
+    objective = engine_toys.OBJECTIVES[kind]()
+    config = OptimConfig(lr=0.02, reference_batch=None, warmup_fraction=0.0, **optim)
+    optimizer = TrainOptimizer(objective.trainable.named_parameters(), config, total_steps=9, global_batch=8)
+    log = RunLog(
+        engine_toys.Path("unused"),
+        process,
+        every=9,
+        images_per_step=8,
+        learning_rates=optimizer.learning_rates,
+        trackers=[],
+        display=ProgressDisplay(9, 0, None),
+    )
+    step = TrainStep(
+        objective,
+        objective.trainable.train(),
+        optimizer,
+        process=process,
+        timer=log.timer,
+        vote=StopVote(process),
+        context=partial(StepContext, total_steps=9, seed=1, phase=log.timer.phase),
+        precision="auto",
+    )
+    return step, log
+
+
+@pytest.mark.parametrize("kind", ["linear", "vit"])
+@pytest.mark.parametrize("clip", ["per_tensor", "global", "none"])
+def test_a_whole_step_never_waits_for_the_device(kind, clip):
+    step, log = step_of(kind, clip=clip)
+    data = iter(engine_toys.toy_batches(Process(), 9, accumulate=2)(0))
+    batches = [[next(data), next(data)] for _ in range(3)]
+    for index in range(2):
+        log.add(index, step(index, batches[index]), batches[index])
+    syncs = HostSyncs()
+    with syncs:
+        log.add(2, step(2, batches[2]), batches[2])
+    assert syncs.calls > 50 and syncs.found == []
+
+
+def test_a_step_that_is_not_finite_leaves_parameters_moments_and_buffers():
+    step, _ = step_of("linear")
+    batches = list(engine_toys.toy_batches(Process(), 3)(0))
+    first = step(0, [batches[0]])
+    assert first["skipped"] == 0
+    saved = {name: value.clone() for name, value in step.objective.trainable.state_dict().items()}
+    moments = {name: value.clone() for name, value in step.optimizer.state_tensors().items()}
+    poisoned = batches[1].with_images(batches[1].images.clone().fill_(torch.inf))
+    metrics = step(1, [poisoned])
+    assert metrics["skipped"] == 1
+    for name, value in step.objective.trainable.state_dict().items():
+        assert torch.equal(value, saved[name]), name
+    assert all(torch.equal(value, moments[name]) for name, value in step.optimizer.state_tensors().items())
+    assert step(2, [batches[2]])["skipped"] == 0
+    assert not torch.equal(step.objective.trainable.running, saved["running"])
+
+
+def test_micro_steps_average_like_one_batch():
+    whole, parts = step_of("linear")[0], step_of("linear")[0]
+    one = next(iter(engine_toys.toy_batches(Process(), 9)(0)))
+    several = list(engine_toys.toy_batches(Process(), 1, accumulate=4)(0))
+    a, b = whole(0, [one]), parts(0, several)
+    torch.testing.assert_close(a["loss"], b["loss"])
+    torch.testing.assert_close(a["gradient/mean"], b["gradient/mean"])
+    for p, q in zip(
+        whole.objective.trainable.parameters(), parts.objective.trainable.parameters(), strict=True
+    ):
+        torch.testing.assert_close(p, q)
+
+
+def test_generators_depend_on_every_part_of_the_place():
+    draws = set()
+    places = [
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0, 1, 0),
+        (0, 0, 0, 1),
+        (0, 0, 1, 1),
+        (1, 1, 0, 0),
+    ]
+    for seed, step, rank, micro in places:
+        context = StepContext(step=step, total_steps=9, seed=seed, rank=rank, world_size=2, micro_step=micro)
+        seed_generators(context)
+        draws.add(torch.rand(()).item())
+        seed_generators(context)
+        assert torch.rand(()).item() in draws
+    assert len(draws) == len(places)
+
+
+def test_slots_cover_the_global_batch_once():
+    places = [
+        StepContext(step=0, total_steps=1, rank=rank, world_size=3, micro_step=micro)
+        for rank in range(3)
+        for micro in range(2)
+    ]
+    assert sorted(slot for place in places for slot in place.slots(4)) == list(range(24))
+    assert list(places[2].slots(4)) == [1, 4, 7, 10]
+
+
+def test_precision_is_bf16_only_where_asked_or_on_cuda():
+    layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
+    with autocast("auto", torch.device("cpu")):
+        assert layer(x).dtype == torch.float32
+    with autocast("bf16", torch.device("cpu")):
+        assert layer(x).dtype == torch.bfloat16
