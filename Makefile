@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo
-# Real weights for the demo, where this folder exists; see "codistill demo --help" for the other places.
-SHARED_WEIGHTS := $(wildcard ../shared/weights)
-export CODISTILL_WEIGHTS ?= $(if $(SHARED_WEIGHTS),$(abspath $(SHARED_WEIGHTS)))
+# Real weights, photographs and recorded numbers, where such a folder lies beside this one.
+SHARED := $(wildcard ../shared)
+export CODISTILL_WEIGHTS ?= $(if $(SHARED),$(abspath $(SHARED)/weights))
+export CODISTILL_DATA ?= $(if $(SHARED),$(abspath $(SHARED)/data))
+export CODISTILL_GOLDEN ?= $(if $(SHARED),$(abspath $(SHARED)/golden))
 
 .PHONY: venv demo test test-all check format
 

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "list an image source into a manifest, or pack it into shards",
     ),
     "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
+    "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
     "inspect": (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import tyro
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -84,16 +85,17 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
 
 
 def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str], console: Console) -> None:
-    table = Table(
-        title=f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name, title_justify="left"
-    )
-    for column in ("teacher", "encoder", "domain", "targets", "width", "patch", "licence"):
+    console.print(f"[bold]{recipe.name}[/bold]  {recipe.about}", highlight=False)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("teacher", "encoder", "domain", "targets", "width", "patch"):
         table.add_column(column)
     for teacher in objective.bank.describe():
-        fields = ("name", "encoder", "domain", "kinds", "dim", "patch_size", "licence")
+        fields = ("name", "encoder", "domain", "kinds", "dim", "patch_size")
         values = [teacher[field] for field in fields]
         table.add_row(*("+".join(v) if isinstance(v, list) else str(v) for v in values))
     console.print(table)
+    for teacher in objective.bank.describe():
+        console.print(f"licence of {teacher['name']}: {teacher['licence']}", highlight=False)
     count = sum(p.numel() for p in objective.trainable.parameters() if p.requires_grad)
     sources = ", ".join(f"{source.name} ({source.domain})" for source in recipe.sources)
     console.print(

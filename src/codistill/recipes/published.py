@@ -42,7 +42,7 @@ def stage_one(name: str, size: str, about: str) -> Recipe:
         name=name,
         about=about,
         image_size=336,
-        epochs=100,
+        epochs=100.0,
         student=StudentConfig(size=size),
         teachers=DUNE_TEACHERS,
         sources=training_sources(),
@@ -59,7 +59,7 @@ def stage_two(name: str, first: Recipe) -> Recipe:
         name=name,
         about=f"{first.about.split(',')[0]}, 448 px: 50 epochs from the run of {first.name}",
         image_size=448,
-        epochs=50,
+        epochs=50.0,
         student=replace(first.student, init=f"runs/{first.name}"),
         optim=replace(first.optim, lr=5e-5),
     )
@@ -78,7 +78,7 @@ UNIC = Recipe(
     name="unic",
     about="UNIC ViT-B/16 on ImageNet-1K, 224 px; two of its four teachers are not in a public registry: add them",
     image_size=224,
-    epochs=200,
+    epochs=200.0,
     student=StudentConfig(
         size="vit_base",
         patch_size=16,

@@ -77,7 +77,7 @@ REAL_MINI_RECIPE = Recipe(
     augment=AugmentConfig(),
     loader=LoaderConfig(batch_size=24, num_workers=1),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
-    engine=EngineConfig(total_steps=2400, log_every=20, checkpoint_every=100, validate_every=200),
+    engine=EngineConfig(total_steps=3000, log_every=20, checkpoint_every=100, validate_every=200),
 )
 
 DEBUG = Recipe(

@@ -1,0 +1,123 @@
+"""`codistill evaluate distillation --encoder RUN…`: how well students predict a teacher on held-out images.
+
+Beside the runs stands ridge regression from raw patch pixels and position, fitted on the first run's training images.
+"""
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codistill.data import eval_loader, train_loader
+from codistill.engine.config import load_yaml
+from codistill.errors import ConfigError
+from codistill.metrics.interval import Interval, bootstrap_mean
+from codistill.recipes.build import build_bank, loader_config
+from codistill.recipes.recipe import Recipe
+from codistill.student.load import load_student
+from codistill.tasks.distillation.evaluate import (
+    PerImage,
+    TargetReader,
+    ridge_similarity,
+    student_similarity,
+    target_reader,
+)
+from codistill.tasks.record import write_metrics
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill evaluate distillation",
+        description="Cosine similarity of predicted and true patch tokens on held-out images, with intervals.",
+    )
+    parser.add_argument(
+        "--encoder", action="append", required=True, metavar="RUN", help="a run of `distill`; repeatable"
+    )
+    parser.add_argument("--teacher", metavar="NAME", help="which teacher (the first run's first one)")
+    parser.add_argument(
+        "--ridge-steps",
+        type=int,
+        default=40,
+        help="training batches the ridge regression sees; 0 for none (40)",
+    )
+    parser.add_argument("--out", type=Path, metavar="JSON", help="metrics file (RUN/distillation.json)")
+    return parser
+
+
+def _recipe_of(run: str) -> Recipe:
+    path = Path(run) / "config.yaml"
+    if not path.exists():
+        raise ConfigError(f"{run}: is no run of `codistill distill` (it has no config.yaml)")
+    recipe = load_yaml(Recipe, path)
+    if not recipe.validation:
+        raise ConfigError(f"{run}: its recipe holds no images out; train with --held-out NAME,DOMAIN,PATH")
+    return recipe
+
+
+def _ridge(recipe: Recipe, reader: TargetReader, steps: int) -> tuple[PerImage, float]:
+    loader = replace(loader_config(recipe), num_workers=0)
+    training = train_loader(
+        recipe.sources, recipe.mix, recipe.augment, loader, seed=recipe.engine.seed, total_steps=steps
+    )
+    held_out = eval_loader(recipe.validation, loader)
+    return ridge_similarity(reader, training, held_out, recipe.student.patch_size)
+
+
+def _intervals(result: PerImage, sources: list[str]) -> dict[str, Interval]:
+    everything = {"all": bootstrap_mean(result.values)}
+    return everything | {source: bootstrap_mean(result.of_source(source)) for source in sources}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    recipe = _recipe_of(arguments.encoder[0])
+    teacher = arguments.teacher or recipe.teachers[0].name
+    chosen = [config for config in recipe.teachers if config.name == teacher]
+    if not chosen:
+        names = ", ".join(config.name for config in recipe.teachers)
+        raise ConfigError(f"{arguments.encoder[0]} has no teacher {teacher!r}; its teachers: {names}")
+    bank = build_bank(replace(recipe, teachers=tuple(chosen)))
+    sources = [source.name for source in recipe.validation]
+    loader = replace(loader_config(recipe), num_workers=0)
+    methods: dict[str, dict[str, Interval]] = {}
+    notes: dict[str, Any] = {}
+    for run in arguments.encoder:
+        student = load_student(run)
+        reader = target_reader(student, bank, teacher)
+        held_out = eval_loader(recipe.validation, loader)
+        methods[Path(run).name] = _intervals(student_similarity(student, reader, held_out), sources)
+    if arguments.ridge_steps:
+        reader = target_reader(load_student(arguments.encoder[0]), bank, teacher)
+        result, penalty = _ridge(recipe, reader, arguments.ridge_steps)
+        methods["ridge from pixels and position"] = _intervals(result, sources)
+        notes["ridge"] = {"penalty": penalty, "images": arguments.ridge_steps * recipe.loader.batch_size}
+    _print(methods, teacher)
+    out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
+    numbers = {
+        "task": "distillation",
+        "metric": "cosine similarity of patch tokens, standardized, mean over patches, then images",
+        "interval": "95 % percentile bootstrap over images",
+        "teacher": teacher,
+        "teacher_licence": bank.describe()[0]["licence"],
+        "image_size": recipe.image_size,
+        "methods": {name: {s: asdict(v) for s, v in by.items()} for name, by in methods.items()},
+        **notes,
+    }
+    write_metrics(out, numbers, ["evaluate", "distillation", *argv])
+    print(f"wrote {out}")
+    return 0
+
+
+def _print(methods: dict[str, dict[str, Interval]], teacher: str) -> None:
+    table = Table(title=f"Cosine similarity with {teacher} on held-out images", title_justify="left")
+    first = next(iter(methods.values()))
+    table.add_column("method")
+    for source, interval in first.items():
+        table.add_column(f"{source} ({interval.count})")
+    for name, intervals in methods.items():
+        table.add_row(name, *(str(interval) for interval in intervals.values()))
+    Console().print(table)

@@ -1,0 +1,151 @@
+"""`codistill distill` as users run it: end to end, resumed, in two processes, and typed wrongly."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import codistill
+from codistill.cli import main
+
+SHORT = ["--engine.total-steps", "6", "--engine.checkpoint-every", "3", "--engine.validate-every", "0"]
+
+
+def final(run: Path, step: int = 6) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"step_{step:08d}" / "model.safetensors")
+
+
+def test_run_resumes_bit_for_bit_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    assert main(["distill", "debug", "--out", str(straight), *SHORT]) == 0
+    assert main(["distill", "debug", "--out", str(resumed), *SHORT, "--engine.stop-after", "4"]) == 0
+    assert not (resumed / "export").exists()
+    assert main(["distill", "debug", "--out", str(resumed), *SHORT]) == 0
+    one, two = final(straight), final(resumed)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+    lines = [json.loads(line) for line in (straight / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "loss/generic/patch/cosine" in line]
+    assert steps == sorted(set(steps))
+    assert len(steps) == 6
+    encoder = codistill.load_encoder(straight / "export")
+    for key, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, one[f"encoder.{key}"]), key
+    student = codistill.load_student(str(straight))
+    images = torch.randn(1, 3, 56, 56)
+    prediction = student.project(student.encoder(images, norm=False), "stereo", denormalize=True)
+    assert prediction.patches.shape == (1, 16, 48)
+    config = json.loads((straight / "export" / "config.json").read_text())
+    assert [teacher["licence"] for teacher in config["teachers"]] == ["none (random weights)"] * 3
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_two_processes_equal_one_under_the_global_normalizer(tmp_path: Path) -> None:
+    # AdamW's published eps of 1e-15 turns rounding noise of near-zero gradients into whole steps.
+    options = [
+        *SHORT,
+        "--distill.loss-normalizer",
+        "global",
+        "--distill.sharing.mode",
+        "generic",
+        "--optim.eps",
+        "1e-7",
+    ]
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    distill = ["-m", "codistill", "distill", "debug", *options, "--device", "cpu", "--out"]
+    subprocess.run([sys.executable, *distill, str(one)], check=True, env=environment, capture_output=True)
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    done = subprocess.run(
+        [sys.executable, *launcher, *distill, str(two)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    logs = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)
+    ]
+    logs = [[line for line in log if "loss" in line] for log in logs]
+    assert len(logs[0]) == len(logs[1]) == 6
+    for a, b in zip(*logs, strict=True):
+        for name in ("loss", "gradient/mean", "gradient/max", "lr"):
+            assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+    a, b = final(one), final(two)
+    for key in a:
+        assert (a[key] - b[key]).abs().max() < 1e-4, key  # the learning rate is 1e-3
+
+
+def test_own_teachers_and_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(5):
+        Image.effect_noise((80, 64), 20 + 40 * i).convert("RGB").save(photos / f"{i}.jpg")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    run = tmp_path / "run"
+    teachers = ["--teacher", "mine,random:vit_tiny,dim=32,num_heads=2,depth=1,seed=9,domain=3d,kinds=patch"]
+    options = ["--engine.total-steps", "2", "--loader.batch-size", "6", "--engine.accumulate", "2"]
+    assert (
+        main(["distill", "debug", *teachers, "--source", f"photos,3d,{photos}", *options, "--out", str(run)])
+        == 0
+    )
+    described = json.loads((run / "describe.json").read_text())
+    assert [teacher["name"] for teacher in described["teachers"]] == ["mine"]
+    assert described["teachers"][0]["kinds"] == ["patch"]
+    bad = (run / "bad_images.jsonl").read_text()
+    assert "broken.jpg" in bad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["debgu", "--out", "x"], "Did you mean 'debug'"),
+        (["debug"], "add --out RUN"),
+        ([], "which recipe"),
+        (["debug", "--source", "photos", "--out", "x"], "write NAME,DOMAIN,PATH"),
+        (["debug", "--teacher", "dino", "--out", "x"], "write NAME,E"),
+        (["debug", "--teacher", "t,random:vit_tony", "--out", "x"], "Did you mean 'vit_tiny'"),
+        (["debug", "--source", "photos,generic,/no/such/folder", "--out", "x"], "nothing at /no/such/folder"),
+        (["debug", "--image-size", "57", "--out", "x"], "nearest: 56"),
+        (
+            ["debug", "--distill.sharing.mode", "none", "--source", "a,cats,/tmp", "--out", "x"],
+            "would teach no one",
+        ),
+        (["no-such.yaml", "--out", "x"], "no-such.yaml"),
+    ],
+)
+def test_errors_say_what_to_do(
+    arguments: list[str],
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["distill", *arguments])
+    except SystemExit as error:  # fields are parsed by tyro, which exits by itself
+        code = error.code
+    assert code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_printed_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["distill", "table2-none", "--print-config"]) == 0
+    text = capsys.readouterr().out
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert main(["distill", str(path), "--print-config"]) == 0
+    assert capsys.readouterr().out == text

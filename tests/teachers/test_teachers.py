@@ -1,0 +1,107 @@
+"""Teachers: any encoder, matched grids, a convolutional network of another stride, refusals."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from codistill.encoders.base import Encoder, renormalize
+from codistill.encoders.seeded import seeded_encoder
+from codistill.errors import ConfigError
+from codistill.teachers.bank import TeacherBank
+from codistill.teachers.teacher import Teacher, TeacherConfig, resize_for_patch
+from codistill.types import EncoderSpec, Tokens
+
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+
+
+class ConvTeacher(Encoder):
+    """The adapter of the documentation: a convolutional network of stride 32 as a teacher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width_out in ((3, 8), (8, 8), (8, 16), (16, 16), (16, 24)):
+            layers += [nn.Conv2d(width_in, width_out, 3, stride=2, padding=1), nn.ReLU()]
+        self.network = nn.Sequential(*layers)
+        self.spec = EncoderSpec(
+            name="conv", dim=24, patch_size=32, has_cls=False, mean=(0.5,) * 3, std=(0.5,) * 3
+        )
+
+    def encode(self, images: torch.Tensor, norm: bool = True) -> Tokens:
+        features = self.network(images)
+        return Tokens(
+            patches=features.flatten(2).transpose(1, 2), grid=tuple(features.shape[-2:]), normed=norm
+        )
+
+
+def teacher(text: str = "random:vit_tiny,dim=32,num_heads=2,depth=1", **config: object) -> Teacher:
+    return Teacher(TeacherConfig(name="t", **config), seeded_encoder(text))  # type: ignore[arg-type]
+
+
+def test_grids_match_whatever_the_patch_size() -> None:
+    images = torch.randn(2, 3, 42, 70)
+    for patch in (7, 14, 16):
+        tokens = teacher(f"random:vit_tiny,dim=32,num_heads=2,depth=1,patch_size={patch}")(images, 14)
+        assert tokens.grid == (3, 5)
+    convolutional = Teacher(TeacherConfig(name="conv"), ConvTeacher())
+    assert convolutional.kinds == ("patch",)
+    assert convolutional(images, 14).patches.shape == (2, 15, 24)
+
+
+def test_teacher_sees_the_published_image() -> None:
+    path = SHARED / "golden" / "dune_nano_forward.safetensors"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    recorded = load_file(path)
+    got = renormalize(
+        resize_for_patch(recorded["teacher_image/student_image"], 14, 16), (0.5,) * 3, (0.5,) * 3
+    )
+    torch.testing.assert_close(got, recorded["teacher_image/patch16_mean_std_half"], atol=1e-6, rtol=0)
+
+
+def test_same_patch_size_is_not_resized() -> None:
+    images = torch.randn(1, 3, 28, 28)
+    assert resize_for_patch(images, 14, 14) is images
+
+
+def test_bank_runs_only_the_rows_and_never_trains() -> None:
+    seen: dict[str, int] = {}
+
+    class Counting(ConvTeacher):
+        def encode(self, images: torch.Tensor, norm: bool = True) -> Tokens:
+            seen[self.spec.name] = seen.get(self.spec.name, 0) + images.shape[0]
+            return super().encode(images, norm)
+
+    bank = TeacherBank([Teacher(TeacherConfig(name=n), Counting()) for n in ("a", "b")], 14).train()
+    out = bank(torch.randn(6, 3, 28, 28), {"a": slice(1, 3), "b": None})
+    assert seen == {"conv": 8}
+    assert out["a"].patches.shape[0] == 2
+    assert not out["b"].patches.requires_grad
+    assert not any(module.training for module in bank.teachers.modules() if isinstance(module, Encoder))
+    assert not any(parameter.requires_grad for parameter in bank.parameters())
+
+
+def test_refusals() -> None:
+    with pytest.raises(ConfigError, match="no class token"):
+        Teacher(TeacherConfig(name="conv", kinds=("cls",)), ConvTeacher())
+    with pytest.raises(ConfigError, match="at least one teacher"):
+        TeacherBank([], 14)
+    with pytest.raises(ConfigError, match="must differ; got t, t"):
+        TeacherBank([teacher(), teacher()], 14)
+    with pytest.raises(ConfigError, match=r"hold '\.'"):
+        TeacherConfig(name="a.b")
+    wrong = ConvTeacher()
+    wrong.spec = EncoderSpec(name="conv", dim=24, patch_size=16, has_cls=False)
+    with pytest.raises(ConfigError, match="gives a 2x2 grid where the student has 4x4"):
+        Teacher(TeacherConfig(name="conv"), wrong)(torch.randn(1, 3, 56, 56), 14)
+
+
+def test_licences_are_described() -> None:
+    described = TeacherBank([teacher(domain="3d")], 14).describe()[0]
+    assert described["licence"] == "none (random weights)"
+    assert described["domain"] == "3d"
+    assert described["kinds"] == ["cls", "patch"]
