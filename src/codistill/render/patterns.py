@@ -168,7 +168,9 @@ def hexagons(points: Floats, plane: Floats, softness: Floats) -> Floats:
     nearer = (a * a).sum(axis=1) < (b * b).sum(axis=1)
     cell = np.abs(np.where(nearer[:, None], a, b))
     edge = np.maximum(cell[:, 0], cell[:, 0] * 0.5 + cell[:, 1] * np.float32(np.sqrt(0.75)))
-    return np.maximum(_step(edge, 0.44, softness), 0.25 * _hash(np.round((plane - np.where(nearer[:, None], a, b)) * 2)))
+    return np.maximum(
+        _step(edge, 0.44, softness), 0.25 * _hash(np.round((plane - np.where(nearer[:, None], a, b)) * 2))
+    )
 
 
 def _nearest_cell(plane: Floats, radius: float, softness: Floats) -> Floats:

@@ -14,7 +14,9 @@ from codistill.render.patterns import PATTERNS
 from codistill.world.categories.parts import choose
 from codistill.world.shapes import rotation
 
-SEEN_PATTERNS = tuple(n for n, p in PATTERNS.items() if not p.held_out and n not in ("plain", "grass", "plaster"))
+SEEN_PATTERNS = tuple(
+    n for n, p in PATTERNS.items() if not p.held_out and n not in ("plain", "grass", "plaster")
+)
 UNSEEN_PATTERNS = tuple(n for n, p in PATTERNS.items() if p.held_out)
 
 FINISHES: dict[str, dict[str, tuple[float, float]]] = {
@@ -49,7 +51,11 @@ class Palette:
     def draw(cls, rng: np.random.Generator) -> "Palette":
         """A harmony around a random hue: analogous, complementary, triadic or free."""
         natural = rng.random() < 0.45
-        base = float(rng.choice([0.06, 0.09, 0.12, 0.3, 0.55, 0.6]) + rng.normal(0, 0.03)) if natural else rng.random()
+        base = (
+            float(rng.choice([0.06, 0.09, 0.12, 0.3, 0.55, 0.6]) + rng.normal(0, 0.03))
+            if natural
+            else rng.random()
+        )
         offsets = (
             (0.0, 0.08, -0.08, 0.5, 0.58),
             (0.0, 0.5, 0.06, 0.54, 0.25),
@@ -57,7 +63,10 @@ class Palette:
             tuple(rng.random(5)),
             tuple(rng.random(6)),
         )[int(rng.integers(5))]
-        return cls(tuple(float((base + o) % 1.0) for o in offsets), float(rng.uniform(0.2, 0.45) if natural else rng.uniform(0.3, 0.7)))
+        return cls(
+            tuple(float((base + o) % 1.0) for o in offsets),
+            float(rng.uniform(0.2, 0.45) if natural else rng.uniform(0.3, 0.7)),
+        )
 
     def color(self, rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> Color:
         """A linear colour: a hue of the palette, or now and then a neutral."""
@@ -123,10 +132,16 @@ def special_materials(rng: np.random.Generator, palette: Palette, size: float) -
     return {
         "glass": Material(first=tint, gloss=0.8, shininess=200, mirror=0.22, variation=0),
         "tyre": Material(first=(dark, dark, dark), gloss=0.1, shininess=15, variation=0.2, scale=0.05),
-        "screen": Material(first=palette.color(rng, (0.1, 0.9)), gloss=0.4, shininess=150, mirror=0.05, emission=0.25),
+        "screen": Material(
+            first=palette.color(rng, (0.1, 0.9)), gloss=0.4, shininess=150, mirror=0.05, emission=0.25
+        ),
         "light": Material(first=shade, gloss=0.0, emission=float(rng.uniform(0.3, 1.2)), variation=0.05),
         "bulb": Material(first=(1.0, 0.93, 0.8), emission=6.0, variation=0),
         "sail": Material(
-            first=shade, second=contrasting(rng, palette, shade), pattern="stripes", scale=0.2 * size, gloss=0.02
+            first=shade,
+            second=contrasting(rng, palette, shade),
+            pattern="stripes",
+            scale=0.2 * size,
+            gloss=0.02,
         ),
     }

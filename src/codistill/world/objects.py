@@ -89,7 +89,12 @@ def _draw_thing(scene_id: SceneId, rng: np.random.Generator, palette: Palette, n
 
 
 def _on_table(
-    scene_id: SceneId, rng: np.random.Generator, palette: Palette, things: list[Thing], radius: float, gap: float
+    scene_id: SceneId,
+    rng: np.random.Generator,
+    palette: Palette,
+    things: list[Thing],
+    radius: float,
+    gap: float,
 ) -> tuple[list[Placed], list[Placed]]:
     """The things on a table, and the table."""
     table = build_thing("table", rng, palette, scene_id.novel(rng))
@@ -139,7 +144,9 @@ def _camera(
 def _corners(placed: Placed) -> NDArray[np.float64]:
     points = np.concatenate([mesh.vertices for _, mesh in placed.thing.parts])
     low, high = points.min(axis=0), points.max(axis=0)
-    box = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    box = np.array(
+        [[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    )
     return box @ placed.pose[:3, :3].T + placed.pose[:3, 3]
 
 

@@ -48,7 +48,12 @@ def reproject(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Came
     pixels, depth = camera_2.project(points)
     column, row = np.round(pixels[:, 0]).astype(int), np.round(pixels[:, 1]).astype(int)
     inside = (
-        finite & (depth > 1e-3) & (column >= 0) & (row >= 0) & (column < camera_2.width) & (row < camera_2.height)
+        finite
+        & (depth > 1e-3)
+        & (column >= 0)
+        & (row >= 0)
+        & (column < camera_2.width)
+        & (row < camera_2.height)
     )
     other = np.full(len(flat), np.inf)
     other[inside] = depth_2[row[inside], column[inside]]

@@ -17,7 +17,20 @@ from codistill.world.things import build_thing, place
 
 AGAINST_WALL = ("shelf", "sofa", "bed", "bench", "lamp", "plant", "shelf", "table")
 IN_THE_MIDDLE = ("table", "chair", "chair", "stool", "box", "plant", "ladder", "ball", "bucket", "barrel")
-COURTYARD = ("bench", "tree", "barrel", "plant", "table", "chair", "ladder", "box", "cone", "umbrella", "pumpkin", "car")
+COURTYARD = (
+    "bench",
+    "tree",
+    "barrel",
+    "plant",
+    "table",
+    "chair",
+    "ladder",
+    "box",
+    "cone",
+    "umbrella",
+    "pumpkin",
+    "car",
+)
 ON_TABLES = ("mug", "bottle", "bowl", "teapot", "vase", "book", "lamp", "laptop", "clock", "goblet", "plant")
 
 
@@ -61,7 +74,9 @@ def _try_scene(scene_id: SceneId, rng: np.random.Generator, size: int) -> Shot |
     return Shot(scene, (first, second), films, names, facts)
 
 
-def furnish(scene_id: SceneId, rng: np.random.Generator, palette: Palette, around: Surroundings) -> list[Placed]:
+def furnish(
+    scene_id: SceneId, rng: np.random.Generator, palette: Palette, around: Surroundings
+) -> list[Placed]:
     """Furniture along the walls and in the middle, small things on the tables."""
     taken: list[Footprint] = []
     out: list[Placed] = []
@@ -73,7 +88,8 @@ def furnish(scene_id: SceneId, rng: np.random.Generator, palette: Palette, aroun
             out.append(spot)
     middle = IN_THE_MIDDLE if around.indoor else COURTYARD
     things = [
-        build_thing(str(rng.choice(middle)), rng, palette, scene_id.novel(rng)) for _ in range(int(rng.integers(2, 6)))
+        build_thing(str(rng.choice(middle)), rng, palette, scene_id.novel(rng))
+        for _ in range(int(rng.integers(2, 6)))
     ]
     out += scatter(things, rng, float(around.half.min()) * 0.7, 0.0, 0.08, taken, around.half - 0.2)
     for spot in list(out):
@@ -132,7 +148,9 @@ def _first_camera(
     fov = float(rng.uniform(52, 72))
     best: tuple[float, Camera] | None = None
     for _ in range(14):
-        eye: NDArray[np.float64] = np.append(rng.uniform(-1, 1, 2) * (around.half - 0.3), rng.uniform(1.0, 1.9))
+        eye: NDArray[np.float64] = np.append(
+            rng.uniform(-1, 1, 2) * (around.half - 0.3), rng.uniform(1.0, 1.9)
+        )
         target = np.append(rng.uniform(-0.5, 0.5, 2) * around.half, rng.uniform(0.3, 1.1))
         if float(np.linalg.norm(target[:2] - eye[:2])) < 1.0 or not clear_of(eye[:2], areas, 0.25):
             continue
@@ -147,5 +165,3 @@ def _first_camera(
         if best is None or score > best[0]:
             best = (score, camera)
     return None if best is None else best[1]
-
-

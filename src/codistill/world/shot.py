@@ -34,7 +34,10 @@ class Shot:
 
 
 def assemble(
-    surroundings: Surroundings, placed: list[Placed], rng: np.random.Generator, extra: list[Item] | None = None
+    surroundings: Surroundings,
+    placed: list[Placed],
+    rng: np.random.Generator,
+    extra: list[Item] | None = None,
 ) -> tuple[Scene, dict[int, str]]:
     """One scene of its surroundings, the placed things (their lamps lit as often as not) and more items."""
     items = [*surroundings.items, *(extra or [])]
@@ -49,7 +52,9 @@ def assemble(
             size = float(np.ptp(bulbs[0].vertices[:, 2])) / 2
             power = 25.0 * size
             at = (float(center[0]), float(center[1]), float(center[2]))
-            lights.append(Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01)))
+            lights.append(
+                Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01))
+            )
     scene = Scene(items, lights, surroundings.sky, surroundings.ambient, surroundings.reach)
     return scene, names
 

@@ -17,8 +17,30 @@ from codistill.world.shapes import box, lathe, moved, rotated
 
 GROUND, WALL, CEILING = (CLASS_INDEX[name] for name in ("ground", "wall", "ceiling"))
 
-FLOOR_PATTERNS = ("planks", "tiles", "wood", "weave", "checks", "marble", "speckle", "plaster", "brick", "plain")
-WALL_PATTERNS = ("plain", "plaster", "plaster", "brick", "stripes", "tiles", "planks", "patches", "dots", "zigzag")
+FLOOR_PATTERNS = (
+    "planks",
+    "tiles",
+    "wood",
+    "weave",
+    "checks",
+    "marble",
+    "speckle",
+    "plaster",
+    "brick",
+    "plain",
+)
+WALL_PATTERNS = (
+    "plain",
+    "plaster",
+    "plaster",
+    "brick",
+    "stripes",
+    "tiles",
+    "planks",
+    "patches",
+    "dots",
+    "zigzag",
+)
 OPEN_PATTERNS = ("grass", "grass", "speckle", "plaster", "pebbles", "tiles", "brick", "patches")
 SCALES = {
     "planks": 0.14, "tiles": 0.4, "wood": 0.5, "weave": 0.05, "checks": 0.4, "marble": 0.8, "speckle": 0.08,
@@ -50,7 +72,11 @@ class Surroundings:
 
 
 def surface_material(
-    rng: np.random.Generator, palette: Palette, patterns: tuple[str, ...], novel: bool, bright: tuple[float, float]
+    rng: np.random.Generator,
+    palette: Palette,
+    patterns: tuple[str, ...],
+    novel: bool,
+    bright: tuple[float, float],
 ) -> Material:
     """A calm material for a large surface: two near tones of one palette colour."""
     pattern = choose(rng, novel and rng.random() < 0.6, patterns, UNSEEN_PATTERNS)
@@ -61,7 +87,10 @@ def surface_material(
         second = (first[0] * factor, first[1] * factor, first[2] * factor)
     else:
         second = contrasting(rng, calm, first)
-    shiny = pattern in ("tiles", "planks", "marble", "checks", "wood", "terrazzo", "hexagons") and rng.random() < 0.5
+    shiny = (
+        pattern in ("tiles", "planks", "marble", "checks", "wood", "terrazzo", "hexagons")
+        and rng.random() < 0.5
+    )
     return Material(
         first=first,
         second=second,
@@ -100,7 +129,11 @@ def draw_sky(rng: np.random.Generator) -> tuple[Sky, list[Light]]:
         sun=None if overcast else sun,
         glow=_color(warm),
     )
-    light = Light(color=_color(warm * strength), direction=sun, radius=0.2 if overcast else float(rng.uniform(0.02, 0.06)))
+    light = Light(
+        color=_color(warm * strength),
+        direction=sun,
+        radius=0.2 if overcast else float(rng.uniform(0.02, 0.06)),
+    )
     return sky, [light]
 
 
@@ -127,7 +160,9 @@ def open_ground(rng: np.random.Generator, palette: Palette, novel: bool) -> Surr
 
 def _path(rng: np.random.Generator, palette: Palette, novel: bool) -> list[Item]:
     """A paved strip across the ground, a hand's breadth thick and sunk in it."""
-    paving = surface_material(rng, palette, ("tiles", "brick", "pebbles", "checks", "speckle"), novel, (0.4, 0.85))
+    paving = surface_material(
+        rng, palette, ("tiles", "brick", "pebbles", "checks", "speckle"), novel, (0.4, 0.85)
+    )
     strip = box((60.0, float(rng.uniform(1.5, 4.0)), 0.1), (0, float(rng.uniform(-2, 2)), -0.035), 0.01)
     return [Item(rotated(strip, "z", float(rng.uniform(0, 180))), paving, GROUND)]
 
@@ -163,7 +198,9 @@ def room(
     sky, sun = draw_sky(rng)
     floor = surface_material(rng, palette, FLOOR_PATTERNS if roofed else OPEN_PATTERNS, novel, (0.35, 0.85))
     wall = surface_material(rng, palette, WALL_PATTERNS, novel, (0.55, 0.97))
-    accent = surface_material(rng, palette, WALL_PATTERNS, novel, (0.4, 0.95)) if rng.random() < 0.35 else wall
+    accent = (
+        surface_material(rng, palette, WALL_PATTERNS, novel, (0.4, 0.95)) if rng.random() < 0.35 else wall
+    )
     frame = Material(first=palette.color(rng, (0.5, 0.98)), gloss=0.25, shininess=60, variation=0.05)
     items = [Item(box((*(2 * half + 0.4), 0.1), (0, 0, -0.05), 0), floor, GROUND)]
     for number in range(4):
@@ -190,7 +227,13 @@ def room(
         ground = box((110, 110, 0.1), (0, 0, -0.16), 0)
         items.append(Item(ground, outside, GROUND))
     if roofed:
-        items.append(Item(box((110, 110, 0.1), (0, 0, -0.3), 0), Material(first=(0.2, 0.22, 0.15), variation=0.3, scale=2.0), GROUND))
+        items.append(
+            Item(
+                box((110, 110, 0.1), (0, 0, -0.3), 0),
+                Material(first=(0.2, 0.22, 0.15), variation=0.3, scale=2.0),
+                GROUND,
+            )
+        )
     items += _hangings(rng, palette, half, height, novel)
     return Surroundings(items, lights, sky, half, height, _color(ambient), reach=1.2, indoor=roofed)
 
@@ -208,7 +251,12 @@ def _opening(rng: np.random.Generator, along: float, height: float, number: int)
     if kind == "door":
         return (float(left), float(left + wide), 0.0, 2.05)
     low = rng.uniform(0.7, 1.0)
-    return (float(left), float(left + wide), float(low), float(rng.uniform(low + 0.8, min(height - 0.2, 2.3))))
+    return (
+        float(left),
+        float(left + wide),
+        float(low),
+        float(rng.uniform(low + 0.8, min(height - 0.2, 2.3))),
+    )
 
 
 def _wall(along: float, height: float, opening: Opening | None) -> list[Mesh]:
@@ -246,7 +294,11 @@ def _frame(opening: Opening) -> list[Mesh]:
 
 
 def _ceiling_light(
-    rng: np.random.Generator, half: NDArray[np.float64], height: float, warm: NDArray[np.float64], sun: list[Light]
+    rng: np.random.Generator,
+    half: NDArray[np.float64],
+    height: float,
+    warm: NDArray[np.float64],
+    sun: list[Light],
 ) -> tuple[list[Light], list[Item]]:
     """A lamp under the ceiling, with sunlight from outside now and then."""
     x, y = rng.uniform(-0.4, 0.4, 2) * half
@@ -256,7 +308,13 @@ def _ceiling_light(
     lights = [Light(color=_color(warm * power), position=(float(x), float(y), z), radius=radius)]
     if rng.random() < 0.55:
         lights.append(sun[0])
-    profile = [(0.001, -radius), (radius * 0.7, -radius * 0.7), (radius, 0.0), (radius * 0.7, radius * 0.7), (0.001, radius)]
+    profile = [
+        (0.001, -radius),
+        (radius * 0.7, -radius * 0.7),
+        (radius, 0.0),
+        (radius * 0.7, radius * 0.7),
+        (0.001, radius),
+    ]
     glow = Material(first=_color(warm), emission=2.5, variation=0.0)
     bulb = Item(moved(lathe(profile, 24), (x, y, z)), glow, CEILING, casts=False)
     stem = Item(box((0.02, 0.02, 0.14), (x, y, height - 0.06), 0), glow, CEILING, casts=False)

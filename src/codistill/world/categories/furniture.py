@@ -19,7 +19,14 @@ def table(rng: np.random.Generator, novel: bool) -> list[Part]:
         parts.append(("body", box((width, depth, thick), (0, 0, height - thick / 2), 0.008)))
     under = height - thick
     if style == "pedestal":
-        profile = [(0.0, 0), (width * 0.3, 0), (width * 0.28, 0.03), (0.05, 0.08), (0.035, under * 0.5), (0.06, under)]
+        profile = [
+            (0.0, 0),
+            (width * 0.3, 0),
+            (width * 0.28, 0.03),
+            (0.05, 0.08),
+            (0.035, under * 0.5),
+            (0.06, under),
+        ]
         parts.append(("trim", lathe(profile)))
         return parts
     inset = 0.24 if round_top else 0.07
@@ -33,7 +40,9 @@ def table(rng: np.random.Generator, novel: bool) -> list[Part]:
     for sx in (-1, 1):
         for sy in (-1, 1):
             foot, top = (sx * x, sy * y, 0), (sx * x, sy * y, under)
-            parts.append(("trim", bar(foot, top, 0.06) if style == "square legs" else rod(foot, top, 0.02, 0.035)))
+            parts.append(
+                ("trim", bar(foot, top, 0.06) if style == "square legs" else rod(foot, top, 0.02, 0.035))
+            )
     if not round_top:
         parts.append(("trim", box((width - 0.12, depth - 0.12, 0.09), (0, 0, under - 0.045), 0.006)))
     return parts
@@ -64,7 +73,9 @@ def shelf(rng: np.random.Generator, novel: bool) -> list[Part]:
                 continue
             w, h = rng.uniform(0.02, 0.05), room * rng.uniform(0.6, 0.9)
             slot = ("detail", "extra")[int(rng.integers(2))]
-            parts.append((slot, box((w * 0.92, depth * 0.7, h), (x + w / 2, -0.02, low + t / 2 + h / 2), 0.003)))
+            parts.append(
+                (slot, box((w * 0.92, depth * 0.7, h), (x + w / 2, -0.02, low + t / 2 + h / 2), 0.003))
+            )
             x += w
     return parts
 
@@ -85,7 +96,15 @@ def lamp(rng: np.random.Generator, novel: bool) -> list[Part]:
         parts.append(("trim", rod((0, 0, foot * 0.85), (0, 0, foot + 0.03), 0.012)))
     elif style == "turned" and not floor:
         b = shade * 0.62
-        profile = [(0.0, 0), (b, 0), (b, 0.015), (b * 0.4, 0.04), (b * 0.95, foot * 0.4), (b * 0.3, foot * 0.8), (0.012, foot + 0.03)]
+        profile = [
+            (0.0, 0),
+            (b, 0),
+            (b, 0.015),
+            (b * 0.4, 0.04),
+            (b * 0.95, foot * 0.4),
+            (b * 0.3, foot * 0.8),
+            (0.012, foot + 0.03),
+        ]
         parts.append(("trim", lathe(_rounded(profile))))
     else:
         parts.append(("trim", cylinder(shade * 0.7, 0.025, shade * 0.66)))
@@ -106,7 +125,15 @@ def _rounded(profile: list[tuple[float, float]]) -> list[tuple[float, float]]:
     for i in range(len(points) - 1):
         p0, p1, p2, p3 = padded[i : i + 4]
         for t in np.linspace(0, 1, 7)[:-1]:
-            out.append(0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3))
+            out.append(
+                0.5
+                * (
+                    2 * p1
+                    + (p2 - p0) * t
+                    + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+                    + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+                )
+            )
     out.append(points[-1])
     return [(max(float(r), 0.0), float(z)) for r, z in out]
 
@@ -148,18 +175,38 @@ def clock(rng: np.random.Generator, novel: bool) -> list[Part]:
         mark = moved(box((radius * 0.05, 0.004, size), bevel=0), (0, 0, radius * 0.72))
         parts.append(("detail", moved(rotated(mark, "y", np.degrees(a)), (0, front - 0.004, z))))
     for length, width in ((0.5, 0.07), (0.72, 0.045)):
-        hand = moved(box((radius * width, 0.004, radius * length), bevel=0), (0, 0, radius * length / 2 - 0.005))
+        hand = moved(
+            box((radius * width, 0.004, radius * length), bevel=0), (0, 0, radius * length / 2 - 0.005)
+        )
         parts.append(("detail", moved(rotated(hand, "y", rng.uniform(0, 360)), (0, front - 0.008, z))))
     bells = choose(rng, novel, (True, False), (False,))
     for sx in (-1, 1):
         foot = (sx * radius * 0.75, -thick / 2, 0)
         parts.append(("trim", rod(foot, (sx * radius * 0.45, -thick / 2, radius * 0.5), radius * 0.09)))
         if bells:
-            bell = lathe([(radius * 0.32, 0), (radius * 0.3, radius * 0.14), (radius * 0.14, radius * 0.26), (0.001, radius * 0.29)], 24)
-            parts.append(("trim", moved(rotated(bell, "y", sx * 35), (sx * radius * 0.55, -thick / 2, z + radius * 0.95))))
+            bell = lathe(
+                [
+                    (radius * 0.32, 0),
+                    (radius * 0.3, radius * 0.14),
+                    (radius * 0.14, radius * 0.26),
+                    (0.001, radius * 0.29),
+                ],
+                24,
+            )
+            parts.append(
+                (
+                    "trim",
+                    moved(rotated(bell, "y", sx * 35), (sx * radius * 0.55, -thick / 2, z + radius * 0.95)),
+                )
+            )
     if bells or novel:
-        arc = [(radius * 0.45 * np.cos(a), -thick / 2, z + radius * 1.05 + radius * 0.4 * np.sin(a)) for a in np.linspace(0.1, np.pi - 0.1, 9)]
+        arc = [
+            (radius * 0.45 * np.cos(a), -thick / 2, z + radius * 1.05 + radius * 0.4 * np.sin(a))
+            for a in np.linspace(0.1, np.pi - 0.1, 9)
+        ]
         parts.append(("trim", tube(arc, radius * 0.05, 8)))
     if novel:
-        parts.append(("trim", box((radius * 1.9, thick * 1.2, radius * 0.25), (0, -thick / 2, radius * 0.12), 0.004)))
+        parts.append(
+            ("trim", box((radius * 1.9, thick * 1.2, radius * 0.25), (0, -thick / 2, radius * 0.12), 0.004))
+        )
     return parts

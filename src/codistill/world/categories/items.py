@@ -89,7 +89,9 @@ def carton(rng: np.random.Generator, novel: bool) -> list[Part]:
                 parts.append(("body", box((t, d, h * 0.24), (s * w / 2, 0, z), 0.003)))
         for sx in (-1, 1):
             for sy in (-1, 1):
-                parts.append(("trim", box((0.035, 0.035, h), (sx * (w / 2 - 0.02), sy * (d / 2 - 0.02), h / 2), 0.004)))
+                parts.append(
+                    ("trim", box((0.035, 0.035, h), (sx * (w / 2 - 0.02), sy * (d / 2 - 0.02), h / 2), 0.004))
+                )
         return parts
     if style == "closed":
         parts = [("body", box((w, d, h), (0, 0, h / 2), 0.006))]
@@ -132,7 +134,14 @@ def ball(rng: np.random.Generator, novel: bool) -> list[Part]:
         for low in (-0.15, 0.45, -0.75):
             z = np.linspace(low, low + 0.3, 6) * radius
             r = np.sqrt(np.maximum(radius**2 - z**2, 0)) * 1.006
-            parts.append(("trim", moved(lathe([(r[0] * 0.9, z[0]), *zip(r, z, strict=True), (r[-1] * 0.9, z[-1])], 40), center)))
+            parts.append(
+                (
+                    "trim",
+                    moved(
+                        lathe([(r[0] * 0.9, z[0]), *zip(r, z, strict=True), (r[-1] * 0.9, z[-1])], 40), center
+                    ),
+                )
+            )
     else:
         parts.append(("body", ellipsoid(2 * radius, center, detail=24)))
         golden = np.pi * (3 - np.sqrt(5))
@@ -142,7 +151,10 @@ def ball(rng: np.random.Generator, novel: bool) -> list[Part]:
             at = np.array([r * np.cos(golden * k), r * np.sin(golden * k), z]) * radius * 0.575 + center
             parts.append(("trim", ellipsoid(radius * 0.9, at, detail=16)))
     tilt = (rng.uniform(0, 360), rng.uniform(-40, 40))
-    return [(s, moved(rotated(rotated(moved(m, (0, 0, -radius)), "x", tilt[1]), "z", tilt[0]), center)) for s, m in parts]
+    return [
+        (s, moved(rotated(rotated(moved(m, (0, 0, -radius)), "x", tilt[1]), "z", tilt[0]), center))
+        for s, m in parts
+    ]
 
 
 def _gore(radius: float, number: int, count: int) -> Mesh:
@@ -154,7 +166,9 @@ def _gore(radius: float, number: int, count: int) -> Mesh:
     rows, columns = a.shape
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     p = (i * columns + j).ravel()
-    faces = np.concatenate([np.stack([p, p + 1, p + columns + 1], 1), np.stack([p, p + columns + 1, p + columns], 1)])
+    faces = np.concatenate(
+        [np.stack([p, p + 1, p + columns + 1], 1), np.stack([p, p + columns + 1, p + columns], 1)]
+    )
     return Mesh(vertices.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), True)
 
 
@@ -210,7 +224,9 @@ def _panel(radius: float, rise: float, number: int, count: int) -> Mesh:
     columns = u.shape[1]
     i, j = np.meshgrid(np.arange(t.shape[0] - 1), np.arange(columns - 1), indexing="ij")
     p = (i * columns + j).ravel()
-    faces = np.concatenate([np.stack([p, p + columns, p + columns + 1], 1), np.stack([p, p + columns + 1, p + 1], 1)])
+    faces = np.concatenate(
+        [np.stack([p, p + columns, p + columns + 1], 1), np.stack([p, p + columns + 1, p + 1], 1)]
+    )
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), True)
 
 
@@ -221,12 +237,33 @@ def barrel(rng: np.random.Generator, novel: bool) -> list[Part]:
     r = radius * (1 + (belly - 1) * np.sin(np.pi * z / height))
     sides = list(zip(r, z, strict=True))
     parts: list[Part] = [
-        ("body", lathe([(0.001, 0.03), (radius * 0.93, 0.03), (radius * 0.93, 0.0), *sides, (radius * 0.93, height), (radius * 0.93, height - 0.035), (0.001, height - 0.035)], 40))
+        (
+            "body",
+            lathe(
+                [
+                    (0.001, 0.03),
+                    (radius * 0.93, 0.03),
+                    (radius * 0.93, 0.0),
+                    *sides,
+                    (radius * 0.93, height),
+                    (radius * 0.93, height - 0.035),
+                    (0.001, height - 0.035),
+                ],
+                40,
+            ),
+        )
     ]
     for share in (0.08, 0.3, 0.7, 0.92):
         at = share * height
         rr = radius * (1 + (belly - 1) * np.sin(np.pi * share)) + 0.004
-        parts.append(("trim", lathe([(rr - 0.02, at - 0.025), (rr, at - 0.025), (rr, at + 0.025), (rr - 0.02, at + 0.025)], 40)))
+        parts.append(
+            (
+                "trim",
+                lathe(
+                    [(rr - 0.02, at - 0.025), (rr, at - 0.025), (rr, at + 0.025), (rr - 0.02, at + 0.025)], 40
+                ),
+            )
+        )
     if belly == 1.0:
         parts.append(("detail", moved(cylinder(0.04, 0.02), (radius * 0.5, 0, height - 0.04))))
     return parts
@@ -245,8 +282,35 @@ def cone(rng: np.random.Generator, novel: bool) -> list[Part]:
     def radius(z: float) -> float:
         return base + (tip - base) * (z - t) / (height - t)
 
-    parts.append(("body", lathe([(base, t), (tip, height), (tip * 0.6, height), (tip * 0.6, height - 0.04), (0.001, height - 0.04)], 36)))
+    parts.append(
+        (
+            "body",
+            lathe(
+                [
+                    (base, t),
+                    (tip, height),
+                    (tip * 0.6, height),
+                    (tip * 0.6, height - 0.04),
+                    (0.001, height - 0.04),
+                ],
+                36,
+            ),
+        )
+    )
     for low, high in ((0.32, 0.5), (0.66, 0.8)):
         a, b = low * height, high * height
-        parts.append(("detail", lathe([(radius(a) - 0.01, a), (radius(a) + 0.003, a), (radius(b) + 0.003, b), (radius(b) - 0.01, b)], 36)))
+        parts.append(
+            (
+                "detail",
+                lathe(
+                    [
+                        (radius(a) - 0.01, a),
+                        (radius(a) + 0.003, a),
+                        (radius(b) + 0.003, b),
+                        (radius(b) - 0.01, b),
+                    ],
+                    36,
+                ),
+            )
+        )
     return parts

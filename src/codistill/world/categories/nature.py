@@ -17,7 +17,15 @@ def tree(rng: np.random.Generator, novel: bool) -> list[Part]:
         return _palm(rng, height)
     trunk = height * rng.uniform(0.28, 0.42)
     thick = height * 0.024
-    parts: list[Part] = [("trim", tube([(0, 0, 0), (0, 0, thick), (0.05, 0, trunk * 0.6), (0, 0.04, trunk * 1.4)], [thick * 1.9, thick * 1.2, thick, thick * 0.6]))]
+    parts: list[Part] = [
+        (
+            "trim",
+            tube(
+                [(0, 0, 0), (0, 0, thick), (0.05, 0, trunk * 0.6), (0, 0.04, trunk * 1.4)],
+                [thick * 1.9, thick * 1.2, thick, thick * 0.6],
+            ),
+        )
+    ]
     crown = height - trunk
     wide = crown * (0.42 if style == "poplar" else rng.uniform(0.85, 1.1))
     clumps = int(rng.integers(5, 9))
@@ -28,13 +36,20 @@ def tree(rng: np.random.Generator, novel: bool) -> list[Part]:
         r = wide * 0.28 * np.sqrt(max(0.05, 1 - (2 * level - 0.9) ** 2))
         centers.append([r * np.cos(a), r * np.sin(a), trunk + crown * (0.16 + 0.66 * level)])
         sizes.append(wide * rng.uniform(0.52, 0.68) * (1.15 - 0.45 * level))
-        parts.append(("body", blob((sizes[-1], sizes[-1], sizes[-1] * 0.85), centers[-1], rng.uniform(0, 50), 0.25, 12)))
+        parts.append(
+            (
+                "body",
+                blob((sizes[-1], sizes[-1], sizes[-1] * 0.85), centers[-1], rng.uniform(0, 50), 0.25, 12),
+            )
+        )
         parts.append(("trim", rod((0, 0, trunk * 0.9), centers[-1], thick * 0.5, thick * 0.15, 6)))
     parts.append(("body", _leaf_shell(rng, np.array(centers), np.array(sizes), 2600, height * 0.024)))
     return parts
 
 
-def _leaf_shell(rng: np.random.Generator, centers: np.ndarray, sizes: np.ndarray, count: int, size: float) -> Mesh:
+def _leaf_shell(
+    rng: np.random.Generator, centers: np.ndarray, sizes: np.ndarray, count: int, size: float
+) -> Mesh:
     def place(n: int) -> np.ndarray:
         which = rng.integers(len(centers), size=n)
         direction = rng.standard_normal((n, 3))
@@ -75,7 +90,9 @@ def _palm(rng: np.random.Generator, height: float) -> list[Part]:
     lean = rng.uniform(-0.12, 0.12, 2) * height
     t = np.linspace(0, 1, 9)
     path = np.column_stack([lean[0] * t**2, lean[1] * t**2, height * 0.8 * t])
-    parts: list[Part] = [("trim", tube(path, height * (0.035 - 0.017 * t) * (1 + 0.06 * (np.arange(9) % 2)), 12))]
+    parts: list[Part] = [
+        ("trim", tube(path, height * (0.035 - 0.017 * t) * (1 + 0.06 * (np.arange(9) % 2)), 12))
+    ]
     for k in range(int(rng.integers(9, 13))):
         a, lift = 2.4 * k, rng.uniform(0.05, 0.5)
         s = np.linspace(0, 1, 9)
@@ -89,12 +106,20 @@ def _palm(rng: np.random.Generator, height: float) -> list[Part]:
         faces = [[3 * i + j, 3 * i + j + 1, 3 * i + j + 4] for i in range(8) for j in range(2)]
         faces += [[3 * i + j, 3 * i + j + 4, 3 * i + j + 3] for i in range(8) for j in range(2)]
         parts.append(("body", Mesh(grid.astype(np.float32), np.asarray(faces, np.int32), False)))
-    parts += [("detail", ellipsoid(height * 0.05, path[-1] + rng.uniform(-0.08, 0.08, 3) - [0, 0, 0.08], detail=8)) for _ in range(4)]
+    parts += [
+        ("detail", ellipsoid(height * 0.05, path[-1] + rng.uniform(-0.08, 0.08, 3) - [0, 0, 0.08], detail=8))
+        for _ in range(4)
+    ]
     return parts
 
 
 def _pot(rng: np.random.Generator, radius: float, height: float) -> list[Part]:
-    outside = [(radius * 0.7, 0), (radius * 0.95, height * 0.8), (radius * 1.08, height * 0.8), (radius * 1.08, height)]
+    outside = [
+        (radius * 0.7, 0),
+        (radius * 0.95, height * 0.8),
+        (radius * 1.08, height * 0.8),
+        (radius * 1.08, height),
+    ]
     inside = [(radius * 0.95, height), (radius * 0.93, height * 0.9), (0.001, height * 0.9)]
     return [("trim", lathe([(0.001, 0), *outside, *inside], 32))]
 
@@ -113,7 +138,9 @@ def plant(rng: np.random.Generator, novel: bool) -> list[Part]:
     for k in range(count):
         a = 2.4 * k + rng.uniform(-0.3, 0.3)
         length, droop = radius * rng.uniform(3.0, 4.6), rng.uniform(0.35, 1.1)
-        parts.append(("body", _blade(a, length, droop, radius * (0.16 if style == "blades" else 0.5), pot * 0.88)))
+        parts.append(
+            ("body", _blade(a, length, droop, radius * (0.16 if style == "blades" else 0.5), pot * 0.88))
+        )
     return parts
 
 
@@ -127,7 +154,9 @@ def _blade(angle: float, length: float, droop: float, half: float, base: float) 
     mid = np.column_stack([out * np.cos(angle), out * np.sin(angle), base + up])
     side = np.array([-np.sin(angle), np.cos(angle), 0])
     fold = np.column_stack([0 * s, 0 * s, width * 0.35])
-    grid = np.stack([mid + width[:, None] * side + fold, mid, mid - width[:, None] * side + fold], axis=1).reshape(-1, 3)
+    grid = np.stack(
+        [mid + width[:, None] * side + fold, mid, mid - width[:, None] * side + fold], axis=1
+    ).reshape(-1, 3)
     faces = [[3 * i + j, 3 * i + j + 1, 3 * i + j + 4] for i in range(9) for j in range(2)]
     faces += [[3 * i + j, 3 * i + j + 4, 3 * i + j + 3] for i in range(9) for j in range(2)]
     return Mesh(grid.astype(np.float32), np.asarray(faces, np.int32), True)
@@ -147,7 +176,12 @@ def cactus(rng: np.random.Generator, novel: bool) -> list[Part]:
         z, reach, up = base + height * rng.uniform(0.3, 0.5), radius * 2.3, height * rng.uniform(0.25, 0.4)
         t = np.linspace(0, np.pi / 2, 7)
         bend = [(side * reach * np.sin(a), 0, z + reach * 0.6 * (1 - np.cos(a))) for a in t]
-        path = [(0, 0, z), *bend[1:], (side * reach, 0, z + reach * 0.6 + up), (side * reach, 0, z + reach * 0.6 + up + radius * 0.5)]
+        path = [
+            (0, 0, z),
+            *bend[1:],
+            (side * reach, 0, z + reach * 0.6 + up),
+            (side * reach, 0, z + reach * 0.6 + up + radius * 0.5),
+        ]
         parts.append(("body", tube(path, [radius * 0.6] * (len(path) - 1) + [radius * 0.15], 14)))
     if chance(rng, 0.5):
         parts.append(("detail", ellipsoid((0.05, 0.05, 0.035), (0, 0, base + height), detail=10)))
@@ -156,7 +190,9 @@ def cactus(rng: np.random.Generator, novel: bool) -> list[Part]:
 
 def _column(radius: float, height: float) -> Mesh:
     z = np.linspace(0, height, 14)
-    r = radius * np.where(z > height - radius, np.sqrt(np.maximum(1 - ((z - height + radius) / radius) ** 2, 0.0)), 1.0)
+    r = radius * np.where(
+        z > height - radius, np.sqrt(np.maximum(1 - ((z - height + radius) / radius) ** 2, 0.0)), 1.0
+    )
     mesh = lathe([(max(float(a), 0.002), float(b)) for a, b in zip(r, z, strict=True)], 40)
     angle = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0])
     vertices = mesh.vertices.copy()
@@ -177,7 +213,9 @@ def mushroom(rng: np.random.Generator, novel: bool) -> list[Part]:
     stem = height * 0.14
     top = height * (0.32 if not novel else 0.5)
     z = height - top
-    parts: list[Part] = [("trim", lathe(rounded([(stem * 1.25, 0), (stem * 0.9, z * 0.5), (stem * 0.85, z + top * 0.4)]), 28))]
+    parts: list[Part] = [
+        ("trim", lathe(rounded([(stem * 1.25, 0), (stem * 0.9, z * 0.5), (stem * 0.85, z + top * 0.4)]), 28))
+    ]
     dome = [(stem, z + top * 0.05), (cap * 0.92, z), (cap, z + top * 0.12)]
     dome += [(cap * np.cos(a), z + top * (0.12 + 0.88 * np.sin(a))) for a in np.linspace(0.15, np.pi / 2, 10)]
     parts.append(("body", lathe([(r if r > 1e-3 else 1e-3, h) for r, h in dome], 36)))
@@ -219,14 +257,24 @@ def snowman(rng: np.random.Generator, novel: bool) -> list[Part]:
     nose = rotated(cylinder(size * 0.16, size * 0.9, 0.002), "x", 90)
     parts.append(("trim", moved(nose, (0, -size * 0.85, head))))
     for side in (-1, 1):
-        parts.append(("detail", ellipsoid(size * 0.2, (side * size * 0.36, -size * 0.87, head + size * 0.3), detail=8)))
+        parts.append(
+            ("detail", ellipsoid(size * 0.2, (side * size * 0.36, -size * 0.87, head + size * 0.3), detail=8))
+        )
     for k in range(3):
-        parts.append(("detail", ellipsoid(r * 0.14, (0, -radii[-2] * 0.97, head - size * 1.25 - k * r * 0.26), detail=8)))
+        parts.append(
+            (
+                "detail",
+                ellipsoid(r * 0.14, (0, -radii[-2] * 0.97, head - size * 1.25 - k * r * 0.26), detail=8),
+            )
+        )
     top = head + size * 0.75
     parts.append(("extra", moved(cylinder(size * 1.15, size * 0.12), (0, 0, top))))
     parts.append(("extra", moved(cylinder(size * 0.72, size * 0.95), (0, 0, top))))
     for side in (-1, 1):
-        a, b = (side * radii[-2] * 0.8, 0, head - size * 1.1), (side * radii[-2] * 2.1, -0.05, head - size * 0.3)
+        a, b = (
+            (side * radii[-2] * 0.8, 0, head - size * 1.1),
+            (side * radii[-2] * 2.1, -0.05, head - size * 0.3),
+        )
         parts.append(("trim", rod(a, b, 0.016, 0.008, 6)))
         c = (side * radii[-2] * 2.2, 0.02, head + size * 0.1)
         parts.append(("trim", rod((side * radii[-2] * 1.75, -0.04, head - size * 0.5), c, 0.009, 0.005, 6)))

@@ -11,9 +11,23 @@ def car(rng: np.random.Generator, novel: bool) -> list[Part]:
     length, width = rng.uniform(3.7, 4.6), rng.uniform(1.6, 1.8)
     style = choose(rng, novel, ("sedan", "hatch", "van"), ("pickup",))
     wheel = rng.uniform(0.31, 0.36)
-    low, belt, roof = wheel * 0.6, rng.uniform(0.8, 0.9), rng.uniform(1.4, 1.5) + (0.3 if style == "van" else 0)
+    low, belt, roof = (
+        wheel * 0.6,
+        rng.uniform(0.8, 0.9),
+        rng.uniform(1.4, 1.5) + (0.3 if style == "van" else 0),
+    )
     h = length / 2
-    hull = [(-h, low + 0.1), (-h + 0.1, low), (h - 0.1, low), (h, low + 0.1), (h, belt - 0.12), (h - 0.08, belt), (-h + 0.9, belt), (-h + 0.12, belt - 0.12), (-h, belt - 0.25)]
+    hull = [
+        (-h, low + 0.1),
+        (-h + 0.1, low),
+        (h - 0.1, low),
+        (h, low + 0.1),
+        (h, belt - 0.12),
+        (h - 0.08, belt),
+        (-h + 0.9, belt),
+        (-h + 0.12, belt - 0.12),
+        (-h, belt - 0.25),
+    ]
     cabin = {
         "sedan": [(-h * 0.42, belt - 0.02), (h * 0.72, belt - 0.02), (h * 0.42, roof), (-h * 0.1, roof)],
         "hatch": [(-h * 0.45, belt - 0.02), (h * 0.97, belt - 0.02), (h * 0.82, roof), (-h * 0.1, roof)],
@@ -21,7 +35,9 @@ def car(rng: np.random.Generator, novel: bool) -> list[Part]:
         "pickup": [(-h * 0.45, belt - 0.02), (h * 0.22, belt - 0.02), (h * 0.16, roof), (-h * 0.12, roof)],
     }[style]
     parts: list[Part] = [("body", _tapered(hull, width, 0.0)), ("body", _tapered(cabin, width * 0.94, 0.16))]
-    glass = [(x * 0.93 + 0.07 * np.mean([p[0] for p in cabin]), belt + 0.05 + (z - belt) * 0.78) for x, z in cabin]
+    glass = [
+        (x * 0.93 + 0.07 * np.mean([p[0] for p in cabin]), belt + 0.05 + (z - belt) * 0.78) for x, z in cabin
+    ]
     parts.append(("glass", _tapered(glass, width * 0.955, 0.135)))
     front, rear = cabin[0], cabin[1]
     for (bottom, top), sign in (((front, cabin[3]), -1), ((rear, cabin[2]), 1)):
@@ -30,7 +46,11 @@ def car(rng: np.random.Generator, novel: bool) -> list[Part]:
         outline = [(p[0], p[1]), (q[0], q[1]), (q[0] + sign * 0.02, q[1]), (p[0] + sign * 0.02, p[1])]
         parts.append(("glass", extrude(outline if sign < 0 else outline[::-1], width * 0.72, smooth=False)))
     middle = (cabin[2][0] + cabin[3][0]) / 2
-    parts.append(("body", box((0.09, width * 0.962, (roof - belt) * 0.8), (middle, 0, (roof + belt) / 2 - 0.08), 0.01)) if style != "pickup" else ("body", box((0.06, width * 0.9, 0.08), (h * 0.25, 0, belt), 0.01)))
+    parts.append(
+        ("body", box((0.09, width * 0.962, (roof - belt) * 0.8), (middle, 0, (roof + belt) / 2 - 0.08), 0.01))
+        if style != "pickup"
+        else ("body", box((0.06, width * 0.9, 0.08), (h * 0.25, 0, belt), 0.01))
+    )
     if style == "pickup":
         parts.append(("detail", box((h * 0.62, width * 0.84, 0.03), (h * 0.62, 0, belt + 0.004), 0.002)))
     for x in (-h * 0.62, h * 0.6):
@@ -68,13 +88,22 @@ def _wheel(x: float, y: float, side: int, radius: float) -> list[Part]:
 def boat(rng: np.random.Generator, novel: bool) -> list[Part]:
     length = rng.uniform(2.4, 3.6)
     wide, deep = length * rng.uniform(0.3, 0.36), length * 0.17
-    parts: list[Part] = [("body", _hull(length, wide, deep, 0.0, 1.0)), ("trim", _hull(length, wide * 1.03, deep, 0.86, 1.02))]
+    parts: list[Part] = [
+        ("body", _hull(length, wide, deep, 0.0, 1.0)),
+        ("trim", _hull(length, wide * 1.03, deep, 0.86, 1.02)),
+    ]
     parts.append(("extra", moved(_deck(length * 0.96, wide * 0.94), (0, 0, deep * 0.9))))
     mast = length * rng.uniform(1.05, 1.3)
     if novel:
-        parts.append(("detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02)))
-        parts.append(("trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02)))
-        parts.append(("glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01)))
+        parts.append(
+            ("detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02))
+        )
+        parts.append(
+            ("trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02))
+        )
+        parts.append(
+            ("glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01))
+        )
         parts.append(("body", moved(cylinder(wide * 0.1, deep * 1.3), (0, length * 0.12, deep * 2.0))))
         return parts
     parts.append(("detail", rod((0, 0, deep * 0.7), (0, 0, mast), 0.03, 0.018)))
@@ -88,7 +117,9 @@ def boat(rng: np.random.Generator, novel: bool) -> list[Part]:
 def _hull(length: float, wide: float, deep: float, low: float, high: float) -> Mesh:
     """A hull along y, its bow at -y: rows of cross-sections from keel to gunwale, closed on top."""
     y = np.linspace(-1, 1, 17)
-    breadth = np.where(y < 0.3, np.cos((y - 0.3) / 1.3 * np.pi / 2) ** 0.75, 1 - 0.25 * ((y - 0.3) / 0.7) ** 2)
+    breadth = np.where(
+        y < 0.3, np.cos((y - 0.3) / 1.3 * np.pi / 2) ** 0.75, 1 - 0.25 * ((y - 0.3) / 0.7) ** 2
+    )
     breadth = np.maximum(breadth, 0.01)
     sheer = 1 + 0.22 * np.clip(-y, 0, 1) ** 2
     t = np.linspace(-1, 1, 13)
@@ -135,39 +166,81 @@ def _sail(mast: float, foot: float, low: float, high: float, belly: float) -> Me
 def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
     length = rng.uniform(5.0, 7.0)
     radius = length * rng.uniform(0.065, 0.085)
-    profile = [(0.001, 0), (radius * 0.55, length * 0.03), (radius, length * 0.14), (radius, length * 0.55), (radius * 0.25, length * 0.96), (0.001, length)]
+    profile = [
+        (0.001, 0),
+        (radius * 0.55, length * 0.03),
+        (radius, length * 0.14),
+        (radius, length * 0.55),
+        (radius * 0.25, length * 0.96),
+        (0.001, length),
+    ]
     body = moved(rotated(lathe(profile, 32), "x", -90), (0, -length * 0.45, 0))
     parts: list[Part] = [("body", body)]
     span, chord = length * rng.uniform(0.45, 0.56), length * 0.17
     sweep = choose(rng, novel, (0.0, 0.25), (0.5,))
     wings = [(-0.05 * length, span, chord, 0.0, sweep)]
     if not novel and chance(rng, 0.3):
-        wings = [(-0.08 * length, span * 0.9, chord, -radius * 0.9, 0.0), (-0.08 * length, span * 0.9, chord, radius * 2.1, 0.0)]
+        wings = [
+            (-0.08 * length, span * 0.9, chord, -radius * 0.9, 0.0),
+            (-0.08 * length, span * 0.9, chord, radius * 2.1, 0.0),
+        ]
     for y, half, c, z, s in [*wings, (0.44 * length, span * 0.38, chord * 0.6, radius * 0.2, 0.3)]:
         for side in (-1, 1):
             parts.append(("trim", _wing(side, half, c, y, z, s)))
     if len(wings) == 2:
         for x in (-span * 0.55, span * 0.55):
-            parts.append(("detail", rod((x, -0.03 * length, wings[0][3]), (x, -0.03 * length, wings[1][3]), 0.04)))
-            parts.append(("detail", rod((x, 0.03 * length, wings[0][3]), (x, 0.03 * length, wings[1][3]), 0.04)))
-    fin = extrude([(0.0, 0.0), (chord * 0.75, 0.0), (chord * 0.85, chord * 0.9), (chord * 0.45, chord * 0.9)], length * 0.014)
+            parts.append(
+                ("detail", rod((x, -0.03 * length, wings[0][3]), (x, -0.03 * length, wings[1][3]), 0.04))
+            )
+            parts.append(
+                ("detail", rod((x, 0.03 * length, wings[0][3]), (x, 0.03 * length, wings[1][3]), 0.04))
+            )
+    fin = extrude(
+        [(0.0, 0.0), (chord * 0.75, 0.0), (chord * 0.85, chord * 0.9), (chord * 0.45, chord * 0.9)],
+        length * 0.014,
+    )
     parts.append(("detail", moved(rotated(fin, "z", 90), (0, length * 0.38, radius * 0.4))))
-    parts.append(("glass", ellipsoid((radius * 1.3, length * 0.17, radius * 1.1), (0, -length * 0.22, radius * 0.8))))
+    parts.append(
+        ("glass", ellipsoid((radius * 1.3, length * 0.17, radius * 1.1), (0, -length * 0.22, radius * 0.8)))
+    )
     if sweep == 0.0:
         nose = -length * 0.455
-        parts.append(("extra", moved(rotated(cylinder(radius * 0.3, radius * 0.5, 0.01), "x", 90), (0, nose + 0.1, 0))))
+        parts.append(
+            ("extra", moved(rotated(cylinder(radius * 0.3, radius * 0.5, 0.01), "x", 90), (0, nose + 0.1, 0)))
+        )
         turn = rng.uniform(0, 180)
         for k in (0, 180):
             blade = moved(ellipsoid((radius * 0.25, 0.05, radius * 1.6)), (0, 0, radius * 0.8))
             parts.append(("extra", moved(rotated(blade, "y", turn + k), (0, nose - 0.05, 0))))
     else:
         for x in (-span * 0.4, span * 0.4):
-            pod = rotated(lathe([(0.001, 0), (radius * 0.4, 0.02), (radius * 0.42, length * 0.07), (radius * 0.2, length * 0.14), (0.001, length * 0.14)], 20), "x", -90)
+            pod = rotated(
+                lathe(
+                    [
+                        (0.001, 0),
+                        (radius * 0.4, 0.02),
+                        (radius * 0.42, length * 0.07),
+                        (radius * 0.2, length * 0.14),
+                        (0.001, length * 0.14),
+                    ],
+                    20,
+                ),
+                "x",
+                -90,
+            )
             parts.append(("extra", moved(pod, (x, -length * 0.05 + sweep * abs(x), -radius * 0.5))))
     ground = radius * 1.7
     for x, y in ((-radius * 0.9, 0.0), (radius * 0.9, 0.0), (0.0, -length * 0.33)):
         parts.append(("detail", rod((x, y, -radius * 0.5), (x, y, -ground + radius * 0.3), 0.035)))
-        parts.append(("tyre", moved(rotated(torus(radius * 0.24, radius * 0.12, 20, 10), "y", 90), (x, y, -ground + radius * 0.36))))
+        parts.append(
+            (
+                "tyre",
+                moved(
+                    rotated(torus(radius * 0.24, radius * 0.12, 20, 10), "y", 90),
+                    (x, y, -ground + radius * 0.36),
+                ),
+            )
+        )
     return [(slot, moved(mesh, (0, 0, ground))) for slot, mesh in parts]
 
 
@@ -177,7 +250,13 @@ def _wing(side: int, half: float, chord: float, y: float, z: float, sweep: float
     for t in (0.0, 0.9, 1.0):
         c = chord * (1 - 0.45 * t) * (1.0 if t < 1 else 0.75)
         a = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-        section = np.column_stack([np.full(14, side * half * t), y + sweep * half * t + c / 2 * np.cos(a), z + 0.06 * half * t + c * 0.06 * np.sin(a)])
+        section = np.column_stack(
+            [
+                np.full(14, side * half * t),
+                y + sweep * half * t + c / 2 * np.cos(a),
+                z + 0.06 * half * t + c * 0.06 * np.sin(a),
+            ]
+        )
         sections.append(section)
     vertices = np.concatenate(sections)
     k = np.arange(14)
@@ -230,7 +309,10 @@ def house(rng: np.random.Generator, novel: bool) -> list[Part]:
 
 def _window(along: float, out: float, z: float, turn: float) -> list[Part]:
     """A window with frame, cross and sill in a wall that faces -y, turned about z."""
-    pieces: list[Part] = [("detail", box((0.95, 0.1, 1.05), (along, out, z), 0.02)), ("glass", box((0.8, 0.12, 0.9), (along, out, z), 0.005))]
+    pieces: list[Part] = [
+        ("detail", box((0.95, 0.1, 1.05), (along, out, z), 0.02)),
+        ("glass", box((0.8, 0.12, 0.9), (along, out, z), 0.005)),
+    ]
     pieces += [
         ("detail", box((0.05, 0.15, 0.9), (along, out, z), 0.005)),
         ("detail", box((0.8, 0.15, 0.05), (along, out, z), 0.005)),
@@ -243,8 +325,20 @@ def windmill(rng: np.random.Generator, novel: bool) -> list[Part]:
     height = rng.uniform(4.5, 6.0)
     base, top = height * rng.uniform(0.2, 0.25), height * 0.13
     sides = choose(rng, novel, (8, 32), (4,))
-    parts: list[Part] = [("body", lathe([(0.001, 0), (base, 0), (top, height), (0.001, height)], sides, smooth=sides > 8))]
-    parts.append(("trim", moved(lathe([(top * 1.15, 0), (top * 1.1, top * 0.3), (top * 0.6, top * 1.0), (0.001, top * 1.25)], 24), (0, 0, height))))
+    parts: list[Part] = [
+        ("body", lathe([(0.001, 0), (base, 0), (top, height), (0.001, height)], sides, smooth=sides > 8))
+    ]
+    parts.append(
+        (
+            "trim",
+            moved(
+                lathe(
+                    [(top * 1.15, 0), (top * 1.1, top * 0.3), (top * 0.6, top * 1.0), (0.001, top * 1.25)], 24
+                ),
+                (0, 0, height),
+            ),
+        )
+    )
     hub = (0, -top * 1.45, height + top * 0.35)
     parts.append(("detail", rod((0, 0, hub[2]), hub, top * 0.14)))
     parts.append(("detail", ellipsoid(top * 0.4, hub)))
@@ -257,7 +351,15 @@ def windmill(rng: np.random.Generator, novel: bool) -> list[Part]:
             sail.append(("detail", box((wide * 1.05, 0.05, 0.05), (wide * 0.55, -0.01, z), 0.01)))
         parts += [(s, moved(rotated(m, "y", turn + 90 * k), hub)) for s, m in sail]
     parts.append(("extra", box((base * 0.55, 0.1, height * 0.2), (0, -base * 0.93, height * 0.1), 0.02)))
-    parts.append(("detail", moved(lathe([(base * 0.8, 0), (base * 1.18, 0), (base * 1.18, 0.08), (base * 0.7, 0.08)], 24), (0, 0, height * 0.34))))
+    parts.append(
+        (
+            "detail",
+            moved(
+                lathe([(base * 0.8, 0), (base * 1.18, 0), (base * 1.18, 0.08), (base * 0.7, 0.08)], 24),
+                (0, 0, height * 0.34),
+            ),
+        )
+    )
     for z in (0.5, 0.72):
         r = base + (top - base) * z
         parts.append(("glass", box((0.42, 0.14, 0.6), (0, -r * 0.95, height * z), 0.03)))

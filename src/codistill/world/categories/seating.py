@@ -33,9 +33,13 @@ def chair(rng: np.random.Generator, novel: bool) -> list[Part]:
         parts.append(("trim", rod((sx, y, seat - 0.01), (sx, y + lean, top), 0.018)))
     style = choose(rng, novel, ("panel", "slats", "spindles"), ("ladder", "cushion"))
     if style == "panel":
-        parts.append(("body", box((width - 0.03, 0.025, back * 0.6), (0, y + lean * 0.7, top - back * 0.32), 0.01)))
+        parts.append(
+            ("body", box((width - 0.03, 0.025, back * 0.6), (0, y + lean * 0.7, top - back * 0.32), 0.01))
+        )
     elif style == "cushion":
-        parts.append(("body", ellipsoid((width, 0.1, back * 0.8), (0, y + lean * 0.6, seat + back * 0.55), 0.4)))
+        parts.append(
+            ("body", ellipsoid((width, 0.1, back * 0.8), (0, y + lean * 0.6, seat + back * 0.55), 0.4))
+        )
     elif style == "ladder":
         for t in np.linspace(0.3, 1.0, 4):
             parts.append(("body", box((width, 0.02, 0.05), (0, y + lean * t, seat + back * t - 0.03), 0.006)))
@@ -65,7 +69,9 @@ def stool(rng: np.random.Generator, novel: bool) -> list[Part]:
     for k in range(style):
         a = 2 * np.pi * k / style + 0.4
         direction = np.array([np.cos(a), np.sin(a), 0.0])
-        parts.append(("trim", rod(direction * radius * 1.15, direction * radius * 0.7 + [0, 0, height - thick], 0.016)))
+        parts.append(
+            ("trim", rod(direction * radius * 1.15, direction * radius * 0.7 + [0, 0, height - thick], 0.016))
+        )
     parts.append(("trim", moved(_ring(radius * 0.96, 0.009), (0, 0, height * 0.4))))
     return parts
 
@@ -90,7 +96,9 @@ def bench(rng: np.random.Generator, novel: bool) -> list[Part]:
             parts.append(("trim", bar((x, y, 0), (x, y, seat), 0.05)))
         parts.append(("trim", box((0.05, depth, 0.05), (x, 0, seat - 0.04), 0.008)))
         if backed:
-            parts.append(("trim", bar((x, depth * 0.45, seat - 0.02), (x, depth / 2 + 0.13, seat + 0.48), 0.045)))
+            parts.append(
+                ("trim", bar((x, depth * 0.45, seat - 0.02), (x, depth / 2 + 0.13, seat + 0.48), 0.045))
+            )
             parts.append(("trim", box((0.05, depth, 0.03), (x, 0, seat + 0.2), 0.008)))
             parts.append(("trim", bar((x, -depth * 0.42, seat), (x, -depth * 0.42, seat + 0.2), 0.04)))
     return parts
@@ -119,7 +127,9 @@ def sofa(rng: np.random.Generator, novel: bool) -> list[Part]:
     for k in range(seats):
         x = -width / 2 + step * (k + 0.5)
         parts.append(("trim", ellipsoid((step, depth * 0.8, 0.2), (x, -0.07, seat + 0.04), 0.32)))
-        parts.append(("trim", ellipsoid((step, 0.2, back * 0.95), (x, depth / 2 - 0.26, seat + back * 0.5), 0.42)))
+        parts.append(
+            ("trim", ellipsoid((step, 0.2, back * 0.95), (x, depth / 2 - 0.26, seat + back * 0.5), 0.42))
+        )
     if chance(rng, 0.4):
         x = rng.choice([-1, 1]) * (width / 2 - 0.2)
         parts.append(("extra", ellipsoid((0.36, 0.14, 0.34), (x, -0.02, seat + 0.27), 0.5)))
@@ -147,8 +157,19 @@ def bed(rng: np.random.Generator, novel: bool) -> list[Part]:
     count = 2 if width > 1.15 else 1
     for k in range(count):
         x = (k - (count - 1) / 2) * width * 0.48
-        parts.append(("detail", ellipsoid((width / count * 0.8, 0.38, 0.16), (x, length * 0.36, height + 0.25), 0.55)))
+        parts.append(
+            ("detail", ellipsoid((width / count * 0.8, 0.38, 0.16), (x, length * 0.36, height + 0.25), 0.55))
+        )
     for x in (-1, 1):
         for s in (-1, 1):
-            parts.append(("trim", bar((x * width / 2, s * length * 0.48, 0), (x * width / 2, s * length * 0.48, height), 0.06)))
+            parts.append(
+                (
+                    "trim",
+                    bar(
+                        (x * width / 2, s * length * 0.48, 0),
+                        (x * width / 2, s * length * 0.48, height),
+                        0.06,
+                    ),
+                )
+            )
     return parts

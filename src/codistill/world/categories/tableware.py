@@ -24,7 +24,14 @@ def mug(rng: np.random.Generator, novel: bool) -> list[Part]:
     elif style == "tapered":
         outside = [(radius * 0.72, 0.0), (radius * 0.78, 0.006), (radius * 1.05, height)]
     else:
-        outside = rounded([(radius * 0.75, 0.0), (radius * 1.1, height * 0.4), (radius * 1.02, height * 0.8), (radius, height)])
+        outside = rounded(
+            [
+                (radius * 0.75, 0.0),
+                (radius * 1.1, height * 0.4),
+                (radius * 1.02, height * 0.8),
+                (radius, height),
+            ]
+        )
     parts: list[Part] = [("body", lathe(_hollow(outside, 0.004), 40))]
     low, high, reach = height * 0.22, height * 0.78, radius * rng.uniform(0.65, 0.85)
     angles = np.linspace(-np.pi / 2, np.pi / 2, 13)
@@ -35,7 +42,12 @@ def mug(rng: np.random.Generator, novel: bool) -> list[Part]:
     if chance(rng, 0.5):
         parts.append(("detail", moved(lathe([(0.001, 0), (radius * 0.9, 0)], 32), (0, 0, height * 0.86))))
     if chance(rng, 0.3):
-        parts.append(("trim", moved(torus(radius + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, height - 0.003))))
+        parts.append(
+            (
+                "trim",
+                moved(torus(radius + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, height - 0.003)),
+            )
+        )
     return parts
 
 
@@ -44,22 +56,66 @@ def bottle(rng: np.random.Generator, novel: bool) -> list[Part]:
     neck = radius * rng.uniform(0.3, 0.4)
     style = choose(rng, novel, ("wine", "sloped", "round"), ("flask",))
     if style == "wine":
-        outside = [(radius * 0.9, 0), (radius, 0.008), (radius, height * 0.58), (radius * 0.8, height * 0.67), (neck, height * 0.75), (neck, height)]
+        outside = [
+            (radius * 0.9, 0),
+            (radius, 0.008),
+            (radius, height * 0.58),
+            (radius * 0.8, height * 0.67),
+            (neck, height * 0.75),
+            (neck, height),
+        ]
     elif style == "sloped":
-        outside = [(radius * 0.9, 0), (radius, 0.008), (radius, height * 0.45), (neck * 1.2, height * 0.8), (neck, height)]
+        outside = [
+            (radius * 0.9, 0),
+            (radius, 0.008),
+            (radius, height * 0.45),
+            (neck * 1.2, height * 0.8),
+            (neck, height),
+        ]
     elif style == "round":
-        outside = rounded([(radius * 0.8, 0), (radius * 1.25, height * 0.25), (radius * 1.0, height * 0.5), (neck, height * 0.68), (neck, height)])
+        outside = rounded(
+            [
+                (radius * 0.8, 0),
+                (radius * 1.25, height * 0.25),
+                (radius * 1.0, height * 0.5),
+                (neck, height * 0.68),
+                (neck, height),
+            ]
+        )
     else:
-        outside = rounded([(radius * 1.3, 0), (radius * 1.35, height * 0.08), (neck * 1.1, height * 0.6), (neck, height)])
+        outside = rounded(
+            [(radius * 1.3, 0), (radius * 1.35, height * 0.08), (neck * 1.1, height * 0.6), (neck, height)]
+        )
     parts: list[Part] = [("body", lathe([(0.001, 0.0), *outside, (0.001, height)], 36))]
     if chance(rng, 0.75):
-        top = lathe([(0.001, height - 0.02), (neck * 1.2, height - 0.02), (neck * 1.2, height + 0.012), (0.001, height + 0.012)], 24)
+        top = lathe(
+            [
+                (0.001, height - 0.02),
+                (neck * 1.2, height - 0.02),
+                (neck * 1.2, height + 0.012),
+                (0.001, height + 0.012),
+            ],
+            24,
+        )
         parts.append(("trim", top))
     else:
         parts.append(("trim", moved(torus(neck, neck * 0.3, 24), (0, 0, height - neck * 0.5))))
     if style in ("wine", "sloped") and chance(rng, 0.8):
         low, high = height * 0.14, height * rng.uniform(0.36, 0.43)
-        parts.append(("detail", lathe([(radius * 0.9, low), (radius * 1.015, low), (radius * 1.015, high), (radius * 0.9, high)], 36)))
+        parts.append(
+            (
+                "detail",
+                lathe(
+                    [
+                        (radius * 0.9, low),
+                        (radius * 1.015, low),
+                        (radius * 1.015, high),
+                        (radius * 0.9, high),
+                    ],
+                    36,
+                ),
+            )
+        )
     return parts
 
 
@@ -90,25 +146,61 @@ def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
     height = 2 * radius * squash
     style = choose(rng, novel, ("ball", "pear"), ("straight",))
     if style == "ball":
-        outside = rounded([(radius * 0.5, 0), (radius * 0.95, height * 0.3), (radius, height * 0.5), (radius * 0.85, height * 0.75), (radius * 0.45, height * 0.97)])
+        outside = rounded(
+            [
+                (radius * 0.5, 0),
+                (radius * 0.95, height * 0.3),
+                (radius, height * 0.5),
+                (radius * 0.85, height * 0.75),
+                (radius * 0.45, height * 0.97),
+            ]
+        )
     elif style == "pear":
-        outside = rounded([(radius * 0.6, 0), (radius * 1.05, height * 0.25), (radius * 0.9, height * 0.55), (radius * 0.55, height * 0.85), (radius * 0.45, height)])
+        outside = rounded(
+            [
+                (radius * 0.6, 0),
+                (radius * 1.05, height * 0.25),
+                (radius * 0.9, height * 0.55),
+                (radius * 0.55, height * 0.85),
+                (radius * 0.45, height),
+            ]
+        )
     else:
-        outside = [(radius * 0.95, 0), (radius, 0.006), (radius * 0.85, height), (radius * 0.5, height + 0.004)]
+        outside = [
+            (radius * 0.95, 0),
+            (radius, 0.006),
+            (radius * 0.85, height),
+            (radius * 0.5, height + 0.004),
+        ]
     parts: list[Part] = [("body", lathe([(0.001, 0), *outside, (0.001, outside[-1][1])], 40))]
     top = outside[-1][1]
-    lid = [(radius * 0.5, top - 0.004), (radius * 0.5, top + 0.006), (radius * 0.3, top + 0.022), (0.001, top + 0.028)]
+    lid = [
+        (radius * 0.5, top - 0.004),
+        (radius * 0.5, top + 0.006),
+        (radius * 0.3, top + 0.022),
+        (0.001, top + 0.028),
+    ]
     parts.append(("trim", lathe([(0.001, top - 0.004), *lid], 32)))
     parts.append(("trim", ellipsoid(radius * 0.27, (0, 0, top + 0.036))))
-    spout = [(radius * 0.75, 0, height * 0.28), (radius * 1.3, 0, height * 0.42), (radius * 1.5, 0, height * 0.75), (radius * 1.8, 0, height * 0.98)]
+    spout = [
+        (radius * 0.75, 0, height * 0.28),
+        (radius * 1.3, 0, height * 0.42),
+        (radius * 1.5, 0, height * 0.75),
+        (radius * 1.8, 0, height * 0.98),
+    ]
     curve = np.array([np.array(p) for p in spout])
     smooth = np.array([_bezier(curve, t) for t in np.linspace(0, 1, 12)])
     parts.append(("body", tube(smooth, np.linspace(radius * 0.27, radius * 0.11, 12), 16)))
     angles = np.linspace(-1.25, 1.25, 14)
     reach = radius * 0.75
-    handle = [(-radius * 0.72 - reach * np.cos(a), 0, height * 0.52 + height * 0.34 * np.sin(a)) for a in angles]
+    handle = [
+        (-radius * 0.72 - reach * np.cos(a), 0, height * 0.52 + height * 0.34 * np.sin(a)) for a in angles
+    ]
     if novel and chance(rng, 0.5):
-        handle = [(radius * 0.75 * np.cos(a), 0, top * 0.86 + radius * 1.1 * np.sin(a)) for a in np.linspace(0.05, np.pi - 0.05, 16)]
+        handle = [
+            (radius * 0.75 * np.cos(a), 0, top * 0.86 + radius * 1.1 * np.sin(a))
+            for a in np.linspace(0.05, np.pi - 0.05, 16)
+        ]
     slot = "trim" if chance(rng, 0.4) else "body"
     parts.append((slot, tube(handle, radius * 0.1, 12)))
     return parts
@@ -125,7 +217,14 @@ def goblet(rng: np.random.Generator, novel: bool) -> list[Part]:
     stem = height - cup
     style = choose(rng, novel, ("tulip", "cone"), ("flute",))
     if style == "tulip":
-        sides = rounded([(0.006, stem), (radius * 0.95, stem + cup * 0.3), (radius, stem + cup * 0.55), (radius * 0.8, height)])
+        sides = rounded(
+            [
+                (0.006, stem),
+                (radius * 0.95, stem + cup * 0.3),
+                (radius, stem + cup * 0.55),
+                (radius * 0.8, height),
+            ]
+        )
     elif style == "cone":
         sides = [(0.006, stem), (radius * 1.25, height)]
     else:
@@ -149,7 +248,10 @@ def vase(rng: np.random.Generator, novel: bool) -> list[Part]:
     parts: list[Part] = [("body", lathe(_hollow(outside, 0.005), 40))]
     if style == "amphora":
         for side in (-1, 1):
-            arc = [(side * radius * (0.4 + 0.75 * np.sin(a)), 0, height * (0.79 + 0.14 * np.cos(a))) for a in np.linspace(0.15, np.pi - 0.5, 12)]
+            arc = [
+                (side * radius * (0.4 + 0.75 * np.sin(a)), 0, height * (0.79 + 0.14 * np.cos(a)))
+                for a in np.linspace(0.15, np.pi - 0.5, 12)
+            ]
             parts.append(("trim", tube(arc, radius * 0.08, 10)))
     if chance(rng, 0.6):
         for _ in range(int(rng.integers(2, 6))):
@@ -171,7 +273,9 @@ def bucket(rng: np.random.Generator, novel: bool) -> list[Part]:
     outside = [(foot, 0), (foot, 0.006), (radius, height)]
     parts: list[Part] = [("body", lathe(_hollow(outside, 0.006), 40))]
     parts.append(("trim", moved(torus(radius, 0.008, 40), (0, 0, height))))
-    parts.append(("trim", moved(torus(foot + (radius - foot) * 0.25 + 0.002, 0.006, 40), (0, 0, height * 0.25))))
+    parts.append(
+        ("trim", moved(torus(foot + (radius - foot) * 0.25 + 0.002, 0.006, 40), (0, 0, height * 0.25)))
+    )
     tilt = rng.uniform(-1.2, 1.2)
     arc = []
     for a in np.linspace(0, np.pi, 24):
@@ -179,5 +283,7 @@ def bucket(rng: np.random.Generator, novel: bool) -> list[Part]:
         arc.append((x, r * np.sin(tilt), height * 0.96 + r * np.cos(tilt)))
     parts.append(("detail", tube(arc, 0.005, 8)))
     for side in (-1, 1):
-        parts.append(("detail", ellipsoid((0.03, 0.03, 0.03), (side * radius * 1.0, 0, height * 0.96), detail=8)))
+        parts.append(
+            ("detail", ellipsoid((0.03, 0.03, 0.03), (side * radius * 1.0, 0, height * 0.96), detail=8))
+        )
     return parts

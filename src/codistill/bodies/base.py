@@ -1,0 +1,74 @@
+"""What a body model promises: rotations and shape in, vertices and joints out, centred on the pelvis, in metres.
+
+With the identity as root rotation a body has its own axes; `init_6d` holds the root rotation that puts it upright
+before a camera (x right, y down, z forward), facing it.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+IDENTITY_6D: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
+    """The first column of a rotation matrix, then the second: (…, 3, 3) to (…, 6)."""
+    return rotation[..., :2].transpose(-1, -2).flatten(-2)
+
+
+class BodyModel(nn.Module, ABC):
+    """A differentiable body.
+
+    Attributes:
+        name: as in `BODIES`.
+        n_rot: rotations of `forward`, the root first.
+        n_shape: shape numbers of `forward`.
+        n_verts, n_joints: of the output.
+        head_idx, pelvis_idx: among the joints.
+        faces: (face, 3) triangles, counter-clockwise seen from outside.
+        init_6d: (n_rot, 6), a standing body before the camera, as first and second columns of the rotations.
+        rotation_names, joint_names: of the rotations and joints.
+        licence: of the model's data.
+    """
+
+    name: str
+    n_rot: int
+    n_shape: int
+    n_verts: int
+    n_joints: int
+    head_idx: int
+    pelvis_idx: int
+    faces: Int[Tensor, "face 3"]
+    init_6d: Float[Tensor, "rotation 6"]
+    rotation_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    licence: str
+
+    @abstractmethod
+    def forward(
+        self, rotmat: Float[Tensor, "person rotation 3 3"], shape: Float[Tensor, "person shape"]
+    ) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
+        """Vertices and joints in metres, the pelvis at the origin.
+
+        Args:
+            rotmat: (person, n_rot, 3, 3), each relative to its parent; the root in camera coordinates.
+            shape: (person, n_shape), unbounded.
+        """
+
+    def _check(self, rotmat: Tensor, shape: Tensor) -> None:
+        people = rotmat.shape[0]
+        if rotmat.shape != (people, self.n_rot, 3, 3) or shape.shape != (people, self.n_shape):
+            raise ValueError(
+                f"{self.name} wants rotations (person, {self.n_rot}, 3, 3) and shapes (person, {self.n_shape}); "
+                f"got {tuple(rotmat.shape)} and {tuple(shape.shape)}"
+            )
+
+
+def upright_init(n_rot: int) -> Float[Tensor, "rotation 6"]:
+    """`init_6d` of a body whose own axes are x left, y back, z up: R_x(90°) at the root, identity elsewhere."""
+    out = torch.tensor(IDENTITY_6D).repeat(n_rot, 1)
+    out[0] = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    return out
