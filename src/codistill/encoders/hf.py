@@ -47,7 +47,7 @@ class HfEncoder(Encoder):
         config: Any = model.config
         self.resizes = "interpolate_pos_encoding" in _parameters(model)
         size = _side(getattr(config, "image_size", None)) or 224
-        with torch.inference_mode():
+        with torch.no_grad():
             probe = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
             self.final_norm = self._take_final_norm(probe)
             shape = tuple(self._hidden(probe).shape)

@@ -60,7 +60,7 @@ def load_encoder(
         if text.startswith(prefix):
             _refuse_options(prefix, num_heads=num_heads, image_size=image_size)
             return load(text).eval()
-    text, options = split_options(text)
+    text, options = (text, {}) if text and Path(text).expanduser().exists() else split_options(text)
     num_heads = options.get("num_heads", num_heads)
     image_size = options.get("image_size", image_size)
     if text in REGISTERED:
@@ -96,6 +96,8 @@ def split_options(text: str) -> tuple[str, dict[str, int]]:
     options: dict[str, int] = {}
     while "=" in (part := text.rpartition(",")[2]) and "," in text:
         key, _, value = part.partition("=")
+        if options and Path(text).expanduser().exists():
+            break
         if key not in OPTIONS:
             raise ConfigError(unknown_name(f"option in {text!r}:", key, OPTIONS))
         if not value.isdecimal() or int(value) < 1:

@@ -96,7 +96,7 @@ class TimmMap(Encoder):
         super().__init__()
         self.model = model.eval()
         side = about["image_size"]
-        with torch.inference_mode():
+        with torch.no_grad():
             shape = tuple(model.forward_features(torch.zeros(1, 3, side, side)).shape)  # type: ignore[operator]
         self.channels_last = len(shape) == 4 and shape[1] == shape[2] != shape[3]
         if len(shape) == 4:

@@ -1,0 +1,179 @@
+"""`load_encoder`: published outputs reproduced, every kind of text understood, every mistake explained."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from codistill.encoders import load
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder, split_options
+from codistill.errors import CheckpointError, CodistillError, ConfigError
+from codistill.weights.export import write_export
+from codistill.weights.layouts import read_weights
+
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+GOLDEN = SHARED / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden numbers of ../shared")
+TOLERANCE = 5e-6
+
+
+def difference(ours: Tensor | None, expected: Tensor) -> float:
+    assert ours is not None and ours.shape == expected.shape
+    return float((ours - expected).abs().max() / expected.abs().max())
+
+
+@needs_golden
+def test_released_student_reproduces_the_published_outputs() -> None:
+    encoder = load_encoder(GOLDEN / "dune_nano_released_layout.pth")
+    golden = load_file(GOLDEN / "dune_nano_forward.safetensors")
+    sizes = [name.removeprefix("image_") for name in golden if name.startswith("image_")]
+    assert len(sizes) > 1  # one of them is not the native grid
+    with torch.inference_mode():
+        for size in sizes:
+            images = golden[f"image_{size}"]
+            for state, norm in (("norm", True), ("nonorm", False)):
+                tokens = encoder(images, norm=norm)
+                for kind, found in (
+                    ("cls", tokens.cls),
+                    ("reg", tokens.registers),
+                    ("patch", tokens.patches),
+                ):
+                    assert difference(found, golden[f"encoder_{size}_{state}_{kind}"]) < TOLERANCE
+            for i, tokens in enumerate(encoder.intermediate(images, blocks=[-2, -1])):
+                assert difference(tokens.cls, golden[f"intermediate_{size}_last2_{i}_cls"]) < TOLERANCE
+                assert (
+                    difference(tokens.feature_map(), golden[f"intermediate_{size}_last2_{i}_patch_chw"])
+                    < TOLERANCE
+                )
+
+
+@needs_golden
+def test_mast3r_encoder_reproduces_the_published_tokens() -> None:
+    encoder = load_encoder(GOLDEN / "mast3r_nano_released_layout.pth")
+    golden = load_file(GOLDEN / "mast3r_nano_forward.safetensors")
+    pairs = [name.removesuffix("/image1") for name in golden if name.endswith("/image1")]
+    assert pairs and encoder.spec.mean == (0.5, 0.5, 0.5)
+    with torch.inference_mode():
+        for pair in pairs:
+            tokens = encoder.encode(golden[f"{pair}/image1"])
+            assert difference(tokens.patches, golden[f"{pair}/encoder_tokens_image1"]) < TOLERANCE
+
+
+@needs_golden
+def test_multihmr_backbone_reproduces_the_published_tokens() -> None:
+    file = GOLDEN / "multihmr_nano_released_layout.pt"
+    golden = load_file(GOLDEN / "multihmr_nano_forward.safetensors")
+    with torch.inference_mode():
+        for encoder in (load_encoder(file, num_heads=3), load_encoder(f"{file},num_heads=3")):
+            assert difference(encoder(golden["image"]).patches, golden["backbone_tokens"]) < TOLERANCE
+    with pytest.raises(CheckpointError, match=r"width 96 .* num_heads"):
+        load_encoder(file)
+
+
+@needs_golden
+def test_image_size_resizes_the_positions_as_the_second_stage_does() -> None:
+    golden = load_file(GOLDEN / "dune_nano_forward.safetensors")
+    name = next(name for name in golden if name.startswith("pos_embed_resized_to_"))
+    side = int(name.rpartition("_")[2])
+    encoder = load_encoder(GOLDEN / "dune_nano_released_layout.pth", image_size=side * 14)
+    assert encoder.spec.image_size == side * 14
+    assert difference(encoder.state_dict()["pos_embed"], golden[name]) < TOLERANCE
+
+
+@pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs the real weights of ../shared")
+def test_real_dinov2_is_found_by_name_in_the_users_folder(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path))
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    monkeypatch.setenv("CODISTILL_WEIGHTS", str(SHARED / "weights"))
+    encoder = load_encoder("dinov2_vits14")
+    assert (encoder.spec.name, encoder.spec.licence, encoder.spec.image_size) == (
+        "dinov2_vits14",
+        "Apache-2.0",
+        518,
+    )
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    assert not encoder.training
+
+
+def tiny() -> Encoder:
+    return load_encoder("random:vit_tiny,depth=1,dim=64,num_heads=1,image_size=28")
+
+
+def test_a_file_and_its_export_load_bit_for_bit(tmp_path) -> None:
+    original = tiny()
+    save_file(original.state_dict(), tmp_path / "mine.safetensors", metadata={"license": "MIT"})
+    weights = read_weights(tmp_path / "mine.safetensors")
+    write_export(tmp_path / "export", weights)
+    for place in ("mine.safetensors", "export", "export/encoder.safetensors"):
+        loaded = load_encoder(tmp_path / place)
+        assert loaded.spec.licence == "MIT" and loaded.spec.name == "mine"
+        for name, tensor in original.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_a_path_with_commas_is_a_path(tmp_path) -> None:
+    save_file(tiny().state_dict(), tmp_path / "lr=1,wd=2")
+    assert load_encoder(tmp_path / "lr=1,wd=2").spec.dim == 64
+    assert load_encoder(f"{tmp_path}/lr=1,wd=2,num_heads=2").config.num_heads == 2
+
+
+def test_weights_are_copied_out_of_the_file(tmp_path) -> None:
+    """The encoder goes on working when its file is overwritten."""
+    original = tiny()
+    file = tmp_path / "mine.safetensors"
+    save_file(original.state_dict(), file)
+    loaded = load_encoder(file)
+    file.write_bytes(b"\0" * file.stat().st_size)
+    assert torch.equal(loaded.state_dict()["pos_embed"], original.state_dict()["pos_embed"])
+
+
+def test_half_precision_files_are_computed_in_full_precision(tmp_path) -> None:
+    original = tiny()
+    save_file(
+        {name: tensor.half() for name, tensor in original.state_dict().items()}, tmp_path / "half.safetensors"
+    )
+    loaded = load_encoder(tmp_path / "half.safetensors")
+    assert loaded(torch.zeros(1, 3, 28, 28)).patches.dtype == torch.float32
+
+
+def test_an_encoder_comes_back_as_it_is() -> None:
+    encoder = tiny()
+    assert load_encoder(encoder) is encoder
+
+
+def test_options_follow_after_commas() -> None:
+    assert split_options("a.pt,num_heads=3,image_size=448") == ("a.pt", {"num_heads": 3, "image_size": 448})
+    assert split_options("file.pt,num_heads=3") == ("file.pt", {"num_heads": 3})
+    assert split_options("with,comma.pt") == ("with,comma.pt", {})
+    with pytest.raises(ConfigError, match="num_heads"):
+        split_options("file.pt,heads=3")
+    with pytest.raises(ConfigError, match="whole number"):
+        split_options("file.pt,num_heads=-1")
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "said"),
+    [
+        ("dinov2_vits15", ConfigError, r"Did you mean 'dinov2_vits14'.*timm:…, hf:…"),
+        ("nowhere/encoder.pth", CheckpointError, r"nowhere/encoder\.pth: no such file"),
+        ("", ConfigError, "give a file, a folder or a name"),
+        ("dunemast3r_vitbase", ConfigError, "two-view decoder"),
+        ("random:vit_tiny", ConfigError, "num_heads=3 cannot be given for random:"),
+    ],
+)
+def test_mistakes_are_explained(what: str, error: type[CodistillError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        load_encoder(what, num_heads=3)
+
+
+def test_a_restricted_licence_is_said_once(monkeypatch, tmp_path, caplog) -> None:
+    monkeypatch.setattr(load, "_TOLD", set())
+    save_file(tiny().state_dict(), tmp_path / "dune_vitsmall_14_448.safetensors")
+    for _ in range(2):
+        load_encoder(tmp_path / "dune_vitsmall_14_448.safetensors")
+    said = [record.getMessage() for record in caplog.records if record.name == "codistill"]
+    assert len(said) == 1 and "non-commercial" in said[0] and "https://" in said[0]
