@@ -1,5 +1,6 @@
 """A composed scene with its cameras: what a generator gives to the renderer, and what the index will say of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +38,18 @@ def assemble(
     surroundings: Surroundings,
     placed: list[Placed],
     rng: np.random.Generator,
-    extra: list[Item] | None = None,
+    first_instance: int = 1,
+    extra: Sequence[Item] = (),
 ) -> tuple[Scene, dict[int, str]]:
-    """One scene of its surroundings, the placed things (their lamps lit as often as not) and more items."""
-    items = [*surroundings.items, *(extra or [])]
+    """One scene of its surroundings, the placed things (their lamps lit as often as not) and more items.
+
+    Args:
+        first_instance: number of the first placed thing; the extra items bring their own.
+    """
+    items = [*surroundings.items, *extra]
     lights = list(surroundings.lights)
     names: dict[int, str] = {}
-    for number, one in enumerate(placed, start=1):
+    for number, one in enumerate(placed, start=first_instance):
         names[number] = one.thing.category
         items += one.thing.items(one.pose, number)
         bulbs = [mesh for slot, mesh in one.thing.parts if slot == "bulb"]
@@ -52,9 +58,7 @@ def assemble(
             size = float(np.ptp(bulbs[0].vertices[:, 2])) / 2
             power = 25.0 * size
             at = (float(center[0]), float(center[1]), float(center[2]))
-            lights.append(
-                Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01))
-            )
+            lights.append(Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01)))
     scene = Scene(items, lights, surroundings.sky, surroundings.ambient, surroundings.reach)
     return scene, names
 

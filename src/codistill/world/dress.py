@@ -1,0 +1,189 @@
+"""Skin, hair and clothes: shells of a body's own triangles, lifted off the skin, each with its material.
+
+Regions follow from the rest pose (heights, distance along the arm) and from the joint that moves a vertex most.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codistill.render.materials import Material
+from codistill.render.mesh import Floats, Mesh, unit
+from codistill.render.scene import Item
+from codistill.world.categories.parts import chance
+from codistill.world.classes import CLASS_INDEX, PERSON
+from codistill.world.looks import UNSEEN_PATTERNS, Palette, contrasting, linear
+
+SKIN_TONES = ((0.98, 0.84, 0.74), (0.93, 0.74, 0.6), (0.83, 0.62, 0.46), (0.68, 0.47, 0.33), (0.5, 0.33, 0.23), (0.34, 0.22, 0.16))
+HAIR_TONES = ((0.08, 0.06, 0.05), (0.2, 0.13, 0.08), (0.36, 0.23, 0.13), (0.62, 0.45, 0.25), (0.85, 0.72, 0.45), (0.55, 0.25, 0.12), (0.75, 0.74, 0.72))  # fmt: skip
+CLOTH_PATTERNS = ("plain", "plain", "plain", "stripes", "dots", "weave", "checks", "patches", "zigzag", "marble")
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What dressing must know of a body in its rest pose.
+
+    Attributes:
+        faces: (F, 3). rest: (V, 3) vertices of this very body at rest.
+        owner: (V,) name of the joint that moves each vertex most.
+        joints: rest position (3,) by joint name.
+    """
+
+    faces: NDArray[np.int32]
+    rest: Floats
+    owner: NDArray[np.str_]
+    joints: dict[str, NDArray[np.floating]]
+
+    def belongs(self, *prefixes: str) -> NDArray[np.bool_]:
+        """(V,) whether the owner's name starts with one of the prefixes."""
+        return np.any([np.char.startswith(self.owner, p) for p in prefixes], axis=0)
+
+
+def dress(
+    anatomy: Anatomy, posed: Floats, rng: np.random.Generator, palette: Palette, instance: int, novel: bool
+) -> list[Item]:
+    """The body as items: bare skin, eyes, hair, shirt, trousers, shoes.
+
+    Args:
+        posed: (V, 3) vertices in the world.
+        novel: wear textures that training never shows.
+    """
+    label = CLASS_INDEX[PERSON]
+    normals = _vertex_normals(posed, anatomy.faces)
+    skin = linear(_mixed(rng, SKIN_TONES))
+    skin_material = Material(first=skin, variation=0.1, scale=0.08, gloss=0.12, shininess=18)
+    eyes = anatomy.belongs("eye")
+    layers: list[tuple[NDArray[np.bool_], float, Material]] = [
+        (~eyes, 0.0, skin_material),
+        (eyes, 0.0, Material(first=(0.05, 0.04, 0.04), gloss=0.5, shininess=80, variation=0)),
+    ]
+    layers += _outfit(anatomy, rng, palette, novel)
+    items = []
+    for region, lift, material in layers:
+        faces = anatomy.faces[region[anatomy.faces].all(axis=1)]
+        if len(faces):
+            mesh = Mesh(posed + normals * np.float32(lift), faces)
+            items.append(Item(mesh, material, label, instance, local=anatomy.rest))
+    return items
+
+
+def _mixed(rng: np.random.Generator, tones: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
+    """A tone between two neighbours of a row."""
+    at = rng.uniform(0, len(tones) - 1)
+    low = int(at)
+    a, b = np.asarray(tones[low]), np.asarray(tones[min(low + 1, len(tones) - 1)])
+    r, g, bl = a + (b - a) * (at - low)
+    return (float(r), float(g), float(bl))
+
+
+def _vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    weighted = np.cross(b - a, c - a)
+    index = faces.ravel()
+    total = np.stack(
+        [np.bincount(index, np.repeat(weighted[:, k], 3), len(vertices)) for k in range(3)], axis=1
+    )
+    return unit(total.astype(np.float32))
+
+
+def _outfit(
+    anatomy: Anatomy, rng: np.random.Generator, palette: Palette, novel: bool
+) -> list[tuple[NDArray[np.bool_], float, Material]]:
+    rest = anatomy.rest
+    size = float(rest[:, 2].max() - rest[:, 2].min()) / 1.7
+    arms = anatomy.belongs("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
+    head = anatomy.belongs("head", "neck03", "neck02", "eye")
+    hands_feet = anatomy.belongs("wrist", "finger", "metacarpal", "foot", "toe")
+    waist = float(anatomy.joints["spine05"][2]) + 0.06 * size
+    neck = float(anatomy.joints["neck01"][2]) + rng.uniform(-0.02, 0.03) * size
+    along = _along_arm(anatomy)
+    sleeve = rng.choice([0.32, 0.45, 0.93, 0.93]) + rng.normal(0, 0.02)
+    hem = waist - rng.uniform(0.02, 0.1) * size
+    trunk = ~arms & ~head & ~anatomy.belongs("lowerleg", "foot", "toe")
+    shirt = (trunk & (rest[:, 2] > hem) & (rest[:, 2] < neck)) | (arms & ~hands_feet & (along < sleeve))
+    ankle, knee = float(anatomy.joints["foot.L"][2]), float(anatomy.joints["lowerleg01.L"][2])
+    cut = ankle + 0.03 * size if chance(rng, 0.7) else knee + rng.uniform(-0.02, 0.14) * size
+    legs = ~arms & ~head & (rest[:, 2] < waist) & (rest[:, 2] > cut)
+    legs &= ~anatomy.belongs("foot", "toe")
+    shoes = anatomy.belongs("foot", "toe") & (rest[:, 2] < ankle + 0.015 * size)
+    top = _cloth(rng, palette, novel)
+    bottom = _cloth(rng, palette, novel, against=top)
+    layers = [
+        (legs, 0.007 * size, bottom),
+        (shirt, (0.011 + rng.uniform(0, 0.006)) * size, top if not chance(rng, 0.1) else bottom),
+    ]
+    if chance(rng, 0.88):
+        layers.append((shoes, 0.009 * size, _cloth(rng, palette, False, against=bottom, plain=True)))
+    hair = _hair(anatomy, rng, size)
+    if hair is not None:
+        tone = linear(_mixed(rng, HAIR_TONES)) if chance(rng, 0.92) else palette.color(rng)
+        strands = Material(
+            first=tone,
+            second=(tone[0] * 0.5, tone[1] * 0.5, tone[2] * 0.5),
+            pattern="wood",
+            scale=0.03,
+            variation=0.25,
+            gloss=0.3,
+            shininess=25,
+            bump=0.2,
+        )
+        layers += [(region, lift, strands) for region, lift in hair]
+    return layers
+
+
+def _along_arm(anatomy: Anatomy) -> NDArray[np.float64]:
+    """(V,) 0 at the shoulders, 1 at the wrists."""
+    out = np.zeros(len(anatomy.rest))
+    for side in "LR":
+        start, end = anatomy.joints[f"upperarm01.{side}"], anatomy.joints[f"wrist.{side}"]
+        axis = (end - start) / float((end - start) @ (end - start))
+        mine = np.char.endswith(anatomy.owner, f".{side}")
+        out[mine] = ((anatomy.rest - start) @ axis)[mine]
+    return out
+
+
+def _hair(
+    anatomy: Anatomy, rng: np.random.Generator, size: float
+) -> list[tuple[NDArray[np.bool_], float]] | None:
+    """Shells of hair: a cap, thicker above, down to the nape or the shoulders; None for a bald head."""
+    style = rng.choice(["short", "short", "full", "long", "bald"], p=[0.3, 0.15, 0.3, 0.2, 0.05])
+    if style == "bald":
+        return None
+    rest = anatomy.rest
+    head = anatomy.belongs("head", "neck03", "neck02")
+    top = float(rest[head, 2].max())
+    joint = anatomy.joints["head"]
+    tall = top - float(joint[2])
+    height = (rest[:, 2] - joint[2]) / tall
+    front, back = float(rest[head, 1].min()), float(rest[head, 1].max())
+    depth = (rest[:, 1] - front) / (back - front)
+    line = {"short": 0.62, "full": 0.56, "long": 0.56}[str(style)] + rng.uniform(-0.03, 0.03)
+    slope = {"short": 0.75, "full": 1.0, "long": 1.25}[str(style)]
+    cap = head & (height > line + 0.34 - slope * np.clip(depth - 0.1, 0, 1))
+    if style == "long":
+        behind = anatomy.belongs("neck", "spine01", "spine02", "clavicle", "head")
+        back_of_neck = rest[:, 1] > float(anatomy.joints["neck01"][1]) - 0.005
+        cap |= behind & back_of_neck & (height < 0.3) & (np.abs(rest[:, 0]) < 0.09 * size)
+    thick = {"short": 0.01, "full": 0.02, "long": 0.024}[str(style)] * size
+    return [(cap, thick * 0.4), (cap & (height > line + 0.3 - slope * np.clip(depth - 0.18, 0, 1)), thick)]
+
+
+def _cloth(
+    rng: np.random.Generator, palette: Palette, novel: bool, against: Material | None = None, plain: bool = False
+) -> Material:
+    calm = Palette(palette.hues, palette.saturation * rng.uniform(0.3, 1.1))
+    first = calm.color(rng, (0.1, 0.95)) if against is None else contrasting(rng, calm, against.first)
+    names = UNSEEN_PATTERNS if novel else CLOTH_PATTERNS
+    pattern = "plain" if plain else str(rng.choice(names))
+    return Material(
+        first=first,
+        second=contrasting(rng, calm, first),
+        pattern=pattern,
+        scale=float(rng.uniform(0.03, 0.09)),
+        offset=(float(rng.uniform(0, 1)), float(rng.uniform(0, 1)), float(rng.uniform(0, 1))),
+        variation=float(rng.uniform(0.08, 0.22)),
+        gloss=float(rng.uniform(0.0, 0.06)) if not plain else 0.2,
+        shininess=20.0,
+        bump=float(rng.uniform(0.05, 0.25)),
+    )
