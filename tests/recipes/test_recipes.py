@@ -1,0 +1,110 @@
+"""Recipes: they build, they round-trip through YAML, their sizes are the published ones; users' own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from codistill.engine.config import dump_yaml, load_yaml
+from codistill.errors import ConfigError
+from codistill.recipes.build import build_encoder, build_objective, build_student, split_batch
+from codistill.recipes.recipe import Recipe, published_steps
+from codistill.recipes.registry import RECIPES, find_recipe
+from codistill.student.student import Student
+from codistill.types import Batch, TargetSpec
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_yaml_round_trip(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_yaml(RECIPES[name]))
+    assert load_yaml(Recipe, path) == RECIPES[name]
+    assert find_recipe(str(path)) == RECIPES[name]
+
+
+# Published sizes in millions: encoder, three transformer projectors (DUNE's README).
+@pytest.mark.parametrize(
+    ("name", "encoder", "projectors"),
+    [
+        ("dune-vitbase14-336", 85.97, 23.6),
+        ("dune-vitbase14-448", 86.32, 23.6),
+        ("dune_vitsmall14_336", 21.75, 6.5),
+        ("dune_vitsmall14_448", 21.93, 6.5),
+    ],
+)
+def test_published_sizes(name: str, encoder: float, projectors: float) -> None:
+    recipe = find_recipe(name)
+    targets = tuple(TargetSpec(name=t.name, dim=1024, kinds=t.kinds or ("patch",)) for t in recipe.teachers)
+    with torch.device("meta"):
+        student = Student(build_encoder(recipe.student, recipe.image_size), targets, recipe.student.projector)
+    count = sum(p.numel() for p in student.encoder.parameters()) / 1e6
+    assert count == pytest.approx(encoder, abs=0.006)
+    assert sum(p.numel() for p in student.projectors.parameters()) / 1e6 == pytest.approx(
+        projectors, abs=0.06
+    )
+
+
+def test_published_schedule_length() -> None:
+    # 100 * 1 281 167 = 128 116 700 images: 125 113.96 batches of 1024; 1 000 911.7 of 128; 4 003 646.9 of 32 (odd).
+    assert published_steps(100, 1024) == 125_114
+    assert published_steps(100, 128) == 1_000_912
+    assert published_steps(100, 32) == 4_003_648
+    assert find_recipe("dune-vitbase14-336").total_steps == 125_114
+
+
+def test_second_stage_starts_from_the_first(tmp_path: Path) -> None:
+    debug = find_recipe("debug")
+    objective, fresh = build_objective(debug)
+    assert fresh == []
+    from codistill.weights.export import write_export
+    from codistill.weights.layout_student import read_student
+    from codistill.weights.state import StateDict
+
+    state = StateDict.of_checkpoint(tmp_path / "first", {"model": objective.trainable.state_dict()})
+    write_export(tmp_path / "first", read_student(state, 2))
+    second = replace(debug, image_size=84, student=replace(debug.student, init=str(tmp_path / "first")))
+    student, fresh = build_student(second, objective.trainable.targets)
+    assert fresh == []
+    assert student.encoder.pos_embed.shape[1] == 1 + 6 * 6
+    for name, tensor in objective.trainable.state_dict().items():
+        if name != "encoder.pos_embed":
+            assert torch.equal(tensor, student.state_dict()[name]), name
+    wider = replace(second, student=replace(second.student, dim=128))
+    with pytest.raises(ConfigError, match="another architecture"):
+        build_student(wider, objective.trainable.targets)
+    other = (*objective.trainable.targets[:2], TargetSpec(name="new", dim=5))
+    assert {name.split(".")[1] for name in build_student(second, other)[1]} == {"new"}
+
+
+def test_frozen_encoder_trains_projectors_alone() -> None:
+    debug = find_recipe("debug")
+    frozen = replace(debug, student=replace(debug.student, freeze_encoder=True))
+    student, _ = build_student(frozen, (TargetSpec(name="a", dim=4),))
+    assert {n.split(".")[0] for n, p in student.named_parameters() if p.requires_grad} == {"projectors"}
+
+
+def test_users_own_python_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import replace\n"
+        "from codistill.recipes.registry import find_recipe\n"
+        "SMALL = replace(find_recipe('debug'), name='small', image_size=28)\n"
+        "OTHER = 3\n"
+    )
+    assert find_recipe(f"{path}:SMALL").image_size == 28
+    with pytest.raises(ConfigError, match="Did you mean 'SMALL'"):
+        find_recipe(f"{path}:SMAL")
+    with pytest.raises(ConfigError, match="is no Recipe"):
+        find_recipe(f"{path}:OTHER")
+    with pytest.raises(ConfigError, match="no such file"):
+        find_recipe(f"{tmp_path}/nothing.py:A")
+
+
+def test_accumulation_splits_evenly() -> None:
+    batch = Batch(torch.arange(6.0).view(6, 1, 1, 1), tuple("abcdef"), tuple("abcdef"), tuple("abcdef"))
+    parts = list(split_batch(batch, 3))
+    assert [part.names for part in parts] == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+    with pytest.raises(ConfigError, match="does not divide the 6 images"):
+        list(split_batch(batch, 4))
