@@ -14,7 +14,7 @@ from rich.table import Table
 from codistill.commands.distill_options import parse_sources, parse_teachers
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
-from codistill.engine.distributed import start_process
+from codistill.engine.distributed import DeviceChoice, start_process
 from codistill.engine.loop import train
 from codistill.errors import ConfigError
 from codistill.recipes.build import DataPart, build_objective, training_batches, validation_batches
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,DOMAIN,PATH",
         help="validation images, likewise; repeatable",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
     parser.add_argument("--list", action="store_true", help="list the recipes")
     parser.add_argument(
         "--print-config", action="store_true", help="print the resolved recipe as YAML and stop"
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def run_recipe(recipe: Recipe, out: Path, device: str, console: Console) -> None:
+def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
     """Train a resolved recipe to its end and write the export."""
     with start_process(device=device) as process:
         objective, fresh = build_objective(recipe)

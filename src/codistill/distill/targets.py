@@ -107,7 +107,7 @@ class TargetStandardizer:
             return self.running(raw)
         slots: list[tuple[str, TokenKind, KindStatistics, Tensor]] = []
         for teacher, tokens in raw.items():
-            for kind, buffers in self._buffers(teacher).items():
+            for kind, buffers in self._buffers(teacher).by_kind():
                 x = tokens.of_kind(kind)  # type: ignore[arg-type]
                 if x is None:
                     raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
@@ -135,7 +135,7 @@ class TargetStandardizer:
         scales = {
             (teacher, kind): (buffers.mean, buffers.std)
             for teacher in raw
-            for kind, buffers in self._buffers(teacher).items()
+            for kind, buffers in self._buffers(teacher).by_kind()
         }
         return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
 

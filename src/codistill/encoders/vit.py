@@ -1,8 +1,12 @@
 """Our vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, MASt3R's encoder, Multi-HMR's backbone."""
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
 from codistill.encoders.base import Encoder
 from codistill.nn.vit import VisionTransformer, ViTConfig
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
 class ViTEncoder(Encoder, VisionTransformer):
@@ -13,9 +17,6 @@ class ViTEncoder(Encoder, VisionTransformer):
         name, licence: what to say about the weights.
         mean, std: the normalization that the network was trained with.
     """
-
-    encode = VisionTransformer.encode
-    encode_blocks = VisionTransformer.encode_blocks
 
     def __init__(
         self,
@@ -39,3 +40,11 @@ class ViTEncoder(Encoder, VisionTransformer):
             std=std,
             licence=licence,
         )
+
+    def encode(self, images: Tensor, norm: bool = True) -> Tokens:
+        """Tokens of images in the network's own normalization."""
+        return VisionTransformer.encode(self, images, norm)
+
+    def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
+        """Tokens after chosen blocks, of images in the network's own normalization."""
+        return VisionTransformer.encode_blocks(self, images, blocks, norm)

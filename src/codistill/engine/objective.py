@@ -77,7 +77,10 @@ class Objective(Protocol):
             `step` as `model`; only `model(...)`, never `trainable(...)`, may be called there.
     """
 
-    trainable: nn.Module
+    @property
+    def trainable(self) -> nn.Module:
+        """The parameters to train."""
+        ...
 
     def to_device(self, device: Any) -> None:
         """Move frozen parts (teachers) to the device; the engine moves `trainable` itself."""

@@ -4,7 +4,7 @@ Buffers hold a running mean and standard deviation per token kind, updated while
 In evaluation the standard deviation is clamped from below, for the division only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,11 @@ class TargetStatistics(nn.ModuleDict):
 
     def __init__(self, dims: Mapping[TokenKind, int]) -> None:
         super().__init__({kind: KindStatistics(dim) for kind, dim in dims.items()})
+
+    def by_kind(self) -> Iterator[tuple[TokenKind, KindStatistics]]:
+        """Token kinds with their statistics."""
+        for kind, statistics in self.items():
+            yield kind, statistics  # type: ignore[misc]
 
     def of_kind(self, kind: TokenKind) -> KindStatistics:
         """The statistics of one token kind; patch statistics stand in for a kind that was never a target."""
