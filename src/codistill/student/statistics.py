@@ -51,8 +51,7 @@ class TargetStatistics(nn.ModuleDict):
 
     def by_kind(self) -> Iterator[tuple[TokenKind, KindStatistics]]:
         """Token kinds with their statistics."""
-        for kind, statistics in self.items():
-            yield kind, statistics  # type: ignore[misc]
+        yield from self.items()  # type: ignore[misc]
 
     def of_kind(self, kind: TokenKind) -> KindStatistics:
         """The statistics of one token kind; patch statistics stand in for a kind that was never a target."""
