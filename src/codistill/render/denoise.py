@@ -9,23 +9,18 @@ STEPS = (1, 2, 4)
 """Distance of the eight neighbours in each pass, in pixels."""
 
 
-def smooth_lighting(
-    values: Floats, weights: Floats, normals: Floats, surface: NDArray[np.int32]
-) -> tuple[Floats, Floats]:
-    """Values averaged over neighbours with the same surface number and a like normal.
+def smooth_lighting(values: Floats, normals: Floats, surface: NDArray[np.int32]) -> Floats:
+    """Values (row, column, k) averaged over neighbours with the same surface number and a like normal.
 
     Args:
-        values: (row, column, k), and weights: (row, column, 1), 0 where the pixel has no value of its own.
+        values: (row, column, k).
         normals: (row, column, 3) unit normals without relief.
         surface: (row, column) number of the thing; -1 where there is none.
-
-    Returns:
-        The averages (row, column, k), and (row, column) their weights, 0 where no neighbour had a value.
     """
     height, width, _ = values.shape
     for step in STEPS:
-        total = values * weights
-        weight = weights.copy()
+        total = values.copy()
+        weight = np.ones((height, width, 1), np.float32)
         for dy in (-step, 0, step):
             for dx in (-step, 0, step):
                 if dx == 0 and dy == 0:
@@ -33,12 +28,11 @@ def smooth_lighting(
                 here, there = _shifted(height, width, dy, dx)
                 alike = np.einsum("ijk,ijk->ij", normals[here], normals[there])
                 w = np.clip((alike - 0.8) * 5.0, 0.0, 1.0) * (surface[here] == surface[there])
-                w = w[..., None].astype(np.float32) * weights[there]
+                w = w[..., None].astype(np.float32)
                 total[here] += values[there] * w
                 weight[here] += w
-        values = total / np.maximum(weight, 1e-6)
-        weights = np.minimum(weight, 1.0)
-    return values, weights[..., 0]
+        values = total / weight
+    return values
 
 
 def _shifted(height: int, width: int, dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

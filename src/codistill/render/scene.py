@@ -26,7 +26,6 @@ class Item:
         instance: number of the thing it belongs to; 0 for the surroundings.
         local: (V, 3) metres, where a vertex lies in its texture; None for the world position.
         normals: (F, 3, 3) at the corners; None to compute them from the mesh.
-        casts: whether secondary rays see it. Lamps that stand for a light do not block their own light.
     """
 
     mesh: Mesh
@@ -35,7 +34,6 @@ class Item:
     instance: int = 0
     local: Floats | None = None
     normals: Floats | None = None
-    casts: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,4 @@ class MergedScene:
         self.instance = np.concatenate(instance)
         self.mean_color = np.asarray([m.mean_color for m in self.materials], np.float32)
         self.emission = np.asarray([m.emission for m in self.materials], np.float32)
-        casts = np.concatenate([np.full(len(i.mesh.faces), i.casts) for i in scene.items])
         self.tracer = Tracer(self.vertices, self.faces)
-        self.shadow_tracer = self.tracer if casts.all() else Tracer(self.vertices, self.faces[casts])

@@ -1,8 +1,8 @@
 """Light at surface points: soft shadows, highlights, one gathered bounce (with occlusion) and mirror images.
 
-Per surface point one shadow ray per light and one ray over the hemisphere, which brings the sky's light or that of
-the surface it meets: ambient occlusion with colour. Two of the four samples of a pixel ask; their noisy answers are
-averaged between neighbours on the same surface (`denoise.py`) before the texture is applied.
+Per pixel centre one shadow ray per light and one ray over the hemisphere, which brings the sky's light or that of the
+surface it meets: ambient occlusion with colour. These noisy answers are averaged between neighbours on the same
+surface (`denoise.py`) before the texture is applied.
 """
 
 from dataclasses import dataclass
@@ -49,12 +49,10 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
     visibility = np.zeros((len(origins), len(scene.lights)), np.float32)
     for number, light in enumerate(scene.lights):
         directions, distance = light.sample(origins, squares[number])
+        # A ball of light ends its rays before its own surface.
+        own = 0.0 if light.position is None else 1.1 * light.radius
         lit = np.flatnonzero(np.einsum("ij,ij->i", directions, surface.normal) > 0)
-        blocked = merged.shadow_tracer.blocked(
-            origins[lit],
-            directions[lit],
-            distance[lit] - np.float32(light.radius * 1.05 * (distance[0] < 1e3)),
-        )
+        blocked = merged.tracer.blocked(origins[lit], directions[lit], distance[lit] - np.float32(own))
         visibility[lit, number] = ~blocked
     directions = cosine_directions(surface.normal, squares[-1])
     indirect = far_light(merged, origins, directions, np.asarray(scene.ambient, np.float32))

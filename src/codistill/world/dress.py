@@ -63,8 +63,10 @@ def dress(
     for region, lift, material in layers:
         faces = anatomy.faces[region[anatomy.faces].all(axis=1)]
         if len(faces):
-            mesh = Mesh(posed + normals * np.float32(lift), faces)
-            items.append(Item(mesh, material, label, instance, local=anatomy.rest))
+            used, compact = np.unique(faces, return_inverse=True)
+            shell = Mesh(posed[used] + normals[used] * np.float32(lift), compact.reshape(-1, 3).astype(np.int32))
+            local, corners = anatomy.rest[used], normals[faces]
+            items.append(Item(shell, material, label, instance, local=local, normals=corners))
     return items
 
 

@@ -9,45 +9,46 @@ from codistill.render.trace import Tracer
 TOLERANCE = 0.03
 """Share of a limb's vertices that may lie inside the rest of the body (hands touch, sleeves press)."""
 
-LIMBS = {
-    "left arm": ("lowerarm01.L", "lowerarm02.L", "wrist.L", "finger", "metacarpal"),
-    "right arm": ("lowerarm01.R", "lowerarm02.R", "wrist.R", "finger", "metacarpal"),
-    "left shin": ("lowerleg01.L", "lowerleg02.L", "foot.L"),
-    "right shin": ("lowerleg01.R", "lowerleg02.R", "foot.R"),
-}
-NEAR = {
-    "arm": ("upperarm", "lowerarm", "wrist", "finger", "metacarpal", "clavicle", "shoulder"),
-    "shin": ("upperleg", "lowerleg", "foot", "toe"),
-}
-"""Parts that are a limb's own, by the second word of its name: on its side they are not in its way."""
+FOREARM = ("lowerarm", "wrist", "finger", "metacarpal")
+ARM = (*FOREARM, "upperarm", "clavicle", "shoulder")
+SHIN = ("lowerleg", "foot")
+LEG = (*SHIN, "upperleg", "toe")
 
 
 def self_penetration(posed: Floats, faces: NDArray[np.int32], owner: NDArray[np.str_]) -> float:
-    """The largest share, over arms and shins, of vertices that lie inside the rest of the body.
+    """The largest share of the vertices of a forearm inside trunk, head and legs, or of a shin inside the other leg.
 
     Args:
         posed: (V, 3) metres. owner: (V,) joint names.
     """
-    worst = 0.0
-    for limb, prefixes in LIMBS.items():
-        side, kind = ("L" if limb.startswith("left") else "R"), limb.split()[1]
-        ends = np.char.endswith(owner, f".{side}")
-        mine = ends & np.any([np.char.startswith(owner, p) for p in prefixes], axis=0)
-        own = ends & np.any([np.char.startswith(owner, p) for p in NEAR[kind]], axis=0)
-        others = faces[~own[faces].any(axis=1)]
-        points = posed[np.flatnonzero(mine)[::9]]
-        worst = max(worst, float(inside(points, posed, others).mean()))
-    return worst
+    arm, shin, leg = _starts(owner, ARM), _starts(owner, SHIN), _starts(owner, LEG)
+    left, right = np.char.endswith(owner, ".L"), np.char.endswith(owner, ".R")
+    forearm = _starts(owner, FOREARM)
+    trunk = Solid(posed, faces[~arm[faces].any(axis=1)])
+    shares = [trunk.contains(posed[np.flatnonzero(forearm & side)[::9]]).mean() for side in (left, right)]
+    other = Solid(posed, faces[(leg & right)[faces].all(axis=1)])
+    shares.append(other.contains(posed[np.flatnonzero(shin & left)[::9]]).mean())
+    return float(max(shares))
 
 
-def inside(points: Floats, vertices: Floats, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(N,) whether points lie inside a mesh: in two of three directions the first face is seen from behind."""
-    tracer = Tracer(vertices, faces)
-    normals = face_normals(vertices, faces)
-    votes = np.zeros(len(points), np.int64)
-    for direction in ((0.31, 0.83, 0.46), (-0.71, -0.52, 0.47), (0.12, -0.65, -0.75)):
-        rays = np.tile(np.asarray(direction, np.float32), (len(points), 1))
-        hits = tracer.first_hits(points, rays)
-        behind = (hits.face >= 0) & (normals[np.maximum(hits.face, 0)] @ np.asarray(direction, np.float32) > 0)
-        votes += behind
-    return votes >= 2
+def _starts(owner: NDArray[np.str_], prefixes: tuple[str, ...]) -> NDArray[np.bool_]:
+    return np.any([np.char.startswith(owner, p) for p in prefixes], axis=0)
+
+
+class Solid:
+    """The inside of a mesh (vertices (V, 3), faces (F, 3)) that is closed but for where limbs were taken off."""
+
+    def __init__(self, vertices: Floats, faces: NDArray[np.int32]) -> None:
+        used, compact = np.unique(faces, return_inverse=True)
+        vertices, faces = vertices[used], compact.reshape(-1, 3).astype(np.int32)
+        self._tracer = Tracer(vertices, faces)
+        self._normals = face_normals(vertices, faces)
+
+    def contains(self, points: Floats) -> NDArray[np.bool_]:
+        """(N,) whether points (N, 3) lie inside: in two of three directions the first face is seen from behind."""
+        votes = np.zeros(len(points), np.int64)
+        for direction in ((0.31, 0.83, 0.46), (-0.71, -0.52, 0.47), (0.12, -0.65, -0.75)):
+            ray = np.asarray(direction, np.float32)
+            hits = self._tracer.first_hits(points, np.tile(ray, (len(points), 1)))
+            votes += (hits.face >= 0) & (self._normals[np.maximum(hits.face, 0)] @ ray > 0)
+        return votes >= 2

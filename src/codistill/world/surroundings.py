@@ -316,8 +316,8 @@ def _ceiling_light(
         (0.001, radius),
     ]
     glow = Material(first=_color(warm), emission=2.5, variation=0.0)
-    bulb = Item(moved(lathe(profile, 24), (x, y, z)), glow, CEILING, casts=False)
-    stem = Item(box((0.02, 0.02, 0.14), (x, y, height - 0.06), 0), glow, CEILING, casts=False)
+    bulb = Item(moved(lathe(profile, 24), (x, y, z)), glow, CEILING)
+    stem = Item(box((0.02, 0.02, 0.14), (x, y, height - 0.06), 0), glow, CEILING)
     return lights, [bulb, stem]
 
 

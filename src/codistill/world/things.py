@@ -49,7 +49,6 @@ class Thing:
                 label,
                 instance,
                 local=mesh.vertices,
-                casts=slot != "bulb",
             )
             for slot, mesh in self.parts
         ]
