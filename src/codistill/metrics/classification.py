@@ -1,0 +1,40 @@
+"""Classification scores: class scores and true classes in, hits per image out, and their mean by image or by class."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codistill.errors import DataError
+
+
+def hits_at(
+    scores: Float[Tensor, "image class"], labels: Int[Tensor, "image"], ranks: Sequence[int] = (1, 5)
+) -> Bool[Tensor, "image rank"]:
+    """Whether the true class is among the k best, for each k in `ranks`.
+
+    Ties go against the true class: a score counts as found only if fewer than k classes have as high a one. Rows of
+    equal scores therefore never look better than chance.
+
+    Raises:
+        DataError: if the shapes do not fit.
+    """
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise DataError(
+            f"scores must be (image, class) and labels (image,); got {tuple(scores.shape)} and {tuple(labels.shape)}"
+        )
+    true = scores.gather(1, labels.long()[:, None])
+    others = scores.shape[1] - 1
+    above = others - (scores < true).sum(1)  # so that NaN is never a hit
+    return torch.stack([above < rank for rank in ranks], dim=1)
+
+
+def mean_per_class(values: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over classes of the mean over a class's images of (image,) values, e.g. of top-1 hits."""
+    values, labels = np.asarray(values, dtype=np.float64), np.asarray(labels)
+    if values.shape != labels.shape or values.size == 0:
+        raise DataError(f"one value per image is needed; got {values.shape} values and {labels.shape} labels")
+    totals, counts = np.bincount(labels, weights=values), np.bincount(labels)
+    return float((totals[counts > 0] / counts[counts > 0]).mean())
