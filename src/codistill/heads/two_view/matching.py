@@ -76,8 +76,8 @@ def fast_reciprocal_matches(
     rows, columns = descriptors1.shape[:2]
     if subsample < 1:
         raise ConfigError(f"subsample must be at least 1; got {subsample}")
-    y = torch.arange(subsample // 2, rows, subsample, device=flat1.device)
-    x = torch.arange(subsample // 2, columns, subsample, device=flat1.device)
+    y = torch.arange(rows, device=flat1.device)[subsample // 2 :: subsample]
+    x = torch.arange(columns, device=flat1.device)[subsample // 2 :: subsample]
     index1 = (y[:, None] * columns + x).flatten()
     index2 = torch.full_like(index1, -1)
     active = torch.arange(len(index1), device=flat1.device)

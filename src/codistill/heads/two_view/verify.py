@@ -1,0 +1,245 @@
+"""Numerical checks of everything about two views against recorded numbers of the published implementations.
+
+In: a folder of recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network
+outputs of MASt3R and DUNE-MASt3R, losses, matches, Map-free scores, key listings. Sizes, names and heads are read
+from the files.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import encoder_from_weights
+from codistill.heads.two_view.listing import dune_mast3r_listing, mast3r_listing
+from codistill.heads.two_view.load import read_two_view
+from codistill.heads.two_view.losses import (
+    TwoViewLoss,
+    TwoViewLossConfig,
+    ViewTruth,
+    matching_loss,
+    regression_loss,
+    two_view_loss,
+)
+from codistill.heads.two_view.matching import fast_reciprocal_matches
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.metrics.check import CheckResult, absent, compare_numbers, compare_tensors, failed
+from codistill.metrics.mapfree_submission import score_submission
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD
+from codistill.weights.layout_mast3r import read_mast3r
+from codistill.weights.layouts import read_encoder_weights
+from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
+
+FORWARD_TOLERANCE = 5e-6
+LOSS_TOLERANCE = 1e-5
+SCORE_TOLERANCE = 1e-6
+
+Recorded = dict[str, Tensor]
+_POINTS = {1: "pts3d", 2: "pts3d_in_other_view"}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Checks that need these files; `*` stands for any text, the same in all of them."""
+
+    title: str
+    files: tuple[str, ...]
+    run: Callable[..., Iterator[CheckResult]]
+
+
+def checks(folder: Path) -> Iterator[CheckResult]:
+    """Every check that the folder has numbers for; a file that it lacks is named and not counted."""
+    for suite in SUITES:
+        found = sorted(folder.glob(suite.files[0]))
+        if not found:
+            yield absent(suite.title, suite.files[0].replace("*", "nano"))
+        before, _, after = suite.files[0].partition("*")
+        for first in found:
+            text = first.name[len(before) : len(first.name) - len(after)] if after else ""
+            paths = [folder / name.replace("*", text) for name in suite.files]
+            lacking = [path.name for path in paths if not path.exists()]
+            if lacking:
+                yield absent(suite.title, lacking[0])
+            else:
+                yield from suite.run(*paths)
+
+
+@torch.inference_mode()
+def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
+    """Both views' outputs of a MASt3R with its own encoder."""
+    encoder = encoder_from_weights(read_encoder_weights(weights))
+    head = read_two_view(weights, read_checkpoint(weights)).build()
+
+    def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
+        return head(encoder.encode(image1, norm=True), encoder.encode(image2, norm=True))
+
+    yield from _compare_forward(forward, predict)
+
+
+@torch.inference_mode()
+def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Iterator[CheckResult]:
+    """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
+    encoder: Encoder = encoder_from_weights(read_encoder_weights(encoder_file))
+    head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+
+    def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
+        tokens = [encoder(((image * 0.5 + 0.5) - mean) / std, norm=False) for image in (image1, image2)]
+        return head(tokens[0], tokens[1])
+
+    yield from _compare_forward(forward, predict)
+
+
+def _compare_forward(
+    forward: Path, predict: Callable[[Tensor, Tensor], tuple[ViewPrediction, ViewPrediction]]
+) -> Iterator[CheckResult]:
+    recorded = load_file(forward)
+    for pair in sorted(name.removesuffix("/image1") for name in recorded if name.endswith("/image1")):
+        predictions = predict(recorded[f"{pair}/image1"], recorded[f"{pair}/image2"])
+        for view, prediction in enumerate(predictions, start=1):
+            outputs = {
+                _POINTS[view]: prediction.points,
+                "conf": prediction.confidence,
+                "desc": prediction.descriptors,
+                "desc_conf": prediction.descriptor_confidence,
+            }
+            start = f"{pair}/view{view}/"
+            for name in sorted(name for name in recorded if name.startswith(start)):
+                title = f"{forward.stem}: {name}"
+                got = outputs.get(name.removeprefix(start))
+                if got is None:
+                    yield failed(title, FORWARD_TOLERANCE, "the network gives no such output")
+                else:
+                    yield compare_tensors(title, got, recorded[name], FORWARD_TOLERANCE)
+
+
+LOSSES: dict[str, tuple[Callable[..., TwoViewLoss], TwoViewLossConfig]] = {
+    "conf_regr3d_avgdis": (regression_loss, TwoViewLossConfig(metric=False)),
+    "conf_regr3d_metric_avgdis": (regression_loss, TwoViewLossConfig(metric=True)),
+    "conf_regr3d_metric_logspace": (regression_loss, TwoViewLossConfig(metric=True, log_space=True)),
+    "conf_infonce_proper": (matching_loss, TwoViewLossConfig()),
+    "full_mast3r": (two_view_loss, TwoViewLossConfig()),
+}
+"""Recorded losses by name."""
+
+
+def check_losses(inputs: Path, expected: Path) -> Iterator[CheckResult]:
+    """Every recorded loss, and the numbers logged beside it."""
+    tensors = load_file(inputs)
+    predictions = [recorded_prediction(tensors, view) for view in (1, 2)]
+    truths = [recorded_truth(tensors, view) for view in (1, 2)]
+    for name, numbers in json.loads(expected.read_text()).items():
+        title = f"{expected.stem}: {name}"
+        if name not in LOSSES:
+            yield failed(title, LOSS_TOLERANCE, f"unknown loss; known: {', '.join(LOSSES)}")
+            continue
+        function, config = LOSSES[name]
+        got = function(*predictions, *truths, config)
+        yield compare_numbers(f"{title}/loss", float(got.loss), numbers["loss"], LOSS_TOLERANCE)
+        for detail, value in numbers["details"].items():
+            if detail in got.details:
+                yield compare_numbers(f"{title}/{detail}", float(got.details[detail]), value, LOSS_TOLERANCE)
+            else:
+                yield failed(f"{title}/{detail}", LOSS_TOLERANCE, "not among the logged numbers")
+
+
+def recorded_prediction(tensors: Recorded, view: int) -> ViewPrediction:
+    """A prediction from recorded loss inputs."""
+    prefix = f"pred{view}/"
+    return ViewPrediction(
+        tensors[prefix + _POINTS[view]],
+        tensors[prefix + "conf"],
+        tensors.get(prefix + "desc"),
+        tensors.get(prefix + "desc_conf"),
+    )
+
+
+def recorded_truth(tensors: Recorded, view: int) -> ViewTruth:
+    """Ground truth from recorded loss inputs."""
+    fields = (
+        "pts3d",
+        "valid_mask",
+        "sky_mask",
+        "camera_pose",
+        "is_metric_scale",
+        "corres",
+        "valid_corres",
+    )
+    values = [tensors.get(f"gt{view}/{name}", tensors[f"gt1/{name}"]) for name in fields]
+    return ViewTruth(*values)
+
+
+def check_matching(path: Path) -> Iterator[CheckResult]:
+    """Fast reciprocal nearest neighbours at every recorded subsampling: exact integers."""
+    recorded = load_file(path)
+    for name in sorted(recorded):
+        match = re.fullmatch(r"subsample(\d+)/xy1", name)
+        if match is None:
+            continue
+        found = fast_reciprocal_matches(recorded["desc1"], recorded["desc2"], subsample=int(match[1]))
+        for view, got in ((1, found.pixels1), (2, found.pixels2)):
+            key = f"subsample{match[1]}/xy{view}"
+            yield compare_tensors(f"{path.stem}: {key}", got, recorded[key], 0.0)
+
+
+def check_mapfree(folder: Path) -> Iterator[CheckResult]:
+    """The benchmark's own scores of a recorded submission, at every recorded threshold."""
+    expected = json.loads((folder / "expected.json").read_text())
+    thresholds = {key: float(found[1]) for key in expected if (found := re.search(r"([\d.]+)px$", key))}
+    splits = [path.parent.parent for path in sorted(folder.glob("*/*/poses.txt"))]
+    if not splits:
+        yield failed(folder.name, SCORE_TOLERANCE, "no scene (SPLIT/SCENE/poses.txt) in it")
+        return
+    scores = score_submission(splits[0], folder / "submission.zip", tuple(thresholds.values())).scores
+    for key, threshold in thresholds.items():
+        published = scores.as_published(threshold)
+        for name, value in expected[key].items():
+            title = f"{folder.name}: {threshold:g} px/{name}"
+            yield compare_numbers(title, published.get(name, float("nan")), value, SCORE_TOLERANCE)
+
+
+def check_listing(path: Path) -> Iterator[CheckResult]:
+    """Keys and shapes at real size, both ways: all are read, and the architecture read implies exactly these."""
+    listing = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
+    model = {name: torch.empty(shape, device="meta") for name, shape in listing.items()}
+    weights = read_two_view(path, {"model": model})
+    if weights.layout == "dune-mast3r":
+        implied = dune_mast3r_listing(weights.config)
+        listing = {name: shape for name, shape in listing.items() if not name.startswith("imagenet_")}
+    else:
+        state = StateDict.of_checkpoint(path, {"model": model})
+        implied = mast3r_listing(weights.config, read_mast3r(state, None).config)
+    wrong = sorted(name for name in listing.keys() | implied.keys() if listing.get(name) != implied.get(name))
+    yield CheckResult(
+        name=f"{path.stem}: {len(listing)} keys and shapes",
+        difference=len(wrong) / len(listing),
+        tolerance=0.0,
+        detail=f"differ: {', '.join(wrong[:5])}" if wrong else "",
+        status="failed" if wrong else "passed",
+    )
+
+
+SUITES = (
+    Suite("MASt3R", ("mast3r_*_released_layout.pth", "mast3r_*_forward.safetensors"), check_mast3r),
+    Suite(
+        "DUNE-MASt3R",
+        (
+            "dunemast3r_*_released_layout.pth",
+            "dunemast3r_*_encoder.safetensors",
+            "dunemast3r_*_forward.safetensors",
+        ),
+        check_dune_mast3r,
+    ),
+    Suite("two-view losses", ("mast3r_loss_inputs.safetensors", "mast3r_loss_expected.json"), check_losses),
+    Suite("matching", ("reciprocal_matching.safetensors",), check_matching),
+    Suite("Map-free", ("mapfree_mini",), check_mapfree),
+    Suite("MASt3R listing", ("keys_mast3r_*.json",), check_listing),
+)
+"""Every suite."""
