@@ -12,11 +12,18 @@ CAPTION_HEIGHT = 22
 GAP = 6
 
 
-def as_picture(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """An array (row, column, 3) of bytes, or of floats in [0, 1], at (rows, columns), pixels kept square-edged."""
+def as_picture(values: np.ndarray, cell: tuple[int, int]) -> Image.Image:
+    """An array (row, column, 3) as the largest picture of its shape that fits a cell (rows, columns).
+
+    Bytes, or floats in [0, 1]. Small maps keep hard pixel edges; photographs are smoothed.
+    """
     if values.dtype != np.uint8:
         values = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    height, width = values.shape[:2]
+    scale = min(cell[0] / height, cell[1] / width)
+    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Image.fromarray(values).resize(size, method)
 
 
 def grid_picture(
@@ -44,8 +51,10 @@ def grid_picture(
         draw.text((GAP + column * (width + GAP), 3), caption, fill=(30, 30, 30), font=font)
     for r, row in enumerate(rows):
         for c, values in enumerate(row):
-            place = (GAP + c * (width + GAP), CAPTION_HEIGHT + GAP + r * (height + GAP))
-            canvas.paste(as_picture(values, cell), place)
+            picture = as_picture(values, cell)
+            left = GAP + c * (width + GAP) + (width - picture.width) // 2
+            top = CAPTION_HEIGHT + GAP + r * (height + GAP) + (height - picture.height) // 2
+            canvas.paste(picture, (left, top))
     return canvas
 
 

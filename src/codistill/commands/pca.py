@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--teacher", metavar="NAME", help="show the students' projections onto this teacher instead"
     )
-    parser.add_argument("--size", type=int, default=448, help="square side in pixels, before rounding (448)")
+    parser.add_argument("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
     parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
     parser.add_argument(
         "--separate", action="store_true", help="a basis for every image instead of a joint one"
@@ -38,25 +38,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _picture_of(images: Tensor) -> list[np.ndarray]:
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return list((images * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy())
+def _picture_of(images: Tensor) -> np.ndarray:
+    """A normalized image (1, 3, row, column) as floats in [0, 1], (row, column, 3)."""
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images[0].cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
 
 
 @torch.inference_mode()
-def _tokens(name: str, arguments: argparse.Namespace, images: Sequence[str]) -> tuple[list[Tokens], Tensor]:
-    """Per image its tokens, and the images as they were seen."""
-    size = (arguments.size, arguments.size)
+def _tokens(
+    name: str, arguments: argparse.Namespace, images: Sequence[str]
+) -> tuple[list[Tokens], list[np.ndarray]]:
+    """Per image its tokens, and the image as it was seen."""
     student = load_student(name) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
-    seen = [encoder.preprocess(image, size) for image in images]
+    seen = [encoder.preprocess(image, arguments.size) for image in images]
     if student is None:
-        return [encoder(one, norm=not arguments.no_norm) for one in seen], torch.cat(seen)
+        return [encoder(one, norm=not arguments.no_norm) for one in seen], [_picture_of(one) for one in seen]
     outputs = []
     for one in seen:
         blocks = encoder.intermediate(one, student.projector_blocks, norm=False)
         outputs.append(student.project(blocks, arguments.teacher))
-    return outputs, torch.cat(seen)
+    return outputs, [_picture_of(one) for one in seen]
 
 
 def colour_columns(per_encoder: Sequence[Sequence[Tokens]], separate: bool = False) -> list[list[np.ndarray]]:
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     results = [_tokens(name, arguments, arguments.images) for name in arguments.encoder]
     columns = colour_columns([tokens for tokens, _ in results], arguments.separate)
-    inputs = _picture_of(results[0][1])
+    inputs = results[0][1]
     rows = [[inputs[i], *(column[i] for column in columns)] for i in range(len(inputs))]
     cell = (224, 224)
     captions = ["image", *(Path(name).name or name for name in arguments.encoder)]
