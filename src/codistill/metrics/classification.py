@@ -11,7 +11,7 @@ from codistill.errors import DataError
 
 
 def hits_at(
-    scores: Float[Tensor, "image class"], labels: Int[Tensor, "image"], ranks: Sequence[int] = (1, 5)
+    scores: Float[Tensor, "image class"], labels: Int[Tensor, " image"], ranks: Sequence[int] = (1, 5)
 ) -> Bool[Tensor, "image rank"]:
     """Whether the true class is among the k best, for each k in `ranks`.
 

@@ -1,0 +1,122 @@
+"""Several linear heads at once on the same frozen features: one matrix product for all of them.
+
+What differs between heads is a learning rate. Parameters carry the head as their first axis; `pick` gives one of them
+as an ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.heads.linear.depth import DepthHead, DepthHeadConfig, depth_of_scores
+from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
+
+
+def _repeated(tensor: Tensor, heads: int) -> nn.Parameter:
+    return nn.Parameter(tensor.detach().expand(heads, *tensor.shape).clone())
+
+
+class SegmentationHeads(nn.Module):
+    """`heads` copies of one freshly initialized `SegmentationHead`.
+
+    Keys: `weight` (head, class, channel), `bias` (head, class), `gain`, `shift` (head, channel), `running_mean`,
+    `running_var` (channel,).
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, config: SegmentationHeadConfig, heads: int) -> None:
+        super().__init__()
+        self.config, self.heads = config, heads
+        one = SegmentationHead(config)
+        assert one.conv_seg.bias is not None
+        self.eps, self.momentum = one.bn.eps, one.bn.momentum or 0.1
+        self.weight = _repeated(one.conv_seg.weight[:, :, 0, 0], heads)
+        self.bias = _repeated(one.conv_seg.bias, heads)
+        self.gain = _repeated(one.bn.weight, heads)
+        self.shift = _repeated(one.bn.bias, heads)
+        self.register_buffer("running_mean", torch.zeros(config.channels))
+        self.register_buffer("running_var", torch.ones(config.channels))
+
+    @torch.no_grad()
+    def statistics(
+        self, tokens: Float[Tensor, "batch patch channel"]
+    ) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
+        """Mean and (biased) variance of whole maps, as batch norm takes them; the running ones follow."""
+        flat = tokens.flatten(0, 1).float()
+        variance, mean = torch.var_mean(flat, dim=0, correction=0)
+        count = flat.shape[0]
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        return mean, variance
+
+    def forward(
+        self, features: Float[Tensor, "pixel channel"], mean: Tensor | None = None, var: Tensor | None = None
+    ) -> Float[Tensor, "head pixel class"]:
+        """Scores at pixels, see `sampling.features_at`; normalized by running statistics where none are given."""
+        mean = self.running_mean if mean is None else mean
+        var = self.running_var if var is None else var
+        normal = (features.float() - mean) * torch.rsqrt(var + self.eps)
+        weight = self.weight * self.gain[:, None, :]
+        bias = self.bias + torch.einsum("hkc,hc->hk", self.weight, self.shift)
+        return _scores(normal, weight, bias)
+
+    def pick(self, index: int) -> SegmentationHead:
+        """One head, in evaluation mode, sharing no memory."""
+        head = SegmentationHead(self.config)
+        head.load_state_dict(
+            {
+                "bn.weight": self.gain[index],
+                "bn.bias": self.shift[index],
+                "bn.running_mean": self.running_mean,
+                "bn.running_var": self.running_var,
+                "bn.num_batches_tracked": head.bn.num_batches_tracked,
+                "conv_seg.weight": self.weight[index][:, :, None, None],
+                "conv_seg.bias": self.bias[index],
+            }
+        )
+        return head.eval()
+
+
+class DepthHeads(nn.Module):
+    """`heads` copies of one freshly initialized `DepthHead`.
+
+    Keys: `weight` (head, bin, channel), `bias` (head, bin).
+    """
+
+    centres: Tensor
+
+    def __init__(self, config: DepthHeadConfig, heads: int) -> None:
+        super().__init__()
+        self.config, self.heads = config, heads
+        one = DepthHead(config)
+        assert one.conv_depth.bias is not None
+        self.weight = _repeated(one.conv_depth.weight[:, :, 0, 0], heads)
+        self.bias = _repeated(one.conv_depth.bias, heads)
+        self.register_buffer("centres", one.centres, persistent=False)
+
+    def forward(self, features: Float[Tensor, "pixel channel"]) -> Float[Tensor, "head pixel"]:
+        """Depth (metres) at places, from interpolated features."""
+        return depth_of_scores(_scores(features.float(), self.weight, self.bias), self.centres, dim=2)
+
+    def pick(self, index: int) -> DepthHead:
+        """One head, in evaluation mode, sharing no memory."""
+        head = DepthHead(self.config)
+        head.load_state_dict(
+            {
+                "conv_depth.weight": self.weight[index][:, :, None, None],
+                "conv_depth.bias": self.bias[index],
+            }
+        )
+        return head.eval()
+
+
+def _scores(
+    features: Float[Tensor, "pixel channel"],
+    weight: Float[Tensor, "head out channel"],
+    bias: Float[Tensor, "head out"],
+) -> Float[Tensor, "head pixel out"]:
+    heads, outputs, channels = weight.shape
+    flat = torch.addmm(bias.flatten(), features, weight.reshape(heads * outputs, channels).T)
+    return flat.view(-1, heads, outputs).transpose(0, 1)

@@ -1,0 +1,96 @@
+"""The linear depth head: a map of frozen features in, depth in metres at four times the map's resolution out.
+
+A 1x1 convolution scores depth bins; depth is the mean of the bins' centres under the (shifted, rectified) scores.
+There is no batch norm. Key, without the released `decode_head.` prefix: `conv_depth.{weight,bias}`.
+Source: DINOv2's "lin. 1" and "lin. 4" depth evaluation (bins: AdaBins, arXiv 2011.14141).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from codistill.errors import ConfigError
+from codistill.types import Tokens
+
+UPSAMPLING = 4
+_FLOOR = 0.1  # keeps every bin alive, and the sum of scores positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthHeadConfig:
+    """Architecture of a `DepthHead`.
+
+    Attributes:
+        channels: of the input, see `depth_input`: (patch + class token width) times the number of levels.
+        bins: scored depths, evenly spaced from `nearest` to `farthest`.
+        nearest, farthest: metres. NYU: 0.001 and 10, whatever a released head's constructor says.
+    """
+
+    channels: int
+    bins: int = 256
+    nearest: float = 1e-3
+    farthest: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.bins < 2:
+            raise ConfigError(
+                f"a depth head needs channels >= 1 and bins >= 2; got {self.channels} and {self.bins}"
+            )
+        if not 0.0 < self.nearest < self.farthest < float("inf"):
+            raise ConfigError(
+                f"depth limits must be 0 < nearest < farthest (metres); got {self.nearest} and {self.farthest}"
+            )
+
+
+def depth_input(levels: Sequence[Tokens]) -> Float[Tensor, "batch channel row column"]:
+    """Feature maps of one or more levels, each beside its own class token, repeated at every place.
+
+    Encoders without a class token give their maps alone.
+    """
+    parts = []
+    for tokens in levels:
+        features = tokens.feature_map()
+        parts.append(features)
+        if tokens.cls is not None:
+            parts.append(tokens.cls[:, :, None, None].expand(-1, -1, *features.shape[-2:]))
+    return torch.cat(parts, dim=1)
+
+
+def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) -> Tensor:
+    """Mean bin centre (metres) under scores: p_k = (relu(z_k) + 0.1) / sum; the bins' axis `dim` goes away."""
+    weights = torch.relu(scores) + _FLOOR
+    shape = [1] * scores.ndim
+    shape[dim] = -1
+    return (weights * centres.view(shape)).sum(dim) / weights.sum(dim)
+
+
+class DepthHead(nn.Module):
+    """See the module's text. It computes in fp32, whatever autocast says.
+
+    The protocol resizes features, then convolves; a 1x1 convolution commutes with bilinear resizing (whose weights
+    sum to 1), so scores are resized here instead: the same numbers for a sixteenth of the work.
+    """
+
+    centres: Tensor
+
+    def __init__(self, config: DepthHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv_depth = nn.Conv2d(config.channels, config.bins, kernel_size=1)
+        centres = torch.linspace(config.nearest, config.farthest, config.bins)
+        self.register_buffer("centres", centres, persistent=False)
+
+    def forward(
+        self, features: Float[Tensor, "batch channel row column"]
+    ) -> Float[Tensor, "batch 1 row4 column4"]:
+        """Depth in metres; rows and columns are four times the features'."""
+        with torch.autocast(features.device.type, enabled=False):
+            scores = self.conv_depth(features.float())
+            rows, columns = scores.shape[-2:]
+            size = (UPSAMPLING * rows, UPSAMPLING * columns)
+            scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
+            return depth_of_scores(scores, self.centres, dim=1)[:, None]

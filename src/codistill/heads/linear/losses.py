@@ -1,0 +1,93 @@
+"""How linear heads are trained: scores or depths and truth in, one scalar out. All fp32, none waits for the device.
+
+Source: mmsegmentation 0.x (cross entropy), the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it (SigLoss, after
+Eigen et al. 2014, in the square-root form of arXiv 1907.10326).
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy, interpolate
+
+from codistill.metrics.segmentation import IGNORE
+
+LAMBDA = 0.15
+_EPS = 1e-3
+
+
+def pixel_cross_entropy(
+    logits: Float[Tensor, "batch class row column"],
+    labels: Int[Tensor, "batch height width"],
+    *,
+    ignored_count: bool = True,
+) -> Tensor:
+    """Cross entropy of logits resized to the labels (bilinear, align_corners=False).
+
+    Args:
+        logits: at any resolution.
+        labels: classes, or `IGNORE`.
+        ignored_count: divide by all pixels, ignored ones included (the protocol); False: by the labelled ones.
+    """
+    labels = labels.long()
+    logits = interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    losses = cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    if ignored_count:
+        return losses.mean()
+    return losses.sum() / (labels != IGNORE).sum().clamp(min=1)
+
+
+def masked_mean(values: Tensor, mask: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
+    """Mean of the values where the mask is set, over all axes or some; 0 where it is set nowhere."""
+    dim = tuple(range(values.ndim)) if dim is None else dim
+    count = mask.sum(dim).clamp(min=1)
+    return torch.where(mask, values, 0.0).sum(dim) / count
+
+
+def sig_loss(
+    prediction: Float[Tensor, "*shape"],
+    truth: Float[Tensor, "*shape"],
+    *,
+    starting: bool = False,
+    dim: tuple[int, ...] | None = None,
+) -> Tensor:
+    """sqrt(var(g) + 0.15 mean(g)^2), g = log(prediction + 0.001) - log(truth + 0.001), over pixels with truth > 0.
+
+    Args:
+        prediction, truth: metres; truth 0, or infinite, where it is not known.
+        starting: leave the variance out (the protocol's first 100 iterations).
+        dim: axes to reduce; None for all. What is left are losses of their own.
+    """
+    mask = (truth > 0) & torch.isfinite(truth)
+    dim = tuple(range(truth.ndim)) if dim is None else dim
+    g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)
+    count = mask.expand_as(g).sum(dim, keepdim=True)
+    g = torch.where(mask, g, 0.0)
+    mean = g.sum(dim, keepdim=True) / count.clamp(min=1)
+    value = LAMBDA * mean.square()
+    if not starting:
+        squares = torch.where(mask, g - mean, 0.0).square().sum(dim, keepdim=True)
+        value = value + squares / (count - 1).clamp(min=1)
+    # The root's slope at 0 is infinite: a batch without truth would give NaN gradients.
+    safe = torch.where(value > 0, value, 1.0).sqrt()
+    return torch.where(value > 0, safe, 0.0).sum(dim)
+
+
+def gradient_loss(
+    prediction: Float[Tensor, "batch 1 row column"], truth: Float[Tensor, "batch 1 row column"]
+):
+    """Central differences of g along rows and columns at four scales, over the number of pixels with truth > 0.
+
+    What the toolbox meant: its own code differentiates along batch and channel instead, which with two images per
+    device is exactly 0. The published numbers were therefore trained without it, and it is off by default.
+    """
+    mask = (truth > 0) & torch.isfinite(truth)
+    g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)
+    g = torch.where(mask, g, 0.0)
+    total = g.new_zeros(())
+    for stride in (1, 2, 4, 6):
+        part, known = g[..., ::stride, ::stride], mask[..., ::stride, ::stride]
+        count = known.sum().clamp(min=1)
+        down = (part[..., 2:, :] - part[..., :-2, :]).abs() * (known[..., 2:, :] & known[..., :-2, :])
+        right = (part[..., 2:] - part[..., :-2]).abs() * (known[..., 2:] & known[..., :-2])
+        total = total + (down.sum() + right.sum()) / count
+    return total

@@ -1,0 +1,61 @@
+"""DINOv2's released linear heads (`decode_head.*` in a .pth file) and our own head files: the same keys.
+
+In: a file. Out: a head, sized by its tensors, in evaluation mode.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from codistill.errors import CheckpointError
+from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
+from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
+from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
+
+PREFIX = "decode_head."
+
+
+def read_linear_head(
+    path: str | Path, *, nearest: float = 1e-3, farthest: float = 10.0
+) -> SegmentationHead | DepthHead:
+    """The linear head in a file.
+
+    Args:
+        path: a released .pth file or a .safetensors file with its keys.
+        nearest, farthest: depth range in metres, which depth files do not hold. NYU's, as the published numbers
+            were made with; DINOv2's own loader says 80 for every data set, which is KITTI's.
+
+    Raises:
+        CheckpointError: if there is no such file, or it holds no linear head, or more than one.
+    """
+    path = Path(path)
+    state = StateDict.of_checkpoint(path, read_checkpoint(path)).under(PREFIX)
+    if state.has("conv_depth.weight"):
+        weight = state.tensor("conv_depth.weight", 4)
+        head: SegmentationHead | DepthHead = DepthHead(
+            DepthHeadConfig(
+                channels=weight.shape[1], bins=weight.shape[0], nearest=nearest, farthest=farthest
+            )
+        )
+    elif state.has("conv_seg.weight"):
+        weight = state.tensor("conv_seg.weight", 4)
+        head = SegmentationHead(SegmentationHeadConfig(channels=weight.shape[1], num_classes=weight.shape[0]))
+    else:
+        raise CheckpointError(
+            f"{path}: holds no linear head (no {PREFIX}conv_seg.weight or {PREFIX}conv_depth.weight). Expected a "
+            "head of `codistill fit`, or DINOv2's released `*_linear_head.pth`; other heads (multi-scale DPT, "
+            "Mask2Former) are not linear."
+        )
+    # A counter that only momentum=None would use; an integer, and absent from some exports.
+    state.tensors.pop("bn.num_batches_tracked", None)
+    expected = {n: t.shape for n, t in head.state_dict().items() if not n.endswith("num_batches_tracked")}
+    state.check(expected, lambda name: PREFIX + name)
+    head.load_state_dict({name: tensor.float() for name, tensor in state.tensors.items()}, strict=False)
+    return head.eval()
+
+
+def released_tensors(head: SegmentationHead | DepthHead) -> Mapping[str, Tensor]:
+    """A head's tensors under the released keys."""
+    return {PREFIX + name: tensor for name, tensor in head.state_dict().items()}

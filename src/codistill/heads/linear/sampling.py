@@ -1,0 +1,71 @@
+"""Features at single pixels: what bilinear resizing of a whole map would give there, without resizing the map.
+
+A linear head commutes with bilinear resizing (its weights sum to 1), so the loss of a few random pixels is an unbiased
+estimate of the loss of all of them at a small part of its cost. Fitting on cached features stands on this.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Where bilinear resizing looks: four cells of the map per pixel, and their weights.
+
+    Attributes:
+        cells: (..., 4) indices into the flattened map.
+        weights: (..., 4), summing to 1.
+    """
+
+    cells: Int[Tensor, "*pixels 4"]
+    weights: Float[Tensor, "*pixels 4"]
+
+
+def _axis(index: Tensor, source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper source index of target indices along an axis, and the upper one's weight."""
+    place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)
+    low = place.floor().long().clamp(max=source - 1)
+    return low, (low + 1).clamp(max=source - 1), (place - low).float()
+
+
+def corners_of(
+    rows: Int[Tensor, "*pixels"],
+    columns: Int[Tensor, "*pixels"],
+    source: tuple[int, int],
+    target: tuple[int, int],
+) -> Corners:
+    """Corners of target pixels in a source map, as `interpolate(mode="bilinear", align_corners=False)` has them.
+
+    Args:
+        rows, columns: pixels of the target.
+        source: rows and columns of the map.
+        target: size to which it would be resized.
+    """
+    top, bottom, down = _axis(rows, source[0], target[0])
+    left, right, across = _axis(columns, source[1], target[1])
+    width = source[1]
+    cells = (top * width + left, top * width + right, bottom * width + left, bottom * width + right)
+    weights = ((1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across)
+    return Corners(torch.stack(cells, dim=-1), torch.stack(weights, dim=-1))
+
+
+def features_at(
+    tokens: Float[Tensor, "batch patch channel"], corners: Corners
+) -> Float[Tensor, "batch pixel channel"]:
+    """Interpolated tokens at pixels.
+
+    Args:
+        tokens: of each image, row-major over the map.
+        corners: cells and weights (batch, pixel, 4).
+    """
+    batch, patches, channels = tokens.shape
+    first = torch.arange(batch, device=tokens.device)[:, None, None] * patches
+    index = (corners.cells + first).flatten(0, 1)
+    weights = corners.weights.flatten(0, 1)
+    table = tokens.flatten(0, 1).float()
+    mixed = embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+    return mixed.view(batch, -1, channels)

@@ -1,0 +1,55 @@
+"""The linear segmentation head: a map of frozen features in, class scores at the map's own resolution out.
+
+Batch norm, then a 1x1 convolution; scores are resized bilinearly by whoever compares them with labels. Keys are
+those of DINOv2's released heads without their `decode_head.` prefix: `bn.*`, `conv_seg.*`.
+Source: DINOv2 (arXiv 2304.07193), "linear" segmentation evaluation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.errors import ConfigError
+
+INIT_STD = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationHeadConfig:
+    """Architecture of a `SegmentationHead`.
+
+    Attributes:
+        channels: of the feature map: token width times the number of levels.
+        num_classes: scores per place.
+    """
+
+    channels: int
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or not 2 <= self.num_classes <= 255:
+            raise ConfigError(
+                "a segmentation head needs channels >= 1 and 2 to 255 classes (255 marks ignored pixels); "
+                f"got {self.channels} and {self.num_classes}"
+            )
+
+
+class SegmentationHead(nn.Module):
+    """See the module's text. It computes in fp32, whatever autocast says: batch statistics need it."""
+
+    def __init__(self, config: SegmentationHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.bn = nn.BatchNorm2d(config.channels)
+        self.conv_seg = nn.Conv2d(config.channels, config.num_classes, kernel_size=1)
+        nn.init.normal_(self.conv_seg.weight, std=INIT_STD)
+        nn.init.zeros_(self.conv_seg.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, features: Float[Tensor, "batch channel row column"]
+    ) -> Float[Tensor, "batch class row column"]:
+        """Class scores (logits) per token."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.conv_seg(self.bn(features.float()))
