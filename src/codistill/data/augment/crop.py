@@ -1,0 +1,53 @@
+"""From encoded bytes to the drawn crop at the output size, decoding no more than that needs."""
+
+import numpy as np
+
+from codistill.data.augment.draw import AugmentParams
+from codistill.imaging import ImageHeader, covering_reduction, decode_rgb, resize_rgb
+
+
+def decode_crop(
+    data: bytes,
+    header: ImageHeader,
+    params: AugmentParams,
+    size: int,
+    *,
+    turned: bool = False,
+    reduce: bool = True,
+    name: str = "image",
+) -> np.ndarray:
+    """Decode, crop, resize (bicubic, antialiased) and flip.
+
+    Args:
+        data, header: the encoded image and `read_header` of it.
+        params: the crop, in pixels of the full image (after turning).
+        size: side of the square output.
+        turned: whether the image is turned clockwise by 90 degrees first.
+        reduce: allow decoding at a part of the size.
+        name: what error messages call the image.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    reduction = covering_reduction((params.height, params.width), (size, size)) if reduce else 1
+    image = decode_rgb(data, header=header, reduction=reduction, name=name)
+    if turned:
+        image = np.rot90(image, k=-1)
+    top, bottom, left, right = _scaled_box(image, header, params, turned)
+    crop = image[top:bottom, left:right]
+    resized = resize_rgb(crop, (size, size))
+    return np.ascontiguousarray(resized[:, ::-1] if params.flip else resized)
+
+
+def _scaled_box(
+    image: np.ndarray, header: ImageHeader, params: AugmentParams, turned: bool
+) -> tuple[int, int, int, int]:
+    """The crop in pixels of the image as it was decoded: top, bottom, left, right, never empty."""
+    full = (header.width, header.height) if turned else (header.height, header.width)
+    if image.shape[:2] == full:
+        return params.top, params.top + params.height, params.left, params.left + params.width
+    rows, columns = image.shape[0] / full[0], image.shape[1] / full[1]
+    top, left = round(params.top * rows), round(params.left * columns)
+    bottom = min(image.shape[0], max(top + 1, round((params.top + params.height) * rows)))
+    right = min(image.shape[1], max(left + 1, round((params.left + params.width) * columns)))
+    return min(top, bottom - 1), bottom, min(left, right - 1), right

@@ -1,0 +1,71 @@
+"""One encoded image to one crop: for training with drawn parameters, for evaluation without any chance."""
+
+import numpy as np
+import torch
+
+from codistill.data.augment.config import AugmentConfig
+from codistill.data.augment.crop import decode_crop
+from codistill.data.augment.draw import AugmentParams, draw_params
+from codistill.data.augment.fast import photometric
+from codistill.data.augment.reference import augment_reference
+from codistill.imaging import MAX_PIXELS, decode_rgb, read_header, resize_rgb
+
+
+def augment_image(
+    data: bytes,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    size: int,
+    *,
+    turned: bool = False,
+    name: str = "image",
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[np.ndarray, AugmentParams]:
+    """Draw parameters and apply them.
+
+    Args:
+        data: the encoded image.
+        config: what may happen.
+        rng: draws what does happen.
+        size: side of the square output.
+        turned: turn the image clockwise by 90 degrees first.
+        name, max_pixels: see `read_header`.
+
+    Returns:
+        (size, size, 3) uint8, and the parameters. With implementation `device` colours and blur are left to do.
+
+    Raises:
+        DataError: if the image cannot be used.
+    """
+    header = read_header(data, name=name, max_pixels=max_pixels)
+    sides = (header.width, header.height) if turned else (header.height, header.width)
+    params = draw_params(config, rng, *sides)
+    if config.implementation == "reference":
+        full = decode_rgb(data, header=header, name=name)
+        full = np.ascontiguousarray(np.rot90(full, k=-1)) if turned else full
+        crop = augment_reference(
+            full, params, size, kernel=config.blur_kernel, threshold=config.solarize_threshold
+        )
+        return (crop * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy(), params
+    crop = decode_crop(data, header, params, size, turned=turned, reduce=config.reduced_decoding, name=name)
+    if config.implementation == "fast":
+        crop = photometric(crop, params, kernel=config.blur_kernel, threshold=config.solarize_threshold)
+    return crop, params
+
+
+def evaluation_image(image: np.ndarray, size: int) -> np.ndarray:
+    """Shorter side resized to `size` (bicubic, antialiased), then the central square.
+
+    Args:
+        image: (row, column, 3) uint8.
+        size: side of the output.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    rows, columns = (max(size, int(size * side / shorter)) for side in (height, width))
+    image = resize_rgb(image, (rows, columns))
+    top, left = round((rows - size) / 2), round((columns - size) / 2)
+    return image[top : top + size, left : left + size]

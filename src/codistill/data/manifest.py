@@ -1,0 +1,153 @@
+"""Manifests: a Parquet file with the relative path of every image, opened through a mapped Arrow file beside it.
+
+The Parquet file is what people exchange: columns `folder` and `file`, or one column `path`. The Arrow file is made
+at the first open (in the cache folder, where the manifest's own is read-only) and made again when the manifest
+changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codistill.data.cache import cache_folder, replacing
+from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, table_of_paths, write_ipc
+from codistill.errors import DataError
+
+_STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
+FILTERS = b"codistill.filters"
+"""Table metadata: the include and exclude patterns that the manifest was made with."""
+_LAYOUT = "2"
+
+
+def filters_text(include: Sequence[str], exclude: Sequence[str]) -> str:
+    """Include and exclude patterns as one text, to tell whether a manifest was made with the same ones."""
+    return json.dumps([list(include), list(exclude)])
+
+
+def write_manifest(table: pa.Table, path: Path, root: str, filters: str = "") -> None:
+    """Write a table of paths as a manifest, atomically.
+
+    Args:
+        table: see `table_of_paths`.
+        path: the Parquet file.
+        root: folder that the paths are relative to. One that holds the manifest itself is written down relative to
+            it, so that both can be moved together.
+        filters: `filters_text` of the patterns that the paths have already passed.
+    """
+    absolute, folder = Path(root).resolve(), path.resolve().parent
+    stated = str(absolute)
+    if folder.is_relative_to(absolute):
+        stated = "/".join([".."] * len(folder.relative_to(absolute).parts)) or "."
+    table = table.unify_dictionaries().replace_schema_metadata({_ROOT: stated, FILTERS: filters})
+    with replacing(path) as partial:
+        pq.write_table(table, partial, row_group_size=ROWS_PER_CHUNK, compression="zstd")
+
+
+def open_manifest(path: Path) -> tuple[RowTable, str]:
+    """Table of paths of a manifest, and the folder that they are relative to.
+
+    Raises:
+        DataError: if the manifest is missing, damaged, or has other columns.
+    """
+    table = mapped(path, manifest_table)
+    stated = Path(table.metadata.get(_ROOT, b".").decode())
+    return table, str(path.parent / stated)
+
+
+def manifest_table(path: Path) -> pa.Table:
+    """Read a Parquet manifest whole, as a table of folders and file names.
+
+    Raises:
+        DataError: if it is damaged or has other columns.
+    """
+    file = read_parquet(path)
+    columns = file.schema_arrow.names
+    wanted = [["folder", "file"], ["path"]]
+    chosen = next((names for names in wanted if set(names) <= set(columns)), None)
+    if chosen is None:
+        raise DataError(
+            f"{path}: a manifest has the columns 'folder' and 'file', or 'path'; this has {', '.join(columns)}"
+        )
+    try:
+        reader = pq.ParquetFile(path, read_dictionary=["folder"])
+        table = pa.Table.from_batches(
+            list(reader.iter_batches(ROWS_PER_CHUNK, columns=chosen)),
+            schema=pa.schema([reader.schema_arrow.field(name) for name in chosen]),
+        )
+        table.validate(full=True)
+        if any(column.null_count for column in table.columns):
+            raise DataError(f"{path}: some rows have no path")
+        if chosen == ["path"]:
+            table = table_of_paths(table.column("path").cast(pa.string()).to_pylist())
+        else:
+            table = table.cast(SCHEMA).unify_dictionaries()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: damaged manifest: {error}") from error
+    metadata = file.schema_arrow.metadata or {}
+    return table.replace_schema_metadata(
+        {_ROOT: metadata.get(_ROOT, b"."), FILTERS: metadata.get(FILTERS, b"")}
+    )
+
+
+def read_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file; DataError if it is missing or damaged."""
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file, or a damaged one: {error}") from error
+
+
+def mapped(path: Path, build: Callable[[Path], pa.Table], stamp: str | None = None) -> RowTable:
+    """The mapped Arrow table of a file, made by `build(path)` where there is none or the file has changed.
+
+    Args:
+        path: the file that the table is made from.
+        build: reads it.
+        stamp: says which state of the file a table belongs to; default: its size and time of change.
+
+    Raises:
+        DataError: from `build`, or if nowhere can be written.
+    """
+    if stamp is None:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}") from None
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
+    stamp = f"{_LAYOUT} {stamp}"
+    beside = path.with_name(f"{path.name}.arrow")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    places = (beside, cache_folder() / "tables" / f"{digest}.arrow")
+    for place in places:
+        table = _current(place, stamp)
+        if table is not None:
+            return table
+    made = build(path)
+    metadata = {key.decode(): value.decode() for key, value in (made.schema.metadata or {}).items()}
+    failures = []
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_ipc(made, place, {**metadata, _STAMP.decode(): stamp})
+        except OSError as error:
+            failures.append(f"{place}: {error.strerror or error}")
+        else:
+            return RowTable(map_ipc(place), place)
+    raise DataError(
+        f"{path}: nowhere to write its index ({'; '.join(failures)}). Set CODISTILL_CACHE to a folder with space."
+    )
+
+
+def _current(place: Path, stamp: str) -> RowTable | None:
+    """The table at a place, if there is one and it belongs to this state of the file."""
+    try:
+        table = RowTable(map_ipc(place), place)
+    except (FileNotFoundError, NotADirectoryError, DataError):
+        return None
+    return table if table.metadata.get(_STAMP) == stamp.encode() else None

@@ -1,0 +1,92 @@
+"""From a `SourceConfig` to a `Source`: what a path is, and whether all of it is there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from codistill.data.files import is_image, open_folder, open_list, open_manifest_source
+from codistill.data.generated import GeneratedSource
+from codistill.data.shard_index import INDEX_NAME
+from codistill.data.shards import open_shards
+from codistill.data.source import Source, SourceConfig, expand
+from codistill.errors import DataError
+
+_OPENERS: dict[str, Callable[[SourceConfig], Source]] = {
+    "folder": open_folder,
+    "list": open_list,
+    "manifest": open_manifest_source,
+    "shards": open_shards,
+    "generated": GeneratedSource,
+}
+MANIFEST_NAME = "manifest.parquet"
+
+
+def open_source(config: SourceConfig) -> Source:
+    """Open a source.
+
+    With kind `auto`: a .parquet file is a manifest, another file a text list; a folder with `manifest.parquet` is
+    that manifest, one with `index.parquet` or with nothing but .tar files is shards, any other a folder of images. A
+    path that does not exist is tried with .parquet and .txt added.
+
+    Raises:
+        DataError: if nothing is there, it is damaged, or fewer images than `config.expected` are found.
+    """
+    config, kind = resolve(config)
+    source = _OPENERS[kind](config)
+    place = expand(config.path, config.name)
+    if len(source) < max(1, config.expected):
+        wanted = f", {config.expected} are expected" if config.expected else ""
+        filtered = " that pass include and exclude" if config.include or config.exclude else ""
+        raise DataError(
+            f"source {config.name!r}: {len(source)} images{filtered} found in {place} ({kind}){wanted}. "
+            "Give the source another path, or expected=0 to take what is there."
+        )
+    return source
+
+
+def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
+    """The source with the path that exists, and its kind.
+
+    Raises:
+        DataError: if nothing is at the path; the text says what was looked for.
+    """
+    if config.kind == "generated":
+        return config, config.kind
+    place = Path(expand(config.path, config.name))
+    candidates = [place]
+    if config.kind == "auto":
+        candidates += [place.with_name(place.name + ending) for ending in (".parquet", ".txt")]
+    found = next((path for path in candidates if path.exists()), None)
+    if found is None:
+        wanted = f"; {config.expected} images are expected there" if config.expected else ""
+        raise DataError(
+            f"source {config.name!r}: nothing at {' or '.join(str(path) for path in candidates)} "
+            f"(0 images found{wanted}). Give the folder, list, manifest or shards of this source."
+        )
+    kind = config.kind if config.kind != "auto" else _kind_of(found)
+    if kind == "manifest" and found.is_dir():
+        found = found / MANIFEST_NAME
+    if kind in ("folder", "shards") and not found.is_dir():
+        raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} wants a folder")
+    if kind == "list" and found.is_dir():
+        raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' wants a text file")
+    return _with_path(config, str(found)), kind
+
+
+def _with_path(config: SourceConfig, path: str) -> SourceConfig:
+    values = {name: getattr(config, name) for name in SourceConfig.__dataclass_fields__}
+    return SourceConfig(**{**values, "path": path})
+
+
+def _kind_of(path: Path) -> str:
+    if not path.is_dir():
+        return "manifest" if path.suffix == ".parquet" else "list"
+    if (path / MANIFEST_NAME).exists():
+        return "manifest"
+    if (path / INDEX_NAME).exists():
+        return "shards"
+    tars = False
+    for entry in path.iterdir():
+        if entry.is_dir() or is_image(entry.name):
+            return "folder"
+        tars = tars or entry.suffix == ".tar"
+    return "shards" if tars else "folder"

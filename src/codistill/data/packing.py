@@ -1,0 +1,144 @@
+"""Any source to tar shards: in parallel, resumable, hashed.
+
+Shard k holds the images k * n to (k + 1) * n of the source, whoever writes it and whenever. A shard with a record
+beside it is finished and is left alone; after an interruption the same call goes on.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from codistill.data.cache import replacing
+from codistill.data.shard_format import ShardRecord, read_record, write_shard
+from codistill.data.shard_index import write_index
+from codistill.data.shards import encode_key
+from codistill.data.source import Source
+from codistill.errors import ConfigError, DataError
+
+_PLAN_NAME = "pack.json"
+
+
+def pack_source(
+    source: Source,
+    folder: Path,
+    *,
+    images_per_shard: int = 5000,
+    workers: int = 4,
+    members: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[str, str]]:
+    """Write all images of a source, byte for byte, into tar shards with an index.
+
+    Args:
+        source: what to pack.
+        folder: where the shards go; made if missing.
+        images_per_shard: images in each shard but the last.
+        workers: shards written at the same time, each by a thread.
+        members: further files of each sample, e.g. `depth.png`; see `Source.read_member`.
+        progress: called with (images done, images in all) after each shard.
+
+    Returns:
+        (name, reason) of the images that could not be read and were left out.
+
+    Raises:
+        DataError: if the folder holds shards of something else, or another process is packing into it.
+    """
+    if images_per_shard < 1 or workers < 1:
+        raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
+    folder.mkdir(parents=True, exist_ok=True)
+    count = -(-len(source) // images_per_shard)
+    with _locked(folder):
+        _check_plan(folder, source, images_per_shard, members)
+        skipped: list[tuple[str, str]] = []
+        done = 0
+        with ThreadPoolExecutor(workers) as pool:
+            jobs = []
+            for number in range(count):
+                items = range(number * images_per_shard, min((number + 1) * images_per_shard, len(source)))
+                shard = folder / f"shard-{number:06d}.tar"
+                jobs.append(pool.submit(_pack_one, source, shard, items, members))
+            try:
+                for job in as_completed(jobs):
+                    record = job.result()
+                    skipped += record.skipped
+                    done += len(record.samples) + len(record.skipped)
+                    if progress is not None:
+                        progress(done, len(source))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+        write_index(folder)
+    return sorted(skipped)
+
+
+def _pack_one(source: Source, shard: Path, items: range, members: Sequence[str]) -> ShardRecord:
+    record = read_record(shard)
+    if record is not None:
+        return record
+    skipped: list[tuple[str, str]] = []
+    return write_shard(shard, _samples(source, items, members, skipped), skipped)
+
+
+def _samples(
+    source: Source, items: range, members: Sequence[str], skipped: list[tuple[str, str]]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    keys: set[str] = set()
+    for index in items:
+        name = source.name_of(index)
+        stem, _, extension = name.rpartition(".")
+        try:
+            sample = {extension: source.read(index)}
+            sample |= {member: source.read_member(index, member) for member in members}
+        except DataError as error:
+            skipped.append((name, str(error)))
+            continue
+        if not sample[extension]:
+            skipped.append((name, "the file is empty (0 bytes)"))
+            continue
+        # Two images may share a stem (a.jpg, a.png), and a list may hold one twice.
+        key = next(key for key in map(encode_key, (stem, name, f"{name}.{index}")) if key not in keys)
+        keys.add(key)
+        yield key, sample
+
+
+def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Sequence[str]) -> None:
+    """Write down what is packed, or compare it with what an earlier call wrote down."""
+    digest = hashlib.sha256()
+    for index in range(len(source)):
+        digest.update(source.name_of(index).encode() + b"\0")
+    plan = {
+        "images": len(source),
+        "images_per_shard": images_per_shard,
+        "members": list(members),
+        "names_sha256": digest.hexdigest(),
+    }
+    path = folder / _PLAN_NAME
+    if not path.exists():
+        if any(folder.glob("*.tar")):
+            raise DataError(f"{folder}: holds tar files that were not packed here; give an empty folder")
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: {error}. Pack into an empty folder.") from None
+    changed = [key for key in plan if not isinstance(earlier, dict) or earlier.get(key) != plan[key]]
+    if changed:
+        raise DataError(
+            f"{folder}: shards of something else were begun here ({', '.join(changed)} differ). Pack into an empty "
+            "folder, or give the same source and options to go on."
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{folder}: another process is packing into this folder") from None
+        yield

@@ -1,0 +1,196 @@
+"""One tar shard in the WebDataset layout, and the record beside it.
+
+Files of a sample share a key and differ in what follows the first dot: `a/0001.jpg`, `a/0001.depth.png`,
+`a/0001.json`. Beside `x.tar` lies `x.tar.json`: where every file starts, its CRC-32, and the shard's SHA-256. The
+record is written after the shard, so a shard with a record is whole.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from codistill.data.cache import replacing
+from codistill.errors import DataError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in a shard: its name after the key's dot, where its bytes are, and their CRC-32 (None: unknown)."""
+
+    name: str
+    offset: int
+    size: int
+    crc32: int | None
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What is in a shard.
+
+    Attributes:
+        size, sha256: of the tar file; the hash is empty where nobody computed it.
+        samples: keys with their members, in the order of the file.
+        skipped: images that could not be packed, as (name, reason).
+    """
+
+    size: int
+    sha256: str
+    samples: tuple[tuple[str, tuple[Member, ...]], ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class _HashingFile:
+    """A binary file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha256, self.size = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+
+def split_member(path: str) -> tuple[str, str]:
+    """Key and member name of a path in a shard: the base name is cut at its first dot."""
+    folder, slash, base = path.rpartition("/")
+    stem, _, member = base.partition(".")
+    return f"{folder}{slash}{stem}", member
+
+
+def record_path(shard: Path) -> Path:
+    """The record beside a shard."""
+    return shard.with_name(f"{shard.name}.json")
+
+
+def write_shard(
+    shard: Path,
+    samples: Iterable[tuple[str, Mapping[str, bytes]]],
+    skipped: list[tuple[str, str]] | None = None,
+) -> ShardRecord:
+    """Write a tar shard and its record, each under a temporary name that is renamed at the end.
+
+    The same samples give the same bytes. One process may write one shard; several may write different ones.
+
+    Args:
+        shard: the .tar file.
+        samples: (key, {member name: bytes}); the key has no dot after its last slash.
+        skipped: (name, reason) of images left out, read when the samples are exhausted.
+
+    Raises:
+        DataError: for a key with a dot, an empty one, or one that comes twice.
+    """
+    written: dict[str, tuple[Member, ...]] = {}
+    with replacing(shard) as partial, partial.open("wb") as file:
+        sink = _HashingFile(file)
+        with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+            for key, members in samples:
+                if not key or split_member(key) != (key, "") or key in written:
+                    raise DataError(f"{shard}: the key {key!r} is empty, has a dot, or comes twice")
+                written[key] = tuple(_add(tar, key, name, data) for name, data in members.items())
+    record = ShardRecord(sink.size, sink.sha256.hexdigest(), tuple(written.items()), tuple(skipped or ()))
+    with replacing(record_path(shard)) as partial:
+        partial.write_text(json.dumps({"format": FORMAT, **_plain(record)}) + "\n", encoding="utf-8")
+    return record
+
+
+def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
+    info = tarfile.TarInfo(f"{key}.{name}")
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+    padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return Member(name, int(tar.offset) - padded, len(data), zlib.crc32(data))  # type: ignore[attr-defined]
+
+
+def _plain(record: ShardRecord) -> dict[str, object]:
+    plain = asdict(record)
+    plain["samples"] = [
+        [key, [[m.name, m.offset, m.size, m.crc32] for m in members]] for key, members in record.samples
+    ]
+    return plain
+
+
+def read_record(shard: Path) -> ShardRecord | None:
+    """The record beside a shard; None if there is none, it is damaged, or it belongs to another file size."""
+    try:
+        plain = json.loads(record_path(shard).read_text(encoding="utf-8"))
+        samples = tuple((str(key), tuple(_member(*m) for m in members)) for key, members in plain["samples"])
+        skipped = tuple((str(name), str(reason)) for name, reason in plain["skipped"])
+        record = ShardRecord(int(plain["size"]), str(plain["sha256"]), samples, skipped)
+        whole = plain["format"] == FORMAT and shard.stat().st_size == record.size
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return record if whole else None
+
+
+def _member(name: object, offset: object, size: object, crc32: object) -> Member:
+    if not isinstance(name, str) or not isinstance(offset, int) or not isinstance(size, int):
+        raise ValueError("a member is [name, offset, size, crc32]")
+    if crc32 is not None and not isinstance(crc32, int):
+        raise ValueError("a member's crc32 is a number")
+    if offset < 0 or size < 0 or not 0 <= (crc32 or 0) < 1 << 32:
+        raise ValueError("a member's numbers are out of range")
+    return Member(name, offset, size, crc32)
+
+
+def scan_shard(shard: Path, *, hashed: bool) -> ShardRecord:
+    """Read what is in a foreign tar shard, from its headers alone or (`hashed`) with checksums of all bytes.
+
+    Raises:
+        DataError: if the file is missing, or no whole tar file.
+    """
+    samples: dict[str, list[Member]] = {}
+    try:
+        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            size = file.seek(0, io.SEEK_END)
+            for info in tar:
+                if not info.isreg():
+                    continue
+                if info.offset_data + info.size > size:
+                    raise DataError(f"{shard}: truncated in {info.name!r}")
+                data = tar.extractfile(info)
+                crc = zlib.crc32(data.read()) if hashed and data is not None else None
+                key, name = split_member(info.name.removeprefix("./"))
+                samples.setdefault(key, []).append(Member(name, info.offset_data, info.size, crc))
+        sha256 = file_sha256(shard) if hashed else ""
+    except (OSError, tarfile.TarError, ValueError, EOFError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{shard}: not a whole tar file: {error}") from error
+    return ShardRecord(size, sha256, tuple((key, tuple(members)) for key, members in samples.items()))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_shard(shard: Path) -> ShardRecord:
+    """Compare a shard with the hash in its record.
+
+    Returns:
+        the record.
+
+    Raises:
+        DataError: if shard or record are missing, or the bytes are not those that were written.
+    """
+    record = read_record(shard)
+    if record is None:
+        raise DataError(
+            f"{shard}: damaged or unfinished: no record of this size beside it. Make the shard again."
+        )
+    found = file_sha256(shard)
+    if found != record.sha256:
+        raise DataError(
+            f"{shard}: damaged: its SHA-256 is {found[:16]}…, {record.sha256[:16]}… was written. Make it again."
+        )
+    return record

@@ -1,0 +1,121 @@
+"""Images in tar shards as a source: any sample by number, through the index; a damaged one is noticed."""
+
+import os
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from codistill.data.files import IMAGE_EXTENSIONS
+from codistill.data.names import RowTable, select_rows
+from codistill.data.patterns import selector
+from codistill.data.shard_index import open_index
+from codistill.data.source import Source, SourceConfig, expand
+from codistill.errors import DataError
+
+_OPEN_FILES = 32
+_DOT = "%2E"
+"""How a dot within a key is written, so that the first dot of a member's name ends the key."""
+
+
+def encode_key(stem: str) -> str:
+    """A key from an image's relative path without its extension: dots of the base name are escaped."""
+    folder, slash, base = stem.rpartition("/")
+    return f"{folder}{slash}{base.replace('.', _DOT)}"
+
+
+def image_member(members: list[str]) -> str | None:
+    """The member that is the image: the first with a plain image extension (`jpg`, not `depth.png`)."""
+    return next((name for name in members if name.lower() in IMAGE_EXTENSIONS), None)
+
+
+class ShardSource(Source):
+    """Samples of tar shards, read by offset with their checksum compared."""
+
+    def __init__(self, config: SourceConfig, folder: str, table: RowTable, rows: np.ndarray | None) -> None:
+        super().__init__(config)
+        self.folder = folder
+        self._table = table
+        self._rows = rows
+        self._files: OrderedDict[str, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._table) if self._rows is None else len(self._rows)
+
+    def _row(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)} in source {self.config.name!r}")
+        return index if self._rows is None else int(self._rows[index])
+
+    def name_of(self, index: int) -> str:
+        return _name(self._table, self._row(index))
+
+    def members_of(self, index: int) -> list[str]:
+        """Names of the files of a sample: `jpg`, `depth.png`, ..."""
+        return self._table.value("member", self._row(index)) or []
+
+    def read(self, index: int) -> bytes:
+        member = image_member(self.members_of(index))
+        if member is None:
+            raise DataError(f"{self._where(index)}: no image among {self.members_of(index)}")
+        return self.read_member(index, member)
+
+    def read_member(self, index: int, member: str) -> bytes:
+        row = self._row(index)
+        members = self.members_of(index)
+        if member not in members:
+            raise DataError(f"{self._where(index)}: no member {member!r}; there are {', '.join(members)}")
+        place = members.index(member)
+        offset, size, crc = (self._table.value(column, row)[place] for column in ("offset", "size", "crc32"))
+        shard = self._table.value("shard", row)
+        try:
+            file = self._file(shard)
+            inside = offset >= 0 and 0 <= size <= os.fstat(file).st_size - offset
+            data = os.pread(file, size, offset) if inside else b""
+        except OSError as error:
+            raise DataError(f"{self._where(index)}: cannot be read: {error}") from error
+        if len(data) != size or (crc is not None and zlib.crc32(data) != crc):
+            raise DataError(f"{self._where(index)}: damaged shard: the checksum of {member!r} is another")
+        return data
+
+    def _where(self, index: int) -> str:
+        shard = self._table.value("shard", self._row(index))
+        return f"{self.name_of(index)} in {Path(self.folder) / shard}"
+
+    def _file(self, shard: str) -> int:
+        """Descriptor of a shard; the last few stay open."""
+        if shard in self._files:
+            self._files.move_to_end(shard)
+        else:
+            self._files[shard] = os.open(Path(self.folder) / shard, os.O_RDONLY)
+            if len(self._files) > _OPEN_FILES:
+                os.close(self._files.popitem(last=False)[1])
+        return self._files[shard]
+
+    def close(self) -> None:
+        """Close the open shards; they open again when read."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def __del__(self) -> None:
+        if hasattr(self, "_files"):
+            self.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_files": OrderedDict()}
+
+
+def _name(table: RowTable, row: int) -> str:
+    key = table.value("key", row).replace(_DOT, ".")
+    member = image_member(table.value("member", row) or [])
+    return f"{key}.{member}" if member else key
+
+
+def open_shards(config: SourceConfig) -> ShardSource:
+    """The samples of a folder of tar shards, shard by shard."""
+    folder = Path(expand(config.path, config.name))
+    table = open_index(folder)
+    names = (_name(table, row) for row in range(len(table)))
+    rows = select_rows(names, selector(config.include, config.exclude))
+    return ShardSource(config, str(folder), table, rows)

@@ -1,0 +1,113 @@
+"""A source: a named, numbered set of encoded images of one domain, wherever they lie.
+
+A source gives bytes, not pixels: decoding belongs to the transform, which knows how much of an image it needs.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from codistill.data.patterns import ROTATIONS, check_patterns
+from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.imaging import MAX_PIXELS, decode_rgb
+from codistill.types import Domain
+
+KINDS = ("auto", "folder", "list", "manifest", "shards", "generated")
+_CHANGEABLE = {"changeable": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Where a set of images lies and what it is.
+
+    Attributes:
+        name: unique among the sources of a run.
+        path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards; for kind
+            `generated`, a number of images.
+            `~` and `$VARIABLES` are expanded.
+        domain: `generic`, `3d`, `human` or your own word.
+        kind: `auto` tells from the path; see `open_source`.
+        root: folder that the names of a list or a manifest are relative to; default: what the manifest says, or the
+            list's own folder.
+        include, exclude: globs on an image's relative path (`*` also matches `/`). An image is used if it matches
+            one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
+        rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
+        expected: number of images that should be there; opening fails with fewer. 0 expects nothing.
+    """
+
+    name: str
+    path: str = field(metadata=_CHANGEABLE)
+    domain: Domain = "generic"
+    kind: Literal["auto", "folder", "list", "manifest", "shards", "generated"] = field(
+        default="auto", metadata=_CHANGEABLE
+    )
+    root: str | None = field(default=None, metadata=_CHANGEABLE)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rotation: str = "none"
+    expected: int = 0
+
+    def __post_init__(self) -> None:
+        for what in ("name", "path", "domain"):
+            if not getattr(self, what):
+                raise ConfigError(f"a source needs a {what}; got {self}")
+        if self.kind not in KINDS:
+            raise ConfigError(f"source {self.name!r}: {unknown_name('kind', str(self.kind), KINDS)}")
+        if self.rotation not in ROTATIONS:
+            raise ConfigError(f"source {self.name!r}: {unknown_name('rotation', self.rotation, ROTATIONS)}")
+        for patterns in (self.include, self.exclude):
+            if isinstance(patterns, str):
+                raise ConfigError(f"source {self.name!r}: include and exclude are lists; got {patterns!r}")
+            check_patterns(patterns)
+
+
+def expand(path: str, name: str) -> str:
+    """A path with `~` and `$VARIABLES` filled in.
+
+    Raises:
+        DataError: if a variable is not set.
+    """
+    expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+    if "$" in expanded and not os.path.lexists(expanded):
+        raise DataError(
+            f"source {name!r}: the path {path!r} uses a variable that is not set. Set it (export CODISTILL_DATA=... "
+            "for the catalogue), or give the source's path."
+        )
+    return expanded
+
+
+class Source(ABC):
+    """Images by number, from 0 to len(source) - 1. Sources pickle small, so that workers can have them."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name_of(self, index: int) -> str:
+        """The image's relative path within the source, with `/` between folders."""
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """The encoded image; DataError if it cannot be read."""
+
+    @abstractmethod
+    def read_member(self, index: int, member: str) -> bytes:
+        """Another file of the same sample, e.g. `depth.png` or `json`; DataError if there is none.
+
+        Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
+        """
+
+    def rotated(self, index: int) -> bool:
+        """Whether the image has to be turned clockwise by 90 degrees."""
+        return self.config.rotation != "none" and ROTATIONS[self.config.rotation](self.name_of(index))
+
+    def load_rgb(self, index: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """The decoded image, upright and turned: (row, column, 3) uint8; DataError if it cannot be used."""
+        image = decode_rgb(self.read(index), name=self.name_of(index), max_pixels=max_pixels)
+        return np.ascontiguousarray(np.rot90(image, k=-1)) if self.rotated(index) else image

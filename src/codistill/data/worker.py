@@ -1,0 +1,154 @@
+"""What a loader's worker does: a step's slots to one uint8 tensor, bad images replaced.
+
+Everything follows from the request, so that it does not matter which worker, or how many, do it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.data.augment import AugmentConfig, AugmentParams, augment_image, evaluation_image
+from codistill.data.augment.device import pack_params
+from codistill.data.mixing import SourceSize
+from codistill.data.randomness import AUGMENT, generator
+from codistill.data.sampler import Slots, replacement
+from codistill.data.source import Source
+from codistill.errors import DataError
+from codistill.types import BadImage
+
+
+@dataclass(frozen=True)
+class Request:
+    """One rank's part of a step, at one image size."""
+
+    slots: Slots
+    size: int
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """What a worker sends back: pixels before normalization, and where they come from.
+
+    Attributes:
+        pixels: (batch, row, column, 3) uint8.
+        packed: colour parameters that the device has yet to apply, see `augment/device.py`; or None.
+        source: per image, the index of its source.
+        names: per image, its name in its source.
+        bad: images that were replaced (or, in evaluation, left out).
+        failure: why there is no batch; then the rest is empty.
+    """
+
+    pixels: Tensor
+    packed: Tensor | None
+    source: tuple[int, ...]
+    names: tuple[str, ...]
+    bad: tuple[BadImage, ...] = ()
+    failure: str = ""
+
+    def pin_memory(self) -> "RawBatch":
+        """The same in page-locked memory; called by PyTorch's loader."""
+        packed = None if self.packed is None else self.packed.pin_memory()
+        return replace(self, pixels=self.pixels.pin_memory(), packed=packed)
+
+
+class TrainingImages(torch.utils.data.Dataset[RawBatch]):
+    """Requests to raw batches: augmented training images."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sizes: Sequence[SourceSize],
+        augment: AugmentConfig,
+        *,
+        seed: int,
+        max_attempts: int,
+        max_pixels: int,
+    ) -> None:
+        self.sources = tuple(sources)
+        self.sizes = tuple(sizes)
+        self.augment = augment
+        self.seed = seed
+        self.max_attempts = max_attempts
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        slots, size = request.slots, request.size
+        pixels = torch.empty(len(slots.slot), size, size, 3, dtype=torch.uint8)
+        filled, bad, params = pixels.numpy(), [], []
+        chosen: list[tuple[int, str]] = []
+        triples = zip(slots.slot.tolist(), slots.source.tolist(), slots.item.tolist(), strict=True)
+        for row, (slot, source, item) in enumerate(triples):
+            found = self._one(slots.step, slot, source, item, size, bad)
+            if found is None:
+                return _failed(self._failure(bad))
+            filled[row], one, origin = found
+            params.append(one)
+            chosen.append(origin)
+        packed = pack_params(params) if self.augment.implementation == "device" else None
+        return RawBatch(pixels, packed, *_columns(chosen), tuple(bad))
+
+    def _one(
+        self, step: int, slot: int, source: int, item: int, size: int, bad: list[BadImage]
+    ) -> tuple[np.ndarray, AugmentParams, tuple[int, str]] | None:
+        """The slot's image, or the first of its replacements that can be used; None after `max_attempts`."""
+        domain = self.sizes[source].domain
+        for attempt in range(self.max_attempts):
+            if attempt:
+                source, item = replacement(self.sizes, domain, self.seed, step, slot, attempt)
+            name = self.sources[source].name_of(item)
+            rng = generator(self.seed, AUGMENT, step, slot, attempt)
+            try:
+                crop, params = augment_image(
+                    self.sources[source].read(item),
+                    self.augment,
+                    rng,
+                    size,
+                    turned=self.sources[source].rotated(item),
+                    name=name,
+                    max_pixels=self.max_pixels,
+                )
+            except DataError as error:
+                bad.append(BadImage(self.sizes[source].name, name, str(error)))
+            else:
+                return crop, params, (source, name)
+        return None
+
+    def _failure(self, bad: Sequence[BadImage]) -> str:
+        last = "\n".join(f"  {one.source}: {one.reason}" for one in bad[-min(5, self.max_attempts) :])
+        return f"{self.max_attempts} images in a row could not be used; the last ones:\n{last}"
+
+
+class EvaluationImages(torch.utils.data.Dataset[RawBatch]):
+    """Requests to raw batches: resized, centre-cropped images; bad ones are left out and listed."""
+
+    def __init__(self, sources: Sequence[Source], *, max_pixels: int) -> None:
+        self.sources = tuple(sources)
+        self.max_pixels = max_pixels
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        slots, size = request.slots, request.size
+        crops: list[np.ndarray] = []
+        chosen: list[tuple[int, str]] = []
+        bad: list[BadImage] = []
+        for source, item in zip(slots.source.tolist(), slots.item.tolist(), strict=True):
+            name = self.sources[source].name_of(item)
+            try:
+                image = self.sources[source].load_rgb(item, max_pixels=self.max_pixels)
+            except DataError as error:
+                bad.append(BadImage(self.sources[source].config.name, name, str(error)))
+            else:
+                crops.append(evaluation_image(image, size))
+                chosen.append((source, name))
+        pixels = np.stack(crops) if crops else np.empty((0, size, size, 3), dtype=np.uint8)
+        return RawBatch(torch.from_numpy(pixels), None, *_columns(chosen), tuple(bad))
+
+
+def _columns(chosen: Sequence[tuple[int, str]]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    return tuple(source for source, _ in chosen), tuple(name for _, name in chosen)
+
+
+def _failed(reason: str) -> RawBatch:
+    return RawBatch(torch.empty(0, 0, 0, 3, dtype=torch.uint8), None, (), (), (), reason)
