@@ -34,28 +34,30 @@ def grid_picture(
     Args:
         rows: arrays (row, column, 3), uint8 or floats in [0, 1].
         captions: one per column.
-        cell: rows and columns of a cell in pixels.
+        cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower.
     """
-    height, width = cell
-    columns = len(captions)
-    canvas = Image.new(
-        "RGB",
-        (columns * (width + GAP) + GAP, len(rows) * (height + GAP) + GAP + CAPTION_HEIGHT),
-        (255, 255, 255),
-    )
+    width, columns = cell[1], len(captions)
+    pictures = [[as_picture(values, cell) for values in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in pictures]
+    size = (columns * (width + GAP) + GAP, CAPTION_HEIGHT + GAP + sum(heights) + GAP * len(rows))
+    canvas = Image.new("RGB", size, (255, 255, 255))
+    _write_captions(canvas, captions, width)
+    top = CAPTION_HEIGHT + GAP
+    for row, height in zip(pictures, heights, strict=True):
+        for column, picture in enumerate(row):
+            left = GAP + column * (width + GAP) + (width - picture.width) // 2
+            canvas.paste(picture, (left, top + (height - picture.height) // 2))
+        top += height + GAP
+    return canvas
+
+
+def _write_captions(canvas: Image.Image, captions: Sequence[str], width: int) -> None:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=14)
     for column, caption in enumerate(captions):
-        while caption and draw.textlength(caption, font=font) > width:
+        while len(caption) > 1 and draw.textlength(caption, font=font) > width:
             caption = caption.removesuffix("…")[:-1] + "…"
         draw.text((GAP + column * (width + GAP), 3), caption, fill=(30, 30, 30), font=font)
-    for r, row in enumerate(rows):
-        for c, values in enumerate(row):
-            picture = as_picture(values, cell)
-            left = GAP + c * (width + GAP) + (width - picture.width) // 2
-            top = CAPTION_HEIGHT + GAP + r * (height + GAP) + (height - picture.height) // 2
-            canvas.paste(picture, (left, top))
-    return canvas
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
