@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from codistill.engine.objective import identity
-from codistill.engine.schedule import warmup_cosine
-from codistill.errors import ConfigError
+from codistill.engine.schedule import Schedule, ramped, warmup_cosine
+from codistill.errors import ConfigError, unknown_name
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _CLIP_EPS = 1e-6
@@ -35,6 +35,10 @@ class OptimConfig:
         betas, eps, weight_decay: AdamW's.
         clip: `per_tensor` limits each tensor's gradient norm to `clip_norm`, `global` that of all together.
         clip_norm: positive.
+        schedule: `warmup_cosine` rises linearly, then falls as a cosine (DUNE); `ramped_cosine` and `ramped_linear`
+            fall over the whole run, the warm-up multiplies their start by a ramp from `ramp_start` to 1.
+        ramp_start: see `schedule`.
+        decay: weight decay acts on `matrices` (see `decayed`), or on `all` parameters.
     """
 
     lr: float = 3e-4
@@ -46,9 +50,12 @@ class OptimConfig:
     weight_decay: float = 0.03
     clip: Literal["per_tensor", "global", "none"] = "per_tensor"
     clip_norm: float = 1.0
+    schedule: Schedule = "warmup_cosine"
+    ramp_start: float = 0.0
+    decay: Literal["matrices", "all"] = "matrices"
 
     def __post_init__(self) -> None:
-        for name in ("lr", "min_lr", "eps", "weight_decay"):
+        for name in ("lr", "min_lr", "eps", "weight_decay", "ramp_start"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ConfigError(f"{name} is {value}; it must be a finite number, 0 or more.")
@@ -58,6 +65,13 @@ class OptimConfig:
             )
         if self.clip not in ("per_tensor", "global", "none"):
             raise ConfigError(f"clip is {self.clip!r}; it must be per_tensor, global or none.")
+        choices = {
+            "schedule": ("warmup_cosine", "ramped_cosine", "ramped_linear"),
+            "decay": ("matrices", "all"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(unknown_name(name, str(getattr(self, name)), allowed))
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ConfigError(f"betas are {self.betas}; both must lie in [0, 1).")
         if not 0.0 <= self.warmup_fraction <= 1.0:
@@ -68,6 +82,14 @@ class OptimConfig:
     def peak_lr(self, global_batch: int) -> float:
         """Learning rate at the top of the schedule for a global batch."""
         return self.lr * (1.0 if self.reference_batch is None else global_batch / self.reference_batch)
+
+    def learning_rates(self, total_steps: int, global_batch: int) -> list[float]:
+        """One learning rate per step."""
+        peak = self.peak_lr(global_batch)
+        if self.schedule == "warmup_cosine":
+            return warmup_cosine(peak, self.min_lr, total_steps, self.warmup_fraction)
+        curve: Literal["cosine", "linear"] = "cosine" if self.schedule == "ramped_cosine" else "linear"
+        return ramped(curve, peak, self.min_lr, total_steps, self.warmup_fraction, self.ramp_start)
 
 
 def decayed(name: str, parameter: Tensor) -> bool:
@@ -112,12 +134,11 @@ class TrainOptimizer:
             raise ConfigError(
                 "the objective's module has no parameter that requires a gradient: nothing to train."
             )
-        self.learning_rates = warmup_cosine(
-            config.peak_lr(global_batch), config.min_lr, total_steps, config.warmup_fraction
-        )
+        self.learning_rates = config.learning_rates(total_steps, global_batch)
         self._all_reduce_sum = all_reduce_sum
-        with_decay = [p for name, p in self.parameters.items() if decayed(name, p)]
-        without = [p for name, p in self.parameters.items() if not decayed(name, p)]
+        everything = config.decay == "all"
+        with_decay = [p for name, p in self.parameters.items() if everything or decayed(name, p)]
+        without = [p for name, p in self.parameters.items() if not (everything or decayed(name, p))]
         groups = [
             {"params": with_decay, "weight_decay": config.weight_decay},
             {"params": without, "weight_decay": 0.0},

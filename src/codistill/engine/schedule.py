@@ -1,11 +1,15 @@
-"""Values by step: linear warm-up then cosine (learning rate), or cosine alone (momentum of target statistics).
+"""Values by step: linear warm-up then cosine (learning rate), cosine alone (momentum of target statistics), or a
+curve over the whole run whose start is ramped up (heads fitted by the protocols of mmsegmentation's family).
 
 Step i (0-based) uses the i-th value. Source: the DUNE training schedule; numbers in the golden `schedules.json`.
 """
 
 import math
+from typing import Literal
 
 from codistill.errors import ConfigError
+
+Schedule = Literal["warmup_cosine", "ramped_cosine", "ramped_linear"]
 
 
 def warmup_cosine(base: float, final: float, total_steps: int, warmup_fraction: float = 0.0) -> list[float]:
@@ -37,3 +41,32 @@ def warmup_cosine(base: float, final: float, total_steps: int, warmup_fraction: 
 def cosine(base: float, final: float, total_steps: int) -> list[float]:
     """One value per step, from `base` along a cosine towards `final`, without warm-up."""
     return warmup_cosine(base, final, total_steps)
+
+
+def ramped(
+    curve: Literal["cosine", "linear"],
+    base: float,
+    final: float,
+    total_steps: int,
+    warmup_fraction: float = 0.0,
+    start: float = 0.0,
+) -> list[float]:
+    """One value per step: a curve from `base` to `final` over the whole run, times a ramp while warming up.
+
+    Args:
+        curve: `linear` (mmcv's `poly` of power 1) or `cosine`.
+        base, final: where the curve starts, and what it approaches.
+        total_steps: number of values.
+        warmup_fraction: in [0, 1]; so many of the steps (W of them) are multiplied by 1 - (1 - i/W) (1 - start).
+        start: factor of the first step.
+
+    Raises:
+        ConfigError: for no steps, or a fraction outside [0, 1].
+    """
+    warmup_cosine(base, final, total_steps, warmup_fraction)  # the same conditions
+    warmup_steps = math.floor(warmup_fraction * total_steps)
+    left = {"cosine": lambda x: 0.5 * (1.0 + math.cos(math.pi * x)), "linear": lambda x: 1.0 - x}[curve]
+    values = [final + (base - final) * left(step / total_steps) for step in range(total_steps)]
+    for step in range(warmup_steps):
+        values[step] *= 1.0 - (1.0 - step / warmup_steps) * (1.0 - start)
+    return values
