@@ -134,7 +134,9 @@ def _lighting(
     values[centers.rows] = np.concatenate([found.visibility, found.indirect], axis=1)
     normals = np.zeros((len(values), 3), np.float32)
     normals[centers.rows] = centers.surface.normal
-    smooth = smooth_lighting(values.reshape(*shape, -1), normals.reshape(*shape, 3), centers.number.reshape(shape))
+    smooth = smooth_lighting(
+        values.reshape(*shape, -1), normals.reshape(*shape, 3), centers.number.reshape(shape)
+    )
     source = matching_pixel(pixel, surface_number(merged, seen.face), centers.number.reshape(shape))
     every = smooth.reshape(len(values), -1)[np.maximum(source, 0)]
     lost = np.flatnonzero(source < 0)

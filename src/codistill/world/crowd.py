@@ -46,7 +46,9 @@ class Person:
         """Height of the lowest point below the pelvis (negative)."""
         return float(self.vertices[:, 2].min())
 
-    def placed(self, x: float, y: float, turn: float) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
+    def placed(
+        self, x: float, y: float, turn: float
+    ) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
         """Vertices in the world, the root rotation (3, 3) and the pelvis (3,), standing at (x, y), turned about z."""
         root = rotation("z", turn)
         pelvis = np.array([x, y, -self.floor])

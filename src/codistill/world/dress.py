@@ -15,9 +15,27 @@ from codistill.world.categories.parts import chance
 from codistill.world.classes import CLASS_INDEX, PERSON
 from codistill.world.looks import UNSEEN_PATTERNS, Palette, contrasting, linear
 
-SKIN_TONES = ((0.98, 0.84, 0.74), (0.93, 0.74, 0.6), (0.83, 0.62, 0.46), (0.68, 0.47, 0.33), (0.5, 0.33, 0.23), (0.34, 0.22, 0.16))
+SKIN_TONES = (
+    (0.98, 0.84, 0.74),
+    (0.93, 0.74, 0.6),
+    (0.83, 0.62, 0.46),
+    (0.68, 0.47, 0.33),
+    (0.5, 0.33, 0.23),
+    (0.34, 0.22, 0.16),
+)
 HAIR_TONES = ((0.08, 0.06, 0.05), (0.2, 0.13, 0.08), (0.36, 0.23, 0.13), (0.62, 0.45, 0.25), (0.85, 0.72, 0.45), (0.55, 0.25, 0.12), (0.75, 0.74, 0.72))  # fmt: skip
-CLOTH_PATTERNS = ("plain", "plain", "plain", "stripes", "dots", "weave", "checks", "patches", "zigzag", "marble")
+CLOTH_PATTERNS = (
+    "plain",
+    "plain",
+    "plain",
+    "stripes",
+    "dots",
+    "weave",
+    "checks",
+    "patches",
+    "zigzag",
+    "marble",
+)
 
 
 @dataclass(frozen=True)
@@ -64,13 +82,17 @@ def dress(
         faces = anatomy.faces[region[anatomy.faces].all(axis=1)]
         if len(faces):
             used, compact = np.unique(faces, return_inverse=True)
-            shell = Mesh(posed[used] + normals[used] * np.float32(lift), compact.reshape(-1, 3).astype(np.int32))
+            shell = Mesh(
+                posed[used] + normals[used] * np.float32(lift), compact.reshape(-1, 3).astype(np.int32)
+            )
             local, corners = anatomy.rest[used], normals[faces]
             items.append(Item(shell, material, label, instance, local=local, normals=corners))
     return items
 
 
-def _mixed(rng: np.random.Generator, tones: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
+def _mixed(
+    rng: np.random.Generator, tones: tuple[tuple[float, float, float], ...]
+) -> tuple[float, float, float]:
     """A tone between two neighbours of a row."""
     at = rng.uniform(0, len(tones) - 1)
     low = int(at)
@@ -172,7 +194,11 @@ def _hair(
 
 
 def _cloth(
-    rng: np.random.Generator, palette: Palette, novel: bool, against: Material | None = None, plain: bool = False
+    rng: np.random.Generator,
+    palette: Palette,
+    novel: bool,
+    against: Material | None = None,
+    plain: bool = False,
 ) -> Material:
     calm = Palette(palette.hues, palette.saturation * rng.uniform(0.3, 1.1))
     first = calm.color(rng, (0.1, 0.95)) if against is None else contrasting(rng, calm, against.first)

@@ -25,7 +25,9 @@ from codistill.world.things import build_thing, place
 HEAD_PATCH = 14
 """Pixels per side of the cells in which heads are counted."""
 
-HUMAN_PARAMETERIZATION = "anny local-ref: rotation vectors relative to the reference pose in the parent's frame"
+HUMAN_PARAMETERIZATION = (
+    "anny local-ref: rotation vectors relative to the reference pose in the parent's frame"
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def people_scene(scene_id: SceneId, size: int, body: AnnyBody) -> Shot:
     scene, names = assemble(around, [*seats, *others], rng, first_instance=len(standing) + 1, extra=items)
     names |= dict.fromkeys(range(1, len(standing) + 1), PERSON)
     facts = {"stage": "room" if indoor else "outdoor", "people": [_facts(s, camera, body) for s in standing]}
-    return Shot(scene, (camera,), (draw_film(rng),), names, facts)
+    bodies = tuple((s.vertices, s.person.anatomy.faces) for s in standing)
+    return Shot(scene, (camera,), (draw_film(rng),), names, facts, bodies)
 
 
 def _camera(
@@ -160,7 +163,9 @@ def _seat(
     across = float(np.clip(0.36 / wide, 0.6, 1.2)) if category != "stool" else 1.0
     stretch = np.diag([across, across, height / float(thing.size[2])])
     parts = tuple((slot, mesh.transformed(stretch)) for slot, mesh in thing.parts)
-    fitted = type(thing)(thing.category, parts, thing.materials, np.diag(stretch) * thing.size, thing.radius * across)
+    fitted = type(thing)(
+        thing.category, parts, thing.materials, np.diag(stretch) * thing.size, thing.radius * across
+    )
     turn = float(rng.uniform(0, 360))
     half = fitted.size[:2].astype(np.float64) / 2
     at = (float(pelvis[0]), float(pelvis[1]))
@@ -184,7 +189,11 @@ def _others(
     out: list[Placed] = []
     for number in range(int(rng.integers(2, 6))):
         before = number == 0 and rng.random() < 0.4
-        away = distance * rng.uniform(0.55, 0.8) if before else distance + rng.uniform(0.6, 3.0 if around.indoor else 22.0)
+        away = (
+            distance * rng.uniform(0.55, 0.8)
+            if before
+            else distance + rng.uniform(0.6, 3.0 if around.indoor else 22.0)
+        )
         at = camera.pose[:2, 3] + forward * away + side * rng.uniform(-1.0, 1.0) * slope * away
         names = BACKGROUND[around.indoor]
         if before:
@@ -197,7 +206,9 @@ def _others(
         spot = try_place(thing, float(at[0]), float(at[1]), 0.0, float(rng.uniform(0, 360)), taken, gap)
         if spot is None or (around.indoor and outside(spot, around)):
             continue
-        near = float(np.linalg.norm(spot.footprint.center - camera.pose[:2, 3])) - float(np.linalg.norm(spot.footprint.half))
+        near = float(np.linalg.norm(spot.footprint.center - camera.pose[:2, 3])) - float(
+            np.linalg.norm(spot.footprint.half)
+        )
         if near < 0.5:
             continue
         taken.append(spot.footprint)
@@ -217,7 +228,9 @@ def _facts(one: Standing, camera: Camera, body: AnnyBody) -> dict[str, Any]:
     cell = np.floor((head + 0.5) / HEAD_PATCH).astype(int)
     in_view = bool((head >= -0.5).all() and (head < [camera.width - 0.5, camera.height - 0.5]).all())
     return {
-        "phenotypes": {name: round(float(v), 5) for name, v in zip(PHENOTYPES, one.person.phenotypes, strict=True)},
+        "phenotypes": {
+            name: round(float(v), 5) for name, v in zip(PHENOTYPES, one.person.phenotypes, strict=True)
+        },
         "parameterization": HUMAN_PARAMETERIZATION,
         "rotation_vectors": np.round(rotation_vectors(rotations), 5).tolist(),
         "translation": np.round(in_camera[body.pelvis_idx], 5).tolist(),

@@ -114,7 +114,12 @@ def hanging_arms(pose: Pose, rng: np.random.Generator) -> None:
     for side in SIDES:
         kind = rng.choice(["hang", "hip", "bent"], p=[0.66, 0.14, 0.2])
         if kind == "hang":
-            arm(pose, side, np.array([rng.uniform(0.14, 0.32), rng.uniform(-0.2, 0.12), -1.0]), rng.uniform(0, 30))
+            arm(
+                pose,
+                side,
+                np.array([rng.uniform(0.14, 0.32), rng.uniform(-0.2, 0.12), -1.0]),
+                rng.uniform(0, 30),
+            )
         elif kind == "hip":
             arm(pose, side, np.array([0.75, 0.3, -0.75]), rng.uniform(72, 84), twist=rng.uniform(38, 50))
         else:
@@ -205,7 +210,12 @@ def star(rng: np.random.Generator) -> Pose:
     wide, rise = rng.uniform(16, 26), rng.uniform(-0.1, 1.0)
     for side in SIDES:
         leg(pose, side, rng.uniform(-4, 8), rng.uniform(0, 10), wide, rng.uniform(0, 15))
-        arm(pose, side, np.array([1.0, rng.uniform(-0.2, 0.1), rise + rng.normal(0, 0.12)]), rng.uniform(0, 25))
+        arm(
+            pose,
+            side,
+            np.array([1.0, rng.uniform(-0.2, 0.1), rise + rng.normal(0, 0.12)]),
+            rng.uniform(0, 25),
+        )
     return pose
 
 
@@ -219,7 +229,12 @@ def lunge(rng: np.random.Generator) -> Pose:
         else:
             leg(pose, side, rng.uniform(-30, -20), rng.uniform(18, 34), rng.uniform(1, 6), 4)
             pose.turn(f"foot.{side}", x=24.0)
-        arm(pose, side, np.array([rng.uniform(0.15, 0.9), rng.uniform(-0.8, 0.0), rng.uniform(-0.2, 1.2)]), rng.uniform(5, 40))
+        arm(
+            pose,
+            side,
+            np.array([rng.uniform(0.15, 0.9), rng.uniform(-0.8, 0.0), rng.uniform(-0.2, 1.2)]),
+            rng.uniform(5, 40),
+        )
     return pose
 
 
@@ -232,7 +247,12 @@ def balancing(rng: np.random.Generator) -> Pose:
             leg(pose, side, rng.uniform(55, 90), rng.uniform(60, 110), rng.uniform(5, 20), rng.uniform(0, 15))
         else:
             leg(pose, side, rng.uniform(0, 4), rng.uniform(0, 8), 1, rng.uniform(0, 6))
-        arm(pose, side, np.array([rng.uniform(0.6, 1.0), rng.uniform(-0.4, 0.0), rng.uniform(-0.3, 0.7)]), rng.uniform(0, 30))
+        arm(
+            pose,
+            side,
+            np.array([rng.uniform(0.6, 1.0), rng.uniform(-0.4, 0.0), rng.uniform(-0.3, 0.7)]),
+            rng.uniform(0, 30),
+        )
     return pose
 
 

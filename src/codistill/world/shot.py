@@ -9,6 +9,7 @@ import numpy as np
 from codistill.render.camera import Camera
 from codistill.render.film import Film
 from codistill.render.lights import Light
+from codistill.render.mesh import Floats, Ints
 from codistill.render.scene import Item, Scene
 from codistill.world.layout import Placed
 from codistill.world.surroundings import Surroundings
@@ -25,6 +26,7 @@ class Shot:
         cameras, films: one per view.
         names: category of each instance, by its number.
         facts: more ground truth, plain JSON values.
+        bodies: (V, 3) vertices and (F, 3) faces of each person without clothes, in the order of `facts["people"]`.
     """
 
     scene: Scene
@@ -32,6 +34,7 @@ class Shot:
     films: tuple[Film, ...]
     names: dict[int, str]
     facts: dict[str, Any] = field(default_factory=dict)
+    bodies: tuple[tuple[Floats, Ints], ...] = ()
 
 
 def assemble(
@@ -58,7 +61,9 @@ def assemble(
             size = float(np.ptp(bulbs[0].vertices[:, 2])) / 2
             power = 25.0 * size
             at = (float(center[0]), float(center[1]), float(center[2]))
-            lights.append(Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01)))
+            lights.append(
+                Light(color=(power, power * 0.85, power * 0.6), position=at, radius=max(size, 0.01))
+            )
     scene = Scene(items, lights, surroundings.sky, surroundings.ambient, surroundings.reach)
     return scene, names
 

@@ -144,14 +144,13 @@ def _color(values: NDArray[np.floating]) -> tuple[float, float, float]:
 def open_ground(rng: np.random.Generator, palette: Palette, novel: bool) -> Surroundings:
     """Ground to the horizon, hills or a wall at the back, sky and sun."""
     sky, lights = draw_sky(rng)
-    side = 60.0
+    side = 36.0
     corners = np.array([[-side, -side, 0], [side, -side, 0], [side, side, 0], [-side, side, 0]], np.float32)
     plane = Mesh(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), smooth=False)
     ground = surface_material(rng, palette, OPEN_PATTERNS, novel, (0.35, 0.75))
     items = [Item(plane, ground, GROUND)]
-    if rng.random() < 0.8:
-        hill = surface_material(rng, palette, ("grass", "patches", "plaster"), novel=False, bright=(0.3, 0.6))
-        items.append(Item(_hills(rng), hill, GROUND))
+    hill = surface_material(rng, palette, ("grass", "patches", "plaster"), novel=False, bright=(0.3, 0.6))
+    items.append(Item(_hills(rng), hill, GROUND))
     if rng.random() < 0.4:
         items += _path(rng, palette, novel)
     half = np.array([30.0, 30.0])
@@ -168,11 +167,11 @@ def _path(rng: np.random.Generator, palette: Palette, novel: bool) -> list[Item]
 
 
 def _hills(rng: np.random.Generator) -> Mesh:
-    """A ring of hills 34 to 58 metres away."""
+    """A ring of hills 28 to 46 metres away."""
     around, rows = 96, 6
     angle = np.linspace(0, 2 * np.pi, around, endpoint=False)
-    radius = np.linspace(34, 58, rows)
-    high, seed = rng.uniform(2.0, 8.0), rng.uniform(0, 8)
+    radius = np.linspace(28, 46, rows)
+    high, seed = rng.choice([1.2, rng.uniform(2.0, 8.0)], p=[0.25, 0.75]), rng.uniform(0, 8)
     a, r = np.meshgrid(angle, radius, indexing="ij")
     x, y = r * np.cos(a), r * np.sin(a)
     where = np.stack([x.ravel(), y.ravel(), np.full(x.size, seed * 100)], axis=1) * 0.012
@@ -224,12 +223,12 @@ def room(
         ambient = warm * rng.uniform(0.4, 0.7)
     else:
         outside = surface_material(rng, palette, OPEN_PATTERNS, novel, (0.35, 0.75))
-        ground = box((110, 110, 0.1), (0, 0, -0.16), 0)
+        ground = box((68, 68, 0.1), (0, 0, -0.16), 0)
         items.append(Item(ground, outside, GROUND))
     if roofed:
         items.append(
             Item(
-                box((110, 110, 0.1), (0, 0, -0.3), 0),
+                box((68, 68, 0.1), (0, 0, -0.3), 0),
                 Material(first=(0.2, 0.22, 0.15), variation=0.3, scale=2.0),
                 GROUND,
             )

@@ -1,0 +1,79 @@
+"""`codistill bench world`: pictures per second of the embedded world, and the processor time that one takes."""
+
+import argparse
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from rich.console import Console
+from rich.table import Table
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.world.identity import DOMAINS, VIEWS, SceneId
+from codistill.world.sample import encode_views, render_views
+
+WANTED = {224: 4.0, 112: 12.0}
+"""Pictures per second on two cores that the project promises, by size."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="codistill bench world", description=__doc__)
+    parser.add_argument("--images", type=int, default=24, help="pictures per domain (24)")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--domains", default=",".join(DOMAINS))
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
+    return parser
+
+
+def render_one(scene_id: SceneId, size: int) -> tuple[int, int, float]:
+    """Pictures, bytes and processor seconds of one scene, encoded as for the disk."""
+    start = time.process_time()
+    samples = encode_views(scene_id, render_views(scene_id, size))
+    size_of = sum(len(data) for _, members in samples for data in members.values())
+    return len(samples), size_of, time.process_time() - start
+
+
+def main(argv: list[str]) -> int:
+    """Measure and print; the first scene of each worker (imports, Anny) is not counted."""
+    arguments = _parser().parse_args(argv)
+    domains = tuple(arguments.domains.split(","))
+    for domain in domains:
+        if domain not in DOMAINS:
+            raise ConfigError(unknown_name("domain", domain, DOMAINS))
+    workers = arguments.workers or len(os.sched_getaffinity(0))
+    table = Table(
+        "domain",
+        "pictures/s",
+        "processor s/picture",
+        "kB/picture",
+        title=f"{arguments.size} px, {workers} processes",
+    )
+    load = os.getloadavg()[0]
+    total, spent = 0, 0.0
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for domain in domains:
+            scenes = [
+                SceneId(seed=1, domain=domain, split="train", index=i)
+                for i in range(arguments.images // VIEWS[domain])
+            ]
+            list(pool.map(render_one, scenes[:1] * workers * 2, [arguments.size] * workers * 2))
+            start = time.perf_counter()
+            results = list(pool.map(render_one, scenes, [arguments.size] * len(scenes)))
+            seconds = time.perf_counter() - start
+            pictures = sum(r[0] for r in results)
+            total, spent = total + pictures, spent + seconds
+            table.add_row(
+                domain,
+                f"{pictures / seconds:.2f}",
+                f"{sum(r[2] for r in results) / pictures:.3f}",
+                f"{sum(r[1] for r in results) / pictures / 1000:.0f}",
+            )
+    wanted = WANTED.get(arguments.size)
+    table.add_row("all", f"{total / spent:.2f}", "", "")
+    Console().print(table)
+    print(
+        f"load of the machine before: {load:.1f} on {os.cpu_count()} cores"
+        + (f"; wanted: {wanted} pictures/s on two idle cores" if wanted else "")
+    )
+    return 0

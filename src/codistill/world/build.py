@@ -1,0 +1,247 @@
+"""Make a world on disk: scenes rendered by several processes, in order, into hashed tar shards of the data layer.
+
+DIR/world.json says what it is; DIR/<domain>/<split>/ holds the shards and `index.parquet`, an ordinary source of kind
+`shards`. A shard with a whole record is finished: an interrupted build goes on after it, and a shard whose bytes do
+not fit its hash is made again. What a scene looks like does not depend on the number of workers.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from codistill.data.cache import replacing
+from codistill.data.shard_format import record_path, verify_shard, write_shard
+from codistill.data.shard_index import write_index
+from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.world.classes import CLASSES
+from codistill.world.compose import world_body
+from codistill.world.identity import DATA_DOMAIN, DOMAINS, SPLITS, VIEWS, SceneId
+from codistill.world.sample import FORMAT, encode_views, render_views
+
+WORLD_FILE = "world.json"
+IMAGES_PER_SHARD = 128
+AHEAD = 4
+"""Scenes that each worker has in hand beyond the one it renders."""
+
+Sample = tuple[str, dict[str, bytes]]
+Progress = Callable[[str, str, int], None]
+"""Called with (domain, split, pictures finished since the last call)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """What to make.
+
+    Attributes:
+        images: pictures in all, shared evenly among the domains.
+        domains: which of `objects`, `rooms`, `people`.
+        size: side of the pictures in pixels.
+        seed: of the world; the same seed gives the same scenes.
+        val_share, test_share: of the pictures of each domain; the rest is for training.
+    """
+
+    images: int
+    domains: tuple[str, ...] = DOMAINS
+    size: int = 224
+    seed: int = 0
+    val_share: float = 0.05
+    test_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        for domain in self.domains:
+            if domain not in DOMAINS:
+                raise ConfigError(unknown_name("domain", domain, DOMAINS))
+        if not self.domains or len(set(self.domains)) != len(self.domains):
+            raise ConfigError(f"domains must be some of {', '.join(DOMAINS)}, each once; got {self.domains}")
+        if not 32 <= self.size <= 1024:
+            raise ConfigError(f"size must be 32 to 1024 pixels; got {self.size}")
+        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+            raise ConfigError(
+                f"val_share and test_share must not be negative and leave something for training; "
+                f"got {self.val_share} and {self.test_share}"
+            )
+        if self.images < 6 * len(self.domains):
+            raise ConfigError(
+                f"{self.images} images are too few for {len(self.domains)} domains with three splits each; "
+                f"give at least {6 * len(self.domains)}"
+            )
+
+    def scenes(self, domain: str, split: str) -> int:
+        """Number of scenes in a split of a domain: at least one."""
+        total = self.images // len(self.domains) // VIEWS[domain]
+        test = max(1, round(total * self.test_share))
+        val = max(1, round(total * self.val_share))
+        return {"train": max(1, total - test - val), "val": val, "test": test}[split]
+
+    def pictures(self) -> int:
+        """Pictures that the world will hold."""
+        return sum(self.scenes(d, s) * VIEWS[d] for d in self.domains for s in SPLITS)
+
+
+def split_folder(root: Path, domain: str, split: str) -> Path:
+    """Where the shards of a split lie: the path of an ordinary source."""
+    return root / domain / split
+
+
+def build_world(
+    root: Path, config: WorldConfig, *, workers: int = 0, progress: Progress | None = None
+) -> list[Path]:
+    """Make (or finish, or mend) a world.
+
+    Args:
+        root: the folder; made if missing.
+        workers: processes; 0 for one per core, 1 for this process alone.
+        progress: called as pictures are finished, also for those found finished.
+
+    Returns:
+        the shards that were damaged and have been made again.
+
+    Raises:
+        DataError: if the folder holds a world of another kind.
+        MissingExtraError: if a package of the extra `world` is missing.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    _check_plan(root, config)
+    mended: list[Path] = []
+    workers = workers or len(os.sched_getaffinity(0))
+    if "people" in config.domains:
+        world_body()  # Anny's first, slow build happens here, not in every worker at once.
+    with _renderer(workers) as render_all:
+        for domain in config.domains:
+            for split in SPLITS:
+                mended += _build_split(root, config, domain, split, render_all, progress)
+                write_index(split_folder(root, domain, split))
+    return mended
+
+
+RenderAll = Callable[[list[SceneId], int], Iterator[list[Sample]]]
+
+
+def _build_split(
+    root: Path, config: WorldConfig, domain: str, split: str, render_all: RenderAll, progress: Progress | None
+) -> list[Path]:
+    folder = split_folder(root, domain, split)
+    folder.mkdir(parents=True, exist_ok=True)
+    per_shard = IMAGES_PER_SHARD // VIEWS[domain]
+    count = config.scenes(domain, split)
+    mended = []
+    starts = range(0, count, per_shard)
+    for number, start in enumerate(starts):
+        shard = folder / f"shard-{number:06d}.tar"
+        scenes = [
+            SceneId(seed=config.seed, domain=domain, split=split, index=i)
+            for i in range(start, min(start + per_shard, count))
+        ]
+        state = _state(shard, len(scenes) * VIEWS[domain])
+        if state == "whole":
+            if progress is not None:
+                progress(domain, split, len(scenes) * VIEWS[domain])
+            continue
+        if state == "damaged":
+            mended.append(shard)
+        record_path(shard).unlink(missing_ok=True)
+        write_shard(shard, _flat(render_all(scenes, config.size), domain, split, progress))
+    for extra in folder.glob("shard-*.tar"):
+        if int(extra.stem.split("-")[1]) >= len(starts):
+            extra.unlink()
+            record_path(extra).unlink(missing_ok=True)
+    return mended
+
+
+def _state(shard: Path, pictures: int) -> str:
+    """`missing`, `partial` (fewer pictures than wanted), `damaged`, or `whole`."""
+    if not shard.exists():
+        return "missing"
+    try:
+        record = verify_shard(shard)
+    except DataError:
+        return "damaged"
+    return "whole" if len(record.samples) == pictures else "partial"
+
+
+def _flat(
+    batches: Iterator[list[Sample]], domain: str, split: str, progress: Progress | None
+) -> Iterator[Sample]:
+    for samples in batches:
+        yield from samples
+        if progress is not None:
+            progress(domain, split, len(samples))
+
+
+@contextmanager
+def _renderer(workers: int) -> Iterator[RenderAll]:
+    """A function that renders scenes in order, here or in worker processes."""
+    if workers <= 1:
+        yield lambda scenes, size: (_render_scene(scene, size) for scene in scenes)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield lambda scenes, size: _in_order(pool, scenes, size, workers * AHEAD)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _render_scene(scene_id: SceneId, size: int) -> list[Sample]:
+    return encode_views(scene_id, render_views(scene_id, size))
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, scenes: list[SceneId], size: int, ahead: int
+) -> Iterator[list[Sample]]:
+    """Rendered scenes in the order of the list, `ahead` of them under way."""
+    waiting: list[Future[list[Sample]]] = []
+    for scene in scenes:
+        waiting.append(pool.submit(_render_scene, scene, size))
+        if len(waiting) > ahead:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _check_plan(root: Path, config: WorldConfig) -> None:
+    """Write `world.json`, or compare it: size, seed and shares must fit, the number of images may grow."""
+    path = root / WORLD_FILE
+    plan = {
+        "format": FORMAT,
+        **asdict(config),
+        "domains": list(config.domains),
+        "classes": list(CLASSES),
+        "data_domains": DATA_DOMAIN,
+    }
+    if path.exists():
+        earlier = read_world(root)
+        changed = [k for k in ("format", "size", "seed", "classes") if earlier.get(k) != plan[k]]
+        if changed:
+            raise DataError(
+                f"{root}: holds a world with another {', '.join(changed)} "
+                f"({', '.join(f'{k} {earlier.get(k)}' for k in changed if k != 'classes') or 'list of classes'}). "
+                "Build into an empty folder, or give the same options to finish that one."
+            )
+        plan["domains"] = sorted({*earlier["domains"], *config.domains}, key=DOMAINS.index)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+
+
+def read_world(root: Path) -> dict:
+    """`world.json` of a world.
+
+    Raises:
+        DataError: if the folder holds no world.
+    """
+    path = root / WORLD_FILE
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{root}: no world here ({WORLD_FILE} is missing). Make one: codistill world build --out {root} --images 600"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(plan, dict) or not {"domains", "size", "seed", "classes"} <= set(plan):
+        raise DataError(f"{path}: not the file of a world")
+    return plan

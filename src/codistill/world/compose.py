@@ -1,0 +1,32 @@
+"""From a scene's name to its composition: the one place that knows the three domains."""
+
+from functools import lru_cache
+
+import torch
+
+from codistill.bodies.anny import AnnyBody
+from codistill.world.identity import SceneId
+from codistill.world.objects import objects_scene
+from codistill.world.people import people_scene
+from codistill.world.rooms import rooms_scene
+from codistill.world.shot import Shot
+
+
+@lru_cache(maxsize=1)
+def world_body() -> AnnyBody:
+    """The body of all people, on the CPU, one per process."""
+    torch.set_num_threads(1)
+    return AnnyBody()
+
+
+def compose(scene_id: SceneId, size: int) -> Shot:
+    """The scene and its cameras; `size` is the side of the pictures in pixels.
+
+    Raises:
+        MissingExtraError: if a package of the extra `world` is missing.
+    """
+    if scene_id.domain == "objects":
+        return objects_scene(scene_id, size)
+    if scene_id.domain == "rooms":
+        return rooms_scene(scene_id, size)
+    return people_scene(scene_id, size, world_body())
