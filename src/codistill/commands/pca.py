@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from codistill.analysis.pca import align_axes, fit_pca
-from codistill.analysis.pictures import grid_picture, save_picture
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
+from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
 

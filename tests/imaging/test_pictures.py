@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codistill.analysis.pictures import as_picture, grid_picture, save_picture
 from codistill.errors import DataError
+from codistill.imaging.pictures import as_picture, grid_picture, save_picture
 
 
 def test_pictures_fit_their_cell_and_keep_their_shape() -> None:
