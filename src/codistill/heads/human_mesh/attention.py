@@ -1,0 +1,74 @@
+"""The head's layers: people of one image attend to each other, then to all of its tokens.
+
+(batch, slot, channel) people and (batch, token, other channel) tokens in, people out. Images have different numbers
+of people: slots without one are masked, so that no person depends on what else is in the batch.
+Pre-norm, eps 1e-5; queries, keys and values without bias; exact GELU. Source: Multi-HMR (arXiv 2402.14654), its HPH.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from codistill.nn.blocks import Mlp
+
+
+class PeopleAttention(nn.Module):
+    """Self-attention whose heads need not add up to the width, over the slots that hold someone."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * num_heads * head_dim, bias=False)
+        self.proj = nn.Linear(num_heads * head_dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot): who may look at whom."""
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        out = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class TokenAttention(nn.Module):
+    """Attention from people to the tokens of their image, which have a width of their own."""
+
+    def __init__(self, dim: int, context_dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, num_heads * head_dim, bias=False)
+        self.kv = nn.Linear(context_dim, 2 * num_heads * head_dim, bias=False)
+        self.proj = nn.Linear(num_heads * head_dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """(batch, slot, channel) and (batch, token, context channel) to the former's shape."""
+        query = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        key, value = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        out = scaled_dot_product_attention(query, key, value)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class PeopleLayer(nn.Module):
+    """Attention among people, attention to tokens, feed-forward."""
+
+    def __init__(self, dim: int, context_dim: int, num_heads: int, head_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(dim)
+        self.self_attention = PeopleAttention(dim, num_heads, head_dim)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.cross_attention = TokenAttention(dim, context_dim, num_heads, head_dim)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, hidden)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """(batch, slot, channel) to the same."""
+        x = x + self.self_attention(self.self_norm(x), mask)
+        x = x + self.cross_attention(self.cross_norm(x), context)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+def slot_mask(occupied: Tensor) -> Tensor:
+    """(batch, 1, slot, slot) attention mask from (batch, slot): everyone may look at real people only.
+
+    Empty slots see themselves, so that a softmax over nobody never occurs; nothing reads them.
+    """
+    itself = torch.eye(occupied.shape[1], dtype=torch.bool, device=occupied.device)
+    return (occupied[:, None, :] | itself)[:, None]

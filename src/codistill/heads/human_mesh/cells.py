@@ -1,0 +1,81 @@
+"""Where people are: the cells of the token grid that hold a head, given by the ground truth or detected.
+
+`PersonCells` lists the people of a whole batch in one flat row, so that nothing is computed for padding; its `slot`
+numbers the people of an image for attention among them.
+Source: Multi-HMR (arXiv 2402.14654) section 3.2.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from codistill.errors import ConfigError
+
+DETECTION_THRESHOLD = 0.2
+"""Of the published training and evaluation."""
+
+
+@dataclass(frozen=True)
+class PersonCells:
+    """Cells of the people of a batch, (person,) each; build it with `of`.
+
+    Attributes:
+        image: index in the batch.
+        row, column: of the cell in the token grid.
+        slot: 0, 1, … among the people of the same image.
+        slots: how many people the fullest image has, at least 1. A host number: shapes depend on it.
+    """
+
+    image: Int[Tensor, " person"]
+    row: Int[Tensor, " person"]
+    column: Int[Tensor, " person"]
+    slot: Int[Tensor, " person"]
+    slots: int
+
+    @classmethod
+    def of(cls, image: Tensor, row: Tensor, column: Tensor) -> "PersonCells":
+        """Cells in any order. Waits for the device if the tensors are on one: build it in the loader."""
+        earlier = (image[:, None] == image[None, :]).tril(-1)
+        slot = earlier.sum(1)
+        return cls(image, row, column, slot, int(slot.max()) + 1 if len(slot) else 1)
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PersonCells":
+        """The same cells on a device."""
+        tensors = (self.image, self.row, self.column, self.slot)
+        image, row, column, slot = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
+        return PersonCells(image, row, column, slot, self.slots)
+
+
+def score_from_logits(logits: Tensor) -> Tensor:
+    """Detection scores in [1e-4, 1 - 1e-4], as published, in fp32."""
+    return logits.float().sigmoid().clamp(1e-4, 1.0 - 1e-4)
+
+
+def suppress_neighbours(
+    scores: Float[Tensor, "batch row column"], kernel: int = 3
+) -> Float[Tensor, "batch row column"]:
+    """Scores that are the largest of their kernel x kernel neighbourhood; 0 elsewhere. Equal ones all stay."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(
+            f"the suppression kernel must be an odd number of cells, 1 for no suppression; got {kernel}"
+        )
+    highest = max_pool2d(scores[:, None], kernel, stride=1, padding=kernel // 2)[:, 0]
+    return scores * (scores == highest)
+
+
+def detect_people(
+    scores: Float[Tensor, "batch row column"], threshold: float = DETECTION_THRESHOLD, kernel: int = 3
+) -> PersonCells:
+    """Cells whose score is a local maximum and at least `threshold`, in order of image, row and column.
+
+    Waits for the device once: how many people there are decides all later shapes. None at all is fine.
+    """
+    kept = suppress_neighbours(scores, kernel) >= threshold
+    image, row, column = kept.nonzero().unbind(-1)
+    return PersonCells.of(image, row, column)

@@ -1,0 +1,275 @@
+"""The human-mesh head without its encoder: `Tokens` and intrinsics in, a score per cell and a person per chosen cell
+out.
+
+Every token is scored. A person's query is its head's token with the camera ray through it; it attends to the other
+people of the image and to all tokens with their rays, and gives 6-D rotations, shape, expression and depth. The body
+model is not part of the head: it only says how many rotations and shape numbers there are.
+Images may have any size: see `tables`.
+Source: Multi-HMR (arXiv 2402.14654) section 3.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.bodies.base import IDENTITY_6D, BodyModel
+from codistill.errors import ConfigError
+from codistill.heads.human_mesh.attention import PeopleLayer, slot_mask
+from codistill.heads.human_mesh.camera import cell_rays, fourier_features
+from codistill.heads.human_mesh.cells import (
+    DETECTION_THRESHOLD,
+    PersonCells,
+    detect_people,
+    score_from_logits,
+)
+from codistill.heads.human_mesh.prediction import (
+    HumanMeshOutput,
+    PeoplePrediction,
+    RawPeople,
+    decode_people,
+)
+from codistill.heads.human_mesh.tables import CellTables
+from codistill.types import Tokens
+
+PRIOR = 0.1
+"""Score of every cell before training (focal loss wants people to be rare)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanMeshConfig:
+    """Architecture of a `HumanMeshHead`.
+
+    Attributes:
+        encoder_dim, patch_size: of the encoder in front.
+        n_rot, n_shape, n_expression: of the body model.
+        table_size: cells along an image side at which the learned tables were made.
+        fresh_norm: take un-normed tokens through a new LayerNorm; False takes tokens with the encoder's final norm
+            applied, as the released files do.
+        dim, depth, num_heads, head_dim, hidden: of the cross-attention head.
+        num_bands, max_resolution: of the rays' Fourier features.
+        swapped_rays: take a cell's (row, column) for its (x, y) in the rays. A slip of the published code, needed
+            for its files only.
+        max_depth: of a head, in metres.
+        initial_depth: metres at which people start before training, at a field of view of 60 degrees.
+    """
+
+    encoder_dim: int
+    patch_size: int
+    n_rot: int
+    n_shape: int
+    n_expression: int = 0
+    table_size: int = 32
+    fresh_norm: bool = True
+    dim: int = 1024
+    depth: int = 2
+    num_heads: int = 8
+    head_dim: int = 32
+    hidden: int = 1024
+    num_bands: int = 16
+    max_resolution: float = 64.0
+    swapped_rays: bool = False
+    max_depth: float = 50.0
+    initial_depth: float = 4.0
+
+    def __post_init__(self) -> None:
+        counts = ("encoder_dim", "patch_size", "n_rot", "n_shape", "table_size", "dim", "depth", "num_heads")
+        for name in (*counts, "head_dim", "hidden", "num_bands"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.n_expression < 0:
+            raise ConfigError(f"n_expression must be at least 0; got {self.n_expression}")
+        if not self.max_resolution >= 2.0:
+            raise ConfigError(f"max_resolution must be at least 2; got {self.max_resolution}")
+        if not 0.0 < self.initial_depth < self.max_depth:
+            raise ConfigError(
+                f"initial_depth must be between 0 and max_depth ({self.max_depth} m); got {self.initial_depth}"
+            )
+
+    @property
+    def context_dim(self) -> int:
+        """Channels of a token with its ray."""
+        return self.encoder_dim + 3 + 6 * self.num_bands
+
+    @property
+    def query_dim(self) -> int:
+        """Channels of a person's query: a token with its ray, initial pose, shape and camera."""
+        return self.context_dim + 6 * self.n_rot + self.n_shape + 3
+
+
+class HumanMeshHead(nn.Module):
+    """See the module's text.
+
+    Args:
+        config: the architecture.
+        init_6d: (n_rot, 6) rotations that the head's output is added to, e.g. `BodyModel.init_6d`; None: identities.
+    """
+
+    init_pose: Tensor
+    init_shape: Tensor
+    init_camera: Tensor
+    init_expression: Tensor
+
+    def __init__(self, config: HumanMeshConfig, init_6d: Float[Tensor, "rotation 6"] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        width, context = config.encoder_dim, config.context_dim
+        if config.fresh_norm:
+            self.norm = nn.LayerNorm(width)
+        self.classify = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.offset = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+        self.tables = CellTables(config.table_size, context)
+        self.embed = nn.Linear(config.query_dim, config.dim)
+        self.person_embedding = nn.Parameter(torch.empty(1, 1, config.dim))
+        self.layers = nn.ModuleList(
+            PeopleLayer(config.dim, context, config.num_heads, config.head_dim, config.hidden)
+            for _ in range(config.depth)
+        )
+        self.pose = nn.Linear(config.dim, 6 * config.n_rot)
+        self.shape = nn.Linear(config.dim, config.n_shape)
+        self.camera = nn.Linear(config.dim, 3)
+        if config.n_expression:
+            self.expression = nn.Linear(config.dim, config.n_expression)
+            self.register_buffer("init_expression", torch.zeros(1, config.n_expression))
+        if init_6d is None:
+            init_6d = torch.tensor(IDENTITY_6D).expand(config.n_rot, 6)
+        if init_6d.shape != (config.n_rot, 6):
+            raise ValueError(f"init_6d must be ({config.n_rot}, 6); got {tuple(init_6d.shape)}")
+        self.register_buffer("init_pose", init_6d.detach().float().reshape(1, -1).clone())
+        self.register_buffer("init_shape", torch.zeros(1, config.n_shape))
+        camera = torch.tensor([[math.log(config.initial_depth), 0.0, 0.0]])
+        self.register_buffer("init_camera", camera)
+        self.reset_parameters()
+
+    @classmethod
+    def for_body(
+        cls, body: BodyModel, *, encoder_dim: int, patch_size: int, **config: Any
+    ) -> "HumanMeshHead":
+        """A fresh head for a body model and an encoder's width and patch size; `config` as in `HumanMeshConfig`."""
+        made = HumanMeshConfig(
+            encoder_dim=encoder_dim,
+            patch_size=patch_size,
+            n_rot=body.n_rot,
+            n_shape=body.n_shape,
+            n_expression=getattr(body, "n_expression", 0),
+            **config,
+        )
+        return cls(made, body.init_6d)
+
+    def reset_parameters(self) -> None:
+        """People start near the initial pose and depth, cells at the score `PRIOR`."""
+        self.tables.reset_parameters()
+        nn.init.normal_(self.person_embedding)
+        nn.init.constant_(self.classify[2].bias, math.log(PRIOR / (1 - PRIOR)))  # pyright: ignore[reportArgumentType]
+        last = [self.pose, self.shape, self.camera, *([self.expression] if self.config.n_expression else [])]
+        for layer in last:
+            nn.init.xavier_uniform_(layer.weight, gain=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        tokens: Tokens,
+        intrinsics: Float[Tensor, "batch 3 3"],
+        cells: PersonCells | None = None,
+        *,
+        threshold: float = DETECTION_THRESHOLD,
+        kernel: int = 3,
+    ) -> HumanMeshOutput:
+        """Scores of all cells, and people at the given cells or at those detected.
+
+        Args:
+            tokens: of any grid.
+            intrinsics: in pixels of what the encoder saw.
+            cells: where people are (training). None: where scores say so, which waits for the device once.
+            threshold, kernel: of the detection, see `detect_people`.
+
+        Raises:
+            ValueError: if tokens are normed where un-normed ones are wanted or the other way round, or do not fit.
+        """
+        self._check(tokens, intrinsics)
+        patches = self.norm(tokens.patches) if self.config.fresh_norm else tokens.patches
+        logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)
+        if cells is None:
+            cells = detect_people(score_from_logits(logits.detach()), threshold, kernel)
+        people = self.at_cells(patches, tokens.grid, intrinsics, logits, cells)
+        return HumanMeshOutput(logits, people)
+
+    def at_cells(
+        self,
+        patches: Float[Tensor, "batch patch channel"],
+        grid: tuple[int, int],
+        intrinsics: Tensor,
+        logits: Tensor,
+        cells: PersonCells,
+    ) -> PeoplePrediction:
+        """The people at these cells; `patches` after the fresh norm, if there is one."""
+        place = cells.image, cells.row * grid[1] + cells.column
+        features = self._attend(patches, grid, intrinsics, cells, place)
+        raw = self._raw(features, logits.flatten(1)[place], self.offset(patches[place]))
+        return decode_people(raw, cells, intrinsics, grid, self.config.patch_size, self.config.max_depth)
+
+    def _attend(
+        self,
+        patches: Tensor,
+        grid: tuple[int, int],
+        intrinsics: Tensor,
+        cells: PersonCells,
+        place: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """(person, channel) after the layers."""
+        config = self.config
+        with torch.autocast(patches.device.type, enabled=False):
+            rays = cell_rays(intrinsics.float(), grid, config.patch_size, swapped=config.swapped_rays)
+            rays = fourier_features(rays, config.num_bands, config.max_resolution)
+        context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)
+        central = context[place]
+        query = central + self.tables.queries(cells.row, cells.column, grid)
+        marked = central + self.tables.values(cells.row, cells.column, grid)
+        context = context.index_put(place, marked.to(context.dtype))
+        start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)
+        token = (
+            self.embed(torch.cat((query, start.expand(len(cells), -1)), dim=-1)) + self.person_embedding[0]
+        )
+        seat = cells.image, cells.slot
+        x = token.new_zeros(patches.shape[0], cells.slots, config.dim).index_put(seat, token)
+        ones = torch.ones_like(cells.slot, dtype=torch.bool)
+        occupied = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).index_put(seat, ones)
+        mask = slot_mask(occupied)
+        for layer in self.layers:
+            x = layer(x, context, mask)
+        return x[seat]
+
+    def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
+        """Numbers of the last layers, in fp32 from the sum with the initial values on."""
+        if self.config.n_expression:
+            expression = self.expression(features).float() + self.init_expression
+        else:
+            expression = features.new_zeros(len(features), 0)
+        return RawPeople(
+            logit=logit,
+            offset=offset,
+            pose=self.pose(features).float() + self.init_pose,
+            shape=self.shape(features).float() + self.init_shape,
+            encoded_depth=self.camera(features)[:, 0].float() + self.init_camera[:, 0],
+            expression=expression,
+        )
+
+    def _check(self, tokens: Tokens, intrinsics: Tensor) -> None:
+        wanted = not self.config.fresh_norm
+        if tokens.normed != wanted:
+            raise ValueError(
+                f"this head takes {'normed' if wanted else 'un-normed'} tokens and got "
+                f"{'normed' if tokens.normed else 'un-normed'} ones. Call encoder(images, norm={wanted})."
+            )
+        batch, _, width = tokens.patches.shape
+        if width != self.config.encoder_dim:
+            raise ValueError(
+                f"this head sits on an encoder of {self.config.encoder_dim} channels; the tokens have {width}"
+            )
+        if intrinsics.shape != (batch, 3, 3):
+            raise ValueError(
+                f"intrinsics must be ({batch}, 3, 3), one per image; got {tuple(intrinsics.shape)}"
+            )

@@ -1,0 +1,53 @@
+"""Learned marks of rows and columns: where a person's query comes from, and which tokens hold people.
+
+Made for square grids of one size. For another size they are interpolated, and a rectangular grid takes the middle of
+the square it would be padded to, as depth does (`camera.reference_focal`).
+Source: Multi-HMR (arXiv 2402.14654) section 3.3.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+class CellTables(nn.Module):
+    """Four tables (size, channel): what queries and context tokens get for their row and column."""
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.query_rows = nn.Parameter(torch.empty(size, dim))
+        self.query_columns = nn.Parameter(torch.empty(size, dim))
+        self.value_rows = nn.Parameter(torch.empty(size, dim))
+        self.value_columns = nn.Parameter(torch.empty(size, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """N(0, 0.2)."""
+        for table in self.parameters():
+            nn.init.normal_(table, std=0.2)
+
+    def queries(self, row: Tensor, column: Tensor, grid: tuple[int, int]) -> Float[Tensor, "person channel"]:
+        """The marks of people's queries at cells (person,) of a grid."""
+        return at_cells(self.query_rows, row, grid[0], grid) + at_cells(
+            self.query_columns, column, grid[1], grid
+        )
+
+    def values(self, row: Tensor, column: Tensor, grid: tuple[int, int]) -> Float[Tensor, "person channel"]:
+        """The marks of the tokens that hold people."""
+        return at_cells(self.value_rows, row, grid[0], grid) + at_cells(
+            self.value_columns, column, grid[1], grid
+        )
+
+
+def at_cells(table: Tensor, index: Tensor, count: int, grid: tuple[int, int]) -> Tensor:
+    """Entries of a table at rows or columns `index` of an axis with `count` cells."""
+    longer = max(grid)
+    return resize_table(table, longer)[index + (longer - count) // 2]
+
+
+def resize_table(table: Float[Tensor, "cell channel"], count: int) -> Float[Tensor, "other channel"]:
+    """A table for another number of cells, linearly interpolated; unchanged where the number agrees."""
+    if table.shape[0] == count:
+        return table
+    return interpolate(table.T[None], size=count, mode="linear", align_corners=False)[0].T
