@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.commands.distill_options import parse_sources, parse_teachers
+from codistill.commands.world_ready import ensure_world
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
@@ -75,7 +76,7 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
         recipe = replace(recipe, teachers=parse_teachers(arguments.teacher))
     if arguments.source:
         # The recipe's held-out images belong to its own sources.
-        recipe = replace(recipe, sources=parse_sources(arguments.source), validation=())
+        recipe = replace(recipe, sources=parse_sources(arguments.source), validation=(), world=None)
     if arguments.held_out:
         recipe = replace(recipe, validation=parse_sources(arguments.held_out))
     if overrides or arguments.help_fields:
@@ -97,7 +98,7 @@ def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str
     for teacher in objective.bank.describe():
         console.print(f"licence of {teacher['name']}: {teacher['licence']}", highlight=False)
     count = sum(p.numel() for p in objective.trainable.parameters() if p.requires_grad)
-    sources = ", ".join(f"{source.name} ({source.domain})" for source in recipe.sources)
+    sources = ", ".join(f"{source.name} ({source.domain})" for source in recipe.training_sources)
     console.print(
         f"{count:,} parameters to train at {recipe.image_size} px, {recipe.total_steps} steps of "
         f"{recipe.loader.batch_size} images from {sources}"
@@ -132,6 +133,7 @@ def main(argv: list[str]) -> int:
 def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
     """Train a resolved recipe to its end and write the export."""
     with start_process(device=device) as process:
+        process.on_main(lambda: ensure_world(recipe, console))
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)

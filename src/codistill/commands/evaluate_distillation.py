@@ -52,7 +52,7 @@ def _recipe_of(run: str) -> Recipe:
     if not path.exists():
         raise ConfigError(f"{run}: is no run of `codistill distill` (it has no config.yaml)")
     recipe = load_yaml(Recipe, path)
-    if not recipe.validation:
+    if not recipe.held_out_sources:
         raise ConfigError(f"{run}: its recipe holds no images out; train with --held-out NAME,DOMAIN,PATH")
     return recipe
 
@@ -60,9 +60,14 @@ def _recipe_of(run: str) -> Recipe:
 def _ridge(recipe: Recipe, reader: TargetReader, steps: int) -> tuple[PerImage, float]:
     loader = replace(loader_config(recipe), num_workers=0)
     training = train_loader(
-        recipe.sources, recipe.mix, recipe.augment, loader, seed=recipe.engine.seed, total_steps=steps
+        recipe.training_sources,
+        recipe.mix,
+        recipe.augment,
+        loader,
+        seed=recipe.engine.seed,
+        total_steps=steps,
     )
-    held_out = eval_loader(recipe.validation, loader)
+    held_out = eval_loader(recipe.held_out_sources, loader)
     return ridge_similarity(reader, training, held_out, recipe.student.patch_size)
 
 
@@ -81,14 +86,14 @@ def main(argv: list[str]) -> int:
         names = ", ".join(config.name for config in recipe.teachers)
         raise ConfigError(f"{arguments.encoder[0]} has no teacher {teacher!r}; its teachers: {names}")
     bank = build_bank(replace(recipe, teachers=tuple(chosen)))
-    sources = [source.name for source in recipe.validation]
+    sources = [source.name for source in recipe.held_out_sources]
     loader = replace(loader_config(recipe), num_workers=0)
     methods: dict[str, dict[str, Interval]] = {}
     notes: dict[str, Any] = {}
     for run in arguments.encoder:
         student = load_student(run)
         reader = target_reader(student, bank, teacher)
-        held_out = eval_loader(recipe.validation, loader)
+        held_out = eval_loader(recipe.held_out_sources, loader)
         methods[Path(run).name] = _intervals(student_similarity(student, reader, held_out), sources)
     if arguments.ridge_steps:
         reader = target_reader(load_student(arguments.encoder[0]), bank, teacher)

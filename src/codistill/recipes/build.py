@@ -93,17 +93,17 @@ def copy_matching(start: nn.Module, student: Student) -> list[str]:
 
 def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     """The objective of a recipe, and what its student starts without (see `build_student`)."""
-    if not recipe.sources:
+    if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     bank = build_bank(recipe)
-    sources = {source.name: source.domain for source in recipe.sources}
+    sources = {source.name: source.domain for source in recipe.training_sources}
     check_sharing(recipe.distill.sharing, bank.domains, sources)
     student, fresh = build_student(recipe, bank.target_specs())
     objective = DistillationObjective(
         student,
         bank,
         recipe.distill,
-        validation_sources=[source.name for source in recipe.validation],
+        validation_sources=[source.name for source in recipe.held_out_sources],
         recipe=recipe.name,
     )
     return objective, fresh
@@ -128,7 +128,7 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
     def batches(start_step: int) -> Iterable[Batch]:
         steps = train_loader(
-            recipe.sources,
+            recipe.training_sources,
             recipe.mix,
             recipe.augment,
             loader_config(recipe),
@@ -168,10 +168,10 @@ def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
 
 def validation_batches(recipe: Recipe, part: DataPart) -> Callable[[], Iterable[Batch]] | None:
     """This rank's held-out batches, or None where the recipe holds nothing out."""
-    if not recipe.validation:
+    if not recipe.held_out_sources:
         return None
     return lambda: eval_loader(
-        recipe.validation,
+        recipe.held_out_sources,
         loader_config(recipe),
         rank=part.rank,
         world_size=part.world_size,

@@ -5,14 +5,18 @@ Nothing here builds anything; `recipes/build.py` does. Recipes derive from recip
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
 from codistill.distill.objective import DistillConfig
+from codistill.engine.config import CHANGEABLE
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
 from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
+from codistill.world.build import WorldConfig
+from codistill.world.dataset import world_source
 
 IMAGENET_EPOCH = 1_281_167
 """Images of an "epoch" of the published schedules: ImageNet-1K's training set, whatever the data."""
@@ -56,6 +60,8 @@ class Recipe:
         student, teachers, distill, optim, engine: the method; see the classes.
         sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
         validation: held-out sources.
+        world, world_path: an embedded world that the run needs, and its folder: built first where it is missing or
+            unfinished. Its training and test splits come after `sources` and `validation`.
     """
 
     name: str
@@ -66,6 +72,8 @@ class Recipe:
     teachers: tuple[TeacherConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
     validation: tuple[SourceConfig, ...] = ()
+    world: WorldConfig | None = None
+    world_path: str = field(default="", metadata=CHANGEABLE)
     mix: MixConfig = field(default_factory=MixConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
@@ -80,6 +88,8 @@ class Recipe:
                 f"image_size {self.image_size} is not a multiple of the student's patch size "
                 f"{self.student.patch_size}; nearest: {near}"
             )
+        if self.world is not None and not self.world_path:
+            raise ConfigError("a recipe with a world needs world_path, the world's folder")
         if self.epochs is not None and not self.epochs > 0:
             raise ConfigError(
                 f"epochs must be positive, or null to count engine.total_steps; got {self.epochs}"
@@ -89,6 +99,21 @@ class Recipe:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ConfigError(f"{what} names must differ; {', '.join(twice)} is there more than once")
+
+    @property
+    def training_sources(self) -> tuple[SourceConfig, ...]:
+        """All training sources, the world's included."""
+        return (*self.sources, *self._world_sources("train"))
+
+    @property
+    def held_out_sources(self) -> tuple[SourceConfig, ...]:
+        """All held-out sources, the world's included."""
+        return (*self.validation, *self._world_sources("test"))
+
+    def _world_sources(self, split: str) -> tuple[SourceConfig, ...]:
+        if self.world is None:
+            return ()
+        return tuple(world_source(Path(self.world_path), domain, split) for domain in self.world.domains)
 
     @property
     def total_steps(self) -> int:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from codistill.engine.config import load_yaml
 from codistill.errors import ConfigError, unknown_name
-from codistill.recipes import published, small, tables
+from codistill.recipes import published, small, tables, world
 from codistill.recipes.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*small.RECIPES, *published.RECIPES, *tables.RECIPES)
+    recipe.name: recipe for recipe in (*small.RECIPES, *world.RECIPES, *published.RECIPES, *tables.RECIPES)
 }
 """Every recipe that ships with codistill."""
 
