@@ -16,7 +16,9 @@ Content = Literal["encoder", "student", "two-view decoder"]
 
 DINOV2_LICENCE = "Apache-2.0"
 DUNE_LICENCE = "NAVER DUNE licence (non-commercial)"
-MAST3R_LICENCE = "CC BY-NC-SA 4.0, with the notices of its training sets (Map-free is very restrictive)"
+MAST3R_LICENCE = (
+    "CC BY-NC-SA 4.0 (non-commercial), with the notices of its training sets (Map-free above all)"
+)
 MULTIHMR_LICENCE = "CC BY-NC-SA 4.0 (non-commercial), NAVER checkpoint licence"
 
 _META = "https://dl.fbaipublicfiles.com/dinov2"

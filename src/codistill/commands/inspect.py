@@ -1,0 +1,252 @@
+"""`codistill inspect WHAT`: what is in this checkpoint, run, export, manifest or shard.
+
+A path or a known name in; a table (or JSON) out: layout, architecture, parameters, normalization, licence, teachers.
+A file of an unknown layout is not an error here: its entries and tensors are listed.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from codistill.commands.inspect_data import describe_manifest, describe_shard
+from codistill.encoders.load import KINDS, load_encoder, split_options
+from codistill.encoders.registry import REGISTERED
+from codistill.errors import CheckpointError, unknown_name
+from codistill.weights.cache import cache_folder, find_local
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.download import file_sha256
+from codistill.weights.export import as_json
+from codistill.weights.known import KNOWN, KnownWeights, find_known
+from codistill.weights.layouts import read_weights
+from codistill.weights.read import read_checkpoint, read_header
+from codistill.weights.run import checkpoints
+from codistill.weights.state import StateDict
+
+MAX_GROUPS = 12
+DATA = {".parquet": describe_manifest, ".arrow": describe_manifest, ".tar": describe_shard}
+
+
+def main(argv: list[str]) -> int:
+    """Print what is in a path or known name; returns 0.
+
+    Raises:
+        CodistillError: if it is missing, damaged, or none of these.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.what is None:
+        description = {"known weights": [_known_row(known) for known in KNOWN.values()]}
+    else:
+        description = describe(
+            arguments.what, num_heads=arguments.num_heads, keys=arguments.keys, hashed=arguments.hash
+        )
+    if arguments.json:
+        print(json.dumps(as_json(description), indent=2, ensure_ascii=False))
+    else:
+        show(description, Console())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill inspect",
+        description="What is in this checkpoint, run, export, manifest or shard. Without WHAT: the known weights.",
+    )
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="a file, a folder, or a known name")
+    parser.add_argument("--keys", action="store_true", help="list every tensor with its shape and dtype")
+    parser.add_argument(
+        "--hash", action="store_true", help="SHA-256 of the file, compared with the published ones"
+    )
+    parser.add_argument("--num-heads", type=int, metavar="N", help="heads of a file that does not say them")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+def describe(
+    what: str, *, num_heads: int | None = None, keys: bool = False, hashed: bool = False
+) -> dict[str, Any]:
+    """What is in a path, known name or other kind of encoder, as plain data; lists of dictionaries become tables."""
+    if what.startswith(tuple(KINDS)) or what in REGISTERED:
+        encoder = load_encoder(what)
+        return asdict(encoder.spec) | {"parameters": sum(p.numel() for p in encoder.parameters())}
+    text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)
+    path = Path(text).expanduser()
+    if not path.exists():
+        known = find_known(text)
+        if known is None:
+            raise CheckpointError(
+                f"{text}: no such file or folder, and no known weights. {unknown_name('weights', text, KNOWN)}"
+            )
+        found = find_local(known)
+        if found is None:
+            return _known_row(known) | {
+                "on this machine": f"no (it would go to {cache_folder() / known.filename})"
+            }
+        path = found
+    if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
+        return {"path": str(path)} | of_data(path)
+    description = {"path": str(path)} | _describe_weights(path, num_heads or options.get("num_heads"), keys)
+    if hashed and path.is_file():
+        description |= _hashes(path)
+    return description
+
+
+def _describe_weights(path: Path, num_heads: int | None, keys: bool) -> dict[str, Any]:
+    try:
+        weights = read_weights(path, num_heads=num_heads)
+    except CheckpointError as error:
+        if path.is_dir():
+            raise
+        return _describe_contents(path, error, keys)
+    student = weights if isinstance(weights, StudentWeights) else None
+    encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
+    described = _describe_encoder(encoder)
+    if student:
+        described |= {
+            "teachers": [_teacher_row(student, teacher) for teacher in student.teachers],
+            "projector parameters": student.num_projector_parameters,
+            "projector arguments": student.proj_args,
+            "iteration": student.iteration,
+            "recipe": student.recipe,
+        }
+    elif encoder.extra.get("teachers"):
+        described |= {"teachers": encoder.extra["teachers"], "recipe": encoder.extra.get("recipe")}
+    if found := checkpoints(path):
+        described["checkpoints"] = [folder.name for folder in found]
+    if keys:
+        described["tensors"] = _tensor_rows(encoder.tensors)
+    return described
+
+
+def _describe_encoder(encoder: EncoderWeights) -> dict[str, Any]:
+    config = encoder.config
+    said = {key: value for key, value in encoder.extra.items() if key not in ("teachers", "recipe", "source")}
+    return {
+        "name": encoder.name,
+        "layout": encoder.layout,
+        "licence": encoder.licence,
+        "architecture": (
+            f"ViT, {config.dim} wide, {config.depth} blocks, {config.num_heads} heads, patch {config.patch_size}, "
+            f"{'class token' if config.has_cls else 'no class token'}, {config.num_registers} registers, "
+            f"{config.feed_forward} feed-forward of {config.hidden_size}, {config.position} positions"
+        ),
+        "native image size": config.image_size,
+        "parameters": encoder.num_parameters,
+        "stored as": ", ".join(
+            sorted({str(t.dtype).removeprefix("torch.") for t in encoder.tensors.values()})
+        ),
+        "normalization": {"mean": encoder.mean, "std": encoder.std},
+        "config": asdict(config),
+        "file says": said,
+    }
+
+
+def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, Any]:
+    projector = student.projectors.get(teacher["name"], {})
+    kind = "transformer" if "linear.weight" in projector else "ladder" if projector else "none"
+    count = sum(tensor.numel() for tensor in projector.values())
+    return {**teacher, "kinds": "+".join(teacher.get("kinds", ())), "projector": f"{kind}, {count:,}"}
+
+
+def _describe_contents(path: Path, error: CheckpointError, keys: bool) -> dict[str, Any]:
+    """Entries and tensors of a readable file that holds no encoder codistill knows, and why not."""
+    checkpoint = read_checkpoint(path)
+    described: dict[str, Any] = {"encoder": f"none: {str(error).removeprefix(f'{path}: ')}"}
+    if header := read_header(path):
+        described["header"] = header
+    others = {key: value for key, value in checkpoint.items() if isinstance(value, (str, int, float))}
+    if others:
+        described["entries"] = others
+    try:
+        state = StateDict.of_checkpoint(path, checkpoint)
+    except CheckpointError:
+        return described | {"holds": ", ".join(map(str, checkpoint))}
+    described["parameters"] = sum(tensor.numel() for tensor in state.tensors.values())
+    described["tensors"] = _tensor_rows(state.tensors) if keys else _group_rows(state)
+    return described
+
+
+def _tensor_rows(tensors: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"tensor": name, "shape": "x".join(map(str, t.shape)), "dtype": str(t.dtype).removeprefix("torch.")}
+        for name, t in tensors.items()
+    ]
+
+
+def _group_rows(state: StateDict) -> list[dict[str, Any]]:
+    """Tensors by the first part of their name."""
+    groups: dict[str, list[int]] = {}
+    rows: list[dict[str, Any]]
+    for name, tensor in state.tensors.items():
+        groups.setdefault(name.partition(".")[0], []).append(tensor.numel())
+    rows = [
+        {"group": name, "tensors": len(sizes), "parameters": sum(sizes)} for name, sizes in groups.items()
+    ]
+    if len(rows) <= MAX_GROUPS:
+        return rows
+    rest = {key: sum(row[key] for row in rows[MAX_GROUPS:]) for key in ("tensors", "parameters")}
+    return [*rows[:MAX_GROUPS], {"group": f"{len(rows) - MAX_GROUPS} more (--keys lists all)", **rest}]
+
+
+def _known_row(known: KnownWeights) -> dict[str, Any]:
+    return {
+        "name": known.name,
+        "content": known.content,
+        "licence": known.licence,
+        "size": known.size or "unknown",
+        "also called": ", ".join(known.names[1:]),
+        "url": known.url,
+        "sha256": known.sha256 or "not published",
+    }
+
+
+def _hashes(path: Path) -> dict[str, Any]:
+    found = file_sha256(path)
+    same = [known.name for known in KNOWN.values() if known.sha256 == found]
+    return {"sha256": found, "published file": same[0] if same else "none with this SHA-256"}
+
+
+def show(description: dict[str, Any], console: Console) -> None:
+    """Plain values as one two-column table, lists of dictionaries as tables of their own."""
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    tables = []
+    for key, value in description.items():
+        if key == "config" or value in (None, "", {}, [], ()):
+            continue
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            tables.append(_rows_table(key, list(value)))
+        else:
+            facts.add_row(key, escape(_as_text(value)))
+    console.print(facts)
+    for table in tables:
+        console.print(table)
+
+
+def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    hidden = ("url", "sha256", "also called") if title == "known weights" else ()
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_as_text(row.get(column, ""))) for column in columns))
+    return table
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_as_text(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_as_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,149 @@
+"""`codistill inspect` on every kind of thing, read as a user would."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from codistill.commands.convert import main as convert
+from codistill.commands.inspect import main
+from codistill.encoders.load import load_encoder
+from codistill.errors import CheckpointError, DataError
+
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+GOLDEN = SHARED / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden files of ../shared")
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def said(capsys, *argv: object) -> str:
+    assert main([str(part) for part in argv]) == 0
+    return capsys.readouterr().out
+
+
+def said_json(capsys, *argv: object) -> dict:
+    return json.loads(said(capsys, *argv, "--json"))
+
+
+@needs_golden
+def test_a_student(capsys) -> None:
+    text = said(capsys, GOLDEN / "dune_nano_released_layout.pth")
+    for part in (
+        "DUNE / UNIC student",
+        "128 wide, 2 blocks, 2 heads",
+        "4 registers",
+        "mean 0.485",
+        "non-commercial",
+    ):
+        assert part in text
+    described = said_json(capsys, GOLDEN / "dune_nano_released_layout.pth")
+    total = sum(t.numel() for t in load_encoder(GOLDEN / "dune_nano_released_layout.pth").parameters())
+    assert described["parameters"] == total and described["iteration"] == 7
+    assert [teacher["kinds"] for teacher in described["teachers"]] == ["cls+patch", "patch", "patch"]
+
+
+@needs_golden
+def test_files_without_an_encoder_are_listed(capsys) -> None:
+    text = said(capsys, GOLDEN / "dunemast3r_nano_released_layout.pth")
+    assert "two-view decoder for the encoder 'dune_nano_encoder'" in text and "729" in text
+    assert "num_heads" in said(capsys, GOLDEN / "multihmr_nano_released_layout.pt")
+    assert "3 heads" in said(capsys, GOLDEN / "multihmr_nano_released_layout.pt", "--num-heads", 3)
+
+
+def test_any_tensors_and_their_names(tmp_path, capsys) -> None:
+    save_file({f"part{i}.w": torch.zeros(2, 3) for i in range(20)}, tmp_path / "any.safetensors")
+    assert "8 more (--keys lists all)" in said(capsys, tmp_path / "any.safetensors")
+    tensors = said_json(capsys, tmp_path / "any.safetensors", "--keys")["tensors"]
+    assert len(tensors) == 20 and tensors[0] == {"tensor": "part0.w", "shape": "2x3", "dtype": "float32"}
+
+
+def test_known_names(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path))
+    monkeypatch.delenv("CODISTILL_WEIGHTS", raising=False)
+    assert "dune_vitsmall_14_448" in said(capsys)
+    known = said_json(capsys, "dino2reg_vitlarge_14")
+    assert (
+        known["licence"] == "Apache-2.0"
+        and known["url"].startswith("https://")
+        and "no (" in known["on this machine"]
+    )
+    save_file(load_encoder("random:vit_tiny").state_dict(), tmp_path / "dinov2_vits14.safetensors")
+    assert said_json(capsys, "dinov2_vits14")["path"] == str(tmp_path / "dinov2_vits14.safetensors")
+    with pytest.raises(CheckpointError, match=r"dinov2_vits13: no such file.*Did you mean 'dinov2_vits14'"):
+        main(["dinov2_vits13"])
+
+
+def test_other_kinds_of_encoder(capsys) -> None:
+    spec = said_json(capsys, "random:vit_tiny")
+    assert (spec["dim"], spec["patch_size"]) == (192, 14) and spec["parameters"] > 5e6
+
+
+def test_the_hash_is_compared_with_the_published_ones(tmp_path, capsys) -> None:
+    save_file(load_encoder("random:vit_tiny").state_dict(), tmp_path / "a.safetensors")
+    described = said_json(capsys, tmp_path / "a.safetensors", "--hash")
+    assert len(described["sha256"]) == 64 and described["published file"] == "none with this SHA-256"
+
+
+def test_manifests_and_shards(tmp_path, capsys) -> None:
+    pq.write_table(pa.table({"folder": ["a", "b"], "file": ["1.jpg", "2.jpg"]}), tmp_path / "list.parquet")
+    described = said_json(capsys, tmp_path / "list.parquet")
+    assert described["rows"] == 2 and described["columns"] == {"folder": "string", "file": "string"}
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name in ("0001.jpg", "0001.json", "0002.jpg"):
+            (tmp_path / name).write_bytes(b"xyz")
+            archive.add(tmp_path / name, f"photos/{name}")
+    described = said_json(capsys, tmp_path / "shard.tar")
+    assert (described["samples"], described["files"], described["bytes"]) == (2, 3, 9)
+    assert described["endings"] == {".jpg": 2, ".json": 1}
+    for name in ("list.parquet", "shard.tar"):
+        (tmp_path / name).write_bytes(b"damaged")
+        with pytest.raises(DataError, match=f"{name}: damaged"):
+            main([str(tmp_path / name)])
+
+
+def test_convert_then_inspect(tmp_path, capsys) -> None:
+    file = tmp_path / "mine.safetensors"
+    original = load_encoder("random:vit_tiny,image_size=28")
+    save_file(original.state_dict(), file)
+    assert (
+        convert([f"{file},image_size=56", "--out", str(tmp_path / "out"), "--licence", "MIT", "--name", "x"])
+        == 0
+    )
+    assert "licence: MIT" in capsys.readouterr().out
+    described = said_json(capsys, tmp_path / "out")
+    assert (described["layout"], described["name"], described["native image size"]) == (
+        "codistill export",
+        "x",
+        56,
+    )
+    with pytest.raises(CheckpointError, match="--overwrite"):
+        convert([str(file), "--out", str(tmp_path / "out")])
+    assert convert([str(file), "--out", str(tmp_path / "out"), "--overwrite"]) == 0
+    loaded = load_encoder(tmp_path / "out")
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+@needs_golden
+def test_convert_a_student_with_and_without_projectors(tmp_path, capsys) -> None:
+    file = GOLDEN / "dune_nano_released_layout.pth"
+    convert([str(file), "--out", str(tmp_path / "whole")])
+    convert([str(file), "--out", str(tmp_path / "encoder"), "--encoder-only"])
+    capsys.readouterr()
+    assert said_json(capsys, tmp_path / "whole")["teachers"][0]["name"] == "dino2reg_vitlarge_14"
+    assert "projector parameters" not in said_json(capsys, tmp_path / "encoder")
+    images = torch.randn(1, 3, 56, 56)
+    with torch.inference_mode():
+        expected = load_encoder(file)(images).patches
+        for folder in ("whole", "encoder"):
+            assert torch.equal(load_encoder(tmp_path / folder)(images).patches, expected)
