@@ -154,7 +154,7 @@ def _check_layers(ours: StateDict, head: HumanMeshHead, fresh: Mapping[str, str]
         raise CheckpointError(
             f"{ours.path}: its layers do not fit this head: {to_released(name)!r} {text} ({len(broken)} such tensors). "
             f"This head has dim {config.dim}, depth {config.depth}, {config.num_heads} attention heads of "
-            f"{config.head_dim} and hidden {config.hidden}. Change the head's config to the file's, or start without it."
+            f"{config.head_dim}, hidden {config.hidden}. Change the head's config to the file's, or start without it."
         )
 
 

@@ -1,0 +1,197 @@
+"""How people are trained: focal detection, L1 on everything else.
+
+Predictions, placed bodies and targets in; one scalar and every term out. Pure: no host sync, no global state. A term
+is a mean over this batch's people (or points), 0 without any, and 0 where it is not finite.
+Source: Multi-HMR (arXiv 2402.14654) section 3.4.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from codistill.errors import ConfigError
+from codistill.geometry.projection import project
+from codistill.heads.human_mesh.place import PlacedBodies
+from codistill.heads.human_mesh.prediction import HumanMeshOutput
+from codistill.heads.human_mesh.targets import PeopleTargets
+
+TERMS = (
+    *("detection", "offset", "rotmat", "shape", "depth", "head"),
+    *("joints_3d", "vertices_3d", "joints_2d", "vertices_2d"),
+)
+"""Every term, a weight of `HumanMeshLossConfig` each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanMeshLossConfig:
+    """Weights of the terms; the defaults are the published ones.
+
+    Attributes:
+        detection: focal loss of the scores.
+        offset: L1, cells. rotmat: L1 over all entries. shape: L1. depth: L1 of encoded depth.
+        head: L1 of the head joint's place, metres.
+        joints_3d, vertices_3d: L1 relative to the pelvis, metres.
+        joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
+        projections_from: optimizer step from which the two count (published: epoch 10 of 10 000 steps).
+        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published. A person scored lower has no gradient then.
+    """
+
+    detection: float = 10.0
+    offset: float = 1.0
+    rotmat: float = 0.1
+    shape: float = 1.0
+    depth: float = 1.0
+    head: float = 1.0
+    joints_3d: float = 100.0
+    vertices_3d: float = 100.0
+    joints_2d: float = 1.0
+    vertices_2d: float = 1.0
+    projections_from: int = 100_000
+    clamp_scores: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (*TERMS, "projections_from"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class HumanMeshLoss:
+    """The scalar to differentiate, and each term before its weight, detached (NaN: not computed at this step)."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+
+
+def human_mesh_loss(
+    output: HumanMeshOutput,
+    bodies: PlacedBodies,
+    targets: PeopleTargets,
+    intrinsics: Float[Tensor, "batch 3 3"],
+    image_size: tuple[int, int],
+    config: HumanMeshLossConfig | None = None,
+    *,
+    step: int = 0,
+) -> HumanMeshLoss:
+    """All terms of a batch whose people were predicted at `targets.cells`.
+
+    Args:
+        output: of the head, for `targets.cells`.
+        bodies: `place_people` of its people.
+        targets: of `assign_people`.
+        intrinsics, image_size: of what the encoder saw, pixels; size as (rows, columns).
+        config: None: the published weights.
+        step: optimizer step, for `projections_from`.
+    """
+    config = config or HumanMeshLossConfig()
+    with torch.autocast(output.score_logits.device.type, enabled=False):
+        terms = _cell_terms(output, targets, config) | _body_terms(output, bodies, targets)
+        if step >= config.projections_from:
+            own = intrinsics.float()[targets.cells.image]
+            terms |= _projection_terms(bodies, targets, own, image_size)
+        total = torch.zeros((), device=output.score_logits.device)
+        for name, value in terms.items():
+            terms[name] = value = torch.where(value.isfinite(), value, 0.0)
+            total = total + getattr(config, name) * value
+        missing = torch.full((), float("nan"), device=total.device)
+        return HumanMeshLoss(total, {name: terms.get(name, missing).detach() for name in TERMS})
+
+
+def _cell_terms(
+    output: HumanMeshOutput, targets: PeopleTargets, config: HumanMeshLossConfig
+) -> dict[str, Tensor]:
+    people = output.people
+    return {
+        "detection": detection_loss(output.score_logits, targets.score_map, clamp=config.clamp_scores),
+        "offset": mean_over((people.offset - targets.offset).abs().sum(-1)),
+        "depth": mean_over((people.encoded_depth - targets.encoded_depth).abs()),
+        "head": mean_over((people.head - targets.truth.head).abs().sum(-1)),
+    }
+
+
+def _body_terms(output: HumanMeshOutput, bodies: PlacedBodies, targets: PeopleTargets) -> dict[str, Tensor]:
+    people, truth = output.people, targets.truth
+    vertices, joints = bodies.centred()
+    joints_3d = (joints - (truth.joints - truth.pelvis[:, None])).abs().sum(-1)
+    terms = {"joints_3d": mean_over(joints_3d, truth.joint_known)}
+    if truth.rotmat is not None:
+        distance = (people.rotmat - truth.rotmat).abs().flatten(1).sum(-1)
+        terms["rotmat"] = mean_over(distance, truth.posed)
+    if truth.shape is not None:
+        common = min(people.shape.shape[1], truth.shape.shape[1])
+        distance = (people.shape[:, :common] - truth.shape[:, :common]).abs().sum(-1)
+        terms["shape"] = mean_over(distance, truth.posed)
+    if truth.vertices is not None:
+        distance = (vertices - (truth.vertices - truth.pelvis[:, None])).abs().sum(-1)
+        terms["vertices_3d"] = mean_over(distance.mean(-1), truth.posed)
+    return terms
+
+
+def _projection_terms(
+    bodies: PlacedBodies, targets: PeopleTargets, intrinsics: Tensor, image_size: tuple[int, int]
+) -> dict[str, Tensor]:
+    truth = targets.truth
+    terms = {
+        "joints_2d": projection_loss(bodies.joints, truth.joints, intrinsics, image_size, truth.joint_known)
+    }
+    if truth.vertices is not None:
+        known = None if truth.posed is None else truth.posed[:, None].expand(truth.vertices.shape[:2])
+        terms["vertices_2d"] = projection_loss(bodies.vertices, truth.vertices, intrinsics, image_size, known)
+    return terms
+
+
+def detection_loss(
+    logits: Float[Tensor, "batch row column"],
+    score_map: Float[Tensor, "batch row column"],
+    *,
+    clamp: bool = False,
+) -> Tensor:
+    """Penalty-reduced focal loss over all cells of a batch, divided by the number of people.
+
+    -[sum of log(p) (1 - p)^2 over people's cells + sum of log(1 - p) p^2 over all others] / people; without people
+    not divided. Computed from logits, so that no score is too low to learn from.
+
+    Args:
+        clamp: limit scores to [1e-4, 1 - 1e-4] first, as published.
+    """
+    logits = logits.float()
+    if clamp:
+        limit = torch.logit(torch.tensor(1e-4)).item()
+        logits = logits.clamp(limit, -limit)
+    positive = -logsigmoid(logits) * (-logits).sigmoid().square() * score_map
+    negative = -logsigmoid(-logits) * logits.sigmoid().square() * (1.0 - score_map)
+    return (positive.sum() + negative.sum()) / score_map.sum().clamp(min=1.0)
+
+
+def projection_loss(
+    predicted: Float[Tensor, "person point 3"],
+    truth: Float[Tensor, "person point 3"],
+    intrinsics: Float[Tensor, "person 3 3"],
+    image_size: tuple[int, int],
+    known: Tensor | None = None,
+) -> Tensor:
+    """L1 distance of projections in pixels, of points whose truth is strictly inside the image.
+
+    A mean over *all* known points, as published: people half outside count less.
+    """
+    true_pixels = project(in_front(truth), intrinsics)
+    pixels = project(in_front(predicted), intrinsics)
+    limit = torch.tensor([image_size[1], image_size[0]], device=pixels.device) - 0.5
+    inside = ((true_pixels > -0.5) & (true_pixels < limit)).all(-1) & (truth[..., 2] > 0.0)
+    distance = (pixels - true_pixels).abs().sum(-1)
+    return mean_over(torch.where(inside, distance, 0.0), known)
+
+
+def in_front(points: Float[Tensor, "*batch 3"], nearest: float = 0.01) -> Float[Tensor, "*batch 3"]:
+    """Points with z at least `nearest` metres, so that a projection is finite; without gradient where it was less."""
+    return torch.cat((points[..., :2], points[..., 2:].clamp(min=nearest)), dim=-1)
+
+
+def mean_over(values: Tensor, known: Tensor | None = None) -> Tensor:
+    """Mean of the values that are known, 0 (with a gradient of 0) without any."""
+    if known is None:
+        return values.sum() / max(1, values.numel())
+    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)

@@ -1,0 +1,72 @@
+"""The mirror image of labelled people: what a horizontal flip of the picture does to their labels and camera.
+
+x becomes -x in the camera's frame; every rotation R becomes M R M with M = diag(-1, 1, 1) (of its vector, y and z
+change sign), and left and right change names. Mirrored twice, everything is as before.
+Source: Multi-HMR (arXiv 2402.14654), its only augmentation.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.bodies.base import BodyModel
+from codistill.heads.human_mesh.targets import PeopleTruth
+
+_SIDE = re.compile(r"^(left|right)(?=_)|(?<=_)(left|right)(?=_|$)|(?<=\.)([LR])$")
+_OTHER = {"left": "right", "right": "left", "L": "R", "R": "L"}
+
+
+def counterparts(names: Sequence[str]) -> tuple[int, ...]:
+    """For each name the index of its other side (`left_hip` and `right_hip`, `foot.L` and `foot.R`), else its own."""
+    index = {name: i for i, name in enumerate(names)}
+    other = (_SIDE.sub(lambda match: _OTHER[match[0]], name) for name in names)
+    return tuple(index.get(name, i) for i, name in enumerate(other))
+
+
+def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Points of the camera's frame (..., 3) in the mirrored camera's frame."""
+    return points * points.new_tensor([-1.0, 1.0, 1.0])
+
+
+def mirror_rotations(
+    rotmat: Float[Tensor, "person rotation 3 3"], body: BodyModel
+) -> Float[Tensor, "person rotation 3 3"]:
+    """The rotations of the mirrored people."""
+    swapped = rotmat[:, list(counterparts(body.rotation_names))]
+    sign = swapped.new_tensor([-1.0, 1.0, 1.0])
+    return swapped * sign[:, None] * sign
+
+
+def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Float[Tensor, "*batch 3 3"]:
+    """Intrinsics (..., 3, 3) of the flipped image of `width` pixels, pixel centres at integers."""
+    mirrored = intrinsics.clone()
+    mirrored[..., 0, 2] = (width - 1) - intrinsics[..., 0, 2]
+    mirrored[..., 0, 1] = -intrinsics[..., 0, 1]
+    return mirrored
+
+
+def mirror_people(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
+    """The labels of the flipped images; `joints` must be the body model's.
+
+    Vertices are left out, because meshes do not say which vertex is on the other side: see `targets.with_vertices`.
+    """
+    joints = list(counterparts(body.joint_names))
+    known = truth.joint_known
+    return replace(
+        truth,
+        head=mirror_points(truth.head),
+        pelvis=mirror_points(truth.pelvis),
+        joints=mirror_points(truth.joints[:, joints]),
+        vertices=None,
+        rotmat=None if truth.rotmat is None else mirror_rotations(truth.rotmat, body),
+        joint_known=None if known is None else known[:, joints],
+    )
+
+
+def mirror_images(images: Float[Tensor, "batch 3 row column"]) -> Float[Tensor, "batch 3 row column"]:
+    """Images, left and right exchanged."""
+    return torch.flip(images, dims=(-1,))

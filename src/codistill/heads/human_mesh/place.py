@@ -1,0 +1,101 @@
+"""Bodies before the camera: rotations, shapes and where the head joint is in; vertices and joints in metres out.
+
+Source: Multi-HMR (arXiv 2402.14654) section 3.1: a body is placed by its head, the key point that was detected.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.bodies.base import BodyModel
+from codistill.bodies.smplx import SmplxBody
+from codistill.heads.human_mesh.prediction import PeoplePrediction
+
+
+@dataclass(frozen=True)
+class PlacedBodies:
+    """Bodies in the frame of their image's camera (x right, y down, z forward), metres.
+
+    Attributes:
+        vertices, joints: in the camera's frame.
+        head_idx, pelvis_idx: among the joints.
+    """
+
+    vertices: Float[Tensor, "person vertex 3"]
+    joints: Float[Tensor, "person joint 3"]
+    head_idx: int
+    pelvis_idx: int
+
+    @property
+    def head(self) -> Float[Tensor, "person 3"]:
+        """The head joint."""
+        return self.joints[:, self.head_idx]
+
+    @property
+    def pelvis(self) -> Float[Tensor, "person 3"]:
+        """The pelvis joint."""
+        return self.joints[:, self.pelvis_idx]
+
+    def centred(self) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
+        """Vertices and joints relative to the pelvis."""
+        pelvis = self.pelvis[:, None]
+        return self.vertices - pelvis, self.joints - pelvis
+
+
+def pose_bodies(
+    body: BodyModel, rotmat: Tensor, shape: Tensor, expression: Tensor | None = None
+) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
+    """Vertices and joints, the pelvis at the origin, in fp32; nobody at all is fine.
+
+    Args:
+        body: the expression is used by bodies that have one (SMPL-X) and left out by others.
+    """
+    if len(rotmat) == 0:
+        # The sum keeps the (empty) result in the graph: a rank without people has gradients of zero, not none.
+        nothing = rotmat.sum() + shape.sum()
+        return nothing.expand(0, body.n_verts, 3), nothing.expand(0, body.n_joints, 3)
+    with torch.autocast(rotmat.device.type, enabled=False):
+        if isinstance(body, SmplxBody):
+            return body(rotmat.float(), shape.float(), expression)
+        return body(rotmat.float(), shape.float())
+
+
+def place_bodies(
+    body: BodyModel,
+    rotmat: Float[Tensor, "person rotation 3 3"],
+    shape: Float[Tensor, "person shape"],
+    *,
+    head: Float[Tensor, "person 3"] | None = None,
+    pelvis: Float[Tensor, "person 3"] | None = None,
+    expression: Float[Tensor, "person expression"] | None = None,
+) -> PlacedBodies:
+    """Bodies with their head, or their pelvis, at a point of the camera's frame.
+
+    Raises:
+        ValueError: unless exactly one of the two points is given.
+    """
+    vertices, joints = pose_bodies(body, rotmat, shape, expression)
+    if head is not None and pelvis is None:
+        shift = head - joints[:, body.head_idx]
+    elif pelvis is not None and head is None:
+        shift = pelvis - joints[:, body.pelvis_idx]
+    else:
+        raise ValueError("give the place of either the head or the pelvis")
+    return PlacedBodies(vertices + shift[:, None], joints + shift[:, None], body.head_idx, body.pelvis_idx)
+
+
+def place_people(body: BodyModel, people: PeoplePrediction) -> PlacedBodies:
+    """The predicted people as bodies; gradients reach rotations, shape and place.
+
+    Raises:
+        ValueError: if the head was made for another body model.
+    """
+    rotations, shapes = people.rotmat.shape[1], people.shape.shape[1]
+    if (rotations, shapes) != (body.n_rot, body.n_shape):
+        raise ValueError(
+            f"the body model {body.name!r} has {body.n_rot} rotations and {body.n_shape} shape numbers; the head gives "
+            f"{rotations} and {shapes}. Use the body model that the head was made for."
+        )
+    return place_bodies(body, people.rotmat, people.shape, head=people.head, expression=people.expression)

@@ -1,0 +1,187 @@
+"""From labelled people to what the head must say: whose cell is whose, offsets, depths, a binary score map.
+
+Run it on the host, in the loader: how many people keep a cell decides all later shapes.
+Source: Multi-HMR (arXiv 2402.14654) section 3.4.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codistill.bodies.base import BodyModel
+from codistill.errors import ConfigError
+from codistill.geometry.projection import project
+from codistill.heads.human_mesh.camera import encode_depth
+from codistill.heads.human_mesh.cells import PersonCells
+from codistill.heads.human_mesh.place import place_bodies
+
+MIN_DEPTH = 0.01
+"""Metres: people whose head or pelvis is nearer, or behind the camera, cannot be projected and are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """How people become targets.
+
+    Attributes:
+        depth_joint: whose distance the depth output must give. It places the `head`; the published code supervises
+            it with the `pelvis`, against its own loss on the head's place.
+        outside: people whose head is outside the image: `clamp` gives them the nearest cell at the border, with an
+            offset beyond it (published); `drop` leaves them out.
+    """
+
+    depth_joint: Literal["head", "pelvis"] = "head"
+    outside: Literal["clamp", "drop"] = "clamp"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("depth_joint", ("head", "pelvis")), ("outside", ("clamp", "drop"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be {' or '.join(allowed)}; got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class PeopleTruth:
+    """Labelled people of a batch, in any order, (person, …) each, in the frames of their images' cameras, metres.
+
+    Attributes:
+        image: index in the batch.
+        head, pelvis: those joints.
+        joints: all joints of the body model; where `joint_known` is False they may be anything finite.
+        vertices, rotmat, shape: of the body model, or None where no person of the batch has them.
+        posed: who has vertices, rotations and shape; None: everyone, if they are there.
+        joint_known: which joints are labelled; None: all.
+    """
+
+    image: Int[Tensor, " person"]
+    head: Float[Tensor, "person 3"]
+    pelvis: Float[Tensor, "person 3"]
+    joints: Float[Tensor, "person joint 3"]
+    vertices: Float[Tensor, "person vertex 3"] | None = None
+    rotmat: Float[Tensor, "person rotation 3 3"] | None = None
+    shape: Float[Tensor, "person shape"] | None = None
+    posed: Bool[Tensor, " person"] | None = None
+    joint_known: Bool[Tensor, "person joint"] | None = None
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    def at(self, index: Tensor) -> "PeopleTruth":
+        """Some of the people, in the order of `index`."""
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTruth":
+        """The same people on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "PeopleTruth":
+        tensors = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
+
+
+def with_vertices(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
+    """The same people with vertices from their rotations and shape, the pelvis where it is labelled.
+
+    Cheap labels travel through the loader, and the body model runs where the training does.
+
+    Raises:
+        ValueError: if they have no rotations or no shape.
+    """
+    if truth.rotmat is None or truth.shape is None:
+        raise ValueError("vertices need rotations and shape, and these people have none")
+    placed = place_bodies(body, truth.rotmat, truth.shape, pelvis=truth.pelvis)
+    return replace(truth, vertices=placed.vertices)
+
+
+@dataclass(frozen=True)
+class PeopleTargets:
+    """What the head must say, for the people that kept a cell: by image, the nearest first.
+
+    Attributes:
+        cells: where they are.
+        score_map: (batch, row, column), 1.0 where someone is, else 0.0.
+        offset: (x, y) of the head from the cell's centre, in cells; beyond ±0.5 outside the image.
+        encoded_depth: see `camera.encode_depth`.
+        truth: those people.
+        kept: (kept person,) their indices among all that were labelled.
+    """
+
+    cells: PersonCells
+    score_map: Float[Tensor, "batch row column"]
+    offset: Float[Tensor, "person 2"]
+    encoded_depth: Float[Tensor, " person"]
+    truth: PeopleTruth
+    kept: Int[Tensor, " person"]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTargets":
+        """The same targets on a device."""
+        score_map, offset, depth, kept = (
+            tensor.to(device, non_blocking=non_blocking)
+            for tensor in (self.score_map, self.offset, self.encoded_depth, self.kept)
+        )
+        cells, truth = (part.to(device, non_blocking) for part in (self.cells, self.truth))
+        return PeopleTargets(cells, score_map, offset, depth, truth, kept)  # pyright: ignore[reportArgumentType]
+
+
+def assign_people(
+    truth: PeopleTruth,
+    intrinsics: Float[Tensor, "batch 3 3"],
+    grid: tuple[int, int],
+    patch_size: int,
+    config: TargetConfig | None = None,
+    *,
+    nearness: Float[Tensor, " person"] | None = None,
+) -> PeopleTargets:
+    """Give every person the cell that its head is in; of several in one cell the nearest keeps it.
+
+    The others, and people too near or behind the camera, are in no loss and no evaluation.
+
+    Args:
+        truth: labelled people.
+        intrinsics: (batch, 3, 3) in pixels of what the encoder sees, pixel centres at integers.
+        grid, patch_size: rows and columns of cells, and their side in pixels.
+        config: None: the defaults.
+        nearness: what "nearest" is decided by, ascending; None: depth of the pelvis. (Published code takes the z of
+            SMPL-X's translation, which is nearly that.)
+    """
+    config = config or TargetConfig()
+    rows, columns = grid
+    order = (truth.pelvis[:, 2] if nearness is None else nearness).argsort(stable=True)
+    order = order[truth.image[order].argsort(stable=True)]
+    pixels = project(truth.head, intrinsics[truth.image])
+    place = (pixels + 0.5) / patch_size  # in cells, (x, y); cell (i, j) covers [i, i + 1) x [j, j + 1)
+    limit = torch.tensor([columns, rows], device=place.device)
+    usable = (truth.head[:, 2] > MIN_DEPTH) & (truth.pelvis[:, 2] > MIN_DEPTH) & place.isfinite().all(-1)
+    if config.outside == "drop":
+        usable &= ((place >= 0) & (place < limit)).all(-1)
+    order = order[usable[order]]
+    cell = torch.minimum(place[order].floor().clamp(min=0), limit - 1.0)
+    key = (truth.image[order] * rows + cell[:, 1].long()) * columns + cell[:, 0].long()
+    first = order_of_first(key)
+    kept, cell = order[first], cell[first]
+    chosen = truth.at(kept)
+    column, row = cell.long().unbind(-1)
+    score_map = torch.zeros(len(intrinsics), rows, columns, device=place.device)
+    score_map[chosen.image, row, column] = 1.0
+    depth = (chosen.head if config.depth_joint == "head" else chosen.pelvis)[:, 2]
+    focal = intrinsics[chosen.image, 0, 0]
+    size = (rows * patch_size, columns * patch_size)
+    return PeopleTargets(
+        cells=PersonCells.of(chosen.image, row, column),
+        score_map=score_map,
+        offset=place[kept] - cell - 0.5,
+        encoded_depth=encode_depth(depth, focal, size),
+        truth=chosen,
+        kept=kept,
+    )
+
+
+def order_of_first(key: Int[Tensor, " item"]) -> Int[Tensor, " kept"]:
+    """Indices, ascending, of the first item of every value of `key`."""
+    values, index = key.sort(stable=True)
+    fresh = torch.ones_like(values, dtype=torch.bool)
+    fresh[1:] = values[1:] != values[:-1]
+    return index[fresh].sort().values
