@@ -28,15 +28,19 @@ class TinyBody(BodyModel):
             [corners * torch.tensor(s) + torch.tensor(c) for s, c in zip(SIZES, CENTERS, strict=True)]
         )
         box = torch.tensor(
-            [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]]
-            + [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
+            [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]],
+        )
+        rest = torch.tensor(
+            [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]],
         )
         self.n_verts = len(template)
         self.register_buffer("template", template, persistent=False)
         self.register_buffer("heads", torch.tensor(HEADS), persistent=False)
         self.register_buffer("owner", torch.arange(self.n_joints).repeat_interleave(8), persistent=False)
         self.register_buffer(
-            "faces", torch.cat([box + 8 * i for i in range(self.n_joints)]), persistent=False
+            "faces",
+            torch.cat([torch.cat([box, rest]) + 8 * i for i in range(self.n_joints)]),
+            persistent=False,
         )
         self.register_buffer("init_6d", upright_init(self.n_rot), persistent=False)
 

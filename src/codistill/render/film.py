@@ -32,7 +32,7 @@ def exposure(linear: Floats) -> float:
     luminance = linear @ np.array([0.21, 0.72, 0.07], np.float32)
     middle = float(np.exp(np.mean(np.log(np.clip(luminance, 1e-4, 1e3)))))
     bright = float(np.percentile(luminance, 95))
-    return min(0.19 / max(middle, 1e-5), 0.8 / max(bright, 1e-5))
+    return min(0.19 / max(middle, 1e-5), 0.62 / max(bright, 1e-5))
 
 
 def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
+"""Computed in single precision; what comes in may be double."""
 Ints = NDArray[np.int32]
 
 

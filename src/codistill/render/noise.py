@@ -18,7 +18,7 @@ CELLS_PER_UNIT = 8.0
 CHUNK = 16384
 """Points looked up at once: the scratch arrays stay in the cache of a core (four times faster)."""
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 @lru_cache(maxsize=1)

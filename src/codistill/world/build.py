@@ -238,7 +238,8 @@ def read_world(root: Path) -> dict:
         plan = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{root}: no world here ({WORLD_FILE} is missing). Make one: codistill world build --out {root} --images 600"
+            f"{root}: no world here ({WORLD_FILE} is missing). "
+            f"Make one: codistill world build --out {root} --images 600"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

@@ -62,7 +62,7 @@ class Person:
 
 
 def draw_phenotypes(rng: np.random.Generator, novel: bool) -> NDArray[np.float32]:
-    """(6,) in [0, 1]: all ages and builds; `novel` ones are heavier, thinner, taller or shorter than any in training."""
+    """(6,) in [0, 1]: all ages and builds; `novel` ones go beyond the weight, height or muscle of training."""
     band = float(rng.choice([0.2, 0.42, 0.66, 0.9], p=[0.12, 0.16, 0.48, 0.24]))
     values = {
         "gender": float(rng.beta(0.4, 0.4)),

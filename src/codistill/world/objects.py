@@ -40,7 +40,6 @@ STAGES = {
     "yard": Stage((0.7, 1.4), 0.08, (0.5, 1.2), 9.0, (6, 32), False),
     "street": Stage((2.0, 4.0), 0.25, (1.0, 2.0), 9.0, (4, 22), False),
 }
-STAGE_ODDS = (0.34, 0.32, 0.17, 0.17)
 BACKGROUND = {
     True: ("shelf", "sofa", "chair", "plant", "lamp", "bed", "stool", "box", "ladder", "table"),
     False: ("house", "tree", "tree", "windmill", "car", "bench"),
@@ -51,7 +50,8 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
     """Compose one scene of things; `size` is the side of the picture in pixels."""
     rng = scene_id.rng()
     palette = Palette.draw(rng)
-    name = str(rng.choice(list(STAGES), p=STAGE_ODDS))
+    guest = guest_of(scene_id)
+    name = str(rng.choice(CATEGORIES[guest].stages))
     stage = STAGES[name]
     novel = scene_id.novel(rng)
     if stage.indoor:
@@ -59,8 +59,9 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
         around = room(rng, palette, novel, half, float(rng.uniform(2.5, 3.2)))
     else:
         around = open_ground(rng, palette, novel)
-    things = [_draw_thing(scene_id, rng, palette, name) for _ in range(int(rng.integers(3, 9)))]
+    things = [_draw_thing(scene_id, rng, palette, name) for _ in range(int(rng.integers(2, 8)))]
     things.sort(key=lambda thing: -thing.radius)
+    things.insert(0, _draw_thing(scene_id, rng, palette, name, guest))
     radius = float(rng.uniform(*stage.radius))
     if name == "table":
         placed, base = _on_table(scene_id, rng, palette, things, radius, stage.gap)
@@ -73,13 +74,22 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
     return Shot(scene, (camera,), (draw_film(rng),), names, {"stage": name})
 
 
-def _draw_thing(scene_id: SceneId, rng: np.random.Generator, palette: Palette, name: str) -> Thing:
-    """A thing that belongs here, or now and then a toy of any kind."""
+def guest_of(scene_id: SceneId) -> str:
+    """The category that a scene shows in any case: taking turns, so that every class occurs in every split."""
+    return list(CATEGORIES)[(scene_id.index + scene_id.seed) % len(CATEGORIES)]
+
+
+def _draw_thing(
+    scene_id: SceneId, rng: np.random.Generator, palette: Palette, name: str, category: str | None = None
+) -> Thing:
+    """A thing of the category, or one that belongs on this stage, or now and then a toy of any kind."""
     stage = STAGES[name]
     novel = scene_id.novel(rng)
-    toy = rng.random() < 0.25
-    known = list(CATEGORIES) if toy else [c for c, entry in CATEGORIES.items() if name in entry.stages]
-    category, seed = str(rng.choice(known)), int(rng.integers(2**31))
+    toy = category is None and rng.random() < 0.25
+    if category is None:
+        known = list(CATEGORIES) if toy else [c for c, entry in CATEGORIES.items() if name in entry.stages]
+        category = str(rng.choice(known))
+    seed = int(rng.integers(2**31))
     thing = build_thing(category, np.random.default_rng(seed), palette, novel)
     largest = float(rng.uniform(*stage.toy)) if toy else stage.largest
     scale = largest / float(thing.size.max())

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from codistill.render.mesh import Mesh
 from codistill.render.noise import noise
 
-Point = Sequence[float]
+Point = Sequence[float] | NDArray[np.floating]
 
 
 def _mesh(vertices: ArrayLike, faces: ArrayLike, smooth: bool = True) -> Mesh:
@@ -224,7 +224,7 @@ def extrude(outline: Sequence[tuple[float, float]], depth: float, smooth: bool =
     points = np.asarray(outline, np.float64)
     count = len(points)
     front = np.column_stack([points[:, 0], np.full(count, -depth / 2), points[:, 1]])
-    back = front + [0, depth, 0]
+    back = front + np.array([0, depth, 0])
     cap = np.asarray(_triangulate(points))
     k = np.arange(count)
     n = (k + 1) % count
@@ -274,5 +274,5 @@ def leaves(
     left, right = centers + (side * 0.45 + up * 0.15) * s, centers - (side * 0.45 - up * 0.15) * s
     vertices = np.stack([tail, left, tip, right], axis=1).reshape(-1, 3)
     base = 4 * np.arange(count)[:, None]
-    faces = np.concatenate([base + [0, 2, 1], base + [0, 3, 2]])
+    faces = np.concatenate([base + np.array([0, 2, 1]), base + np.array([0, 3, 2])])
     return _mesh(vertices, faces, smooth=False)

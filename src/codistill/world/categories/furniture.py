@@ -1,5 +1,7 @@
 """Furniture to put things on and in: table, shelf, lamp, ladder, clock."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from codistill.world.categories.parts import Part, chance, choose
@@ -65,7 +67,7 @@ def shelf(rng: np.random.Generator, novel: bool) -> list[Part]:
     heights = np.linspace(0.08, height - t / 2, levels + 1)
     for z in heights:
         parts.append(("body", box((width, depth, t), (0, 0, z), 0.004)))
-    for low, high in zip(heights[:-1], heights[1:], strict=True):
+    for low, high in pairwise(heights):
         x, room = -width / 2 + 0.04, high - low - 0.05
         while x < width / 2 - 0.1:
             if chance(rng, 0.25):

@@ -1,5 +1,7 @@
 """Things to sit and lie on: chair, stool, bench, sofa, bed."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from codistill.world.categories.parts import Part, chance, choose
@@ -16,7 +18,7 @@ def chair(rng: np.random.Generator, novel: bool) -> list[Part]:
     if legs == "sled":
         for s in (-x, x):
             path = [(s, y, seat), (s, y, 0.02), (s, -y, 0.02), (s, -y, seat)]
-            parts += [("trim", rod(a, b, 0.016)) for a, b in zip(path, path[1:], strict=False)]
+            parts += [("trim", rod(a, b, 0.016)) for a, b in pairwise(path)]
     else:
         out = 0.05 if legs == "splayed" else 0.0
         for sx in (-1, 1):
