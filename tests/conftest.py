@@ -1,0 +1,43 @@
+"""A tiny embedded world that any test may read, built once per session (and kept between sessions by pytest's cache)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TINY_IMAGES = 18
+"""Per domain: 12 to train on, 3 to validate, 3 to test (whole pairs, for rooms)."""
+
+
+def _build(folder: Path, domains: tuple[str, ...]) -> Path:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    pytest.importorskip("trimesh", reason="needs the extra `world`")
+    from codistill.world.build import WorldConfig, build_world
+
+    images = TINY_IMAGES * len(domains)
+    config = WorldConfig(images=images, domains=domains, size=112, val_share=1 / 6, test_share=1 / 6)
+    build_world(folder, config, workers=1)
+    return folder
+
+
+def _folder(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder of this session, or the one that `CODISTILL_TEST_WORLD` keeps."""
+    kept = os.environ.get("CODISTILL_TEST_WORLD")
+    return Path(kept) / name if kept else factory.mktemp(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world of `objects` and `rooms`, 36 pictures of 112 pixels; seconds to make."""
+    return _build(_folder(tmp_path_factory, "tiny_world"), ("objects", "rooms"))
+
+
+@pytest.fixture(scope="session")
+def tiny_people_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world of `people`, 18 pictures of 112 pixels; skipped until Anny has been built once on this machine."""
+    pytest.importorskip("anny", reason="needs the extra `world`")
+    from codistill.bodies.anny import anny_is_built
+
+    if not anny_is_built():
+        pytest.skip("Anny is not built yet (one to four minutes); any `codistill world build` with people does it")
+    return _build(_folder(tmp_path_factory, "tiny_people_world"), ("people",))
