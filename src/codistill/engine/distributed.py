@@ -7,6 +7,7 @@ nothing is communicated. CPU tensors and objects travel over gloo, CUDA tensors 
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch import Tensor
 from codistill.errors import ConfigError
 
 Result = TypeVar("Result")
+_GLOO_REST = 0.1  # seconds
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
@@ -144,4 +146,7 @@ def start_process(device: DeviceChoice = "auto") -> Iterator[Process]:
     try:
         yield Process(rank=rank, world_size=world_size, local_rank=local_rank, device=chosen)
     finally:
+        # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to let go of the last tensors, and
+        # would end the process with an abort if that happened while it shuts down.
+        time.sleep(_GLOO_REST if chosen.type == "cpu" else 0.0)
         dist.destroy_process_group()

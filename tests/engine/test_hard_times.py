@@ -1,0 +1,82 @@
+"""Runs that are killed at random moments, also while they save: the end equals the undisturbed run bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import engine_toys
+import pytest
+import torch
+from engine_toys import run_toy, with_bad_image
+from safetensors.torch import load_file
+
+STEPS = 400
+
+
+def start(run: Path, *arguments: object) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        engine_toys.__file__,
+        run,
+        "--steps",
+        STEPS,
+        "--checkpoint-every",
+        7,
+        *arguments,
+    ]
+    return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def end_of(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], str]:
+    folder = run / "checkpoints" / f"step_{STEPS:08d}"
+    tensors = load_file(folder / "model.safetensors") | load_file(folder / "optimizer.safetensors")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
+    return tensors, kept, (run / "bad_images.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_fifty_kills_change_nothing(tmp_path):
+    run_toy(tmp_path / "calm", steps=STEPS, checkpoint_every=7, change=with_bad_image)
+    chance, run, kills = random.Random(0), tmp_path / "wild", 0
+    while kills < 50:
+        process = start(run, "--delay", 0.002)
+        assert process.stderr is not None
+        process.stderr.readline()  # the first sign of life: importing alone takes seconds
+        time.sleep(chance.uniform(0.0, 0.15))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        if (run / "checkpoints" / f"step_{STEPS:08d}").exists():
+            for path in (run / "checkpoints").iterdir():
+                if int(path.name[-8:]) > STEPS // 2:  # so far already: go on from the middle
+                    path.rename(tmp_path / f"{kills}-{path.name}")
+    process = start(run)
+    out, err = process.communicate(timeout=300)
+    assert "finished=True" in out, err
+    tensors, rows, bad = end_of(run)
+    expected, expected_rows, expected_bad = end_of(tmp_path / "calm")
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[key], expected[key]) for key in tensors)
+    assert rows == expected_rows and bad == expected_bad
+    leftovers = [p.name for p in (run / "checkpoints").iterdir() if not p.name.startswith("step_")]
+    assert leftovers == []
+
+
+@pytest.mark.slow
+def test_a_program_that_is_terminated_saves_and_leaves_with_success(tmp_path):
+    process = start(tmp_path, "--delay", 0.01)
+    assert process.stderr is not None
+    process.stderr.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "stopped_by='SIGTERM'" in out
+    assert "stopped by SIGTERM after step" in err
+    done = max(int(path.name[-8:]) for path in (tmp_path / "checkpoints").iterdir())
+    assert f"step={done}," in out and done < STEPS
