@@ -146,7 +146,9 @@ class VisionTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """DINOv2's initialization."""
+        """DINOv2's initialization; nothing on the meta device, where drawing numbers would load torch's compiler."""
+        if self.norm.weight.is_meta:
+            return
         init_transformer_weights(self)
         if self.config.position == "learned":
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
