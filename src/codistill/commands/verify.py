@@ -20,6 +20,7 @@ SUITES = {
     "training": "codistill.distill.verify_training",
     "encoders": "codistill.encoders.verify",
     "two-view": "codistill.heads.two_view.verify",
+    "people": "codistill.heads.human_mesh.verify",
 }
 """Suites of checks: each module has `checks(folder) -> Iterator[CheckResult]`."""
 
