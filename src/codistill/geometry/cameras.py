@@ -5,6 +5,7 @@ back the other. Source of the rule: MASt3R's published pre-processing (long edge
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from codistill.errors import DataError
 
 
-def camera_matrix(focal: Tensor | float, center: Tensor | tuple[float, float]) -> Tensor:
+def camera_matrix(focal: Tensor | float, center: Tensor | Sequence[int | float]) -> Tensor:
     """Intrinsics (..., 3, 3) without skew.
 
     Args:
@@ -47,7 +48,7 @@ def scale_intrinsics(intrinsics: Tensor, scale_x: float, scale_y: float) -> Tens
     return scaled
 
 
-def crop_intrinsics(intrinsics: Tensor, left: float, top: float) -> Tensor:
+def crop_intrinsics(intrinsics: Tensor, left: int | float, top: int | float) -> Tensor:
     """Intrinsics (..., 3, 3) after cutting `left` columns and `top` rows off the image."""
     cropped = intrinsics.clone()
     cropped[..., 0, 2] -= left

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from codistill.geometry.poses import per_point, transform_points
 
-Intrinsics = Float[Tensor, "*batch 3 3"]
+Intrinsics = Float[Tensor, "... 3 3"]
 
 
 def pixel_grid(
@@ -53,7 +53,7 @@ def unproject(
 def depth_to_pointmap(
     depth: Float[Tensor, "*batch row column"],
     intrinsics: Intrinsics,
-    camera_to_world: Float[Tensor, "*batch 4 4"] | None = None,
+    camera_to_world: Float[Tensor, "... 4 4"] | None = None,
 ) -> Float[Tensor, "*batch row column 3"]:
     """A pointmap from a depth map: in the camera's frame, or in the world's if its pose is given.
 

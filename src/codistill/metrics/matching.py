@@ -7,13 +7,13 @@ Matches (match, 2) as (x, y) come in; distances in pixels, and shares of matches
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 
 def match_errors(
-    pixels1: Float[Tensor, "match 2"],
-    pixels2: Float[Tensor, "match 2"],
+    pixels1: Num[Tensor, "match 2"],
+    pixels2: Num[Tensor, "match 2"],
     true_pixels2: Float[Tensor, "row column 2"],
     visible: Bool[Tensor, "row column"],
 ) -> Float[Tensor, " match"]:
@@ -42,7 +42,7 @@ def shares_below(
 
 
 def coverage(
-    pixels1: Float[Tensor, "match 2"],
+    pixels1: Num[Tensor, "match 2"],
     errors: Float[Tensor, " match"],
     visible: Bool[Tensor, "row column"],
     *,
@@ -70,8 +70,8 @@ def coverage(
 
 
 def epipolar_errors(
-    pixels1: Float[Tensor, "match 2"],
-    pixels2: Float[Tensor, "match 2"],
+    pixels1: Num[Tensor, "match 2"],
+    pixels2: Num[Tensor, "match 2"],
     intrinsics1: Float[Tensor, "3 3"],
     intrinsics2: Float[Tensor, "3 3"],
     pose_2_from_1: Float[Tensor, "4 4"],
