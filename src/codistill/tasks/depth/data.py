@@ -1,0 +1,181 @@
+"""What is measured: `KIND:FOLDER` and a split in, images with depth in metres and the kind's protocol out.
+
+Kinds: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. Depth files are 16-bit PNGs in
+millimetres, 0 where nothing is known.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from codistill.errors import ConfigError, DataError
+from codistill.metrics.depth import NYU_EIGEN_CROP
+from codistill.tasks.frozen.data import (
+    IMAGE_SUFFIXES,
+    DenseData,
+    DenseSample,
+    FilePairs,
+    check_count,
+    need_folder,
+    pair_up,
+    parse_spec,
+    read_list,
+)
+from codistill.world.dataset import DepthDataset, World
+
+MAX_METRES = 65.535
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthProtocol:
+    """How images of a data set are seen, and what is scored.
+
+    Attributes:
+        crop: rows and columns of training views.
+        border: rows and columns (first, last exclusive, each) that training keeps, before anything else; None for all.
+        degrees: largest random rotation in training.
+        nearest, farthest: metres: range of the head, and of what is scored.
+        eval_crop: rows and columns that are scored, or None for all.
+        resized: rows and columns that images are brought to first, or None.
+        steps: of a fit.
+    """
+
+    crop: tuple[int, int]
+    border: tuple[int, int, int, int] | None = None
+    degrees: float = 2.5
+    nearest: float = 1e-3
+    farthest: float = 10.0
+    eval_crop: tuple[int, int, int, int] | None = None
+    resized: tuple[int, int] | None = None
+    steps: int = 38_400
+
+    def __post_init__(self) -> None:
+        if min(self.crop) < 1 or self.steps < 1 or not 0.0 < self.nearest < self.farthest:
+            raise ConfigError(f"crop and steps must be positive, 0 < nearest < farthest (metres); got {self}")
+
+    def at_size(self, size: int) -> "DepthProtocol":
+        """The same for square images, resized to another side."""
+        return replace(self, crop=(size, size), resized=(size, size))
+
+
+PROTOCOLS = {
+    "nyud": DepthProtocol(crop=(416, 544), border=(45, 472, 43, 608), eval_crop=NYU_EIGEN_CROP),
+    "folder": DepthProtocol(crop=(416, 544), steps=4000),
+    "world": DepthProtocol(crop=(224, 224), steps=2000),
+}
+
+
+@dataclass(frozen=True)
+class DepthData:
+    """A split of a data set.
+
+    Attributes:
+        spec: as it was given.
+        split: `train`, `val` or `test`.
+        samples: images with depth (metres, fp32, 0 unknown).
+        protocol: how it is seen.
+    """
+
+    spec: str
+    split: str
+    samples: DenseData
+    protocol: DepthProtocol
+
+
+@dataclass(frozen=True)
+class WorldDepth:
+    """The embedded world's samples as arrays; sky becomes unknown."""
+
+    samples: DepthDataset
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        sample = self.samples[index]
+        depth = sample.depth.numpy()
+        return DenseSample(
+            sample.image.numpy(), np.where(np.isfinite(depth), depth, 0.0).astype(np.float32), sample.name
+        )
+
+
+def metres(values: np.ndarray) -> np.ndarray:
+    """16-bit millimetres as fp32 metres.
+
+    Raises:
+        DataError: for 8-bit values, or none that is known.
+    """
+    if values.dtype != np.uint16:
+        raise DataError("is no 16-bit depth map (millimetres); 8-bit previews cannot be used")
+    if not values.any():
+        raise DataError("has no known depth: every value is 0")
+    return values.astype(np.float32) / 1000.0
+
+
+def open_depth(spec: str, split: str, *, partial: bool = False) -> DepthData:
+    """A split of a data set.
+
+    Args:
+        spec: `KIND:FOLDER`, e.g. `nyud:/data/nyu`.
+        split: `train`, `val`; the world has `test` as well.
+        partial: use a data set of which images are missing.
+
+    Raises:
+        ConfigError: if the spec makes no sense.
+        DataError: if the data set is incomplete or lies otherwise than expected; the text says how.
+    """
+    kind, root = parse_spec(spec, PROTOCOLS)
+    protocol = PROTOCOLS[kind]
+    if kind == "world":
+        world = World(root)
+        domains = tuple(d for d in ("rooms", "objects") if d in world.domains)
+        samples: DenseData = WorldDepth(world.depth(split, domains or ("rooms",)))
+        return DepthData(spec, split, samples, replace(protocol, crop=(world.size, world.size)))
+    if split not in ("train", "val"):
+        raise DataError(f"{spec}: has the splits train and val; got {split!r}")
+    samples = _nyud(root, split, partial) if kind == "nyud" else _folder(root, split)
+    return DepthData(spec, split, samples, protocol)
+
+
+def _nyud(root: Path, split: str, partial: bool) -> DenseData:
+    listing = root / ("nyu_train.txt" if split == "train" else "nyu_test.txt")
+    layout = f"{listing.name} with lines `image depth focal`, and the scene folders that it names beside it"
+    need_folder(root, layout)
+    images, depths, without = [], [], 0
+    for number, line in enumerate(read_list(listing, layout), start=1):
+        words = line.split()
+        if len(words) < 2:
+            raise DataError(f"{listing}, line {number}: {line!r}. Expected: image, depth, focal length")
+        if words[1] == "None":
+            without += 1
+            continue
+        images.append(_nyu_path(root, words[0], split))
+        depths.append(_nyu_path(root, words[1], split))
+    expected = None if split == "train" else 654
+    check_count(len(images) + without, expected, f"{listing}", partial)
+    missing = [image for image in images if not image.is_file()]
+    if missing:
+        raise DataError(
+            f"{listing}: {len(missing)} of its {len(images)} images are missing; the first ones: "
+            f"{', '.join(map(str, missing[:3]))}"
+        )
+    targets = dict(zip(images, depths, strict=True))
+    pairs = pair_up(sorted(images), targets.__getitem__, str(listing))
+    return FilePairs(pairs, metres, (480, 640))
+
+
+def _nyu_path(root: Path, name: str, split: str) -> Path:
+    """Where a listed file is: beside the list, or in the folder of the split that published copies have."""
+    name = name.lstrip("/\\")
+    folders = ("", "sync", "train") if split == "train" else ("", "official_splits/test", "test")
+    places = [root / folder / name for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _folder(root: Path, split: str) -> DenseData:
+    layout = f"images/{split}/*.jpg and depth/{split}/*.png (16-bit millimetres, the same names)"
+    images = need_folder(root / "images" / split, layout)
+    depths = need_folder(root / "depth" / split, layout)
+    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return FilePairs(pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})"), metres)

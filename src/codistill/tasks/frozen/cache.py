@@ -1,0 +1,281 @@
+"""Features of views, computed once and kept on disk as memory-mapped fp16, so that any number of heads reads them.
+
+    DIR/cache.json     what the cache is of (the key); another key is another cache
+        tokens.f16     (view, patch, channel of all levels)
+        cls.f16        (view, channel of all levels), where the encoder has class tokens
+        target.u8|u16  (view, row, column): classes, or millimetres
+        done.json      how many views are written
+
+View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.engine.files import cannot_write, make_directory, write_atomic
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.frozen.data import DenseData
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.loading import Request, ViewMaker, view_batches
+from codistill.types import Tokens
+
+KEY, DONE = "cache.json", "done.json"
+TargetKind = Literal["classes", "metres"]
+_DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
+    "classes": ("target.u8", np.uint8),
+    "metres": ("target.u16", np.uint16),
+}
+_MARGIN = 2**30
+"""Bytes of the disk that stay free."""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a cache.
+
+    Attributes:
+        views: in all.
+        grid: rows and columns of the token map.
+        channels: of a token, all levels together.
+        cls_channels: of the class tokens, all levels together; 0 for none.
+        target: rows and columns.
+        kind: of the targets.
+    """
+
+    views: int
+    grid: tuple[int, int]
+    channels: int
+    cls_channels: int
+    target: tuple[int, int]
+    kind: TargetKind
+
+    def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and number type by file name."""
+        name, dtype = _DTYPES[self.kind]
+        files: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            "tokens.f16": ((self.views, self.grid[0] * self.grid[1], self.channels), np.float16),
+            name: ((self.views, *self.target), dtype),
+        }
+        if self.cls_channels:
+            files["cls.f16"] = ((self.views, self.cls_channels), np.float16)
+        return files
+
+    @property
+    def num_bytes(self) -> int:
+        """Disk need."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
+
+
+class FeatureCache:
+    """A cache that is complete: rows of views as tensors.
+
+    Args:
+        folder: where it is.
+        shape: its sizes.
+    """
+
+    def __init__(self, folder: Path, shape: CacheShape) -> None:
+        self.folder, self.shape = folder, shape
+        self._maps = {
+            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            for name, (size, dtype) in shape.files().items()
+        }
+
+    def __len__(self) -> int:
+        return self.shape.views
+
+    def tokens(self, views: np.ndarray) -> Tensor:
+        """(view, patch, channel), fp16."""
+        return torch.from_numpy(self._maps["tokens"][views])
+
+    def cls(self, views: np.ndarray) -> Tensor | None:
+        """(view, channel), fp16."""
+        return torch.from_numpy(self._maps["cls"][views]) if "cls" in self._maps else None
+
+    def target(self, views: np.ndarray) -> Tensor:
+        """(view, row, column): classes as uint8, or metres as fp32."""
+        values = self._maps["target"][views]
+        if self.shape.kind == "classes":
+            return torch.from_numpy(values)
+        return torch.from_numpy(values.astype(np.float32) / 1000.0)
+
+
+def cache_shape(
+    features: FrozenFeatures, maker: ViewMaker, views: int, kind: TargetKind, *, with_cls: bool
+) -> CacheShape:
+    """Sizes of the cache of so many views."""
+    levels = len(features.config.blocks)
+    return CacheShape(
+        views=views,
+        grid=features.grid(maker.size),
+        channels=features.channels * levels,
+        cls_channels=features.channels * levels if with_cls and features.has_cls else 0,
+        target=maker.size,
+        kind=kind,
+    )
+
+
+def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
+    """What caches will take on disk, as a sentence, before anything is written.
+
+    Raises:
+        ConfigError: if it is not free.
+    """
+    need = sum(shape.num_bytes for shape in shapes.values())
+    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
+    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    free = shutil.disk_usage(parent).free + there
+    views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
+    text = f"features of {views} views need {_size(need)} in {folder} ({_size(free)} are free)"
+    if need + _MARGIN > free:
+        raise ConfigError(
+            f"{text}: too little. Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take "
+            "--protocol published, which keeps nothing."
+        )
+    return text
+
+
+def build_cache(
+    folder: Path,
+    key: dict[str, Any],
+    shape: CacheShape,
+    features: FrozenFeatures,
+    data: DenseData,
+    maker: ViewMaker,
+    *,
+    seed: int,
+    plain: bool = False,
+    batch_size: int = 16,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+    autocast: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FeatureCache:
+    """Open a cache, computing what it lacks.
+
+    Args:
+        folder: of this cache alone.
+        key: what it is of, as JSON; a folder with another key is refused.
+        shape: see `cache_shape`.
+        features, data, maker: what to compute; the features are on the device.
+        seed: of the views.
+        plain: views without randomness (one pass).
+        batch_size: views at a time.
+        workers, device: of the loading and the computing.
+        autocast: encode in bf16.
+        progress: called with views done and in all.
+
+    Raises:
+        ConfigError: if the folder holds another cache.
+        DataError: if a sample cannot be used, or features do not fit into fp16.
+        CheckpointError: if the disk is full or read-only.
+    """
+    make_directory(folder)
+    _claim(folder, key)
+    done = _done(folder, shape)
+    progress(done, shape.views)
+    if done < shape.views:
+        files = {name: _open(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()}
+        requests = list(_requests(len(data), shape.views, done, batch_size, plain))
+        for batch in view_batches(
+            data,
+            maker,
+            requests,
+            seed=seed,
+            workers=workers,
+            device=device,
+        ):
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
+                levels = features(batch.images)
+            _write(files, slice(done, done + len(batch)), levels, batch.target, batch.names)
+            done += len(batch)
+            if done == shape.views or done % (16 * batch_size) < batch_size:
+                _sync(folder, files, done)
+            progress(done, shape.views)
+    return FeatureCache(folder, shape)
+
+
+def _claim(folder: Path, key: dict[str, Any]) -> None:
+    path = folder / KEY
+    text = json.dumps(key, indent=1, sort_keys=True) + "\n"
+    if not path.exists():
+        write_atomic(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
+        raise ConfigError(
+            f"{folder} holds features of something else (different: {', '.join(changed)}). "
+            "Remove it, or name another folder (--cache)."
+        )
+
+
+def _done(folder: Path, shape: CacheShape) -> int:
+    path = folder / DONE
+    complete = all(
+        (folder / name).is_file()
+        and (folder / name).stat().st_size == int(np.prod(size)) * np.dtype(dtype).itemsize
+        for name, (size, dtype) in shape.files().items()
+    )
+    if not complete or not path.exists():
+        return 0
+    return min(int(json.loads(path.read_text(encoding="utf-8"))["views"]), shape.views)
+
+
+def _open(path: Path, size: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+    try:
+        return np.memmap(path, dtype=dtype, mode="r+" if path.exists() else "w+", shape=size)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _requests(count: int, views: int, done: int, batch_size: int, plain: bool) -> Iterator[Request]:
+    """Views done, done + 1, ...: batches never span two passes, since a request is of one."""
+    view = done
+    while view < views:
+        number, item = divmod(view, count)
+        last = min(item + batch_size, count, item + views - view)
+        items = tuple(range(item, last))
+        yield Request(number, items, items, plain)
+        view += len(items)
+
+
+def _write(
+    files: dict[str, np.memmap], rows: slice, levels: list[Tokens], target: Tensor, names: tuple[str, ...]
+) -> None:
+    tokens = torch.cat([level.patches for level in levels], dim=-1).to(torch.float16).cpu()
+    if not tokens.isfinite().all():
+        raise DataError(
+            f"features of {names[0]} and others are too large for fp16. Use the encoder's final norm (--norm on), or "
+            "--protocol published."
+        )
+    files["tokens.f16"][rows] = tokens.numpy()
+    if "cls.f16" in files:
+        cls = [level.cls for level in levels]
+        files["cls.f16"][rows] = (
+            torch.cat([c for c in cls if c is not None], dim=-1).to(torch.float16).cpu().numpy()
+        )
+    if "target.u8" in files:
+        files["target.u8"][rows] = target.numpy()
+    else:
+        files["target.u16"][rows] = (target.clamp(0, 65.535) * 1000.0).round().to(torch.int32).numpy()
+
+
+def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:
+    try:
+        for file in files.values():
+            file.flush()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_atomic(folder / DONE, json.dumps({"views": done}) + "\n")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,280 @@
+"""Fitting by the cached protocol, whatever the task: cache, fit all heads together, choose on held-out images.
+
+The task says how heads are built, what they lose on sampled pixels and how they score; see `CachedTask`.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from codistill.data.permutation import keys_of, permute
+from codistill.data.randomness import generator
+from codistill.engine.config import config_hash
+from codistill.engine.files import make_directory
+from codistill.errors import DataError
+from codistill.tasks.frozen.batched_fit import FitPlan, HeadsAdamW, fit_heads
+from codistill.tasks.frozen.cache import FeatureCache, TargetKind, announce, build_cache, cache_shape
+from codistill.tasks.frozen.config import HeadFit, Runtime
+from codistill.tasks.frozen.data import DenseData, Subset
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.loading import PIXELS, ViewMaker
+
+_SCORED_PIXELS = 4096
+_ORDER = 13
+"""What the split's permutation is for; see `loading.VIEW`."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Views of a step on the device, and pixels of them.
+
+    Attributes:
+        tokens: (view, patch, channel). cls: (view, channel) or None. grid: of the tokens.
+        rows, columns: (view, pixel) places in the target.
+        truth: (view, pixel) the target there.
+        target_size: rows and columns of the target.
+    """
+
+    tokens: Tensor
+    cls: Tensor | None
+    grid: tuple[int, int]
+    rows: Tensor
+    columns: Tensor
+    truth: Tensor
+    target_size: tuple[int, int]
+
+
+class CachedTask(ABC):
+    """A task's side of the cached protocol.
+
+    Attributes:
+        kind: of its targets.
+        with_cls: whether heads want class tokens.
+        higher_is_better: of its scores.
+        score_name: for the record.
+        clip_norm: of a head's gradient, or None.
+    """
+
+    kind: ClassVar[TargetKind]
+    with_cls: ClassVar[bool] = False
+    higher_is_better: ClassVar[bool] = True
+    score_name: ClassVar[str]
+    clip_norm: ClassVar[float | None] = None
+
+    @abstractmethod
+    def build(self, channels: int, count: int) -> nn.Module:
+        """`count` fresh heads on maps of so many channels (class tokens included)."""
+
+    @abstractmethod
+    def losses(self, heads: Any, sampled: Sampled, step: int) -> Tensor:
+        """One loss per head."""
+
+    @abstractmethod
+    def tally(self, heads: Any, sampled: Sampled) -> np.ndarray:
+        """(head, ...) numbers that add over views."""
+
+    @abstractmethod
+    def score(self, total: np.ndarray) -> np.ndarray:
+        """(head,) scores of summed tallies."""
+
+    @abstractmethod
+    def factors(self, steps: int) -> Sequence[float]:
+        """Learning rate of each step, as a part of the peak."""
+
+
+@dataclass(frozen=True)
+class CachedResult:
+    """Fitted heads and the choice among them.
+
+    Attributes:
+        heads: all of them, in evaluation mode, on the CPU.
+        chosen: index of the best on the held-out images.
+        facts: for the record: scores, sizes, seconds.
+    """
+
+    heads: Any
+    chosen: int
+    facts: dict[str, Any]
+
+
+def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Subset]:
+    """Training and held-out samples; the same for the same seed.
+
+    Raises:
+        DataError: if there are fewer than two samples.
+    """
+    count = len(data)
+    if count < 2:
+        raise DataError(f"a fit needs two images at least, one to choose between heads; got {count}")
+    held = min(max(8, round(share * count)), count // 2)
+    order = permute(np.arange(count), count, keys_of(seed, _ORDER))
+    chosen = sorted(order[:held].tolist())
+    rest = sorted(order[held:].tolist())
+    return Subset(data, tuple(rest)), Subset(data, tuple(chosen))
+
+
+def fit_cached(
+    task: CachedTask,
+    config: HeadFit,
+    steps: int,
+    data: DenseData,
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    runtime: Runtime,
+) -> CachedResult:
+    """Fit a head per learning rate and choose; what was begun before goes on.
+
+    Raises:
+        ConfigError: if the disk is too small, or the cache folder holds something else.
+        DataError, CheckpointError: see `build_cache`, `fit_heads`.
+    """
+    features.to(runtime.device)
+    training, held_out = split_held_out(data, config.held_out, config.seed)
+    shapes = {
+        "training": cache_shape(
+            features, maker, len(training) * config.views, task.kind, with_cls=task.with_cls
+        ),
+        "held-out": cache_shape(features, maker, len(held_out), task.kind, with_cls=task.with_cls),
+    }
+    runtime.say(announce(shapes, runtime.cache_folder))
+    started = time.perf_counter()
+    caches = {
+        name: _cache(name, part, shapes[name], config, features, maker, runtime)
+        for name, part in (("training", training), ("held-out", held_out))
+    }
+    encoded = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        shape = shapes["training"]
+        heads = task.build(shape.channels + shape.cls_channels, len(config.learning_rates))
+    heads.to(runtime.device)
+    folder = runtime.cache_folder / f"fit-{config_hash(config)[:12]}-{steps}"
+    make_directory(folder)
+    _fit(task, config, steps, heads, caches["training"], folder, runtime)
+    fitted = time.perf_counter()
+    scores = _scores(task, heads, caches["held-out"], config.seed, runtime.device)
+    ordered = np.where(np.isnan(scores), -np.inf, scores if task.higher_is_better else -scores)
+    chosen = int(ordered.argmax())
+    facts = {
+        "heads": [
+            {"lr": rate, task.score_name: round(float(score), 6)}
+            for rate, score in zip(config.learning_rates, scores, strict=True)
+        ],
+        "chosen_lr": config.learning_rates[chosen],
+        "training_views": len(caches["training"]),
+        "held_out_images": len(held_out),
+        "cache_bytes": sum(s.num_bytes for s in shapes.values()),
+        "seconds_features": round(encoded - started, 2),
+        "seconds_fit": round(fitted - encoded, 2),
+    }
+    return CachedResult(heads.cpu().eval(), chosen, facts)
+
+
+def _cache(
+    name: str,
+    part: Subset,
+    shape: Any,
+    config: HeadFit,
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    runtime: Runtime,
+) -> FeatureCache:
+    key = {
+        "features": features.fingerprint(),
+        "encoder": config.features.encoder,
+        "data": config.data,
+        "images": len(part),
+        "of": [config.limit, config.held_out],
+        "views": repr(maker),
+        "passes": config.views if name == "training" else 0,
+        "seed": config.seed,
+    }
+    columns = (TextColumn(f"{name:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=runtime.console, transient=True) as bar:
+        line = bar.add_task("", total=shape.views)
+        return build_cache(
+            runtime.cache_folder / name,
+            key,
+            shape,
+            features,
+            part,
+            maker,
+            seed=config.seed,
+            plain=name != "training",
+            batch_size=config.batch_size,
+            workers=runtime.workers,
+            device=runtime.device,
+            autocast=runtime.device.type == "cuda",
+            progress=lambda done, _: bar.update(line, completed=done),
+        )
+
+
+def _fit(
+    task: CachedTask,
+    config: HeadFit,
+    steps: int,
+    heads: nn.Module,
+    cache: FeatureCache,
+    folder: Any,
+    runtime: Runtime,
+) -> None:
+    optimizer = HeadsAdamW(
+        heads, config.learning_rates, weight_decay=config.weight_decay, clip_norm=task.clip_norm
+    )
+    factors = task.factors(steps)
+    place = np.arange(config.batch_size)
+
+    def losses(module: nn.Module, step: int) -> Tensor:
+        passes, position = np.divmod(place + step * config.batch_size, len(cache))
+        views = permute(position, len(cache), keys_of(config.seed, passes))
+        rng = generator(config.seed, PIXELS, step)
+        return task.losses(module, sample_pixels(cache, views, config.pixels, rng, runtime.device), step)
+
+    def progress(done: int, total: int, values: Tensor) -> None:
+        numbers = " ".join(f"{value:.4f}" for value in values.tolist())
+        runtime.say(f"step {done}/{total}  losses {numbers}")
+
+    plan = FitPlan(factors=factors, save_every=max(100, steps // 10))
+    fit_heads(heads, losses, optimizer, plan, folder, progress=progress)
+
+
+@torch.no_grad()
+def _scores(
+    task: CachedTask, heads: nn.Module, cache: FeatureCache, seed: int, device: torch.device
+) -> np.ndarray:
+    total: np.ndarray | None = None
+    for start in range(0, len(cache), 4):
+        views = np.arange(start, min(start + 4, len(cache)))
+        sampled = sample_pixels(cache, views, _SCORED_PIXELS, generator(seed, PIXELS, 0, 1 + start), device)
+        tally = task.tally(heads, sampled)
+        total = tally if total is None else total + tally
+    assert total is not None
+    return task.score(total)
+
+
+def sample_pixels(
+    cache: FeatureCache, views: np.ndarray, count: int, rng: np.random.Generator, device: torch.device
+) -> Sampled:
+    """Cached views on the device, with `count` random pixels of each."""
+    height, width = cache.shape.target
+    rows = torch.from_numpy(rng.integers(0, height, size=(len(views), count)))
+    columns = torch.from_numpy(rng.integers(0, width, size=(len(views), count)))
+    target = cache.target(views)
+    truth = target[torch.arange(len(views))[:, None], rows, columns]
+    cls = cache.cls(views)
+    return Sampled(
+        tokens=cache.tokens(views).to(device).float(),
+        cls=None if cls is None else cls.to(device).float(),
+        grid=cache.shape.grid,
+        rows=rows.to(device),
+        columns=columns.to(device),
+        truth=truth.to(device),
+        target_size=cache.shape.target,
+    )

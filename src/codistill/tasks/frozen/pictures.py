@@ -1,0 +1,41 @@
+"""Label maps and depth maps as colours, and laid over their image."""
+
+import cv2
+import numpy as np
+
+from codistill.metrics.segmentation import IGNORE
+
+_GREY = (90, 90, 90)
+
+
+def palette(num_classes: int) -> np.ndarray:
+    """(256, 3) uint8 colours, far apart for neighbouring numbers, the same for everyone; ignored pixels are grey."""
+    numbers = np.arange(num_classes)
+    hue = (numbers * 0.618034) % 1.0
+    saturation = np.array((0.85, 0.55, 0.70))[numbers % 3]
+    value = np.array((0.95, 0.80, 0.62, 0.88))[numbers % 4]
+    hsv = np.stack((hue * 179, saturation * 255, value * 255), axis=-1).astype(np.uint8)
+    colours = np.full((256, 3), _GREY, dtype=np.uint8)
+    colours[:num_classes] = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colours[IGNORE] = _GREY
+    return colours
+
+
+def label_picture(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(row, column) classes as (row, column, 3) uint8."""
+    return palette(num_classes)[labels]
+
+
+def depth_picture(depth: np.ndarray, nearest: float, farthest: float) -> np.ndarray:
+    """(row, column) metres as (row, column, 3) uint8: near is warm, far is cold, unknown grey (logarithmic)."""
+    known = np.isfinite(depth) & (depth > 0)
+    safe = np.clip(np.where(known, depth, farthest), nearest, farthest)
+    part = np.log(safe / nearest) / max(np.log(farthest / nearest), 1e-6)
+    colours = cv2.applyColorMap(((1.0 - part) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(known[..., None], colours, np.array(_GREY, dtype=np.uint8))
+
+
+def overlay(image: np.ndarray, colours: np.ndarray, strength: float = 0.55) -> np.ndarray:
+    """Colours laid over an image of the same size, both (row, column, 3) uint8."""
+    mixed = image.astype(np.float32) * (1.0 - strength) + colours.astype(np.float32) * strength
+    return (mixed + 0.5).astype(np.uint8)

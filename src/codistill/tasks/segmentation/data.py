@@ -1,0 +1,128 @@
+"""What is segmented: `KIND:FOLDER` and a split in, samples with classes and the kind's protocol out.
+
+Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; those of the others
+are ours, since their sources do not say (crop and scale as usual for each).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec
+from codistill.tasks.segmentation.layouts import LAYOUTS
+from codistill.world.dataset import SegmentationDataset, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationProtocol:
+    """How images of a data set are seen.
+
+    Attributes:
+        scale: long and short side that images are resized to, keeping their ratio (the smaller factor counts).
+        crop: rows and columns of training views, and of windows.
+        stride: of sliding windows (rows, columns).
+        mode: `slide` or `whole` (the image at once).
+        zoom: range of the random factor on `scale` in training.
+        steps: of a fit.
+    """
+
+    scale: tuple[int, int]
+    crop: tuple[int, int]
+    stride: tuple[int, int]
+    mode: Literal["slide", "whole"] = "slide"
+    zoom: tuple[float, float] = (0.5, 2.0)
+    steps: int = 40_000
+
+    def __post_init__(self) -> None:
+        sides = (*self.scale, *self.crop, *self.stride)
+        if min(sides) < 1 or not 0 < self.zoom[0] <= self.zoom[1] or self.steps < 1:
+            raise ConfigError(f"sizes, strides, zoom and steps must be positive; got {self}")
+        if any(step > side for step, side in zip(self.stride, self.crop, strict=True)):
+            raise ConfigError(f"windows of {self.crop} with stride {self.stride} would leave gaps")
+
+    def at_size(self, size: int) -> "SegmentationProtocol":
+        """The same for square images resized to another side."""
+        return replace(self, scale=(4 * size, size), crop=(size, size), stride=(size, size))
+
+
+PROTOCOLS = {
+    "ade20k": SegmentationProtocol(scale=(2048, 512), crop=(512, 512), stride=(341, 341)),
+    "cityscapes": SegmentationProtocol(scale=(2048, 1024), crop=(512, 1024), stride=(341, 683)),
+    "nyuv2": SegmentationProtocol(scale=(640, 480), crop=(480, 480), stride=(320, 320)),
+    "scannet": SegmentationProtocol(scale=(640, 480), crop=(480, 480), stride=(320, 320)),
+    "folder": SegmentationProtocol(scale=(2048, 512), crop=(512, 512), stride=(341, 341), steps=4000),
+    "world": SegmentationProtocol(
+        scale=(896, 224), crop=(224, 224), stride=(224, 224), mode="whole", steps=2000
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A split of a data set.
+
+    Attributes:
+        spec: as it was given.
+        split: `train`, `val` or `test`.
+        samples: images with classes.
+        classes: names by number.
+        protocol: how it is seen.
+    """
+
+    spec: str
+    split: str
+    samples: DenseData
+    classes: tuple[str, ...]
+    protocol: SegmentationProtocol
+
+
+@dataclass(frozen=True)
+class WorldSegmentation:
+    """The embedded world's samples as arrays."""
+
+    samples: SegmentationDataset
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        sample = self.samples[index]
+        return DenseSample(sample.image.numpy(), sample.labels.numpy(), sample.name)
+
+
+def open_segmentation(spec: str, split: str, *, partial: bool = False) -> SegmentationData:
+    """A split of a data set.
+
+    Args:
+        spec: `KIND:FOLDER`, e.g. `ade20k:/data/ADEChallengeData2016`.
+        split: `train` or `val`; the world has `test` as well.
+        partial: use a data set of which images are missing.
+
+    Raises:
+        ConfigError: if the spec makes no sense.
+        DataError: if the data set is incomplete or lies otherwise than expected; the text says how.
+    """
+    kind, root = parse_spec(spec, PROTOCOLS)
+    protocol = PROTOCOLS[kind]
+    if kind == "world":
+        world = World(root)
+        samples = WorldSegmentation(world.segmentation(split))
+        return SegmentationData(spec, split, samples, world.classes, protocol.at_size(world.size))
+    found = LAYOUTS[kind](root, split, partial)
+    return SegmentationData(spec, split, found.data, found.classes, protocol)
+
+
+def class_shares(data: DenseData, indices: list[int], num_classes: int) -> np.ndarray:
+    """Share of labelled pixels of each class over some samples.
+
+    Raises:
+        DataError: if none of them has a labelled pixel.
+    """
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for index in indices:
+        counts += np.bincount(data[index].target.ravel(), minlength=256)[:num_classes]
+    if counts.sum() == 0:
+        raise DataError("none of the checked images has a labelled pixel: every label is 255 (ignored)")
+    return counts / counts.sum()

@@ -1,0 +1,204 @@
+"""Segmentation data sets in their usual folders: a folder and a split in, samples with class numbers out.
+
+Every layout says what it expects to find, how many images there should be, and what label values mean.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codistill.errors import DataError, unknown_name
+from codistill.metrics.segmentation import IGNORE
+from codistill.tasks.frozen.data import (
+    IMAGE_SUFFIXES,
+    DenseData,
+    FilePairs,
+    check_count,
+    need_folder,
+    pair_up,
+    read_list,
+)
+from codistill.tasks.segmentation.classes import (
+    ADE20K,
+    CITYSCAPES,
+    CITYSCAPES_IDS,
+    NYU40,
+    SCANNET20,
+    SCANNET20_IDS,
+)
+
+_UNEXPECTED = 254
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """What the values of a label file mean.
+
+    Attributes:
+        classes: value to class; `IGNORE` for values that are known and not scored.
+        expected: for error texts.
+    """
+
+    classes: Mapping[int, int]
+    expected: str
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Classes (uint8).
+
+        Raises:
+            DataError: for values without a meaning.
+        """
+        table = np.full(65536 if values.dtype == np.uint16 else 256, _UNEXPECTED, dtype=np.uint8)
+        for value, number in self.classes.items():
+            if value < len(table):
+                table[value] = number
+        labels = table[values]
+        wrong = np.unique(values[labels == _UNEXPECTED])
+        if wrong.size:
+            raise DataError(
+                f"has the label values {', '.join(map(str, wrong[:8]))}{' …' if wrong.size > 8 else ''}; "
+                f"expected {self.expected}"
+            )
+        return labels
+
+
+def shifted_labels(count: int) -> LabelValues:
+    """1 to count are classes 0 to count - 1; 0 and 255 are ignored ("reduce zero label")."""
+    values = {0: IGNORE, 255: IGNORE} | {number + 1: number for number in range(count)}
+    return LabelValues(values, f"0 (ignored) to {count}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A split of a data set as it lies on disk."""
+
+    data: DenseData
+    classes: tuple[str, ...]
+
+
+def ade20k(root: Path, split: str, partial: bool) -> Found:
+    """ADEChallengeData2016: images/{training,validation}, annotations/{training,validation}."""
+    folder = {"train": "training", "val": "validation"}[_split(split, ("train", "val"))]
+    layout = f"ADEChallengeData2016/images/{folder}/*.jpg and annotations/{folder}/*.png"
+    images = sorted(need_folder(root / "images" / folder, layout).glob("*.jpg"))
+    labels = need_folder(root / "annotations" / folder, layout)
+    check_count(len(images), {"train": 20210, "val": 2000}[split], f"{root} ({split})", partial)
+    pairs = pair_up(images, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
+    return Found(FilePairs(pairs, shifted_labels(150)), ADE20K)
+
+
+def cityscapes(root: Path, split: str, partial: bool) -> Found:
+    """leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/…/*_gtFine_label{TrainIds,Ids}.png."""
+    _split(split, ("train", "val"))
+    layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png and gtFine/{split}/CITY/*_gtFine_labelTrainIds.png"
+    images = sorted(need_folder(root / "leftImg8bit" / split, layout).glob("*/*_leftImg8bit.png"))
+    labels = need_folder(root / "gtFine" / split, layout)
+    check_count(len(images), {"train": 2975, "val": 500}[split], f"{root} ({split})", partial)
+    train_ids = any(labels.glob("*/*_gtFine_labelTrainIds.png"))
+    kind = "labelTrainIds" if train_ids else "labelIds"
+
+    def label_of(image: Path) -> Path:
+        name = image.name.replace("_leftImg8bit.png", f"_gtFine_{kind}.png")
+        return labels / image.parent.name / name
+
+    if train_ids:
+        values = LabelValues(
+            {255: IGNORE} | {number: number for number in range(19)}, "train ids 0 to 18, and 255 (ignored)"
+        )
+    else:
+        known = dict.fromkeys((*range(34), 255), IGNORE)
+        values = LabelValues(known | {raw: n for n, raw in enumerate(CITYSCAPES_IDS)}, "label ids 0 to 33")
+    return Found(FilePairs(pair_up(images, label_of, f"{root} ({split})"), values, (1024, 2048)), CITYSCAPES)
+
+
+def nyuv2(root: Path, split: str, partial: bool) -> Found:
+    """RGB/*.jpg, Label/*.png, train.txt, test.txt; or images/*, segmentation/*.png, gt_sets/{train,val}.txt."""
+    _split(split, ("train", "val"))
+    layout = (
+        "NYUDepthv2/{RGB,Label,train.txt,test.txt}, or NYUD_MT/{images,segmentation,gt_sets/{train,val}.txt}"
+    )
+    need_folder(root, layout)
+    if (root / "RGB").is_dir():
+        listing = root / ("train.txt" if split == "train" else "test.txt")
+        images, labels = root / "RGB", root / "Label"
+    else:
+        listing = root / "gt_sets" / f"{split}.txt"
+        images, labels = root / "images", root / "segmentation"
+    need_folder(images, layout)
+    need_folder(labels, layout)
+    names = [Path(line.split()[0]).stem for line in read_list(listing, layout)]
+    by_stem = {path.stem: path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    missing = [name for name in names if name not in by_stem]
+    if missing:
+        raise DataError(f"{images}: misses {len(missing)} images of {listing.name}: {', '.join(missing[:3])}")
+    check_count(len(names), {"train": 795, "val": 654}[split], f"{root} ({split})", partial)
+    pairs = pair_up(
+        [by_stem[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
+    )
+    return Found(FilePairs(pairs, shifted_labels(40)), NYU40)
+
+
+def scannet(root: Path, split: str, partial: bool) -> Found:
+    """scannet_frames_25k/SCENE/{color/*.jpg,label/*.png} with NYU40 labels, scannetv2_{train,val}.txt beside them."""
+    _split(split, ("train", "val"))
+    layout = f"scannet_frames_25k/SCENE/color/*.jpg, …/label/*.png (NYU40 labels) and scannetv2_{split}.txt"
+    frames = need_folder(
+        root / "scannet_frames_25k" if (root / "scannet_frames_25k").is_dir() else root, layout
+    )
+    beside = [folder / f"scannetv2_{split}.txt" for folder in (root, frames, frames.parent)]
+    listing = next((path for path in beside if path.is_file()), beside[0])
+    scenes = [line.strip() for line in read_list(listing, layout)]
+    lost = [scene for scene in scenes if not (frames / scene).is_dir()]
+    if lost and not partial:
+        raise DataError(
+            f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
+            "or use what is there with --partial (its scores are then not comparable)."
+        )
+    images = [image for scene in scenes for image in sorted((frames / scene / "color").glob("*.jpg"))]
+    known = dict.fromkeys((*range(41), 255), IGNORE)
+    values = LabelValues(
+        known | {raw: number for number, raw in enumerate(SCANNET20_IDS)},
+        "NYU40 labels, 0 to 40 (raw ScanNet ids must be mapped first, by scannetv2-labels.combined.tsv)",
+    )
+    pairs = pair_up(
+        images, lambda image: image.parent.parent / "label" / f"{image.stem}.png", f"{root} ({split})"
+    )
+    return Found(FilePairs(pairs, values), SCANNET20)
+
+
+def folder(root: Path, split: str, partial: bool) -> Found:
+    """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: a list of names; 255 is ignored."""
+    layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (a list of names)"
+    images = need_folder(root / "images" / split, layout)
+    labels = need_folder(root / "labels" / split, layout)
+    path = root / "classes.json"
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
+    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(c, str) for c in classes):
+        raise DataError(f'{path}: expected a list of two or more class names, ["sky", "ground", …]')
+    values = {255: IGNORE} | {number: number for number in range(len(classes))}
+    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
+    expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
+    return Found(FilePairs(pairs, LabelValues(values, expected)), tuple(classes))
+
+
+def _split(split: str, known: tuple[str, ...]) -> str:
+    if split not in known:
+        raise DataError(unknown_name("split", split, known))
+    return split
+
+
+LAYOUTS: dict[str, Callable[[Path, str, bool], Found]] = {
+    "ade20k": ade20k,
+    "cityscapes": cityscapes,
+    "nyuv2": nyuv2,
+    "scannet": scannet,
+    "folder": folder,
+}
+"""From a folder, a split and whether a part will do."""

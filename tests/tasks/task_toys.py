@@ -1,0 +1,62 @@
+"""Tiny data sets in the layouts of the real ones: coloured rectangles whose colour tells their class and depth."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = np.array([[200, 60, 50], [60, 180, 70], [50, 80, 210]], dtype=np.uint8)
+ENCODER = "random:vit_tiny,depth=2,dim=48,num_heads=2,image_size=56"
+
+
+def toy_scene(seed: int, size: tuple[int, int] = (70, 84)) -> tuple[np.ndarray, np.ndarray]:
+    """An image (row, column, 3) and its classes 0 to 2."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(size, dtype=np.uint8)
+    for number in (1, 2):
+        for _ in range(2):
+            top, left = int(rng.integers(0, size[0] - 20)), int(rng.integers(0, size[1] - 20))
+            labels[top : top + int(rng.integers(20, 40)), left : left + int(rng.integers(20, 40))] = number
+    noise = rng.normal(0, 12, size=(*size, 3))
+    return np.clip(COLOURS[labels] + noise, 0, 255).astype(np.uint8), labels
+
+
+def write_png(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def segmentation_folder(root: Path, train: int = 24, val: int = 6, ignored: bool = True) -> Path:
+    """The layout `folder`: classes.json, images/SPLIT/*.png, labels/SPLIT/*.png."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "classes.json").write_text(json.dumps(["red", "green", "blue"]))
+    for split, first, count in (("train", 0, train), ("val", 1000, val)):
+        for index in range(first, first + count):
+            image, labels = toy_scene(index)
+            if ignored:
+                labels[:4] = 255
+            write_png(root / "images" / split / f"{index:04d}.png", image)
+            write_png(root / "labels" / split / f"{index:04d}.png", labels)
+    return root
+
+
+DEPTHS = np.array([3.0, 1.0, 6.0])
+
+
+def depth_lists(root: Path, train: int = 24, test: int = 6, size: tuple[int, int] = (480, 640)) -> Path:
+    """The layout of NYUd: nyu_train.txt, nyu_test.txt, scene folders with rgb_*.jpg and sync_depth_*.png."""
+    for split, first, count, scene in (("train", 0, train, "/den_0001a"), ("test", 1000, test, "den")):
+        lines = []
+        for index in range(first, first + count):
+            image, labels = toy_scene(index, (size[0] // 10, size[1] // 10))
+            image = np.kron(image, np.ones((10, 10, 1), dtype=np.uint8))
+            depth = np.kron((DEPTHS[labels] * 1000).astype(np.uint16), np.ones((10, 10), dtype=np.uint16))
+            depth[:12, :12] = 0
+            folder = root / scene.strip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"rgb_{index:05d}.jpg", quality=95)
+            write_png(folder / f"sync_depth_{index:05d}.png", depth)
+            lines.append(f"{scene}/rgb_{index:05d}.jpg {scene}/sync_depth_{index:05d}.png 518.8579")
+        (root / f"nyu_{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
