@@ -20,12 +20,13 @@ from codistill.data.augment import AugmentConfig
 from codistill.data.augment.device import photometric_batch
 from codistill.data.mixing import MixConfig, SourceSize
 from codistill.data.opening import open_source
+from codistill.data.pixels import imagenet_normalize_, normalized, unit_range
 from codistill.data.sampler import MixingSampler, Slots
 from codistill.data.source import Source, SourceConfig
 from codistill.data.worker import EvaluationImages, RawBatch, Request, TrainingImages
 from codistill.errors import ConfigError, DataError
 from codistill.imaging import MAX_PIXELS
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, BadImage, Batch
+from codistill.types import BadImage, Batch
 
 _CHANGEABLE = {"changeable": True}
 START_METHODS = ("auto", "fork", "forkserver", "spawn")
@@ -235,15 +236,14 @@ class _Batches:
 
     def _finish(self, raw: RawBatch) -> Batch:
         """Move to the device, finish the colours if they are to be done there, normalize."""
-        pixels = raw.pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        images = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-        if raw.packed is not None and self.augment is not None:
+        pixels = raw.pixels.to(self.device, non_blocking=True)
+        if raw.packed is None or self.augment is None:
+            images = normalized(pixels)
+        else:
             packed = raw.packed.to(self.device, non_blocking=True)
-            images = photometric_batch(
-                images, packed, kernel=self.augment.blur_kernel, threshold=self.augment.solarize_threshold
-            )
-        for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
-            images[:, channel].sub_(mean).div_(std)
+            kernel, threshold = self.augment.blur_kernel, self.augment.solarize_threshold
+            coloured = photometric_batch(unit_range(pixels), packed, kernel=kernel, threshold=threshold)
+            images = imagenet_normalize_(coloured)
         return Batch(
             images=images,
             domains=tuple(self.sizes[index].domain for index in raw.source),

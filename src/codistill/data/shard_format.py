@@ -97,9 +97,18 @@ def write_shard(
                     raise DataError(f"{shard}: the key {key!r} is empty, has a dot, or comes twice")
                 written[key] = tuple(_add(tar, key, name, data) for name, data in members.items())
     record = ShardRecord(sink.size, sink.sha256.hexdigest(), tuple(written.items()), tuple(skipped or ()))
-    with replacing(record_path(shard)) as partial:
-        partial.write_text(json.dumps({"format": FORMAT, **_plain(record)}) + "\n", encoding="utf-8")
+    write_record(shard, record)
     return record
+
+
+def write_record(shard: Path, record: ShardRecord) -> None:
+    """Write the record beside a shard, atomically."""
+    plain = asdict(record)
+    plain["samples"] = [
+        [key, [[m.name, m.offset, m.size, m.crc32] for m in members]] for key, members in record.samples
+    ]
+    with replacing(record_path(shard)) as partial:
+        partial.write_text(json.dumps({"format": FORMAT, **plain}) + "\n", encoding="utf-8")
 
 
 def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
@@ -108,14 +117,6 @@ def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
     tar.addfile(info, io.BytesIO(data))
     padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     return Member(name, int(tar.offset) - padded, len(data), zlib.crc32(data))  # type: ignore[attr-defined]
-
-
-def _plain(record: ShardRecord) -> dict[str, object]:
-    plain = asdict(record)
-    plain["samples"] = [
-        [key, [[m.name, m.offset, m.size, m.crc32] for m in members]] for key, members in record.samples
-    ]
-    return plain
 
 
 def read_record(shard: Path) -> ShardRecord | None:

@@ -6,7 +6,8 @@ made from the records, or from the tar headers of foreign shards (then without c
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from codistill.data.cache import replacing
 from codistill.data.manifest import mapped, read_parquet
 from codistill.data.names import ROWS_PER_CHUNK, RowTable
-from codistill.data.shard_format import ShardRecord, read_record, scan_shard
+from codistill.data.shard_format import ShardRecord, read_record, scan_shard, write_record
 from codistill.errors import DataError
 
 INDEX_NAME = "index.parquet"
@@ -86,6 +87,32 @@ def write_index(folder: Path) -> Path:
             index_table(folder, records), partial, row_group_size=ROWS_PER_CHUNK, compression="zstd"
         )
     return path
+
+
+def record_shards(
+    folder: Path, *, workers: int = 4, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Read shards that were made elsewhere once, whole: write the checksums beside each, and the index.
+
+    Args:
+        folder: of the .tar files.
+        workers: shards read at the same time.
+        progress: called with (shards done, shards in all).
+
+    Raises:
+        DataError: if there are none, or one is not a whole tar file.
+    """
+    shards = shard_files(folder)
+    with ThreadPoolExecutor(workers) as pool:
+        for number, _ in enumerate(pool.map(_record, shards)):
+            if progress is not None:
+                progress(number + 1, len(shards))
+    return write_index(folder)
+
+
+def _record(shard: Path) -> None:
+    if read_record(shard) is None:
+        write_record(shard, scan_shard(shard, hashed=True))
 
 
 def open_index(folder: Path) -> RowTable:

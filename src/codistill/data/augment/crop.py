@@ -1,5 +1,6 @@
 """From encoded bytes to the drawn crop at the output size, decoding no more than that needs."""
 
+import cv2
 import numpy as np
 
 from codistill.data.augment.draw import AugmentParams
@@ -36,7 +37,7 @@ def decode_crop(
     top, bottom, left, right = _scaled_box(image, header, params, turned)
     crop = image[top:bottom, left:right]
     resized = resize_rgb(crop, (size, size))
-    return np.ascontiguousarray(resized[:, ::-1] if params.flip else resized)
+    return cv2.flip(resized, 1) if params.flip else np.ascontiguousarray(resized)
 
 
 def _scaled_box(

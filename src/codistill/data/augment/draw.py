@@ -40,12 +40,14 @@ def draw_params(
 ) -> AugmentParams:
     """Draw the parameters for an image of (image_height, image_width) pixels.
 
-    Colours and blur are drawn before the crop, so that they do not depend on the size of the image.
+    All numbers are drawn at once, whatever comes of them, so that colours and blur do not depend on the image's size.
     """
-    flip, jitter, grayscale, blur, solarize = (rng.random(5) < _chances(config)).tolist()
-    factors = _draw_jitter(config, rng)
-    sigma = float(rng.uniform(*config.blur_sigma))
-    top, left, height, width = _draw_crop(config, rng, image_height, image_width)
+    draws = iter(rng.random(5 + 4 + 4 + 1 + 2 + 2 * _CROP_ATTEMPTS).tolist())
+    flip, jitter, grayscale, blur, solarize = (next(draws) < chance for chance in _chances(config))
+    factors = _jitter([next(draws) for _ in JITTERS], [next(draws) for _ in JITTERS], config)
+    sigma = _between(config.blur_sigma, next(draws))
+    place = (next(draws), next(draws))
+    top, left, height, width = _crop(list(draws), place, config, image_height, image_width)
     return AugmentParams(
         top=top,
         left=left,
@@ -63,25 +65,29 @@ def _chances(config: AugmentConfig) -> tuple[float, ...]:
     return config.flip, config.jitter, config.grayscale, config.blur, config.solarize
 
 
-def _draw_jitter(config: AugmentConfig, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+def _jitter(
+    strengths: list[float], order: list[float], config: AugmentConfig
+) -> tuple[tuple[str, float], ...]:
     """(kind, factor) in a random order; a kind whose range is empty is left out."""
-    draws = (2 * rng.random(4) - 1).tolist()
     ranges = (config.brightness, config.contrast, config.saturation, config.hue)
     factors = [
-        r * d + (0.0 if kind == "hue" else 1.0) for kind, r, d in zip(JITTERS, ranges, draws, strict=True)
+        _between((-most, most), draw) + (kind != "hue")
+        for kind, most, draw in zip(JITTERS, ranges, strengths, strict=True)
     ]
-    order = np.argsort(rng.random(4)).tolist()
-    return tuple((JITTERS[index], factors[index]) for index in order if ranges[index] > 0)
+    places = sorted(range(len(JITTERS)), key=order.__getitem__)
+    return tuple((JITTERS[index], factors[index]) for index in places if ranges[index] > 0)
 
 
-def _draw_crop(
-    config: AugmentConfig, rng: np.random.Generator, image_height: int, image_width: int
+def _crop(
+    draws: list[float],
+    place: tuple[float, float],
+    config: AugmentConfig,
+    image_height: int,
+    image_width: int,
 ) -> tuple[int, int, int, int]:
-    """Random resized crop: ten draws of area and log-uniform ratio; the largest centred crop if none fits."""
-    draws = rng.random((_CROP_ATTEMPTS, 2))
-    place = rng.random(2)
+    """Random resized crop: ten tries of an area and a log-uniform ratio; the largest centred crop if none fits."""
     log_ratio = (math.log(config.ratio[0]), math.log(config.ratio[1]))
-    for area_draw, ratio_draw in draws.tolist():
+    for area_draw, ratio_draw in zip(draws[::2], draws[1::2], strict=True):
         area = image_height * image_width * _between(config.scale, area_draw)
         ratio = math.exp(_between(log_ratio, ratio_draw))
         width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))

@@ -1,6 +1,6 @@
 """Colours and blur of one crop in 8 bits, with OpenCV: each step rounds to 8 bits, which 35 dB of PSNR allow for.
 
-Brightness, contrast and saturation are affine in RGB, one `cv2.transform` each; a hue shift is an addition modulo
+Brightness, contrast and saturation are affine in RGB, one pass each; a hue shift is an addition modulo
 256 to OpenCV's full-range hue; solarizing at one half is the smaller of a pixel and its inverse.
 """
 
@@ -48,9 +48,8 @@ def _brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    mean = float(np.dot(cv2.mean(image)[:3], GREY_WEIGHTS))
-    offset = np.full((3, 1), (1 - factor) * mean, dtype=np.float32)
-    return cv2.transform(image, np.hstack([factor * _IDENTITY, offset]))
+    mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
+    return cv2.addWeighted(image, factor, image, 0, (1 - factor) * mean)
 
 
 def _saturation(image: np.ndarray, factor: float) -> np.ndarray:

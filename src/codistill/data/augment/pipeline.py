@@ -7,7 +7,6 @@ from codistill.data.augment.config import AugmentConfig
 from codistill.data.augment.crop import decode_crop
 from codistill.data.augment.draw import AugmentParams, draw_params
 from codistill.data.augment.fast import photometric
-from codistill.data.augment.reference import augment_reference
 from codistill.imaging import MAX_PIXELS, decode_rgb, read_header, resize_rgb
 
 
@@ -41,6 +40,9 @@ def augment_image(
     sides = (header.width, header.height) if turned else (header.height, header.width)
     params = draw_params(config, rng, *sides)
     if config.implementation == "reference":
+        # Here alone: torchvision imports PyTorch's compiler, which every worker would wait seconds for.
+        from codistill.data.augment.reference import augment_reference
+
         full = decode_rgb(data, header=header, name=name)
         full = np.ascontiguousarray(np.rot90(full, k=-1)) if turned else full
         crop = augment_reference(

@@ -1,0 +1,187 @@
+"""`codistill index`: list an image source into a Parquet manifest, pack it into tar shards, or check shards."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codistill.data.catalogue import CATALOGUE, catalogue_source
+from codistill.data.manifest import filters_text, write_manifest
+from codistill.data.names import table_of_paths
+from codistill.data.opening import open_source, resolve
+from codistill.data.packing import pack_source
+from codistill.data.shard_format import verify_shard
+from codistill.data.shard_index import record_shards, shard_files
+from codistill.data.source import SourceConfig, expand
+from codistill.errors import ConfigError, DataError, unknown_name
+
+_EXAMPLES = """
+examples:
+  codistill index photos --root ~/photos --out photos.parquet
+  codistill index bedlam --split val --root /data/bedlam --out /data/bedlam/validation.parquet
+  codistill index in1k --root /data/in1k --out /fast/in1k-shards --pack --workers 16
+  codistill index in1k --root /fast/in1k-shards --verify
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill index",
+        description="List an image source into a manifest, pack it into tar shards, or check shards.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help=f"a known data set ({', '.join(CATALOGUE)}) or any name of your own"
+    )
+    parser.add_argument(
+        "--root", metavar="DIR", help="folder of the images (default: $CODISTILL_DATA/SOURCE)"
+    )
+    parser.add_argument("--out", metavar="FILE", help="manifest to write (.parquet); with --pack a folder")
+    parser.add_argument("--split", default="train", choices=("train", "val"), help="of a known data set")
+    parser.add_argument(
+        "--list", metavar="FILE", help="text file of paths below the root, instead of all images"
+    )
+    parser.add_argument("--include", metavar="GLOB", nargs="+", default=[], help="only these relative paths")
+    parser.add_argument("--exclude", metavar="GLOB", nargs="+", default=[], help="not these relative paths")
+    parser.add_argument(
+        "--allow-incomplete", action="store_true", help="fewer images than published are fine"
+    )
+    parser.add_argument("--pack", action="store_true", help="write tar shards (WebDataset layout), resumable")
+    parser.add_argument("--images-per-shard", metavar="N", type=int, default=5000)
+    parser.add_argument(
+        "--member",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="pack these too, e.g. depth.png beside each image",
+    )
+    parser.add_argument("--workers", metavar="N", type=int, default=4, help="shards handled at the same time")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare the shards in the root with their hashes"
+    )
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    console = Console(stderr=True)
+    config = _config(options)
+    if options.verify:
+        return _verify(Path(expand(config.path, config.name)))
+    found, kind = resolve(config)
+    if kind == "shards" and not options.pack:
+        with _progress(console, "shards read") as show:
+            path = record_shards(Path(found.path), workers=options.workers, progress=show)
+        print(f"{config.name}: {len(open_source(config))} images indexed in {path}")
+        return 0
+    if not options.out:
+        raise ConfigError(
+            f"--out is missing: {'a folder' if options.pack else 'the manifest to write (.parquet)'}"
+        )
+    return _pack(options, config, console) if options.pack else _list(options, config, found, kind)
+
+
+def _config(options: argparse.Namespace) -> SourceConfig:
+    known = options.source in CATALOGUE
+    if not known and not options.root:
+        raise ConfigError(
+            f"{unknown_name('data set', options.source, CATALOGUE)} For images of your own give --root DIR."
+        )
+    if known and not options.list and not options.verify:
+        base = catalogue_source(
+            options.source, options.split, root=options.root, complete=not options.allow_incomplete
+        )
+        include, exclude = tuple(options.include), (*base.exclude, *options.exclude)
+        changed = base.expected if not options.include and not options.exclude else 0
+        return SourceConfig(**{**vars(base), "include": include, "exclude": exclude, "expected": changed})
+    root = options.root or catalogue_source(options.source, options.split).path
+    return SourceConfig(
+        name=options.source,
+        path=options.list or root,
+        kind="list" if options.list else "auto",
+        root=root if options.list else None,
+        include=tuple(options.include),
+        exclude=tuple(options.exclude),
+    )
+
+
+def _list(options: argparse.Namespace, config: SourceConfig, found: SourceConfig, kind: str) -> int:
+    out = Path(options.out)
+    if out.suffix != ".parquet":
+        raise ConfigError(f"--out {out}: a manifest is a .parquet file; for shards in a folder add --pack")
+    source = open_source(config)
+    table = table_of_paths(source.name_of(index) for index in range(len(source)))
+    root = found.path if kind == "folder" else getattr(source, "root", found.path)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_manifest(table, out, root, filters_text(config.include, config.exclude))
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+    folders = len(table.column("folder").unique())
+    print(f"{config.name}: {len(table)} images in {folders} folders of {root} listed in {out}")
+    return 0
+
+
+def _pack(options: argparse.Namespace, config: SourceConfig, console: Console) -> int:
+    out = Path(options.out)
+    if out.suffix == ".parquet":
+        raise ConfigError(f"--out {out}: with --pack it is a folder for the shards")
+    source = open_source(config)
+    try:
+        with _progress(console, "images packed") as show:
+            skipped = pack_source(
+                source,
+                out,
+                images_per_shard=options.images_per_shard,
+                workers=options.workers,
+                members=options.member,
+                progress=show,
+            )
+    except OSError as error:
+        raise DataError(
+            f"{out}: cannot be written: {error.strerror or error}. Free some space and go on."
+        ) from error
+    for name, reason in skipped[:20]:
+        print(f"left out {name}: {reason}")
+    print(
+        f"{config.name}: {len(source) - len(skipped)} images packed into {len(shard_files(out))} shards in {out}, "
+        f"{len(skipped)} left out"
+    )
+    return 0
+
+
+def _verify(folder: Path) -> int:
+    damaged = 0
+    shards = shard_files(folder)
+    if not shards:
+        raise DataError(f"{folder}: no .tar files here")
+    for shard in shards:
+        try:
+            verify_shard(shard)
+        except DataError as error:
+            damaged += 1
+            print(error)
+    print(f"{len(shards) - damaged} of {len(shards)} shards in {folder} are as they were written")
+    return 1 if damaged else 0
+
+
+class _progress:  # noqa: N801 - used like a function
+    """A progress bar that is fed with (done, total)."""
+
+    def __init__(self, console: Console, text: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=console)
+        self.task = self.bar.add_task(text, total=None)
+
+    def __enter__(self) -> "_progress":
+        self.bar.start()
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
