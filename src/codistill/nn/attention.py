@@ -19,9 +19,9 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def _heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))
+        # Unbound before it is transposed: the backward pass then writes all three gradients in place, in one copy.
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         if rope is not None:
             query, key = apply_rope(query, rope), apply_rope(key, rope)
         return query, key, value

@@ -50,7 +50,9 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim if out is None else out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+        hidden = self.fc1(x)
+        # Without gradients nobody needs the values before the activation: no second tensor of four times the width.
+        return self.fc2(self.act(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden))
 
 
 class SwiGlu(nn.Module):
@@ -99,8 +101,14 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same."""
-        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), rope)))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        x = self._add(x, self.attn(self.norm1(x), rope), self.ls1)
+        return self._add(x, self.mlp(self.norm2(x)), self.ls2)
+
+    def _add(self, x: Tensor, branch: Tensor, scale: nn.Module) -> Tensor:
+        """x + drop_path(scale(branch)); scaling and adding are one pass where nothing is dropped."""
+        if isinstance(scale, LayerScale) and isinstance(self.drop_path, nn.Identity):
+            return torch.addcmul(x, branch, scale.gamma)
+        return x + self.drop_path(scale(branch))
 
 
 class DecoderBlock(nn.Module):
