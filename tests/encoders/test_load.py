@@ -110,6 +110,7 @@ def test_a_file_and_its_export_load_bit_for_bit(tmp_path) -> None:
     write_export(tmp_path / "export", weights)
     for place in ("mine.safetensors", "export", "export/encoder.safetensors"):
         loaded = load_encoder(tmp_path / place)
+        assert all(p.requires_grad and not p.is_meta and p.is_contiguous() for p in loaded.parameters())
         assert loaded.spec.licence == "MIT" and loaded.spec.name == "mine"
         for name, tensor in original.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor), name

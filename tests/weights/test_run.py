@@ -90,6 +90,15 @@ def test_runs_that_cannot_be_read_say_why(run, tmp_path) -> None:
         read_weights(run)
 
 
+def test_a_damaged_newest_checkpoint_names_the_one_before(run) -> None:
+    model = run / "checkpoints" / "step_00000100" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-10])
+    with pytest.raises(
+        CheckpointError, match=r"00000100/model\.safetensors: damaged .* before it is .*step_00000090"
+    ):
+        read_weights(run)
+
+
 def test_tensors_that_do_not_fit_the_description(run) -> None:
     describe = json.loads((run / "describe.json").read_text())
     describe["encoder"]["num_registers"] = 4

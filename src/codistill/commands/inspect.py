@@ -29,6 +29,12 @@ from codistill.weights.run import checkpoints
 from codistill.weights.state import StateDict
 
 MAX_GROUPS = 12
+NOT_IN_TABLES = {
+    "known weights": ("url", "sha256", "also called"),
+    "teachers": ("encoder", "patch_size"),
+}
+"""What only --json says."""
+
 DATA = {".parquet": describe_manifest, ".arrow": describe_manifest, ".tar": describe_shard}
 
 
@@ -230,11 +236,13 @@ def show(description: dict[str, Any], console: Console) -> None:
 
 
 def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    hidden = ("url", "sha256", "also called") if title == "known weights" else ()
+    """Rows as a table, the licence last, which alone may take several lines."""
+    hidden = NOT_IN_TABLES.get(title, ())
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
+    columns.sort(key=lambda column: column == "licence")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column != "licence", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_as_text(row.get(column, ""))) for column in columns))
     return table

@@ -83,8 +83,9 @@ def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:
             mean=tuple(weights.mean),
             std=tuple(weights.std),
         )
-    encoder.to_empty(device="cpu").load_state_dict(weights.tensors)
-    return encoder.float().eval()
+    owned = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.tensors.items()}
+    encoder.load_state_dict(owned, assign=True)
+    return encoder.eval()
 
 
 def split_options(text: str) -> tuple[str, dict[str, int]]:

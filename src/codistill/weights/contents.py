@@ -57,7 +57,7 @@ class EncoderWeights:
             return replace(self, config=config)
         side = image_size // config.patch_size
         embedding = resize_position_embedding(
-            self.tensors["pos_embed"], (side, side), num_prefix=config.num_prefix, offset=None
+            self.tensors["pos_embed"].float(), (side, side), num_prefix=config.num_prefix, offset=None
         )
         return replace(self, config=config, tensors={**self.tensors, "pos_embed": embedding})
 

@@ -15,11 +15,9 @@ from codistill.errors import CheckpointError, unknown_name
 Content = Literal["encoder", "student", "two-view decoder"]
 
 DINOV2_LICENCE = "Apache-2.0"
-DUNE_LICENCE = "NAVER DUNE licence (non-commercial)"
-MAST3R_LICENCE = (
-    "CC BY-NC-SA 4.0 (non-commercial), with the notices of its training sets (Map-free above all)"
-)
-MULTIHMR_LICENCE = "CC BY-NC-SA 4.0 (non-commercial), NAVER checkpoint licence"
+DUNE_LICENCE = "NAVER non-commercial"
+MAST3R_LICENCE = "CC BY-NC-SA 4.0, plus the notices of its training sets"
+MULTIHMR_LICENCE = "CC BY-NC-SA 4.0"
 
 _META = "https://dl.fbaipublicfiles.com/dinov2"
 _NAVER = "https://download.europe.naverlabs.com"

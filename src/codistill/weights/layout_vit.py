@@ -28,7 +28,7 @@ def name_and_licence(state: StateDict, released: str = "") -> dict[str, Any]:
     known = known_stem(state.path.stem)
     if known is not None:
         return {"name": known.name, "licence": known.licence}
-    licence = f"unknown (released files of this layout: {released})" if released else "unknown"
+    licence = f"unknown (released ones: {released})" if released else "unknown"
     return {"name": state.path.stem, "licence": licence}
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codistill.errors import CheckpointError
+from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import read_normalization
 from codistill.weights.jsonfile import read_json
@@ -59,6 +60,21 @@ def latest_checkpoint(run: str | Path) -> Path:
     return found[-1]
 
 
+def _student(folder: Path, run: Path, config: ViTConfig) -> StudentWeights:
+    """The student in a checkpoint; if that is damaged, the error names the run's older ones."""
+    file = folder / MODEL
+    try:
+        state = StateDict.of_checkpoint(file, read_checkpoint(file))
+        return read_student(state, None, config, layout="codistill run")
+    except CheckpointError as error:
+        older = [other for other in checkpoints(run) if other.name < folder.name]
+        if not older:
+            raise
+        raise CheckpointError(
+            f"{error} The checkpoint before it is {older[-1]}: name that one instead."
+        ) from error
+
+
 def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
     """The student of a run: of its newest checkpoint, or of the checkpoint folder named.
 
@@ -76,9 +92,7 @@ def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
             "Give it where a head is asked for (--head), or name a distillation run."
         )
     config = config_from_fields(describe["encoder"], where)
-    file = folder / MODEL
-    state = StateDict.of_checkpoint(file, read_checkpoint(file))
-    student = read_student(state, None, config, layout="codistill run")
+    student = _student(folder, run, config)
     projector = describe.get("projector")
     step = _STEP.fullmatch(folder.name)
     student = replace(
