@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -56,9 +57,10 @@ def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
         return module
     process.broadcast((*module.parameters(), *module.buffers()))
     if strategy == "fsdp2":
+        mesh = init_device_mesh(process.device.type, (process.world_size,))
         for unit in repeated_units(module):
-            fully_shard(unit)
-        fully_shard(module)  # in place: the module's class becomes an FSDPModule
+            fully_shard(unit, mesh=mesh)
+        fully_shard(module, mesh=mesh)  # in place: the module's class becomes an FSDPModule
         return module
     warnings.filterwarnings("ignore", message=".*did not find any unused parameters in the forward pass.*")
     with warnings.catch_warnings():
