@@ -180,7 +180,8 @@ class DistillationObjective:
     @torch.no_grad()
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
         """Losses and cosine similarities per teacher and source on held-out images, by the running statistics."""
-        table = ValidationTable(self.kinds, self.validation_sources, self.config.loss)
+        device = next(self.trainable.parameters()).device
+        table = ValidationTable(self.kinds, self.validation_sources, self.config.loss, device)
         training = model.training
         model.eval()
         try:

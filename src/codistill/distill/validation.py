@@ -17,10 +17,15 @@ class ValidationTable:
         kinds: token kinds per teacher.
         sources: names of the held-out sources; the same on every rank.
         loss: weights of the loss.
+        device: where the sums live; a rank without a single image still joins the exchange there.
     """
 
     def __init__(
-        self, kinds: Mapping[str, Sequence[TokenKind]], sources: Sequence[str], loss: LossConfig
+        self,
+        kinds: Mapping[str, Sequence[TokenKind]],
+        sources: Sequence[str],
+        loss: LossConfig,
+        device: torch.device,
     ) -> None:
         self.kinds, self.loss = kinds, loss
         self.sources = {name: row for row, name in enumerate(sources)}
@@ -29,7 +34,7 @@ class ValidationTable:
             self.columns.append(f"{teacher}/loss")
             for kind in of_teacher:
                 self.columns += [f"{teacher}/{kind}/cosine_similarity", f"{teacher}/{kind}/smooth_l1"]
-        self.sums: Tensor | None = None
+        self.sums = torch.zeros(len(self.sources), len(self.columns), dtype=torch.float64, device=device)
 
     def add(self, losses: Mapping[str, Mapping[TokenKind, TokenLoss]], sources: Sequence[str]) -> None:
         """Add a batch: losses per teacher and kind, and the source of each image."""
@@ -42,15 +47,11 @@ class ValidationTable:
             for part in by_kind.values():
                 values += [1.0 - part.cosine, part.smooth_l1]
         stacked = torch.stack([torch.ones_like(values[0]), *values], dim=1).double()
-        if self.sums is None:
-            self.sums = stacked.new_zeros(len(self.sources), len(self.columns))
         rows = torch.tensor([self.sources[name] for name in sources], device=stacked.device)
         self.sums.index_add_(0, rows, stacked)
 
     def result(self, all_reduce_sum: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Means as `{source}/{teacher}/…` for every source that had images, and `all/…` over all of them."""
-        if self.sums is None:
-            self.sums = torch.zeros(len(self.sources), len(self.columns), dtype=torch.float64)
         sums = all_reduce_sum(self.sums).cpu()
         if not self.sources or sums[:, 0].sum() == 0:
             return {}
