@@ -85,10 +85,8 @@ def joint_boxes(joints: Float[Tensor, "*batch joint 2"]) -> Float[Tensor, "*batc
     return torch.cat((joints.amin(-2), joints.amax(-2)), dim=-1)
 
 
-def box_overlap(
-    first: Float[Tensor, "*batch 4"], second: Float[Tensor, "*batch 4"]
-) -> Float[Tensor, "*batch"]:
-    """Intersection over union of boxes whose last pixels count: sides are right - left + 1."""
+def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*_"]:
+    """Intersection over union of boxes whose last pixels count: sides are right - left + 1. Broadcasts."""
     low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
     common = (high - low + 1.0).clamp(min=0.0).prod(-1)
     areas = [(box[..., 2:] - box[..., :2] + 1.0).prod(-1) for box in (first, second)]

@@ -100,7 +100,9 @@ def differences(first: PeoplePrediction, second: PeoplePrediction) -> float:
 
 
 def chosen(people: PeoplePrediction, index: Tensor) -> PeoplePrediction:
-    return replace(people, **{name: getattr(people, name)[index] for name in FIELDS})
+    cells = PersonCells.of(people.cells.image[index], people.cells.row[index], people.cells.column[index])
+    fields = {name: getattr(people, name)[index] for name in (*FIELDS, "expression")}
+    return PeoplePrediction(cells=cells, **fields)
 
 
 @torch.no_grad()

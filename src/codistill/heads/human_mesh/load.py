@@ -240,7 +240,7 @@ def _infer_config(ours: StateDict, state: StateDict, arguments: Mapping[str, Any
             head_dim=inner // heads,
             hidden=ours.tensor("layers.0.mlp.fc1.weight", 2).shape[0],
             num_bands=bands,
-            max_resolution=resolution,
+            max_resolution=float(resolution),
             swapped_rays=True,
         )
     except ConfigError as error:
