@@ -244,24 +244,17 @@ def test_total_is_the_weighted_sum() -> None:
 
 
 def test_false_correspondences_are_alternatives_but_have_no_loss() -> None:
-    predictions, truths = example()
-    none_false = [replace(t, matches_valid=torch.ones_like(t.matches_valid)) for t in truths]
-    kept = truths[0].matches_valid
-    first = predictions[0].descriptors
-    assert first is not None
-    full = matching_loss(*predictions, *none_false, METRIC).details["MatchingLoss"]
-    part = matching_loss(*predictions, *truths, METRIC).details["MatchingLoss"]
-    fewer = [replace(t, matches=t.matches[:1, kept[0]], matches_valid=kept[:1, kept[0]]) for t in truths]
-    one = [
-        ViewPrediction(p.points[:1], p.confidence[:1], p.descriptors[:1], p.descriptor_confidence[:1])
-        for p in predictions
-    ]  # type: ignore[index]
-    only_true = matching_loss(*one, *fewer, METRIC).details["MatchingLoss"]
-    with_false = matching_loss(
-        *one, *(replace(t, matches=t.matches[:1], matches_valid=kept[:1]) for t in truths), METRIC
-    )
-    assert full != part
-    assert with_false.details["MatchingLoss"] > only_true  # more alternatives, smaller shares
+    """Of one sample: dropping the false ones leaves fewer alternatives, hence larger shares for the true ones."""
+    predictions, truths = example(batch=1)
+    kept = truths[0].matches_valid[0]
+    assert 0 < int(kept.sum()) < len(kept)
+    true_only = [
+        replace(t, matches=t.matches[:, kept], matches_valid=t.matches_valid[:, kept]) for t in truths
+    ]
+    all_true = [replace(t, matches_valid=torch.ones_like(t.matches_valid)) for t in truths]
+    found = matching_loss(*predictions, *truths, METRIC).details["MatchingLoss"]
+    assert found > matching_loss(*predictions, *true_only, METRIC).details["MatchingLoss"]
+    assert found != matching_loss(*predictions, *all_true, METRIC).details["MatchingLoss"]
 
 
 def test_blocks_compare_shuffled_correspondences_among_themselves() -> None:

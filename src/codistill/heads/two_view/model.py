@@ -14,6 +14,7 @@ from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.types import Tokens
 
 Images = Float[Tensor, "batch 3 row column"]
+OtherImages = Float[Tensor, "batch 3 other_row other_column"]
 
 
 class TwoViewModel(nn.Module):
@@ -57,7 +58,7 @@ class TwoViewModel(nn.Module):
                 return self.encoder(images, norm=norm)
         return self.encoder(images, norm=norm)
 
-    def encode_pair(self, images1: Images, images2: Images) -> tuple[Tokens, Tokens]:
+    def encode_pair(self, images1: Images, images2: OtherImages) -> tuple[Tokens, Tokens]:
         """Tokens of both views; one pass if the shapes agree."""
         if images1.shape != images2.shape:
             return self.encode(images1), self.encode(images2)
@@ -65,7 +66,7 @@ class TwoViewModel(nn.Module):
         first, second = both.patches.chunk(2)
         return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
 
-    def forward(self, images1: Images, images2: Images) -> tuple[ViewPrediction, ViewPrediction]:
+    def forward(self, images1: Images, images2: OtherImages) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions for both views, all points in the first camera's frame.
 
         Args:
@@ -75,7 +76,7 @@ class TwoViewModel(nn.Module):
         return self.head(*self.encode_pair(images1, images2))
 
     def symmetric(
-        self, images_a: Images, images_b: Images
+        self, images_a: Images, images_b: OtherImages
     ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
         """Predictions of the pairs (a, b) and (b, a); see `TwoViewHead.symmetric`."""
         return self.head.symmetric(*self.encode_pair(images_a, images_b))
