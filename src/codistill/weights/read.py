@@ -17,16 +17,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy._core.multiarray import (  # pyright: ignore[reportAttributeAccessIssue]
-    _reconstruct,  # pyright: ignore[reportAttributeAccessIssue]
-    scalar,  # pyright: ignore[reportAttributeAccessIssue]
-)
 from safetensors import SafetensorError, safe_open
 
 from codistill.errors import CheckpointError
 
 FileKind = Literal["safetensors", "torch zip", "torch legacy"]
 
+_SCALAR: Any = np.float64(0.0).__reduce__()[0]
+_ARRAY: Any = np.zeros(0).__reduce__()[0]
 _PATHS = {
     pathlib.PurePosixPath: ("PosixPath", "PurePosixPath"),
     pathlib.PureWindowsPath: ("WindowsPath", "PureWindowsPath"),
@@ -37,8 +35,8 @@ _PLAIN_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.ndarray,
     np.dtype,
     *{type(np.dtype(kind)) for kind in "?bhilqBHILQefdFD"},
-    *((scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
-    *((_reconstruct, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
+    *((_SCALAR, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
+    *((_ARRAY, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
     *(
         (plain, f"{module}.{name}")
         for module in ("pathlib", "pathlib._local")
