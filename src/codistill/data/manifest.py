@@ -18,6 +18,7 @@ from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, tabl
 from codistill.errors import DataError
 
 _STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
+_COLUMNS = (["folder", "file"], ["path"])
 FILTERS = b"codistill.filters"
 """Table metadata: the include and exclude patterns that the manifest was made with."""
 _LAYOUT = "2"
@@ -54,7 +55,7 @@ def open_manifest(path: Path) -> tuple[RowTable, str]:
         DataError: if the manifest is missing, damaged, or has other columns.
     """
     table = mapped(path, manifest_table)
-    stated = Path(table.metadata.get(_ROOT, b".").decode())
+    stated = Path(table.metadata.get(_ROOT, b".").decode(errors="replace"))
     return table, str(path.parent / stated)
 
 
@@ -64,20 +65,20 @@ def manifest_table(path: Path) -> pa.Table:
     Raises:
         DataError: if it is damaged or has other columns.
     """
-    file = read_parquet(path)
-    columns = file.schema_arrow.names
-    wanted = [["folder", "file"], ["path"]]
-    chosen = next((names for names in wanted if set(names) <= set(columns)), None)
+    schema = read_parquet(path).schema_arrow
+    chosen = next((names for names in _COLUMNS if set(names) <= set(schema.names)), None)
     if chosen is None:
         raise DataError(
-            f"{path}: a manifest has the columns 'folder' and 'file', or 'path'; this has {', '.join(columns)}"
+            f"{path}: a manifest has the columns 'folder' and 'file', or 'path'; this has {', '.join(schema.names)}"
+        )
+    if not all(_is_text(schema.field(name).type) for name in chosen):
+        raise DataError(
+            f"{path}: the columns {' and '.join(chosen)} of a manifest hold text; this is {schema}"
         )
     try:
-        reader = pq.ParquetFile(path, read_dictionary=["folder"])
-        table = pa.Table.from_batches(
-            list(reader.iter_batches(ROWS_PER_CHUNK, columns=chosen)),
-            schema=pa.schema([reader.schema_arrow.field(name) for name in chosen]),
-        )
+        reader = pq.ParquetFile(path, read_dictionary=[name for name in chosen if name == "folder"])
+        batches = list(reader.iter_batches(ROWS_PER_CHUNK, columns=chosen))
+        table = pa.Table.from_batches(batches, schema=reader.schema_arrow.empty_table().select(chosen).schema)
         table.validate(full=True)
         if any(column.null_count for column in table.columns):
             raise DataError(f"{path}: some rows have no path")
@@ -87,10 +88,15 @@ def manifest_table(path: Path) -> pa.Table:
             table = table.cast(SCHEMA).unify_dictionaries()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged manifest: {error}") from error
-    metadata = file.schema_arrow.metadata or {}
+    metadata = schema.metadata or {}
     return table.replace_schema_metadata(
         {_ROOT: metadata.get(_ROOT, b"."), FILTERS: metadata.get(FILTERS, b"")}
     )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def read_parquet(path: Path) -> pq.ParquetFile:
@@ -129,12 +135,12 @@ def mapped(path: Path, build: Callable[[Path], pa.Table], stamp: str | None = No
         if table is not None:
             return table
     made = build(path)
-    metadata = {key.decode(): value.decode() for key, value in (made.schema.metadata or {}).items()}
+    metadata = {**(made.schema.metadata or {}), _STAMP: stamp.encode()}
     failures = []
     for place in places:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_ipc(made, place, {**metadata, _STAMP.decode(): stamp})
+            write_ipc(made, place, metadata)
         except OSError as error:
             failures.append(f"{place}: {error.strerror or error}")
         else:

@@ -41,8 +41,8 @@ def table_of_paths(paths: Iterable[str]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
-def write_ipc(table: pa.Table, path: Path, metadata: dict[str, str]) -> None:
-    """Write a table as an uncompressed Arrow IPC file, atomically, with text metadata."""
+def write_ipc(table: pa.Table, path: Path, metadata: dict[bytes, bytes]) -> None:
+    """Write a table as an uncompressed Arrow IPC file, atomically, with metadata."""
     table = table.unify_dictionaries().replace_schema_metadata(metadata)
     with replacing(path) as partial, pa.ipc.new_file(str(partial), table.schema) as writer:
         writer.write_table(table, max_chunksize=ROWS_PER_CHUNK)

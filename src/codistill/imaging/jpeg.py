@@ -19,10 +19,13 @@ def covering_reduction(available: tuple[int, int], wanted: tuple[int, int]) -> i
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Stored (rows, columns) of a JPEG that simplejpeg turns into RGB; None for CMYK and for damaged headers."""
+    """Stored (rows, columns) of a JPEG that simplejpeg turns into RGB; None for CMYK and for damaged headers.
+
+    simplejpeg raises KeyError for a chroma subsampling that it has no name for.
+    """
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
+    except (ValueError, KeyError):
         return None
     return None if colour in ("CMYK", "YCCK") else (int(height), int(width))
 
@@ -32,5 +35,5 @@ def decode_jpeg(data: bytes, size: tuple[int, int], reduction: int) -> np.ndarra
     rows, columns = (-(-side // reduction) for side in size)
     try:
         return simplejpeg.decode_jpeg(data, min_height=rows, min_width=columns, min_factor=reduction)
-    except ValueError:
+    except (ValueError, KeyError):
         return None

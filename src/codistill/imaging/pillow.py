@@ -76,8 +76,9 @@ def load_pillow(image: Image.Image, name: str) -> np.ndarray:
         DataError: if the data is truncated or damaged, or the pixels are floating point.
     """
     try:
+        orientation = pillow_orientation(image)
         image.load()
-        rgb = pillow_to_rgb(image)
+        rgb = np.ascontiguousarray(orient(_rgb(image), orientation))
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except PILLOW_ERRORS as error:
@@ -86,10 +87,19 @@ def load_pillow(image: Image.Image, name: str) -> np.ndarray:
 
 
 def pillow_orientation(image: Image.Image) -> int:
-    """EXIF orientation (1 to 8). TIFF is turned by Pillow itself while it decodes."""
+    """EXIF orientation (1 to 8), without decoding the image.
+
+    TIFF is turned by Pillow itself while it decodes. A PNG may carry EXIF behind its pixels, where Pillow looks for
+    it by decoding them: only what stands in front is used.
+    """
     if image.format == "TIFF":
         return 1
-    value = image.getexif().get(_ORIENTATION, 1)
+    if image.format == "PNG":
+        tags = Image.Exif()
+        tags.load(image.info.get("exif", b""))
+    else:
+        tags = image.getexif()
+    value = tags.get(_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
