@@ -16,9 +16,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "list an image source into a manifest, or pack it into shards",
     ),
     "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
+    "fit": (
+        "codistill.commands.fit:main",
+        "fit a head on a frozen encoder: segmentation, depth, knn, linear",
+    ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
+    "segment": ("codistill.commands.segment:main", "classes of every pixel, with a fitted head"),
+    "depth": ("codistill.commands.depth:main", "depth of every pixel, with a fitted head"),
     "inspect": (
         "codistill.commands.inspect:main",
         "what is in this checkpoint, run, export, manifest or shard",

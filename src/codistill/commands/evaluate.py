@@ -4,7 +4,13 @@ import importlib
 
 from codistill.errors import ConfigError, unknown_name
 
-TASKS = {"distillation": "codistill.commands.evaluate_distillation:main"}
+TASKS = {
+    "distillation": "codistill.commands.evaluate_distillation:main",
+    "segmentation": "codistill.commands.evaluate_segmentation:main",
+    "depth": "codistill.commands.evaluate_depth:main",
+    "knn": "codistill.commands.evaluate_knn:main",
+    "linear": "codistill.commands.evaluate_linear:main",
+}
 """Tasks by name; each function takes the remaining arguments."""
 
 

@@ -54,7 +54,7 @@ class DepthEstimator:
         """Depth of every pixel in metres, fp32."""
         resized, _ = resize_pair(image, image[..., 0], self.protocol.resized)
         pixels = torch.from_numpy(np.ascontiguousarray(resized))[None].to(self.device)
-        seen = normalized(pixels, (resized.shape[:2],))
+        seen = normalized(pixels)
         if self.mirror:
             seen = torch.cat((seen, seen.flip(-1)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -89,7 +89,7 @@ def load_depth_estimator(
     if path.is_file():
         if features is None or protocol is None:
             raise ConfigError(
-                f"{path}: a released head says neither its encoder nor its depth range: add --encoder and --data"
+                f"{path}: a released head does not say its encoder and depth range: add --encoder, and --data or --kind"
             )
         network = read_linear_head(path, nearest=protocol.nearest, farthest=protocol.farthest)
     else:

@@ -162,6 +162,7 @@ def fit_cached(
     scores = _scores(task, heads, caches["held-out"], config.seed, runtime.device)
     ordered = np.where(np.isnan(scores), -np.inf, scores if task.higher_is_better else -scores)
     chosen = int(ordered.argmax())
+    _comment(task, config, scores, chosen, runtime)
     facts = {
         "heads": [
             {"lr": rate, task.score_name: round(float(score), 6)}
@@ -175,6 +176,18 @@ def fit_cached(
         "seconds_fit": round(fitted - encoded, 2),
     }
     return CachedResult(heads.cpu().eval(), chosen, facts)
+
+
+def _comment(task: CachedTask, config: HeadFit, scores: np.ndarray, chosen: int, runtime: Runtime) -> None:
+    """Say which head was chosen, and where a wider search would make sense."""
+    rates = config.learning_rates
+    listed = ", ".join(f"{rate:g}: {score:.4g}" for rate, score in zip(rates, scores, strict=True))
+    runtime.say(f"{task.score_name} on held-out images by learning rate: {listed}; chosen: {rates[chosen]:g}")
+    if len(rates) > 1 and rates[chosen] in (min(rates), max(rates)):
+        runtime.say(
+            f"{rates[chosen]:g} is the {'smallest' if rates[chosen] == min(rates) else 'largest'} learning rate tried: "
+            "others may do better (--lr, or more --steps); the stored features are used again"
+        )
 
 
 def _cache(
@@ -196,8 +209,9 @@ def _cache(
         "passes": config.views if name == "training" else 0,
         "seed": config.seed,
     }
+    quiet = not runtime.console.is_terminal
     columns = (TextColumn(f"{name:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=runtime.console, transient=True) as bar:
+    with Progress(*columns, console=runtime.console, transient=True, disable=quiet) as bar:
         line = bar.add_task("", total=shape.views)
         return build_cache(
             runtime.cache_folder / name,

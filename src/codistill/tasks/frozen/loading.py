@@ -122,12 +122,15 @@ class ViewDataset(Dataset[RawViews]):
         )
 
 
-def normalized(pixels: Tensor, inside: Sequence[tuple[int, int]]) -> Tensor:
-    """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column); padding becomes 0."""
+def normalized(pixels: Tensor, inside: Sequence[tuple[int, int]] | None = None) -> Tensor:
+    """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column).
+
+    What lies outside of `inside` (rows and columns of each image, from the top left) becomes 0.
+    """
     images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         images[:, channel].sub_(mean).div_(std)
-    for image, (rows, columns) in zip(images, inside, strict=True):
+    for image, (rows, columns) in zip(images, inside, strict=True) if inside is not None else ():
         image[:, rows:] = 0.0
         image[:, :, columns:] = 0.0
     return images

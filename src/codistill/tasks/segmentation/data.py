@@ -11,6 +11,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec
+from codistill.tasks.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.segmentation.layouts import LAYOUTS
 from codistill.world.dataset import SegmentationDataset, World
 
@@ -57,6 +58,10 @@ PROTOCOLS = {
         scale=(896, 224), crop=(224, 224), stride=(224, 224), mode="whole", steps=2000
     ),
 }
+
+
+RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet": SCANNET20}
+"""Classes by kind, for released heads, whose files do not name them."""
 
 
 @dataclass(frozen=True)

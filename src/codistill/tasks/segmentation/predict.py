@@ -93,7 +93,7 @@ class Segmenter:
         protocol = self.protocol
         size = keep_ratio(image.shape, (int(protocol.scale[0] * scale), int(protocol.scale[1] * scale)))
         resized = torch.from_numpy(np.ascontiguousarray(resize_image(image, size)))
-        seen = normalized(resized[None].to(self.device), (size,))
+        seen = normalized(resized[None].to(self.device))
         if self.test.mirror:
             seen = torch.cat((seen, seen.flip(-1)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -152,7 +152,7 @@ def _released(
 ) -> Segmenter:
     if features is None or protocol is None or classes is None:
         raise ConfigError(
-            f"{path}: a released head says neither its encoder nor its classes: add --encoder and --data"
+            f"{path}: a released head says neither its encoder nor its classes: add --encoder, and --data or --kind"
         )
     return _assembled(path, read_linear_head(path), features, protocol, classes, test)
 

@@ -1,0 +1,79 @@
+"""What evaluations of heads leave behind: metrics.json, numbers per image, a picture grid, a table; and comparisons."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from codistill.errors import DataError
+from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.metrics.interval import Interval
+from codistill.tasks.record import write_metrics
+
+METRICS, PER_IMAGE, PICTURES = "metrics.json", "per_image.npz", "pictures.png"
+
+
+def write_evaluation(
+    out: Path,
+    numbers: Mapping[str, Any],
+    per_image: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    pictures: Sequence[Sequence[np.ndarray]],
+    command: list[str],
+) -> None:
+    """Write an evaluation's folder.
+
+    Raises:
+        DataError: if something cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Any] = {"names": np.array(names), **per_image}
+        np.savez_compressed(out / PER_IMAGE, **arrays)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    if pictures:
+        save_picture(grid_picture(pictures, ("image", "truth", "prediction"), (224, 300)), out / PICTURES)
+    write_metrics(out / METRICS, numbers, command)
+
+
+def read_per_image(folder: Path, key: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers per image of an earlier evaluation, and the images' names.
+
+    Raises:
+        DataError: if there are none.
+    """
+    path = folder / PER_IMAGE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[key], tuple(file["names"].tolist())
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
+        ) from error
+
+
+def comparison(other: Path, name: str, found: Interval, margin: float | None) -> dict[str, Any]:
+    """A paired difference for a metrics file, printed as well."""
+    line = f"{name}: this minus {other}: {found}"
+    result: dict[str, Any] = {"against": str(other), "score": name, "difference": asdict(found)}
+    if margin is not None:
+        result |= {"margin": margin, "equal_within_margin": found.within(margin)}
+        line += f"; {'equal' if found.within(margin) else 'not shown to be equal'} within ±{margin:g}"
+    print(line)
+    return result
+
+
+def print_scores(title: str, scores: Mapping[str, Interval]) -> None:
+    """A table of scores with intervals."""
+    count = next(iter(scores.values())).count
+    table = Table(title=f"{title} ({count} images)", title_justify="left")
+    for column in ("score", "value", "95 % interval"):
+        table.add_column(column)
+    for name, interval in scores.items():
+        table.add_row(name, f"{interval.mean:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+    Console().print(table)

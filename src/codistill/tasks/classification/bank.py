@@ -1,0 +1,176 @@
+"""One feature vector per image, computed once and kept: the class token, the mean patch token, or both.
+
+In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass goes on.
+Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from codistill.data.loader import default_workers
+from codistill.engine.files import cannot_write, make_directory, write_atomic
+from codistill.errors import ConfigError, DataError
+from codistill.imaging import read_rgb, resize_rgb
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.loading import normalized
+from codistill.types import Tokens
+
+VectorKind = Literal["cls", "mean", "cls+mean"]
+FEATURES, KEY, DONE = "features.npy", "key.json", "done.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageVectors:
+    """How an image becomes a vector.
+
+    Attributes:
+        kind: `cls` (the class token; the mean patch where an encoder has none), `mean`, or both beside each other.
+        resize: shorter side in pixels, bicubic.
+        crop: side of the centre crop; the same as `resize` for none but the longer side's.
+    """
+
+    kind: VectorKind = "cls"
+    resize: int = 256
+    crop: int = 224
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cls", "mean", "cls+mean"):
+            raise ConfigError(f"vectors must be cls, mean or cls+mean; got {self.kind!r}")
+        if not 1 <= self.crop <= self.resize:
+            raise ConfigError(f"1 <= crop <= resize (pixels) is needed; got {self.crop} and {self.resize}")
+
+    def image(self, path: Path) -> np.ndarray:
+        """(crop, crop, 3) uint8."""
+        image = read_rgb(path)
+        rows, columns = image.shape[:2]
+        factor = self.resize / min(rows, columns)
+        size = (max(self.crop, round(rows * factor)), max(self.crop, round(columns * factor)))
+        image = resize_rgb(image, size)
+        top, left = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
+        return image[top : top + self.crop, left : left + self.crop]
+
+    def vectors(self, levels: Sequence[Tokens]) -> Tensor:
+        """(image, channel) of every level beside each other, fp32."""
+        parts: list[Tensor] = []
+        for tokens in levels:
+            mean = tokens.patches.float().mean(1)
+            cls = mean if tokens.cls is None else tokens.cls.float()
+            parts += {"cls": [cls], "mean": [mean], "cls+mean": [cls, mean]}[self.kind]
+        return torch.cat(parts, dim=1)
+
+
+class _Images(Dataset[tuple[np.ndarray, str]]):
+    """Prepared images, or why one cannot be used."""
+
+    def __init__(self, paths: Sequence[Path], vectors: ImageVectors) -> None:
+        self.paths, self.vectors = [str(path) for path in paths], vectors
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
+        try:
+            return np.ascontiguousarray(self.vectors.image(Path(self.paths[index]))), ""
+        except DataError as error:
+            return np.zeros((self.vectors.crop, self.vectors.crop, 3), dtype=np.uint8), str(error)
+
+
+def image_batches(
+    paths: Sequence[Path], vectors: ImageVectors, batch_size: int, workers: int | None, device: torch.device
+) -> Iterator[Tensor]:
+    """Normalized images (batch, 3, crop, crop) on the device, in order.
+
+    Raises:
+        DataError: if an image cannot be read.
+    """
+    workers = default_workers() if workers is None else workers
+    loader = DataLoader(
+        _Images(paths, vectors),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        generator=torch.Generator(),
+    )
+    for items in loader:
+        problem = next((reason for _, reason in items if reason), None)
+        if problem:
+            raise DataError(problem)
+        pixels = torch.from_numpy(np.stack([image for image, _ in items])).to(device)
+        yield normalized(pixels)
+
+
+def build_bank(
+    folder: Path,
+    paths: Sequence[Path],
+    vectors: ImageVectors,
+    features: FrozenFeatures,
+    *,
+    batch_size: int = 32,
+    workers: int | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Vectors of images, (image, channel) fp32, computed where they are not there yet.
+
+    Raises:
+        ConfigError: if the folder holds vectors of something else.
+        DataError: if an image cannot be read.
+        CheckpointError: if nothing can be written.
+    """
+    device = device or torch.device("cpu")
+    make_directory(folder)
+    key: dict[str, Any] = {
+        "features": features.fingerprint(),
+        "images": len(paths),
+        "first": str(paths[0]),
+        "last": str(paths[-1]),
+        "vectors": repr(vectors),
+    }
+    _claim(folder / KEY, key)
+    done = int(json.loads((folder / DONE).read_text())["images"]) if (folder / DONE).exists() else 0
+    progress(done, len(paths))
+    bank: np.ndarray | None = None
+    if done:
+        bank = np.load(folder / FEATURES, mmap_mode="r+" if done < len(paths) else "r")
+    for images in (
+        image_batches(paths[done:], vectors, batch_size, workers, device) if done < len(paths) else ()
+    ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            levels = features(images)
+        values = vectors.vectors(levels).cpu().numpy()
+        if bank is None:
+            bank = _new(folder / FEATURES, (len(paths), values.shape[1]))
+        bank[done : done + len(values)] = values
+        done += len(values)
+        if done == len(paths) or done % (32 * batch_size) < batch_size:
+            assert isinstance(bank, np.memmap)
+            bank.flush()
+            write_atomic(folder / DONE, json.dumps({"images": done}))
+        progress(done, len(paths))
+    assert bank is not None
+    return bank
+
+
+def _claim(path: Path, key: dict[str, Any]) -> None:
+    text = json.dumps(key, indent=1, sort_keys=True)
+    if not path.exists():
+        write_atomic(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{path.parent} holds features of other images or another encoder. Remove it, or name another --out."
+        )
+
+
+def _new(path: Path, shape: tuple[int, int]) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    except OSError as error:
+        raise cannot_write(path, error) from error

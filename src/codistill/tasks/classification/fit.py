@@ -1,0 +1,136 @@
+"""Fit a classifier of whole images on frozen features: a bank for nearest neighbours, or logistic regression.
+
+A config in, a head folder out: head.json, the training images' vectors, and for `linear` the weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.errors import ConfigError
+from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
+from codistill.tasks.classification.data import ImageFolder, open_image_folder
+from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
+from codistill.tasks.classification.logistic import STRENGTHS, choose_logistic
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.frozen.head_files import HeadRecord, write_head
+
+Classifier = Literal["knn", "linear"]
+BANK, LABELS = "bank", "labels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationFit:
+    """How a classifier is fitted.
+
+    Attributes:
+        task: `knn` or `linear`.
+        data: an image folder: ROOT/{train,val}/CLASS/IMAGE.
+        features: which encoder, which blocks, normed or not.
+        vectors: how tokens become one vector.
+        neighbours, temperature: of `knn`.
+        strengths: the C that `linear` chooses from.
+        limit: use so many training images, evenly spread.
+        batch_size: images at a time.
+        seed: of the held-out part.
+    """
+
+    task: Classifier
+    data: str
+    features: FeatureConfig
+    vectors: ImageVectors = field(default_factory=ImageVectors)
+    neighbours: tuple[int, ...] = NEIGHBOURS
+    temperature: float = TEMPERATURE
+    strengths: tuple[float, ...] = STRENGTHS
+    limit: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task not in ("knn", "linear"):
+            raise ConfigError(f"the task must be knn or linear; got {self.task!r}")
+        if not self.neighbours or min(self.neighbours) < 1 or self.temperature <= 0:
+            raise ConfigError(
+                f"neighbours and temperature must be positive; got {self.neighbours}, {self.temperature}"
+            )
+        if not self.strengths or min(self.strengths) <= 0 or self.batch_size < 1:
+            raise ConfigError(f"C and the batch must be positive; got {self.strengths}, {self.batch_size}")
+
+
+def fit_classifier(
+    config: ClassificationFit,
+    runtime: Runtime,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Fit and write to `runtime.out`; the same call goes on after an interruption.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    data = open_image_folder(config.data, "train").limited(config.limit)
+    neighbours = tuple(k for k in config.neighbours if k <= len(data))
+    if config.task == "knn" and not neighbours:
+        raise ConfigError(
+            f"{min(config.neighbours)} neighbours are more than the {len(data)} training images"
+        )
+    features = FrozenFeatures(config.features).to(runtime.device)
+    runtime.say(
+        f"{len(data)} images of {len(data.classes)} classes in {data.root}; licence of {features.encoder.spec.name}: "
+        f"{features.encoder.spec.licence}"
+    )
+    bank = build_bank(
+        runtime.out / BANK,
+        data.paths,
+        config.vectors,
+        features,
+        batch_size=config.batch_size,
+        workers=runtime.workers,
+        device=runtime.device,
+        progress=progress,
+    )
+    tensors: dict[str, Tensor] = {LABELS: torch.from_numpy(data.labels)}
+    fit: dict[str, Any] = {"images": len(data), "seed": config.seed}
+    if config.task == "knn":
+        fit |= {"neighbours": list(neighbours), "temperature": config.temperature}
+    else:
+        fit |= _logistic(config, data, bank, runtime, tensors)
+    record = HeadRecord(
+        task=config.task,
+        features=config.features,
+        data={"spec": config.data, "images": len(data), "classes": list(data.classes)},
+        test=asdict(config.vectors),
+        encoder=features.describe(),
+        fit=fit,
+    )
+    write_head(runtime.out, record, tensors, list(runtime.command))
+
+
+def _logistic(
+    config: ClassificationFit,
+    data: ImageFolder,
+    bank: np.ndarray,
+    runtime: Runtime,
+    tensors: dict[str, Tensor],
+) -> dict[str, Any]:
+    vectors = torch.from_numpy(np.array(bank)).to(runtime.device)
+    labels = torch.from_numpy(data.labels).to(runtime.device)
+    choice = choose_logistic(vectors, labels, len(data.classes), strengths=config.strengths, seed=config.seed)
+    tensors |= {"weight": choice.model.weight, "bias": choice.model.bias}
+    listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
+    runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")
+    return {
+        "protocol": "logistic regression (L-BFGS), C chosen on a fifth of every class, then fitted on all",
+        "chosen_c": choice.model.strength,
+        "held_out_accuracy": {f"{c:g}": round(a, 6) for c, a in choice.accuracies.items()},
+    }
+
+
+def bank_file(head: Path) -> Path:
+    """Where a head keeps the training images' vectors."""
+    return head / BANK / FEATURES

@@ -1,0 +1,57 @@
+"""Nearest neighbours: unit vectors with classes in, class votes out.
+
+Each of the k most similar training images votes with exp(similarity / T). Source: DINOv2's kNN evaluation.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from codistill.errors import ConfigError
+
+NEIGHBOURS = (10, 20, 100, 200)
+TEMPERATURE = 0.07
+
+
+def knn_votes(
+    queries: Float[Tensor, "image channel"],
+    bank: Float[Tensor, "neighbour channel"],
+    labels: Int[Tensor, " neighbour"],
+    num_classes: int,
+    neighbours: Sequence[int] = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    *,
+    chunk: int = 256,
+) -> dict[int, Float[Tensor, "image class"]]:
+    """Votes per class for each number of neighbours.
+
+    Args:
+        queries, bank: any length; they are brought to length 1.
+        labels: of the bank.
+        num_classes: how many there are.
+        neighbours: at most as many as the bank has.
+        temperature: T.
+        chunk: queries at a time.
+
+    Raises:
+        ConfigError: if the bank is smaller than a number of neighbours.
+    """
+    most = max(neighbours)
+    if not 1 <= min(neighbours) <= most <= bank.shape[0]:
+        raise ConfigError(
+            f"{list(neighbours)} neighbours were asked for; the training images are {bank.shape[0]}"
+        )
+    bank = normalize(bank.float(), dim=1)
+    votes: dict[int, list[Tensor]] = {k: [] for k in neighbours}
+    for part in queries.split(chunk):
+        similarity = normalize(part.float(), dim=1) @ bank.T
+        nearest, index = similarity.topk(most, dim=1)
+        weights = (nearest / temperature).softmax(1)
+        classes = labels[index]
+        for k in neighbours:
+            empty = part.new_zeros(part.shape[0], num_classes, dtype=torch.float32)
+            votes[k].append(empty.scatter_add_(1, classes[:, :k], weights[:, :k]))
+    return {k: torch.cat(parts) for k, parts in votes.items()}
