@@ -6,6 +6,7 @@ converts the normalization, prepares images from files, PIL or uint8, and refuse
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -15,15 +16,25 @@ from codistill.encoders.preprocess import ImageLike, preprocess_images
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
+@lru_cache(maxsize=32)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """ImageNet's and the wanted mean and std as (1, 3, 1, 1), on the device; made once, not at every step."""
+    with torch.inference_mode(False):
+        return tuple(
+            torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_STD, mean, std)
+        )
+
+
 def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """ImageNet-normalized (batch, 3, row, column) to another mean and std; the same tensor if they are equal."""
     if tuple(mean) == IMAGENET_MEAN and tuple(std) == IMAGENET_STD:
         return images
-    as_map = [
-        torch.tensor(values, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-        for values in (IMAGENET_MEAN, IMAGENET_STD, tuple(mean), tuple(std))
-    ]
-    old_mean, old_std, new_mean, new_std = as_map
+    old_mean, old_std, new_mean, new_std = _scale_and_shift(
+        tuple(mean), tuple(std), images.device, images.dtype
+    )
     return (images * old_std + old_mean - new_mean) / new_std
 
 
