@@ -1,4 +1,4 @@
-"""A tiny embedded world that any test may read, built once per session (and kept between sessions by pytest's cache)."""
+"""A tiny embedded world that any test may read, built once per session (or kept in `CODISTILL_TEST_WORLD`)."""
 
 import os
 from pathlib import Path
@@ -39,5 +39,7 @@ def tiny_people_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from codistill.bodies.anny import anny_is_built
 
     if not anny_is_built():
-        pytest.skip("Anny is not built yet (one to four minutes); any `codistill world build` with people does it")
+        pytest.skip(
+            "Anny is not built yet (one to four minutes); any `codistill world build` with people does it"
+        )
     return _build(_folder(tmp_path_factory, "tiny_people_world"), ("people",))

@@ -19,7 +19,12 @@ CHALK = Material(first=(0.5, 0.5, 0.5), variation=0, gloss=0)
 
 
 def plane(z: float, half: float, center: float = 0.0) -> Mesh:
-    corners = [[center - half, -half, z], [center + half, -half, z], [center + half, half, z], [center - half, half, z]]
+    corners = [
+        [center - half, -half, z],
+        [center + half, -half, z],
+        [center + half, half, z],
+        [center - half, half, z],
+    ]
     return Mesh(np.array(corners, np.float32), np.array([[0, 1, 2], [0, 2, 3]], np.int32), smooth=False)
 
 
@@ -34,7 +39,9 @@ def test_depth_labels_and_light_of_a_floor():
     np.testing.assert_allclose(picture.depth, 4.0, atol=1e-3)  # z-depth of a plane seen head-on is constant
     assert (picture.label == 7).all()
     assert (picture.instance == 3).all()
-    np.testing.assert_allclose(picture.linear[8:-8, 8:-8].mean(axis=(0, 1)), 0.5 * 0.8 * np.array([2, 1, 0.5]), rtol=1e-3)
+    np.testing.assert_allclose(
+        picture.linear[8:-8, 8:-8].mean(axis=(0, 1)), 0.5 * 0.8 * np.array([2, 1, 0.5]), rtol=1e-3
+    )
 
 
 def test_a_lid_casts_a_shadow_and_hides_the_sky():
@@ -45,14 +52,16 @@ def test_a_lid_casts_a_shadow_and_hides_the_sky():
     open_one = render(MergedScene(Scene([floor], [sun], sky)), camera, np.random.default_rng(0))
     lid = Item(plane(0.6, 0.8), CHALK, 2, 1)
     covered = render(MergedScene(Scene([floor, lid], [sun], sky)), camera, np.random.default_rng(0))
-    row, column = (int(round(v)) for v in camera.project(np.zeros((1, 3)))[0][0][::-1])
+    row, column = (round(float(v)) for v in camera.project(np.zeros((1, 3)))[0][0][::-1])
     assert covered.label[row, column] == 1
     assert open_one.linear[row, column].mean() == pytest.approx(0.5 * (1 + 1), rel=0.02)  # sun and whole sky
     assert covered.linear[row, column].mean() < 0.45  # no sun (0.5), and less than the whole sky (0.5)
 
 
 def test_the_sky_is_infinitely_far_and_the_same_seed_gives_the_same_picture():
-    scene = Scene([Item(plane(0.0, 1.0), CHALK, 1)], [Light(color=(1, 1, 1), position=(0, 0, 2.0))], BLACK_SKY)
+    scene = Scene(
+        [Item(plane(0.0, 1.0), CHALK, 1)], [Light(color=(1, 1, 1), position=(0, 0, 2.0))], BLACK_SKY
+    )
     pictures = [render(MergedScene(scene), overhead(), np.random.default_rng(5)) for _ in range(2)]
     assert np.isinf(pictures[0].depth[0, 0])
     assert pictures[0].label[0, 0] == 255

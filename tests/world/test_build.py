@@ -112,7 +112,11 @@ def test_pairs_agree_with_their_depth(tiny_world):
     # Independently: unproject by hand, move by the stored relative pose, project.
     column, row = first[0].astype(int)
     k = pairs[0].intrinsics.double()
-    point = pairs[0].depths[0, row, column].double() * torch.linalg.inv(k[0]) @ torch.tensor([column, row, 1.0]).double()
+    point = (
+        pairs[0].depths[0, row, column].double()
+        * torch.linalg.inv(k[0])
+        @ torch.tensor([column, row, 1.0]).double()
+    )
     there = pairs[0].relative.double() @ torch.cat([point, torch.ones(1).double()])
     pixel = k[1] @ there[:3] / there[2]
     torch.testing.assert_close(pixel[:2], torch.from_numpy(second[0]), atol=1e-2, rtol=0)
@@ -128,5 +132,8 @@ def test_sheets_and_statistics_of_a_world(tiny_world):
     assert truth_sheet(world, "val", rows=1).shape[0] == 2 * 112 + 2
     facts = describe_world(world, depth_maps=2)
     json.dumps(facts)
-    assert facts["images"]["rooms"] == {"train": 12, "val": 2, "test": 4} or sum(facts["images"]["rooms"].values()) == 18
+    assert (
+        facts["images"]["rooms"] == {"train": 12, "val": 2, "test": 4}
+        or sum(facts["images"]["rooms"].values()) == 18
+    )
     assert facts["classes"]["ceiling"]["train"] > 0

@@ -19,7 +19,9 @@ def test_rectangles_overlap_only_where_no_axis_parts_them():
 def test_scattered_things_do_not_run_into_each_other():
     rng = np.random.default_rng(0)
     palette = Palette.draw(rng)
-    things = [build_thing(name, rng, palette) for name in ("chair", "table", "barrel", "box", "sofa", "bench")]
+    things = [
+        build_thing(name, rng, palette) for name in ("chair", "table", "barrel", "box", "sofa", "bench")
+    ]
     placed = scatter(things, rng, 1.5, 0.0, 0.05, [])
     assert len(placed) >= 4
     solids = [np.concatenate([m.transformed(p.pose).vertices for _, m in p.thing.parts]) for p in placed]

@@ -82,8 +82,7 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
     """`count` people, none of whom runs into itself by more than the tolerance (or the best that was found)."""
     shapes = [draw_phenotypes(rng, scene_id.novel(rng)) for _ in range(count)]
     novel = [scene_id.novel(rng) for _ in range(count)]
-    names = np.asarray(body.joint_names)
-    owner = names[body.dominant_joint().numpy()]
+    names, owner = body.joint_names, body.dominant_joint().numpy()
     faces = body.faces.numpy().astype(np.int32)
     rests = _posed(body, [Pose("rest")] * count, shapes)
     best: dict[int, Person] = {}
@@ -96,11 +95,11 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
         for (k, pose), (vertices, joints, rotations) in zip(tries, posed, strict=True):
             if k in best and best[k].penetration <= TOLERANCE:
                 continue
-            amount = self_penetration(vertices, faces, owner)
+            amount = self_penetration(vertices, faces, owner, names)
             if k not in best or amount < best[k].penetration:
                 rest, rest_joints, _ = rests[k]
-                named = {str(name): rest_joints[i] for i, name in enumerate(names)}
-                anatomy = Anatomy(faces, rest, owner, named)
+                named = {name: rest_joints[i] for i, name in enumerate(names)}
+                anatomy = Anatomy(faces, rest, owner, names, named)
                 best[k] = Person(shapes[k], rotations, pose, vertices, joints, anatomy, amount)
     return [best[k] for k in range(count)]
 

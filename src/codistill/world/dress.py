@@ -52,18 +52,19 @@ class Anatomy:
 
     Attributes:
         faces: (F, 3). rest: (V, 3) vertices of this very body at rest.
-        owner: (V,) name of the joint that moves each vertex most.
+        owner: (V,) number of the joint that moves each vertex most. names: of the joints.
         joints: rest position (3,) by joint name.
     """
 
     faces: NDArray[np.int32]
     rest: Floats
-    owner: NDArray[np.str_]
+    owner: NDArray[np.int64]
+    names: tuple[str, ...]
     joints: dict[str, NDArray[np.floating]]
 
     def belongs(self, *prefixes: str) -> NDArray[np.bool_]:
         """(V,) whether the owner's name starts with one of the prefixes."""
-        return np.any([np.char.startswith(self.owner, p) for p in prefixes], axis=0)
+        return np.array([name.startswith(prefixes) for name in self.names])[self.owner]
 
 
 def dress(
@@ -80,14 +81,17 @@ def dress(
     skin = linear(_mixed(rng, SKIN_TONES))
     skin_material = Material(first=skin, variation=0.1, scale=0.08, gloss=0.12, shininess=18)
     eyes = anatomy.belongs("eye")
+    outfit = _outfit(anatomy, rng, palette, novel)
+    bare = ~np.any([region[anatomy.faces].all(axis=1) for region, _, _ in outfit], axis=0)
     layers: list[tuple[NDArray[np.bool_], float, Material]] = [
         (~eyes, 0.0, skin_material),
         (eyes, 0.0, Material(first=(0.05, 0.04, 0.04), gloss=0.5, shininess=80, variation=0)),
     ]
-    layers += _outfit(anatomy, rng, palette, novel)
+    layers += outfit
     items = []
     for region, lift, material in layers:
-        faces = anatomy.faces[region[anatomy.faces].all(axis=1)]
+        shown = region[anatomy.faces].all(axis=1)
+        faces = anatomy.faces[shown & bare if lift == 0.0 else shown]
         if len(faces):
             used, compact = np.unique(faces, return_inverse=True)
             shell = Mesh(
@@ -170,7 +174,7 @@ def _along_arm(anatomy: Anatomy) -> NDArray[np.float64]:
     for side in "LR":
         start, end = anatomy.joints[f"upperarm01.{side}"], anatomy.joints[f"wrist.{side}"]
         axis = (end - start) / float((end - start) @ (end - start))
-        mine = np.char.endswith(anatomy.owner, f".{side}")
+        mine = np.array([name.endswith(f".{side}") for name in anatomy.names])[anatomy.owner]
         out[mine] = ((anatomy.rest - start) @ axis)[mine]
     return out
 

@@ -263,7 +263,7 @@ def rotation_vectors(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
-def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera, size: int = 128) -> float:
+def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera, size: int = 64) -> float:
     """How many pixels of the camera's size a body alone would cover, also beyond the picture's borders."""
     wide = camera.intrinsics.copy()
     factor = size / camera.width

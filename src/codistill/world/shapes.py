@@ -4,6 +4,7 @@ Sizes in metres, z up. Every function gives a closed `Mesh` whose faces look out
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,10 +56,23 @@ def joined(meshes: Sequence[Mesh]) -> Mesh:
 def box(size: Point, center: Point = (0, 0, 0), bevel: float = 0.01) -> Mesh:
     """A box of `size` (x, y, z) about `center` with chamfered edges: real edges catch the light."""
     half = np.asarray(size, np.float64) / 2
-    cut = min(bevel, 0.3 * half.min())
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    vertices = np.concatenate([signs * (half - cut * (1 - np.eye(3)[a])) for a in range(3)])
-    number = {tuple(s): i for i, s in enumerate(signs.tolist())}
+    vertices = _box_corners(half, min(bevel, 0.3 * float(half.min())))
+    return Mesh((vertices + np.asarray(center)).astype(np.float32), _box_faces(), smooth=False)
+
+
+_SIGNS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+_ACROSS = 1 - np.eye(3)
+
+
+def _box_corners(half: NDArray[np.float64], cut: float) -> NDArray[np.float64]:
+    """(24, 3): each corner thrice, drawn in along the two other axes; number = axis * 8 + corner."""
+    return (_SIGNS * (half - cut * _ACROSS)[:, None]).reshape(24, 3)
+
+
+@lru_cache(maxsize=1)
+def _box_faces() -> NDArray[np.int32]:
+    """(44, 3): six sides, twelve edges, eight corners, turned outwards."""
+    number = {tuple(s): i for i, s in enumerate(_SIGNS.tolist())}
     polygons: list[list[int]] = []
     for a in range(3):
         b, c = (a + 1) % 3, (a + 2) % 3
@@ -77,14 +91,13 @@ def box(size: Point, center: Point = (0, 0, 0), bevel: float = 0.01) -> Mesh:
                 high = number[tuple(corner)]
                 polygons.append([b * 8 + low, c * 8 + low, c * 8 + high, b * 8 + high])
     polygons += [[i, 8 + i, 16 + i] for i in range(8)]
-    faces = np.asarray([[p[0], p[k], p[k + 1]] for p in polygons for k in range(1, len(p) - 1)])
-    inward = np.einsum("fk,fk->f", _cross(vertices[faces]), vertices[faces].mean(axis=1)) < 0
+    faces = np.asarray([[p[0], p[k], p[k + 1]] for p in polygons for k in range(1, len(p) - 1)], np.int32)
+    triangles = _box_corners(np.ones(3), 0.2)[faces]
+    outward = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    inward = np.einsum("fk,fk->f", outward, triangles.mean(axis=1)) < 0
     faces[inward] = faces[inward][:, ::-1]
-    return _mesh(vertices + np.asarray(center), faces, smooth=False)
-
-
-def _cross(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    faces.setflags(write=False)
+    return faces
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 32, smooth: bool = True) -> Mesh:

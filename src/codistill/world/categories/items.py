@@ -149,7 +149,7 @@ def ball(rng: np.random.Generator, novel: bool) -> list[Part]:
             z = 1 - 2 * (k + 0.5) / 24
             r = np.sqrt(1 - z * z)
             at = np.array([r * np.cos(golden * k), r * np.sin(golden * k), z]) * radius * 0.575 + center
-            parts.append(("trim", ellipsoid(radius * 0.9, at, detail=16)))
+            parts.append(("trim", ellipsoid(radius * 0.9, at, detail=12)))
     tilt = (rng.uniform(0, 360), rng.uniform(-40, 40))
     return [
         (s, moved(rotated(rotated(moved(m, (0, 0, -radius)), "x", tilt[1]), "z", tilt[0]), center))
