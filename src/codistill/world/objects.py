@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from codistill.render.camera import Camera
 from codistill.world.categories import CATEGORIES
+from codistill.world.enclosure import room
 from codistill.world.identity import SceneId
 from codistill.world.layout import Footprint, Placed, clear_of, footprint, scatter, try_place
 from codistill.world.looks import Palette
 from codistill.world.shot import Shot, assemble, draw_film
-from codistill.world.surroundings import Surroundings, open_ground, room
+from codistill.world.surroundings import Surroundings, open_ground
 from codistill.world.things import Thing, build_thing, place
 
 

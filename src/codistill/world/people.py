@@ -14,12 +14,13 @@ from codistill.render.trace import Tracer
 from codistill.world.categories import CATEGORIES
 from codistill.world.classes import PERSON
 from codistill.world.crowd import Person, draw_people
+from codistill.world.enclosure import room
 from codistill.world.identity import SceneId
 from codistill.world.layout import Footprint, Placed, try_place
 from codistill.world.looks import Palette
 from codistill.world.objects import BACKGROUND, outside
 from codistill.world.shot import Shot, assemble, draw_film
-from codistill.world.surroundings import Surroundings, open_ground, room
+from codistill.world.surroundings import Surroundings, open_ground
 from codistill.world.things import build_thing, place
 
 HEAD_PATCH = 14

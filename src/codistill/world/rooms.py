@@ -6,13 +6,14 @@ from numpy.typing import NDArray
 from codistill.errors import DataError
 from codistill.render.camera import Camera
 from codistill.render.scene import MergedScene
+from codistill.world.enclosure import room
 from codistill.world.identity import SceneId
 from codistill.world.layout import Footprint, Placed, clear_of, scatter, try_place
 from codistill.world.looks import Palette
 from codistill.world.objects import outside
 from codistill.world.pairs import rotation_between, second_camera, small_depth
 from codistill.world.shot import Shot, assemble, draw_film
-from codistill.world.surroundings import Surroundings, room
+from codistill.world.surroundings import Surroundings
 from codistill.world.things import build_thing, place
 
 AGAINST_WALL = ("shelf", "sofa", "bed", "bench", "lamp", "plant", "shelf", "table")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codistill.world.categories import furniture, items, nature, outdoor, seating, tableware
+from codistill.world.categories import buildings, furniture, items, nature, seating, tableware, vehicles, yard
 from codistill.world.categories.parts import Part
 
 Build = Callable[[np.random.Generator, bool], list[Part]]
@@ -50,18 +50,18 @@ CATEGORIES: dict[str, Category] = {
     "box": Category(items.carton, ("table", "floor")),
     "ball": Category(items.ball, ("table", "floor", "yard")),
     "laptop": Category(items.laptop, ("table",)),
-    "umbrella": Category(items.umbrella, ("floor", "yard")),
-    "barrel": Category(items.barrel, ("floor", "yard")),
-    "cone": Category(items.cone, ("floor", "yard")),
+    "umbrella": Category(yard.umbrella, ("floor", "yard")),
+    "barrel": Category(yard.barrel, ("floor", "yard")),
+    "cone": Category(yard.cone, ("floor", "yard")),
     "tree": Category(nature.tree, ("street",)),
     "plant": Category(nature.plant, ("table", "floor", "yard")),
     "cactus": Category(nature.cactus, ("table", "floor")),
     "mushroom": Category(nature.mushroom, ("table", "yard")),
     "pumpkin": Category(nature.pumpkin, ("table", "floor", "yard")),
     "snowman": Category(nature.snowman, ("yard",)),
-    "car": Category(outdoor.car, ("street",)),
-    "boat": Category(outdoor.boat, ("street",)),
-    "airplane": Category(outdoor.airplane, ("street",)),
-    "house": Category(outdoor.house, ("street",)),
-    "windmill": Category(outdoor.windmill, ("street",)),
+    "car": Category(vehicles.car, ("street",)),
+    "boat": Category(vehicles.boat, ("street",)),
+    "airplane": Category(vehicles.airplane, ("street",)),
+    "house": Category(buildings.house, ("street",)),
+    "windmill": Category(buildings.windmill, ("street",)),
 }

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from codistill.world.categories.parts import Part, chance, choose
+from codistill.world.categories.parts import Part, chance, choose, rounded
 from codistill.world.shapes import bar, box, cylinder, ellipsoid, lathe, moved, rod, rotated, torus, tube
 
 
@@ -107,7 +107,7 @@ def lamp(rng: np.random.Generator, novel: bool) -> list[Part]:
             (b * 0.3, foot * 0.8),
             (0.012, foot + 0.03),
         ]
-        parts.append(("trim", lathe(_rounded(profile))))
+        parts.append(("trim", lathe(rounded(profile))))
     else:
         parts.append(("trim", cylinder(shade * 0.7, 0.025, shade * 0.66)))
         parts.append(("trim", rod((0, 0, 0.02), (0, 0, foot + 0.03), 0.013)))
@@ -117,27 +117,6 @@ def lamp(rng: np.random.Generator, novel: bool) -> list[Part]:
     parts.append(("light", lathe([*profile, (low, z)], 36)))
     parts.append(("bulb", ellipsoid(0.07, (0, 0, z + tall * 0.4))))
     return parts
-
-
-def _rounded(profile: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A smooth curve through the points of a profile (Catmull-Rom)."""
-    points = np.asarray(profile)
-    padded = np.concatenate([points[:1], points, points[-1:]])
-    out = []
-    for i in range(len(points) - 1):
-        p0, p1, p2, p3 = padded[i : i + 4]
-        for t in np.linspace(0, 1, 7)[:-1]:
-            out.append(
-                0.5
-                * (
-                    2 * p1
-                    + (p2 - p0) * t
-                    + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-                    + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-                )
-            )
-    out.append(points[-1])
-    return [(max(float(r), 0.0), float(z)) for r, z in out]
 
 
 def ladder(rng: np.random.Generator, novel: bool) -> list[Part]:

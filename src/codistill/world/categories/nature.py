@@ -3,8 +3,7 @@
 import numpy as np
 
 from codistill.render.mesh import Mesh
-from codistill.world.categories.furniture import _rounded as rounded
-from codistill.world.categories.parts import Part, chance, choose
+from codistill.world.categories.parts import Part, chance, choose, rounded
 from codistill.world.shapes import blob, cylinder, ellipsoid, lathe, leaves, moved, rod, rotated, torus, tube
 
 

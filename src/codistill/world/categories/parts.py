@@ -22,3 +22,24 @@ def choose(rng: np.random.Generator, novel: bool, seen: Sequence[Style], unseen:
 def chance(rng: np.random.Generator, probability: float) -> bool:
     """True with the given probability."""
     return bool(rng.random() < probability)
+
+
+def rounded(profile: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A smooth curve through the points of a profile (Catmull-Rom)."""
+    points = np.asarray(profile)
+    padded = np.concatenate([points[:1], points, points[-1:]])
+    out = []
+    for i in range(len(points) - 1):
+        p0, p1, p2, p3 = padded[i : i + 4]
+        for t in np.linspace(0, 1, 7)[:-1]:
+            out.append(
+                0.5
+                * (
+                    2 * p1
+                    + (p2 - p0) * t
+                    + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+                    + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+                )
+            )
+    out.append(points[-1])
+    return [(max(float(r), 0.0), float(z)) for r, z in out]

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from codistill.world.categories.furniture import _rounded as rounded
-from codistill.world.categories.parts import Part, chance, choose
+from codistill.world.categories.parts import Part, chance, choose, rounded
 from codistill.world.shapes import ellipsoid, lathe, moved, rod, torus, tube
 
 
