@@ -76,6 +76,7 @@ def room(
 
 
 Opening = tuple[float, float, float, float]
+DOOR_HEIGHT = 2.05
 
 
 def _opening(rng: np.random.Generator, along: float, height: float, number: int) -> Opening | None:
@@ -83,16 +84,17 @@ def _opening(rng: np.random.Generator, along: float, height: float, number: int)
     kind = rng.choice(["window", "door", "none"], p=[0.5, 0.2, 0.3])
     if kind == "none":
         return None
-    wide = rng.uniform(0.9, min(2.0, along)) if kind == "window" else rng.uniform(0.85, 1.1)
+    door = kind == "door" and height > DOOR_HEIGHT + 0.15
+    wide = rng.uniform(0.85, 1.1) if door else rng.uniform(0.9, min(2.0, along))
     left = rng.uniform(-along + 0.3, along - 0.3 - wide)
-    if kind == "door":
-        return (float(left), float(left + wide), 0.0, 2.05)
-    low = rng.uniform(0.7, 1.0)
+    if door:
+        return (float(left), float(left + wide), 0.0, DOOR_HEIGHT)
+    low = rng.uniform(0.5, min(1.0, height - 1.1))
     return (
         float(left),
         float(left + wide),
         float(low),
-        float(rng.uniform(low + 0.8, min(height - 0.2, 2.3))),
+        float(rng.uniform(low + 0.5, min(height - 0.2, 2.3))),
     )
 
 
