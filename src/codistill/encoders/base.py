@@ -66,14 +66,18 @@ class Encoder(nn.Module, ABC):
             ValueError: if the shape or the dtype does not fit; the text says which does.
         """
         self._check(images)
-        return self.encode(renormalize(images, self.spec.mean, self.spec.std), norm)
+        return self.encode(self.own_normalization(images), norm)
 
     def intermediate(
         self, images: Float[Tensor, "batch 3 row column"], blocks: Sequence[int], norm: bool = True
     ) -> list[Tokens]:
         """Tokens after chosen blocks (0-based, negative from the end) of ImageNet-normalized images."""
         self._check(images)
-        return self.encode_blocks(renormalize(images, self.spec.mean, self.spec.std), blocks, norm)
+        return self.encode_blocks(self.own_normalization(images), blocks, norm)
+
+    def own_normalization(self, images: Tensor) -> Tensor:
+        """ImageNet-normalized images in the normalization that the network itself wants."""
+        return renormalize(images, self.spec.mean, self.spec.std)
 
     def preprocess(
         self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None

@@ -1,0 +1,61 @@
+"""How many directions do features use? Cumulative explained variance (DUNE, Fig. 4).
+
+For each teacher: of its own patch tokens (solid in the figure) and of the student's projection onto it, in the same
+standardized space (dashed). Streaming: memory does not grow with the number of images.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from codistill.analysis.pca import Covariance
+from codistill.distill.targets import TargetConfig, TargetStandardizer
+from codistill.student.student import Student
+from codistill.teachers.bank import TeacherBank
+from codistill.types import Batch
+
+
+@dataclass(frozen=True)
+class ExplainedVariance:
+    """Cumulative share of the variance by number of components, (channel,), in [0, 1].
+
+    Attributes:
+        teacher, student: of the teacher's standardized patch tokens and of the student's predictions of them.
+        tokens: how many went in.
+    """
+
+    teacher: np.ndarray
+    student: np.ndarray
+    tokens: int
+
+    def components_for(self, share: float) -> tuple[int, int]:
+        """Components needed for a share of the variance: the teacher's, the student's."""
+        return tuple(int(np.searchsorted(curve, share)) + 1 for curve in (self.teacher, self.student))  # type: ignore[return-value]
+
+
+@torch.inference_mode()
+def explained_variance(
+    student: Student, bank: TeacherBank, batches: Iterable[Batch]
+) -> dict[str, ExplainedVariance]:
+    """Per teacher with patch targets, over all images of the batches."""
+    standardizer = TargetStandardizer(TargetConfig(), student.target_statistics)
+    names = [target.name for target in student.targets if "patch" in target.kinds]
+    dims = {target.name: target.dim for target in student.targets}
+    sums = {name: (Covariance(dims[name]), Covariance(dims[name])) for name in names}
+    for batch in batches:
+        targets = standardizer.running(bank(batch.images, {}))
+        outputs = student.encoder.intermediate(batch.images, student.projector_blocks, norm=False)
+        for name in names:
+            sums[name][0].add(targets[name].patches)
+            sums[name][1].add(student.project(outputs, name).patches)
+    return {name: _result(*pair) for name, pair in sums.items()}
+
+
+def _result(teacher: Covariance, student: Covariance) -> ExplainedVariance:
+    curves = []
+    for covariance in (teacher, student):
+        basis = covariance.basis(torch.zeros(1, covariance.mean.numel()))
+        curves.append(basis.explained().numpy())
+    return ExplainedVariance(curves[0], curves[1], teacher.count)
