@@ -1,0 +1,220 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codistill.cli import main
+from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
+from codistill.heads.linear.released import released_tensors
+from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
+from task_toys import ENCODER, depth_lists, segmentation_folder, toy_scene, write_png
+
+FIT = [
+    "--steps",
+    "30",
+    "--batch-size",
+    "4",
+    "--views",
+    "2",
+    "--size",
+    "42",
+    "--workers",
+    "0",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return segmentation_folder(tmp_path_factory.mktemp("toys"), train=12, val=4)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory, root):
+    """`evaluate` that fits first, as a user types it."""
+    out = tmp_path_factory.mktemp("out") / "random"
+    argv = [
+        "evaluate",
+        "segmentation",
+        "--encoder",
+        ENCODER,
+        "--data",
+        f"folder:{root}",
+        "--out",
+        str(out),
+        *FIT,
+    ]
+    assert main([*argv, "--lr", "0.01,0.03"]) == 0
+    return out
+
+
+def test_an_evaluation_leaves_numbers_pictures_and_a_head(evaluation, root):
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    assert metrics["task"] == "segmentation" and metrics["images"] == 4
+    assert metrics["encoder"]["licence"] == "none (random weights)"
+    assert metrics["fit"]["protocol"] == "cached" and metrics["fit"]["chosen_lr"] in (0.01, 0.03)
+    miou = metrics["scores"]["miou"]
+    assert 0 <= miou["low"] <= miou["mean"] <= miou["high"] <= 100 and miou["count"] == 4
+    assert metrics["provenance"]["command"].startswith(
+        "codistill evaluate segmentation --encoder random:vit_tiny"
+    )
+    assert {"commit", "time", "torch"} <= set(metrics["provenance"])
+    assert set(metrics["class_iou"]) == {"red", "green", "blue"}
+    assert Image.open(evaluation / "pictures.png").width > 600
+    with np.load(evaluation / "per_image.npz") as file:
+        assert file["counts"].shape == (4, 3, 3) and len(file["names"]) == 4
+
+
+def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, capsys):
+    head, argv = evaluation / "head", ["--workers", "0", "--device", "cpu", "--out", str(tmp_path / "again")]
+    assert (
+        main(
+            [
+                "evaluate",
+                "segmentation",
+                "--head",
+                str(head),
+                *argv,
+                "--against",
+                str(evaluation),
+                "--margin",
+                "0.5",
+            ]
+        )
+        == 0
+    )
+    assert "equal within ±0.5" in capsys.readouterr().out
+    comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
+    assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
+
+
+def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):
+    image, _ = toy_scene(77)
+    write_png(tmp_path / "photo.png", image)
+    argv = [
+        "segment",
+        str(tmp_path / "photo.png"),
+        "--head",
+        str(evaluation / "head"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(argv) == 0
+    labels = np.load(tmp_path / "out" / "photo.npy")
+    assert (
+        labels.shape == image.shape[:2] and labels.dtype == np.uint8 and set(np.unique(labels)) <= {0, 1, 2}
+    )
+    assert Image.open(tmp_path / "out" / "photo.png").size == (84, 70)
+    assert "photo.png: " in capsys.readouterr().out
+
+
+def test_the_baseline_goes_through_the_same_commands(root, tmp_path):
+    out = tmp_path / "head"
+    assert (
+        main(
+            [
+                "fit",
+                "segmentation",
+                "--baseline",
+                "colour",
+                "--data",
+                f"folder:{root}",
+                "--out",
+                str(out),
+                *FIT,
+            ]
+        )
+        == 0
+    )
+    record = json.loads((out / "head.json").read_text())
+    assert record["features"]["encoder"] == "baseline:colour" and len(record["fit"]["heads"]) == 8
+
+
+def test_depth_from_lists_to_pictures(tmp_path):
+    root = depth_lists(tmp_path / "nyu", train=4, test=2)
+    out = tmp_path / "out"
+    argv = [
+        "evaluate",
+        "depth",
+        "--baseline",
+        "colour",
+        "--data",
+        f"nyud:{root}",
+        "--partial",
+        "--out",
+        str(out),
+    ]
+    assert (
+        main([*argv, "--steps", "4", "--batch-size", "2", "--views", "1", "--lr", "0.01", "--workers", "0"])
+        == 0
+    )
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["test"]["scored_crop"] == [45, 471, 41, 601] and metrics["test"]["mirror"] is True
+    assert metrics["scores"]["rmse"]["count"] == 2 and metrics["encoder"]["norm"] is False
+    image = root / "den" / "rgb_01000.jpg"
+    assert main(["depth", str(image), "--head", str(out / "head"), "--out", str(tmp_path / "pictures")]) == 0
+    depth = np.load(tmp_path / "pictures" / "rgb_01000.npy")
+    assert depth.shape == (480, 640) and depth.dtype == np.float32 and 0 < depth.min() < depth.max() <= 10
+
+
+def test_released_heads_are_used_with_their_encoder(tmp_path):
+    write_png(tmp_path / "photo.png", toy_scene(5)[0])
+    heads = {
+        "segment": (SegmentationHead(SegmentationHeadConfig(channels=48, num_classes=150)), "ade20k"),
+        "depth": (DepthHead(DepthHeadConfig(channels=96)), "nyud"),
+    }
+    for command, (head, kind) in heads.items():
+        path = tmp_path / f"{command}_linear_head.pth"
+        torch.save({"state_dict": dict(released_tensors(head))}, path)
+        argv = [command, str(tmp_path / "photo.png"), "--head", str(path), "--out", str(tmp_path / command)]
+        assert main([*argv, "--encoder", ENCODER, "--kind", kind]) == 0
+        assert np.load(tmp_path / command / "photo.npy").shape == (70, 84)
+        assert main(argv) == 2
+
+
+def test_knn_and_linear_from_folder_to_metrics(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name, level in (("dark", 60), ("light", 190)):
+            for index in range(6):
+                pixels = np.clip(rng.normal(level, 10, (40, 40, 3)), 0, 255).astype(np.uint8)
+                write_png(tmp_path / "data" / split / name / f"{index}.png", pixels)
+    for task, options in (("knn", ["--neighbours", "1,3"]), ("linear", ["--strengths", "1,100"])):
+        out = tmp_path / task
+        argv = ["evaluate", task, "--baseline", "colour", "--data", str(tmp_path / "data"), "--out", str(out)]
+        assert main([*argv, *options, "--resize", "40", "--crop", "28", "--workers", "0"]) == 0
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert all(score["mean"] == 100.0 for score in metrics["scores"].values())
+        assert main(["evaluate", task, "--head", str(out / "head"), "--workers", "0"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["fit", "segmentaton"], "Did you mean 'segmentation'"),
+        (["fit", "segmentation", "--data", "folder:x", "--out", "o"], "which features? add --encoder E"),
+        (["fit", "segmentation", "--encoder", "e", "--out", "o"], "which data set? add --data KIND:FOLDER"),
+        (
+            ["fit", "depth", "--encoder", "e", "--baseline", "colour", "--data", "d", "--out", "o"],
+            "exclude each other",
+        ),
+        (["fit", "depth", "--encoder", "e", "--data", "nyu:/x", "--out", "o"], "Did you mean 'nyud'"),
+        (
+            ["fit", "segmentation", "--encoder", "e", "--data", "folder:/x", "--out", "o", "--lr", "a"],
+            "expected numbers",
+        ),
+        (["evaluate", "segmentation", "--encoder", "e"], "which head? add --head HEAD"),
+        (["segment", "a/x.png", "b/x.jpg", "--head", "h", "--out", "o"], "two images are called 'x'"),
+        (["depth", "x.png", "--head", "/nowhere", "--out", "o"], "Fit a head first: codistill fit depth"),
+    ],
+)
+def test_wrong_commands_say_what_to_do(argv, text, capsys):
+    assert main(argv) == 2
+    assert text in capsys.readouterr().err
