@@ -25,6 +25,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
     "segment": ("codistill.commands.segment:main", "classes of every pixel, with a fitted head"),
     "depth": ("codistill.commands.depth:main", "depth of every pixel, with a fitted head"),
+    "analyze": (
+        "codistill.commands.analyze:main",
+        "explained variance, correlation of losses: the paper's figures",
+    ),
+    "report": ("codistill.commands.report:main", "one self-contained HTML page about a run"),
     "inspect": (
         "codistill.commands.inspect:main",
         "what is in this checkpoint, run, export, manifest or shard",

@@ -1,0 +1,118 @@
+"""`codistill analyze RUN --out DIR`: the paper's analysis figures from a run and its held-out images."""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
+from codistill.analysis.log import read_series
+from codistill.analysis.variance import ExplainedVariance, explained_variance
+from codistill.data import eval_loader
+from codistill.engine.config import load_yaml
+from codistill.errors import ConfigError
+from codistill.recipes.build import build_bank, loader_config
+from codistill.recipes.recipe import Recipe
+from codistill.student.load import load_student
+from codistill.tasks.record import write_metrics
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill analyze",
+        description="Explained variance of teachers and projections, and how teachers' losses move together.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run of `distill`")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where figures and analysis.json go (RUN/analysis)"
+    )
+    return parser
+
+
+def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
+    """Cumulative explained variance: teachers solid, the student's projections dashed (Fig. 4)."""
+    figure, axes = plt.subplots(figsize=(5.2, 3.6), constrained_layout=True)
+    for index, (name, result) in enumerate(results.items()):
+        for curve, style in ((result.teacher, "-"), (result.student, "--")):
+            label = name if style == "-" else f"{name}, projection"
+            axes.plot(range(1, len(curve) + 1), curve, style, color=f"C{index}", label=label)
+    axes.set(xlabel="components", ylabel="share of the variance", xscale="log", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
+    """Correlation of loss changes per pair of teachers (Fig. 5)."""
+    figure, axes = plt.subplots(figsize=(5.2, 0.6 + 0.5 * len(pairs)), constrained_layout=True)
+    names = [f"{pair.first}\n{pair.second}" for pair in pairs]
+    axes.barh(names, [pair.correlation for pair in pairs], color="C0", height=0.6)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlim=(-1, 1), xlabel=f"correlation of loss changes over {pairs[0].updates} updates")
+    axes.tick_params(labelsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def load_recipe(run: Path) -> Recipe:
+    """The recipe of a run.
+
+    Raises:
+        ConfigError: if the folder is no run.
+    """
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(f"{run}: is no run of `codistill distill` (it has no config.yaml)")
+    return load_yaml(Recipe, run / "config.yaml")
+
+
+def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
+    """Everything that a run allows, written to a folder; returns what analysis.json holds."""
+    mpl.use("Agg")
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = load_recipe(run)
+    numbers: dict[str, Any] = {"run": run.name}
+    series = read_series(run / "metrics.jsonl")
+    teachers = series.teachers()
+    if len(teachers) > 1:
+        pairs = loss_change_correlations({name: series.values[f"loss/{name}"] for name in teachers})
+        numbers["loss_correlation"] = [asdict(pair) for pair in pairs]
+        correlation_figure(pairs, out / "loss_correlation.png")
+    if recipe.held_out_sources:
+        loader = replace(loader_config(recipe), num_workers=0)
+        batches = eval_loader(recipe.held_out_sources, loader)
+        results = explained_variance(load_student(str(run)), build_bank(recipe), batches)
+        variance_figure(results, out / "explained_variance.png")
+        numbers["explained_variance"] = {
+            name: {
+                "tokens": result.tokens,
+                "components for 90 %": dict(
+                    zip(("teacher", "student"), result.components_for(0.9), strict=True)
+                ),
+                "teacher": [round(float(v), 5) for v in result.teacher],
+                "student": [round(float(v), 5) for v in result.student],
+            }
+            for name, result in results.items()
+        }
+    write_metrics(out / "analysis.json", numbers, command)
+    return numbers
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    out = arguments.out or arguments.run / "analysis"
+    numbers = analyze_run(arguments.run, out, ["analyze", *argv])
+    for pair in numbers.get("loss_correlation", ()):
+        print(
+            f"losses of {pair['first']} and {pair['second']}: correlation of changes {pair['correlation']:+.3f}, "
+            f"same direction at {100 * pair['agreement']:.0f} % of {pair['updates']} updates"
+        )
+    for name, result in numbers.get("explained_variance", {}).items():
+        print(f"{name}: components for 90 % of the variance: {json.dumps(result['components for 90 %'])}")
+    print(f"wrote {out}")
+    return 0

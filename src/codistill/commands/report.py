@@ -1,0 +1,156 @@
+"""`codistill report RUN`: one self-contained HTML page: recipe, curves, held-out losses, figures, tables, examples."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from codistill.analysis.log import RunLogSeries, read_series
+from codistill.analysis.page import Page
+from codistill.commands.analyze import analyze_run, load_recipe
+from codistill.commands.pca import main as pca
+from codistill.data import open_source
+from codistill.errors import DataError
+from codistill.recipes.recipe import Recipe
+
+EXAMPLES_PER_SOURCE = 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="codistill report", description="One HTML page about a run.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run of `distill`")
+    parser.add_argument("--out", type=Path, metavar="HTML", help="(RUN/report.html)")
+    return parser
+
+
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Running mean over `width` steps, NaN left out."""
+    kernel = np.ones(width)
+    known = np.isfinite(values)
+    sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
+    counts = np.convolve(known.astype(float), kernel, "same")
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def curves_figure(series: RunLogSeries, validation: RunLogSeries | None, path: Path) -> None:
+    """Training losses per teacher, smoothed, and held-out ones as dots."""
+    figure, axes = plt.subplots(figsize=(7.5, 3.8), constrained_layout=True)
+    width = max(1, len(series.steps) // 60)
+    for index, teacher in enumerate(series.teachers()):
+        axes.plot(
+            series.steps, smoothed(series.values[f"loss/{teacher}"], width), color=f"C{index}", label=teacher
+        )
+        held_out = validation.values.get(f"all/{teacher}/loss") if validation else None
+        if validation is not None and held_out is not None:
+            axes.plot(validation.steps, held_out, "o--", color=f"C{index}", markersize=4, linewidth=0.8)
+    axes.set(xlabel="step", ylabel="loss (dots: held out)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _last_validation(validation: RunLogSeries, page: Page) -> None:
+    last = {name: values[-1] for name, values in validation.values.items()}
+    rows = []
+    for name, value in last.items():
+        source, _, rest = name.partition("/")
+        if rest.endswith("/loss"):
+            teacher = rest.removesuffix("/loss")
+            cosine = last.get(f"{source}/{teacher}/patch/cosine_similarity", float("nan"))
+            rows.append((source, teacher, int(last[f"{source}/images"]), float(value), float(cosine)))
+    page.heading(f"Held-out images after step {int(validation.steps[-1])}")
+    page.table(("source", "teacher", "images", "loss", "cosine similarity of patches"), rows)
+
+
+def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
+    """Features of the first teacher and the student on a few held-out images."""
+    paths = []
+    for config in recipe.held_out_sources:
+        source = open_source(config)
+        for index in range(min(EXAMPLES_PER_SOURCE, len(source))):
+            path = folder / f"{config.name}-{index}{Path(source.name_of(index)).suffix or '.jpg'}"
+            path.write_bytes(source.read(index))
+            paths.append(str(path))
+    if not paths:
+        return None
+    teacher = recipe.teachers[0].encoder or recipe.teachers[0].name
+    size = ["--size", str(2 * recipe.image_size)]
+    pca([*paths, "--encoder", teacher, "--encoder", str(run), *size, "--out", str(folder / "features.png")])
+    return folder / "features.png"
+
+
+def _metrics_tables(run: Path, page: Page) -> None:
+    """Tables of the metrics files that lie in the run: any `methods → source → interval`."""
+    for path in sorted(run.glob("*.json")):
+        try:
+            numbers: Any = json.loads(path.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise DataError(f"{path}: cannot be read ({error})") from error
+        if not isinstance(numbers, dict) or "methods" not in numbers:
+            continue
+        page.heading(f"Evaluation: {numbers.get('task', path.stem)}")
+        page.text(f"{numbers.get('metric', '')}; {numbers.get('interval', '')}")
+        sources = list(next(iter(numbers["methods"].values())))
+        rows = [
+            (name, *(f"{v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in by_source.values()))
+            for name, by_source in numbers["methods"].items()
+        ]
+        page.table(("method", *sources), rows)
+
+
+def build_report(run: Path, out: Path, command: list[str]) -> None:
+    """Write the page of a run."""
+    mpl.use("Agg")
+    recipe = load_recipe(run)
+    series = read_series(run / "metrics.jsonl")
+    validation_path = run / "validation.jsonl"
+    validation = read_series(validation_path) if validation_path.is_file() else None
+    described = json.loads((run / "describe.json").read_text()) if (run / "describe.json").is_file() else {}
+    page = Page(title=f"{run.name}: {recipe.name}", lead=recipe.about)
+    done = int(series.steps[-1]) + 1
+    page.text(
+        f"{done:,} of {recipe.total_steps:,} steps of {recipe.loader.batch_size} images at {recipe.image_size} px; "
+        f"last loss {series.values['loss'][-1]:.4f}; {described.get('licence', '')}"
+    )
+    fields = ("name", "encoder", "domain", "dim", "patch_size", "licence")
+    teachers = [[teacher.get(name, "") for name in fields] for teacher in described.get("teachers", ())]
+    page.heading("Teachers")
+    page.table(("teacher", "encoder", "domain", "width", "patch", "licence"), teachers)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        page.heading("Losses")
+        curves_figure(series, validation, folder / "curves.png")
+        page.picture(folder / "curves.png", "Loss per teacher: training (smoothed) and held out (dots)")
+        if validation is not None:
+            _last_validation(validation, page)
+        _metrics_tables(run, page)
+        page.heading("Analysis")
+        analyze_run(run, folder / "analysis", command)
+        captions = {
+            "explained_variance.png": "Cumulative explained variance: teachers solid, projections dashed",
+            "loss_correlation.png": "How teachers' losses move together from update to update",
+        }
+        for name, caption in captions.items():
+            if (folder / "analysis" / name).exists():
+                page.picture(folder / "analysis" / name, caption)
+        if (features := _examples(recipe, run, folder)) is not None:
+            page.heading("Features of held-out images")
+            page.picture(features, "First three principal components: the first teacher, then the student")
+    page.folded("The whole recipe", (run / "config.yaml").read_text())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page.render())
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    out = arguments.out or arguments.run / "report.html"
+    build_report(arguments.run, out, ["report", *argv])
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return 0
