@@ -1,16 +1,22 @@
 """An encoder with a head: frozen means frozen, each image is encoded once, misfits are named."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.encoders.vit import ViTEncoder
-from codistill.errors import ConfigError
-from codistill.heads.two_view.model import TwoViewModel
+from codistill.errors import CheckpointError, ConfigError
+from codistill.heads.two_view.model import TwoViewModel, load_two_view
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.nn.vit import ViTConfig
-from codistill.types import Tokens
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
 
+GOLDEN = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[3].parent / "shared")) / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
 HEAD = {"level_dims": (4, 4, 4, 4), "fusion_dim": 4, "middle_dim": 4, "last_dim": 4, "local_hidden": 8}
 
 
@@ -89,3 +95,33 @@ def test_an_encoder_that_does_not_fit_is_named() -> None:
         ConfigError, match=r"24 channels and patch size 14; other has 32 channels and patch size 16"
     ):
         TwoViewModel(other, model.head)
+
+
+def imagenet_normalized(half: Tensor) -> Tensor:
+    """Images in [-1, 1] as callers of an `Encoder` bring them."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (half * 0.5 + 0.5 - mean) / std
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    ("stem", "encoder"),
+    [("mast3r_nano", None), ("dunemast3r_nano", GOLDEN / "dunemast3r_nano_encoder.safetensors")],
+)
+def test_released_files_load_whole_and_convert_the_normalization_themselves(
+    stem: str, encoder: Path | None
+) -> None:
+    model = load_two_view(GOLDEN / f"{stem}_released_layout.pth", encoder=encoder)
+    recorded = load_file(GOLDEN / f"{stem}_forward.safetensors")
+    pair = min(name.split("/")[0] for name in recorded)
+    with torch.inference_mode():
+        first, second = model(*(imagenet_normalized(recorded[f"{pair}/image{view}"]) for view in (1, 2)))
+    # One more rounding (the renormalization) than in the recorded run.
+    torch.testing.assert_close(first.points, recorded[f"{pair}/view1/pts3d"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(second.confidence, recorded[f"{pair}/view2/conf"], rtol=1e-4, atol=1e-4)
+
+
+@needs_golden
+def test_a_decoder_whose_encoder_is_unknown_asks_for_it() -> None:
+    with pytest.raises(CheckpointError, match=r"encoder 'dune_nano_encoder', which is not.*encoder=PATH"):
+        load_two_view(GOLDEN / "dunemast3r_nano_released_layout.pth")

@@ -4,14 +4,21 @@ Every image is encoded once, also for symmetrized pairs, and both views in one p
 frozen encoder gets no gradient and stays in evaluation mode whatever `train()` says.
 """
 
+import re
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
-from codistill.errors import ConfigError
+from codistill.encoders.load import load_encoder
+from codistill.errors import CheckpointError, ConfigError
+from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.types import Tokens
+from codistill.weights.known import find_known
+from codistill.weights.read import read_checkpoint
 
 Images = Float[Tensor, "batch 3 row column"]
 OtherImages = Float[Tensor, "batch 3 other_row other_column"]
@@ -80,3 +87,26 @@ class TwoViewModel(nn.Module):
     ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
         """Predictions of the pairs (a, b) and (b, a); see `TwoViewHead.symmetric`."""
         return self.head.symmetric(*self.encode_pair(images_a, images_b))
+
+
+def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = None) -> TwoViewModel:
+    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, fp32, on the CPU.
+
+    Args:
+        path: the file.
+        encoder: what to put in front, as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the
+            known weights that the file names (DUNE-MASt3R).
+
+    Raises:
+        CheckpointError: if the file cannot be read, or names an encoder that is not known.
+        ConfigError: if the encoder does not fit.
+    """
+    weights = read_two_view(path, read_checkpoint(path))
+    if encoder is None and weights.layout == "dune-mast3r":
+        encoder = re.sub(r"(_paper)?_encoder$", "", weights.encoder or "")
+        if find_known(encoder) is None:
+            raise CheckpointError(
+                f"{path}: holds a decoder only, made for the encoder {weights.encoder!r}, which is not among the "
+                "known weights. Say where it is: encoder=PATH."
+            )
+    return TwoViewModel(load_encoder(path if encoder is None else encoder), weights.build()).eval()
