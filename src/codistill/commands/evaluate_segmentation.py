@@ -21,6 +21,7 @@ from codistill.commands.head_options import (
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.data import limited
 from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
+from codistill.tasks.frozen.pictures import legend_picture
 from codistill.tasks.segmentation.data import SegmentationData, open_segmentation
 from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import fit_segmentation as fit
@@ -116,6 +117,7 @@ def main(argv: list[str]) -> int:
         result.names,
         result.pictures,
         ["evaluate", "segmentation", *argv],
+        legend=lambda width: legend_picture(result.classes, result.common_classes(), width),
     )
     print(f"wrote {out}: metrics.json, per_image.npz{', pictures.png' if result.pictures else ''}")
     return 0

@@ -1,11 +1,12 @@
 """What evaluations of heads leave behind: metrics.json, numbers per image, a picture grid, a table; and comparisons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +25,17 @@ def write_evaluation(
     names: Sequence[str],
     pictures: Sequence[Sequence[np.ndarray]],
     command: list[str],
+    legend: Callable[[int], np.ndarray] | None = None,
 ) -> None:
     """Write an evaluation's folder.
+
+    Args:
+        out: the folder.
+        numbers: for metrics.json.
+        per_image, names: for per_image.npz: what paired comparisons need.
+        pictures: rows of image, truth, prediction; none are fine.
+        command: what was typed.
+        legend: a strip (row, width, 3) of a given width to put below the pictures.
 
     Raises:
         DataError: if something cannot be written.
@@ -37,7 +47,9 @@ def write_evaluation(
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
     if pictures:
-        save_picture(grid_picture(pictures, ("image", "truth", "prediction"), (224, 300)), out / PICTURES)
+        grid = np.asarray(grid_picture(pictures, ("image", "truth", "prediction"), (224, 300)))
+        rows = [grid] if legend is None else [grid, legend(grid.shape[1])]
+        save_picture(Image.fromarray(np.concatenate(rows)), out / PICTURES)
     write_metrics(out / METRICS, numbers, command)
 
 

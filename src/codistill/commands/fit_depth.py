@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     config = config_of(arguments)
     with start_process(arguments.device) as process:
-        runtime = make_runtime(arguments, arguments.out, ["fit", "depth", *argv])
+        runtime = make_runtime(arguments, arguments.out, ["fit", "depth", *argv], process)
         if not fit_depth(config, runtime, process):
             runtime.say("stopped: the same command goes on")
             return 0

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     config = config_of(arguments)
     with start_process(arguments.device) as process:
-        runtime = make_runtime(arguments, arguments.out, ["fit", "segmentation", *argv])
+        runtime = make_runtime(arguments, arguments.out, ["fit", "segmentation", *argv], process)
         if not fit_segmentation(config, runtime, process):
             runtime.say("stopped: the same command goes on")
             return 0

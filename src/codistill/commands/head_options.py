@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from codistill.engine.distributed import choose_device
+from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
@@ -154,15 +154,17 @@ def needed_data(arguments: argparse.Namespace) -> str:
     return arguments.data
 
 
-def make_runtime(arguments: argparse.Namespace, out: Path, command: list[str]) -> Runtime:
-    """Where a fit computes and writes."""
+def make_runtime(
+    arguments: argparse.Namespace, out: Path, command: list[str], process: Process | None = None
+) -> Runtime:
+    """Where a fit computes and writes; processes other than the first say nothing."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     return Runtime(
         out=out,
         cache=getattr(arguments, "cache", None),
-        device=choose_device(arguments.device),
+        device=choose_device(arguments.device) if process is None else process.device,
         workers=arguments.workers,
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=process is not None and not process.is_main),
         command=tuple(command),
     )
 

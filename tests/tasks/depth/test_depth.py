@@ -15,7 +15,7 @@ from codistill.tasks.depth.data import open_depth
 from codistill.tasks.depth.evaluate import DepthResult, difference, evaluate_depth
 from codistill.tasks.depth.fit import OPTIM, CachedDepth, DepthFit, fit_depth, starting_steps
 from codistill.tasks.depth.predict import load_depth_estimator
-from codistill.tasks.frozen.cached_fit import Sampled
+from codistill.tasks.frozen.cached_task import Sampled
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import read_record

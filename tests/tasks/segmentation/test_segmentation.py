@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.linear.losses import pixel_cross_entropy
-from codistill.tasks.frozen.cached_fit import Sampled, split_held_out
+from codistill.tasks.frozen.cached_fit import split_held_out
+from codistill.tasks.frozen.cached_task import Sampled
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import read_record

@@ -22,7 +22,8 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.tasks.depth.data import DepthData, open_depth
 from codistill.tasks.depth.views import DepthViews
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import CachedTask, Sampled, fit_cached
+from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.features import FrozenFeatures
@@ -166,6 +167,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
+    process = process or Process(device=runtime.device)
     data = prepare(config)
     features = FrozenFeatures(config.features)
     steps = config.steps or data.protocol.steps
@@ -176,6 +178,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
         f"views; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}"
     )
     if config.protocol == "cached":
+        refuse_several(process)
         task = CachedDepth(len(config.features.blocks), shape, starting_steps(steps))
         result = fit_cached(task, config, steps, data.samples, features, maker, runtime)
         head, facts = result.heads.pick(result.chosen), result.facts
@@ -192,7 +195,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
             features,
             maker,
             runtime,
-            process or Process(device=runtime.device),
+            process,
         )
         if facts is None:
             return False
@@ -205,7 +208,8 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
         encoder=features.describe(),
         fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
     )
-    write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
+    if process.is_main:
+        write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
     return True
 
 

@@ -1,13 +1,12 @@
 """Fitting by the cached protocol, whatever the task: cache, fit all heads together, choose on held-out images.
 
-The task says how heads are built, what they lose on sampled pixels and how they score; see `CachedTask`.
+The task says how heads are built, what they lose on sampled pixels and how they score: `cached_task.py`.
 """
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 from codistill.data.permutation import keys_of, permute
 from codistill.data.randomness import generator
 from codistill.engine.config import config_hash
+from codistill.engine.distributed import Process
 from codistill.engine.files import make_directory
-from codistill.errors import DataError
+from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.batched_fit import FitPlan, HeadsAdamW, fit_heads
-from codistill.tasks.frozen.cache import FeatureCache, TargetKind, announce, build_cache, cache_shape
+from codistill.tasks.frozen.cache import CacheShape, FeatureCache, announce, build_cache, cache_shape
+from codistill.tasks.frozen.cached_task import CachedTask, sample_pixels
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import DenseData, Subset
 from codistill.tasks.frozen.features import FrozenFeatures
@@ -29,64 +30,6 @@ from codistill.tasks.frozen.loading import PIXELS, ViewMaker
 _SCORED_PIXELS = 4096
 _ORDER = 13
 """What the split's permutation is for; see `loading.VIEW`."""
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """Views of a step on the device, and pixels of them.
-
-    Attributes:
-        tokens: (view, patch, channel). cls: (view, channel) or None. grid: of the tokens.
-        rows, columns: (view, pixel) places in the target.
-        truth: (view, pixel) the target there.
-        target_size: rows and columns of the target.
-    """
-
-    tokens: Tensor
-    cls: Tensor | None
-    grid: tuple[int, int]
-    rows: Tensor
-    columns: Tensor
-    truth: Tensor
-    target_size: tuple[int, int]
-
-
-class CachedTask(ABC):
-    """A task's side of the cached protocol.
-
-    Attributes:
-        kind: of its targets.
-        with_cls: whether heads want class tokens.
-        higher_is_better: of its scores.
-        score_name: for the record.
-        clip_norm: of a head's gradient, or None.
-    """
-
-    kind: ClassVar[TargetKind]
-    with_cls: ClassVar[bool] = False
-    higher_is_better: ClassVar[bool] = True
-    score_name: ClassVar[str]
-    clip_norm: ClassVar[float | None] = None
-
-    @abstractmethod
-    def build(self, channels: int, count: int) -> nn.Module:
-        """`count` fresh heads on maps of so many channels (class tokens included)."""
-
-    @abstractmethod
-    def losses(self, heads: Any, sampled: Sampled, step: int) -> Tensor:
-        """One loss per head."""
-
-    @abstractmethod
-    def tally(self, heads: Any, sampled: Sampled) -> np.ndarray:
-        """(head, ...) numbers that add over views."""
-
-    @abstractmethod
-    def score(self, total: np.ndarray) -> np.ndarray:
-        """(head,) scores of summed tallies."""
-
-    @abstractmethod
-    def factors(self, steps: int) -> Sequence[float]:
-        """Learning rate of each step, as a part of the peak."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +45,15 @@ class CachedResult:
     heads: Any
     chosen: int
     facts: dict[str, Any]
+
+
+def refuse_several(process: Process) -> None:
+    """Raise ConfigError under torchrun: one process fits all heads."""
+    if process.world_size > 1:
+        raise ConfigError(
+            f"{process.world_size} processes were started; the cached protocol is one process. Start it without "
+            "torchrun, or take --protocol published."
+        )
 
 
 def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Subset]:
@@ -193,7 +145,7 @@ def _comment(task: CachedTask, config: HeadFit, scores: np.ndarray, chosen: int,
 def _cache(
     name: str,
     part: Subset,
-    shape: Any,
+    shape: CacheShape,
     config: HeadFit,
     features: FrozenFeatures,
     maker: ViewMaker,
@@ -236,7 +188,7 @@ def _fit(
     steps: int,
     heads: nn.Module,
     cache: FeatureCache,
-    folder: Any,
+    folder: Path,
     runtime: Runtime,
 ) -> None:
     optimizer = HeadsAdamW(
@@ -271,24 +223,3 @@ def _scores(
         total = tally if total is None else total + tally
     assert total is not None
     return task.score(total)
-
-
-def sample_pixels(
-    cache: FeatureCache, views: np.ndarray, count: int, rng: np.random.Generator, device: torch.device
-) -> Sampled:
-    """Cached views on the device, with `count` random pixels of each."""
-    height, width = cache.shape.target
-    rows = torch.from_numpy(rng.integers(0, height, size=(len(views), count)))
-    columns = torch.from_numpy(rng.integers(0, width, size=(len(views), count)))
-    target = cache.target(views)
-    truth = target[torch.arange(len(views))[:, None], rows, columns]
-    cls = cache.cls(views)
-    return Sampled(
-        tokens=cache.tokens(views).to(device).float(),
-        cls=None if cls is None else cls.to(device).float(),
-        grid=cache.shape.grid,
-        rows=rows.to(device),
-        columns=columns.to(device),
-        truth=truth.to(device),
-        target_size=cache.shape.target,
-    )

@@ -1,7 +1,10 @@
-"""Label maps and depth maps as colours, and laid over their image."""
+"""Label maps and depth maps as colours, laid over their image, and what the colours mean."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from codistill.metrics.segmentation import IGNORE
 
@@ -39,3 +42,26 @@ def overlay(image: np.ndarray, colours: np.ndarray, strength: float = 0.55) -> n
     """Colours laid over an image of the same size, both (row, column, 3) uint8."""
     mixed = image.astype(np.float32) * (1.0 - strength) + colours.astype(np.float32) * strength
     return (mixed + 0.5).astype(np.uint8)
+
+
+def legend_picture(names: Sequence[str], numbers: Sequence[int], width: int) -> np.ndarray:
+    """A legend (row, width, 3) uint8: the colours of some classes beside their names, in lines.
+
+    Args:
+        names: of all classes, by number.
+        numbers: the classes to list.
+        width: in pixels.
+    """
+    font, line, gap = ImageFont.load_default(size=13), 20, 8
+    colours = palette(len(names))
+    canvas = Image.new("RGB", (width, line * (len(numbers) + 1)), (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    left, top = gap, 2
+    for number in numbers:
+        length = int(draw.textlength(names[number], font=font)) + 30
+        if left + length > width and left > gap:
+            left, top = gap, top + line
+        draw.rectangle((left, top + 2, left + 13, top + 15), fill=tuple(colours[number].tolist()))
+        draw.text((left + 18, top), names[number], fill=(30, 30, 30), font=font)
+        left += length
+    return np.asarray(canvas)[: top + line]

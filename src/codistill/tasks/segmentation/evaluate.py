@@ -39,6 +39,11 @@ class SegmentationResult:
     classes: tuple[str, ...]
     pictures: list[list[np.ndarray]]
 
+    def common_classes(self, most: int = 40) -> list[int]:
+        """Numbers of the classes with the most labelled or predicted pixels, in their own order."""
+        pixels = self.counts.sum(0)[1:].sum(0)
+        return sorted(number for number in pixels.argsort()[::-1][:most].tolist() if pixels[number] > 0)
+
     def intervals(self) -> dict[str, Interval]:
         """Every score with its 95 % interval over images."""
         return {name: bootstrap_sums(self.counts, score) for name, score in SCORES.items()}

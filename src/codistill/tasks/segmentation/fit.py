@@ -22,7 +22,8 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import CachedTask, Sampled, fit_cached
+from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import check_data, limited, spread
 from codistill.tasks.frozen.features import FrozenFeatures
@@ -138,6 +139,7 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
+    process = process or Process(device=runtime.device)
     data = prepare(config)
     features = FrozenFeatures(config.features)
     steps = config.steps or data.protocol.steps
@@ -151,6 +153,7 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
         f"{features.encoder.spec.licence}"
     )
     if config.protocol == "cached":
+        refuse_several(process)
         task = CachedSegmentation(len(data.classes), config.ignored_count)
         result = fit_cached(task, config, steps, data.samples, features, maker, runtime)
         head, facts = result.heads.pick(result.chosen), result.facts
@@ -167,7 +170,7 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
             features,
             maker,
             runtime,
-            process or Process(device=runtime.device),
+            process,
         )
         if facts is None:
             return False
@@ -180,7 +183,8 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
         encoder=features.describe(),
         fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
     )
-    write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
+    if process.is_main:
+        write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
     return True
 
 
