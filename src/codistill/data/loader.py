@@ -101,6 +101,7 @@ def train_loader(
     total_steps: int,
     device: torch.device | str = "cpu",
     size_of_step: Callable[[int], int] | None = None,
+    images_of_step: Callable[[int], int] | None = None,
 ) -> Iterable[Batch]:
     """Batches of steps start_step to total_steps - 1: each is this rank's part of one step.
 
@@ -112,6 +113,8 @@ def train_loader(
         total_steps: of the whole run.
         device: where the batch is wanted; normalization (and the colours of implementation `device`) happen there.
         size_of_step: image side of a step, in place of `loader.image_size`.
+        images_of_step: images of a step over all ranks, a multiple of their number: the first of its slots, the
+            others stay empty. Default: all `loader.batch_size`.
 
     Raises:
         ConfigError, DataError: at once, if sources or options do not fit; while iterating, DataError if
@@ -129,7 +132,10 @@ def train_loader(
 
     def request(step: int) -> Request:
         size = loader.image_size if size_of_step is None else size_of_step(step)
-        return Request(sampler.slots(step, rank, world_size), size)
+        slots = sampler.slots(step, rank, world_size)
+        if images_of_step is not None:
+            slots = slots.first(images_of_step(step) // world_size)
+        return Request(slots, size)
 
     steps = range(start_step, total_steps)
     return _Batches(images, _Requests(request, steps), sizes, augment, loader, torch.device(device))

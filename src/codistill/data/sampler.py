@@ -36,6 +36,10 @@ class Slots:
     def __len__(self) -> int:
         return len(self.slot)
 
+    def first(self, count: int) -> "Slots":
+        """The first so many of them."""
+        return Slots(self.step, self.slot[:count], self.source[:count], self.item[:count])
+
 
 class MixingSampler:
     """Maps a step to the images of its global batch.

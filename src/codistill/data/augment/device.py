@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import pad
 
 from codistill.data.augment.draw import JITTERS, AugmentParams
 from codistill.data.augment.fast import GREY_WEIGHTS
@@ -84,18 +84,21 @@ def _hue(images: Tensor, shift: Tensor) -> Tensor:
 
 def _blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     """Separable Gaussian blur, each image with its own sigma; 0 leaves it as it is."""
-    batch, channels, rows, columns = images.shape
+    rows, columns = images.shape[2:]
     half = kernel // 2
     places = torch.arange(-half, half + 1, device=images.device, dtype=images.dtype)
     weights = torch.exp(-0.5 * (places / sigma.clamp_min(1e-3)[:, None]) ** 2)
     weights = torch.where(sigma[:, None] > 0, weights, (places == 0).to(weights))
-    weights = (weights / weights.sum(dim=1, keepdim=True)).to(images).repeat_interleave(channels, 0)
-    flat = pad(images, (half, half, half, half), mode="reflect").reshape(
-        1, batch * channels, rows + 2 * half, -1
-    )
-    flat = conv2d(flat, weights[:, None, :, None], groups=batch * channels)
-    flat = conv2d(flat, weights[:, None, None, :], groups=batch * channels)
-    return flat.reshape(batch, channels, rows, columns)
+    weights = (weights / weights.sum(dim=1, keepdim=True))[:, :, None, None, None]
+    padded = pad(images, (half, half, half, half), mode="reflect")
+    # Sums of shifted images: a convolution with as many groups as images and channels has no good kernel.
+    down = torch.zeros_like(padded[:, :, half : half + rows])
+    for place in range(kernel):
+        down.addcmul_(padded[:, :, place : place + rows], weights[:, place])
+    across = torch.zeros_like(images)
+    for place in range(kernel):
+        across.addcmul_(down[..., place : place + columns], weights[:, place])
+    return across
 
 
 _STEPS = {"brightness": _brightness, "contrast": _contrast, "saturation": _saturation, "hue": _hue}
