@@ -1,7 +1,9 @@
 """Render: a scene, a camera and a seed in; linear light, depth, labels and instances out.
 
-Four rays a pixel (stratified 2×2, jittered) carry the colour; one more through the pixel's centre carries the ground
-truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel.
+Four rays a pixel (stratified 2×2, jittered) say what is seen; one more through the pixel's centre carries the ground
+truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in multi-sample
+antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered over the
+pixel's width); at edges every ray is shaded.
 """
 
 from dataclasses import dataclass
@@ -82,22 +84,77 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
     centers = pixel_centers(merged, camera)
     directions = np.concatenate([camera.directions(_offsets(rng, pixels, s)) for s in range(SAMPLES)])
     hits = merged.tracer.first_hits(np.broadcast_to(camera.position, directions.shape), directions)
-    color = np.empty_like(directions)
-    missed = np.flatnonzero(hits.face < 0)
-    color[missed] = merged.scene.sky.radiance(unit(directions[missed]))
-    rows = np.flatnonzero(hits.face >= 0)
-    if len(rows):
-        seen = surface_points(merged, hits, rows, camera.position, directions[rows], camera.pixel_angle)
-        lighting = _lighting(merged, seen, rows % pixels, centers, rng, shape)
-        albedo, normal = paint(merged, seen)
-        shaded = combine(merged, seen, albedo, normal, lighting)
-        color[rows] = mirror(merged, seen, normal, shaded, albedo)
-    linear = np.minimum(color, 12.0).reshape(SAMPLES, *shape, 3).mean(axis=0)
+    lit = light_centers(merged, centers, rng, shape)
+    inner = _inner_pixels(merged, centers, hits)
+    color = np.zeros((SAMPLES, pixels, 3), np.float32)
+    color[:, inner] = _center_colors(merged, camera, centers, lit)[inner]
+    edge = np.flatnonzero(~np.tile(inner, SAMPLES))
+    color.reshape(-1, 3)[edge] = _sample_colors(merged, camera, centers, lit, hits, directions, edge)
+    linear = np.minimum(color, 12.0).mean(axis=0).reshape(*shape, 3)
     hit, face = centers.hits.face >= 0, np.maximum(centers.hits.face, 0)
     label = np.where(hit, merged.label[face], NOTHING).astype(np.uint8)
     instance = np.where(hit, merged.instance[face], 0).astype(np.int32)
     depth = centers.hits.distance.astype(np.float32)
     return Picture(linear, depth.reshape(shape), label.reshape(shape), instance.reshape(shape))
+
+
+def _inner_pixels(merged: MergedScene, centers: Centers, hits: Hits) -> NDArray[np.bool_]:
+    """(pixel,) whether all four rays meet the surface of the centre's ray, without a crease between them."""
+    pixels = len(centers.number)
+    face = hits.face.reshape(SAMPLES, pixels)
+    number = np.where(face >= 0, surface_number(merged, np.maximum(face, 0)), -1)
+    same = (number == centers.number).all(axis=0)
+    rows = np.flatnonzero(same & (centers.number >= 0))
+    normal = merged.normals[centers.hits.face[rows], 0]
+    for sample in range(SAMPLES):
+        other = merged.normals[face[sample, rows], 0]
+        same[rows] &= np.einsum("ij,ij->i", normal, other) > 0.9
+    return same
+
+
+def _center_colors(merged: MergedScene, camera: Camera, centers: Centers, lit: Floats) -> Floats:
+    """Colours (pixel, 3) at the pixels' centres."""
+    color = np.empty((len(centers.number), 3), np.float32)
+    missed = np.flatnonzero(centers.number < 0)
+    color[missed] = merged.scene.sky.radiance(unit(camera.directions()[missed]))
+    if len(centers.rows):
+        color[centers.rows] = _shaded(merged, centers.surface, lit[centers.rows])
+    return color
+
+
+def _sample_colors(
+    merged: MergedScene,
+    camera: Camera,
+    centers: Centers,
+    lit: Floats,
+    hits: Hits,
+    directions: Floats,
+    edge: NDArray[np.intp],
+) -> Floats:
+    """Colours (edge, 3) of the rays `edge`, with the light of a near pixel centre on the same surface.
+
+    Thin things that no centre near by has met (a rare few) get the light of the pixel's own centre.
+    """
+    color = np.empty((len(edge), 3), np.float32)
+    hit = hits.face[edge] >= 0
+    color[~hit] = merged.scene.sky.radiance(unit(directions[edge[~hit]]))
+    rows = edge[hit]
+    if len(rows) == 0:
+        return color
+    seen = surface_points(merged, hits, rows, camera.position, directions[rows], camera.pixel_angle)
+    pixel = rows % len(centers.number)
+    guide = centers.number.reshape(camera.height, camera.width)
+    source = matching_pixel(pixel, surface_number(merged, seen.face), guide)
+    color[hit] = _shaded(merged, seen, lit[np.where(source >= 0, source, pixel)])
+    return color
+
+
+def _shaded(merged: MergedScene, surface: Surface, lit: Floats) -> Floats:
+    """Colours (N, 3) of surface points under light (N, lights + 3)."""
+    lights = len(merged.scene.lights)
+    albedo, normal = paint(merged, surface)
+    color = combine(merged, surface, albedo, normal, Lighting(lit[:, :lights], lit[:, lights:]))
+    return mirror(merged, surface, normal, color, albedo)
 
 
 def _offsets(rng: np.random.Generator, pixels: int, sample: int) -> Floats:
@@ -107,40 +164,34 @@ def _offsets(rng: np.random.Generator, pixels: int, sample: int) -> Floats:
 
 
 def _spread(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """(row * column, 2) in [0, 1), far apart between neighbours: interleaved gradient noise (Jimenez 2014)."""
+    """(row * column, 2) in [0, 1), far apart between neighbours: interleaved gradient noise (Jimenez 2014).
+
+    A third of it is plain noise, so that no grid shows.
+    """
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     shifts = rng.uniform(0, 512, (2, 2))
     waves = [52.9829189 * ((0.06711056 * (x + a) + 0.00583715 * (y + b)) % 1.0) % 1.0 for a, b in shifts]
-    return np.stack([wave.ravel() for wave in waves], axis=1).astype(np.float32)
+    regular = np.stack([wave.ravel() for wave in waves], axis=1).astype(np.float32)
+    return (regular + rng.random(regular.shape, dtype=np.float32) / 3) % np.float32(1.0)
 
 
-def _lighting(
-    merged: MergedScene,
-    seen: Surface,
-    pixel: NDArray[np.intp],
-    centers: Centers,
-    rng: np.random.Generator,
-    shape: tuple[int, int],
-) -> Lighting:
-    """Light at all samples: that of a pixel centre on the same surface, or by rays of their own for thin things.
+def light_centers(
+    merged: MergedScene, centers: Centers, rng: np.random.Generator, shape: tuple[int, int]
+) -> Floats:
+    """Light at pixel centres, averaged over neighbours on one surface: (pixel, lights + 3).
 
-    Args:
-        pixel: (N,) flat number of each sample's pixel.
+    The columns are the visible share of each light, then the indirect light in RGB; zero where the sky is.
     """
     lights = len(merged.scene.lights)
-    spreads = [_spread(rng, *shape) for _ in range(lights + 1)]
-    found = gather(merged, centers.surface, [spread[centers.rows] for spread in spreads])
     values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)
+    if len(centers.rows) == 0:
+        return values
+    squares = [_spread(rng, *shape)[centers.rows] for _ in range(lights + 1)]
+    found = gather(merged, centers.surface, squares)
     values[centers.rows] = np.concatenate([found.visibility, found.indirect], axis=1)
     normals = np.zeros((len(values), 3), np.float32)
     normals[centers.rows] = centers.surface.normal
     smooth = smooth_lighting(
         values.reshape(*shape, -1), normals.reshape(*shape, 3), centers.number.reshape(shape)
     )
-    source = matching_pixel(pixel, surface_number(merged, seen.face), centers.number.reshape(shape))
-    every = smooth.reshape(len(values), -1)[np.maximum(source, 0)]
-    lost = np.flatnonzero(source < 0)
-    if len(lost):
-        own = gather(merged, seen.take(lost), [spread[pixel[lost]] for spread in spreads])
-        every[lost] = np.concatenate([own.visibility, own.indirect], axis=1)
-    return Lighting(every[:, :lights], every[:, lights:])
+    return smooth.reshape(len(values), -1)

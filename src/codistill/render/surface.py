@@ -1,6 +1,6 @@
 """From ray hits to shaded surface points: position, normal, texture colour and relief."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,6 @@ class Surface:
     local: Floats
     face: Ints
     width: Floats
-
-    def take(self, rows: NDArray[np.intp]) -> "Surface":
-        """Some of the points."""
-        return Surface(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def surface_points(

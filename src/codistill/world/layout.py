@@ -24,11 +24,12 @@ class Footprint:
     def overlaps(self, other: "Footprint", gap: float = 0.0) -> bool:
         """Whether two rectangles come closer than `gap` metres (separating axes)."""
         between = other.center - self.center
-        for axis in np.concatenate([self.axes(), other.axes()]):
-            reach = sum(float(np.abs(f.axes() @ axis) @ f.half) for f in (self, other))
-            if abs(float(between @ axis)) > reach + gap:
-                return False
-        return True
+        far = float(np.hypot(*self.half) + np.hypot(*other.half)) + gap
+        if float(between @ between) > far * far:
+            return False
+        axes = np.concatenate([self.axes(), other.axes()])
+        reach = np.abs(axes @ self.axes().T) @ self.half + np.abs(axes @ other.axes().T) @ other.half
+        return bool((np.abs(axes @ between) <= reach + gap).all())
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ FINISH_ODDS = (0.34, 0.3, 0.18, 0.1, 0.08)
 
 def linear(srgb: Color) -> Color:
     """Linear reflectance of an sRGB colour in [0, 1]."""
-    r, g, b = (float(np.clip(c, 0.0, 1.0)) ** 2.2 for c in srgb)
+    r, g, b = (min(max(c, 0.0), 1.0) ** 2.2 for c in srgb)
     return (r, g, b)
 
 
@@ -71,10 +71,10 @@ class Palette:
     def color(self, rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> Color:
         """A linear colour: a hue of the palette, or now and then a neutral."""
         hue = self.hues[int(rng.integers(len(self.hues)))] + rng.normal(0, 0.015)
-        saturation = np.clip(self.saturation * rng.uniform(0.5, 1.3), 0, 0.95)
+        saturation = min(self.saturation * rng.uniform(0.5, 1.3), 0.95)
         if rng.random() < 0.22:
             saturation *= 0.15
-        return linear(colorsys.hsv_to_rgb(hue % 1.0, float(saturation), float(rng.uniform(*value))))
+        return linear(colorsys.hsv_to_rgb(hue % 1.0, saturation, rng.uniform(*value)))
 
 
 def luminance(color: Color) -> float:
@@ -93,7 +93,7 @@ def contrasting(rng: np.random.Generator, palette: Palette, other: Color) -> Col
 
 
 def _distance(a: Color, b: Color) -> float:
-    return float(np.abs(np.sqrt(a) - np.sqrt(b)).sum())
+    return sum(abs(x**0.5 - y**0.5) for x, y in zip(a, b, strict=True))
 
 
 def draw_material(
