@@ -1,0 +1,78 @@
+"""`codistill index` and `codistill bench loader`, as they are typed."""
+
+from pathlib import Path
+
+import pytest
+from sample_pictures import write_pictures
+
+from codistill.commands import bench_loader, index
+from codistill.data import SourceConfig, open_source
+from codistill.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_pictures(tmp_path / "photos", [f"{folder}/{n}.jpg" for folder in "ab" for n in range(6)])
+    return tmp_path / "photos"
+
+
+def test_manifest_with_patterns_anywhere(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "deep" / "p.parquet"
+    assert index.main(["photos", "--root", str(root), "--out", str(out), "--exclude", "b/*", "*/5.jpg"]) == 0
+    assert f"photos: 5 images in 1 folders of {root} listed in {out}" in capsys.readouterr().out
+    source = open_source(SourceConfig(name="p", path=str(out)))
+    assert len(source) == 5 and source.read(0) == (root / "a/0.jpg").read_bytes()
+
+
+def test_known_set_is_held_to_its_count(root: Path, tmp_path: Path) -> None:
+    arguments = ["cuffs", "--root", str(root), "--out", str(tmp_path / "c.parquet")]
+    with pytest.raises(DataError, match=r"12 images found in .*, 54944 are expected"):
+        index.main(arguments)
+    assert index.main([*arguments, "--allow-incomplete"]) == 0
+
+
+def test_pack_goes_on_and_is_verified(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "shards"
+    pack = ["photos", "--root", str(root), "--out", str(out), "--pack", "--images-per-shard", "5"]
+    assert index.main(pack) == 0
+    (out / "shard-000001.tar").unlink()
+    assert index.main(pack) == 0
+    assert "12 images packed into 3 shards" in capsys.readouterr().out
+    assert index.main(["photos", "--root", str(out), "--verify"]) == 0
+    shard = out / "shard-000002.tar"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert index.main(["photos", "--root", str(out), "--verify"]) == 1
+    text = capsys.readouterr().out
+    assert "shard-000002.tar: damaged: its SHA-256" in text and "2 of 3 shards" in text
+
+
+def test_foreign_shards_get_an_index(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    import tarfile
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        tar.add(root / "a", arcname="a")
+    assert index.main(["web", "--root", str(folder)]) == 0
+    assert "web: 6 images indexed" in capsys.readouterr().out
+    assert (folder / "index.parquet").exists()
+
+
+def test_mistakes_are_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'in1k'.* give --root DIR"):
+        index.main(["in1", "--out", "x.parquet"])
+    with pytest.raises(ConfigError, match="--out is missing"):
+        index.main(["photos", "--root", str(root)])
+    with pytest.raises(ConfigError, match="for shards in a folder add --pack"):
+        index.main(["photos", "--root", str(root), "--out", str(tmp_path / "shards")])
+    with pytest.raises(ConfigError, match="with --pack it is a folder"):
+        index.main(["photos", "--root", str(root), "--out", "x.parquet", "--pack"])
+    with pytest.raises(DataError, match="nothing at"):
+        index.main(["photos", "--root", str(root / "gone"), "--out", "x.parquet"])
+
+
+def test_bench_prints_rates_and_ratios(capsys: pytest.CaptureFixture) -> None:
+    arguments = ["--count", "2", "--size", "64", "--megapixels", "1", "--large-count", "1", "--repeats", "1"]
+    assert bench_loader.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert text.count("plain v2, tensor crops") == 2 and "images/s" in text and "1.00" in text
