@@ -26,7 +26,7 @@ from codistill.tasks.frozen.config import Runtime
 NORM = True
 ABOUT = {
     "knn": "nearest neighbours among the training images",
-    "linear": "logistic regression, its strength chosen on a fifth of the training images",
+    "linear": "a linear classifier: logistic regression, or DINOv2's sweep",
 }
 
 
@@ -47,15 +47,23 @@ def _add_options(parser: argparse.ArgumentParser, task: Classifier) -> None:
         group.add_argument("--neighbours", metavar="K,…", help=f"numbers of neighbours ({listed})")
         group.add_argument("--temperature", type=float, default=TEMPERATURE, help=f"({TEMPERATURE})")
     else:
+        group.add_argument(
+            "--protocol",
+            choices=("cached", "published"),
+            default="cached",
+            help="cached: logistic regression; published: DINOv2's sweep of 52 heads on random crops (cached)",
+        )
+        group.add_argument("--steps", type=int, default=12_500, help="published: optimizer steps (12500)")
         group.add_argument("--strengths", metavar="C,…", help="choose from these (1e-5, 1e-4, … 1e6)")
     group.add_argument("--fit-limit", type=int, metavar="N", help="train on N images, evenly spread (all)")
-    group.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
+    group.add_argument("--batch-size", type=int, help="images at a time (32; published: 128)")
     group.add_argument("--seed", type=int, default=0)
     add_runtime_options(parser)
 
 
 def _config(arguments: argparse.Namespace, task: Classifier) -> ClassificationFit:
     knn = task == "knn"
+    protocol = "cached" if knn else arguments.protocol
     return ClassificationFit(
         task=task,
         data=needed_data(arguments),
@@ -65,7 +73,9 @@ def _config(arguments: argparse.Namespace, task: Classifier) -> ClassificationFi
         temperature=arguments.temperature if knn else TEMPERATURE,
         strengths=(() if knn else parse_numbers(arguments.strengths, float, "--strengths")) or STRENGTHS,
         limit=arguments.fit_limit,
-        batch_size=arguments.batch_size,
+        protocol=protocol,
+        steps=1 if knn else arguments.steps,
+        batch_size=arguments.batch_size or (128 if protocol == "published" else 32),
         seed=arguments.seed,
     )
 
@@ -113,7 +123,7 @@ def evaluate_main(task: Classifier, argv: list[str]) -> int:
     root = arguments.data or classifier.record.data["spec"]
     data = open_image_folder(root, arguments.split).limited(arguments.limit)
     vectors = classifier.encode(
-        data.paths, runtime.device, batch_size=arguments.batch_size, workers=arguments.workers
+        data.paths, runtime.device, batch_size=arguments.batch_size or 32, workers=arguments.workers
     )
     result = evaluate_classifier(classifier, data, vectors)
     print_scores(f"{classifier.features.config.encoder}, {task}, on {root}", result.intervals())

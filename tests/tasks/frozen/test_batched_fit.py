@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from codistill.errors import ConfigError
-from codistill.tasks.frozen.batched_fit import STATE, FitPlan, HeadsAdamW, fit_heads
+from codistill.tasks.frozen.batched_fit import STATE, FitPlan, HeadsAdamW, HeadsSGD, fit_heads
 
 RATES = (1e-3, 1e-2, 1e-1)
 
@@ -43,6 +43,21 @@ def test_each_head_moves_as_under_an_adamw_of_its_own(tmp_path, clip):
             adamw.step()
         torch.testing.assert_close(heads.weight[index], single.weight[index], rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(heads.bias[index], single.bias[index], rtol=1e-4, atol=1e-6)
+
+
+def test_each_head_moves_as_under_an_sgd_of_its_own(tmp_path):
+    heads = Heads()
+    factors = [1.0, 0.5, 0.25, 0.1]
+    fit_heads(heads, losses, HeadsSGD(heads, RATES), FitPlan(factors=factors), tmp_path)
+    for index, rate in enumerate(RATES):
+        single = Heads()
+        sgd = torch.optim.SGD(single.parameters(), lr=0.1, momentum=0.9)
+        for step, factor in enumerate(factors):
+            sgd.zero_grad()
+            losses(single, step)[index].backward()
+            sgd.param_groups[0]["lr"] = rate * factor
+            sgd.step()
+        torch.testing.assert_close(heads.weight[index], single.weight[index], rtol=1e-4, atol=1e-6)
 
 
 class InterruptedFitError(Exception):

@@ -32,7 +32,8 @@ class ImageVectors:
     """How an image becomes a vector.
 
     Attributes:
-        kind: `cls` (the class token; the mean patch where an encoder has none), `mean`, or both beside each other.
+        kind: `cls`: class tokens of all levels beside each other (mean patches where an encoder has none); `mean`:
+            mean patches; `cls+mean`: class tokens, then the last level's mean patch.
         resize: shorter side in pixels, bicubic.
         crop: side of the centre crop; the same as `resize` for none but the longer side's.
     """
@@ -48,8 +49,11 @@ class ImageVectors:
             raise ConfigError(f"1 <= crop <= resize (pixels) is needed; got {self.crop} and {self.resize}")
 
     def image(self, path: Path) -> np.ndarray:
-        """(crop, crop, 3) uint8."""
-        image = read_rgb(path)
+        """(crop, crop, 3) uint8 of an image file."""
+        return self.prepared(read_rgb(path))
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """(crop, crop, 3) uint8: resized, then cut from the middle."""
         rows, columns = image.shape[:2]
         factor = self.resize / min(rows, columns)
         size = (max(self.crop, round(rows * factor)), max(self.crop, round(columns * factor)))
@@ -58,13 +62,14 @@ class ImageVectors:
         return image[top : top + self.crop, left : left + self.crop]
 
     def vectors(self, levels: Sequence[Tokens]) -> Tensor:
-        """(image, channel) of every level beside each other, fp32."""
-        parts: list[Tensor] = []
-        for tokens in levels:
-            mean = tokens.patches.float().mean(1)
-            cls = mean if tokens.cls is None else tokens.cls.float()
-            parts += {"cls": [cls], "mean": [mean], "cls+mean": [cls, mean]}[self.kind]
-        return torch.cat(parts, dim=1)
+        """(image, channel), fp32."""
+        means = [tokens.patches.float().mean(1) for tokens in levels]
+        classes = [
+            mean if tokens.cls is None else tokens.cls.float()
+            for tokens, mean in zip(levels, means, strict=True)
+        ]
+        parts = {"cls": classes, "mean": means, "cls+mean": [*classes, means[-1]]}
+        return torch.cat(parts[self.kind], dim=1)
 
 
 class _Images(Dataset[tuple[np.ndarray, str]]):

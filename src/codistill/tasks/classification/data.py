@@ -40,9 +40,12 @@ class ImageFolder:
             return self
         if limit < 1:
             raise DataError(f"the number of images must be 1 or more; got {limit}")
-        kept = spread(len(self), limit)
-        paths = tuple(self.paths[index] for index in kept)
-        return ImageFolder(self.root, self.split, paths, self.labels[kept], self.classes)
+        return self.chosen(np.array(spread(len(self), limit)))
+
+    def chosen(self, indices: np.ndarray) -> "ImageFolder":
+        """Some of the images."""
+        paths = tuple(self.paths[index] for index in indices.tolist())
+        return ImageFolder(self.root, self.split, paths, self.labels[indices], self.classes)
 
 
 def open_image_folder(root: str | Path, split: str) -> ImageFolder:

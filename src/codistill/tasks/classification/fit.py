@@ -4,7 +4,7 @@ A config in, a head folder out: head.json, the training images' vectors, and for
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.engine.config import config_hash
+from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
 from codistill.tasks.classification.data import ImageFolder, open_image_folder
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
-from codistill.tasks.classification.logistic import STRENGTHS, choose_logistic
+from codistill.tasks.classification.logistic import STRENGTHS, choose_logistic, split_per_class
+from codistill.tasks.classification.sweep import LEVELS, sweep
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 
 Classifier = Literal["knn", "linear"]
+Protocol = Literal["cached", "published"]
 BANK, LABELS = "bank", "labels"
+HELD_OUT = 0.1
+"""Share of each class's training images that chooses among the published protocol's heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,10 @@ class ClassificationFit:
         features: which encoder, which blocks, normed or not.
         vectors: how tokens become one vector.
         neighbours, temperature: of `knn`.
-        strengths: the C that `linear` chooses from.
+        protocol: of `linear`: `cached`: logistic regression on vectors computed once; `published`: DINOv2's sweep of
+            heads on random crops (`sweep.py`; its heads say themselves which vectors they take).
+        strengths: the C that the cached protocol chooses from.
+        steps: of the published protocol, in batches of `batch_size` (its own: 12 500 of 128).
         limit: use so many training images, evenly spread.
         batch_size: images at a time.
         seed: of the held-out part.
@@ -47,7 +56,9 @@ class ClassificationFit:
     vectors: ImageVectors = field(default_factory=ImageVectors)
     neighbours: tuple[int, ...] = NEIGHBOURS
     temperature: float = TEMPERATURE
+    protocol: Protocol = "cached"
     strengths: tuple[float, ...] = STRENGTHS
+    steps: int = 12_500
     limit: int | None = None
     batch_size: int = 32
     seed: int = 0
@@ -55,6 +66,14 @@ class ClassificationFit:
     def __post_init__(self) -> None:
         if self.task not in ("knn", "linear"):
             raise ConfigError(f"the task must be knn or linear; got {self.task!r}")
+        if self.protocol not in ("cached", "published") or self.steps < 1:
+            raise ConfigError(
+                f"protocol must be cached or published, steps 1 or more; got {self.protocol}, {self.steps}"
+            )
+        if self.protocol == "published" and (self.task != "linear" or self.features.blocks != (-1,)):
+            raise ConfigError(
+                "the published protocol is for linear, and chooses its blocks itself (no --blocks)"
+            )
         if not self.neighbours or min(self.neighbours) < 1 or self.temperature <= 0:
             raise ConfigError(
                 f"neighbours and temperature must be positive; got {self.neighbours}, {self.temperature}"
@@ -79,36 +98,96 @@ def fit_classifier(
         raise ConfigError(
             f"{min(config.neighbours)} neighbours are more than the {len(data)} training images"
         )
-    features = FrozenFeatures(config.features).to(runtime.device)
+    features = FrozenFeatures(_features(config)).to(runtime.device)
     runtime.say(
         f"{len(data)} images of {len(data.classes)} classes in {data.root}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}"
     )
-    bank = build_bank(
-        runtime.out / BANK,
-        data.paths,
-        config.vectors,
-        features,
-        batch_size=config.batch_size,
-        workers=runtime.workers,
-        device=runtime.device,
-        progress=progress,
-    )
     tensors: dict[str, Tensor] = {LABELS: torch.from_numpy(data.labels)}
-    fit: dict[str, Any] = {"images": len(data), "seed": config.seed}
-    if config.task == "knn":
-        fit |= {"neighbours": list(neighbours), "temperature": config.temperature}
+    fit: dict[str, Any] = {"images": len(data), "seed": config.seed, "protocol": config.protocol}
+    if config.protocol == "published":
+        seen, vectors = _sweep(config, data, features, runtime, tensors, fit)
     else:
-        fit |= _logistic(config, data, bank, runtime, tensors)
+        seen, vectors = config.features, config.vectors
+        bank = build_bank(
+            runtime.out / BANK,
+            data.paths,
+            config.vectors,
+            features,
+            batch_size=config.batch_size,
+            workers=runtime.workers,
+            device=runtime.device,
+            progress=progress,
+        )
+        if config.task == "knn":
+            fit |= {"neighbours": list(neighbours), "temperature": config.temperature}
+        else:
+            fit |= _logistic(config, data, bank, runtime, tensors)
     record = HeadRecord(
         task=config.task,
-        features=config.features,
+        features=seen,
         data={"spec": config.data, "images": len(data), "classes": list(data.classes)},
-        test=asdict(config.vectors),
+        test=asdict(vectors),
         encoder=features.describe(),
         fit=fit,
     )
     write_head(runtime.out, record, tensors, list(runtime.command))
+
+
+def _features(config: ClassificationFit) -> FeatureConfig:
+    if config.protocol == "cached":
+        return config.features
+    return replace(config.features, blocks=tuple(range(-LEVELS, 0)))
+
+
+def _sweep(
+    config: ClassificationFit,
+    data: ImageFolder,
+    features: FrozenFeatures,
+    runtime: Runtime,
+    tensors: dict[str, Tensor],
+    fit: dict[str, Any],
+) -> tuple[FeatureConfig, ImageVectors]:
+    """Run the sweep; the chosen head's tensors and facts go into the last two. Gives what the head stands on."""
+    kept, held = split_per_class(data.labels, HELD_OUT, config.seed)
+    folder = runtime.out / f"sweep-{config_hash(config)[:12]}"
+    make_directory(folder)
+
+    def progress(done: int, total: int, losses: Tensor) -> None:
+        numbers = " ".join(f"{value:.3f}" for value in losses.tolist())
+        runtime.say(f"step {done}/{total}  losses by learning rate, summed over inputs: {numbers}")
+
+    result = sweep(
+        data.chosen(kept),
+        data.chosen(held),
+        features,
+        config.vectors,
+        folder,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=runtime.workers,
+        device=runtime.device,
+        progress=progress,
+    )
+    tensors |= {"weight": result.weight, "bias": result.bias}
+    best = result.accuracies[result.seen.name][result.rate]
+    runtime.say(
+        f"best of {sum(map(len, result.accuracies.values()))} heads on held-out images: {result.seen.name}, learning "
+        f"rate {result.rate:g} (for a batch of 256): {best:.1%}"
+    )
+    fit |= {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "chosen_input": result.seen.name,
+        "chosen_lr": result.rate,
+        "held_out_accuracy": {
+            name: {f"{rate:g}": round(value, 6) for rate, value in by_rate.items()}
+            for name, by_rate in result.accuracies.items()
+        },
+    }
+    vectors = replace(config.vectors, kind="cls+mean" if result.seen.mean else "cls")
+    return replace(config.features, blocks=tuple(range(-result.seen.blocks, 0))), vectors
 
 
 def _logistic(
@@ -125,7 +204,7 @@ def _logistic(
     listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
     runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")
     return {
-        "protocol": "logistic regression (L-BFGS), C chosen on a fifth of every class, then fitted on all",
+        "classifier": "logistic regression (L-BFGS), C chosen on a fifth of every class, then fitted on all",
         "chosen_c": choice.model.strength,
         "held_out_accuracy": {f"{c:g}": round(a, 6) for c, a in choice.accuracies.items()},
     }

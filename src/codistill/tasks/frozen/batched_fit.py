@@ -4,9 +4,10 @@ Every head sees the same pixels in the same order, so that they differ in their 
 kept beside the cache: an interrupted fit goes on, bit for bit on a CPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,47 @@ STATE = "fit_state.safetensors"
 
 Losses = Callable[[nn.Module, int], Float[Tensor, " head"]]
 """Heads and a step to one loss per head."""
+
+
+class HeadsOptimizer(Protocol):
+    """What `fit_heads` needs of an optimizer."""
+
+    def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """State by kind and parameter: saved and restored in place."""
+        ...
+
+    def step(self, number: int, factor: float) -> None:
+        """Update by the gradients, which are dropped, at `factor` of the peak learning rates."""
+        ...
+
+
+class HeadsSGD:
+    """SGD with momentum over parameters whose first axis is the head, each head with its own learning rate.
+
+    Args:
+        heads: the module; all its parameters are trained.
+        learning_rates: peak of each head.
+        momentum: see `torch.optim.SGD`.
+    """
+
+    def __init__(self, heads: nn.Module, learning_rates: Sequence[float], momentum: float = 0.9) -> None:
+        self.parameters = dict(heads.named_parameters())
+        self.rates = torch.tensor(learning_rates, device=next(iter(self.parameters.values())).device)
+        self.momentum = momentum
+        self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+
+    def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """The velocities."""
+        return {"velocity": self.velocity}
+
+    @torch.no_grad()
+    def step(self, number: int, factor: float) -> None:
+        """See `HeadsOptimizer`."""
+        for name, p in self.parameters.items():
+            assert p.grad is not None
+            velocity = self.velocity[name].mul_(self.momentum).add_(p.grad)
+            p.sub_(_along(self.rates * factor, p) * velocity)
+            p.grad = None
 
 
 class HeadsAdamW:
@@ -50,14 +92,13 @@ class HeadsAdamW:
         self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.second = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
+    def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """First and second moments."""
+        return {"first": self.first, "second": self.second}
+
     @torch.no_grad()
     def step(self, number: int, factor: float) -> None:
-        """Update by the gradients, which are dropped.
-
-        Args:
-            number: 0-based.
-            factor: of the peak learning rates, from the schedule.
-        """
+        """See `HeadsOptimizer`; `number` is 0-based."""
         scale = self._clipping()
         corrections = [1.0 - beta ** (number + 1) for beta in self.betas]
         for name, p in self.parameters.items():
@@ -105,7 +146,7 @@ class FitPlan:
 def fit_heads(
     heads: nn.Module,
     losses: Losses,
-    optimizer: HeadsAdamW,
+    optimizer: HeadsOptimizer,
     plan: FitPlan,
     folder: Path,
     *,
@@ -138,10 +179,10 @@ def fit_heads(
     heads.eval()
 
 
-def _save(path: Path, heads: nn.Module, optimizer: HeadsAdamW, done: int) -> None:
+def _save(path: Path, heads: nn.Module, optimizer: HeadsOptimizer, done: int) -> None:
     tensors = {f"heads.{name}": t for name, t in heads.state_dict().items()}
-    tensors |= {f"first.{name}": t for name, t in optimizer.first.items()}
-    tensors |= {f"second.{name}": t for name, t in optimizer.second.items()}
+    for kind, moments in optimizer.moments().items():
+        tensors |= {f"{kind}.{name}": t for name, t in moments.items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     temporary = path.with_name(path.name + ".partial")
     try:
@@ -151,7 +192,7 @@ def _save(path: Path, heads: nn.Module, optimizer: HeadsAdamW, done: int) -> Non
         raise cannot_write(path, error) from error
 
 
-def _restore(path: Path, heads: nn.Module, optimizer: HeadsAdamW) -> int:
+def _restore(path: Path, heads: nn.Module, optimizer: HeadsOptimizer) -> int:
     """Steps done; 0 where there is no state, or one that is damaged."""
     if not path.exists():
         return 0
@@ -161,7 +202,7 @@ def _restore(path: Path, heads: nn.Module, optimizer: HeadsAdamW) -> int:
     except (SafetensorError, KeyError, ValueError, OSError):
         return 0
     heads.load_state_dict({n.removeprefix("heads."): t for n, t in tensors.items() if n.startswith("heads.")})
-    for kind, moments in (("first", optimizer.first), ("second", optimizer.second)):
+    for kind, moments in optimizer.moments().items():
         for name, moment in moments.items():
             moment.copy_(tensors[f"{kind}.{name}"])
     return done

@@ -1,0 +1,261 @@
+"""The published linear classifier: many of them trained side by side on random crops, the best one kept.
+
+An image folder and a frozen encoder in; weights, their input and their learning rate out. Heads differ in learning
+rate and input: class tokens of the last one or four blocks, with and without the last block's mean patch. Source:
+DINOv2's linear evaluation (arXiv 2304.07193): SGD, momentum 0.9, no decay, cosine, 10 x 1250 steps of 128 images. It
+reports the best head on the test images; here the choice is made on held-out training images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from codistill.data.augment import AugmentConfig
+from codistill.data.augment.draw import draw_params
+from codistill.engine.schedule import cosine
+from codistill.imaging import read_rgb, resize_rgb
+from codistill.tasks.classification.bank import ImageVectors
+from codistill.tasks.classification.data import ImageFolder
+from codistill.tasks.frozen.batched_fit import FitPlan, HeadsSGD, fit_heads
+from codistill.tasks.frozen.data import DenseSample
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.loading import Request, View, training_requests, view_batches
+from codistill.types import Tokens
+
+RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
+"""Learning rates for a batch of 256; they scale with the batch."""
+
+LEVELS = 4
+INIT_STD = 0.01
+
+
+@dataclass(frozen=True)
+class SweepInput:
+    """What a head sees: class tokens of so many last blocks, and the last one's mean patch."""
+
+    blocks: int
+    mean: bool
+
+    @property
+    def name(self) -> str:
+        """`last1`, `last4_mean`, …"""
+        return f"last{self.blocks}{'_mean' if self.mean else ''}"
+
+    def vectors(self, levels: list[Tokens]) -> Tensor:
+        """(image, channel) from the tokens of the last four blocks."""
+        kind = "cls+mean" if self.mean else "cls"
+        return ImageVectors(kind=kind).vectors(levels[-self.blocks :])
+
+
+INPUTS = tuple(SweepInput(blocks, mean) for blocks in (1, 4) for mean in (False, True))
+
+
+class SweepHeads(nn.Module):
+    """One linear classifier per learning rate, for one input: `weight` (head, class, channel), `bias` (head, class)."""
+
+    def __init__(self, channels: int, num_classes: int, heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(heads, num_classes, channels))
+        nn.init.normal_(self.weight[0], std=INIT_STD)
+        with torch.no_grad():
+            self.weight.copy_(self.weight[:1].clone().expand_as(self.weight))
+        self.bias = nn.Parameter(torch.zeros(heads, num_classes))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(head, image, class) scores."""
+        return torch.einsum("nc,hkc->hnk", vectors, self.weight) + self.bias[:, None]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """An image folder as data whose target is a class number."""
+
+    folder: ImageFolder
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        path = self.folder.paths[index]
+        return DenseSample(read_rgb(path), np.array(self.folder.labels[index]), str(path))
+
+
+@dataclass(frozen=True)
+class CropViews:
+    """Random resized crops and flips; the plain view is the evaluation's centre crop."""
+
+    vectors: ImageVectors
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of every view."""
+        return self.vectors.crop, self.vectors.crop
+
+    def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
+        """A random crop of 8 % to all of the image."""
+        rows, columns = sample.image.shape[:2]
+        drawn = draw_params(AugmentConfig.plain(scale=(0.08, 1.0)), rng, rows, columns)
+        crop = sample.image[drawn.top : drawn.top + drawn.height, drawn.left : drawn.left + drawn.width]
+        crop = resize_rgb(crop, self.size)
+        return View(np.ascontiguousarray(crop[:, ::-1] if drawn.flip else crop), sample.target, self.size)
+
+    def plain(self, sample: DenseSample) -> View:
+        """The centre crop."""
+        return View(np.ascontiguousarray(self.vectors.prepared(sample.image)), sample.target, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """The head that did best on the held-out images.
+
+    Attributes:
+        weight, bias: (class, channel), (class,).
+        seen: its input. rate: its learning rate, for a batch of 256.
+        accuracies: of all heads on the held-out images, by input and learning rate.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    seen: SweepInput
+    rate: float
+    accuracies: dict[str, dict[float, float]]
+
+
+def sweep(
+    training: ImageFolder,
+    held_out: ImageFolder,
+    features: FrozenFeatures,
+    vectors: ImageVectors,
+    folder: Path,
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int = 0,
+    workers: int | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int, int, Tensor], None] = lambda done, total, losses: None,
+) -> SweepResult:
+    """Train all heads and choose one; the same call goes on after an interruption.
+
+    Args:
+        training, held_out: disjoint.
+        features: of the last four blocks, on the device.
+        vectors: sizes of the evaluation's crop.
+        folder: for the state.
+        steps, batch_size, seed: of the training.
+        workers, device: of the loading and computing.
+        progress: see `fit_heads`.
+    """
+    device = device or torch.device("cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = nn.ModuleDict(
+            {
+                seen.name: SweepHeads(
+                    features.channels * (seen.blocks + seen.mean), len(training.classes), len(RATES)
+                )
+                for seen in INPUTS
+            }
+        ).to(device)
+    batches = _Stream(training, vectors, steps, batch_size, seed, workers, device)
+
+    def losses(module: nn.Module, step: int) -> Tensor:
+        images, labels = batches.at(step)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            levels = features(images)
+        total = torch.zeros(len(RATES), device=device)
+        for seen in INPUTS:
+            scores = module.get_submodule(seen.name)(seen.vectors(levels))
+            repeated = labels.repeat(len(RATES))
+            each = cross_entropy(scores.flatten(0, 1), repeated, reduction="none").view(len(RATES), -1)
+            total = total + each.mean(1)
+        return total
+
+    optimizer = HeadsSGD(heads, [rate * batch_size / 256 for rate in RATES])
+    plan = FitPlan(factors=cosine(1.0, 0.0, steps), save_every=max(20, steps // 20))
+    fit_heads(heads, losses, optimizer, plan, folder, progress=progress)
+    accuracies = _accuracies(heads, held_out, features, vectors, batch_size, workers, device)
+    seen = max(INPUTS, key=lambda one: max(accuracies[one.name].values()))
+    rate = max(RATES, key=lambda one: accuracies[seen.name][one])
+    chosen: SweepHeads = heads[seen.name]  # type: ignore[assignment]
+    index = RATES.index(rate)
+    return SweepResult(
+        weight=chosen.weight[index].detach().cpu().clone(),
+        bias=chosen.bias[index].detach().cpu().clone(),
+        seen=seen,
+        rate=rate,
+        accuracies=accuracies,
+    )
+
+
+class _Stream:
+    """Training batches by step: one loader from the first step asked for."""
+
+    def __init__(
+        self,
+        training: ImageFolder,
+        vectors: ImageVectors,
+        steps: int,
+        batch_size: int,
+        seed: int,
+        workers: int | None,
+        device: torch.device,
+    ) -> None:
+        self.training, self.vectors, self.steps = training, vectors, steps
+        self.batch_size, self.seed, self.workers, self.device = batch_size, seed, workers, device
+        self._batches = None
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images and labels on the device; steps must follow one another."""
+        if self._batches is None:
+            requests = list(
+                training_requests(
+                    len(self.training), self.batch_size, seed=self.seed, steps=range(step, self.steps)
+                )
+            )
+            self._batches = view_batches(
+                LabelledImages(self.training),
+                CropViews(self.vectors),
+                requests,
+                seed=self.seed,
+                workers=self.workers,
+                device=self.device,
+            )
+        batch = next(self._batches)
+        return batch.images, batch.target.to(self.device)
+
+
+@torch.no_grad()
+def _accuracies(
+    heads: nn.ModuleDict,
+    held_out: ImageFolder,
+    features: FrozenFeatures,
+    vectors: ImageVectors,
+    batch_size: int,
+    workers: int | None,
+    device: torch.device,
+) -> dict[str, dict[float, float]]:
+    """Share of held-out images that each head gets right."""
+    count = len(held_out)
+    requests = [
+        Request(0, items, items, plain=True)
+        for items in (
+            tuple(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)
+        )
+    ]
+    hits = {seen.name: torch.zeros(len(RATES), device=device) for seen in INPUTS}
+    for batch in view_batches(
+        LabelledImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
+    ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            levels = features(batch.images)
+        labels = batch.target.to(device)
+        for seen in INPUTS:
+            scores = heads.get_submodule(seen.name)(seen.vectors(levels))
+            hits[seen.name] += (scores.argmax(-1) == labels).float().sum(1)
+    return {name: dict(zip(RATES, (values / count).tolist(), strict=True)) for name, values in hits.items()}
