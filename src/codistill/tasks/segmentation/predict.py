@@ -80,16 +80,23 @@ class Segmenter:
         """Class probabilities of every pixel, averaged over scales and mirroring, on the device."""
         total: Tensor | None = None
         for scale in self.test.scales:
-            scores = self._at_scale(image, scale)
+            scores = self._scores(image, scale).softmax(1)
+            scores = (scores[0] + scores[1].flip(-1)) / 2 if self.test.mirror else scores[0]
             total = scores if total is None else total + scores
         assert total is not None
         return total / len(self.test.scales)
 
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> UInt8[np.ndarray, "row column"]:
         """Class of every pixel."""
-        return self.probabilities(image).argmax(0).to(torch.uint8).cpu().numpy()
+        if len(self.test.scales) == 1 and not self.test.mirror:
+            scores = self._scores(image, self.test.scales[0])[0]  # nothing to average: half the memory
+        else:
+            scores = self.probabilities(image)
+        return scores.argmax(0).to(torch.uint8).cpu().numpy()
 
-    def _at_scale(self, image: np.ndarray, scale: float) -> Tensor:
+    @torch.inference_mode()
+    def _scores(self, image: np.ndarray, scale: float) -> Tensor:
+        """Logits (1, or 2 with the mirrored image, class, row, column) at the image's own size."""
         protocol = self.protocol
         size = keep_ratio(image.shape, (int(protocol.scale[0] * scale), int(protocol.scale[1] * scale)))
         resized = torch.from_numpy(np.ascontiguousarray(resize_image(image, size)))
@@ -101,11 +108,7 @@ class Segmenter:
                 logits = slide(seen, self._logits, protocol.crop, protocol.stride)
             else:
                 logits = self._logits(seen)
-        logits = interpolate(logits.float(), size=image.shape[:2], mode="bilinear", align_corners=False)
-        probabilities = logits.softmax(1)
-        if not self.test.mirror:
-            return probabilities[0]
-        return (probabilities[0] + probabilities[1].flip(-1)) / 2
+        return interpolate(logits.float(), size=image.shape[:2], mode="bilinear", align_corners=False)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
