@@ -3,7 +3,10 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +234,33 @@ def test_record_is_plain_json(packed: Path) -> None:
     assert plain["format"] == 1 and plain["samples"][0][0] == "a/00"
     scanned = scan_shard(packed / "shard-000000.tar", hashed=True)
     assert scanned == read_record(packed / "shard-000000.tar")
+
+
+@pytest.mark.slow
+def test_packing_survives_kills(tmp_path: Path) -> None:
+    """Killed six times at random moments, the same command ends with the same bytes."""
+    names = [f"{n // 100}/{n:04d}.jpg" for n in range(1500)]
+    data = encoded(picture(0))
+    for n, name in enumerate(names):
+        (tmp_path / "i" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "i" / name).write_bytes(data + bytes([n % 256]) * 20_000)
+    command = [sys.executable, "-m", "codistill", "index", "x", "--root", str(tmp_path / "i"), "--pack"]
+    command += ["--images-per-shard", "50", "--workers", "2", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    killed, rng = 0, np.random.default_rng(0)
+    for _ in range(200):
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "hurt")], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        records = len(list((tmp_path / "hurt").glob("*.json")))
+        while killed < 6 and process.poll() is None:
+            if len(list((tmp_path / "hurt").glob("*.json"))) > records + 1:
+                time.sleep(rng.uniform(0, 0.02))
+                process.kill()
+                killed += 1
+                break
+        if process.wait() == 0:
+            break
+    assert killed >= 3
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "hurt").iterdir()} == wanted

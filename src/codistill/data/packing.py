@@ -52,6 +52,8 @@ def pack_source(
     folder.mkdir(parents=True, exist_ok=True)
     count = -(-len(source) // images_per_shard)
     with _locked(folder):
+        for left in folder.glob("*.partial"):  # by a process that was killed
+            left.unlink()
         _check_plan(folder, source, images_per_shard, members)
         skipped: list[tuple[str, str]] = []
         done = 0
