@@ -5,8 +5,10 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from codistill.analysis.colours import colour_columns
 from codistill.analysis.pca import Covariance, align_axes, fit_pca
 from codistill.errors import DataError
+from codistill.types import Tokens
 
 
 def data(images: int = 5) -> list[torch.Tensor]:
@@ -50,3 +52,16 @@ def test_too_little_or_not_finite() -> None:
         fit_pca([])
     with pytest.raises(DataError, match="finite"):
         fit_pca([torch.full((4, 3), torch.nan)])
+
+
+def test_shared_basis_gives_equal_features_equal_colours() -> None:
+    torch.manual_seed(0)
+    first = [Tokens(patches=torch.randn(1, 12, 6), grid=(3, 4)) for _ in range(2)]
+    second = [Tokens(patches=t.patches + 0.01, grid=t.grid) for t in first]
+    narrow = [Tokens(patches=t.patches[..., :5], grid=t.grid) for t in first]
+    shared = colour_columns([first, second, narrow], shared_basis=True)
+    assert [len(column) for column in shared] == [2, 2, 2]
+    np.testing.assert_allclose(shared[0][0], shared[1][0], atol=0.05)
+    own = colour_columns([first, first], separate=True)
+    np.testing.assert_allclose(own[0][1], own[1][1])
+    assert own[0][0].shape == (3, 4, 3)

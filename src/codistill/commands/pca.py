@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.analysis.pca import align_axes, fit_pca
+from codistill.analysis.colours import colour_columns
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
-from codistill.errors import ConfigError
+from codistill.errors import CodistillError, ConfigError
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
+from codistill.student.student import Student
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
 
 
@@ -27,7 +28,14 @@ def _parser() -> argparse.ArgumentParser:
         "--encoder", action="append", required=True, metavar="E", help="what load_encoder accepts; repeatable"
     )
     parser.add_argument(
-        "--teacher", metavar="NAME", help="show the students' projections onto this teacher instead"
+        "--teacher",
+        metavar="NAME",
+        help="of students, show the projection onto this teacher, in its own space",
+    )
+    parser.add_argument(
+        "--shared-basis",
+        action="store_true",
+        help="colour encoders of the first one's width by its basis: equal colours are then equal features",
     )
     parser.add_argument("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
     parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
@@ -49,37 +57,28 @@ def _tokens(
     name: str, arguments: argparse.Namespace, images: Sequence[str]
 ) -> tuple[list[Tokens], list[np.ndarray]]:
     """Per image its tokens, and the image as it was seen."""
-    student = load_student(name) if arguments.teacher else None
+    student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
     seen = [encoder.preprocess(image, arguments.size) for image in images]
+    pictures = [_picture_of(one) for one in seen]
     if student is None:
-        return [encoder(one, norm=not arguments.no_norm) for one in seen], [_picture_of(one) for one in seen]
+        return [encoder(one, norm=not arguments.no_norm) for one in seen], pictures
     outputs = []
     for one in seen:
         blocks = encoder.intermediate(one, student.projector_blocks, norm=False)
-        outputs.append(student.project(blocks, arguments.teacher))
-    return outputs, [_picture_of(one) for one in seen]
+        outputs.append(student.project(blocks, arguments.teacher, denormalize=True))
+    return outputs, pictures
 
 
-def colour_columns(per_encoder: Sequence[Sequence[Tokens]], separate: bool = False) -> list[list[np.ndarray]]:
-    """Per encoder and image a colour map (row, column, 3); later encoders' axes follow the first one's."""
-    columns: list[list[np.ndarray]] = []
-    first_grids: list[Tensor] = []
-    for tokens in per_encoder:
-        groups = [[t] for t in tokens] if separate else [list(tokens)]
-        maps: list[Tensor] = []
-        for group in groups:
-            basis = fit_pca(t.patches for t in group)
-            if len(first_grids) == len(tokens) and all(
-                t.grid == tuple(g.shape[:2]) for t, g in zip(tokens, first_grids, strict=True)
-            ):
-                start = len(maps)
-                reference = torch.cat([g.reshape(-1, 3) for g in first_grids[start : start + len(group)]])
-                basis = align_axes(basis, torch.cat([t.patches[0] for t in group]), reference)
-            maps += [basis.colours(t.patches[0]).view(*t.grid, 3) for t in group]
-        first_grids = first_grids or maps
-        columns.append([colours.numpy() for colours in maps])
-    return columns
+def _student(name: str, teacher: str) -> Student | None:
+    """The student of that name if it has a projector onto this teacher."""
+    try:
+        student = load_student(name)
+    except (
+        CodistillError
+    ):  # an encoder alone, or another kind: load_encoder says what is wrong with it, if anything
+        return None
+    return student if teacher in student.projectors else None
 
 
 def main(argv: list[str]) -> int:
@@ -88,7 +87,9 @@ def main(argv: list[str]) -> int:
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     results = [_tokens(name, arguments, arguments.images) for name in arguments.encoder]
-    columns = colour_columns([tokens for tokens, _ in results], arguments.separate)
+    columns = colour_columns(
+        [tokens for tokens, _ in results], separate=arguments.separate, shared_basis=arguments.shared_basis
+    )
     inputs = results[0][1]
     rows = [[inputs[i], *(column[i] for column in columns)] for i in range(len(inputs))]
     cell = (224, 224)
