@@ -1,8 +1,11 @@
 """Small objectives and batches for the engine's tests; as a program, a run that tests interrupt, kill and resume."""
 
 import argparse
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,8 @@ class LinearObjective:
             target = batch.images.mean(dim=(2, 3))[:, :2]
         predicted = model(batch.images)
         loss = (predicted - target).square().mean()
+        if "poison" in batch.names:
+            loss = loss + float("nan")  # the loss alone: its gradients stay finite
         with torch.no_grad():
             mean = context.all_reduce_sum(target.mean(0)) / context.world_size
             self.trainable.running.lerp_(mean, 0.1)  # type: ignore[operator,union-attr]
@@ -184,13 +189,18 @@ def main() -> None:
     parser.add_argument("--stop-after", type=int)
     parser.add_argument("--nan-rank", type=int)
     parser.add_argument("--die-at", type=int, help="rank 1 exits before this step, once")
+    parser.add_argument("--term-at", type=int, help="rank 1 gets SIGTERM before this step")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with start_process("cpu") as process:
 
         def change(step: int, batch: Batch) -> Batch:
-            if args.nan_rank == process.rank and step in (2, 3):
+            if args.nan_rank == process.rank and step == 2:
                 return batch.with_images(batch.images * float("nan"))
+            if args.nan_rank == process.rank and step == 3:
+                return replace(batch, names=("poison",) * len(batch))
+            if step == args.term_at and process.rank == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
             marker = args.run_dir / "died"
             if step == args.die_at and process.rank == 1 and not marker.exists():
                 marker.touch()

@@ -93,7 +93,7 @@ def test_fsdp2_equals_one_process_and_one_process_goes_on_from_its_checkpoint(tm
 
 def test_what_is_not_finite_on_one_rank_is_skipped_on_all(tmp_path):
     said = two_processes(tmp_path, "--nan-rank", 1)
-    assert [row["step"] for row in rows(tmp_path) if row["skipped"]] == [2, 3]
+    assert {row["step"]: row["skipped"] for row in rows(tmp_path) if row["skipped"]} == {2: 1.0, 3: 1.0}
     assert "skipped=2" in said and "bad_images=7" in said
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     bad = [json.loads(line) for line in (tmp_path / "bad_images.jsonl").read_text().splitlines()]
@@ -105,6 +105,14 @@ def test_fsdp2_goes_on_from_one_process_and_from_another_number(tmp_path, alone)
     run_toy(tmp_path, stop_after=4)
     two_processes(tmp_path, "--strategy", "fsdp2", "--stop-after", 8)
     two_processes(tmp_path)
+    assert_same_training(tmp_path, alone)
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_after_the_same_step_when_one_is_asked(tmp_path, alone):
+    said = two_processes(tmp_path, "--term-at", 4)
+    assert "step=5," in said and "stopped_by='another rank'" in said
+    assert run_toy(tmp_path).resumed_from == 5
     assert_same_training(tmp_path, alone)
 
 

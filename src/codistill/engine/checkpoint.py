@@ -116,7 +116,7 @@ def save_checkpoint(
     temporary = run_dir / CHECKPOINTS / f".tmp-step_{step:08d}"
     moments = optimizer.state_tensors()
     sharded = optimizer.sharded
-    model = whole_state(module)
+    model = whole_state(module, keep=process.is_main)
     process.on_main(lambda: _begin(temporary))
     try:
         if sharded:

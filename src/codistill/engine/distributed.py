@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from codistill.engine.rendezvous import store_of_the_living
 from codistill.errors import ConfigError
 
 Result = TypeVar("Result")
@@ -140,9 +141,10 @@ def start_process(device: DeviceChoice = "auto") -> Iterator[Process]:
         torch.cuda.set_device(chosen)
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, rank=rank, world_size=world_size)
+        store = store_of_the_living(rank, world_size)
     except ValueError as error:
         raise ConfigError(f"torchrun's environment is not complete: {error}") from error
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     try:
         yield Process(rank=rank, world_size=world_size, local_rank=local_rank, device=chosen)
     finally:

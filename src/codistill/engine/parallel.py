@@ -83,10 +83,19 @@ def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The module's state dict with sharded tensors put together; every rank must call this."""
-    state = module.state_dict()
-    return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in state.items()}
+def whole_state(module: nn.Module, keep: bool) -> dict[str, torch.Tensor]:
+    """The module's state dict with sharded tensors put together on the host; every rank must call this.
+
+    Args:
+        module: plain, or wrapped by FSDP2.
+        keep: False on ranks that only take part: they get an empty dict and hold one tensor at a time.
+    """
+    whole: dict[str, torch.Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if keep:
+            whole[name] = full.detach().cpu()
+    return whole
 
 
 @contextmanager
