@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.context import BaseContext
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +25,7 @@ from codistill.data.source import Source, SourceConfig
 from codistill.data.worker import EvaluationImages, RawBatch, Request, TrainingImages
 from codistill.errors import ConfigError, DataError
 from codistill.imaging import MAX_PIXELS
+from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.types import BadImage, Batch
 
 _CHANGEABLE = {"changeable": True}
@@ -113,8 +113,8 @@ def train_loader(
         total_steps: of the whole run.
         device: where the batch is wanted; normalization (and the colours of implementation `device`) happen there.
         size_of_step: image side of a step, in place of `loader.image_size`.
-        images_of_step: images of a step over all ranks, a multiple of their number: the first of its slots, the
-            others stay empty. Default: all `loader.batch_size`.
+        images_of_step: images of a step over all ranks, a multiple of their number and at most `loader.batch_size`;
+            the other slots stay empty. Default: all.
 
     Raises:
         ConfigError, DataError: at once, if sources or options do not fit; while iterating, DataError if
@@ -132,10 +132,8 @@ def train_loader(
 
     def request(step: int) -> Request:
         size = loader.image_size if size_of_step is None else size_of_step(step)
-        slots = sampler.slots(step, rank, world_size)
-        if images_of_step is not None:
-            slots = slots.first(images_of_step(step) // world_size)
-        return Request(slots, size)
+        images = None if images_of_step is None else images_of_step(step)
+        return Request(sampler.slots(step, rank, world_size, images), size)
 
     steps = range(start_step, total_steps)
     return _Batches(images, _Requests(request, steps), sizes, augment, loader, torch.device(device))
@@ -225,7 +223,8 @@ class _Batches:
             worker_init_fn=_start_worker,
             generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
         )
-        iterator = iter(batches)
+        with without_opencv_threads():
+            iterator = iter(batches)
         while True:
             try:
                 raw = next(iterator)
@@ -291,4 +290,4 @@ def _start_context(method: str) -> BaseContext:
 
 
 def _start_worker(_: int) -> None:
-    cv2.setNumThreads(1)  # parallelism is one process per core
+    use_one_opencv_thread()

@@ -36,10 +36,6 @@ class Slots:
     def __len__(self) -> int:
         return len(self.slot)
 
-    def first(self, count: int) -> "Slots":
-        """The first so many of them."""
-        return Slots(self.step, self.slot[:count], self.source[:count], self.item[:count])
-
 
 class MixingSampler:
     """Maps a step to the images of its global batch.
@@ -77,9 +73,13 @@ class MixingSampler:
         per_step = self._per_period * (self.batch_size / len(self._pattern))
         return max(math.ceil(int(ends[-1]) / n) for ends, n in zip(self._ends, per_step, strict=True))
 
-    def slots(self, step: int, rank: int = 0, world_size: int = 1) -> Slots:
-        """The slots rank, rank + world_size, ... of a step: O(their number), whatever the step and the sources."""
-        slot = np.arange(rank, self.batch_size, world_size, dtype=np.int64)
+    def slots(self, step: int, rank: int = 0, world_size: int = 1, images: int | None = None) -> Slots:
+        """The slots rank, rank + world_size, ... of a step: O(their number), whatever the step and the sources.
+
+        With fewer `images` than slots, those of so many slots that lie evenly among all: groups keep their shares.
+        """
+        slot = np.arange(self.batch_size if images is None else images, dtype=np.int64)[rank::world_size]
+        slot = slot if images is None else slot * self.batch_size // images
         period, place = np.divmod(slot + step * self.batch_size, len(self._pattern))
         groups = self._pattern[place]
         draw = period * self._per_period[groups] + self._before[place]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from codistill.data.loader import default_workers
 from codistill.data.permutation import keys_of, permute
 from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
+from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.tasks.frozen.data import DenseData, DenseSample
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
 
@@ -169,7 +169,9 @@ def view_batches(
         worker_init_fn=_one_thread,
         generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
     )
-    for raw in raw_views:
+    with without_opencv_threads():
+        started = iter(raw_views)
+    for raw in started:
         if raw.failure:
             raise DataError(raw.failure)
         images = normalized(raw.pixels.to(device, non_blocking=True), raw.inside)
@@ -239,5 +241,5 @@ class _Requests:
 
 
 def _one_thread(_: int) -> None:
-    cv2.setNumThreads(1)  # parallelism is one process per core
+    use_one_opencv_thread()
     torch.set_num_threads(1)
