@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-TINY_IMAGES = 18
-"""Per domain: 12 to train on, 3 to validate, 3 to test (whole pairs, for rooms)."""
+TINY_IMAGES = 12
+"""Per domain: 8 to train on, 2 to validate, 2 to test (whole pairs, for rooms)."""
 
 
 def _build(folder: Path, domains: tuple[str, ...]) -> Path:
@@ -28,13 +28,13 @@ def _folder(factory: pytest.TempPathFactory, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world of `objects` and `rooms`, 36 pictures of 112 pixels; seconds to make."""
+    """A world of `objects` and `rooms`, 24 pictures of 112 pixels; seconds to make."""
     return _build(_folder(tmp_path_factory, "tiny_world"), ("objects", "rooms"))
 
 
 @pytest.fixture(scope="session")
 def tiny_people_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world of `people`, 18 pictures of 112 pixels; skipped until Anny has been built once on this machine."""
+    """A world of `people`, 12 pictures of 112 pixels; skipped until Anny has been built once on this machine."""
     pytest.importorskip("anny", reason="needs the extra `world`")
     from codistill.bodies.anny import anny_is_built
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel, upright_init
@@ -62,11 +62,14 @@ class AnnyBody(BodyModel):
         parents: parent of each joint, -1 for the root.
     """
 
+    free: Int[Tensor, " rotation"]
+    _model: Any
+
     def __init__(self) -> None:
         super().__init__()
         model = copy.deepcopy(_construct())
         # Kept out of the module tree: its buffers are rebuilt, never saved.
-        self.__dict__["_model"] = model
+        object.__setattr__(self, "_model", model)
         labels: tuple[str, ...] = tuple(model.bone_labels)
         free = [i for i, name in enumerate(labels) if not name.startswith(("toe", "eye"))]
         self.name = "anny"
@@ -84,7 +87,7 @@ class AnnyBody(BodyModel):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "AnnyBody":
         super()._apply(fn, recurse)
-        self.__dict__["_model"]._apply(fn)
+        self._model._apply(fn)
         return self
 
     def forward(
@@ -104,13 +107,13 @@ class AnnyBody(BodyModel):
         corner[3, 3] = 1.0
         pose = pose.index_copy(1, self.free, padded + corner)
         kwargs = {name: phenotypes[:, i] for i, name in enumerate(PHENOTYPES)}
-        out = self.__dict__["_model"](pose_parameters=pose, phenotype_kwargs=kwargs)
+        out = self._model(pose_parameters=pose, phenotype_kwargs=kwargs)
         joints = out["bone_poses"][..., :3, 3]
         pelvis = joints[:, self.pelvis_idx : self.pelvis_idx + 1]
         return out["vertices"] - pelvis, joints - pelvis
 
     def dominant_joint(self) -> Tensor:
         """(vertex,) the joint that moves each vertex most: which part of the body it belongs to."""
-        model = self.__dict__["_model"]
+        model = self._model
         best = model.vertex_bone_weights.argmax(dim=1, keepdim=True)
         return model.vertex_bone_indices.gather(1, best)[:, 0]

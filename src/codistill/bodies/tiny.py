@@ -1,7 +1,7 @@
 """A body of a few boxes with linear blend skinning, for tests: built in a millisecond, no data, same interface."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel, upright_init
@@ -15,6 +15,10 @@ CENTERS = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.4), (0.0, 0.0, 0.72), (0.45, 0.0, 0.45)
 
 class TinyBody(BodyModel):
     """Five boxes on five joints; shape: 0 scales the whole body, 1 makes it fat."""
+
+    template: Float[Tensor, "vertex 3"]
+    heads: Float[Tensor, "joint 3"]
+    owner: Int[Tensor, " vertex"]
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Ray queries through Embree: origins and directions (N, 3) in, first hits or visibility out."""
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ class Hits:
     v: Floats
 
 
-def _embree() -> tuple[ModuleType, Any]:
+def _embree() -> tuple[Any, Any]:
     try:
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh

@@ -117,7 +117,7 @@ def draw_material(
         pattern=pattern,
         scale=float(size * np.exp(rng.uniform(np.log(0.06), np.log(0.25)))),
         rotation=turn.astype(np.float32),
-        offset=tuple(float(o) for o in rng.uniform(0, 7, 3)),
+        offset=(rng.uniform(0, 7), rng.uniform(0, 7), rng.uniform(0, 7)),
         variation=float(rng.uniform(0.05, 0.3)),
         metal=finish is FINISHES["metal"],
         **values,

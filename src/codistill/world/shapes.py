@@ -139,7 +139,7 @@ def cylinder(
 
 def rod(start: Point, end: Point, radius: float, end_radius: float | None = None, segments: int = 12) -> Mesh:
     """A round bar between two points."""
-    return tube([start, end], [radius, radius if end_radius is None else end_radius], segments)
+    return tube(np.array([start, end]), [radius, radius if end_radius is None else end_radius], segments)
 
 
 def bar(start: Point, end: Point, width: float, depth: float | None = None) -> Mesh:

@@ -96,7 +96,7 @@ def surface_material(
         second=second,
         pattern=pattern,
         scale=SCALES[pattern] * float(rng.uniform(0.7, 1.5)),
-        offset=tuple(float(o) for o in rng.uniform(0, 7, 3)),
+        offset=(rng.uniform(0, 7), rng.uniform(0, 7), rng.uniform(0, 7)),
         variation=float(rng.uniform(0.06, 0.2)),
         gloss=float(rng.uniform(0.2, 0.4)) if shiny else 0.03,
         shininess=float(rng.uniform(40, 150)) if shiny else 10.0,

@@ -247,7 +247,7 @@ def snowman(rng: np.random.Generator, novel: bool) -> list[Part]:
     r = rng.uniform(0.24, 0.34)
     radii = (r, r * 0.72, r * 0.5) if not novel else (r, r * 0.62)
     parts: list[Part] = []
-    z = 0.0
+    z = center = 0.0
     for k, radius in enumerate(radii):
         z += radius * (0.92 if k == 0 else 0.8)
         parts.append(("body", blob(2 * radius, (0, 0, z), rng.uniform(0, 50), 0.05, 20)))

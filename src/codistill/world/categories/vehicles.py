@@ -35,9 +35,8 @@ def car(rng: np.random.Generator, novel: bool) -> list[Part]:
         "pickup": [(-h * 0.45, belt - 0.02), (h * 0.22, belt - 0.02), (h * 0.16, roof), (-h * 0.12, roof)],
     }[style]
     parts: list[Part] = [("body", _tapered(hull, width, 0.0)), ("body", _tapered(cabin, width * 0.94, 0.16))]
-    glass = [
-        (x * 0.93 + 0.07 * np.mean([p[0] for p in cabin]), belt + 0.05 + (z - belt) * 0.78) for x, z in cabin
-    ]
+    middle = sum(x for x, _ in cabin) / len(cabin)
+    glass = [(x * 0.93 + 0.07 * middle, belt + 0.05 + (z - belt) * 0.78) for x, z in cabin]
     parts.append(("glass", _tapered(glass, width * 0.955, 0.135)))
     front, rear = cabin[0], cabin[1]
     for (bottom, top), sign in (((front, cabin[3]), -1), ((rear, cabin[2]), 1)):
