@@ -7,7 +7,9 @@ from codistill.bodies.anny import anny_is_built
 from codistill.bodies.base import rotation_to_6d
 from codistill.errors import ConfigError
 
-needs_anny = pytest.mark.skipif(not anny_is_built(), reason="Anny is not built yet (minutes); `codistill world build` does it")
+needs_anny = pytest.mark.skipif(
+    not anny_is_built(), reason="Anny is not built yet (minutes); `codistill world build` does it"
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,9 @@ class TestAnny:
         np.testing.assert_allclose(vertices[0].max(0).values, [0.52166, 0.10115, 0.75920], atol=2e-4)
         np.testing.assert_allclose(joints[0, anny.head_idx], [0.00014, -0.02976, 0.60928], atol=2e-4)
 
-    @pytest.mark.parametrize(("name", "value", "height"), [("age", 0.25, 1.227), ("height", 1.0, 2.136), ("age", 1.0, 1.812)])
+    @pytest.mark.parametrize(
+        ("name", "value", "height"), [("age", 0.25, 1.227), ("height", 1.0, 2.136), ("age", 1.0, 1.812)]
+    )
     def test_golden_heights(self, anny, name, value, height):
         from codistill.bodies.anny import PHENOTYPES
 
