@@ -183,6 +183,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
+torch.set_num_threads(1)
 from test_checkpoint import save, trained, Process, Keep, save_checkpoint
 run = Path({run!r})
 save(run, 1)

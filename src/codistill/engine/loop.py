@@ -1,7 +1,8 @@
 """Training: an objective, batches and a folder in; a trained, resumable run out.
 
-The same call starts a run, resumes it after any interruption, and says so if it is finished. On a CPU, a resumed
-run equals an undisturbed one bit for bit, since batches and draws are functions of (seed, step).
+The same call starts a run, resumes it after any interruption, and says so if it is finished. On a CPU with the same
+number of threads, a resumed run equals an undisturbed one bit for bit, since batches and draws are functions of
+(seed, step).
 """
 
 from collections.abc import Callable, Iterable, Mapping
