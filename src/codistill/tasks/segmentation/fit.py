@@ -33,7 +33,7 @@ from codistill.tasks.segmentation.data import SegmentationData, class_shares, op
 from codistill.tasks.segmentation.views import SegmentationViews
 from codistill.types import Tokens
 
-CACHED_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
+CACHED_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
 WARMUP_FRACTION = 1500 / 40_000
 OPTIM = OptimConfig(
     lr=1e-3,
