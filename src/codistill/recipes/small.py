@@ -110,4 +110,21 @@ DEBUG = Recipe(
     engine=EngineConfig(total_steps=24, log_every=4, checkpoint_every=6, validate_every=12),
 )
 
-RECIPES = (DEBUG, REAL_MINI_RECIPE)
+BENCH = Recipe(
+    name="bench",
+    about="what `codistill bench step` times: ViT-S/14 from three random ViT-S, one of patch 16, 112 px, 12 images",
+    image_size=112,
+    student=StudentConfig(size="vit_small"),
+    teachers=(
+        TeacherConfig(name="generic", encoder="random:vit_small,num_registers=4,seed=1"),
+        TeacherConfig(
+            name="stereo", encoder="random:vit_small,patch_size=16,seed=2", domain="3d", kinds=("patch",)
+        ),
+        TeacherConfig(name="people", encoder="random:vit_small,seed=3", domain="human", kinds=("patch",)),
+    ),
+    sources=DEBUG.sources,
+    loader=LoaderConfig(batch_size=12, num_workers=0),
+    engine=EngineConfig(total_steps=1000),
+)
+
+RECIPES = (DEBUG, REAL_MINI_RECIPE, BENCH)

@@ -1,0 +1,155 @@
+"""`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
+
+import argparse
+import platform
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from codistill.commands.distill import resolve_recipe
+from codistill.engine.config import fixed_part
+from codistill.engine.distributed import choose_device
+from codistill.engine.logging import peak_memory
+from codistill.errors import ConfigError
+from codistill.nn.host_memory import keep_freed_memory
+from codistill.recipes.recipe import Recipe
+from codistill.recipes.step_bench import StepReport, bench_step, threads
+from codistill.tasks.record import write_metrics
+
+EPILOG = """\
+Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile True,
+--student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing True.
+The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
+"""
+BUSY = 0.9
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill bench step",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", nargs="?", default="bench", metavar="RECIPE", help="(bench)")
+    parser.add_argument(
+        "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
+    parser.add_argument(
+        "--compare",
+        default="none",
+        choices=("none", "generic", "full", "nothing"),
+        help="sharing mode of a second step, measured in turns with the first (none)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    parser.set_defaults(source=None, held_out=None, help_fields=False)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments, overrides = _parser().parse_known_args(argv)
+    if arguments.threads < 1 or arguments.rounds < 1:
+        raise ConfigError(
+            f"--threads and --rounds must be positive; got {arguments.threads} and {arguments.rounds}"
+        )
+    recipe = resolve_recipe(arguments, overrides)
+    device = choose_device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    compare = None if arguments.compare == "nothing" else arguments.compare
+    report = bench_step(
+        recipe, device, rounds=arguments.rounds, compare=compare, peak=partial(peak_memory, device)
+    )
+    _print(recipe, report, device, compare)
+    if arguments.json:
+        write_metrics(arguments.json, _numbers(recipe, report, device, compare), ["bench", "step", *argv])
+        print(f"wrote {arguments.json}")
+    return 0
+
+
+def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: str | None) -> None:
+    console = Console()
+    step, images = report.step, recipe.loader.batch_size
+    console.print(
+        f"[bold]{recipe.name}[/bold]: {recipe.student.size}/{recipe.student.patch_size} from "
+        f"{len(recipe.teachers)} teachers, {recipe.image_size} px, {images} images, sharing "
+        f"{recipe.distill.sharing.mode}; {where(device)}",
+        highlight=False,
+    )
+    table = Table(box=SIMPLE, show_header=False, pad_edge=False)
+    table.add_row("step", f"{step.wall:.3f} s", f"{images / step.wall:.1f} images/s")
+    for name, seconds in {**step.phases, "rest": step.wall - sum(step.phases.values())}.items():
+        table.add_row(f"  {name}", f"{seconds:.3f} s", f"{seconds / step.wall:.0%}")
+    table.add_row(
+        "operations", f"{report.flops / 1e9:.1f} GFLOP", f"products: {report.product_flops / 1e9:.1f}"
+    )
+    table.add_row(
+        "rate of its own products",
+        f"{report.rate / 1e9:.1f} GFLOP/s",
+        f"a 2048³ product: {report.square_rate / 1e9:.1f}",
+    )
+    table.add_row("floor", f"{report.floor:.3f} s", "operations / rate")
+    table.add_row("[bold]time / floor", f"[bold]{step.wall / report.floor:.2f}", "")
+    if device.type == "cpu":
+        table.add_row("  by processor time", f"{step.cpu / report.floor_cpu:.2f}", f"{step.cpu:.3f} s")
+    table.add_row("peak memory", f"{report.peak_gib:.2f} GiB", "")
+    if report.compared is not None:
+        other, floor = report.compared
+        table.add_row(
+            f"sharing {compare}", f"{other.wall:.3f} s", f"{other.wall / step.wall:.2f} of the step above"
+        )
+        table.add_row("  by processor time", f"{other.cpu:.3f} s", f"{other.cpu / step.cpu:.2f}")
+        table.add_row("  time / its own floor", f"{other.wall / floor:.2f}", "")
+    console.print(table)
+    if report.share is not None and report.share < BUSY:
+        console.print(
+            f"This process got {report.share:.0%} of its threads' time: the machine had other work. Believe the "
+            "ratios by processor time, or measure again on a quiet machine."
+        )
+
+
+def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: str | None) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        "benchmark": "step",
+        **asdict(report),
+        "time_over_floor": report.step.wall / report.floor,
+        "cpu_over_floor": report.step.cpu / report.floor_cpu,
+        "machine": where(device),
+        "recipe": fixed_part(recipe),
+    }
+    numbers.pop("compared")
+    if report.compared is not None:
+        other, floor = report.compared
+        numbers["compared"] = {
+            "sharing": compare,
+            **asdict(other),
+            "floor": floor,
+            "time_over_step": other.wall / report.step.wall,
+            "cpu_over_step": other.cpu / report.step.cpu,
+        }
+    return numbers
+
+
+def where(device: torch.device) -> str:
+    """The machine in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{threads()} thread(s) of {cpu_name()}"
+
+
+def cpu_name() -> str:
+    """The processor's name as Linux tells it, else what Python knows."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,131 @@
+"""The matrix products of a computation: which there are, how many operations they take, how fast they can be.
+
+In: any call. Out: its products with their shapes and memory layouts, and the same products alone, on random numbers,
+to be timed. The time that the products alone take is the floor of the call's own time: everything above it (norms,
+activations, losses, copies, the optimizer) is overhead.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+_ATEN = torch.ops.aten
+_OPERANDS = {_ATEN.mm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.bmm: (0, 1), _ATEN.baddbmm: (1, 2)}
+"""Operations that are one product each, and which of their arguments it multiplies."""
+
+
+def _attention_flops(
+    query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **options: Any
+) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward_flops(
+    grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **options: Any
+) -> int:
+    return sdpa_backward_flop_count(grad, query, key, value)
+
+
+# PyTorch's counter knows the attention kernels of CUDA only.
+_CPU_ATTENTION: dict[Any, Any] = {
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+
+
+def count_flops(call: Callable[[], object]) -> int:
+    """Floating-point operations (a multiplication and an addition are two) of a call, forward and backward.
+
+    Products, convolutions and attention count, as PyTorch's `FlopCounterMode` counts them.
+    """
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Layout of one factor of a product."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def random(self) -> Tensor:
+        """A tensor of this layout; normally distributed."""
+        tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+        return tensor.normal_()
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product (…, row, inner) x (…, inner, column) by the layouts of its factors."""
+
+    left: Operand
+    right: Operand
+
+    @property
+    def flops(self) -> int:
+        """Two for every multiplication."""
+        count = 2 * self.right.shape[-1]
+        for size in self.left.shape:
+            count *= size
+        return count
+
+    @property
+    def label(self) -> str:
+        """`828x384x1536`: rows, inner, columns; a batch in front."""
+        return "x".join(map(str, (*self.left.shape, self.right.shape[-1])))
+
+    def call(self) -> Callable[[], Tensor]:
+        """The product alone, on random factors and into memory that is there already."""
+        left, right = self.left.random(), self.right.random()
+        out = torch.matmul(left, right)
+        return lambda: torch.matmul(left, right, out=out)
+
+
+class ProductRecorder(TorchDispatchMode):
+    """Within it, every product is counted in `found` (also those of a backward pass and under inference mode)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[Product] = Counter()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = kwargs or {}
+        operation = func.overloadpacket
+        if operation in _OPERANDS:
+            left, right = (_layout(args[place]) for place in _OPERANDS[operation])
+            self.found[Product(left, right)] += 1
+        elif func._can_decompose():  # under inference mode composites arrive whole
+            with self:
+                result = func.decompose(*args, **options)
+            if result is not NotImplemented:
+                return result
+        return func(*args, **options)
+
+
+def _layout(tensor: Tensor) -> Operand:
+    shape = tuple(tensor.shape)
+    strides = torch.empty(shape, device="meta").stride() if 0 in tensor.stride() else tensor.stride()
+    return Operand(shape, tuple(strides), tensor.dtype, tensor.device)
+
+
+def record_products(call: Callable[[], object]) -> Counter[Product]:
+    """The products of a call, each with how often it comes."""
+    with ProductRecorder() as recorder:
+        call()
+    return recorder.found

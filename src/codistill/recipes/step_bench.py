@@ -1,0 +1,261 @@
+"""A distillation step of a recipe, on its own: real teachers, student, loss and optimizer on random images.
+
+In: a recipe. Out: how long a step takes, where the time goes, and the floor below it: the step's operations at the
+rate that this machine reaches on the step's own matrix products. Steps, products and comparisons are measured in
+turns, and the best of several rounds counts, so that other work on the machine disturbs all of them alike.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+
+from codistill.distill.objective import DistillationObjective
+from codistill.engine.distributed import Process
+from codistill.engine.objective import StepContext
+from codistill.engine.optim import TrainOptimizer
+from codistill.engine.parallel import compile_units, recompute_activations
+from codistill.engine.signals import StopVote
+from codistill.engine.step import TrainStep
+from codistill.engine.timing import PhaseTimer
+from codistill.nn.products import Operand, Product, count_flops, record_products
+from codistill.recipes.build import build_bank, build_student
+from codistill.recipes.recipe import Recipe
+from codistill.teachers.bank import TeacherBank
+from codistill.types import Batch
+
+WARM_UP = 2
+_SHORTEST = 2e-3
+"""Seconds that a product is repeated for, at least: what clocks and launches cost must not count."""
+
+
+@dataclass
+class Best:
+    """The shortest of several measurements, in seconds.
+
+    Attributes:
+        wall: on the clock.
+        cpu: of this process's threads, all together.
+        phases: where the wall-clock time of the shortest one went.
+    """
+
+    wall: float = float("inf")
+    cpu: float = float("inf")
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    def saw(self, wall: float, cpu: float, phases: Mapping[str, float] | None = None) -> None:
+        """Take another measurement."""
+        if wall < self.wall:
+            self.wall, self.phases = wall, phases or {}
+        self.cpu = min(self.cpu, cpu)
+
+
+def measured(call: Callable[[], object], device: torch.device, repeats: int = 1) -> tuple[float, float]:
+    """Wall-clock and processor seconds of one of `repeats` calls."""
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        call()
+    _wait(device)
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class BenchedStep:
+    """One recipe's optimizer step on a fixed batch of random images.
+
+    Args:
+        recipe: teachers, student, loss, optimizer, precision; its data is not used.
+        device: where it runs.
+        bank: its teachers, if they are loaded already.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device, bank: TeacherBank | None = None) -> None:
+        self.recipe, self.device = recipe, device
+        bank = bank or build_bank(recipe)
+        student, _ = build_student(recipe, bank.target_specs())
+        self.objective = DistillationObjective(student, bank, recipe.distill)
+        student.to(device).train()
+        self.objective.to_device(device)
+        self.bank = bank
+        if recipe.engine.activation_checkpointing:
+            recompute_activations(student)
+        if recipe.engine.compile:
+            compile_units(student)
+            compile_units(bank)
+        self.timer = PhaseTimer(device)
+        self.best = Best()
+        self._step = self._train_step()
+        self.batch = random_batch(recipe, list(bank.domains.values()), device)
+        self.count = 0
+
+    def _train_step(self) -> TrainStep:
+        recipe, student, process = self.recipe, self.objective.trainable, Process(device=self.device)
+        total = max(recipe.total_steps, 1000)
+        optimizer = TrainOptimizer(
+            student.named_parameters(),
+            recipe.optim,
+            total_steps=total,
+            global_batch=recipe.loader.batch_size,
+        )
+        context = partial(StepContext, total_steps=total, seed=recipe.engine.seed, phase=self.timer.phase)
+        return TrainStep(
+            self.objective,
+            student,
+            optimizer,
+            process=process,
+            timer=self.timer,
+            vote=StopVote(process),
+            context=context,
+            precision=recipe.engine.precision,
+        )
+
+    def run(self) -> None:
+        """One step."""
+        self._step(self.count, [self.batch])
+        self.count += 1
+
+    def measure(self) -> None:
+        """One step, for `best`."""
+        self.timer.restart()
+        wall, cpu = measured(self.run, self.device)
+        self.best.saw(wall, cpu, self.timer.collect()[1])
+
+
+def random_batch(recipe: Recipe, domains: Sequence[str], device: torch.device) -> Batch:
+    """Seeded noise images, equal parts of the teachers' domains in blocks, as the balanced mixture has them."""
+    count, size = recipe.loader.batch_size, recipe.image_size
+    images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    names = tuple(domains[index * len(domains) // count] for index in range(count))
+    return Batch(images=images.to(device), domains=names, sources=names, names=names)
+
+
+class ProductTimer:
+    """The products of a step, timed alone.
+
+    Args:
+        step: runs the step once.
+        device: where it runs.
+    """
+
+    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+        self.device = device
+        self.products = record_products(step)
+        self.flops = count_flops(step)
+        self._calls = {product: product.call() for product in self.products}
+        self._best = {product: Best() for product in self.products}
+        self._repeats = {
+            product: 1 + int(_SHORTEST / max(measured(call, device)[0], 1e-7))
+            for product, call in self._calls.items()
+        }
+
+    def measure(self) -> None:
+        """Time every product once more."""
+        for product, call in self._calls.items():
+            self._best[product].saw(*measured(call, self.device, self._repeats[product]))
+
+    @property
+    def product_flops(self) -> int:
+        """Operations of all products of the step; the rest are convolutions and attention."""
+        return sum(product.flops * count for product, count in self.products.items())
+
+    def rate(self, clock: str = "wall") -> float:
+        """Operations per second over all products, by the shortest time of each; `clock` is wall or cpu."""
+        spent = sum(getattr(self._best[p], clock) * count for p, count in self.products.items())
+        return self.product_flops / spent
+
+    def floor(self, clock: str = "wall") -> float:
+        """Seconds that the step's operations take at that rate."""
+        return self.flops / self.rate(clock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What was measured: seconds, operations, operations per second, GiB.
+
+    Attributes:
+        step: the shortest step.
+        floor, floor_cpu: its operations at the rate of its products, by either clock.
+        flops, product_flops: of one step.
+        rate, square_rate: of the step's own products; of a 2048³ product.
+        share: of the processor time that this process's threads asked for and got: below 1, the machine was busy
+            with other work. None on a GPU.
+        peak_gib: memory.
+        compared: the shortest step of the compared recipe, and its own floor; None without one.
+    """
+
+    step: Best
+    floor: float
+    floor_cpu: float
+    flops: int
+    product_flops: int
+    rate: float
+    square_rate: float
+    share: float | None
+    peak_gib: float
+    compared: tuple[Best, float] | None
+
+
+def bench_step(
+    recipe: Recipe, device: torch.device, *, rounds: int, compare: str | None, peak: Callable[[], float]
+) -> StepReport:
+    """Measure a recipe's step, beside one with another sharing mode.
+
+    Args:
+        recipe: what to run.
+        device: where.
+        rounds: how often everything is measured.
+        compare: a sharing mode, or None.
+        peak: GiB at most in use so far.
+    """
+    step = BenchedStep(recipe, device)
+    for _ in range(WARM_UP):
+        step.run()
+    peak_gib = peak()
+    products = ProductTimer(step.run, device)
+    other, other_products = None, None
+    if compare is not None:
+        sharing = replace(recipe.distill.sharing, mode=compare, shared_sources=None)  # type: ignore[arg-type]
+        compared = replace(recipe, distill=replace(recipe.distill, sharing=sharing))
+        other = BenchedStep(compared, device, step.bank)
+        for _ in range(WARM_UP):
+            other.run()
+        other_products = ProductTimer(other.run, device)
+    square = Operand((2048, 2048), (2048, 1), torch.float32, device)
+    dtype = next(iter(products.products)).left.dtype
+    square_call, square_best = (
+        Product(replace(square, dtype=dtype), replace(square, dtype=dtype)).call(),
+        Best(),
+    )
+    started = time.perf_counter(), time.process_time()
+    for _ in range(rounds):
+        for one in (step, products, other, other_products):
+            if one is not None:
+                one.measure()
+        square_best.saw(*measured(square_call, device))
+    got = (time.process_time() - started[1]) / (time.perf_counter() - started[0])
+    return StepReport(
+        step=step.best,
+        floor=products.floor(),
+        floor_cpu=products.floor("cpu"),
+        flops=products.flops,
+        product_flops=products.product_flops,
+        rate=products.rate(),
+        square_rate=2 * 2048**3 / square_best.wall,
+        share=min(1.0, got / threads()) if device.type == "cpu" else None,
+        peak_gib=peak_gib,
+        compared=None if other is None or other_products is None else (other.best, other_products.floor()),
+    )
+
+
+def threads() -> int:
+    """Threads that PyTorch computes with, at most as many as there are processors for this process."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), cpus)

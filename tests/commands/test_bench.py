@@ -1,0 +1,49 @@
+"""`codistill bench step` and `bench encoder` on something small: numbers that hang together, JSON, wrong words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codistill.cli import main
+
+
+def test_step_prints_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "step.json"
+    small = ["--threads=1", "--rounds=2", "--loader.batch-size=6", f"--json={path}"]
+    assert main(["bench", "step", "debug", *small]) == 0
+    text = capsys.readouterr().out
+    for line in ("time / floor", "rate of its own products", "teachers", "optimizer", "sharing none"):
+        assert line in text
+    numbers = json.loads(path.read_text())
+    assert numbers["flops"] > numbers["product_flops"] > 0
+    assert numbers["floor"] == pytest.approx(numbers["flops"] / numbers["rate"])
+    assert numbers["time_over_floor"] == pytest.approx(numbers["step"]["wall"] / numbers["floor"])
+    assert sum(numbers["step"]["phases"].values()) <= numbers["step"]["wall"]
+    assert set(numbers["step"]["phases"]) == {"teachers", "student", "backward", "optimizer"}
+    assert numbers["compared"]["sharing"] == "none"
+    assert numbers["recipe"]["loader"]["batch_size"] == 6
+    assert numbers["provenance"]["command"].startswith("codistill bench step debug")
+
+
+def test_operations_of_the_default_step() -> None:
+    # Per token and block 24 d² (linear) + 4 n d (attention); teachers once, the student three times.
+    from codistill.recipes.registry import find_recipe
+
+    recipe = find_recipe("bench")
+    assert (recipe.image_size, recipe.loader.batch_size, recipe.student.patch_size) == (112, 12, 14)
+    assert [teacher.encoder.partition(",")[0] for teacher in recipe.teachers] == ["random:vit_small"] * 3
+    assert any("patch_size=16" in teacher.encoder for teacher in recipe.teachers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["step", "debgu"], "Did you mean 'debug'"),
+        (["step", "debug", "--rounds=0"], "must be positive"),
+        (["stpe"], "Did you mean 'step'"),
+    ],
+)
+def test_errors(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *arguments]) == 2
+    assert text in capsys.readouterr().err
