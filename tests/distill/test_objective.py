@@ -1,6 +1,7 @@
 """The objective: sharing that skips work, the published numbers, normalizers, gradients, host syncs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,34 @@ def test_loss_is_the_coefficient_weighted_mean_of_logged_losses() -> None:
         generic["loss/t-3d/patch"],
         (generic["loss/t-3d/patch/cosine"] + generic["loss/t-3d/patch/smooth_l1"]) / 2,
     )
+
+
+def test_teacher_weights_multiply_the_losses_and_leave_dropping_alone() -> None:
+    def run(weights: tuple[float, ...]) -> Any:
+        objective = make(DistillConfig(dropping=DroppingConfig(mode="none")))
+        for teacher, weight in zip(objective.bank.teachers.values(), weights, strict=True):
+            teacher.config = replace(teacher.config, weight=weight)
+        weighted = DistillationObjective(objective.trainable, objective.bank, objective.config)
+        return weighted.step(weighted.trainable, batch(), CONTEXT)
+
+    plain, weighted = run((1.0, 1.0, 1.0)), run((2.0, 0.0, 0.5))
+    losses = [plain.metrics[f"loss/t-{d}"] for d in ("generic", "3d", "human")]
+    torch.testing.assert_close(weighted.loss.detach(), (2 * losses[0] + 0.5 * losses[2]) / 3)
+    for name in ("loss/t-3d", "coefficient/t-3d"):
+        torch.testing.assert_close(weighted.metrics[name], plain.metrics[name])
+    assert run((1.0, 1.0, 1.0)).loss.item() == plain.loss.item()
+
+
+def test_average_moves_at_the_start_of_a_step_once() -> None:
+    objective = make()
+    objective.trainable.keep_average(0.5)
+    before = objective.trainable.average["encoder"].cls_token.clone()  # type: ignore[index]
+    with torch.no_grad():
+        objective.trainable.encoder.cls_token.add_(1.0)
+    for micro in range(2):
+        context = StepContext(step=3, total_steps=10, micro_step=micro)
+        objective.step(objective.trainable, batch(), context)
+    torch.testing.assert_close(objective.trainable.average["encoder"].cls_token, before + 0.5)  # type: ignore[index]
 
 
 def test_skipping_untaught_images_changes_only_the_statistics() -> None:

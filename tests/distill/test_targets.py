@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from codistill.distill.targets import TargetConfig, TargetStandardizer, local_moments, mean_and_std
+from codistill.distill.targets import (
+    TargetConfig,
+    TargetStandardizer,
+    local_directions,
+    local_moments,
+    mean_and_spread,
+    mean_and_std,
+)
 from codistill.errors import ConfigError
 from codistill.student.statistics import TargetStatistics, denormalize, standardize
 from codistill.types import Tokens
@@ -102,8 +109,35 @@ def test_one_small_collective_for_all_teachers() -> None:
     assert travelled[0] < 3 * 64 * 1024
 
 
+def test_spread_of_a_narrow_cone_is_its_root_mean_square_angle() -> None:
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.nn.functional.normalize(torch.randn(16, generator=generator), dim=0)
+    cone = axis + 0.02 * torch.randn(500, 16, generator=generator)
+    cosine = torch.nn.functional.cosine_similarity(cone, cone.mean(0, keepdim=True))
+    angles = torch.arccos(cosine.clamp(max=1))
+    # Two ranks: what travels adds up.
+    moments = local_directions(7 * cone[:200], True) + local_directions(cone[200:], True)
+    count, mean, spread = mean_and_spread(moments + local_directions(cone, False))
+    assert count == 500
+    assert (mean == 0).all()
+    torch.testing.assert_close(spread, angles.square().mean().sqrt().expand(16), rtol=1e-3, atol=0)
+
+
+def test_directions_follow_in_the_buffers_and_give_the_dispersion() -> None:
+    buffers, given = statistics(cls=5, patch=5), tokens(images=40)
+    standardizer = TargetStandardizer(TargetConfig(), buffers, directions=True)
+    out = standardizer.batch({"t": given}, {"t": 40}, 1.0, lambda x: x)["t"]
+    units = torch.nn.functional.normalize(given.cls, dim=-1)  # type: ignore[arg-type]
+    dispersion = 2 * (1 - units.mean(0).norm())
+    torch.testing.assert_close(standardizer.dispersion("t"), dispersion, rtol=1e-4, atol=0)
+    torch.testing.assert_close(out.cls, given.cls / dispersion.sqrt(), rtol=1e-4, atol=1e-4)  # type: ignore[operator]
+    flat = given.patches.reshape(-1, 5)
+    torch.testing.assert_close(out.patches, (given.patches - flat.mean(0)) / flat.std(0))
+    assert TargetStandardizer(TargetConfig(), buffers).dispersion("t") is None
+
+
 def test_denormalize_inverts_and_configs_refuse() -> None:
     x, mean, std = torch.randn(4, 6), torch.randn(6), torch.rand(6) + 0.1
     torch.testing.assert_close(denormalize(standardize(x, mean, std), mean, std), x)
-    with pytest.raises(ConfigError, match="batch or running"):
+    with pytest.raises(ConfigError, match="batch, running or fixed"):
         TargetConfig(statistics="ema")  # type: ignore[arg-type]

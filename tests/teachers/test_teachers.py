@@ -12,7 +12,7 @@ from codistill.encoders.base import Encoder, renormalize
 from codistill.encoders.seeded import seeded_encoder
 from codistill.errors import ConfigError
 from codistill.teachers.bank import TeacherBank
-from codistill.teachers.teacher import Teacher, TeacherConfig, resize_for_patch
+from codistill.teachers.teacher import Teacher, TeacherConfig, resize_for_patch, resize_tokens
 from codistill.types import EncoderSpec, Tokens
 
 SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -68,6 +68,25 @@ def test_same_patch_size_is_not_resized() -> None:
     assert resize_for_patch(images, 14, 14) is images
 
 
+def test_a_teacher_at_its_own_size_gives_the_students_grid() -> None:
+    own = teacher("random:vit_tiny,dim=32,num_heads=2,depth=1,patch_size=16", image_size=64)
+    images = torch.randn(2, 3, 42, 42)
+    tokens = own(images, 14)
+    assert tokens.grid == (3, 3)
+    big = torch.nn.functional.interpolate(images, size=(64, 64), mode="bicubic", antialias=True)
+    alone = own.encoder(big)
+    maps = torch.nn.functional.interpolate(alone.feature_map(), size=(3, 3), mode="bilinear", antialias=True)
+    torch.testing.assert_close(tokens.feature_map(), maps)
+    torch.testing.assert_close(tokens.cls, alone.cls)
+    assert own(torch.randn(1, 3, 112, 112), 14).grid == (8, 8)  # enlarged from 4 x 4
+    constant = Tokens(patches=torch.ones(1, 16, 5), grid=(4, 4))
+    torch.testing.assert_close(resize_tokens(constant, (7, 3)).patches, torch.ones(1, 21, 5))
+    with pytest.raises(ConfigError, match="needs square images; got 42x56"):
+        own(torch.randn(1, 3, 42, 56), 14)
+    with pytest.raises(ConfigError, match="nearest: 64"):
+        teacher("random:vit_tiny,dim=32,num_heads=2,depth=1,patch_size=16", image_size=60)
+
+
 def test_bank_runs_only_the_rows_and_never_trains() -> None:
     seen: dict[str, int] = {}
 
@@ -94,6 +113,8 @@ def test_refusals() -> None:
         TeacherBank([teacher(), teacher()], 14)
     with pytest.raises(ConfigError, match=r"hold '\.'"):
         TeacherConfig(name="a.b")
+    with pytest.raises(ConfigError, match="weight of teacher 't' must be"):
+        TeacherConfig(name="t", weight=-1.0)
     wrong = ConvTeacher()
     wrong.spec = EncoderSpec(name="conv", dim=24, patch_size=16, has_cls=False)
     with pytest.raises(ConfigError, match="gives a 2x2 grid where the student has 4x4"):

@@ -18,11 +18,18 @@ from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
 from codistill.engine.loop import train
 from codistill.errors import ConfigError
-from codistill.recipes.build import DataPart, build_objective, training_batches, validation_batches
+from codistill.nn.host_memory import keep_freed_memory
+from codistill.recipes.build import (
+    DataPart,
+    build_objective,
+    calibrate_targets,
+    training_batches,
+    validation_batches,
+)
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.weights.export import write_export
-from codistill.weights.run import read_run
+from codistill.weights.run import checkpoints, read_run
 
 EPILOG = """\
 The recipe comes first; every field of it can be overridden: --engine.total-steps 100, --student.size vit_small,
@@ -45,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--teacher",
         action="append",
-        metavar="NAME,E[,domain=D][,kinds=cls+patch]",
+        metavar="NAME,E[,domain=D][,kinds=cls+patch][,weight=W]",
         help="a teacher, in place of the recipe's; repeatable",
     )
     parser.add_argument(
@@ -138,6 +145,12 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
+        if process.device.type == "cpu":
+            keep_freed_memory()
+        if not checkpoints(out):
+            seen = calibrate_targets(recipe, objective, fresh, part, process.all_reduce_sum)
+            if seen and process.is_main:
+                console.print(f"target statistics taken from {seen * process.world_size} images")
         summary = train(
             objective,
             training_batches(recipe, part),

@@ -7,7 +7,7 @@ from codistill.types import TokenKind
 
 
 def parse_teachers(texts: list[str]) -> tuple[TeacherConfig, ...]:
-    """`NAME,E[,domain=D][,kinds=cls+patch]` each, E being whatever `load_encoder` accepts, options included."""
+    """`NAME,E[,domain=D][,kinds=cls+patch][,weight=W]` each; E is whatever `load_encoder` accepts."""
     return tuple(_teacher(text) for text in texts)
 
 
@@ -17,7 +17,7 @@ def _teacher(text: str) -> TeacherConfig:
     kept = []
     for part in encoder.split(","):
         key, _, value = part.partition("=")
-        if key in ("domain", "kinds") and value:
+        if key in ("domain", "kinds", "weight") and value:
             own[key] = value
         else:
             kept.append(part)
@@ -31,7 +31,17 @@ def _teacher(text: str) -> TeacherConfig:
         kinds = tuple("cls" if part == "cls" else "patch" for part in parts)
     if not name or not encoder:
         raise ConfigError(f"--teacher {text}: write NAME,E, e.g. --teacher dino,dinov2_vits14,domain=generic")
-    return TeacherConfig(name=name, encoder=",".join(kept), domain=own.get("domain", "generic"), kinds=kinds)
+    try:
+        weight = float(own.get("weight", 1.0))
+    except ValueError:
+        raise ConfigError(f"--teacher {text}: weight must be a number; got {own['weight']!r}") from None
+    return TeacherConfig(
+        name=name,
+        encoder=",".join(kept),
+        domain=own.get("domain", "generic"),
+        kinds=kinds,
+        weight=weight,
+    )
 
 
 def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:

@@ -24,7 +24,7 @@ from codistill.engine.schedule import warmup_cosine
 from codistill.errors import ConfigError
 from codistill.nn.rows import Rows
 from codistill.student.student import Student
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch, TokenKind, Tokens
+from codistill.types import Batch, TokenKind, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,11 @@ class Bank(Protocol):
     @property
     def domains(self) -> dict[str, str]:
         """Each teacher's domain, in order."""
+        ...
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each teacher's losses are multiplied by, in order."""
         ...
 
     def describe(self) -> list[dict[str, Any]]:
@@ -98,15 +103,22 @@ class DistillationObjective:
         self.recipe = recipe
         self.validation_sources = tuple(validation_sources)
         self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
-        self.standardizer = TargetStandardizer(config.targets, student.target_statistics)
+        self.standardizer = TargetStandardizer(
+            config.targets, student.target_statistics, directions=config.loss.summary == "angular"
+        )
         self._momenta: list[float] = []
+        weights = list(bank.weights.values())
+        self._weights = None if set(weights) == {1.0} else torch.tensor(weights)[:, None]
 
     def to_device(self, device: Any) -> None:
         """Move the teachers."""
         self.bank.to(device)
+        self._weights = None if self._weights is None else self._weights.to(device)
 
     def momentum(self, step: int, total_steps: int) -> float:
-        """Momentum of the target statistics at a 0-based step."""
+        """Momentum of the target statistics at a 0-based step; 0 where they are fixed."""
+        if self.config.targets.statistics == "fixed":
+            return 0.0
         if len(self._momenta) != total_steps:
             targets = self.config.targets
             self._momenta = [
@@ -117,7 +129,9 @@ class DistillationObjective:
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
         """One batch's loss; no host sync, one collective (two with `loss_normalizer = global`)."""
-        plan = self._plan(batch)
+        plan = self.plan(batch)
+        if context.micro_step == 0:
+            self.trainable.update_average()
         with context.phase("teachers"):
             raw = self.bank(batch.images, plan.rows)
             momentum = self.momentum(context.step, context.total_steps)
@@ -130,7 +144,8 @@ class DistillationObjective:
             loss = self._normalize(table, coefficients, context)
         return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan))
 
-    def _plan(self, batch: Batch) -> SharingPlan:
+    def plan(self, batch: Batch) -> SharingPlan:
+        """Which teacher teaches which image of a batch."""
         return plan_sharing(
             self.config.sharing, self.bank.domains, batch.domains, batch.sources, batch.images.device
         )
@@ -138,7 +153,12 @@ class DistillationObjective:
     def _losses(
         self, predictions: Mapping[str, Tokens], targets: Mapping[str, Tokens]
     ) -> dict[str, dict[TokenKind, TokenLoss]]:
-        return {t: teacher_losses(predictions[t], targets[t], kinds) for t, kinds in self.kinds.items()}
+        return {
+            t: teacher_losses(
+                predictions[t], targets[t], kinds, self.config.loss, self.standardizer.dispersion(t)
+            )
+            for t, kinds in self.kinds.items()
+        }
 
     def _coefficients(self, table: Tensor, plan: SharingPlan, context: StepContext) -> Tensor:
         dropping = self.config.dropping
@@ -151,7 +171,8 @@ class DistillationObjective:
         return lowest_loss_dropping(table, plan.allowed, draws, dropping.probability)
 
     def _normalize(self, table: Tensor, coefficients: Tensor, context: StepContext) -> Tensor:
-        weighted, total = (coefficients * table).sum(), coefficients.sum()
+        losses = table if self._weights is None else self._weights * table
+        weighted, total = (coefficients * losses).sum(), coefficients.sum()
         if self.config.loss_normalizer == "global":
             total = context.all_reduce_sum(total.clone()) / context.world_size
         return weighted / total
@@ -198,12 +219,13 @@ class DistillationObjective:
         """What an export must say of this student."""
         teachers = self.bank.describe()
         licences = sorted({str(teacher["licence"]) for teacher in teachers})
+        spec = self.trainable.encoder.spec
         return {
             "kind": "student",
             "encoder": asdict(self.trainable.encoder.config),
             "projector": asdict(self.trainable.projector_config),
             "teachers": teachers,
-            "normalization": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
+            "normalization": {"mean": list(spec.mean), "std": list(spec.std)},
             "recipe": self.recipe,
             "licence": f"distilled from weights under: {'; '.join(licences)}",
         }

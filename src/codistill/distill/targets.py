@@ -5,6 +5,8 @@ buffers follow with a momentum; in evaluation the buffers are used. Ranks exchan
 only: a few kilobytes for all teachers together, where gathering the tokens would take gigabytes. The local
 moments are taken by a two-pass mean and variance and combined in fp64, so nothing cancels where a channel's mean
 is much larger than its deviation. Source: UNIC, DUNE; fp64 combination: Chan et al. 1979.
+Options: statistics that are fixed before training (EUPE), channels rotated to equal variance (PHI-S), both by
+`distill/calibration.py`; class tokens left as they are but for their spread, for the angular loss.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from codistill.errors import ConfigError
 from codistill.student.statistics import STD_FLOOR, KindStatistics, TargetStatistics, standardize
@@ -22,24 +25,45 @@ Moments = Tensor
 """(2, channel) fp64 and a count, flattened: count, count * mean, squared sum."""
 
 
+SPREAD_FLOOR = 0.05
+"""Smallest spread of directions, in radians, that the angular loss divides by."""
+STATISTICS = ("batch", "running", "fixed")
+TRANSFORMS = ("channels", "phi_s")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig:
     """How targets are standardized.
 
     Attributes:
-        statistics: `batch` (published DUNE), or `running` (UNIC: the buffers, after their update).
+        statistics: `batch` (published DUNE), `running` (UNIC: the buffers, after their update), or `fixed` (EUPE:
+            taken from the first `estimate_steps` training batches before training starts, then left alone).
+        transform: `channels` standardizes each channel by itself; `phi_s` (needs `fixed`) rotates the channels so
+            that all have one variance, and divides by one number: a teacher's weak directions stay weak.
+        estimate_steps: training batches that fixed statistics are taken from.
         momentum_start, momentum_end: the buffers' momentum follows a cosine between these.
         std_floor: lower bound of the deviation, for the division only.
     """
 
-    statistics: Literal["batch", "running"] = "batch"
+    statistics: Literal["batch", "running", "fixed"] = "batch"
+    transform: Literal["channels", "phi_s"] = "channels"
+    estimate_steps: int = 500
     momentum_start: float = 1.0
     momentum_end: float = 0.001
     std_floor: float = STD_FLOOR
 
     def __post_init__(self) -> None:
-        if self.statistics not in ("batch", "running"):
-            raise ConfigError(f"target statistics must be batch or running; got {self.statistics!r}")
+        if self.statistics not in STATISTICS:
+            raise ConfigError(f"target statistics must be batch, running or fixed; got {self.statistics!r}")
+        if self.transform not in TRANSFORMS:
+            raise ConfigError(f"target transform must be channels or phi_s; got {self.transform!r}")
+        if self.transform == "phi_s" and self.statistics != "fixed":
+            raise ConfigError(
+                f"target transform phi_s needs statistics = fixed (a rotation cannot change during training); got "
+                f"statistics = {self.statistics}"
+            )
+        if self.estimate_steps < 1:
+            raise ConfigError(f"estimate_steps must be positive; got {self.estimate_steps}")
         if not (0.0 <= self.momentum_end <= 1.0 and 0.0 <= self.momentum_start <= 1.0):
             raise ConfigError("target momenta must be in [0, 1]")
         if self.std_floor <= 0:
@@ -72,20 +96,54 @@ def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     return count, mean.float(), variance.clamp(min=0).sqrt().float()
 
 
+def local_directions(x: Tensor, counted: bool) -> Moments:
+    """Count, and sum of unit vectors per channel, of class tokens (image, channel): as long as `local_moments`."""
+    channels = x.shape[-1]
+    packed = torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
+    if counted:
+        packed[0] = x.shape[0]
+        packed[1 : 1 + channels] = normalize(x.double(), dim=-1).sum(0)
+    return packed
+
+
+def mean_and_spread(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, a zero mean, and the spread of directions in every channel, of summed `local_directions`.
+
+    The spread is the root of 2 (1 - R), R the length of the mean unit vector: the root-mean-square distance of unit
+    vectors from their mean direction, which for a narrow cone is the root-mean-square angle to it.
+    """
+    count, sums = moments[0], moments[1:].view(2, -1)
+    spread = (2.0 * (1.0 - (sums[0] / count).norm())).clamp(min=0).sqrt().float()
+    return count, torch.zeros_like(sums[0]).float(), spread.expand(sums.shape[1]).clone()
+
+
 class TargetStandardizer:
     """Standardizes a batch's targets and keeps the running statistics.
 
     Args:
         config: see `TargetConfig`.
         statistics: per teacher, the buffers (they live in the student, and are saved with it).
+        directions: class tokens are compared by angle: they are divided by their spread and not centred.
     """
 
-    def __init__(self, config: TargetConfig, statistics: nn.ModuleDict) -> None:
+    def __init__(self, config: TargetConfig, statistics: nn.ModuleDict, directions: bool = False) -> None:
         self.config = config
         self.statistics = statistics
+        self.directions = directions
 
     def _buffers(self, teacher: str) -> TargetStatistics:
         return self.statistics[teacher]  # type: ignore[return-value]
+
+    def by_direction(self, kind: str) -> bool:
+        """Whether tokens of a kind keep their direction."""
+        return self.directions and kind == "cls"
+
+    def dispersion(self, teacher: str) -> Tensor | None:
+        """Mean square of the spread of a teacher's class tokens in radians², a scalar; None where it has no meaning."""
+        buffers = self._buffers(teacher)
+        if not self.directions or "cls" not in buffers:
+            return None
+        return buffers.of_kind("cls").std[0].clamp(min=SPREAD_FLOOR).square()
 
     @torch.no_grad()
     def batch(
@@ -111,17 +169,21 @@ class TargetStandardizer:
                 x = tokens.of_kind(kind)  # type: ignore[arg-type]
                 if x is None:
                     raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
-                slots.append((teacher, kind, buffers, local_moments(x, counts[teacher] > 0)))  # type: ignore[arg-type]
+                local = local_directions if self.by_direction(kind) else local_moments
+                slots.append((teacher, kind, buffers, local(x, counts[teacher] > 0)))  # type: ignore[arg-type]
         packed = all_reduce_sum(torch.cat([moments for *_, moments in slots]))
         scales: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
         sizes = [moments.numel() for *_, moments in slots]
         for (teacher, kind, buffers, _), moments in zip(slots, packed.split(sizes), strict=True):
-            scales[teacher, kind] = self._follow(buffers, moments, momentum)
+            of = mean_and_spread if self.by_direction(kind) else mean_and_std
+            scales[teacher, kind] = self._follow(buffers, of(moments), momentum)
         return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
 
-    def _follow(self, buffers: KindStatistics, moments: Moments, momentum: float) -> tuple[Tensor, Tensor]:
-        """Update the buffers from summed moments; the mean and deviation to standardize with."""
-        count, mean, std = mean_and_std(moments)
+    def _follow(
+        self, buffers: KindStatistics, found: tuple[Tensor, Tensor, Tensor], momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        """Update the buffers from the batch's (count, mean, deviation); mean and deviation to standardize with."""
+        count, mean, std = found
         enough = count > 1
         mean, std = torch.where(enough, mean, buffers.mean), torch.where(enough, std, buffers.std)
         buffers.update(mean, std, momentum)
@@ -146,7 +208,8 @@ class TargetStandardizer:
             x = tokens.of_kind(kind)
             if x is None or (teacher, kind) not in scales:
                 return None
-            return standardize(x, *scales[teacher, kind], floor=self.config.std_floor)
+            rotation = self._buffers(teacher).of_kind(kind).rotation
+            return standardize(x, *scales[teacher, kind], self.config.std_floor, rotation)
 
         patches = scaled("patch")
         if patches is None:

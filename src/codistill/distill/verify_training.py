@@ -60,6 +60,11 @@ class RecordedBank:
             found[name] = next(words, order[place % 3])
         return found
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """All alike."""
+        return dict.fromkeys(self.record["teachers"], 1.0)
+
     def describe(self) -> list[dict[str, Any]]:
         """Nothing is known of recorded teachers but their names."""
         return [{"name": name, "licence": "unknown"} for name in self.record["teachers"]]

@@ -2,19 +2,24 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
+from codistill.data.randomness import RESOLUTION, generator
+from codistill.distill.calibration import calibrate
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
+from codistill.engine.prefetch import DeviceBatches
+from codistill.engine.step import autocast
 from codistill.errors import ConfigError
-from codistill.nn.vit import vit_config
+from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.student.load import load_any_student
 from codistill.student.student import Student
@@ -61,21 +66,64 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
         ConfigError: if the encoder of `init` is another architecture.
     """
     config = recipe.student
+    start = None
+    if config.init:
+        start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.engine.seed)
-        student = Student(build_encoder(config, recipe.image_size), targets, config.projector)
+        encoder = build_encoder(config, recipe.image_size)
+        if start is not None:
+            encoder = encoder_like(start.encoder, encoder, config)
+        rotated = recipe.distill.targets.transform == "phi_s"
+        student = Student(encoder, targets, config.projector, rotated_targets=rotated)
+    lacking = [target.name for target in targets if "cls" in target.kinds and not encoder.config.has_cls]
+    if lacking:
+        raise ConfigError(
+            f"student.init {config.init!r} has no class token to match those of {', '.join(lacking)} with; give these "
+            "teachers kinds = patch"
+        )
+    fresh = [] if start is None else copy_matching(start, student)
     if config.freeze_encoder:
         student.encoder.requires_grad_(False)
-    if not config.init:
-        return student, []
-    start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
-    fresh = copy_matching(start, student)
-    if any(line.startswith("encoder.") for line in fresh):
-        raise ConfigError(
-            f"student.init {config.init!r} is another architecture than the recipe's student; it has nothing for: "
-            f"{', '.join(fresh[:4])}. Its configuration: {getattr(start.encoder, 'config', None)}"
-        )
+    if config.ema:
+        student.keep_average(config.ema)
     return student, fresh
+
+
+_SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
+
+
+def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -> ViTEncoder:
+    """A fresh encoder of exactly the architecture and normalization of released weights, with the recipe's drop-path.
+
+    Args:
+        start: the released encoder.
+        wanted: what the recipe describes; it must be of the same sizes.
+        config: the recipe's student.
+
+    Raises:
+        ConfigError: if the sizes differ; the text says what to add to the command.
+    """
+    given = start.config
+    if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
+        sizes = {name: getattr(given, name) for name in _SHAPE}
+        named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
+        flags = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
+        flags |= {name: sizes[name] for name in _SHAPE[3:]}
+        text = " ".join(f"--student.{name.replace('_', '-')} {value}" for name, value in flags.items())
+        theirs, ours = (
+            ", ".join(f"{name} {getattr(c, name)}" for name in _SHAPE) for c in (given, wanted.config)
+        )
+        raise ConfigError(
+            f"student.init {config.init!r} is another architecture ({theirs}) than the recipe's student ({ours}). "
+            f"Add: {text}"
+        )
+    return ViTEncoder(
+        replace(given, drop_path=config.drop_path),
+        name=wanted.spec.name,
+        mean=tuple(start.spec.mean),
+        std=tuple(start.spec.std),
+    )
 
 
 @torch.no_grad()
@@ -109,9 +157,56 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     return objective, fresh
 
 
+def calibrate_targets(
+    recipe: Recipe,
+    objective: DistillationObjective,
+    fresh: Collection[str],
+    part: "DataPart",
+    all_reduce_sum: Callable[[Tensor], Tensor],
+) -> int:
+    """Take fixed target statistics from the first training batches, of the teachers that `student.init` has none of.
+
+    Returns:
+        Images seen by this rank; 0 if there was nothing to do.
+    """
+    names = [target.name for target in objective.trainable.targets]
+    if recipe.student.init:
+        names = [
+            name for name in names if any(line.startswith(f"target_statistics.{name}.") for line in fresh)
+        ]
+    if recipe.distill.targets.statistics != "fixed" or not names:
+        return 0
+    device = torch.device(part.device)
+    objective.to_device(device)
+    objective.trainable.to(device)
+    steps = min(recipe.distill.targets.estimate_steps, recipe.total_steps) * recipe.engine.accumulate
+    batches = itertools.islice(DeviceBatches(training_batches(recipe, part)(0), device), steps)
+    with autocast(recipe.engine.precision, device):
+        return calibrate(objective, batches, names, all_reduce_sum)
+
+
 def loader_config(recipe: Recipe) -> LoaderConfig:
     """The loader's configuration at the recipe's image size."""
     return replace(recipe.loader, image_size=recipe.image_size)
+
+
+def size_of_step(recipe: Recipe, step: int) -> int:
+    """Image side of a step: drawn from `image_sizes` by (seed, step), the same on every rank."""
+    if not recipe.image_sizes:
+        return recipe.image_size
+    draw = generator(recipe.engine.seed, RESOLUTION, step).integers(len(recipe.image_sizes))
+    return recipe.image_sizes[int(draw)]
+
+
+def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
+    """Images of a global batch of some size: about as many tokens as `loader.batch_size` images of `image_size`.
+
+    Rounded down by less than a sixteenth, to a multiple of a power of two, so that it seldom depends on `parts`: ranks
+    times micro-steps, of which it is a multiple.
+    """
+    count = recipe.loader.batch_size * recipe.image_size**2 // size**2
+    unit = 1 << max(0, (count // 16).bit_length() - 1)
+    return max(1, count // unit * unit // parts) * parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,18 +221,29 @@ class DataPart:
 def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable[Batch]]:
     """From a start step to this rank's batches from there on: `engine.accumulate` per step."""
 
+    parts = part.world_size * recipe.engine.accumulate
+    loader = loader_config(recipe)
+    if recipe.image_sizes:
+        times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
+        loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
+
+    def images_of_step(step: int) -> int:
+        return images_of_size(recipe, size_of_step(recipe, step), parts)
+
     def batches(start_step: int) -> Iterable[Batch]:
         steps = train_loader(
             recipe.training_sources,
             recipe.mix,
             recipe.augment,
-            loader_config(recipe),
+            loader,
             seed=recipe.engine.seed,
             rank=part.rank,
             world_size=part.world_size,
             start_step=start_step,
             total_steps=recipe.total_steps,
             device=part.device,
+            size_of_step=partial(size_of_step, recipe) if recipe.image_sizes else None,
+            images_of_step=images_of_step if recipe.image_sizes else None,
         )
         return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)
 

@@ -34,6 +34,8 @@ class StudentConfig:
         init: weights to start from: a run (a second stage), an export, a released file or a known name. Projectors
             of the same teachers are taken along where they fit. Empty: a fresh student.
         freeze_encoder: train the projectors alone: a new teacher for a released encoder, or a baseline.
+        ema: decay of a moving average of the weights, in [0, 1); it is saved beside them and exported in their place.
+            0: none.
     """
 
     size: str = "vit_base"
@@ -47,6 +49,11 @@ class StudentConfig:
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     init: str = ""
     freeze_encoder: bool = False
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"student.ema must be in [0, 1), 0 for none; got {self.ema}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,10 @@ class Recipe:
 
     Attributes:
         name, about: what it is; shown by `codistill distill --list`.
-        image_size: side of the student's square crops in pixels.
+        image_size: side of the student's square crops in pixels, and of its positional embedding.
+        image_sizes: sides to draw from, one for each step (multi-resolution training). A step's batch then holds so
+            many images that it has about as many tokens as `loader.batch_size` images of `image_size`. Empty:
+            `image_size` always.
         epochs: length in passes of 1 281 167 images (the published unit). None: `engine.total_steps` counts.
         student, teachers, distill, optim, engine: the method; see the classes.
         sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
@@ -67,6 +77,7 @@ class Recipe:
     name: str
     about: str = ""
     image_size: int = 336
+    image_sizes: tuple[int, ...] = ()
     epochs: float | None = None
     student: StudentConfig = field(default_factory=StudentConfig)
     teachers: tuple[TeacherConfig, ...] = ()
@@ -82,12 +93,13 @@ class Recipe:
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(total_steps=1000))
 
     def __post_init__(self) -> None:
-        if self.image_size < 1 or self.image_size % self.student.patch_size:
-            near = max(1, round(self.image_size / self.student.patch_size)) * self.student.patch_size
-            raise ConfigError(
-                f"image_size {self.image_size} is not a multiple of the student's patch size "
-                f"{self.student.patch_size}; nearest: {near}"
-            )
+        for size in (self.image_size, *self.image_sizes):
+            if size < 1 or size % self.student.patch_size:
+                near = max(1, round(size / self.student.patch_size)) * self.student.patch_size
+                raise ConfigError(
+                    f"image size {size} is not a multiple of the student's patch size "
+                    f"{self.student.patch_size}; nearest: {near}"
+                )
         if self.world is not None and not self.world_path:
             raise ConfigError("a recipe with a world needs world_path, the world's folder")
         if self.epochs is not None and not self.epochs > 0:

@@ -19,6 +19,7 @@ from codistill.types import TargetSpec
 from codistill.weights.cache import find_weights
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.known import find_known
+from codistill.weights.layout_student import STATISTICS
 from codistill.weights.layouts import read_student_weights, read_weights
 
 _RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
@@ -70,16 +71,17 @@ def student_of_weights(weights: StudentWeights) -> Student:
     config = next(iter(configs.values()), ProjectorConfig())
     if any(other != config for other in configs.values()):
         raise CheckpointError(f"{weights.encoder.name}: projectors differ between teachers: {configs}")
-    student = Student(encoder_from_weights(weights.encoder), targets, config)
+    rotated = any(len(parts) == 3 for kinds in weights.statistics.values() for parts in kinds.values())
+    student = Student(encoder_from_weights(weights.encoder), targets, config, rotated_targets=rotated)
     tensors = {
         f"projectors.{teacher}.{name}": tensor
         for teacher, projector in weights.projectors.items()
         for name, tensor in projector.items()
     }
     for teacher, kinds in weights.statistics.items():
-        for kind, (mean, std) in kinds.items():
-            tensors[f"target_statistics.{teacher}.{kind}.mean"] = mean
-            tensors[f"target_statistics.{teacher}.{kind}.std"] = std
+        for kind, parts in kinds.items():
+            for name, tensor in zip(STATISTICS, parts, strict=False):
+                tensors[f"target_statistics.{teacher}.{kind}.{name}"] = tensor
     missing, surplus = student.load_state_dict(tensors, strict=False)
     missing = [k for k in missing if not k.startswith("encoder.")]
     if not weights.statistics:

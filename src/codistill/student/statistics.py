@@ -1,7 +1,8 @@
-"""Per-channel statistics of a teacher's tokens: standardize targets with them, turn projections back.
+"""Statistics of a teacher's tokens: standardize targets with them, turn projections back.
 
-Buffers hold a running mean and standard deviation per token kind, updated while training (`distill/targets.py`).
-In evaluation the standard deviation is clamped from below, for the division only.
+Buffers hold a mean and a standard deviation per channel and token kind, kept while training (`distill/targets.py`)
+or taken before it (`distill/calibration.py`); optionally a rotation of the channels between the two (PHI-S). The
+standard deviation is clamped from below, for the division only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,26 +15,48 @@ from codistill.types import TokenKind
 STD_FLOOR = 1e-3
 
 
-def standardize(x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR) -> Tensor:
-    """(x - mean) / max(std, floor), per channel (last axis), in fp32."""
-    return (x.float() - mean) / std.clamp(min=floor)
+def standardize(
+    x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR, rotation: Tensor | None = None
+) -> Tensor:
+    """rotation · (x - mean) / max(std, floor), over the channels (last axis), in fp32; a new tensor."""
+    centred = x.float() - mean
+    return _rotated(centred, rotation).div_(std.clamp(min=floor))
 
 
-def denormalize(x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR) -> Tensor:
+def denormalize(
+    x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR, rotation: Tensor | None = None
+) -> Tensor:
     """The inverse of `standardize`: standardized tokens back to the teacher's own space, in fp32."""
-    return x.float() * std.clamp(min=floor) + mean
+    scaled = x.float() * std.clamp(min=floor)
+    return _rotated(scaled, None if rotation is None else rotation.T) + mean
+
+
+def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
+    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 whatever autocast says."""
+    if rotation is None:
+        return x
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ rotation.T
 
 
 class KindStatistics(nn.Module):
-    """Running mean and (unclamped) standard deviation of one token kind, each (channel,), fp32."""
+    """Mean and (unclamped) standard deviation of one token kind, each (channel,), fp32.
+
+    Args:
+        dim: channels.
+        rotated: keep a rotation (channel, channel) as well; the identity until something sets it. The standard
+            deviation is then that of the rotated channels.
+    """
 
     mean: Tensor
     std: Tensor
+    rotation: Tensor | None
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, rotated: bool = False) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
+        self.register_buffer("rotation", torch.eye(dim) if rotated else None)
 
     @torch.no_grad()
     def update(self, mean: Tensor, std: Tensor, momentum: float) -> None:
@@ -42,12 +65,25 @@ class KindStatistics(nn.Module):
             new = (1.0 - momentum) * buffer + momentum * value
             buffer.copy_(torch.where(torch.isfinite(value), new, buffer))
 
+    def standardize(self, x: Tensor, floor: float = STD_FLOOR) -> Tensor:
+        """Tokens of the teacher (…, channel) by these statistics."""
+        return standardize(x, self.mean, self.std, floor, self.rotation)
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Standardized tokens back in the teacher's own space."""
+        return denormalize(x, self.mean, self.std, rotation=self.rotation)
+
 
 class TargetStatistics(nn.ModuleDict):
-    """`KindStatistics` by token kind, of one teacher."""
+    """`KindStatistics` by token kind, of one teacher.
 
-    def __init__(self, dims: Mapping[TokenKind, int]) -> None:
-        super().__init__({kind: KindStatistics(dim) for kind, dim in dims.items()})
+    Args:
+        dims: channels by token kind.
+        rotated: kinds whose channels are rotated.
+    """
+
+    def __init__(self, dims: Mapping[TokenKind, int], rotated: tuple[TokenKind, ...] = ()) -> None:
+        super().__init__({kind: KindStatistics(dim, kind in rotated) for kind, dim in dims.items()})
 
     def by_kind(self) -> Iterator[tuple[TokenKind, KindStatistics]]:
         """Token kinds with their statistics."""

@@ -1,7 +1,8 @@
 """The student: images in, one prediction per teacher out. Also what a released DUNE or UNIC file becomes.
 
 Keys: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
-`target_statistics.{teacher}.{kind}.{mean,std}`.
+`target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`, and `average.{encoder,projectors}.*` where a moving average
+of the weights is kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
+from codistill.student.average import WeightAverage
 from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
-from codistill.student.statistics import TargetStatistics, denormalize
+from codistill.student.statistics import TargetStatistics
 from codistill.types import TargetSpec, TokenKind, Tokens
 
 
@@ -23,10 +25,17 @@ class Student(nn.Module):
         encoder: the trunk to train.
         targets: the teachers, in order.
         projector: which projector to build for each.
+        rotated_targets: keep a rotation of the channels in the target statistics (PHI-S).
     """
 
+    average: "WeightAverage | None"
+
     def __init__(
-        self, encoder: ViTEncoder, targets: Sequence[TargetSpec], projector: ProjectorConfig | None = None
+        self,
+        encoder: ViTEncoder,
+        targets: Sequence[TargetSpec],
+        projector: ProjectorConfig | None = None,
+        rotated_targets: bool = False,
     ) -> None:
         super().__init__()
         names = [target.name for target in targets]
@@ -44,8 +53,12 @@ class Student(nn.Module):
             {t.name: build_projector(self.projector_config, shape, t.dim, t.kinds) for t in self.targets}
         )
         self.target_statistics = nn.ModuleDict(
-            {t.name: TargetStatistics(dict.fromkeys(t.kinds, t.dim)) for t in self.targets}
+            {
+                t.name: TargetStatistics(dict.fromkeys(t.kinds, t.dim), t.kinds if rotated_targets else ())
+                for t in self.targets
+            }
         )
+        self.average = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
         for name, parameter in encoder.named_parameters():
             if name == "mask_token" or name.startswith(
@@ -87,8 +100,7 @@ class Student(nn.Module):
         statistics: TargetStatistics = self.target_statistics[teacher]  # type: ignore[assignment]
 
         def back(x: Tensor, kind: TokenKind) -> Tensor:
-            of_kind = statistics.of_kind(kind)
-            return denormalize(x, of_kind.mean, of_kind.std)
+            return statistics.of_kind(kind).denormalize(x)
 
         return Tokens(
             patches=back(projected.patches, "patch"),
@@ -96,6 +108,17 @@ class Student(nn.Module):
             cls=None if projected.cls is None else back(projected.cls, "cls"),
             normed=True,
         )
+
+    def keep_average(self, decay: float) -> None:
+        """Keep a moving average of encoder and projectors from here on; `update_average` moves it."""
+        self.average = WeightAverage(
+            nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}), decay
+        )
+
+    def update_average(self) -> None:
+        """Move the average, if one is kept, towards the present weights."""
+        if self.average is not None:
+            self.average.follow(nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}))
 
     def forward(self, images: Tensor, rows: Mapping[str, Rows] | None = None) -> dict[str, Tokens]:
         """Predictions for every teacher, standardized.

@@ -43,6 +43,11 @@ class TeacherBank(nn.Module):
         """Each teacher's own domain."""
         return {name: self[name].config.domain for name in self.names}
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each teacher's losses are multiplied by."""
+        return {name: self[name].config.weight for name in self.names}
+
     def __getitem__(self, name: str) -> Teacher:
         return self.teachers[name]  # type: ignore[return-value]
 

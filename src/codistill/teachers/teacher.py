@@ -4,7 +4,9 @@ Nothing else is special about one: DINOv2, MASt3R's encoder, Multi-HMR's backbon
 network all become teachers by these few words. Source: DUNE, section 4.1.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,9 @@ class TeacherConfig:
         kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
         norm: whether targets are taken after the encoder's final norm.
         precision: `same` as the step's, or `fp32`, `bf16`.
+        weight: what its losses are multiplied by; dropping compares them without.
+        image_size: side in pixels of the images it sees, whatever the student's; its patch tokens are then resized to
+            the student's grid. None (published): the size at which the grids match.
     """
 
     name: str
@@ -33,7 +38,9 @@ class TeacherConfig:
     domain: Domain = "generic"
     kinds: tuple[TokenKind, ...] | None = None
     norm: bool = True
-    precision: str = "same"
+    precision: Literal["same", "fp32", "bf16"] = "same"
+    weight: float = 1.0
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name or "." in self.name or "/" in self.name:
@@ -43,7 +50,13 @@ class TeacherConfig:
                 f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
             )
         if self.precision not in ("same", "fp32", "bf16"):
-            raise ConfigError(f"precision of teacher {self.name!r} must be same, fp32 or bf16")
+            raise ConfigError(
+                f"precision of teacher {self.name!r} must be same, fp32 or bf16; got {self.precision!r}"
+            )
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(
+                f"weight of teacher {self.name!r} must be a number of 0 or more; got {self.weight}"
+            )
 
 
 def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
@@ -58,6 +71,24 @@ def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> 
     return interpolate(images, size=size, mode="bicubic", align_corners=True)
 
 
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Square images (batch, 3, side, side) at another side, bicubically, with a low-pass filter when shrinking."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+
+
+def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
+    """Tokens whose patches, seen as a map, are resized bilinearly to another grid, in fp32; the class token stays."""
+    if tokens.grid == grid:
+        return tokens
+    shrinking = grid[0] < tokens.grid[0] or grid[1] < tokens.grid[1]
+    maps = interpolate(
+        tokens.feature_map().float(), size=grid, mode="bilinear", align_corners=False, antialias=shrinking
+    )
+    return Tokens(maps.flatten(2).transpose(1, 2), grid, tokens.cls, normed=tokens.normed)
+
+
 class Teacher(nn.Module):
     """A frozen encoder with a domain and token kinds, see `TeacherConfig`."""
 
@@ -68,6 +99,12 @@ class Teacher(nn.Module):
         if "cls" in kinds and not spec.has_cls:
             raise ConfigError(
                 f"teacher {config.name!r} ({spec.name}) has no class token, so its kinds must be (patch,); got {kinds}"
+            )
+        if config.image_size is not None and config.image_size % spec.patch_size:
+            near = max(1, round(config.image_size / spec.patch_size)) * spec.patch_size
+            raise ConfigError(
+                f"image_size {config.image_size} of teacher {config.name!r} is not a multiple of its patch size "
+                f"{spec.patch_size}; nearest: {near}"
             )
         self.config = config
         self.kinds: tuple[TokenKind, ...] = kinds
@@ -82,13 +119,17 @@ class Teacher(nn.Module):
 
         Args:
             images: (batch, 3, row, column), ImageNet-normalized, multiples of `student_patch`.
-            student_patch: the student's patch size; the teacher sees the image resized so that grids match.
+            student_patch: the student's patch size; the teacher sees the image resized so that grids match, or at
+                its own size, and then its patch tokens are resized.
 
         Raises:
-            ConfigError: if the teacher's grid differs from the student's all the same.
+            ConfigError: if the teacher's grid differs from the student's all the same, or images are not square for
+                a teacher with a size of its own.
         """
         spec = self.encoder.spec
         grid = (images.shape[-2] // student_patch, images.shape[-1] // student_patch)
+        if self.config.image_size is not None:
+            return self._at_own_size(images, self.config.image_size, grid)
         tokens = self.encoder(resize_for_patch(images, student_patch, spec.patch_size), norm=self.config.norm)
         if tokens.grid != grid:
             raise ConfigError(
@@ -96,6 +137,15 @@ class Teacher(nn.Module):
                 f"student has {grid[0]}x{grid[1]}: its spec says patch_size {spec.patch_size}, which must be its stride"
             )
         return tokens
+
+    def _at_own_size(self, images: Tensor, size: int, grid: tuple[int, int]) -> Tokens:
+        if images.shape[-1] != images.shape[-2]:
+            raise ConfigError(
+                f"teacher {self.config.name!r} has an image_size of its own, which needs square images; got "
+                f"{images.shape[-2]}x{images.shape[-1]}"
+            )
+        tokens = self.encoder(resize_images(images, size), norm=self.config.norm)
+        return resize_tokens(tokens, grid)
 
     def precision_dtype(self) -> torch.dtype | None:
         """The autocast dtype this teacher asks for; None: the step's own."""

@@ -12,8 +12,9 @@ from codistill.nn.position import resize_position_embedding
 from codistill.nn.vit import ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, TokenKind
 
-TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, Tensor]]]
-"""Per teacher and token kind: mean and standard deviation, each (channel,)."""
+TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, ...]]]
+"""Per teacher and token kind: mean and standard deviation, each (channel,); a rotation (channel, channel) after them
+where the targets were rotated (PHI-S)."""
 
 
 @dataclass(frozen=True, kw_only=True)

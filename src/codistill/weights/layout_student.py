@@ -22,11 +22,14 @@ from codistill.weights.state import StateDict
 from codistill.weights.vit import infer_config, unchunked
 
 PREFIX = "encoder."
+AVERAGE = "average."
+"""In front of the names of a moving average, which a run may keep of its encoder and projectors."""
+STATISTICS = ("mean", "std", "rotation")
 
 _PROJECTOR = re.compile(r"projectors\.([^.]+)\.(.+)")
 _LADDER = re.compile(r"(?:[^.]+\.)*?heads\.([^.]+)\.((?:cls|patch)\.\d{1,4}\.layers\.[02]\.(?:weight|bias))")
 _STATISTICS = re.compile(
-    r"(?:teacher_norms\.([^.]+)\.normalizers|target_statistics\.([^.]+))\.(cls|patch)\.(mean|std)"
+    r"(?:teacher_norms\.([^.]+)\.normalizers|target_statistics\.([^.]+))\.(cls|patch)\.(mean|std|rotation)"
 )
 
 
@@ -60,6 +63,7 @@ def read_student(
     Raises:
         CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
     """
+    state = averaged(state)
     encoder, chunked = unchunked(state.under(PREFIX))
     config = config or infer_config(encoder, num_heads, OFFSET_RULE)
     check_vit(encoder, config, chunked)
@@ -84,6 +88,16 @@ def read_student(
         teachers=_teachers(state, args.get("teachers"), parts.projectors, moments),
         proj_args=dict(proj_args) if isinstance(proj_args, Mapping) else {},
         iteration=iteration if isinstance(iteration, int) else None,
+    )
+
+
+def averaged(state: StateDict) -> StateDict:
+    """The moving average in place of the weights that it follows, where there is one."""
+    followed = {name.removeprefix(AVERAGE) for name in state.tensors if name.startswith(AVERAGE)}
+    return state.renamed(
+        lambda name: (
+            name.removeprefix(AVERAGE) if name.startswith(AVERAGE) else None if name in followed else name
+        )
     )
 
 
@@ -112,17 +126,19 @@ def _collect(state: StateDict) -> _Parts:
 
 def _moments(
     state: StateDict, teacher: str, kinds: Mapping[str, Mapping[str, Tensor]]
-) -> dict[Any, tuple[Tensor, Tensor]]:
-    """(mean, std) per token kind, checked to be vectors of one length."""
+) -> dict[Any, tuple[Tensor, ...]]:
+    """(mean, std) or (mean, std, rotation) per token kind, checked to be of one length."""
     found = {}
-    for kind, pair in kinds.items():
-        shapes = {name: tuple(tensor.shape) for name, tensor in pair.items()}
-        if set(pair) != {"mean", "std"} or pair["mean"].ndim != 1 or pair["mean"].shape != pair["std"].shape:
+    for kind, parts in kinds.items():
+        shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
+        mean = shapes.get("mean", ())
+        wanted = {"mean": mean, "std": mean, **({"rotation": mean * 2} if "rotation" in shapes else {})}
+        if len(mean) != 1 or shapes != wanted:
             raise CheckpointError(
-                f"{state.path}: target statistics of {teacher!r}, {kind}: expected mean and std, each (channel,); "
-                f"found {shapes}"
+                f"{state.path}: target statistics of {teacher!r}, {kind}: expected mean and std, each (channel,), "
+                f"and no more than a rotation (channel, channel) beside them; found {shapes}"
             )
-        found[kind] = (pair["mean"], pair["std"])
+        found[kind] = tuple(parts[name] for name in STATISTICS if name in parts)
     return found
 
 
@@ -143,7 +159,7 @@ def _teachers(
 
 
 def _teacher(
-    state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, Tensor]]
+    state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
     kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]
     widths = {pair[0].shape[0] for pair in moments.values()} | {
@@ -198,12 +214,12 @@ def student_tensors(weights: StudentWeights) -> dict[str, Tensor]:
 
 
 def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:
-    """`projectors.{teacher}.*` and `target_statistics.{teacher}.{kind}.{mean,std}`."""
+    """`projectors.{teacher}.*` and `target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`."""
     tensors = {}
     for teacher, projector in weights.projectors.items():
         tensors.update({f"projectors.{teacher}.{name}": tensor for name, tensor in projector.items()})
     for teacher, kinds in weights.statistics.items():
-        for kind, pair in kinds.items():
-            for name, tensor in zip(("mean", "std"), pair, strict=True):
+        for kind, parts in kinds.items():
+            for name, tensor in zip(STATISTICS, parts, strict=False):
                 tensors[f"target_statistics.{teacher}.{kind}.{name}"] = tensor
     return tensors

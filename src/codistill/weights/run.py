@@ -76,7 +76,7 @@ def _student(folder: Path, run: Path, config: ViTConfig) -> StudentWeights:
 
 
 def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
-    """The student of a run: of its newest checkpoint, or of the checkpoint folder named.
+    """The student of a run, of its newest checkpoint or of the one named; averaged, where the run keeps an average.
 
     Raises:
         CheckpointError: if the run trained something else, or its files do not fit together.

@@ -1,0 +1,152 @@
+"""Fixed target statistics: some training batches and the teachers in, the student's statistics set before training.
+
+Channels: mean and standard deviation over all tokens of the batches. PHI-S: the covariance's eigenvectors U and a
+Hadamard matrix H give the rotation H Uᵀ / √channels, after which every channel has the mean eigenvalue as its
+variance; one number, the root of that, is the deviation of all. Both are invertible.
+Sources: EUPE (statistics fixed beforehand); PHI-S (arXiv 2410.01680).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable
+
+import torch
+from torch import Tensor
+
+from codistill.distill.hadamard import hadamard
+from codistill.distill.objective import DistillationObjective
+from codistill.distill.targets import local_directions, local_moments, mean_and_spread, mean_and_std
+from codistill.errors import DataError
+from codistill.student.statistics import KindStatistics, TargetStatistics
+from codistill.types import Batch, TokenKind
+
+
+class Moments(ABC):
+    """Sums over tokens, in one fp64 tensor `packed` that ranks can add up; its first value is the count."""
+
+    packed: Tensor
+
+    @abstractmethod
+    def add(self, x: Tensor) -> None:
+        """Take tokens (…, channel)."""
+
+    @abstractmethod
+    def write(self, statistics: KindStatistics) -> None:
+        """Set statistics from what was taken."""
+
+
+class ChannelMoments(Moments):
+    """Mean and deviation of every channel, or, for tokens that are compared by angle, the spread of directions."""
+
+    def __init__(self, channels: int, device: torch.device, directions: bool) -> None:
+        self.packed = torch.zeros(1 + 2 * channels, dtype=torch.float64, device=device)
+        self._local = local_directions if directions else local_moments
+        self._result = mean_and_spread if directions else mean_and_std
+
+    def add(self, x: Tensor) -> None:
+        self.packed += self._local(x, True)
+
+    def write(self, statistics: KindStatistics) -> None:
+        _, mean, std = self._result(self.packed)
+        statistics.mean.copy_(mean)
+        statistics.std.copy_(std)
+
+
+class SecondMoments(Moments):
+    """Mean and covariance of the channels; written as PHI-S's rotation and deviation."""
+
+    def __init__(self, channels: int, device: torch.device) -> None:
+        self.packed = torch.zeros(channels + 1, channels + 1, dtype=torch.float64, device=device)
+
+    def add(self, x: Tensor) -> None:
+        flat = x.float().reshape(-1, x.shape[-1])
+        mean = flat.mean(0)
+        centred = flat - mean  # products in fp32, so of what is left without the mean
+        mean = mean.double()
+        count, products = flat.shape[0], (centred.T @ centred).double()
+        self.packed[0, 0] += count
+        self.packed[0, 1:] += count * mean
+        self.packed[1:, 1:] += products + count * torch.outer(mean, mean)
+
+    def covariance(self) -> tuple[Tensor, Tensor]:
+        """Mean (channel,) and unbiased covariance (channel, channel), fp64."""
+        count, mean = self.packed[0, 0], self.packed[0, 1:] / self.packed[0, 0]
+        return mean, (self.packed[1:, 1:] - count * torch.outer(mean, mean)) / (count - 1)
+
+    def write(self, statistics: KindStatistics) -> None:
+        mean, covariance = self.covariance()
+        rotation, deviation = phi_s(covariance)
+        assert statistics.rotation is not None
+        statistics.rotation.copy_(rotation)
+        statistics.mean.copy_(mean)
+        statistics.std.copy_(deviation.expand_as(statistics.std))
+
+
+def phi_s(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """PHI-S's rotation and deviation for a covariance (channel, channel).
+
+    Returns:
+        The orthogonal rotation (channel, channel), H Uᵀ / √channels, and the deviation, the root of the mean
+        eigenvalue (a scalar): every channel of rotation · x / deviation has variance 1.
+
+    Raises:
+        ConfigError: if there is no Hadamard matrix of that size.
+    """
+    channels = covariance.shape[0]
+    rows = torch.from_numpy(hadamard(channels)).to(covariance) / channels**0.5
+    vectors = torch.linalg.eigh(covariance).eigenvectors
+    return rows @ vectors.T, (covariance.trace() / channels).clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def calibrate(
+    objective: DistillationObjective,
+    batches: Iterable[Batch],
+    teachers: Collection[str],
+    all_reduce_sum: Callable[[Tensor], Tensor],
+) -> int:
+    """Set the target statistics of some teachers from all the batches, over all ranks.
+
+    Args:
+        objective: its bank gives the targets, its student holds the statistics; both on the batches' device.
+        batches: this rank's, at least one. Sharing decides what each teacher sees, as in training.
+        teachers: whose statistics to set.
+        all_reduce_sum: sums a tensor over ranks.
+
+    Returns:
+        Images seen by this rank.
+
+    Raises:
+        ConfigError: if the transform is PHI-S and a teacher's width has no Hadamard matrix.
+        DataError: if a teacher saw not even two tokens.
+    """
+    collected: dict[tuple[str, TokenKind], Moments] = {}
+    images = 0
+    for batch in batches:
+        images += len(batch)
+        plan = objective.plan(batch)
+        raw = objective.bank(batch.images, plan.rows)
+        for teacher in teachers:
+            for kind in objective.kinds[teacher]:
+                x = raw[teacher].of_kind(kind)
+                assert x is not None
+                if (teacher, kind) not in collected:
+                    collected[teacher, kind] = _moments_for(objective, kind, x)
+                if plan.counts[teacher]:
+                    collected[teacher, kind].add(x)
+    for (teacher, kind), moments in collected.items():
+        all_reduce_sum(moments.packed)
+        if not moments.packed.flatten()[0] > 1:
+            raise DataError(
+                f"teacher {teacher!r} saw no image in the batches that fixed target statistics are taken from; "
+                "raise distill.targets.estimate_steps, or let it share more images"
+            )
+        statistics: TargetStatistics = objective.trainable.target_statistics[teacher]  # type: ignore[assignment]
+        moments.write(statistics.of_kind(kind))
+    return images
+
+
+def _moments_for(objective: DistillationObjective, kind: TokenKind, x: Tensor) -> Moments:
+    directions = objective.standardizer.by_direction(kind)
+    if objective.config.targets.transform == "phi_s" and not directions:
+        return SecondMoments(x.shape[-1], x.device)
+    return ChannelMoments(x.shape[-1], x.device, directions)

@@ -1,0 +1,46 @@
+"""A moving average of a network's weights (EMA): a second copy that follows the trained one.
+
+average = decay * average + (1 - decay) * weights, by a few fused operations on the device and without reading it back.
+The copy never has a gradient; it lies beside the network it follows, so that it is saved, moved and resumed with it.
+Source: Polyak averaging, as in mean teachers and DINO.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from codistill.errors import ConfigError
+
+
+class WeightAverage(nn.ModuleDict):
+    """The average of some modules' parameters, under the same names; buffers are those of the beginning.
+
+    Args:
+        modules: what to follow; the average starts as a copy.
+        decay: in [0, 1); 0.999 averages over about the last thousand updates.
+    """
+
+    def __init__(self, modules: nn.ModuleDict, decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ConfigError(f"the decay of a weight average must be in [0, 1); got {decay}")
+        super().__init__({name: copy.deepcopy(module) for name, module in modules.items()})
+        self.decay = decay
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "WeightAverage":
+        """The average stays in evaluation mode whatever is asked."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def follow(self, modules: nn.ModuleDict) -> None:
+        """Move every parameter towards that of the same name: one operation for all of a kind, no host sync."""
+        present = dict(modules.named_parameters())
+        pairs = [(_local(p), _local(present[name])) for name, p in self.named_parameters()]
+        ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+        torch._foreach_lerp_(ours, theirs, 1.0 - self.decay)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

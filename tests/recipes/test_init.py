@@ -1,0 +1,73 @@
+"""Training on from released encoders, at another size: DINOv2, MASt3R's; refusals that say what to add."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from codistill.encoders.load import load_encoder
+from codistill.engine.objective import StepContext
+from codistill.errors import ConfigError
+from codistill.nn.position import resize_position_embedding
+from codistill.recipes.build import build_objective, build_student
+from codistill.recipes.recipe import Recipe, StudentConfig
+from codistill.recipes.registry import find_recipe
+from codistill.types import Batch, TargetSpec
+
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+PATCHES = (TargetSpec(name="t", dim=6, kinds=("patch",)),)
+
+
+def weights(name: str) -> str:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    return str(path)
+
+
+def recipe(init: str, image_size: int, **student: object) -> Recipe:
+    config = StudentConfig(init=init, **student)  # type: ignore[arg-type]
+    return replace(find_recipe("debug"), student=config, image_size=image_size)
+
+
+def test_a_dinov2_file_at_another_size_keeps_its_features() -> None:
+    path = weights("weights/dinov2_vits14_fp16.safetensors")
+    given = recipe(path, 84, size="vit_small", num_registers=0, drop_path=0.1)
+    student, fresh = build_student(given, PATCHES)
+    assert {line.split(".")[0] for line in fresh} == {"projectors", "target_statistics"}
+    assert student.encoder.config.image_size == 84
+    assert student.encoder.config.drop_path == 0.1
+    released = load_encoder(path)
+    expected = resize_position_embedding(released.pos_embed.float(), (6, 6), offset=None)  # type: ignore[arg-type]
+    torch.testing.assert_close(student.encoder.pos_embed, expected)
+    for name, tensor in released.state_dict().items():
+        if name != "pos_embed":
+            assert torch.equal(student.encoder.state_dict()[name], tensor), name
+    # It trains: the first step's gradients reach the patch embedding.
+    objective, _ = build_objective(given)
+    batch = Batch(torch.randn(2, 3, 84, 84), ("generic",) * 2, ("a",) * 2, ("a",) * 2)
+    objective.trainable.train()
+    objective.step(objective.trainable, batch, StepContext(step=0, total_steps=2)).loss.backward()
+    assert objective.trainable.encoder.patch_embed.proj.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_an_encoder_with_rope_and_its_own_normalization_goes_on_as_it_is() -> None:
+    path = weights("golden/mast3r_nano_released_layout.pth")
+    released = load_encoder(path)
+    config = released.config  # type: ignore[union-attr]
+    sizes = {name: getattr(config, name) for name in ("dim", "depth", "num_heads", "patch_size")}
+    given = recipe(path, 96, num_registers=0, **sizes)
+    student, _ = build_student(given, PATCHES)
+    images = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(student.encoder(images).patches, released(images).patches)
+    with pytest.raises(ConfigError, match="no class token to match those of t"):
+        build_student(given, (TargetSpec(name="t", dim=6),))
+
+
+def test_other_sizes_are_refused_with_what_to_add() -> None:
+    path = weights("weights/dinov2_vits14_fp16.safetensors")
+    with pytest.raises(ConfigError, match=r"Add: --student.size vit_small .*--student.num-registers 0"):
+        build_student(recipe(path, 84), PATCHES)

@@ -1,0 +1,96 @@
+"""Every option at once, as a user runs it: it resumes bit for bit, and the export carries what undoes the targets."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import codistill
+from codistill.cli import main
+
+OPTIONS = [
+    "--engine.total-steps=6",
+    "--engine.checkpoint-every=3",
+    "--engine.validate-every=6",
+    "--student.ema=0.9",
+    "--student.drop-path=0.3",
+    "--distill.targets.statistics=fixed",
+    "--distill.targets.transform=phi_s",
+    "--distill.targets.estimate-steps=4",
+    "--distill.loss.summary=angular",
+    "--image-sizes",
+    "42",
+    "56",
+]
+TEACHERS = [
+    "--teacher=generic,random:vit_tiny,dim=64,num_heads=2,depth=2,seed=1,weight=2",
+    "--teacher=stereo,random:vit_tiny,dim=48,num_heads=2,depth=2,patch_size=16,seed=2,domain=3d,kinds=patch",
+    "--teacher=people,random:vit_tiny,dim=32,num_heads=2,depth=2,patch_size=7,seed=3,domain=human,kinds=patch",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    straight, resumed = (tmp_path_factory.mktemp(name) / "run" for name in ("straight", "resumed"))
+    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(straight)]) == 0
+    assert (
+        main(["distill", "debug", *TEACHERS, *OPTIONS, "--engine.stop-after=4", "--out", str(resumed)]) == 0
+    )
+    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(resumed)]) == 0
+    return straight, resumed
+
+
+def final(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / "step_00000006" / "model.safetensors")
+
+
+def test_a_resumed_run_is_the_undisturbed_one(runs: tuple[Path, Path]) -> None:
+    one, two = map(final, runs)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_export_holds_the_average(runs: tuple[Path, Path]) -> None:
+    saved = final(runs[0])
+    moved = [
+        n for n in saved if n.startswith("encoder.") and not torch.equal(saved[n], saved[f"average.{n}"])
+    ]
+    assert len(moved) > 20
+    for source in (runs[0], runs[0] / "export"):
+        encoder = codistill.load_encoder(source)
+        for name, tensor in encoder.state_dict().items():
+            assert torch.equal(tensor, saved[f"average.encoder.{name}"]), name
+
+
+def test_the_export_carries_the_transform(runs: tuple[Path, Path]) -> None:
+    saved = final(runs[0])
+    student = codistill.load_student(str(runs[0] / "export"))
+    rotation = student.target_statistics["stereo"]["patch"].rotation  # type: ignore[index,union-attr]
+    assert torch.equal(rotation, saved["target_statistics.stereo.patch.rotation"])  # type: ignore[arg-type]
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(48), atol=1e-5, rtol=0)  # type: ignore[operator,union-attr]
+    assert not torch.allclose(rotation, torch.eye(48), atol=0.1)  # type: ignore[arg-type]
+    tokens = student.encoder(torch.randn(1, 3, 56, 56), norm=False)
+    standardized = student.project(tokens, "stereo").patches
+    own = student.project(tokens, "stereo", denormalize=True).patches
+    std, mean = (saved[f"target_statistics.stereo.patch.{name}"] for name in ("std", "mean"))
+    expected = (standardized * std.clamp(min=1e-3)) @ rotation + mean  # type: ignore[operator]
+    torch.testing.assert_close(own, expected)
+    assert len(std.unique()) == 1
+
+
+def test_the_second_stage_keeps_the_statistics_it_is_given(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    second = [*OPTIONS, f"--student.init={runs[0]}", "--engine.total-steps=1", "--image-size=84"]
+    assert main(["distill", "debug", *TEACHERS, *second, "--out", str(tmp_path / "second")]) == 0
+    first = final(runs[0])
+    saved = load_file(tmp_path / "second" / "checkpoints" / "step_00000001" / "model.safetensors")
+    for name in first:
+        if name.startswith("target_statistics."):
+            assert torch.equal(saved[name], first[name]), name
+
+
+def test_printed_config_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["distill", "debug", "--print-config"]) == 0
+    text = capsys.readouterr().out
+    for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: token", "weight: 1.0"):
+        assert line in text, line
