@@ -37,7 +37,16 @@ class Mesh:
 def face_normals(vertices: Floats, faces: Ints) -> Floats:
     """Unit normals (F, 3) of faces."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return unit(np.cross(b - a, c - a).astype(np.float32))
+    return unit(cross(b - a, c - a).astype(np.float32))
+
+
+def cross(a: Floats, b: Floats) -> Floats:
+    """Cross products (N, 3) of rows, several times faster on short arrays than `numpy.cross`."""
+    out = np.empty_like(a)
+    out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
+    out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
+    out[:, 2] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return out
 
 
 def unit(vectors: Floats) -> Floats:
@@ -53,7 +62,7 @@ def corner_normals(mesh: Mesh, crease_degrees: float = 40.0) -> Floats:
     that average by more than the crease angle keeps its face's normal.
     """
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
-    weighted = np.cross(b - a, c - a).astype(np.float32)
+    weighted = cross(b - a, c - a).astype(np.float32)
     flat = unit(weighted)
     corners = np.repeat(flat[:, None], 3, axis=1)
     if not mesh.smooth:

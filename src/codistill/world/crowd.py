@@ -1,6 +1,7 @@
 """People before they meet a camera: phenotypes and poses drawn, Anny asked once for all of them, clothes put on."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from codistill.render.scene import Item
 from codistill.world.dress import Anatomy, dress
 from codistill.world.identity import SceneId
 from codistill.world.looks import Palette
-from codistill.world.penetration import TOLERANCE, self_penetration
+from codistill.world.penetration import TOLERANCE, coarse_faces, self_penetration
 from codistill.world.poses import Pose, draw_pose
 from codistill.world.shapes import rotation
 
@@ -83,7 +84,7 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
     shapes = [draw_phenotypes(rng, scene_id.novel(rng)) for _ in range(count)]
     novel = [scene_id.novel(rng) for _ in range(count)]
     names, owner = body.joint_names, body.dominant_joint().numpy()
-    faces = body.faces.numpy().astype(np.int32)
+    faces, coarse = body.faces.numpy().astype(np.int32), coarse_body(body)
     rests = _posed(body, [Pose("rest")] * count, shapes)
     best: dict[int, Person] = {}
     for _ in range(3):
@@ -95,13 +96,21 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
         for (k, pose), (vertices, joints, rotations) in zip(tries, posed, strict=True):
             if k in best and best[k].penetration <= TOLERANCE:
                 continue
-            amount = self_penetration(vertices, faces, owner, names)
+            amount = self_penetration(vertices, coarse, owner, names)
             if k not in best or amount < best[k].penetration:
                 rest, rest_joints, _ = rests[k]
                 named = {name: rest_joints[i] for i, name in enumerate(names)}
                 anatomy = Anatomy(faces, rest, owner, names, named)
                 best[k] = Person(shapes[k], rotations, pose, vertices, joints, anatomy, amount)
     return [best[k] for k in range(count)]
+
+
+@lru_cache(maxsize=1)
+def coarse_body(body: AnnyBody) -> NDArray[np.int32]:
+    """A body's triangles, an eighth of them, for what needs no detail: penetration and silhouettes."""
+    middle = np.full(len(PHENOTYPES), 0.5, np.float32)
+    rest, _, _ = _posed(body, [Pose("rest")], [middle])[0]
+    return coarse_faces(rest, body.faces.numpy().astype(np.int32), body.dominant_joint().numpy())
 
 
 def _posed(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codistill.render.materials import Material
-from codistill.render.mesh import Floats, Mesh, unit
+from codistill.render.mesh import Floats, Mesh, cross, unit
 from codistill.render.scene import Item
 from codistill.world.categories.parts import chance
 from codistill.world.classes import CLASS_INDEX, PERSON
@@ -115,7 +115,7 @@ def _mixed(
 
 def _vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
     a, b, c = (vertices[faces[:, i]] for i in range(3))
-    weighted = np.cross(b - a, c - a)
+    weighted = cross(b - a, c - a)
     index = faces.ravel()
     total = np.stack(
         [np.bincount(index, np.repeat(weighted[:, k], 3), len(vertices)) for k in range(3)], axis=1

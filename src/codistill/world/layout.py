@@ -43,8 +43,7 @@ class Placed:
 
 def footprint(thing: Thing, x: float, y: float, turn: float) -> Footprint:
     """Of a thing whose z axis stands at (x, y)."""
-    points = np.concatenate([mesh.vertices[:, :2] for _, mesh in thing.parts])
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = thing.low, thing.high
     c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     middle = np.array([[c, -s], [s, c]]) @ ((low + high) / 2)
     return Footprint(np.array([x, y]) + middle, (high - low).astype(np.float64) / 2, turn)

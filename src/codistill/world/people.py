@@ -1,6 +1,6 @@
 """The domain `people`: one to four dressed Anny bodies before varied backgrounds, near and far, some cut or hidden."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from codistill.render.scene import Item
 from codistill.render.trace import Tracer
 from codistill.world.categories import CATEGORIES
 from codistill.world.classes import PERSON
-from codistill.world.crowd import Person, draw_people
+from codistill.world.crowd import Person, coarse_body, draw_people
 from codistill.world.enclosure import room
 from codistill.world.identity import SceneId
 from codistill.world.layout import Footprint, Placed, try_place
@@ -72,7 +72,7 @@ def people_scene(scene_id: SceneId, size: int, body: AnnyBody) -> Shot:
     scene, names = assemble(around, [*seats, *others], rng, first_instance=len(standing) + 1, extra=items)
     names |= dict.fromkeys(range(1, len(standing) + 1), PERSON)
     facts = {"stage": "room" if indoor else "outdoor", "people": [_facts(s, camera, body) for s in standing]}
-    bodies = tuple((s.vertices, s.person.anatomy.faces) for s in standing)
+    bodies = tuple((s.vertices, coarse_body(body)) for s in standing)
     return Shot(scene, (camera,), (draw_film(rng),), names, facts, bodies)
 
 
@@ -164,8 +164,14 @@ def _seat(
     across = float(np.clip(0.36 / wide, 0.6, 1.2)) if category != "stool" else 1.0
     stretch = np.diag([across, across, height / float(thing.size[2])])
     parts = tuple((slot, mesh.transformed(stretch)) for slot, mesh in thing.parts)
-    fitted = type(thing)(
-        thing.category, parts, thing.materials, np.diag(stretch) * thing.size, thing.radius * across
+    stretched = np.diag(stretch)
+    fitted = replace(
+        thing,
+        parts=parts,
+        size=stretched * thing.size,
+        low=stretched[:2] * thing.low,
+        high=stretched[:2] * thing.high,
+        radius=thing.radius * across,
     )
     turn = float(rng.uniform(0, 360))
     half = fitted.size[:2].astype(np.float64) / 2

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from codistill.render.mesh import Mesh
+from codistill.render.mesh import Mesh, cross
 from codistill.render.noise import noise
 
 Point = Sequence[float] | NDArray[np.floating]
@@ -100,7 +100,7 @@ def _box_faces() -> NDArray[np.int32]:
     return faces
 
 
-def lathe(profile: Sequence[tuple[float, float]], segments: int = 32, smooth: bool = True) -> Mesh:
+def lathe(profile: Sequence[tuple[float, float]], segments: int = 28, smooth: bool = True) -> Mesh:
     """A turned solid: (radius, height) points from bottom to top outside, revolved about z.
 
     A profile that comes back inside (a cup) is given as one line: up outside, over the rim, down inside.
@@ -128,7 +128,7 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 32, smooth: bo
 
 
 def cylinder(
-    radius: float, height: float, top: float | None = None, segments: int = 28, bevel: float = 0.004
+    radius: float, height: float, top: float | None = None, segments: int = 24, bevel: float = 0.004
 ) -> Mesh:
     """A (tapered) cylinder standing on z = 0, with chamfered rims."""
     top = radius if top is None else top
@@ -164,13 +164,17 @@ def tube(path: ArrayLike, radius: float | ArrayLike, segments: int = 12) -> Mesh
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     helper = np.eye(3)[np.abs(tangent[0]).argmin()]
     side = np.cross(tangent[0], helper)
-    angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
-    vertices = []
-    for point, axis, r in zip(points, tangent, radii, strict=True):
+    sides = np.empty_like(points)
+    for row, axis in enumerate(tangent):
         side = side - axis * (side @ axis)
-        side /= np.linalg.norm(side)
-        other = np.cross(axis, side)
-        vertices.append(point + r * (np.outer(np.cos(angles), side) + np.outer(np.sin(angles), other)))
+        side = side / np.sqrt(side @ side)
+        sides[row] = side
+    angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    around = (
+        np.cos(angles)[None, :, None] * sides[:, None]
+        + np.sin(angles)[None, :, None] * cross(tangent, sides)[:, None]
+    )
+    vertices = (points[:, None] + radii[:, None, None] * around).reshape(-1, 3)
     k = np.arange(segments)
     n = (k + 1) % segments
     faces = []
@@ -182,10 +186,10 @@ def tube(path: ArrayLike, radius: float | ArrayLike, segments: int = 12) -> Mesh
         np.stack([n, k, np.full(segments, end)], 1),
         np.stack([end - segments + k, end - segments + n, np.full(segments, end + 1)], 1),
     ]
-    return _mesh(np.concatenate([*vertices, points[:1], points[-1:]]), np.concatenate(faces))
+    return _mesh(np.concatenate([vertices, points[:1], points[-1:]]), np.concatenate(faces))
 
 
-def torus(major: float, minor: float, segments: int = 32, around: int = 12) -> Mesh:
+def torus(major: float, minor: float, segments: int = 28, around: int = 8) -> Mesh:
     """A ring lying in the x-y plane."""
     a, b = np.meshgrid(np.arange(segments), np.arange(around), indexing="ij")
     u, v = 2 * np.pi * a / segments, 2 * np.pi * b / around
@@ -201,7 +205,7 @@ def _grid_faces(rows: int, columns: int, wrap_rows: bool) -> NDArray[np.int64]:
     return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
 
 
-def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.0, detail: int = 20) -> Mesh:
+def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.0, detail: int = 14) -> Mesh:
     """An ellipsoid of full `size` (x, y, z); `square` < 1 makes it boxier (a superellipsoid): cushions, stones."""
     half = np.broadcast_to(np.asarray(size, np.float64), 3) / 2
     latitude = np.linspace(-np.pi / 2, np.pi / 2, detail)
@@ -223,7 +227,7 @@ def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.
     return _mesh(vertices * half + np.asarray(center), faces)
 
 
-def blob(size: float | Point, center: Point, seed: float, rough: float = 0.2, detail: int = 20) -> Mesh:
+def blob(size: float | Point, center: Point, seed: float, rough: float = 0.2, detail: int = 16) -> Mesh:
     """An ellipsoid with bumps: foliage, stones, snow. `seed` chooses the bumps, `rough` their height."""
     ball = ellipsoid(2.0, detail=detail)
     bumps = noise((ball.vertices * 0.35 + np.float32(seed)).astype(np.float32))

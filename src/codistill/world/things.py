@@ -25,13 +25,16 @@ class Thing:
         parts: (slot, mesh), meshes with one slot joined.
         materials: by slot.
         size: (3,) metres along x, y, z.
-        radius: of the circle about the z axis that holds its footprint.
+        low, high: (2,) corners of its footprint.
+        radius: of the circle about the z axis that holds it.
     """
 
     category: str
     parts: tuple[Part, ...]
     materials: dict[str, Material]
     size: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
     radius: float
 
     def items(self, pose: NDArray[np.floating], instance: int) -> list[Item]:
@@ -84,10 +87,11 @@ def build_thing(
         by_slot.setdefault(key, []).append(mesh.transformed(matrix))
     parts = tuple((key.split("|")[0], joined(meshes)) for key, meshes in by_slot.items())
     points = np.concatenate([mesh.vertices for _, mesh in parts])
-    size = points.max(axis=0) - points.min(axis=0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = high - low
     reach = float(np.sqrt((points[:, :2] ** 2).sum(axis=1).max()))
     materials = _materials(rng, palette, float(size.max()), novel)
-    return Thing(category, parts, materials, size, reach)
+    return Thing(category, parts, materials, size, low[:2], high[:2], reach)
 
 
 def _materials(rng: np.random.Generator, palette: Palette, size: float, novel: bool) -> dict[str, Material]:

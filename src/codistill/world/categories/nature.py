@@ -223,7 +223,7 @@ def mushroom(rng: np.random.Generator, novel: bool) -> list[Part]:
         e = np.arcsin(0.25 + 0.72 * (k + 0.5) / 14)
         a = golden * k
         at = (cap * np.cos(e) * np.cos(a), cap * np.cos(e) * np.sin(a), z + top * (0.12 + 0.88 * np.sin(e)))
-        parts.append(("detail", ellipsoid((cap * 0.24, cap * 0.24, cap * 0.12), at, detail=8)))
+        parts.append(("detail", ellipsoid((cap * 0.24, cap * 0.24, cap * 0.12), at, detail=6)))
     parts.append(("trim", moved(torus(stem * 1.02, stem * 0.16, 24), (0, 0, z * 0.72))))
     return parts
 
@@ -250,7 +250,7 @@ def snowman(rng: np.random.Generator, novel: bool) -> list[Part]:
     z = center = 0.0
     for k, radius in enumerate(radii):
         z += radius * (0.92 if k == 0 else 0.8)
-        parts.append(("body", blob(2 * radius, (0, 0, z), rng.uniform(0, 50), 0.05, 20)))
+        parts.append(("body", blob(2 * radius, (0, 0, z), rng.uniform(0, 50), 0.05, 16)))
         center, z = z, z + radius * 0.8
     head, size = center, radii[-1]
     nose = rotated(cylinder(size * 0.16, size * 0.9, 0.002), "x", 90)

@@ -261,8 +261,8 @@ def vase(rng: np.random.Generator, novel: bool) -> list[Part]:
             for k in range(6):
                 b = 2 * np.pi * k / 6
                 petal = tip + 0.03 * np.array([np.cos(b), np.sin(b), 0.0])
-                parts.append(("extra", ellipsoid((0.035, 0.035, 0.014), petal, detail=8)))
-            parts.append(("trim", ellipsoid((0.03, 0.03, 0.022), tip + np.array([0, 0, 0.005]), detail=8)))
+                parts.append(("extra", ellipsoid((0.035, 0.035, 0.014), petal, detail=5)))
+            parts.append(("trim", ellipsoid((0.03, 0.03, 0.022), tip + np.array([0, 0, 0.005]), detail=5)))
     return parts
 
 

@@ -75,7 +75,7 @@ def _tapered(outline: list[tuple[float, float]], width: float, taper: float) -> 
 
 
 def _wheel(x: float, y: float, side: int, radius: float) -> list[Part]:
-    tyre = rotated(torus(radius * 0.72, radius * 0.28, 32, 14), "x", 90)
+    tyre = rotated(torus(radius * 0.72, radius * 0.28, 28, 10), "x", 90)
     disc = rotated(cylinder(radius * 0.7, 0.12), "x", 90)
     parts: list[Part] = [("tyre", moved(tyre, (x, y, radius))), ("trim", moved(disc, (x, y + 0.06, radius)))]
     for k in range(5):
