@@ -16,8 +16,8 @@ from codistill.data import (
     LoaderConfig,
     MixConfig,
     SourceConfig,
+    batches,
     eval_loader,
-    loader,
     steps_per_epoch,
     train_loader,
 )
@@ -176,7 +176,7 @@ def test_a_worker_that_dies_is_reported(sources, monkeypatch: pytest.MonkeyPatch
     def die(_: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(loader, "_start_worker", die)
+    monkeypatch.setattr(batches, "_start_worker", die)
     config = LoaderConfig(batch_size=12, image_size=56, num_workers=1, start_method="fork")
     with pytest.raises(DataError, match=r"a loader worker died: .*use fewer workers"):
         load(sources, config)

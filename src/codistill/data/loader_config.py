@@ -1,0 +1,55 @@
+"""How batches are made: the options of both loaders, and how many workers a process should have."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal
+
+from codistill.errors import ConfigError
+from codistill.imaging import MAX_PIXELS
+
+_CHANGEABLE = {"changeable": True}
+START_METHODS = ("auto", "fork", "forkserver", "spawn")
+_MOST_WORKERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made.
+
+    Attributes:
+        batch_size: images of a step over all ranks (a multiple of their number).
+        image_size: side of the square images, in pixels.
+        num_workers: processes per rank; 0 works in this one; None: the CPUs of this process, shared by the ranks of
+            the machine, at most 16. The batches are the same whatever the number.
+        prefetch: batches that each worker keeps ready.
+        start_method: how workers start. `auto` is forkserver where there is one: fork can deadlock in the thread
+            pools of PyTorch and OpenCV. A script then needs `if __name__ == "__main__":`, as with spawn.
+        max_attempts: how many images in a row may be bad before the run stops.
+        max_pixels: larger images count as bad (decompression bombs).
+    """
+
+    batch_size: int = 128
+    image_size: int = 336
+    num_workers: int | None = field(default=None, metadata=_CHANGEABLE)
+    prefetch: int = field(default=2, metadata=_CHANGEABLE)
+    start_method: Literal["auto", "fork", "forkserver", "spawn"] = field(default="auto", metadata=_CHANGEABLE)
+    max_attempts: int = 20
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "image_size", "prefetch", "max_attempts", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"loader: {name} must be positive; got {getattr(self, name)}")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise ConfigError(f"loader: num_workers must be 0 or more, or None; got {self.num_workers}")
+        if self.start_method not in START_METHODS:
+            raise ConfigError(
+                f"loader: start_method must be one of {', '.join(START_METHODS)}; got {self.start_method!r}"
+            )
+
+
+def default_workers() -> int:
+    """The CPUs this process may use, shared by the ranks of this machine (LOCAL_WORLD_SIZE), at most 16."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(_MOST_WORKERS, cpus // max(1, ranks)))
