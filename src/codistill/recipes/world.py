@@ -44,9 +44,9 @@ WORLD_DEMO = Recipe(
     teachers=(TeacherConfig(name="dinov2_vits14", domain="generic"), *STAND_INS),
     world=WorldConfig(images=120, size=112),
     world_path="worlds/demo",
-    loader=LoaderConfig(batch_size=24, num_workers=0),
+    loader=LoaderConfig(batch_size=16, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
-    engine=EngineConfig(total_steps=120, log_every=10, checkpoint_every=60, validate_every=60),
+    engine=EngineConfig(total_steps=320, log_every=20, checkpoint_every=160, validate_every=160),
 )
 
 RECIPES = (WORLD_DEBUG, WORLD_DEMO)
