@@ -1,0 +1,143 @@
+"""The extraction itself: batches of images in, one file after the other out.
+
+What is announced before (size, time) is measured on the first images; what is there already is not made again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codistill.engine.files import cannot_write, remove_quietly, sync_directory, sync_file
+from codistill.errors import DataError
+from codistill.tasks.extraction.layout import DTYPES, FeatureSpec, header_of, shard_path
+from codistill.types import BadImage, Batch, Tokens
+
+Encode = Callable[[Tensor], Sequence[Tokens]]
+"""Images (batch, 3, row, column) to tokens: one `Tokens` for each block that is kept."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which shards a process makes: number `index`, `index` + `count`, … of those that are missing."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, shards: Sequence[int]) -> list[int]:
+        """Its own among all shards, told by their numbers, so that processes never meet."""
+        return [shard for shard in shards if shard % self.count == self.index]
+
+
+def batches_of(spec: FeatureSpec, shards: Iterable[int]) -> list[range]:
+    """Image numbers of every batch of some shards; a batch never crosses into the next shard."""
+    ranges = []
+    for shard in shards:
+        rows = spec.rows_of(shard)
+        ranges += [rows[start : start + spec.batch_size] for start in range(0, len(rows), spec.batch_size)]
+    return ranges
+
+
+def write_shards(
+    folder: Path,
+    spec: FeatureSpec,
+    shards: Sequence[int],
+    batches: Iterable[Batch],
+    encode: Encode,
+    done: Callable[[int, Sequence[BadImage]], None] = lambda images, bad: None,
+) -> None:
+    """Encode batches and write their shards.
+
+    Args:
+        folder, spec: what goes where.
+        shards: to make.
+        batches: those of `batches_of(spec, shards)`, in order.
+        encode: images to tokens.
+        done: told after each batch how many images it had, and which were bad.
+
+    Raises:
+        DataError: if tokens do not fit the number type.
+        CheckpointError: if the disk is full or read-only; shards that are written stay.
+    """
+    stream = iter(batches)
+    for shard in shards:
+        rows = spec.rows_of(shard)
+        buffers = {
+            name: torch.empty(len(rows), *shape, dtype=DTYPES[spec.dtype])
+            for name, shape in spec.tensor_names().items()
+        }
+        names: list[str] = []
+        bad: list[BadImage] = []
+        for batch in _until(stream, len(rows)):
+            unusable = {image.name for image in batch.bad}
+            good = [row for row, name in enumerate(batch.names) if name not in unusable]
+            tensors = tensors_of(encode(batch.images), spec) if good else {}
+            for name, tensor in tensors.items():
+                chosen = tensor[good] if unusable else tensor
+                buffers[name][len(names) : len(names) + len(good)] = _narrowed(chosen, spec, batch)
+            names += [batch.names[row] for row in good]
+            bad += batch.bad
+            done(len(batch), batch.bad)
+        kept = {name: buffer[: len(names)].contiguous() for name, buffer in buffers.items()}
+        _save(shard_path(folder, shard), kept, names, bad)
+
+
+def _until(stream: Iterator[Batch], images: int) -> Iterator[Batch]:
+    """Batches of the next so many images."""
+    while images > 0:
+        batch = next(stream)
+        images -= len(batch)
+        yield batch
+
+
+def tensors_of(blocks: Sequence[Tokens], spec: FeatureSpec) -> dict[str, Tensor]:
+    """Tokens under the names of a shard's tensors."""
+    found = {}
+    for prefix, tokens in zip([f"block{b}." for b in spec.blocks] or [""], blocks, strict=True):
+        found[f"{prefix}patches"] = tokens.patches
+        if tokens.cls is not None:
+            found[f"{prefix}cls"] = tokens.cls
+    return {name: found[name] for name in spec.tensor_names()}
+
+
+def _narrowed(tensor: Tensor, spec: FeatureSpec, batch: Batch) -> Tensor:
+    """On the host and in the folder's number type."""
+    narrow = tensor.to(DTYPES[spec.dtype]).cpu()
+    if not narrow.isfinite().all():
+        raise DataError(
+            f"tokens of {batch.names[0]} and the images after it do not fit {spec.dtype} (the largest is "
+            f"{tensor.abs().max().item():.3g}); use --dtype bf16 or fp32, or the tokens after the norm"
+        )
+    return narrow
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], names: list[str], bad: list[BadImage]) -> None:
+    header = header_of({"names": names, "bad": [[image.name, image.reason] for image in bad]})
+    partial = path.with_name(f".tmp-{path.name}")
+    try:
+        save_file(dict(tensors), str(partial), metadata=header)
+        partial.chmod(0o644)  # safetensors makes files that nobody else may read
+        sync_file(partial)
+        partial.replace(path)
+        sync_directory(path.parent)
+    except (OSError, SafetensorError) as error:
+        remove_quietly(partial)
+        raise cannot_write(path, error) from error
+
+
+def seconds_per_image(batches: Iterable[Batch], encode: Encode) -> float:
+    """Seconds that an image takes, loading and encoding in turns, on the second of two batches: an upper estimate."""
+    spent, images = 0.0, 1
+    stream = iter(batches)
+    while True:
+        start = time.perf_counter()
+        batch = next(stream, None)
+        if batch is None:
+            return spent / images
+        _ = [tokens.patches.sum().item() for tokens in encode(batch.images)]
+        spent, images = time.perf_counter() - start, len(batch)

@@ -1,0 +1,67 @@
+"""A source's images in order, all of one square size, in batches; images that cannot be used keep their place.
+
+A batch always covers the images it was asked for, so that what is written does not depend on damaged ones: those come
+as black pictures, named in `Batch.bad`, and are dropped before writing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from codistill.data.augment import evaluation_image
+from codistill.data.batches import Batches, Requests
+from codistill.data.loader_config import LoaderConfig
+from codistill.data.mixing import SourceSize
+from codistill.data.sampler import Slots
+from codistill.data.source import Source
+from codistill.data.worker import RawBatch, Request
+from codistill.errors import DataError
+from codistill.imaging import MAX_PIXELS, resize_rgb
+from codistill.tasks.extraction.layout import Fit
+from codistill.types import BadImage, Batch
+
+
+class SquareImages(Dataset[RawBatch]):
+    """Requests to raw batches of exactly the images asked for."""
+
+    def __init__(self, source: Source, fit: Fit) -> None:
+        self.source, self.fit = source, fit
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        items, size = request.slots.item.tolist(), request.size
+        pixels = np.zeros((len(items), size, size, 3), dtype=np.uint8)
+        names, bad = [], []
+        for row, item in enumerate(items):
+            names.append(self.source.name_of(item))
+            try:
+                image = self.source.load_rgb(item, max_pixels=MAX_PIXELS)
+            except DataError as error:
+                bad.append(BadImage(self.source.config.name, names[-1], str(error)))
+                continue
+            pixels[row] = (
+                evaluation_image(image, size) if self.fit == "crop" else resize_rgb(image, (size, size))
+            )
+        return RawBatch(torch.from_numpy(pixels), None, (0,) * len(items), tuple(names), tuple(bad))
+
+
+def image_batches(
+    source: Source,
+    ranges: Sequence[range],
+    *,
+    size: int,
+    fit: Fit,
+    workers: int | None,
+    device: torch.device,
+) -> Iterable[Batch]:
+    """A batch for each range of image numbers, in that order, on the device and ImageNet-normalized."""
+
+    def request(number: int) -> Request:
+        item = np.asarray(ranges[number], dtype=np.int64)
+        return Request(Slots(number, item, np.zeros_like(item), item), size)
+
+    loader = LoaderConfig(batch_size=max(map(len, ranges), default=1), image_size=size, num_workers=workers)
+    sizes = [SourceSize(source.config.name, source.config.domain, len(source))]
+    requests = Requests(request, range(len(ranges)))
+    return Batches(SquareImages(source, fit), requests, sizes, None, loader, device)

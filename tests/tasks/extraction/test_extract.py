@@ -1,0 +1,207 @@
+"""Extraction as users run it: equal to the encoder, killed and gone on with, damaged images, parts, refusals."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import codistill
+from codistill.cli import main
+from codistill.errors import DataError
+from codistill.tasks.extraction.layout import FeatureSpec, default_shard
+from codistill.tasks.extraction.read import open_features
+
+ENCODER = "random:vit_tiny,dim=32,num_heads=2,depth=3,seed=4"
+SMALL = ["--encoder", ENCODER, "--size", "56", "--batch-size", "4", "--workers", "0", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(22):
+        image = rng.integers(0, 255, (60 + i, 90 - i, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    (folder / "05.png").write_bytes(b"\x89PNG no image")
+    (folder / "13.png").write_bytes(b"")
+    return folder
+
+
+def extract(source: Path, out: Path, *more: str) -> int:
+    return main(["extract", str(source), "--out", str(out), *SMALL, *more])
+
+
+def test_features_are_the_encoders_in_half_precision(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert extract(photos, tmp_path / "f", "--fit", "stretch") == 0
+    text = " ".join(capsys.readouterr().err.split())
+    assert "22 images of 1.1 KiB each need" in text
+    assert "are free in" in text and "about 0 s" in text
+    assert "05.png" in text and "20 images, 2 left out" in text
+    features = open_features(tmp_path / "f")
+    assert len(features) == 20
+    assert "05.png" not in features.names
+    encoder = codistill.load_encoder(ENCODER)
+    for name in ("00.png", "06.png", "21.png"):  # before, after and behind the damaged ones
+        expected = encoder(encoder.preprocess(photos / name, (56, 56)))
+        got = features.by_name(name)
+        assert got.grid == (4, 4) and got.normed and got.patches.dtype == torch.float16
+        torch.testing.assert_close(got.patches.float(), expected.patches.detach(), atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(got.cls.float(), expected.cls.detach(), atol=2e-3, rtol=2e-3)  # type: ignore[union-attr]
+    several = features[[7, 0, -1]]
+    assert torch.equal(several.patches[1:2], features[0].patches)
+    assert torch.equal(several.patches[2:], features.by_name("21.png").patches)
+
+
+def test_killed_at_any_moment_the_same_command_goes_on(photos: Path, tmp_path: Path) -> None:
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    options = ["--shard-images", "4"]
+    assert extract(photos, straight, *options) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "codistill",
+        "extract",
+        str(photos),
+        "--out",
+        str(killed),
+        *SMALL,
+        *options,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for wanted in (1, 3):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while len(list(killed.glob("shard_*"))) < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (killed / ".tmp-shard_00004.safetensors").write_bytes(b"what a killed process leaves")
+    assert extract(photos, killed, *options) == 0
+    for path in straight.glob("shard_*"):
+        one, two = load_file(path), load_file(killed / path.name)
+        assert all(torch.equal(one[name], two[name]) for name in ("patches", "cls")), path.name
+    assert open_features(killed).names == open_features(straight).names
+
+
+def test_parts_share_the_work_and_the_last_one_writes_the_index(photos: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "parts", tmp_path / "whole"
+    options = ["--shard-images", "8", "--kinds", "patch", "--no-norm"]
+    assert extract(photos, out, *options, "--part", "1/2") == 0
+    assert sorted(path.name for path in out.glob("shard_*")) == ["shard_00001.safetensors"]
+    with pytest.raises(DataError, match=r"not finished \(2 of 3 shards"):
+        open_features(out)
+    assert extract(photos, out, *options, "--part", "0/2") == 0
+    assert extract(photos, whole, *options) == 0
+    one, two = open_features(out), open_features(whole)
+    assert torch.equal(one[range(20)].patches, two[range(20)].patches)
+    assert one[0].cls is None and not one[0].normed
+
+
+def test_blocks_and_number_types(photos: Path, tmp_path: Path) -> None:
+    options = ["--blocks", "0", "-1", "--dtype", "bf16", "--limit", "6"]
+    assert extract(photos, tmp_path / "f", *options) == 0
+    features = open_features(tmp_path / "f")
+    assert len(features) == 5 and features.spec.blocks == (0, 2)
+    encoder = codistill.load_encoder(ENCODER)
+    images = encoder.preprocess(photos / "00.png", (56, 56))
+    assert features[0].patches.dtype == torch.bfloat16
+    assert torch.equal(features[0].patches, features.tokens([0], block=2).patches)
+    assert not torch.equal(features[0].patches, features.tokens([0], block=0).patches)
+    assert encoder.intermediate(images, [0])[0].patches.shape == features.tokens([0], block=0).patches.shape
+    with pytest.raises(DataError, match=r"no tokens of block 1; blocks: \[0, 2\]"):
+        features.tokens([0], block=1)
+
+
+def test_refusals(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(text: str, *more: str, out: str = "f") -> None:
+        assert extract(photos, tmp_path / out, *more) == 2
+        assert text in " ".join(capsys.readouterr().err.split())
+
+    assert extract(photos, tmp_path / "f", "--limit", "4") == 0
+    refused("holds other features: images: 4 → 22")
+    refused("--part 3/2", "--part", "3/2")
+    refused("blocks 0 to 2", "--blocks", "7", out="g")
+    refused("must be patch, cls or patch+cls", "--kinds", "tokens", out="g")
+    refused("no meaning beside it", "--teacher", "a", "--blocks", "1", out="g")
+    refused("--limit must be positive", "--limit", "0", out="g")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**31, 2**31, 2**29))
+    refused("too little (1.0 GiB must stay free)", out="h")
+    assert not list((tmp_path / "h").glob("shard_*"))
+
+
+def test_damage_is_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no extracted features"):
+        open_features(tmp_path)
+    out = tmp_path / "f"
+    assert extract(photos, out, "--shard-images", "8") == 0
+    with pytest.raises(DataError, match=r"Unknown image 'x/07.png'. Did you mean '07.png'"):
+        open_features(out).by_name("x/07.png")
+    shard = out / "shard_00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"shard_00001\.safetensors: missing or damaged"):
+        open_features(out)[12]
+    (out / "index.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="damaged index"):
+        open_features(out)
+    spec = json.loads((out / "features.json").read_text())
+    (out / "features.json").write_text(json.dumps({**spec, "dtype": "int4"}))
+    with pytest.raises(DataError, match=r"features\.json: damaged"):
+        open_features(out)
+
+
+def test_a_students_projection_is_what_is_kept(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    short = ["--engine.total-steps=1", "--engine.validate-every=0", "--device=cpu"]
+    assert main(["distill", "debug", *short, "--out", str(run)]) == 0
+    options = ["--encoder", str(run / "export"), "--teacher", "stereo", "--limit", "2"]
+    assert extract(photos, tmp_path / "f", *options) == 0
+    features = open_features(tmp_path / "f")
+    student = codistill.load_student(str(run / "export"))
+    assert (features.spec.dim, features.spec.teacher) == (48, "stereo")
+    images = student.encoder.preprocess(photos / "01.png", 56)[..., :56]
+    assert (
+        student.project(student.encoder(images, norm=False), "stereo").patches.shape
+        == features[1].patches.shape
+    )
+
+
+def test_shards_are_about_a_gibibyte() -> None:
+    # ViT-B/14 at 448 px: 1024 patches and a class token of 768 channels in fp16.
+    spec = FeatureSpec(
+        source="x",
+        images=20_000_000,
+        encoder="e",
+        licence="l",
+        image_size=448,
+        fit="crop",
+        grid=(32, 32),
+        dim=768,
+        blocks=(),
+        norm=True,
+        teacher="",
+        kinds=("patch", "cls"),
+        dtype="fp16",
+        images_per_shard=default_shard(1025 * 768 * 2, 16),
+        batch_size=16,
+    )
+    assert spec.bytes_per_image == 1025 * 768 * 2
+    assert spec.images_per_shard == 672  # 1 GiB / 1.57 MB = 682, in batches of 16
+    assert spec.shards == -(-20_000_000 // 672)
+    assert list(spec.rows_of(spec.shards - 1))[-1] == 19_999_999
