@@ -41,6 +41,7 @@ def test_operations_of_the_default_step() -> None:
     [
         (["step", "debgu"], "Did you mean 'debug'"),
         (["step", "debug", "--rounds=0"], "must be positive"),
+        (["step", "--student.size", "vit_tony", "--rounds", "1"], "Did you mean 'vit_tiny'"),
         (["stpe"], "Did you mean 'step'"),
     ],
 )

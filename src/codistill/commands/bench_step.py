@@ -23,6 +23,7 @@ from codistill.recipes.step_bench import StepReport, bench_step, threads
 from codistill.tasks.record import write_metrics
 
 EPILOG = """\
+RECIPE, if any, comes first: a known name, a saved .yaml or file.py:NAME (bench).
 Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile True,
 --student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing True.
 The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
@@ -33,11 +34,11 @@ BUSY = 0.9
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codistill bench step",
+        usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", nargs="?", default="bench", metavar="RECIPE", help="(bench)")
     parser.add_argument(
         "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
     )
@@ -57,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments, overrides = _parser().parse_known_args(argv)
+    # By hand: argparse would take the value of a recipe's field, which it does not know, for the recipe.
+    named = bool(argv) and not argv[0].startswith("-")
+    arguments, overrides = _parser().parse_known_args(argv[named:])
+    arguments.recipe = argv[0] if named else "bench"
     if arguments.threads < 1 or arguments.rounds < 1:
         raise ConfigError(
             f"--threads and --rounds must be positive; got {arguments.threads} and {arguments.rounds}"
@@ -113,8 +117,9 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
     console.print(table)
     if report.share is not None and report.share < BUSY:
         console.print(
-            f"This process got {report.share:.0%} of its threads' time: the machine had other work. Believe the "
-            "ratios by processor time, or measure again on a quiet machine."
+            f"This process got {report.share:.0%} of its threads' time: the machine had other work. Measure again on "
+            "a quiet machine; or with --threads 1, where the ratios by processor time can be believed (several "
+            "threads also spend it waiting for each other)."
         )
 
 
