@@ -48,3 +48,18 @@ def test_operations_of_the_default_step() -> None:
 def test_errors(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_encoder_speed_is_that_of_its_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "encoder.json"
+    name = "random:vit_tiny,dim=64,num_heads=2,depth=2"
+    options = ["--size", "30", "56", "--batch-size", "2", "--rounds", "1", "--threads", "1", f"--json={path}"]
+    assert main(["bench", "encoder", name, *options]) == 0
+    assert "images/s" in capsys.readouterr().out
+    small, large = json.loads(path.read_text())["encoders"]
+    assert (small["size"], large["size"]) == (28, 56)
+    for speed, patches in ((small, 4), (large, 16)):
+        tokens = patches + 1
+        blocks = 2 * (2 * 12 * tokens * 64**2 + 2 * 2 * tokens * tokens * 64)
+        assert speed["flops"] == 2 * (blocks + 2 * patches * 3 * 14 * 14 * 64)
+        assert speed["images_per_second"] == pytest.approx(2 / speed["seconds"])
