@@ -1,0 +1,35 @@
+"""The command table: every entry exists and says what it takes; start-up imports nothing heavy; typos get a hint."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from codistill.cli import COMMANDS, main
+from codistill.commands.bench import BENCHMARKS
+
+
+@pytest.mark.parametrize("command", [[name] for name in COMMANDS] + [["bench", name] for name in BENCHMARKS])
+def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    try:
+        code = main([*command, "--help"])
+    except SystemExit as error:
+        code = error.code
+    assert code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = "import sys; from codistill.cli import main; main(['--help']); print(sorted({'torch','numpy'} & set(sys.modules)))"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert time.perf_counter() - start < 5  # a tenth of a second on an idle machine
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture) -> None:
+    assert main(["distil"]) == 2
+    assert "Did you mean 'distill'" in capsys.readouterr().err
+    assert main([]) == 2
+    assert main(["--version"]) == 0
