@@ -21,7 +21,10 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    code = "import sys; from codistill.cli import main; main(['--help']); print(sorted({'torch','numpy'} & set(sys.modules)))"
+    code = (
+        "import sys; from codistill.cli import main; main(['--help']); "
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
