@@ -42,6 +42,8 @@ def test_operations_of_the_default_step() -> None:
         (["step", "debgu"], "Did you mean 'debug'"),
         (["step", "debug", "--rounds=0"], "must be positive"),
         (["step", "--student.size", "vit_tony", "--rounds", "1"], "Did you mean 'vit_tiny'"),
+        (["encoder", "random:vit_tiny", "--batch=0"], "must be positive"),
+        (["encoder", "dinov2_vits15"], "Did you mean 'dinov2_vits14'"),
         (["stpe"], "Did you mean 'step'"),
     ],
 )
@@ -53,9 +55,10 @@ def test_errors(arguments: list[str], text: str, capsys: pytest.CaptureFixture[s
 def test_encoder_speed_is_that_of_its_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "encoder.json"
     name = "random:vit_tiny,dim=64,num_heads=2,depth=2"
-    options = ["--size", "30", "56", "--batch-size", "2", "--rounds", "1", "--threads", "1", f"--json={path}"]
+    options = ["--size=30", "--size=56", "--batch=2", "--rounds=1", "--threads=1", f"--json={path}"]
     assert main(["bench", "encoder", name, *options]) == 0
-    assert "images/s" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "28 px, 4 tokens" in text and "56 px, 16 tokens" in text
     small, large = json.loads(path.read_text())["encoders"]
     assert (small["size"], large["size"]) == (28, 56)
     for speed, patches in ((small, 4), (large, 16)):

@@ -1,67 +1,155 @@
-"""`codistill bench encoder E…`: images per second of any encoder at given sizes, on this machine."""
+"""`codistill bench encoder E…`: images per second of any encoder at given sizes, beside the floor of its products."""
 
 import argparse
-import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
+from codistill.commands.bench_step import where
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.engine.distributed import choose_device
+from codistill.engine.logging import peak_memory
+from codistill.engine.parallel import compile_units
+from codistill.engine.step import autocast
 from codistill.errors import ConfigError
+from codistill.nn.host_memory import keep_freed_memory
+from codistill.recipes.step_bench import WARM_UP, Best, ProductTimer, measured
+from codistill.tasks.record import write_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpeed:
+    """What was measured of one encoder at one size.
+
+    Attributes:
+        encoder, parameters: which.
+        size, tokens: side of the images in pixels, and their patches.
+        batch_size: images of a pass.
+        seconds, cpu_seconds: of the shortest pass, by the clock and by the processor.
+        flops: operations of a pass.
+        floor, floor_cpu: seconds of these operations at the rate of the pass's own products.
+    """
+
+    encoder: str
+    parameters: int
+    size: int
+    tokens: int
+    batch_size: int
+    seconds: float
+    cpu_seconds: float
+    flops: int
+    floor: float
+    floor_cpu: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Of the shortest pass."""
+        return self.batch_size / self.seconds
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill bench encoder",
-        description="Images per second of a forward pass (best round), and milliseconds per image.",
-    )
+    parser = argparse.ArgumentParser(prog="codistill bench encoder", description=__doc__)
     parser.add_argument("encoders", nargs="+", metavar="E", help="what load_encoder accepts")
     parser.add_argument(
         "--size", type=int, action="append", metavar="PX", help="square side; repeatable (224)"
     )
-    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images per pass (4)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="passes, after one to warm up (5)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (PyTorch's own choice)")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images of a pass (8)")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="(auto)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile its transformer blocks")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="passes, the fastest of which counts (5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     return parser
 
 
-@torch.inference_mode()
-def seconds_per_pass(encoder: Encoder, images: torch.Tensor, rounds: int) -> float:
-    """The fastest of `rounds` forward passes after one to warm up."""
+def bench_encoder(
+    name: str, encoder: Encoder, size: int, *, batch: int, precision: str, rounds: int, device: torch.device
+) -> EncoderSpeed:
+    """Measure an encoder at one size, rounded to its patches, in turns with its products alone."""
+    patch = encoder.spec.patch_size
+    side = max(1, round(size / patch))
+    images = torch.randn(batch, 3, side * patch, side * patch, device=device)
 
-    def once() -> float:
-        start = time.perf_counter()
-        encoder(images)
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)
-        return time.perf_counter() - start
+    @torch.inference_mode()
+    def run() -> None:
+        with autocast(precision, device):  # type: ignore[arg-type]
+            encoder(images)
 
-    once()
-    return min(once() for _ in range(rounds))
+    for _ in range(WARM_UP):
+        run()
+    best, products = Best(), ProductTimer(run, device)
+    for _ in range(rounds):
+        best.saw(*measured(run, device))
+        products.measure()
+    return EncoderSpeed(
+        encoder=name,
+        parameters=sum(p.numel() for p in encoder.parameters()),
+        size=side * patch,
+        tokens=side * side,
+        batch_size=batch,
+        seconds=best.wall,
+        cpu_seconds=best.cpu,
+        flops=products.flops,
+        floor=products.floor(),
+        floor_cpu=products.floor("cpu"),
+    )
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
-    if min(arguments.batch, arguments.rounds, *(arguments.size or [1])) < 1:
-        raise ConfigError("--batch, --rounds and --size must be positive")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = torch.get_num_threads()
-    table = Table(title=f"{device.type}, {threads} threads, batch {arguments.batch}", title_justify="left")
-    for column in ("encoder", "size", "tokens", "images/s", "ms/image"):
-        table.add_column(column, justify="left" if column == "encoder" else "right")
+    if min(arguments.batch, arguments.rounds, arguments.threads, *(arguments.size or [1])) < 1:
+        raise ConfigError("--batch, --rounds, --threads and --size must be positive")
+    device = choose_device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    console = Console()
+    console.print(f"{where(device)}, batches of {arguments.batch}", highlight=False)
+    found = []
     for name in arguments.encoders:
         encoder = load_encoder(name).to(device)
-        patch = encoder.spec.patch_size
+        count = sum(p.numel() for p in encoder.parameters())
+        console.print(f"[bold]{name}[/bold]  {count / 1e6:.1f} M parameters", highlight=False)
+        if arguments.compile:
+            compile_units(encoder)
         for size in arguments.size or [224]:
-            side = max(1, round(size / patch)) * patch
-            images = torch.randn(arguments.batch, 3, side, side, device=device)
-            rate = arguments.batch / seconds_per_pass(encoder, images, arguments.rounds)
-            tokens = (side // patch) ** 2
-            table.add_row(name, f"{side}", f"{tokens}", f"{rate:.3g}", f"{1000 / rate:.3g}")
-    Console().print(table)
+            speed = bench_encoder(
+                name,
+                encoder,
+                size,
+                batch=arguments.batch,
+                precision=arguments.precision,
+                rounds=arguments.rounds,
+                device=device,
+            )
+            found.append(speed)
+            console.print(_lines(speed, device), highlight=False)
+    console.print(f"peak memory {peak_memory(device):.2f} GiB", highlight=False)
+    if arguments.json:
+        numbers = {
+            "benchmark": "encoder",
+            "machine": where(device),
+            "precision": arguments.precision,
+            "compiled": arguments.compile,
+            "encoders": [{**asdict(s), "images_per_second": s.images_per_second} for s in found],
+        }
+        write_metrics(arguments.json, numbers, ["bench", "encoder", *argv])
+        console.print(f"wrote {arguments.json}")
     return 0
+
+
+def _lines(speed: EncoderSpeed, device: torch.device) -> str:
+    text = (
+        f"  {speed.size} px, {speed.tokens} tokens: {speed.images_per_second:.3g} images/s, "
+        f"{1000 * speed.seconds / speed.batch_size:.3g} ms and {speed.flops / speed.batch_size / 1e9:.3g} GFLOP each"
+    )
+    if not speed.floor:
+        return text
+    text += f"\n    time / floor {speed.seconds / speed.floor:.2f}"
+    return text + (
+        f" (by processor time {speed.cpu_seconds / speed.floor_cpu:.2f})" if device.type == "cpu" else ""
+    )

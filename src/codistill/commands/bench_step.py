@@ -24,8 +24,8 @@ from codistill.tasks.record import write_metrics
 
 EPILOG = """\
 RECIPE, if any, comes first: a known name, a saved .yaml or file.py:NAME (bench).
-Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile True,
---student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing True.
+Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile,
+--student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing.
 The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
 """
 BUSY = 0.9
@@ -106,6 +106,11 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
     table.add_row("[bold]time / floor", f"[bold]{step.wall / report.floor:.2f}", "")
     if device.type == "cpu":
         table.add_row("  by processor time", f"{step.cpu / report.floor_cpu:.2f}", f"{step.cpu:.3f} s")
+        table.add_row(
+            "  over all products in a row",
+            f"{step.wall / report.replayed:.2f}",
+            f"by processor time {step.cpu / report.replayed_cpu:.2f}",
+        )
     table.add_row("peak memory", f"{report.peak_gib:.2f} GiB", "")
     if report.compared is not None:
         other, floor = report.compared
@@ -129,6 +134,8 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
         **asdict(report),
         "time_over_floor": report.step.wall / report.floor,
         "cpu_over_floor": report.step.cpu / report.floor_cpu,
+        "time_over_replayed": report.step.wall / report.replayed,
+        "cpu_over_replayed": report.step.cpu / report.replayed_cpu,
         "machine": where(device),
         "recipe": fixed_part(recipe),
     }

@@ -151,15 +151,22 @@ class ProductTimer:
         self.flops = count_flops(step)
         self._calls = {product: product.call() for product in self.products}
         self._best = {product: Best() for product in self.products}
+        self._replayed = Best()
         self._repeats = {
             product: 1 + int(_SHORTEST / max(measured(call, device)[0], 1e-7))
             for product, call in self._calls.items()
         }
 
     def measure(self) -> None:
-        """Time every product once more."""
+        """Time every product once more, and all of the step's products in a row."""
         for product, call in self._calls.items():
             self._best[product].saw(*measured(call, self.device, self._repeats[product]))
+        self._replayed.saw(*measured(self._replay, self.device))
+
+    def _replay(self) -> None:
+        for product, count in self.products.items():
+            for _ in range(count):
+                self._calls[product]()
 
     @property
     def product_flops(self) -> int:
@@ -167,13 +174,24 @@ class ProductTimer:
         return sum(product.flops * count for product, count in self.products.items())
 
     def rate(self, clock: str = "wall") -> float:
-        """Operations per second over all products, by the shortest time of each; `clock` is wall or cpu."""
+        """Operations per second over all products, by the shortest time of each; `clock` is wall or cpu.
+
+        Infinite where there are no products, as in a convolutional network: there is no floor then.
+        """
         spent = sum(getattr(self._best[p], clock) * count for p, count in self.products.items())
-        return self.product_flops / spent
+        return self.product_flops / spent if spent else float("inf")
 
     def floor(self, clock: str = "wall") -> float:
         """Seconds that the step's operations take at that rate."""
         return self.flops / self.rate(clock)
+
+    def replayed_floor(self, clock: str = "wall") -> float:
+        """The same at the rate of all the step's products in a row.
+
+        Short measurements find the moments in which a shared machine is idle, long ones do not: on such a machine this
+        is the fair comparison with a whole step.
+        """
+        return getattr(self._replayed, clock) * self.flops / max(1, self.product_flops)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +201,7 @@ class StepReport:
     Attributes:
         step: the shortest step.
         floor, floor_cpu: its operations at the rate of its products, by either clock.
+        replayed, replayed_cpu: the same, with all products timed in a row.
         flops, product_flops: of one step.
         rate, square_rate: of the step's own products; of a 2048³ product.
         share: of the processor time that this process's threads asked for and got: below 1, the machine was busy
@@ -194,6 +213,8 @@ class StepReport:
     step: Best
     floor: float
     floor_cpu: float
+    replayed: float
+    replayed_cpu: float
     flops: int
     product_flops: int
     rate: float
@@ -245,6 +266,8 @@ def bench_step(
         step=step.best,
         floor=products.floor(),
         floor_cpu=products.floor("cpu"),
+        replayed=products.replayed_floor(),
+        replayed_cpu=products.replayed_floor("cpu"),
         flops=products.flops,
         product_flops=products.product_flops,
         rate=products.rate(),
