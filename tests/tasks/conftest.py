@@ -8,9 +8,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # task_toys
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny tensors are fastest on one thread."""
+    """Tiny tensors are fastest on one thread; and sums only repeat bit for bit on as many."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
