@@ -1,4 +1,5 @@
 import json
+import time
 import os
 import signal
 import threading
@@ -267,6 +268,7 @@ def test_tensorboard_gets_the_curves(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run_toy(tmp_path, trackers=("tensorboard",), stop_after=5)
+    time.sleep(1.01)  # files are read in the order of their names, which count seconds
     run_toy(tmp_path, trackers=("tensorboard",))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     losses = events.Scalars("loss")
