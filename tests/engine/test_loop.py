@@ -1,8 +1,8 @@
 import json
-import time
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
