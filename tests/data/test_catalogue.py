@@ -6,6 +6,7 @@ import pytest
 from sample_pictures import write_pictures
 
 from codistill.data import CATALOGUE, catalogue_source, open_source
+from codistill.data.loader import open_sources
 from codistill.errors import ConfigError, DataError
 
 
@@ -32,6 +33,20 @@ def test_a_missing_or_incomplete_set_says_what_was_expected(tmp_path: Path, monk
         open_source(catalogue_source("agora"))
     source = open_source(catalogue_source("agora", complete=False))
     assert len(source) == 2 and source.config.domain == "human"
+
+
+def test_all_sets_that_are_missing_are_named_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CODISTILL_DATA", str(tmp_path))
+    write_pictures(tmp_path / "cuffs", ["a.jpg"])
+    wanted = [catalogue_source(name) for name in ("agora", "cuffs", "bedlam")]
+    here = catalogue_source("cuffs", complete=False)
+    with pytest.raises(
+        DataError, match=r"(?s)3 of 3 sources cannot be used:.*agora.*cuffs': 1 images.*bedlam"
+    ):
+        open_sources(wanted)
+    with pytest.raises(DataError, match=r"^source 'agora': nothing at"):
+        open_sources([catalogue_source("agora"), here])
+    assert [size.length for size in open_sources([here])[1]] == [1]
 
 
 def test_a_root_elsewhere_and_a_list(tmp_path: Path) -> None:

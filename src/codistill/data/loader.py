@@ -16,7 +16,7 @@ from codistill.data.opening import open_source
 from codistill.data.sampler import MixingSampler, Slots
 from codistill.data.source import Source, SourceConfig
 from codistill.data.worker import EvaluationImages, Request, TrainingImages
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, DataError
 from codistill.types import Batch
 
 __all__ = [
@@ -34,12 +34,23 @@ def open_sources(sources: Sequence[SourceConfig]) -> tuple[list[Source], list[So
 
     Raises:
         ConfigError: if two have the same name, or there are none.
-        DataError: see `open_source`.
+        DataError: see `open_source`; all sources that cannot be used are named at once.
     """
     names = [source.name for source in sources]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"sources need different names, and one at least is needed; got {names}")
-    opened = [open_source(source) for source in sources]
+    opened: list[Source] = []
+    wrong: list[str] = []
+    for source in sources:
+        try:
+            opened.append(open_source(source))
+        except DataError as error:
+            wrong.append(str(error))
+    if len(wrong) > 1:
+        listed = "\n".join(f"  {one}" for one in wrong)
+        raise DataError(f"{len(wrong)} of {len(sources)} sources cannot be used:\n{listed}")
+    if wrong:
+        raise DataError(wrong[0])
     return opened, [SourceSize(s.config.name, s.config.domain, len(s)) for s in opened]
 
 

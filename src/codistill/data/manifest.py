@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codistill.data.cache import cache_folder, replacing
+from codistill.data.cache import cache_folder, make_folder, replacing
 from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, table_of_paths, write_ipc
 from codistill.errors import DataError
 
@@ -139,10 +139,10 @@ def mapped(path: Path, build: Callable[[Path], pa.Table], stamp: str | None = No
     failures = []
     for place in places:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
             write_ipc(made, place, metadata)
-        except OSError as error:
-            failures.append(f"{place}: {error.strerror or error}")
+        except DataError as error:
+            failures.append(str(error))
         else:
             return RowTable(map_ipc(place), place)
     raise DataError(

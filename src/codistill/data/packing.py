@@ -4,6 +4,7 @@ Shard k holds the images k * n to (k + 1) * n of the source, whoever writes it a
 beside it is finished and is left alone; after an interruption the same call goes on.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from codistill.data.cache import replacing
+from codistill.data.cache import cannot_write, make_folder, replacing
 from codistill.data.shard_format import ShardRecord, read_record, write_shard
 from codistill.data.shard_index import write_index
 from codistill.data.shards import encode_key
@@ -45,11 +46,12 @@ def pack_source(
         (name, reason) of the images that could not be read and were left out.
 
     Raises:
-        DataError: if the folder holds shards of something else, or another process is packing into it.
+        DataError: if the folder holds shards of something else, another process is packing into it, or it cannot
+            be written; finished shards stay.
     """
     if images_per_shard < 1 or workers < 1:
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     count = -(-len(source) // images_per_shard)
     with _locked(folder):
         for left in folder.glob("*.partial"):  # by a process that was killed
@@ -138,9 +140,16 @@ def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Se
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
+    try:
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             raise DataError(f"{folder}: another process is packing into this folder") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise cannot_write(folder, error) from error  # else a file system without locks
         yield
