@@ -21,6 +21,9 @@ from codistill.errors import MissingExtraError
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 """Each in [0, 1]: male to female, newborn to old, weak to strong, thin to fat, short to tall, squat to ideal."""
 
+SHAPE_LIMIT = 4.0
+"""Logit: phenotypes from 0.018 to 0.982."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,6 +79,7 @@ class AnnyBody(BodyModel):
         self.joint_names = labels
         self.rotation_names = tuple(labels[i] for i in free)
         self.n_rot, self.n_shape = len(free), len(PHENOTYPES)
+        self.shape_limit = SHAPE_LIMIT
         self.n_joints = len(labels)
         self.n_verts = int(model.template_vertices.shape[0])
         self.head_idx, self.pelvis_idx = labels.index("head"), 0

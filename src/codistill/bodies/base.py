@@ -4,6 +4,8 @@ With the identity as root rotation a body has its own axes; `init_6d` holds the 
 before a camera (x right, y down, z forward), facing it.
 """
 
+import math
+import re
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -12,6 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 IDENTITY_6D: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+_DETAIL = re.compile(
+    r"toe|eye|ear|nose|heel|jaw|face_|tip|finger|metacarpal|thumb|index|middle|ring|pinky|breast", re.IGNORECASE
+)
 
 
 def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
@@ -26,6 +32,8 @@ class BodyModel(nn.Module, ABC):
         name: as in `BODIES`.
         n_rot: rotations of `forward`, the root first.
         n_shape: shape numbers of `forward`.
+        n_expression: expression numbers of `forward`; 0 for a body without.
+        shape_limit: shape numbers beyond ± this look alike: labels are clamped to it.
         n_verts, n_joints: of the output.
         head_idx, pelvis_idx: among the joints.
         faces: (face, 3) triangles, counter-clockwise seen from outside.
@@ -37,6 +45,8 @@ class BodyModel(nn.Module, ABC):
     name: str
     n_rot: int
     n_shape: int
+    n_expression: int = 0
+    shape_limit: float = math.inf
     n_verts: int
     n_joints: int
     head_idx: int
@@ -46,6 +56,11 @@ class BodyModel(nn.Module, ABC):
     rotation_names: tuple[str, ...]
     joint_names: tuple[str, ...]
     licence: str
+
+    @property
+    def main_joints(self) -> tuple[int, ...]:
+        """Joints of trunk and limbs, without fingers, toes and face: what joint errors are measured over."""
+        return tuple(i for i, name in enumerate(self.joint_names) if not _DETAIL.search(name))
 
     @abstractmethod
     def forward(

@@ -8,16 +8,26 @@ Source: Multi-HMR (arXiv 2402.14654), its only augmentation.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.bodies.base import BodyModel
 from codistill.heads.human_mesh.targets import PeopleTruth
 
 _SIDE = re.compile(r"^(left|right)(?=_)|(?<=_)(left|right)(?=_|$)|(?<=\.)([LR])$")
 _OTHER = {"left": "right", "right": "left", "L": "R", "R": "L"}
+
+
+class Skeleton(Protocol):
+    """What mirroring must know of a body model: any `BodyModel`, or its names alone."""
+
+    @property
+    def rotation_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def joint_names(self) -> tuple[str, ...]: ...
 
 
 def counterparts(names: Sequence[str]) -> tuple[int, ...]:
@@ -33,7 +43,7 @@ def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"
 
 
 def mirror_rotations(
-    rotmat: Float[Tensor, "person rotation 3 3"], body: BodyModel
+    rotmat: Float[Tensor, "person rotation 3 3"], body: Skeleton
 ) -> Float[Tensor, "person rotation 3 3"]:
     """The rotations of the mirrored people."""
     swapped = rotmat[:, list(counterparts(body.rotation_names))]
@@ -49,7 +59,7 @@ def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Fl
     return mirrored
 
 
-def mirror_people(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
+def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
     """The labels of the flipped images; `joints` must be the body model's.
 
     Vertices are left out, because meshes do not say which vertex is on the other side: see `targets.with_vertices`.
