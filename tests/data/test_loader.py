@@ -138,6 +138,51 @@ def test_bad_images_are_replaced_by_others_of_their_domain_and_listed(sources) -
     assert all(torch.equal(one.images, other.images) for one, other in zip(batches, again, strict=True))
 
 
+ODD = {
+    "exif.jpg": (
+        "JPEG",
+        "RGB",
+        {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"},
+    ),
+    "cmyk.jpg": ("JPEG", "CMYK", {}),
+    "grey.jpg": ("JPEG", "L", {}),
+    "16bit.png": ("PNG", "I;16", {}),
+    "16bit.tiff": ("TIFF", "I;16", {}),
+    "palette.png": ("PNG", "P", {}),
+    "alpha.png": ("PNG", "RGBA", {}),
+    "grey-alpha.png": ("PNG", "LA", {}),
+    "bilevel.png": ("PNG", "1", {}),
+    "animated.gif": ("GIF", "P", {"save_all": True, "append_images": [Image.new("P", (80, 60))]}),
+    "animated.webp": ("WEBP", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (80, 60))]}),
+}
+BAD = ("bomb.png", "empty.jpg", "float.tiff", "html.jpg", "truncated.jpg", "truncated.png")
+
+
+@pytest.mark.parametrize("implementation", ["fast", "reference", "device"])
+def test_every_kind_of_image_is_used_or_counted(implementation: str, tmp_path: Path) -> None:
+    for name, (kind, mode, options) in ODD.items():
+        image = Image.fromarray(picture(1))
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        image = Image.fromarray(grey) if mode == "I;16" else image.convert(mode)
+        image.save(tmp_path / name, kind, **options)
+    Image.fromarray(np.ones((60, 80), np.float32)).save(tmp_path / "float.tiff")
+    Image.new("1", (1600, 1400)).save(tmp_path / "bomb.png")
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    for name, kind in (("truncated.jpg", "JPEG"), ("truncated.png", "PNG")):
+        whole = encoded(noise, kind)
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "html.jpg").write_text("<html>404</html>")
+    source = (SourceConfig(name="odd", path=str(tmp_path)),)
+    config = LoaderConfig(batch_size=17, image_size=28, num_workers=0, max_pixels=2_000_000)
+    augment = AugmentConfig(implementation=implementation)  # type: ignore[arg-type]
+    batches = load(source, config, augment=augment, mix=MixConfig(mode="proportional"), total_steps=1)
+    bad = {one.name: one.reason for batch in batches for one in batch.bad}
+    assert set(bad) == set(BAD)
+    assert "2000000 allowed" in bad["bomb.png"] and "0 bytes" in bad["empty.jpg"]
+    assert set(batches[0].names) == set(ODD) and bool(batches[0].images.isfinite().all())
+
+
 def test_a_domain_without_good_images_stops_the_run_and_names_them(sources) -> None:
     for path in Path(sources[2].path).glob("*.jpg"):
         path.write_bytes(b"not an image")

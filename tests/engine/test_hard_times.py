@@ -30,12 +30,49 @@ def start(run: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def end_of(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], str]:
-    folder = run / "checkpoints" / f"step_{STEPS:08d}"
+def end_of(run: Path, steps: int = STEPS) -> tuple[dict[str, torch.Tensor], list[dict], str]:
+    folder = run / "checkpoints" / f"step_{steps:08d}"
     tensors = load_file(folder / "model.safetensors") | load_file(folder / "optimizer.safetensors")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     kept = [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
     return tensors, kept, (run / "bad_images.jsonl").read_text()
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+from codistill.errors import CodistillError
+from engine_toys import run_toy, with_bad_image
+torch.set_num_threads(1)
+
+def change(step, batch):
+    if step == 7:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+    return with_bad_image(step, batch)
+
+try:
+    run_toy(Path({run!r}), change=change, log_every=1, trackers=("tensorboard",))
+except CodistillError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(("limit", "named"), [(100, "metrics.jsonl"), (3500, "tensorboard")])
+def test_a_log_that_cannot_be_written_ends_the_run_with_its_name_and_loses_nothing(tmp_path, limit, named):
+    """A file-size limit of the operating system stands in for a full disk, in the middle of a run."""
+    script = FULL_DISK.format(tests=str(Path(__file__).parent), run=str(tmp_path / "full"), limit=limit)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.startswith(f"CheckpointError {tmp_path / 'full' / named} could not be written"), done
+    assert "Nothing that was already saved is lost" in done.stdout
+    run_toy(tmp_path / "calm", change=with_bad_image)
+    assert run_toy(tmp_path / "full", change=with_bad_image).resumed_from == 6
+    (tensors, rows, bad), expected = end_of(tmp_path / "full", 12), end_of(tmp_path / "calm", 12)
+    assert all(torch.equal(tensors[key], value) for key, value in expected[0].items())
+    assert rows == expected[1] and bad == expected[2]
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from codistill.engine.progress import ProgressDisplay
 from codistill.engine.ring import MetricRing
 from codistill.engine.timing import PhaseTimer
 from codistill.engine.tracking import Tracker
+from codistill.errors import CheckpointError
 from codistill.types import Batch
 
 METRICS, VALIDATION, BAD_IMAGES = "metrics.jsonl", "validation.jsonl", "bad_images.jsonl"
@@ -74,9 +75,14 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for tracker in self.trackers:
-            tracker.close()
-        self.display.__exit__(kind, error, trace)
+        try:
+            for tracker in self.trackers:
+                tracker.close()
+        except CheckpointError:
+            if error is None:  # else what went wrong first is what the user must hear
+                raise
+        finally:
+            self.display.__exit__(kind, error, trace)
 
     @property
     def full(self) -> bool:

@@ -1,11 +1,13 @@
 """Where curves go beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by an option."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
+from codistill.engine.files import cannot_write
 from codistill.errors import MissingExtraError
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
@@ -24,18 +26,35 @@ class Tracker(Protocol):
 
 
 class TensorBoardTracker:
-    """Event files in `tensorboard/`; a resumed run hides what was written beyond its first step."""
+    """Event files in `tensorboard/`; a resumed run hides what was written beyond its first step.
+
+    A full disk or a read-only folder raises CheckpointError, once: a writer that failed is not closed again.
+    """
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start_step or None)
+        self._folder = run_dir / "tensorboard"
+        self._failed = False
+        with self._writing():
+            self._writer = SummaryWriter(str(self._folder), purge_step=start_step or None)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            raise cannot_write(self._folder, error) from error
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        with self._writing():
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        if not self._failed:
+            with self._writing():
+                self._writer.close()
 
 
 class WandbTracker:
