@@ -1,0 +1,266 @@
+"""Fit a two-view head on a frozen encoder, through the engine: a config in, a head folder out; resumable.
+
+Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: fresh views in every
+step. Source: MASt3R's training (arXiv 2406.09756) with the frozen encoder of DUNE (arXiv 2503.14405).
+"""
+
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder
+from codistill.engine.distributed import Process
+from codistill.engine.loop import TrainBatches, ValBatches, train
+from codistill.engine.settings import EngineConfig
+from codistill.errors import ConfigError
+from codistill.heads.two_view.load import initialize
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.relocalization.batches import online_batches
+from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
+from codistill.tasks.relocalization.config import TwoViewFit
+from codistill.tasks.relocalization.head import decoder_shape, write_two_view_head
+from codistill.tasks.relocalization.layouts import open_pairs
+from codistill.tasks.relocalization.objective import TwoViewObjective
+from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.relocalization.token_cache import CacheShape, TokenCache, announce, build_token_cache
+from codistill.tasks.relocalization.views import PairViews
+from codistill.weights.read import read_checkpoint
+
+RUN = "run"
+"""The engine's run, in the head's folder."""
+_HELD_OUT = 64
+
+
+def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None = None) -> bool:
+    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+
+    Returns:
+        Whether it is finished; False if it was asked to stop before.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    process = process or Process(device=runtime.device)
+    encoder = load_encoder(config.encoder)
+    _check_size(config, encoder)
+    data = limited_pairs(open_pairs(config.data, "train"), config.limit)
+    check_pairs(data, f"{config.data} (train)", depth=True)
+    head = fresh_head(config, encoder, runtime)
+    spec = encoder.spec
+    runtime.say(
+        f"{config.recipe}: {len(data)} pairs of {config.data}, {config.steps} steps of {config.batch_size}"
+        f"{' (and as many swapped)' if config.symmetrize else ''}; "
+        f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters; licence of {spec.name}: {spec.licence}"
+    )
+    started = time.perf_counter()
+    training, validation = _batches(config, encoder, head.config, data, runtime, process)
+    encoded = time.perf_counter()
+    objective = TwoViewObjective(
+        encoder,
+        head,
+        config.loss,
+        symmetrize=config.symmetrize,
+        description={"data": config.data, "encoder": config.encoder, "licence": spec.licence},
+    )
+    summary = train(
+        objective,
+        training,
+        validation,
+        config=EngineConfig(
+            total_steps=config.steps,
+            seed=config.seed,
+            accumulate=config.accumulate,
+            log_every=max(1, min(50, config.steps // 10)),
+            checkpoint_every=max(1, min(1000, config.steps // 8)),
+            validate_every=0 if validation is None else max(1, config.steps // 8),
+        ),
+        optim=config.optim,
+        run_dir=runtime.out / RUN,
+        process=process,
+        global_batch=config.batch_size,
+        recipe=config,
+        console=runtime.console,
+    )
+    if not summary.finished:
+        return False
+    if process.is_main:
+        done = summary.step - summary.resumed_from
+        seconds = time.perf_counter() - encoded
+        facts = {
+            "recipe": config.recipe,
+            "steps": config.steps,
+            "batch_size": config.batch_size,
+            "cached": config.cached,
+            "parameters": sum(p.numel() for p in head.parameters()),
+            "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
+            "validation": dict(summary.validation),
+            "seconds_tokens": round(encoded - started, 1),
+            "seconds_per_step": round(seconds / done, 4) if done else None,
+            "device": str(process.device),
+        }
+        write_two_view_head(
+            runtime.out,
+            objective.trainable,
+            encoder=encoder,
+            name=config.encoder,
+            size=config.size,
+            data={"spec": config.data, "pairs": len(data)},
+            fit=facts,
+            command=list(runtime.command),
+        )
+    return True
+
+
+def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoViewHead:
+    """The head before training: seeded, or started from a released decoder (what was not taken is said).
+
+    Raises:
+        CheckpointError: if the file to start from does not fit.
+    """
+    spec = encoder.spec
+    shape = config.shape.on(spec.dim, spec.patch_size)
+    if config.init is not None and (found := decoder_shape(config.init)) is not None:
+        shape = _like(found, shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = TwoViewHead(shape)
+    if config.init is not None:
+        result = initialize(head, config.init, read_checkpoint(config.init))
+        runtime.say(
+            f"{config.init}: {len(result.loaded)} tensors taken, {len(result.fresh)} newly initialized, "
+            f"{len(result.unused)} unused"
+        )
+        for name, reason in result.fresh.items():
+            runtime.say(f"  new: {name} ({reason})")
+    return head
+
+
+def _like(found: TwoViewConfig, shape: TwoViewConfig) -> TwoViewConfig:
+    """A released architecture on another encoder; its descriptor head gets the width that follows from it."""
+    fits = found.encoder_dim == shape.encoder_dim and found.patch_size == shape.patch_size
+    return replace(
+        found,
+        encoder_dim=shape.encoder_dim,
+        patch_size=shape.patch_size,
+        fresh_norm=True,
+        local_hidden=found.local_hidden if fits else None,
+        descriptor_dim=found.descriptor_dim or shape.descriptor_dim,
+        own_descriptor_confidence=True,
+    )
+
+
+def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
+    patch = encoder.spec.patch_size
+    if any(side % patch for side in config.size):
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in config.size)
+        raise ConfigError(
+            f"views of {config.size[0]}x{config.size[1]} pixels are no multiples of the patch size {patch} of "
+            f"{encoder.spec.name}; take --size {near}"
+        )
+
+
+def _batches(
+    config: TwoViewFit,
+    encoder: Encoder,
+    shape: TwoViewConfig,
+    data: PairData,
+    runtime: Runtime,
+    process: Process,
+) -> tuple[TrainBatches, ValBatches | None]:
+    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter)
+    steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
+    if not config.cached:
+        batches = online_batches(
+            data,
+            maker,
+            batch_size=config.batch_size // config.accumulate,
+            rank=process.rank,
+            world_size=process.world_size,
+            workers=runtime.workers,
+            device=process.device,
+            **(steps | {"total_steps": config.steps * config.accumulate}),
+        )
+        return (lambda start: batches(start * config.accumulate)), None
+    if process.world_size > 1 or config.accumulate > 1:
+        raise ConfigError(
+            "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
+            "--accumulate, or take --online"
+        )
+    held = max(1, min(_HELD_OUT, len(data) // 20))
+    training = PairSubset(data, tuple(range(len(data) - held)))
+    caches = {
+        "training": _cache("training", training, config.views, config, encoder, shape, maker, runtime),
+        "held-out": _cache(
+            "held-out",
+            PairSubset(data, tuple(range(len(data) - held, len(data)))),
+            1,
+            config,
+            encoder,
+            shape,
+            maker,
+            runtime,
+        ),
+    }
+    held_out = caches["held-out"]
+
+    def validation():
+        for start in range(0, len(held_out), config.batch_size):
+            views = np.arange(start, min(start + config.batch_size, len(held_out)))
+            yield cached_batch(held_out, views, seed=config.seed, step=start, matches=config.matches)
+
+    return cached_batches(caches["training"], batch_size=config.batch_size, **steps), validation
+
+
+def _cache(
+    name: str,
+    data: PairData,
+    passes: int,
+    config: TwoViewFit,
+    encoder: Encoder,
+    shape: TwoViewConfig,
+    maker: PairViews,
+    runtime: Runtime,
+) -> TokenCache:
+    patch = encoder.spec.patch_size
+    sizes = CacheShape(
+        views=len(data) * passes,
+        grid=(config.size[0] // patch, config.size[1] // patch),
+        channels=encoder.spec.dim,
+        size=config.size,
+    )
+    folder = runtime.cache_folder / name
+    runtime.say(announce(sizes, folder))
+    key = {
+        "encoder": config.encoder,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "norm": not shape.fresh_norm,
+        "data": config.data,
+        "pairs": len(data),
+        "passes": passes,
+        "limit": config.limit,
+        "views": asdict(maker),
+        "seed": config.seed,
+    }
+    columns = (TextColumn(f"{name:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = not runtime.console.is_terminal
+    encoder.to(runtime.device)
+    with Progress(*columns, console=runtime.console, transient=True, disable=quiet) as bar:
+        line = bar.add_task("", total=sizes.views)
+        return build_token_cache(
+            folder,
+            key,
+            sizes,
+            encoder,
+            data,
+            maker,
+            seed=config.seed,
+            norm=not shape.fresh_norm,
+            device=runtime.device,
+            progress=lambda done, _: bar.update(line, completed=done),
+        )

@@ -1,0 +1,166 @@
+"""A fitted two-view head on disk, in the same folder as every other head; its tensors carry DUNE-MASt3R's names.
+
+Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json says the architecture, the encoder and the image size.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder
+from codistill.engine.plain import from_plain, to_plain
+from codistill.errors import CheckpointError, ConfigError
+from codistill.heads.two_view.load import read_two_view
+from codistill.heads.two_view.model import TwoViewModel, load_two_view
+from codistill.heads.two_view.names import to_released
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, read_record, write_head
+from codistill.weights.read import read_checkpoint
+
+TASK = "relocalization"
+_PREFIX = "mast3r."
+
+
+@dataclass(frozen=True)
+class OpenedTwoView:
+    """A two-view model and how images are brought to it.
+
+    Attributes:
+        model: in evaluation mode.
+        long_edge: pixels of an image's longer side.
+        square_ok: whether square images stay square (MASt3R crops them to 4:3).
+        about: for a metrics file: where it comes from, encoder, licence.
+    """
+
+    model: TwoViewModel
+    long_edge: int
+    square_ok: bool
+    about: dict[str, Any]
+
+
+def released_names(head: TwoViewHead) -> dict[str, Tensor]:
+    """A head's tensors under the names of a DUNE-MASt3R file."""
+    return {_released(name): tensor.detach().cpu() for name, tensor in head.state_dict().items()}
+
+
+def _released(name: str) -> str:
+    return name if name.startswith("norm.") else _PREFIX + to_released(name)
+
+
+def write_two_view_head(
+    folder: Path,
+    head: TwoViewHead,
+    *,
+    encoder: Encoder,
+    name: str,
+    size: tuple[int, int],
+    data: dict[str, Any],
+    fit: dict[str, Any],
+    command: list[str],
+) -> None:
+    """Write a head folder.
+
+    Args:
+        folder: of the head.
+        head: fitted.
+        encoder, name: what it stands on, and what the user called that.
+        size: rows and columns of the training views.
+        data, fit: for the record.
+        command: what was typed.
+
+    Raises:
+        CheckpointError: if that is not possible.
+    """
+    spec = encoder.spec
+    config = to_plain(head.config)
+    for mode in ("confidence", "descriptor_confidence"):
+        if math.isinf(config[mode]["high"]):
+            del config[mode]["high"]  # the default; JSON has no infinity
+    record = HeadRecord(
+        task=TASK,
+        features=FeatureConfig(encoder=name, norm=not head.config.fresh_norm),
+        data=data,
+        test={"long_edge": max(size), "square_ok": True},
+        head=config,
+        encoder={"name": spec.name, "licence": spec.licence, "dim": spec.dim, "patch_size": spec.patch_size},
+        fit=fit,
+    )
+    write_head(folder, record, released_names(head), command)
+
+
+def read_two_view_head(folder: str | Path, encoder: str | None = None) -> OpenedTwoView:
+    """A fitted head with its encoder.
+
+    Args:
+        folder: of the head.
+        encoder: another one than it was fitted on.
+
+    Raises:
+        CheckpointError: if there is no such head, or it is damaged.
+        ConfigError: if it is a head for another task, or the encoder does not fit.
+    """
+    folder = Path(folder).expanduser()
+    record = read_record(folder, TASK)
+    config = from_plain(TwoViewConfig, record.head, f"{folder}: head")
+    with torch.device("meta"):
+        head = TwoViewHead(config)
+    wanted = {_released(name): (name, tensor.shape) for name, tensor in head.state_dict().items()}
+    found = read_checkpoint(folder / TENSORS)
+    wrong = [n for n, (_, shape) in wanted.items() if n not in found or found[n].shape != shape]
+    surplus = [n for n in found if n not in wanted]
+    if wrong or surplus:
+        raise CheckpointError(
+            f"{folder / TENSORS}: does not fit head.json beside it (first: {(wrong or surplus)[0]!r}, "
+            f"{len(wrong)} missing or misshapen, {len(surplus)} surplus). Copy the whole folder again."
+        )
+    tensors = {name: found[released].float().clone() for released, (name, _) in wanted.items()}
+    head.load_state_dict(tensors, assign=True)
+    name = encoder or record.features.encoder
+    model = TwoViewModel(load_encoder(name), head).eval()
+    about = {"head": str(folder), "encoder": name, **{k: record.encoder[k] for k in ("name", "licence")}}
+    test = record.test
+    return OpenedTwoView(model, int(test["long_edge"]), bool(test["square_ok"]), {**about, "fit": record.fit})
+
+
+def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView:
+    """A released MASt3R, DUSt3R or DUNE-MASt3R file, with the image size that it was published with.
+
+    Raises:
+        CheckpointError, ConfigError: see `load_two_view`.
+    """
+    model = load_two_view(path, encoder=encoder)
+    dune = model.head.config.fresh_norm
+    spec = model.encoder.spec
+    about = {"model": str(path), "encoder": encoder or spec.name, "name": spec.name, "licence": spec.licence}
+    return OpenedTwoView(model, 37 * spec.patch_size if dune else 32 * spec.patch_size, dune, about)
+
+
+def open_two_view(
+    head: str | Path | None, model: str | Path | None, encoder: str | None = None
+) -> OpenedTwoView:
+    """A head folder or a released file.
+
+    Raises:
+        ConfigError: if both or none are named.
+    """
+    if (head is None) == (model is None):
+        raise ConfigError(
+            "name one of --head DIR (from `codistill fit relocalization`) and --model FILE (MASt3R, DUSt3R, "
+            "DUNE-MASt3R)"
+        )
+    return read_two_view_head(head, encoder) if head is not None else open_released(str(model), encoder)
+
+
+def decoder_shape(path: str | Path) -> TwoViewConfig | None:
+    """The architecture in a released file, to start a head from; None for CroCo files, which have no heads."""
+    checkpoint = read_checkpoint(path)
+    names = checkpoint.get("model", checkpoint)
+    if not any("downstream_head" in str(name) for name in names):
+        return None
+    return read_two_view(path, checkpoint).config

@@ -1,0 +1,105 @@
+"""The two-view objective: a batch of pairs in, the loss of both orders of each pair out; the encoder stays frozen.
+
+Symmetrized pairs, (a, b) and (b, a), share their tokens: every image is encoded once. Cached tokens skip the encoder.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codistill.encoders.base import Encoder
+from codistill.engine.objective import StepContext, StepResult
+from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
+from codistill.heads.two_view.network import TwoViewHead
+from codistill.tasks.relocalization.batches import PairBatch, joined, truth_to
+from codistill.types import Batch, Tokens
+
+
+class TwoViewObjective:
+    """Train a two-view head on a frozen encoder.
+
+    Args:
+        encoder: outside of what is trained, wrapped and saved.
+        head: what is trained.
+        loss: weights and modes.
+        symmetrize: train on (b, a) beside (a, b).
+        description: for the run's describe.json.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: TwoViewHead,
+        loss: TwoViewLossConfig,
+        *,
+        symmetrize: bool,
+        description: dict[str, Any],
+    ) -> None:
+        self.encoder, self.trainable = encoder.requires_grad_(False).eval(), head
+        self.norm = not head.config.fresh_norm
+        self.loss, self.symmetrize, self.description = loss, symmetrize, description
+
+    def to_device(self, device: Any) -> None:
+        """Move the encoder."""
+        self.encoder.to(device)
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """The head's loss on a batch of pairs."""
+        assert isinstance(batch, PairBatch)
+        with context.phase("encoder"):
+            first, second = self._tokens(batch, next(model.parameters()).device)
+        device = first.patches.device
+        truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
+        if self.symmetrize:
+            first, second = _both(first, second), _both(second, first)
+            truth1, truth2 = joined(truth1, truth2), joined(truth2, truth1)
+        with context.phase("head"):
+            prediction1, prediction2 = model(first, second)
+            result = two_view_loss(
+                prediction1,
+                prediction2,
+                truth1,
+                truth2,
+                self.loss,
+                generator=self._generator(truth1, context, device),
+            )
+        return StepResult(result.loss, {"loss": result.loss.detach(), **result.details})
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+        """Mean of every number over held-out batches."""
+        found: list[dict[str, Tensor]] = []
+        with torch.no_grad():
+            found = [self.step(model, batch, context).metrics for batch in batches]
+        if not found:
+            return {}
+        return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
+
+    def describe(self) -> dict[str, Any]:
+        """What was trained, on what."""
+        return self.description
+
+    @torch.no_grad()
+    def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
+        """Un-normed (or normed, as the head wants) tokens of first and of second views."""
+        if batch.tokens is None:
+            tokens = self.encoder(batch.images, norm=self.norm)
+            patches, grid = tokens.patches, tokens.grid
+        else:
+            patches, grid = batch.tokens.to(device, non_blocking=True).float(), batch.grid
+        first, second = patches.chunk(2)
+        return Tokens(first, grid, normed=self.norm), Tokens(second, grid, normed=self.norm)
+
+    def _generator(
+        self, truth: ViewTruth, context: StepContext, device: torch.device
+    ) -> torch.Generator | None:
+        """For the shuffling of more correspondences than are compared at once; the same wherever a run resumes."""
+        if truth.matches.shape[1] <= self.loss.block_size:
+            return None
+        seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step
+        return torch.Generator(device).manual_seed(seed % 2**63)
+
+
+def _both(first: Tokens, second: Tokens) -> Tokens:
+    return Tokens(torch.cat((first.patches, second.patches)), first.grid, normed=first.normed)

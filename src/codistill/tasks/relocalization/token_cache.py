@@ -1,0 +1,217 @@
+"""Tokens of pair views, computed once and kept on disk as memory-mapped arrays, with the truth of the same views.
+
+    DIR/cache.json     what the cache is of (the key); another key is another cache
+        tokens.f16     (view of a pair, first or second, patch, channel)
+        depth.u16      (view of a pair, first or second, row, column): millimetres, 0 unknown, 65535 sky
+        camera.f32     (view of a pair, first or second, 25): intrinsics, camera-to-world
+        done.json      how many views are written
+
+View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build goes on.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.data.randomness import generator
+from codistill.encoders.base import Encoder
+from codistill.engine.files import cannot_write, make_directory, write_atomic
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.relocalization.batches import VIEW
+from codistill.tasks.relocalization.pairs import PairData, metres_to_stored, stored_to_metres
+from codistill.tasks.relocalization.views import PairViews
+
+KEY, DONE = "cache.json", "done.json"
+_MARGIN = 2**30
+"""Bytes of the disk that stay free."""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a cache: views of pairs, token grid, channels, size of the views in pixels."""
+
+    views: int
+    grid: tuple[int, int]
+    channels: int
+    size: tuple[int, int]
+
+    def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and number type by file name."""
+        return {
+            "tokens.f16": ((self.views, 2, self.grid[0] * self.grid[1], self.channels), np.float16),
+            "depth.u16": ((self.views, 2, *self.size), np.uint16),
+            "camera.f32": ((self.views, 2, 25), np.float32),
+        }
+
+    @property
+    def num_bytes(self) -> int:
+        """Disk need."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
+
+
+class TokenCache:
+    """A complete cache: rows as tensors, and the pairs' names."""
+
+    def __init__(self, folder: Path, shape: CacheShape) -> None:
+        self.shape = shape
+        maps = {
+            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            for name, (size, dtype) in shape.files().items()
+        }
+        self._tokens, self._depth, self._camera = maps["tokens"], maps["depth"], maps["camera"]
+
+    def __len__(self) -> int:
+        return self.shape.views
+
+    def tokens(self, views: np.ndarray) -> Tensor:
+        """(view, 2, patch, channel), fp16."""
+        return torch.from_numpy(self._tokens[views])
+
+    def truth(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Depths (2, row, column), intrinsics (2, 3, 3) and poses (2, 4, 4) of a view."""
+        camera = torch.from_numpy(np.array(self._camera[view]))
+        depths = torch.from_numpy(stored_to_metres(self._depth[view]))
+        return depths, camera[:, :9].reshape(2, 3, 3), camera[:, 9:].reshape(2, 4, 4)
+
+
+def announce(shape: CacheShape, folder: Path) -> str:
+    """What a cache will take on disk, as a sentence, before anything is written.
+
+    Raises:
+        ConfigError: if it is not free.
+    """
+    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
+    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    free = shutil.disk_usage(parent).free + there
+    need = shape.num_bytes
+    text = f"tokens of {shape.views} pair views need {need / 2**30:.2f} GiB in {folder} ({free / 2**30:.1f} GiB free)"
+    if need + _MARGIN > free:
+        raise ConfigError(
+            f"{text}: too little. Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or "
+            "take --online, which keeps nothing."
+        )
+    return text
+
+
+def build_token_cache(
+    folder: Path,
+    key: dict[str, Any],
+    shape: CacheShape,
+    encoder: Encoder,
+    data: PairData,
+    maker: PairViews,
+    *,
+    seed: int,
+    norm: bool,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    batch_size: int = 8,
+) -> TokenCache:
+    """Open a cache, computing what it lacks. The first pass is without randomness.
+
+    Args:
+        folder: of this cache alone.
+        key: what it is of, as JSON; a folder with another key is refused.
+        shape: its sizes.
+        encoder: on the device.
+        data, maker: what to view, and how.
+        seed: of the views.
+        norm: whether tokens get the encoder's final norm.
+        device: of the encoder.
+        progress: called with views done and in all.
+        batch_size: pairs at a time.
+
+    Raises:
+        ConfigError: if the folder holds another cache.
+        DataError: if a pair cannot be used, or tokens do not fit into fp16.
+        CheckpointError: if the disk is full or read-only.
+    """
+    make_directory(folder)
+    _claim(folder, key)
+    done = _done(folder, shape)
+    progress(done, shape.views)
+    if done < shape.views:
+        files = {name: _open(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()}
+        while done < shape.views:
+            rows = range(done, min(done + batch_size, shape.views))
+            views = [_view(data, maker, row, seed) for row in rows]
+            span = slice(rows.start, rows.stop)
+            files["tokens.f16"][span] = _encoded(encoder, np.stack([v.images for v in views]), norm, device)
+            files["depth.u16"][span] = np.stack([metres_to_stored(v.depths) for v in views])
+            files["camera.f32"][span] = np.stack(
+                [np.concatenate((v.intrinsics.reshape(2, 9), v.poses.reshape(2, 16)), axis=1) for v in views]
+            )
+            done = rows.stop
+            if done == shape.views or done % (32 * batch_size) < batch_size:
+                _sync(folder, files, done)
+            progress(done, shape.views)
+    return TokenCache(folder, shape)
+
+
+def _view(data: PairData, maker: PairViews, row: int, seed: int):
+    number, item = divmod(row, len(data))
+    pair = data[item]
+    return maker.plain(pair) if number == 0 else maker(pair, generator(seed, VIEW, number, item))
+
+
+@torch.inference_mode()
+def _encoded(encoder: Encoder, images: np.ndarray, norm: bool, device: torch.device | str) -> np.ndarray:
+    """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
+    pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
+    device_type = torch.device(device).type
+    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+        tokens = encoder(pixels, norm=norm).patches
+    tokens = tokens.to(torch.float16).cpu()
+    if not tokens.isfinite().all():
+        raise DataError("the encoder's tokens are too large for fp16; take --online, which keeps nothing")
+    return tokens.unflatten(0, (-1, 2)).numpy()
+
+
+def _claim(folder: Path, key: dict[str, Any]) -> None:
+    path = folder / KEY
+    text = json.dumps(key, indent=1, sort_keys=True) + "\n"
+    if not path.exists():
+        write_atomic(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
+        raise ConfigError(
+            f"{folder} holds tokens of something else (different: {', '.join(changed)}). "
+            "Remove it, or name another folder (--cache)."
+        )
+
+
+def _done(folder: Path, shape: CacheShape) -> int:
+    path = folder / DONE
+    complete = all(
+        (folder / name).is_file()
+        and (folder / name).stat().st_size == int(np.prod(size)) * np.dtype(dtype).itemsize
+        for name, (size, dtype) in shape.files().items()
+    )
+    if not complete or not path.exists():
+        return 0
+    return min(int(json.loads(path.read_text(encoding="utf-8"))["views"]), shape.views)
+
+
+def _open(path: Path, size: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+    try:
+        return np.memmap(path, dtype=dtype, mode="r+" if path.exists() else "w+", shape=size)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:
+    try:
+        for file in files.values():
+            file.flush()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_atomic(folder / DONE, json.dumps({"views": done}) + "\n")
