@@ -8,6 +8,7 @@ TASKS = {
     "distillation": "codistill.commands.evaluate_distillation:main",
     "segmentation": "codistill.commands.evaluate_segmentation:main",
     "depth": "codistill.commands.evaluate_depth:main",
+    "relocalization": "codistill.commands.evaluate_relocalization:main",
     "knn": "codistill.commands.evaluate_knn:main",
     "linear": "codistill.commands.evaluate_linear:main",
 }

@@ -145,9 +145,9 @@ class PairRequests(Dataset[RawPairs]):
                 pair = self.data[item]
                 rng = generator(self.seed, VIEW, request.step, slot)
                 view: PairView = self.maker.plain(pair) if request.plain else self.maker(pair, rng)
-                tensors = (torch.from_numpy(x) for x in (view.depths, view.intrinsics, view.poses))
+                depths, intrinsics, poses = map(torch.from_numpy, (view.depths, view.intrinsics, view.poses))
                 draw = matches_generator(self.seed, request.step, slot)
-                truths.append(pair_truth(*tensors, self.matches, draw))
+                truths.append(pair_truth(depths, intrinsics, poses, self.matches, draw))
                 images.append(view.images)
                 names.append(pair.name)
         except DataError as error:  # carried, since an exception from a worker arrives as its traceback

@@ -64,7 +64,7 @@ def _folder(root: Path, split: str) -> PairData:
     views, overlaps = [], []
     listing = folder / "pairs.txt"
     for number, line in enumerate(read_list(listing, FOLDER_LAYOUT), start=1):
-        words = line.split()
+        words, overlap = line.split(), math.nan
         try:
             overlap = float(words[2]) if len(words) == 3 else math.nan
         except ValueError:

@@ -1,0 +1,237 @@
+"""`codistill evaluate relocalization --head DIR|--model FILE|--baseline NAME|--submission ZIP --data SPEC`."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codistill.commands.evaluation_output import METRICS, PER_IMAGE, print_scores
+from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime, needed_data
+from codistill.engine.files import make_directory
+from codistill.errors import ConfigError
+from codistill.imaging.pictures import as_picture, save_picture
+from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
+from codistill.tasks.frozen.data import parse_spec
+from codistill.tasks.record import write_metrics
+from codistill.tasks.relocalization.baselines import (
+    BASELINES,
+    TrainingMotion,
+    baseline,
+    sift_matches,
+    training_motion,
+)
+from codistill.tasks.relocalization.evaluate import (
+    Method,
+    RelocalizationResult,
+    evaluate_pairs,
+    examples,
+    head_method,
+)
+from codistill.tasks.relocalization.head import open_two_view
+from codistill.tasks.relocalization.layouts import KINDS, open_pairs
+from codistill.tasks.relocalization.mapfree import predict_mapfree
+from codistill.tasks.relocalization.pairs import Pair, PairData, limited_pairs
+from codistill.tasks.relocalization.pictures import match_picture
+from codistill.tasks.relocalization.predict import SOLVERS, TwoViewPredictor
+from codistill.tasks.relocalization.score import VIRTUAL_SIZE, by_overlap, intervals, plain
+
+_SCALE_WITHOUT_TRAINING = 1.0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill evaluate relocalization",
+        description="Locate the second view of every pair relative to the first. World and folder pairs are scored "
+        "on a virtual camera of 540x720 pixels, with intervals and by overlap; for mapfree:ROOT a submission is "
+        "written and scored as the benchmark does. --submission scores one that is there.",
+    )
+    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(KINDS)}")
+    what = parser.add_argument_group("what to score, one of")
+    what.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
+    what.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+    what.add_argument("--baseline", choices=BASELINES, help="no motion, median training motion, SIFT, LoFTR")
+    what.add_argument("--submission", type=Path, metavar="ZIP", help="Map-free poses that are there already")
+    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--solver", choices=SOLVERS, default="pnp", help="pose from matches or points (pnp)")
+    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
+    parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
+    parser.add_argument("--split", help="(the world's and a folder's test, Map-free's val)")
+    parser.add_argument("--limit", type=int, metavar="N", help="N pairs, evenly spread (all)")
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="pairs in matches.png (6)")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
+    add_runtime_options(parser)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    chosen = [n for n in ("head", "model", "baseline", "submission") if getattr(arguments, n) is not None]
+    if len(chosen) != 1:
+        raise ConfigError(
+            f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
+        )
+    kind, root = parse_spec(needed_data(arguments), KINDS)
+    split = arguments.split or ("val" if kind == "mapfree" else "test")
+    command = ["evaluate", "relocalization", *argv]
+    if arguments.submission is not None:
+        if kind != "mapfree":
+            raise ConfigError("--submission belongs to Map-free data: --data mapfree:ROOT")
+        return _score_zip(root / split, arguments.submission, arguments.out, {}, command)
+    runtime = make_runtime(arguments, arguments.out, [])
+    motion = _motion(arguments, kind)
+    method, about, predictor = _method(arguments, motion, runtime.device)
+    make_directory(arguments.out)
+    if kind == "mapfree":
+        with ImageProgress(f"locating queries of {root / split}") as progress:
+            poses = predict_mapfree(root / split, method, limit=arguments.limit, progress=progress)
+        submission = arguments.out / "submission.zip"
+        write_submission(submission, poses)
+        print(f"wrote {submission}")
+        return _score_zip(root / split, submission, arguments.out, about, command)
+    data = limited_pairs(open_pairs(arguments.data, split), arguments.limit)
+    with ImageProgress(f"locating pairs of {arguments.data} ({split})") as progress:
+        result = evaluate_pairs(method, data, progress)
+    _write(arguments, data, split, result, about, motion, command)
+    if _pictures(arguments, data, predictor):
+        print(f"wrote {arguments.out / 'matches.png'}")
+    return 0
+
+
+def _motion(arguments: argparse.Namespace, kind: str) -> TrainingMotion | None:
+    """Motion of the training pairs where a baseline needs it."""
+    if arguments.baseline in (None, "none"):
+        return None
+    if kind == "mapfree" and arguments.baseline == "sift":
+        unknown = np.zeros(3)
+        return TrainingMotion(unknown, unknown, _SCALE_WITHOUT_TRAINING, 0)
+    return training_motion(open_pairs(arguments.data, "train"))
+
+
+def _method(
+    arguments: argparse.Namespace, motion: TrainingMotion | None, device: torch.device
+) -> tuple[Method, dict[str, Any], TwoViewPredictor | None]:
+    """What to score, what a metrics file says of it, and the model if there is one."""
+    if arguments.baseline:
+        nothing = TrainingMotion(np.zeros(3), np.zeros(3), 0.0, 0)
+        return baseline(arguments.baseline, motion or nothing, device), {"baseline": arguments.baseline}, None
+    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    predictor = TwoViewPredictor(opened, subsample=arguments.subsample, long_edge=arguments.long_edge).to(
+        device
+    )
+    about = {**opened.about, "solver": arguments.solver, "long_edge": predictor.long_edge}
+    return head_method(predictor, arguments.solver), about, predictor
+
+
+def _write(
+    arguments: argparse.Namespace,
+    data: PairData,
+    split: str,
+    result: RelocalizationResult,
+    about: dict[str, Any],
+    motion: TrainingMotion | None,
+    command: list[str],
+) -> None:
+    """Print the scores; write metrics.json and per_image.npz."""
+    errors, out = result.errors, arguments.out
+    scores, bins = intervals(errors), by_overlap(errors)
+    print_scores(f"{_title(about)} on {arguments.data} ({split})", scores)
+    for name, values in bins.items():
+        parts = [f"{key} {values[key]}" for key in ("vcre_precision_90", "vcre_auc_90", "median_rotation")]
+        print(f"overlap {name} ({values['estimated'].count} pairs): {', '.join(parts)}")
+    numbers = {
+        "task": "relocalization",
+        "unit": "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees",
+        "interval": "95 % percentile bootstrap over pairs",
+        "virtual_camera": {"width": VIRTUAL_SIZE[0], "height": VIRTUAL_SIZE[1], "focal": 590},
+        "data": arguments.data,
+        "split": split,
+        "images": len(data),
+        "method": about,
+        "scores": plain(scores),
+        "by_overlap": {name: plain(values) for name, values in bins.items()},
+    }
+    if motion is not None:
+        numbers["training_motion"] = {
+            "length": motion.length,
+            "translation": motion.translation.tolist(),
+            "rotation_vector": motion.rotation_vector.tolist(),
+            "pairs": motion.pairs,
+        }
+    np.savez_compressed(
+        out / PER_IMAGE,
+        names=np.array(errors.names),
+        overlap=errors.overlap,
+        translation=errors.translation,
+        rotation=errors.rotation,
+        vcre=errors.vcre,
+        confidence=errors.confidence,
+        poses=result.poses,
+    )
+    write_metrics(out / METRICS, numbers, command)
+    print(f"wrote {out}: {METRICS}, {PER_IMAGE}")
+
+
+def _title(about: dict[str, Any]) -> str:
+    return str(about.get("baseline") or about.get("encoder"))
+
+
+def _pictures(arguments: argparse.Namespace, data: PairData, predictor: TwoViewPredictor | None) -> bool:
+    """matches.png; whether there was something to draw."""
+    pairs = examples(data, arguments.pictures)
+    if not pairs or (predictor is None and arguments.baseline != "sift"):
+        return False
+    rows = [_drawn(pair, predictor) for pair in pairs]
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    picture = np.concatenate(padded)
+    save_picture(as_picture(picture, picture.shape[:2]), arguments.out / "matches.png")
+    return True
+
+
+def _drawn(pair: Pair, predictor: TwoViewPredictor | None) -> np.ndarray:
+    images = pair.first.image, pair.second.image
+    if predictor is None:
+        return match_picture(*images, *sift_matches(*images))
+    matches = predictor.match(predictor(*images))
+    return match_picture(*images, matches.pixels_a, matches.pixels_b)
+
+
+def _score_zip(
+    split: Path, submission: Path, out: Path, about: dict[str, Any], command: Sequence[str]
+) -> int:
+    """Score a Map-free submission as the benchmark does, print it, write metrics.json."""
+    result: SubmissionScores = score_submission(split, submission)
+    scores = result.scores
+    published = scores.as_published(90.0) | scores.as_published(45.0)
+    width = max(map(len, published))
+    print(f"{submission} on {split}: {len(result.scenes)} scenes, {scores.frames} frames")
+    for name, value in published.items():
+        print(f"  {name:<{width}}  {value:.6f}")
+    for warning in result.warnings[:10]:
+        print(f"  warning: {warning}")
+    if len(result.warnings) > 10:
+        print(f"  … and {len(result.warnings) - 10} more warnings")
+    numbers = {
+        "task": "relocalization",
+        "benchmark": "map-free, single frame",
+        "data": str(split),
+        "submission": str(submission),
+        "images": scores.frames,
+        "method": about,
+        "published_names": published,
+        "scores": {name: _by_pixels(value) for name, value in asdict(scores).items()},
+        "warnings": len(result.warnings),
+    }
+    write_metrics(out / METRICS, numbers, command)
+    print(f"wrote {out / METRICS}")
+    return 0
+
+
+def _by_pixels(value: Any) -> Any:
+    """Numbers as JSON has them: keys are text."""
+    return {f"{key:g}": item for key, item in value.items()} if isinstance(value, dict) else value
