@@ -83,3 +83,47 @@ def test_people_do_not_run_into_themselves_or_hang_in_the_air(tiny_people_world)
         people = [p for i in range(len(source)) for p in read_facts(source, i)["people"]]
     assert np.mean([p["penetration"] <= 0.03 for p in people]) > 0.9
     assert all(0.1 <= p["phenotypes"]["age"] <= 1.0 for p in people)
+
+
+@pytest.mark.parametrize(("distance", "across"), [(3.0, 0.0), (3.0, 1.4), (0.52, 0.0)])
+def test_a_silhouette_is_counted_as_by_all_rays(distance, across):
+    """Of a ball: beside the picture too, and so near that its projection is not bounded by that of its vertices."""
+    pytest.importorskip("embreex")
+    from codistill.render.camera import Camera
+    from codistill.render.trace import Tracer
+    from codistill.world.people import silhouette_pixels
+    from codistill.world.shapes import ellipsoid
+
+    ball = ellipsoid(1.0)
+    camera = Camera.looking(
+        np.array([-distance, across, 0.0]), np.array([0.0, across, 0.0]), 55.0, 112, roll=0.0
+    )
+    found = silhouette_pixels(ball.vertices, ball.faces, camera)
+    wide = camera.intrinsics.copy()
+    wide[:2] *= 64 / 112
+    wide[0, 2] = wide[1, 2] = 63.5
+    rays = Camera(wide, camera.pose, 128, 128).directions()
+    origins = np.broadcast_to(camera.position, rays.shape)
+    slow = (Tracer(ball.vertices, ball.faces).first_hits(origins, rays).face >= 0).sum() * (112 / 64) ** 2
+    assert found == pytest.approx(slow, rel=1e-9) and slow > 0
+
+
+@needs_anny
+def test_far_bodies_have_fewer_triangles_of_the_same_surface():
+    from codistill.bodies.anny import AnnyBody
+    from codistill.render.camera import Camera
+    from codistill.world.crowd import faces_for
+    from codistill.world.people import silhouette_pixels
+
+    body = AnnyBody()
+    vertices = body.pose(torch.eye(3).expand(1, body.n_rot, 3, 3), torch.full((1, 6), 0.5))[0][0].numpy()
+    every = body.faces.numpy().astype(np.int32)
+    cameras = [
+        Camera.looking(np.array([0.0, -away, 0.2]), np.zeros(3), 55.0, 112, roll=0.0)
+        for away in (0.5, 2.0, 6.0)
+    ]
+    near, middle, far = (faces_for(body, vertices, camera) for camera in cameras)
+    assert len(every) >= len(near) > len(middle) > len(far) > 4000
+    for faces, camera in ((middle, cameras[1]), (far, cameras[2])):
+        coarse, exact = (silhouette_pixels(vertices, f, camera) for f in (faces, every))
+        assert coarse == pytest.approx(exact, rel=0.03)

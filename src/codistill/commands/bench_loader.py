@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from codistill.data.pixels import normalized
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.source import SourceConfig
 from codistill.imaging import resize_rgb
+from codistill.tasks.record import write_metrics
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 _PLAIN = ("plain v2, Pillow crops", "plain v2, tensor crops")
@@ -52,15 +54,31 @@ def main(argv: list[str]) -> int:
     table = Table(title=f"Loader at {options.size} px: per core; ratio to the faster plain pipeline")
     for heading in ("pipeline", "images/s", "ms/image", "ratio"):
         table.add_column(heading, justify="left" if heading == "pipeline" else "right")
+    rates: dict[str, dict[str, float]] = {}
     with _single_thread():
         for name, data in sets.items():
             seconds = _measure(pipelines, data, options.repeats)
+            rates[name] = {pipeline: 1 / spent for pipeline, spent in seconds.items()}
             table.add_row(f"[bold]{name}")
             for pipeline, spent in seconds.items():
                 ratio = min(seconds[plain] for plain in _PLAIN) / spent
                 table.add_row(f"  {pipeline}", f"{1 / spent:.0f}", f"{1e3 * spent:.2f}", f"{ratio:.2f}")
             table.add_section()
     Console().print(table)
+    if options.json:
+        ratios = {name: rate["fast"] / max(rate[plain] for plain in _PLAIN) for name, rate in rates.items()}
+        write_metrics(
+            options.json,
+            {
+                "benchmark": "loader",
+                "size": options.size,
+                "images": len(images),
+                "ratio": ratios,
+                "images_per_second_and_core": rates,
+            },
+            ["bench", "loader", *argv],
+        )
+        print(f"wrote {options.json}")
     return 0
 
 
@@ -77,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--megapixels", type=float, default=10.0, help="of the enlarged copies; 0 for none")
     parser.add_argument("--large-count", type=int, default=8, help="enlarged copies (default 8)")
     parser.add_argument("--repeats", type=int, default=5, help="passes; the best counts (default 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     return parser
 
 

@@ -5,11 +5,14 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.tasks.record import write_metrics
+from codistill.world.compose import prepare_worker
 from codistill.world.identity import DOMAINS, VIEWS, SceneId
 from codistill.world.sample import encode_views, render_views
 
@@ -23,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--domains", default=",".join(DOMAINS))
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     return parser
 
 
@@ -51,7 +55,8 @@ def main(argv: list[str]) -> int:
     )
     load = os.getloadavg()[0]
     total, spent = 0, 0.0
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    numbers: dict[str, dict[str, float]] = {}
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker) as pool:
         for domain in domains:
             scenes = [
                 SceneId(seed=1, domain=domain, split="train", index=i)
@@ -63,11 +68,17 @@ def main(argv: list[str]) -> int:
             seconds = time.perf_counter() - start
             pictures = sum(r[0] for r in results)
             total, spent = total + pictures, spent + seconds
+            numbers[domain] = {
+                "pictures": pictures,
+                "pictures_per_second": pictures / seconds,
+                "processor_seconds_per_picture": sum(r[2] for r in results) / pictures,
+                "bytes_per_picture": sum(r[1] for r in results) / pictures,
+            }
             table.add_row(
                 domain,
                 f"{pictures / seconds:.2f}",
-                f"{sum(r[2] for r in results) / pictures:.3f}",
-                f"{sum(r[1] for r in results) / pictures / 1000:.0f}",
+                f"{numbers[domain]['processor_seconds_per_picture']:.3f}",
+                f"{numbers[domain]['bytes_per_picture'] / 1000:.0f}",
             )
     wanted = WANTED.get(arguments.size)
     table.add_row("all", f"{total / spent:.2f}", "", "")
@@ -76,4 +87,12 @@ def main(argv: list[str]) -> int:
         f"load of the machine before: {load:.1f} on {os.cpu_count()} cores"
         + (f"; wanted: {wanted} pictures/s on two idle cores" if wanted else "")
     )
+    if arguments.json:
+        facts = {"benchmark": "world", "size": arguments.size, "workers": workers, "load_before": load}
+        write_metrics(
+            arguments.json,
+            {**facts, "pictures_per_second": total / spent, "domains": numbers},
+            ["bench", "world", *argv],
+        )
+        print(f"wrote {arguments.json}")
     return 0

@@ -34,6 +34,13 @@ class Mesh:
         return Mesh(moved.astype(np.float32), np.ascontiguousarray(faces), self.smooth)
 
 
+def compact(faces: Ints, count: int) -> tuple[NDArray[np.intp], Ints]:
+    """The vertices (of `count`) that faces (F, 3) use, in order, and the faces (F, 3) in numbers of these."""
+    used = np.zeros(count, bool)
+    used[faces] = True
+    return np.flatnonzero(used), (np.cumsum(used, dtype=np.int32) - 1)[faces]
+
+
 def face_normals(vertices: Floats, faces: Ints) -> Floats:
     """Unit normals (F, 3) of faces."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))

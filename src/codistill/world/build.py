@@ -19,7 +19,7 @@ from codistill.data.shard_format import record_path, verify_shard, write_shard
 from codistill.data.shard_index import write_index
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.world.classes import CLASSES
-from codistill.world.compose import world_body
+from codistill.world.compose import prepare_worker, world_body
 from codistill.world.identity import DATA_DOMAIN, DOMAINS, SPLITS, VIEWS, SceneId
 from codistill.world.sample import FORMAT, encode_views, render_views
 
@@ -179,7 +179,7 @@ def _renderer(workers: int) -> Iterator[RenderAll]:
     if workers <= 1:
         yield lambda scenes, size: (_render_scene(scene, size) for scene in scenes)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker)
     try:
         yield lambda scenes, size: _in_order(pool, scenes, size, workers * AHEAD)
     finally:

@@ -1,5 +1,6 @@
 """From a scene's name to its composition: the one place that knows the three domains."""
 
+import gc
 from functools import lru_cache
 
 import torch
@@ -17,6 +18,12 @@ def world_body() -> AnnyBody:
     """The body of all people, on the CPU, one per process."""
     torch.set_num_threads(1)
     return AnnyBody()
+
+
+def prepare_worker() -> None:
+    """What a process that renders many scenes does first: what is imported by now need not be searched for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def compose(scene_id: SceneId, size: int) -> Shot:

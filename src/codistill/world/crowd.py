@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from codistill.bodies.anny import PHENOTYPES, AnnyBody
+from codistill.render.camera import Camera
 from codistill.render.mesh import Floats
 from codistill.render.scene import Item
 from codistill.world.dress import Anatomy, dress
@@ -17,8 +18,14 @@ from codistill.world.penetration import TOLERANCE, coarse_faces, self_penetratio
 from codistill.world.poses import Pose, draw_pose
 from codistill.world.shapes import rotation
 
-CANDIDATES = 2
-"""Poses tried per person in one call of the body model."""
+COARSE = 0.025
+"""Metres: cell of the triangles for what needs no detail, penetration and silhouettes (an eighth of all)."""
+
+CELLS = (0.005, 0.007, 0.01, 0.014, 0.02)
+"""Metres: cells of the triangles that are rendered, by distance."""
+
+ROUNDS, CANDIDATES = 3, 2
+"""How often poses are drawn for those who run into themselves, and how many each time."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,16 @@ class Person:
         return (self.vertices @ root.T + pelvis).astype(np.float32), root, pelvis
 
     def items(
-        self, vertices: Floats, rng: np.random.Generator, palette: Palette, instance: int, novel: bool
+        self,
+        vertices: Floats,
+        faces: NDArray[np.int32],
+        rng: np.random.Generator,
+        palette: Palette,
+        instance: int,
+        novel: bool,
     ) -> list[Item]:
-        """The dressed body at the given vertices."""
-        return dress(self.anatomy, vertices, rng, palette, instance, novel)
+        """The dressed body at the given vertices, with triangles of `body_faces`."""
+        return dress(self.anatomy, vertices, faces, rng, palette, instance, novel)
 
 
 def draw_phenotypes(rng: np.random.Generator, novel: bool) -> NDArray[np.float32]:
@@ -84,33 +97,50 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
     shapes = [draw_phenotypes(rng, scene_id.novel(rng)) for _ in range(count)]
     novel = [scene_id.novel(rng) for _ in range(count)]
     names, owner = body.joint_names, body.dominant_joint().numpy()
-    faces, coarse = body.faces.numpy().astype(np.int32), coarse_body(body)
-    rests = _posed(body, [Pose("rest")] * count, shapes)
+    faces, coarse = body_faces(body), body_faces(body, COARSE)
+    rests: list[tuple[Floats, Floats, NDArray[np.float32]]] = []
     best: dict[int, Person] = {}
-    for _ in range(3):
-        open_ones = [k for k in range(count) if k not in best or best[k].penetration > TOLERANCE]
-        tries = [(k, draw_pose(rng, novel[k])) for k in open_ones for _ in range(CANDIDATES)]
-        if not tries:
-            break
-        posed = _posed(body, [pose for _, pose in tries], [shapes[k] for k, _ in tries])
-        for (k, pose), (vertices, joints, rotations) in zip(tries, posed, strict=True):
-            if k in best and best[k].penetration <= TOLERANCE:
-                continue
-            amount = self_penetration(vertices, coarse, owner, names)
-            if k not in best or amount < best[k].penetration:
-                rest, rest_joints, _ = rests[k]
-                named = {name: rest_joints[i] for i, name in enumerate(names)}
-                anatomy = Anatomy(faces, rest, owner, names, named)
-                best[k] = Person(shapes[k], rotations, pose, vertices, joints, anatomy, amount)
+
+    def open_ones() -> list[int]:
+        return [k for k in range(count) if k not in best or best[k].penetration > TOLERANCE]
+
+    for _ in range(ROUNDS):
+        tries = {k: [draw_pose(rng, novel[k]) for _ in range(CANDIDATES)] for k in open_ones()}
+        for turn in range(CANDIDATES):
+            now = open_ones()
+            if not now:
+                break
+            poses, own = [tries[k][turn] for k in now], [shapes[k] for k in now]
+            if not rests:  # with the first poses: a call costs as much as two bodies
+                poses, own = [Pose("rest")] * count + poses, shapes + own
+            posed = _posed(body, poses, own)
+            rests, posed = rests or posed[:count], posed[-len(now) :]
+            for k, (vertices, joints, rotations) in zip(now, posed, strict=True):
+                amount = self_penetration(vertices, coarse, owner, names)
+                if k not in best or amount < best[k].penetration:
+                    rest, rest_joints, _ = rests[k]
+                    named = {name: rest_joints[i] for i, name in enumerate(names)}
+                    anatomy = Anatomy(faces, rest, owner, names, named)
+                    best[k] = Person(shapes[k], rotations, tries[k][turn], vertices, joints, anatomy, amount)
     return [best[k] for k in range(count)]
 
 
-@lru_cache(maxsize=1)
-def coarse_body(body: AnnyBody) -> NDArray[np.int32]:
-    """A body's triangles, an eighth of them, for what needs no detail: penetration and silhouettes."""
+@lru_cache(maxsize=8)
+def body_faces(body: AnnyBody, cell: float = 0.0) -> NDArray[np.int32]:
+    """A body's triangles; fewer and larger ones where `cell` (metres, of a body of middle size) is positive."""
+    faces = body.faces.numpy().astype(np.int32)
+    if not cell:
+        return faces
     middle = np.full(len(PHENOTYPES), 0.5, np.float32)
     rest, _, _ = _posed(body, [Pose("rest")], [middle])[0]
-    return coarse_faces(rest, body.faces.numpy().astype(np.int32), body.dominant_joint().numpy())
+    return coarse_faces(rest, faces, body.dominant_joint().numpy(), cell)
+
+
+def faces_for(body: AnnyBody, vertices: Floats, camera: Camera) -> NDArray[np.int32]:
+    """The coarsest triangles whose cells stay below a pixel of the camera, wherever on the body."""
+    depth = (vertices - camera.position) @ camera.pose[:3, 2].astype(np.float32)
+    pixel = float(depth.min()) / float(camera.intrinsics[0, 0])
+    return body_faces(body, max((cell for cell in CELLS if cell <= pixel), default=0.0))
 
 
 def _posed(

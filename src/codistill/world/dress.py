@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codistill.render.materials import Material
-from codistill.render.mesh import Floats, Mesh, cross, unit
+from codistill.render.mesh import Floats, Mesh, compact, cross, unit
 from codistill.render.scene import Item
 from codistill.world.categories.parts import chance
 from codistill.world.classes import CLASS_INDEX, PERSON
@@ -68,12 +68,19 @@ class Anatomy:
 
 
 def dress(
-    anatomy: Anatomy, posed: Floats, rng: np.random.Generator, palette: Palette, instance: int, novel: bool
+    anatomy: Anatomy,
+    posed: Floats,
+    faces: NDArray[np.int32],
+    rng: np.random.Generator,
+    palette: Palette,
+    instance: int,
+    novel: bool,
 ) -> list[Item]:
     """The body as items: bare skin, eyes, hair, shirt, trousers, shoes.
 
     Args:
         posed: (V, 3) vertices in the world.
+        faces: (F, 3) what to show of them: the anatomy's triangles or fewer ones; normals are the anatomy's.
         novel: wear textures that training never shows.
     """
     label = CLASS_INDEX[PERSON]
@@ -82,7 +89,7 @@ def dress(
     skin_material = Material(first=skin, variation=0.1, scale=0.08, gloss=0.12, shininess=18)
     eyes = anatomy.belongs("eye")
     outfit = _outfit(anatomy, rng, palette, novel)
-    bare = ~np.any([region[anatomy.faces].all(axis=1) for region, _, _ in outfit], axis=0)
+    bare = ~np.any([_covered(faces, region) for region, _, _ in outfit], axis=0)
     layers: list[tuple[NDArray[np.bool_], float, Material]] = [
         (~eyes, 0.0, skin_material),
         (eyes, 0.0, Material(first=(0.05, 0.04, 0.04), gloss=0.5, shininess=80, variation=0)),
@@ -90,16 +97,19 @@ def dress(
     layers += outfit
     items = []
     for region, lift, material in layers:
-        shown = region[anatomy.faces].all(axis=1)
-        faces = anatomy.faces[shown & bare if lift == 0.0 else shown]
-        if len(faces):
-            used, compact = np.unique(faces, return_inverse=True)
-            shell = Mesh(
-                posed[used] + normals[used] * np.float32(lift), compact.reshape(-1, 3).astype(np.int32)
-            )
-            local, corners = anatomy.rest[used], normals[faces]
+        shown = _covered(faces, region)
+        own = faces[shown & bare if lift == 0.0 else shown]
+        if len(own):
+            used, numbered = compact(own, len(posed))
+            shell = Mesh(posed[used] + normals[used] * np.float32(lift), numbered)
+            local, corners = anatomy.rest[used], normals[own]
             items.append(Item(shell, material, label, instance, local=local, normals=corners))
     return items
+
+
+def _covered(faces: NDArray[np.int32], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(F,) whether all corners of faces (F, 3) lie in a region (V,)."""
+    return region[faces[:, 0]] & region[faces[:, 1]] & region[faces[:, 2]]
 
 
 def _mixed(

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from codistill.render.mesh import Floats, face_normals
+from codistill.render.mesh import Floats, compact, face_normals
 from codistill.render.trace import Tracer
 
 TOLERANCE = 0.03
@@ -59,8 +59,8 @@ class Solid:
     """The inside of a mesh (vertices (V, 3), faces (F, 3)) that is closed but for where limbs were taken off."""
 
     def __init__(self, vertices: Floats, faces: NDArray[np.int32]) -> None:
-        used, compact = np.unique(faces, return_inverse=True)
-        vertices, faces = vertices[used], compact.reshape(-1, 3).astype(np.int32)
+        used, faces = compact(faces, len(vertices))
+        vertices = vertices[used]
         self._tracer = Tracer(vertices, faces)
         self._normals = face_normals(vertices, faces)
 

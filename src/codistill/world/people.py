@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from codistill.bodies.anny import PHENOTYPES, AnnyBody
 from codistill.render.camera import Camera
-from codistill.render.mesh import Floats
+from codistill.render.mesh import Floats, compact
 from codistill.render.scene import Item
 from codistill.render.trace import Tracer
 from codistill.world.categories import CATEGORIES
 from codistill.world.classes import PERSON
-from codistill.world.crowd import Person, coarse_body, draw_people
+from codistill.world.crowd import COARSE, Person, body_faces, draw_people, faces_for
 from codistill.world.enclosure import room
 from codistill.world.identity import SceneId
 from codistill.world.layout import Footprint, Placed, try_place
@@ -68,11 +68,12 @@ def people_scene(scene_id: SceneId, size: int, body: AnnyBody) -> Shot:
     seats = [s.seat for s in standing if s.seat is not None]
     items: list[Item] = []
     for number, one in enumerate(standing, start=1):
-        items += one.person.items(one.vertices, rng, palette, number, scene_id.novel(rng))
+        faces = faces_for(body, one.vertices, camera)
+        items += one.person.items(one.vertices, faces, rng, palette, number, scene_id.novel(rng))
     scene, names = assemble(around, [*seats, *others], rng, first_instance=len(standing) + 1, extra=items)
     names |= dict.fromkeys(range(1, len(standing) + 1), PERSON)
     facts = {"stage": "room" if indoor else "outdoor", "people": [_facts(s, camera, body) for s in standing]}
-    bodies = tuple((s.vertices, coarse_body(body)) for s in standing)
+    bodies = tuple((s.vertices, body_faces(body, COARSE)) for s in standing)
     return Shot(scene, (camera,), (draw_film(rng),), names, facts, bodies)
 
 
@@ -277,6 +278,17 @@ def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera
     wide[:2] *= factor
     wide[0, 2], wide[1, 2] = size - 0.5, size - 0.5
     larger = Camera(wide, camera.pose, 2 * size, 2 * size)
-    directions = larger.directions()
-    hits = Tracer(vertices, faces).first_hits(np.broadcast_to(larger.position, directions.shape), directions)
+    directions = larger.directions().reshape(2 * size, 2 * size, 3)
+    if float(((vertices - camera.position) @ camera.pose[:3, 2].astype(np.float32)).min()) > 0.05:
+        pixels, _ = larger.project(vertices)  # the rest of the picture cannot see it
+        left, top = np.clip(np.floor(pixels.min(axis=0)).astype(int), 0, 2 * size)
+        right, bottom = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 1, 0, 2 * size)
+        directions = directions[top:bottom, left:right]
+    directions = directions.reshape(-1, 3)
+    if len(directions) == 0:
+        return 0.0
+    used, faces = compact(faces, len(vertices))
+    hits = Tracer(vertices[used], faces).first_hits(
+        np.broadcast_to(larger.position, directions.shape), directions
+    )
     return float((hits.face >= 0).sum()) / factor**2
