@@ -24,6 +24,15 @@ PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 SHAPE_LIMIT = 4.0
 """Logit: phenotypes from 0.018 to 0.982."""
 
+_PER_VERTEX = (
+    "template_vertices",
+    "vertex_bone_weights",
+    "vertex_bone_indices",
+    "base_mesh_vertex_indices",
+    "dense_vertex_bone_weights",
+)
+"""Of Anny's buffers."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -115,6 +124,19 @@ class AnnyBody(BodyModel):
         joints = out["bone_poses"][..., :3, 3]
         pelvis = joints[:, self.pelvis_idx : self.pelvis_idx + 1]
         return out["vertices"] - pelvis, joints - pelvis
+
+    def thinned(self, every: int) -> "AnnyBody":
+        """The same body with every `every`-th vertex and no triangles: as many times faster, same joints."""
+        thin = copy.copy(self)
+        thin._modules, thin._buffers = dict(self._modules), dict(self._buffers)
+        model = copy.deepcopy(self._model)
+        for name in _PER_VERTEX:
+            setattr(model, name, getattr(model, name)[::every].contiguous())
+        model.blendshapes = model.blendshapes[:, ::every].contiguous()
+        object.__setattr__(thin, "_model", model)
+        thin.n_verts = int(model.template_vertices.shape[0])
+        thin.register_buffer("faces", self.faces[:0], persistent=False)
+        return thin
 
     def dominant_joint(self) -> Tensor:
         """(vertex,) the joint that moves each vertex most: which part of the body it belongs to."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 IDENTITY_6D: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 _DETAIL = re.compile(
-    r"toe|eye|ear|nose|heel|jaw|face_|tip|finger|metacarpal|thumb|index|middle|ring|pinky|breast", re.IGNORECASE
+    r"toe|eye|ear|nose|heel|jaw|face_|tip|finger|metacarpal|thumb|index|middle|ring|pinky|breast",
+    re.IGNORECASE,
 )
 
 
@@ -61,6 +62,11 @@ class BodyModel(nn.Module, ABC):
     def main_joints(self) -> tuple[int, ...]:
         """Joints of trunk and limbs, without fingers, toes and face: what joint errors are measured over."""
         return tuple(i for i, name in enumerate(self.joint_names) if not _DETAIL.search(name))
+
+    def thinned(self, every: int) -> "BodyModel":
+        """The body with every `every`-th vertex, for losses over a sample of the surface; itself if it cannot."""
+        del every
+        return self
 
     @abstractmethod
     def forward(

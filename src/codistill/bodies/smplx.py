@@ -164,6 +164,11 @@ class SmplxBody(BodyModel):
             rest = rest + bend.unflatten(1, (self.n_verts, 3))
             return self._skinned(rest, joints, local)
 
+    def rest_pelvis(self, shape: Float[Tensor, "person shape"]) -> Float[Tensor, "person 3"]:
+        """The pelvis of the unposed body, metres: labels' `transl` plus this is where the pelvis is."""
+        template = self.joint_regressor[0] @ self.template
+        return template + torch.einsum("v,vcs,ps->pc", self.joint_regressor[0], self.shape_directions, shape)
+
     def _skinned(self, rest: Tensor, joints: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         """Linear blend skinning of the rest pose, pelvis at the origin."""
         turn, place = forward_kinematics(local, joints, self.parents)

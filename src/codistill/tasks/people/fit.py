@@ -1,0 +1,276 @@
+"""Fit a human-mesh head on frozen features: a config in, a head folder out; the same call goes on.
+
+Source: Multi-HMR (arXiv 2402.14654) section 3.4; the frozen encoder: DUNE (arXiv 2503.14405).
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from codistill.bodies.base import BodyModel
+from codistill.engine.config import CHANGEABLE
+from codistill.engine.distributed import Process
+from codistill.engine.loop import train
+from codistill.engine.settings import EngineConfig
+from codistill.errors import ConfigError, DataError
+from codistill.heads.human_mesh.load import initialize
+from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
+from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
+from codistill.tasks.people.objective import PeopleObjective
+from codistill.tasks.people.recipes import SMALL, PeopleRecipe
+from codistill.tasks.people.sample import Skeleton
+from codistill.tasks.people.tokens import StoredTokens, store_tokens
+from codistill.weights.read import read_checkpoint
+
+RUN = "run"
+"""The engine's run, in the head's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleFit:
+    """How a head is fitted.
+
+    Attributes:
+        data: `KIND:FOLDER` of the training data.
+        features: what the head stands on.
+        recipe: see `PeopleRecipe`.
+        size: side of the square that the encoder sees, pixels; None for the data's own.
+        init: a released Multi-HMR file to start from; empty for a fresh head.
+        seed: of every draw.
+        limit: use so many training images, evenly spread; None for all.
+        partial: leave out images whose file is missing.
+        validate_every: steps between two looks at the `val` split; 0: none.
+    """
+
+    data: str
+    features: FeatureConfig
+    recipe: PeopleRecipe = SMALL
+    size: int | None = None
+    init: str = ""
+    seed: int = 0
+    limit: int | None = None
+    partial: bool = field(default=False, metadata=CHANGEABLE)
+    validate_every: int = field(default=0, metadata=CHANGEABLE)
+
+    def __post_init__(self) -> None:
+        if self.features.norm and self.features.projector is None:
+            raise ConfigError("a human-mesh head has a norm of its own: take features without (--norm off)")
+        if len(self.features.blocks) != 1:
+            raise ConfigError(
+                f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
+            )
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size must be 1 or more; got {self.size}")
+
+
+def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = None) -> bool:
+    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+
+    Returns:
+        Whether it is finished.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    process = process or Process(device=runtime.device)
+    recipe = config.recipe
+    data = open_people(config.data, "train", partial=config.partial)
+    check_people(data.samples, f"{config.data} (train)")
+    features = FrozenFeatures(config.features).to(process.device)
+    size = whole_patches(config.size or data.size, features.patch_size)
+    plan = _plan(config, data, features, size)
+    head = fresh_head(data.body, features, size, config)
+    if config.init:
+        _start_from(head, config.init, runtime)
+    runtime.say(
+        f"{recipe.name} fit on {len(plan.data)} images of {config.data} at {size} px, body {data.body.name}, "
+        f"{recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
+        f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
+    )
+    if recipe.stored:
+        plan = _stored(plan, config, features, runtime, process)
+    facts = _train(config, plan, head, features, data.body, runtime, process)
+    if facts is None:
+        return False
+    if process.is_main:
+        record = _record(config, data, plan, head, features, facts)
+        write_head(runtime.out, record, head.cpu().state_dict(), list(runtime.command))
+    return True
+
+
+def whole_patches(size: int, patch_size: int) -> int:
+    """The nearest multiple of the patch size."""
+    return max(1, round(size / patch_size)) * patch_size
+
+
+def fresh_head(body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit) -> HumanMeshHead:
+    """A head with seeded initial values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return HumanMeshHead.for_body(
+            body,
+            encoder_dim=features.channels,
+            patch_size=features.patch_size,
+            table_size=size // features.patch_size,
+            **asdict(config.recipe.head),
+        )
+
+
+def _start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:
+    done = initialize(head, path, read_checkpoint(path))
+    runtime.say(f"{path}: took {len(done.loaded)} tensors")
+    for name, text in (done.resized | done.fresh).items():
+        runtime.say(f"  {name}: {text}")
+
+
+def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: int) -> ViewPlan:
+    return ViewPlan(
+        data=limited_people(data.samples, config.limit),
+        skeleton=Skeleton.of(data.body),
+        size=size,
+        patch_size=features.patch_size,
+        mirror=config.recipe.mirror,
+        targets=config.recipe.targets,
+        seed=config.seed,
+    )
+
+
+def _stored(
+    plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
+) -> ViewPlan:
+    """The plan with tokens and labels of every image in memory or mapped. The first process computes them."""
+
+    def stored() -> StoredTokens:
+        return store_tokens(
+            plan.data,
+            features,
+            plan.size,
+            runtime.cache_folder,
+            about=f"{config.data} {config.limit}",
+            mirror=plan.mirror,
+            device=process.device,
+            progress=_reports(runtime),
+        )
+
+    if process.is_main:
+        found = stored()
+        process.barrier()
+    else:
+        process.barrier()
+        found = stored()
+    return ViewPlan(**{**vars(plan), "stored": found})
+
+
+def _reports(runtime: Runtime) -> Any:
+    """Says how far the encoding is, ten times at most."""
+    said = [0]
+
+    def progress(done: int, total: int) -> None:
+        if done == total or done - said[0] >= total / 10:
+            said[0] = done
+            runtime.say(f"tokens of {done} of {total} images")
+
+    return progress
+
+
+def _train(
+    config: PeopleFit,
+    plan: ViewPlan,
+    head: HumanMeshHead,
+    features: FrozenFeatures,
+    body: BodyModel,
+    runtime: Runtime,
+    process: Process,
+) -> dict[str, Any] | None:
+    """Train the head in place; facts for the record, or None if it was stopped before its end."""
+    recipe = config.recipe
+    about = {"data": config.data, "body": body.name, "size": plan.size, **features.describe()}
+    body = body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else body
+    objective = PeopleObjective(features, head, body, recipe.loss, plan.size, about)
+    batches = training_batches(
+        plan,
+        batch_size=recipe.batch_size,
+        total_steps=recipe.steps,
+        rank=process.rank,
+        world_size=process.world_size,
+        workers=runtime.workers,
+        device=process.device,
+    )
+    started = time.perf_counter()
+    summary = train(
+        objective,
+        batches,
+        _validation(config, plan, runtime, process),
+        config=EngineConfig(
+            total_steps=recipe.steps,
+            seed=config.seed,
+            log_every=max(1, min(50, recipe.steps // 10)),
+            checkpoint_every=max(1, min(1000, recipe.steps // 4)),
+            validate_every=config.validate_every,
+        ),
+        optim=recipe.optim,
+        run_dir=runtime.out / RUN,
+        process=process,
+        global_batch=recipe.batch_size,
+        recipe=config,
+        console=runtime.console,
+    )
+    if not summary.finished:
+        return None
+    seconds, done = time.perf_counter() - started, summary.step - summary.resumed_from
+    return {
+        "loss": summary.metrics.get("loss"),
+        "validation": dict(summary.validation),
+        "seconds_per_step": round(seconds / done, 4) if done else None,
+        "device": str(process.device),
+    }
+
+
+def _validation(config: PeopleFit, plan: ViewPlan, runtime: Runtime, process: Process) -> Any:
+    """The val split's batches, or None."""
+    if not config.validate_every:
+        return None
+    held_out = open_people(config.data, "val", partial=config.partial)
+    if len(held_out.samples) < process.world_size:
+        raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
+    own = ViewPlan(**{**vars(plan), "data": held_out.samples, "stored": None, "mirror": False})
+    return lambda: plain_batches(own, config.recipe.batch_size, workers=0, device=process.device)
+
+
+def _record(
+    config: PeopleFit,
+    data: PeopleData,
+    plan: ViewPlan,
+    head: HumanMeshHead,
+    features: FrozenFeatures,
+    facts: dict[str, Any],
+) -> HeadRecord:
+    recipe = config.recipe
+    return HeadRecord(
+        task="people",
+        features=config.features,
+        data={
+            "spec": config.data,
+            "images": len(plan.data),
+            "body": data.body.name,
+            "n_shape": data.body.n_shape,
+            "body_licence": data.body.licence,
+        },
+        test={"size": plan.size},
+        head=asdict(head.config),
+        encoder=features.describe(),
+        fit={
+            "protocol": recipe.name,
+            "steps": recipe.steps,
+            "batch_size": recipe.batch_size,
+            "lr": recipe.optim.peak_lr(recipe.batch_size),
+            "init": config.init,
+            **facts,
+        },
+    )

@@ -1,0 +1,170 @@
+"""Your own people: a folder with `people.json`, one JSON line per image, and image files.
+
+    DIR/people.json     {"body": "anny"}                       or "smplx" (with "n_shape", 10 if it is not there)
+    DIR/train.jsonl     one image per line; val.jsonl, test.jsonl likewise
+        {"image": "images/0001.jpg", "focal": 1100.0, "people": [PERSON, …]}
+
+`focal` is in pixels, the principal point is then the middle; or `intrinsics`, 3x3, pixel centres at integers. PERSON is
+    {"rotation_vectors": [[x, y, z], …], "shape": [...], "pelvis": [x, y, z]}     parameters of the body model, or
+    {"joints": {"pelvis": [x, y, z], "head": [x, y, z], …}}                      some of its joints, head and root too
+with rotations in the order of the body's `rotation_names` (radians, relative to the parent; the root in the camera's
+frame: x right, y down, z forward), Anny's shape as its six phenotypes in [0, 1], SMPL-X's as betas; metres. `visible`
+(share of the silhouette that is seen) and `age` (0 to 1), if given, group the evaluation.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.bodies.base import BodyModel
+from codistill.bodies.load import load_body
+from codistill.errors import DataError, unknown_name
+from codistill.geometry.cameras import camera_matrix
+from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.heads.human_mesh.targets import PeopleTruth
+from codistill.imaging import read_rgb
+from codistill.tasks.frozen.data import read_list
+from codistill.tasks.people.sample import (
+    FACTS,
+    PeopleImage,
+    PeopleImages,
+    Skeleton,
+    join_truths,
+    make_truth,
+    nobody,
+)
+from codistill.tasks.people.world_people import LOGIT_LIMIT
+from codistill.weights.jsonfile import read_json
+
+LAYOUT = 'people.json {"body": "anny" or "smplx"} and SPLIT.jsonl with one image per line (docs/people.md)'
+
+
+@dataclass(frozen=True)
+class FolderPeople:
+    """Images of a folder.
+
+    Attributes:
+        root: the folder. lines: of the split's file. file: its name, for errors.
+        body: whose parameters and joints the labels are.
+    """
+
+    root: Path
+    lines: tuple[str, ...]
+    file: Path
+    body: BodyModel
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, index: int) -> PeopleImage:
+        where = f"{self.file}, line {index + 1}"
+        entry = _object(self.lines[index], where)
+        if not isinstance(entry.get("image"), str):
+            raise DataError(f'{where}: "image" must be the path of a file in {self.root}')
+        image = read_rgb(self.root / entry["image"])
+        people = entry.get("people", [])
+        if not isinstance(people, list):
+            raise DataError(f'{where}: "people" must be a list; an image without anybody has []')
+        made = [self._person(one, f"{where}, person {n}") for n, one in enumerate(people, start=1)]
+        truth = join_truths(made) if made else nobody(Skeleton.of(self.body))
+        # `join_truths` numbers its parts; here all of them are of one image.
+        truth = PeopleTruth(**{**vars(truth), "image": torch.zeros(len(truth), dtype=torch.int64)})
+        facts = {
+            name: torch.tensor([float(one[name]) for one in people])
+            for name in FACTS
+            if people and all(isinstance(one.get(name), (int, float)) for one in people)
+        }
+        return PeopleImage(image, _intrinsics(entry, image.shape, where), truth, entry["image"], facts)
+
+    @torch.no_grad()
+    def _person(self, person: Any, where: str) -> PeopleTruth:
+        if not isinstance(person, Mapping):
+            raise DataError(f"{where}: must be an object; got {person!r}")
+        body, skeleton = self.body, Skeleton.of(self.body)
+        if "joints" in person:
+            return _from_joints(person["joints"], skeleton, where)
+        vectors = _numbers(person, "rotation_vectors", (body.n_rot, 3), where)
+        shape = _numbers(person, "shape", (body.n_shape,), where)
+        pelvis = _numbers(person, "pelvis", (3,), where)
+        if body.name == "anny":
+            if not ((shape >= 0) & (shape <= 1)).all():
+                raise DataError(f"{where}: Anny's shape must be phenotypes in [0, 1]; got {shape.tolist()}")
+            shape = shape.logit().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        rotmat = rotation_from_vector(vectors)[None]
+        _, joints = body(rotmat, shape[None])
+        return make_truth(skeleton, joints + pelvis, rotmat=rotmat, shape=shape[None])
+
+
+def open_folder(root: Path, split: str, partial: bool) -> tuple[PeopleImages, BodyModel]:
+    """A split of a folder of your own.
+
+    Raises:
+        DataError: if it lies otherwise than expected; the text says how.
+    """
+    about_file = root / "people.json"
+    if not about_file.is_file():
+        raise DataError(f"{about_file}: no such file. Expected layout: {LAYOUT}")
+    about = read_json(about_file)
+    name = about.get("body")
+    if not isinstance(name, str):
+        raise DataError(f'{about_file}: must name a body model, e.g. {{"body": "anny"}}')
+    body = load_body(name, n_shape=int(about.get("n_shape", 10))) if name == "smplx" else load_body(name)
+    file = root / f"{split}.jsonl"
+    lines = read_list(file, LAYOUT)
+    if partial:
+        lines = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
+    return FolderPeople(root, tuple(lines), file, body), body
+
+
+def _is_there(root: Path, line: str, where: str) -> bool:
+    return (root / str(_object(line, where).get("image"))).is_file()
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: is no JSON: {error}") from error
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: must be a JSON object")
+    return entry
+
+
+def _intrinsics(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) -> Tensor:
+    if "intrinsics" in entry:
+        return _numbers(entry, "intrinsics", (3, 3), where)
+    focal = entry.get("focal")
+    if not isinstance(focal, (int, float)) or not focal > 0:
+        raise DataError(f'{where}: needs "focal" in pixels, a positive number, or "intrinsics" (3x3)')
+    return camera_matrix(float(focal), ((shape[1] - 1) / 2, (shape[0] - 1) / 2))
+
+
+def _from_joints(joints: Any, skeleton: Skeleton, where: str) -> PeopleTruth:
+    names = skeleton.joint_names
+    needed = (names[skeleton.head_idx], names[skeleton.pelvis_idx])
+    if not isinstance(joints, Mapping) or not set(needed) <= set(joints):
+        raise DataError(f'{where}: "joints" must give {needed[0]!r} and {needed[1]!r} at least')
+    places = torch.zeros(1, len(names), 3)
+    known = torch.zeros(1, len(names), dtype=torch.bool)
+    for name in joints:
+        if name not in names:
+            raise DataError(f"{where}: {unknown_name('joint', name, names)}")
+        index = names.index(name)
+        places[0, index], known[0, index] = _numbers(joints, name, (3,), where), True
+    return make_truth(skeleton, places, joint_known=known)
+
+
+def _numbers(entry: Mapping[str, Any], name: str, shape: tuple[int, ...], where: str) -> Tensor:
+    try:
+        values = torch.tensor(entry.get(name), dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.empty(0)
+    if tuple(values.shape) != shape or not values.isfinite().all():
+        wanted = "x".join(map(str, shape))
+        raise DataError(f'{where}: "{name}" must be {wanted} finite numbers; got {str(entry.get(name))[:60]}')
+    return values

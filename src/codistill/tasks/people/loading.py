@@ -1,0 +1,222 @@
+"""Batches with targets: labelled images in, what the encoder sees (or its stored tokens) and the head's targets out.
+
+Which image stands in a slot, and whether it is mirrored, follows from (seed, step) alone. Assigning people to cells
+waits for a device, so it happens here, on the host.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from codistill.data.loader import default_workers
+from codistill.data.randomness import generator
+from codistill.errors import ConfigError, DataError
+from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
+from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
+from codistill.tasks.frozen.loading import Request, normalized, training_requests
+from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
+from codistill.tasks.people.tokens import StoredTokens
+from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
+from codistill.types import Batch
+
+MIRROR = 13
+"""What draws are for, beside those of the data layer and of other tasks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleBatch(Batch):
+    """A `Batch` with cameras and targets, on the host.
+
+    Attributes:
+        intrinsics: (batch, 3, 3), of the squares.
+        targets: see `assign_people`.
+        patches: tokens that were encoded before, (batch, patch, channel); `images` has no pixels then.
+    """
+
+    intrinsics: Tensor
+    targets: PeopleTargets
+    patches: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """How images become batches; picklable.
+
+    Attributes:
+        data: labelled images.
+        skeleton: of their body model.
+        size, patch_size: of the square and the tokens, pixels.
+        mirror: exchange left and right in half of the training views.
+        targets: see `TargetConfig`.
+        seed: of the draws.
+        stored: tokens and labels of every image; None reads and encodes them in every step.
+    """
+
+    data: PeopleImages
+    skeleton: Skeleton
+    size: int
+    patch_size: int
+    mirror: bool
+    targets: TargetConfig
+    seed: int
+    stored: StoredTokens | None = None
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """What a worker sends back; `failure` says why it could not."""
+
+    pixels: Tensor
+    patches: Tensor | None = None
+    intrinsics: Tensor | None = None
+    targets: PeopleTargets | None = None
+    names: tuple[str, ...] = ()
+    failure: str = ""
+
+    def pin_memory(self) -> "RawBatch":
+        """The same in page-locked memory; called by PyTorch's loader."""
+        if self.failure or self.intrinsics is None or self.targets is None:
+            return self
+        patches = None if self.patches is None else self.patches.pin_memory()
+        return replace(
+            self,
+            pixels=self.pixels.pin_memory(),
+            patches=patches,
+            intrinsics=self.intrinsics.pin_memory(),
+            targets=self.targets.pin_memory(),
+        )
+
+
+class PeopleViews(Dataset[RawBatch]):
+    """Requests to batches."""
+
+    def __init__(self, plan: ViewPlan) -> None:
+        self.plan = plan
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        plan = self.plan
+        flips = [plan.mirror and not request.plain and self._coin(request.step, s) for s in request.slots]
+        try:
+            if plan.stored is None:
+                made = [self._fresh(item, flip) for item, flip in zip(request.items, flips, strict=True)]
+                pixels = torch.from_numpy(np.stack([one[0] for one in made]))
+                return assembled(plan, [one[1] for one in made], pixels=pixels)
+            labels = [self._stored(item, flip) for item, flip in zip(request.items, flips, strict=True)]
+            return assembled(plan, labels, patches=plan.stored.patches(request.items, flips))
+        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
+            return RawBatch(torch.empty(0), failure=str(error))
+
+    def _coin(self, step: int, slot: int) -> bool:
+        return bool(generator(self.plan.seed, MIRROR, step, slot).random() < 0.5)
+
+    def _fresh(self, item: int, flip: bool) -> tuple[np.ndarray, ViewLabels]:
+        pixels, labels = square_view(self.plan.data[item], self.plan.size)
+        if flip:
+            return mirrored_pixels(pixels), labels.mirrored(self.plan.skeleton)
+        return pixels, labels
+
+    def _stored(self, item: int, flip: bool) -> ViewLabels:
+        assert self.plan.stored is not None
+        labels = self.plan.stored.labels[item]
+        return labels.mirrored(self.plan.skeleton) if flip else labels
+
+
+def assembled(
+    plan: ViewPlan,
+    labels: Sequence[ViewLabels],
+    *,
+    pixels: Tensor | None = None,
+    patches: Tensor | None = None,
+) -> RawBatch:
+    """Labels of several images as one batch."""
+    intrinsics = torch.stack([one.intrinsics for one in labels])
+    cells = plan.size // plan.patch_size
+    truth = join_truths([one.truth for one in labels])
+    targets = assign_people(truth, intrinsics, (cells, cells), plan.patch_size, plan.targets)
+    pixels = torch.empty(len(labels), 0, 0, 3, dtype=torch.uint8) if pixels is None else pixels
+    return RawBatch(pixels, patches, intrinsics, targets, tuple(one.name for one in labels))
+
+
+def people_batches(
+    plan: ViewPlan, requests: Iterable[Request], *, workers: int | None, device: torch.device
+) -> Iterator[PeopleBatch]:
+    """Batches in the order of the requests, images on the device.
+
+    Raises:
+        DataError: if an image cannot be used.
+    """
+    workers = 0 if plan.stored is not None else default_workers() if workers is None else workers
+    loader = DataLoader(
+        PeopleViews(plan),
+        batch_size=None,
+        sampler=requests,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
+    )
+    with without_opencv_threads():
+        started = iter(loader)
+    for raw in started:
+        if raw.failure:
+            raise DataError(raw.failure)
+        count = len(raw.names)
+        yield PeopleBatch(
+            images=normalized(raw.pixels.to(device, non_blocking=True)),
+            domains=("human",) * count,
+            sources=("",) * count,
+            names=raw.names,
+            intrinsics=raw.intrinsics,
+            targets=raw.targets,
+            patches=raw.patches,
+        )
+
+
+def training_batches(
+    plan: ViewPlan,
+    *,
+    batch_size: int,
+    total_steps: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int | None = None,
+    device: torch.device,
+) -> Callable[[int], Iterable[PeopleBatch]]:
+    """The engine's batches: a function from the start step.
+
+    Raises:
+        ConfigError: if the batch does not divide by the number of ranks.
+    """
+    if batch_size < 1 or batch_size % world_size:
+        raise ConfigError(f"the batch of {batch_size} must be a multiple of the {world_size} processes")
+
+    def from_step(start: int) -> Iterator[PeopleBatch]:
+        steps = range(start, total_steps)
+        requests = list(
+            training_requests(
+                len(plan.data), batch_size, seed=plan.seed, steps=steps, rank=rank, world_size=world_size
+            )
+        )
+        return people_batches(plan, requests, workers=workers, device=device)
+
+    return from_step
+
+
+def plain_batches(
+    plan: ViewPlan, batch_size: int, *, workers: int | None = None, device: torch.device
+) -> Iterator[PeopleBatch]:
+    """Every image once, in order, not mirrored."""
+    starts = range(0, len(plan.data), batch_size)
+    groups = [tuple(range(start, min(start + batch_size, len(plan.data)))) for start in starts]
+    requests = [Request(0, tuple(range(len(group))), group, plain=True) for group in groups]
+    return people_batches(plan, requests, workers=workers, device=device)
+
+
+def _one_thread(_: int) -> None:
+    use_one_opencv_thread()
+    torch.set_num_threads(1)

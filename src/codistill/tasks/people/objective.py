@@ -1,0 +1,99 @@
+"""People through the engine: tokens of a frozen encoder, the head at the true cells, bodies, one scalar."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from codistill.bodies.base import BodyModel
+from codistill.engine.objective import StepContext, StepResult
+from codistill.heads.human_mesh.losses import HumanMeshLossConfig, human_mesh_loss
+from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.heads.human_mesh.place import place_people
+from codistill.heads.human_mesh.targets import PeopleTargets, with_vertices
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.people.loading import PeopleBatch
+from codistill.tasks.people.tokens import head_tokens
+from codistill.types import Batch, Tokens
+
+
+class PeopleObjective:
+    """Train a human-mesh head on frozen features.
+
+    Args:
+        features: the encoder, outside of what is trained, wrapped and saved.
+        head: for the features' width and the body model.
+        body: the body model; frozen.
+        loss: weights.
+        size: side of the squares, pixels.
+        description: for the run's describe.json.
+    """
+
+    def __init__(
+        self,
+        features: FrozenFeatures,
+        head: HumanMeshHead,
+        body: BodyModel,
+        loss: HumanMeshLossConfig,
+        size: int,
+        description: dict[str, Any],
+    ) -> None:
+        self.features, self.body = features, body.requires_grad_(False).eval()
+        self.trainable: nn.Module = head
+        self.loss, self.size, self.description = loss, size, description
+
+    def to_device(self, device: Any) -> None:
+        """Move encoder and body model."""
+        self.features.to(device)
+        self.body.to(device)
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """The loss of a batch, and every term."""
+        assert isinstance(batch, PeopleBatch)
+        device = batch.images.device
+        with context.phase("encoder"):
+            tokens = self._tokens(batch)
+        intrinsics = batch.intrinsics.to(device, non_blocking=True)
+        targets = self._with_vertices(batch.targets.to(device, non_blocking=True))
+        with context.phase("head"):
+            output = model(tokens, intrinsics, targets.cells)
+        with context.phase("body"):
+            bodies = place_people(self.body, output.people)
+        result = human_mesh_loss(
+            output, bodies, targets, intrinsics, (self.size, self.size), self.loss, step=context.step
+        )
+        return StepResult(result.loss, result.terms)
+
+    def _tokens(self, batch: PeopleBatch) -> Tokens:
+        if batch.patches is None:
+            return head_tokens(self.features, batch.images)
+        side = self.size // self.features.patch_size
+        patches = batch.patches.to(batch.images.device, non_blocking=True)
+        return Tokens(patches=patches, grid=(side, side), normed=False)
+
+    @torch.no_grad()
+    def _with_vertices(self, targets: PeopleTargets) -> PeopleTargets:
+        """Targets with true vertices, where there are parameters; shapes within what the body can show."""
+        truth, limit = targets.truth, self.body.shape_limit
+        if truth.rotmat is None or truth.shape is None:
+            return targets
+        truth = replace(truth, shape=truth.shape.clamp(-limit, limit))
+        return replace(targets, truth=with_vertices(truth, self.body))
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+        """Mean of every term over held-out batches."""
+        results = [self.step(model, batch, context) for batch in batches]
+        if not results:
+            return {}
+        terms = {name: torch.stack([r.metrics[name] for r in results]) for name in results[0].metrics}
+        means = {name: float(values.nanmean()) for name, values in terms.items()}
+        known = {name: value for name, value in means.items() if math.isfinite(value)}  # projections come late
+        return {"loss": float(torch.stack([r.loss for r in results]).mean())} | known
+
+    def describe(self) -> dict[str, Any]:
+        """What was trained, on what."""
+        return self.description

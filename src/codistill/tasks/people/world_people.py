@@ -1,0 +1,46 @@
+"""The embedded world's people as labelled images: Anny parameters, joints, how much of each is seen, age."""
+
+from dataclasses import dataclass
+
+from codistill.bodies.anny import PHENOTYPES
+from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth, nobody
+from codistill.world.dataset import PeopleDataset
+
+MIN_VISIBLE = 0.05
+"""Share of a silhouette below which a person is left out of labels: no image evidence says that it is there."""
+
+LOGIT_LIMIT = 9.0
+"""Phenotypes of 0 and 1 have no logit; these are within 0.0002 of them."""
+
+
+@dataclass(frozen=True)
+class WorldPeople:
+    """A split of the world.
+
+    Attributes:
+        samples: of `World.people`.
+        skeleton: Anny's.
+    """
+
+    samples: PeopleDataset
+    skeleton: Skeleton
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> PeopleImage:
+        sample = self.samples[index]
+        image = sample.image.numpy()
+        kept = (sample.visible >= MIN_VISIBLE).nonzero()[:, 0]
+        if not len(kept):
+            return PeopleImage(image, sample.intrinsics, nobody(self.skeleton), sample.name)
+        phenotypes = sample.phenotypes[kept]
+        truth = make_truth(
+            self.skeleton,
+            sample.joints_3d[kept],
+            rotmat=rotation_from_vector(sample.rotation_vectors[kept]),
+            shape=phenotypes.logit().clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
+        )
+        facts = {"visible": sample.visible[kept], "age": phenotypes[:, PHENOTYPES.index("age")]}
+        return PeopleImage(image, sample.intrinsics, truth, sample.name, facts)
