@@ -16,6 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "list an image source into a manifest, or pack it into shards",
     ),
     "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
+    "plan": (
+        "codistill.commands.plan:main",
+        "operations, hours, loader cores and cost of a recipe on N GPUs",
+    ),
     "fit": (
         "codistill.commands.fit:main",
         "fit a head on a frozen encoder: segmentation, depth, knn, linear",
@@ -25,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
     "segment": ("codistill.commands.segment:main", "classes of every pixel, with a fitted head"),
     "depth": ("codistill.commands.depth:main", "depth of every pixel, with a fitted head"),
+    "people": ("codistill.commands.people:main", "everybody as a body in metres: overlay, JSON, GLB"),
     "analyze": (
         "codistill.commands.analyze:main",
         "explained variance, correlation of losses: the paper's figures",

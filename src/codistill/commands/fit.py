@@ -7,6 +7,7 @@ from codistill.errors import ConfigError, unknown_name
 TASKS = {
     "segmentation": "codistill.commands.fit_segmentation:main",
     "depth": "codistill.commands.fit_depth:main",
+    "people": "codistill.commands.fit_people:main",
     "relocalization": "codistill.commands.fit_relocalization:main",
     "knn": "codistill.commands.fit_knn:main",
     "linear": "codistill.commands.fit_linear:main",

@@ -1,0 +1,56 @@
+"""What every head must beat: the mean body of the training people, put where somebody was detected."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.errors import DataError
+from codistill.heads.human_mesh.prediction import PeoplePrediction
+from codistill.heads.human_mesh.targets import PeopleTruth
+
+
+@dataclass(frozen=True)
+class MeanBody:
+    """Mean rotations, the root's in camera coordinates, and mean shape."""
+
+    rotmat: Float[Tensor, "rotation 3 3"]
+    shape: Float[Tensor, " shape"]
+
+    @classmethod
+    def of(cls, truths: Iterable[PeopleTruth], shape_limit: float = float("inf")) -> "MeanBody":
+        """Of labelled people; rotations by the nearest rotation to their mean matrix (chordal mean).
+
+        Raises:
+            DataError: if nobody has parameters.
+        """
+        matrices, shapes, count = torch.zeros(()), torch.zeros(()), 0
+        for truth in truths:
+            if truth.rotmat is None or truth.shape is None or not len(truth):
+                continue
+            matrices = matrices + truth.rotmat.double().sum(0)
+            shapes = shapes + truth.shape.double().clamp(-shape_limit, shape_limit).sum(0)
+            count += len(truth)
+        if not count:
+            raise DataError("a mean body needs people with rotations and shape, and nobody has them")
+        return cls(nearest_rotation(matrices / count).float(), (shapes / count).float())
+
+    def in_place_of(self, people: PeoplePrediction) -> PeoplePrediction:
+        """The same people at the same places, with the mean body."""
+        count, device = len(people), people.rotmat.device
+        return replace(
+            people,
+            rotmat=self.rotmat.to(device).expand(count, -1, -1, -1),
+            shape=self.shape.to(device).expand(count, -1),
+            expression=torch.zeros_like(people.expression),
+        )
+
+
+def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation with the least squared difference to a matrix."""
+    left, _, right = torch.linalg.svd(matrix)
+    sign = torch.ones_like(left[..., 0])
+    sign[..., 2] = torch.linalg.det(left @ right)
+    return (left * sign[..., None, :]) @ right

@@ -1,0 +1,211 @@
+"""Bodies as pictures: shaded meshes over the image, as the camera sees them, and the same people from above.
+
+Vertices in the camera's frame (x right, y down, z forward, metres) and the image's intrinsics in; uint8 pictures out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from codistill.render.camera import Camera
+from codistill.render.mesh import Floats, cross, unit
+from codistill.render.overlay import number_colors
+from codistill.render.trace import Tracer
+
+SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
+"""Rays of a pixel, from its centre."""
+
+LIGHT = (0.35, -0.6, -0.72)
+"""Towards the light, in the camera's frame: above, to the right, on our side."""
+
+STRENGTH = 0.85
+"""Of the meshes over the image."""
+
+_GRIDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class MergedBodies:
+    """All bodies of an image as one mesh.
+
+    Attributes:
+        vertices, normals: (all vertices, 3). faces: (all faces, 3).
+        person: (all faces,) whose they are. colors: (person, 3), 0 to 1.
+    """
+
+    vertices: Floats
+    normals: Floats
+    faces: np.ndarray
+    person: np.ndarray
+    colors: Floats
+
+    @classmethod
+    def of(cls, vertices: np.ndarray, faces: np.ndarray) -> "MergedBodies":
+        """Of (person, vertex, 3) and the (face, 3) that all of them share."""
+        people, count = vertices.shape[:2]
+        starts = np.arange(people)[:, None, None] * count
+        normals = np.concatenate([vertex_normals(body, faces) for body in vertices.astype(np.float32)])
+        return cls(
+            vertices.reshape(-1, 3).astype(np.float32),
+            normals,
+            (faces[None] + starts).reshape(-1, 3).astype(np.int32),
+            np.repeat(np.arange(people), len(faces)),
+            0.35 + 0.65 * number_colors(people).astype(np.float32) / 255.0,
+        )
+
+
+def vertex_normals(vertices: Floats, faces: np.ndarray) -> Floats:
+    """(vertex, 3) unit normals, faces weighted by their area."""
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    weighted = np.repeat(cross(b - a, c - a), 3, axis=0)
+    flat = faces.ravel()
+    sums = [np.bincount(flat, weighted[:, axis], len(vertices)) for axis in range(3)]
+    return unit(np.stack(sums, axis=1).astype(np.float32))
+
+
+def _shade(merged: MergedBodies, tracer: Tracer, origins: Floats, directions: Floats) -> tuple[Floats, np.ndarray]:
+    """Colours (ray, 3) and whether a ray meets anybody."""
+    hits = tracer.first_hits(origins, directions)
+    out = np.zeros((len(directions), 3), np.float32)
+    rows = np.flatnonzero(hits.face >= 0)
+    face, u, v = hits.face[rows], hits.u[rows][:, None], hits.v[rows][:, None]
+    corners = merged.normals[merged.faces[face]]
+    normal = unit((1 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2])
+    away = np.einsum("ij,ij->i", normal, directions[rows]) > 0
+    normal = np.where(away[:, None], -normal, normal)
+    towards = np.asarray(LIGHT, np.float32) / np.linalg.norm(LIGHT)
+    facing = -np.einsum("ij,ij->i", normal, unit(directions[rows]))
+    light = 0.35 + 0.5 * np.clip(normal @ towards, 0, 1) + 0.25 * facing
+    out[rows] = merged.colors[merged.person[face]] * light[:, None]
+    return np.clip(out, 0, 1), hits.face >= 0
+
+
+def draw_bodies(
+    image: np.ndarray, intrinsics: np.ndarray, vertices: np.ndarray, faces: np.ndarray, *, largest: int = 1280
+) -> np.ndarray:
+    """The image (row, column, 3) with bodies over it; made smaller if a side is longer than `largest`.
+
+    Args:
+        image: uint8.
+        intrinsics: (3, 3), of the image.
+        vertices: (person, vertex, 3); nobody is fine, people partly or wholly outside as well.
+        faces: (face, 3).
+    """
+    image, intrinsics = _shrunk(image, intrinsics, largest)
+    vertices = vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
+    if not len(vertices):
+        return image
+    merged = MergedBodies.of(vertices, faces)
+    tracer = Tracer(merged.vertices, merged.faces)
+    height, width = image.shape[:2]
+    camera = Camera(intrinsics.astype(np.float64), np.eye(4), height, width)
+    total = np.zeros((height * width, 3), np.float32)
+    covered = np.zeros(height * width, np.float32)
+    for offset in SAMPLES:
+        directions = camera.directions(np.broadcast_to(np.float32(offset), (height * width, 2)))
+        color, hit = _shade(merged, tracer, np.zeros_like(directions), directions)
+        total += color / len(SAMPLES)
+        covered += hit / np.float32(len(SAMPLES))
+    flat = image.reshape(-1, 3).astype(np.float32)
+    share = STRENGTH * covered[:, None]
+    mixed = flat * (1 - share) + STRENGTH * total * 255.0
+    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8).reshape(image.shape)
+
+
+def _shrunk(image: np.ndarray, intrinsics: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = image.shape[:2]
+    if max(height, width) <= largest:
+        return image, intrinsics
+    factor = largest / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    scaled = intrinsics.astype(np.float64).copy()
+    for row, scale in enumerate((size[0] / width, size[1] / height)):
+        scaled[row] *= scale
+        scaled[row, 2] += scale / 2 - 0.5
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)), scaled
+
+
+def draw_from_above(
+    intrinsics: np.ndarray, columns: int, vertices: np.ndarray, faces: np.ndarray, *, side: int = 480
+) -> np.ndarray:
+    """(side, side, 3) uint8: the people from above, the camera at the bottom looking up, a grid in metres.
+
+    Args:
+        intrinsics: (3, 3). columns: of the image, for the camera's field of view.
+        vertices, faces: as for `draw_bodies`.
+        side: pixels.
+    """
+    far, half = 4.0, 2.0
+    if len(vertices):
+        far = max(far, float(vertices[..., 2].max()) + 0.5)
+        half = max(half, float(np.abs(vertices[..., 0]).max()) + 0.5)
+    behind = 0.08 * far
+    metres = max(far + behind, 2 * half)
+    scale = side / metres
+    middle, bottom = side / 2, side - behind * scale
+    canvas = Image.new("RGB", (side, side), (250, 250, 250))
+    draw = ImageDraw.Draw(canvas)
+    _draw_grid(draw, side, scale, middle, bottom, metres)
+    _draw_camera(draw, intrinsics, columns, scale, middle, bottom, metres)
+    if not len(vertices):
+        return np.asarray(canvas)
+    merged = MergedBodies.of(vertices, faces)
+    tracer = Tracer(merged.vertices, merged.faces)
+    picture = np.asarray(canvas).reshape(-1, 3).astype(np.float32)
+    across, down = np.meshgrid(np.arange(side), np.arange(side))
+    x, z = (across.ravel() - middle + 0.5) / scale, (bottom - down.ravel() - 0.5) / scale
+    above = float(merged.vertices[:, 1].min()) - 1.0  # y points down
+    origins = np.stack([x, np.full_like(x, above), z], axis=1).astype(np.float32)
+    directions = np.broadcast_to(np.float32([0, 1, 0]), origins.shape)
+    color, hit = _shade(merged, tracer, origins, directions)
+    picture[hit] = color[hit] * 255.0
+    return np.clip(picture, 0, 255).astype(np.uint8).reshape(side, side, 3)
+
+
+def _draw_grid(
+    draw: ImageDraw.ImageDraw, side: int, scale: float, middle: float, bottom: float, metres: float
+) -> None:
+    step = next((one for one in _GRIDS if metres / one <= 10), _GRIDS[-1])
+    font = ImageFont.load_default(size=12)
+    for number in range(int(metres / step) + 1):
+        y = bottom - number * step * scale
+        draw.line((0, y, side, y), fill=(222, 222, 222))
+        draw.text((4, y - 15), f"{number * step:g} m", fill=(130, 130, 130), font=font)
+        for sign in (-1, 1):
+            x = middle + sign * number * step * scale
+            draw.line((x, 0, x, side), fill=(222, 222, 222))
+
+
+def _draw_camera(
+    draw: ImageDraw.ImageDraw,
+    intrinsics: np.ndarray,
+    columns: int,
+    scale: float,
+    middle: float,
+    bottom: float,
+    metres: float,
+) -> None:
+    """A triangle, and the two borders of what it sees."""
+    focal, center = float(intrinsics[0, 0]), float(intrinsics[0, 2])
+    for edge in (-0.5, columns - 0.5):
+        slope = (edge - center) / focal
+        end = (middle + slope * metres * scale, bottom - metres * scale)
+        draw.line((middle, bottom, *end), fill=(150, 170, 210), width=2)
+    size = 9
+    draw.polygon(
+        [(middle, bottom), (middle - size, bottom + size), (middle + size, bottom + size)], fill=(60, 90, 160)
+    )
+
+
+def side_by_side(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
+    """Pictures in a row on white, brought to the height of the first."""
+    height = pictures[0].shape[0]
+    parts: list[np.ndarray] = []
+    for picture in pictures:
+        if picture.shape[0] != height:
+            width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+            resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+            picture = np.asarray(resized)
+        parts += [picture, np.full((height, gap, 3), 255, np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)

@@ -1,0 +1,176 @@
+"""Score a people estimator on a split: who was found, how far surfaces and joints are off, and example pictures.
+
+The truth is everybody who keeps a cell (`assign_people`): of two heads in one cell the nearer one, as published.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.bodies.base import BodyModel
+from codistill.errors import ConfigError
+from codistill.geometry.projection import project
+from codistill.heads.human_mesh.losses import in_front
+from codistill.heads.human_mesh.place import place_bodies
+from codistill.heads.human_mesh.targets import PeopleTruth, TargetConfig, assign_people
+from codistill.metrics.human_mesh import (
+    PersonMatching,
+    aligned_point_error,
+    match_people,
+    mean_point_error,
+    relative_to,
+)
+from codistill.tasks.frozen.data import spread
+from codistill.tasks.people.data import PeopleData
+from codistill.tasks.people.draw import draw_bodies
+from codistill.tasks.people.predict import Bodies, PeopleEstimator
+from codistill.tasks.people.sample import FACTS, PeopleImage
+from codistill.tasks.people.scores import ERRORS, PeopleScores
+from codistill.tasks.people.views import Placement
+
+
+@dataclass(frozen=True)
+class PeopleResult:
+    """Scores, and rows of image, truth, prediction, (row, column, 3) uint8."""
+
+    scores: PeopleScores
+    pictures: list[list[np.ndarray]]
+
+
+def evaluate_people(
+    estimator: PeopleEstimator,
+    data: PeopleData,
+    *,
+    targets: TargetConfig | None = None,
+    pictures: int = 6,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PeopleResult:
+    """Predict and score every image of a split, one at a time.
+
+    Args:
+        estimator: on its device.
+        data: labelled with the estimator's body model.
+        targets: who counts; see `TargetConfig`.
+        pictures: examples to draw, evenly spread.
+        progress: called with images done and in all.
+
+    Raises:
+        ConfigError: if the labels are of another body model.
+        DataError: if an image cannot be used.
+    """
+    if data.body.name != estimator.body.name:
+        raise ConfigError(
+            f"the head gives bodies of {estimator.body.name!r}, {data.spec} is labelled with {data.body.name!r}: surfaces "
+            "of two body models cannot be compared. Fit a head on this data."
+        )
+    total, shown = len(data.samples), set(spread(len(data.samples), pictures) if pictures else [])
+    counts, rows, drawn, names = [], [], [], []
+    for index in range(total):
+        sample = data.samples[index]
+        found = estimator(sample.image, sample.intrinsics)
+        kept = _kept(sample, estimator, targets)
+        truth = sample.truth.at(kept)
+        vertices = _true_vertices(data.body, truth)
+        matching = match_in_image(found, truth, sample.intrinsics)
+        counts.append((len(matching.pairs), len(matching.misses), len(matching.false_positives)))
+        rows.append(_rows(index, sample, kept, truth, vertices, found, matching, data.body))
+        names.append(sample.name)
+        if index in shown:
+            drawn.append(_pictures(sample, found, vertices, data.body))
+        progress(index + 1, total)
+    people = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return PeopleResult(PeopleScores(np.array(counts), people, tuple(names)), drawn)
+
+
+def _kept(sample: PeopleImage, estimator: PeopleEstimator, targets: TargetConfig | None) -> Tensor:
+    """Who keeps a cell of the square that the encoder sees."""
+    placement = Placement.of(sample.image.shape[0], sample.image.shape[1], estimator.size)
+    patch = estimator.features.patch_size
+    grid = (estimator.size // patch, estimator.size // patch)
+    camera = placement.intrinsics(sample.intrinsics)[None]
+    return assign_people(sample.truth, camera, grid, patch, targets).kept
+
+
+@torch.inference_mode()
+def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
+    """(person, vertex, 3) in the camera's frame; NaN for those without parameters."""
+    if truth.rotmat is None or truth.shape is None:
+        return None
+    device = next(body.buffers()).device
+    placed = place_bodies(
+        body, truth.rotmat.to(device), truth.shape.to(device), pelvis=truth.pelvis.to(device)
+    )
+    vertices = placed.vertices.cpu()
+    return vertices if truth.posed is None else torch.where(truth.posed[:, None, None], vertices, torch.nan)
+
+
+def match_in_image(found: Bodies, truth: PeopleTruth, intrinsics: Tensor) -> PersonMatching:
+    """Who is who, by the projections of the joints that everybody's label has."""
+    known = torch.ones(truth.joints.shape[1], dtype=torch.bool)
+    if truth.joint_known is not None:
+        known = truth.joint_known.all(0)
+    pixels = project(in_front(truth.joints), intrinsics.expand(len(truth), 3, 3))
+    return match_people(found.joints_2d[:, known], pixels[:, known])
+
+
+def _rows(
+    index: int,
+    sample: PeopleImage,
+    kept: Tensor,
+    truth: PeopleTruth,
+    vertices: Tensor | None,
+    found: Bodies,
+    matching: PersonMatching,
+    body: BodyModel,
+) -> dict[str, np.ndarray]:
+    """One row per true person of an image."""
+    count = len(truth)
+    row = {
+        "image": np.full(count, index),
+        "matched": np.zeros(count),
+        "distance": truth.head[:, 2].numpy().astype(float),
+        **{name: np.full(count, np.nan) for name in (*FACTS, *ERRORS)},
+    }
+    for name, values in sample.facts.items():
+        row[name] = values[kept].numpy().astype(float)
+    if not matching.pairs:
+        return row
+    predicted, true = (torch.tensor(side) for side in zip(*matching.pairs, strict=True))
+    row["matched"][true.numpy()] = 1.0
+    if vertices is not None:
+        own = relative_to(found.vertices[predicted], found.pelvis[predicted])
+        theirs = relative_to(vertices[true], truth.pelvis[true])
+        row["pve"][true.numpy()] = mean_point_error(own, theirs).numpy()
+        whole = theirs.isfinite().all(-1).all(-1)
+        if whole.any():
+            row["pa_pve"][true[whole].numpy()] = aligned_point_error(own[whole], theirs[whole]).numpy()
+    place = (found.head[predicted] - truth.head[true]).norm(dim=-1)
+    row["place"][true.numpy()] = place.numpy()
+    for one, other in matching.pairs:
+        row["mpjpe"][other], row["pa_mpjpe"][other] = _joint_errors(found, one, truth, other, body)
+    return row
+
+
+def _joint_errors(
+    found: Bodies, one: int, truth: PeopleTruth, other: int, body: BodyModel
+) -> tuple[float, float]:
+    """MPJPE and PA-MPJPE of a pair over the labelled main joints."""
+    chosen = torch.tensor(body.main_joints)
+    if truth.joint_known is not None:
+        chosen = chosen[truth.joint_known[other, chosen]]
+    own = (found.joints[one] - found.pelvis[one])[chosen]
+    theirs = (truth.joints[other] - truth.pelvis[other])[chosen]
+    aligned = float(aligned_point_error(own, theirs)) if len(chosen) > 2 else float("nan")
+    return float(mean_point_error(own, theirs)), aligned
+
+
+def _pictures(
+    sample: PeopleImage, found: Bodies, vertices: Tensor | None, body: BodyModel
+) -> list[np.ndarray]:
+    """Image, truth, prediction."""
+    camera, faces = sample.intrinsics.numpy(), body.faces.cpu().numpy()
+    true = sample.image if vertices is None else draw_bodies(sample.image, camera, vertices.numpy(), faces)
+    return [sample.image, true, draw_bodies(sample.image, camera, found.vertices.numpy(), faces)]

@@ -1,0 +1,75 @@
+"""The camera of a photograph: given, told by the file, or assumed."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from codistill.errors import ConfigError
+from codistill.geometry.cameras import camera_matrix, focal_from_field_of_view
+from codistill.heads.human_mesh.camera import REFERENCE_FIELD_OF_VIEW
+
+FILM_DIAGONAL = math.hypot(36.0, 24.0)
+"""Millimetres, of the film to which EXIF's equivalent focal length refers."""
+
+_EXIF, _EQUIVALENT_FOCAL = 0x8769, 0xA405
+
+
+@dataclass(frozen=True)
+class FoundCamera:
+    """Intrinsics of an image, (3, 3), pixels, and where its focal length is from: `given`, `exif` or `assumed`."""
+
+    intrinsics: Float[Tensor, "3 3"]
+    source: str
+
+
+def find_camera(
+    path: Path,
+    rows: int,
+    columns: int,
+    *,
+    focal: float | None = None,
+    field_of_view: float | None = None,
+) -> FoundCamera:
+    """A pinhole camera with its principal point in the middle.
+
+    Args:
+        path: the file; its EXIF data may tell a focal length.
+        rows, columns: of the upright image.
+        focal: in pixels, if it is known.
+        field_of_view: degrees across the longer side, if that is known.
+
+    Raises:
+        ConfigError: for values that make no sense, or both.
+    """
+    if focal is not None and field_of_view is not None:
+        raise ConfigError("give the focal length (--focal) or the field of view (--fov), not both")
+    if focal is not None and not focal > 0:
+        raise ConfigError(f"the focal length must be a positive number of pixels; got {focal}")
+    if field_of_view is not None and not 0 < field_of_view < 180:
+        raise ConfigError(f"the field of view must lie between 0 and 180 degrees; got {field_of_view}")
+    source, longer = "given", max(rows, columns)
+    if field_of_view is not None:
+        focal = focal_from_field_of_view(field_of_view, longer)
+    if focal is None:
+        equivalent = _equivalent_focal(path)
+        if equivalent is not None:
+            source, focal = "exif", equivalent * math.hypot(rows, columns) / FILM_DIAGONAL
+        else:
+            source, focal = "assumed", focal_from_field_of_view(REFERENCE_FIELD_OF_VIEW, longer)
+    matrix = camera_matrix(torch.tensor(focal), ((columns - 1) / 2, (rows - 1) / 2))
+    return FoundCamera(matrix.float(), source)
+
+
+def _equivalent_focal(path: Path) -> float | None:
+    """Millimetres on 35 mm film, if the file says."""
+    try:
+        with Image.open(path) as image:
+            value = image.getexif().get_ifd(_EXIF).get(_EQUIVALENT_FOCAL)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        return None  # the image itself was decoded; only its metadata cannot be read
+    return float(value) if isinstance(value, (int, float)) and 5 <= value <= 2000 else None
