@@ -1,0 +1,165 @@
+"""What a recipe costs on a number of GPUs, before any is bought: a recipe in, counted and divided numbers out.
+
+Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. What
+remains are a few divisions by rates that belong to the machine; each is an argument, and measured ones are better
+than the defaults. Teachers' weights are not needed: their size is read from their names.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
+from codistill.nn.products import count_flops
+from codistill.nn.vit import vit_config
+from codistill.recipes.build import build_encoder
+from codistill.recipes.recipe import Recipe
+from codistill.student.student import Student
+from codistill.teachers.teacher import TeacherConfig
+from codistill.types import TargetSpec
+
+_SIZE = re.compile(r"vit_?(tiny|small|base|large|giant|[tsblg](?![a-z]))_?(?:patch)?_?(8|14|16|32)?")
+_LETTERS = {"t": "tiny", "s": "small", "b": "base", "l": "large", "g": "giant"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A kind of GPU.
+
+    Attributes:
+        peak: bf16 operations per second at most, without sparsity.
+        link, network: bytes per second that it sends to others of its machine, and of other machines.
+        price: dollars per hour.
+    """
+
+    peak: float
+    link: float
+    network: float
+    price: float
+
+
+GPUS = {
+    "a100": Gpu(peak=312e12, link=300e9, network=25e9, price=2.0),
+    "h100": Gpu(peak=989e12, link=450e9, network=50e9, price=3.0),
+    "h200": Gpu(peak=989e12, link=450e9, network=50e9, price=3.5),
+}
+"""Peaks and links from the maker's data sheets; a port of 200 or 400 Gb/s for each GPU; prices are round guesses."""
+PER_MACHINE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Operations for one training image, and what travels between GPUs in a step.
+
+    Attributes:
+        encoder, projectors: of the student, forward and backward.
+        teachers: forward, by name, on the share of the images that each sees.
+        gradient_bytes: of a step.
+    """
+
+    encoder: float
+    projectors: float
+    teachers: Mapping[str, float]
+    gradient_bytes: int
+
+    @property
+    def total(self) -> float:
+        """Operations for one image."""
+        return self.encoder + self.projectors + sum(self.teachers.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe's steps, and seconds of each: `compute`, and `communication` if none of it hides behind computing."""
+
+    steps: int
+    compute: float
+    communication: float
+
+    @property
+    def hours(self) -> float:
+        """Of the whole run."""
+        return self.steps * (self.compute + self.communication) / 3600
+
+
+def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
+    """Size (`vit_large`) and patch size of a teacher, from its name.
+
+    Raises:
+        ConfigError: if the name does not tell.
+    """
+    name = (teacher.encoder or teacher.name).lower()
+    found = _SIZE.search(name)
+    if found is None:
+        raise ConfigError(
+            f"teacher {teacher.name!r}: the size of {name!r} cannot be told from its name; a plan takes vision "
+            "transformers called like vit_large_14, dinov2_vits14 or vit_base_patch16"
+        )
+    stated = re.search(r"patch_size=(\d+)", name)
+    patch = stated.group(1) if stated else found.group(2) or "14"
+    return f"vit_{_LETTERS.get(found.group(1), found.group(1))}", int(patch)
+
+
+def work_of(recipe: Recipe) -> Work:
+    """Count the operations of a recipe's student and teachers for one image at `image_size`."""
+    config, grid = recipe.student, recipe.image_size // recipe.student.patch_size
+    shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
+    forward: dict[str, float] = {}
+    targets = []
+    with torch.device("meta"):
+        for teacher in recipe.teachers:
+            size, patch = teacher_size(teacher)
+            side = teacher.image_size or grid * patch
+            network = ViTEncoder(vit_config(size, patch_size=patch, image_size=side))
+            targets.append(
+                TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
+            )
+            with torch.no_grad():
+                images = torch.empty(1, 3, side, side)
+                forward[teacher.name] = count_flops(lambda e=network, x=images: e(x)) * shares[teacher.name]
+        student = Student(build_encoder(config, recipe.image_size), tuple(targets), config.projector)
+        images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
+        encoder = count_flops(lambda: student.encoder(images, norm=False))
+        whole = count_flops(lambda: student(images))
+    mean_share = sum(shares.values()) / len(shares)
+    trained = 3 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
+    count = sum(p.numel() for p in student.parameters() if p.requires_grad)
+    return Work(
+        encoder=trained * encoder,
+        projectors=3 * (whole - encoder) * mean_share,
+        teachers=forward,
+        gradient_bytes=4 * count,
+    )
+
+
+def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
+    """Part of the images that a teacher sees: every domain has an equal part, and its sources have theirs by size."""
+    sharing = recipe.distill.sharing
+    if sharing.mode == "full" or not sharing.skip_untaught or not recipe.training_sources:
+        return 1.0
+    by_domain: dict[str, list[tuple[bool, int]]] = {}
+    for source in recipe.training_sources:
+        taught = sharing.teaches(teacher.domain, source.domain, source.name)
+        by_domain.setdefault(source.domain, []).append((taught, source.expected or 1))
+    parts = [
+        sum(n for taught, n in group if taught) / sum(n for _, n in group) for group in by_domain.values()
+    ]
+    return sum(parts) / len(parts)
+
+
+def plan_run(recipe: Recipe, work: Work, gpus: int, rate: float, network: float) -> Plan:
+    """Divide a recipe's work among GPUs.
+
+    Args:
+        recipe: its steps and its global batch.
+        work: `work_of(recipe)`.
+        gpus: how many, each with an equal part of every batch.
+        rate: operations per second that one of them reaches.
+        network: bytes per second that one of them sends; gradients travel by a ring.
+    """
+    compute = recipe.loader.batch_size / gpus * work.total / rate
+    communication = 2 * (gpus - 1) / gpus * work.gradient_bytes / network
+    return Plan(steps=recipe.total_steps, compute=compute, communication=communication)

@@ -1,0 +1,103 @@
+"""What a recipe costs: counted operations against the textbook's sums, shares, rates, what is printed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from codistill.commands import plan as command
+from codistill.errors import ConfigError
+from codistill.nn.products import count_flops
+from codistill.recipes.build import build_encoder
+from codistill.recipes.plan import plan_run, share_of, teacher_size, work_of
+from codistill.recipes.registry import find_recipe
+from codistill.teachers.teacher import TeacherConfig
+
+
+def vit_flops(dim: int, depth: int, tokens: int, patches: int, patch: int) -> float:
+    """12 D² products and 2 N D of attention for each token and block, two operations each; and the embedding."""
+    return depth * (24 * tokens * dim**2 + 4 * tokens**2 * dim) + 2 * patches * 3 * patch**2 * dim
+
+
+def test_operations_of_the_published_recipe_are_the_textbooks() -> None:
+    recipe = find_recipe("dune-vitbase14-336")
+    work = work_of(recipe)
+    encoder = vit_flops(768, 12, 24 * 24 + 1 + 4, 24 * 24, 14)
+    assert work.encoder == pytest.approx(3 * encoder, rel=1e-6)
+    projector = vit_flops(768, 1, 577, 0, 14) + 2 * 577 * 768 * 1024
+    assert work.projectors == pytest.approx(3 * 3 * projector, rel=1e-6)
+    for name, patch in (("dino2reg_vitlarge_14", 14), ("mast3r_vitlarge_16", 16)):
+        assert work.teachers[name] == pytest.approx(vit_flops(1024, 24, 577, 576, patch), rel=1e-6)
+    trained = 85.97e6 + 23.6e6  # DUNE's README; mask token and final norm have no gradient
+    assert work.gradient_bytes == pytest.approx(4 * trained, rel=1e-3)
+
+
+def test_a_backward_pass_costs_twice_the_forward_one() -> None:
+    recipe = find_recipe("debug")
+    encoder = build_encoder(recipe.student, recipe.image_size)
+    images = torch.zeros(1, 3, recipe.image_size, recipe.image_size)
+    counted = count_flops(lambda: encoder(images, norm=False).patches.sum().backward())
+    # The first layer needs no gradient for the images.
+    assert 0.9 * work_of(recipe).encoder < counted <= work_of(recipe).encoder
+
+
+def test_shares_follow_the_balanced_mixture() -> None:
+    recipe = find_recipe("dune-vitbase14-336")
+    dino, mast3r, _ = recipe.teachers
+
+    def with_sharing(**options: object):
+        return replace(
+            recipe, distill=replace(recipe.distill, sharing=replace(recipe.distill.sharing, **options))
+        )
+
+    none = with_sharing(mode="none")
+    assert share_of(recipe, mast3r) == 1.0
+    assert share_of(none, mast3r) == share_of(none, dino) == pytest.approx(1 / 3)
+    assert share_of(with_sharing(mode="generic"), mast3r) == pytest.approx(2 / 3)
+    in19k = 13_153_480 / (13_153_480 + 4_132_914 + 1_205_907)
+    some = with_sharing(mode="generic", shared_sources=("in19k",))
+    assert share_of(some, mast3r) == pytest.approx((1 + in19k) / 3)
+    assert share_of(with_sharing(mode="none", skip_untaught=False), mast3r) == 1.0
+    full, less = work_of(recipe), work_of(none)
+    assert less.encoder == full.encoder
+    assert less.teachers["mast3r_vitlarge_16"] == pytest.approx(full.teachers["mast3r_vitlarge_16"] / 3)
+    assert less.projectors == pytest.approx(full.projectors / 3)
+
+
+def test_division_among_gpus() -> None:
+    recipe = find_recipe("dune-vitbase14-336")
+    work = work_of(recipe)
+    one = plan_run(recipe, work, 1, rate=1e14, network=1e10)
+    assert one.communication == 0 and one.compute == pytest.approx(1024 * work.total / 1e14)
+    four = plan_run(recipe, work, 4, rate=1e14, network=1e10)
+    assert four.compute == pytest.approx(one.compute / 4)
+    assert four.communication == pytest.approx(1.5 * work.gradient_bytes / 1e10)
+    assert four.hours == pytest.approx(125_114 * (four.compute + four.communication) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("dino2reg_vitlarge_14", ("vit_large", 14)),
+        ("multihmr_vitlarge_14_672", ("vit_large", 14)),
+        ("mast3r_vitlarge_16", ("vit_large", 16)),
+        ("dinov2_vits14", ("vit_small", 14)),
+        ("dinov2_vitg14_reg", ("vit_giant", 14)),
+        ("timm:vit_base_patch16_siglip_224.webli", ("vit_base", 16)),
+        ("random:vit_tiny,patch_size=16,seed=3", ("vit_tiny", 16)),
+    ],
+)
+def test_sizes_of_teachers_are_in_their_names(name: str, size: tuple[str, int]) -> None:
+    assert teacher_size(TeacherConfig(name="t", encoder=name)) == size
+
+
+def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None:
+    assert command.main(["dune-vitsmall14-448", "--gpus", "64", "--tflops", "200", "--price", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "62,558 steps of 1024 = 64,059,392 images of 448 px" in text
+    assert "16 images × 2.417 TFLOP / 200 TFLOP/s = 193.3 ms" in text
+    assert "2 × 63/64 × 114 MB / 50 GB/s" in text
+    with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
+        command.main(["unic", "--gpus", "3"])
+    with pytest.raises(ConfigError, match="size of 'resnet50' cannot be told"):
+        command.main(["unic", "--teacher", "r,resnet50"])
