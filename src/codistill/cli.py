@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "fit": (
         "codistill.commands.fit:main",
-        "fit a head on a frozen encoder: segmentation, depth, knn, linear",
+        "fit a head on a frozen encoder: segmentation, depth, relocalization, knn, linear",
     ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "segment": ("codistill.commands.segment:main", "classes of every pixel, with a fitted head"),
     "depth": ("codistill.commands.depth:main", "depth of every pixel, with a fitted head"),
     "people": ("codistill.commands.people:main", "everybody as a body in metres: overlay, JSON, GLB"),
+    "reconstruct": (
+        "codistill.commands.reconstruct:main",
+        "cameras and a coloured point cloud from two or more pictures",
+    ),
     "analyze": (
         "codistill.commands.analyze:main",
         "explained variance, correlation of losses: the paper's figures",

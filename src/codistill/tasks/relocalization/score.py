@@ -80,24 +80,23 @@ def pair_errors(
     """
     if not names:
         raise DataError("there are no pairs to score")
-    there = [
-        index for index, estimate in enumerate(estimates) if estimate is not None and estimate.is_usable(0)
-    ]
-    errors = [np.full(len(names), np.inf) for _ in range(3)]
+    there = {index: e for index, e in enumerate(estimates) if e is not None and e.is_usable(0)}
+    where = list(there)
+    translation, rotation, vcre = (np.full(len(names), np.inf) for _ in range(3))
     confidence = np.zeros(len(names))
-    if there:
-        found = np.stack([estimates[index].matrix() for index in there])  # type: ignore[union-attr]
-        confidence[there] = [estimates[index].confidence for index in there]  # type: ignore[union-attr]
+    if where:
+        found = np.stack([estimate.matrix() for estimate in there.values()])
+        confidence[where] = [estimate.confidence for estimate in there.values()]
         scored = frame_errors(
             _seven(found),
-            _seven(truth[there]),
-            torch.from_numpy(confidence[there]),
-            torch.tensor(VIRTUAL_INTRINSICS, dtype=torch.float64).expand(len(there), 3, 3),
+            _seven(truth[where]),
+            torch.from_numpy(confidence[where]),
+            torch.tensor(VIRTUAL_INTRINSICS, dtype=torch.float64).expand(len(where), 3, 3),
             VIRTUAL_SIZE,
         )
-        for values, error in zip(errors, (scored.translation, scored.rotation, scored.vcre), strict=True):
-            values[there] = error.numpy()
-    return PairErrors(names, overlap, *errors, confidence)
+        translation[where], rotation[where] = scored.translation.numpy(), scored.rotation.numpy()
+        vcre[where] = scored.vcre.numpy()
+    return PairErrors(names, overlap, translation, rotation, vcre, confidence)
 
 
 def _seven(poses: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,101 @@
+"""`codistill reconstruct IMAGE IMAGE… --head DIR|--model FILE --out scene.glb`: cameras and coloured points."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime
+from codistill.errors import ConfigError
+from codistill.imaging.pictures import save_picture
+from codistill.tasks.reconstruction.align import AlignConfig
+from codistill.tasks.reconstruction.files import write_scene
+from codistill.tasks.reconstruction.images import read_image
+from codistill.tasks.reconstruction.preview import preview
+from codistill.tasks.reconstruction.reconstruct import ReconstructConfig, reconstruct
+from codistill.tasks.reconstruction.scene import Scene
+from codistill.tasks.relocalization.head import open_two_view
+from codistill.tasks.relocalization.predict import TwoViewPredictor
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill reconstruct",
+        description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
+        "scene.json (poses, focal lengths) and scene.png (depth, matches, the points from aside) are written.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="PATH",
+        help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
+    )
+    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
+    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
+    parser.add_argument(
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length of every image, in its pixels (its EXIF, else estimated)",
+    )
+    parser.add_argument(
+        "--window", type=int, metavar="N", help="only pairs at most N images apart (all pairs)"
+    )
+    parser.add_argument("--iterations", type=int, default=300, help="of global alignment; 0: none (300)")
+    parser.add_argument(
+        "--min-confidence", type=float, metavar="C", help="of points (the best four fifths of each image)"
+    )
+    parser.add_argument(
+        "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
+    )
+    add_runtime_options(parser)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = _parser().parse_args(argv)
+    if arguments.focal is not None and not arguments.focal > 0:
+        raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
+    config = ReconstructConfig(
+        window=arguments.window,
+        min_matches=arguments.min_matches,
+        min_confidence=arguments.min_confidence,
+        align=AlignConfig(iterations=arguments.iterations),
+    )
+    images = [read_image(path, arguments.focal) for path in arguments.images]
+    if len(images) < 2:
+        raise ConfigError("a reconstruction needs two images at least; got 1")
+    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    runtime = make_runtime(arguments, Path(), [])
+    predictor = TwoViewPredictor(opened, long_edge=arguments.long_edge).to(runtime.device)
+    with ImageProgress("looking at pairs") as progress:
+        scene = reconstruct(predictor, images, config, progress)
+    about = {"command": ["reconstruct", *argv], "model": opened.about, "settings": asdict(config)}
+    written = list(arguments.out)
+    first = arguments.out[0]
+    if first.with_suffix(".json") not in written:
+        written.append(first.with_suffix(".json"))
+    for path in written:
+        write_scene(scene, path, about)
+    picture = first.with_suffix(".png")
+    save_picture(preview(scene), picture)
+    _print(scene)
+    print(f"wrote {', '.join(map(str, [*written, picture]))}")
+    return 0
+
+
+def _print(scene: Scene) -> None:
+    for camera in scene.cameras:
+        x, y, z = camera.camera_to_world[:3, 3]
+        source = "known" if camera.known_focal else "estimated"
+        print(f"{camera.image.path}: focal {camera.focal:.0f} px ({source}), at ({x:.2f}, {y:.2f}, {z:.2f})")
+    for link in scene.links:
+        print(f"pair {link.first + 1}-{link.second + 1}: {link.inliers} of {len(link.matches)} matches agree")
+    if scene.losses:
+        print(f"alignment: {scene.losses[0]:.4f} → {scene.losses[-1]:.4f} in {len(scene.losses)} steps")
+    print(f"{len(scene.points)} points")

@@ -1,0 +1,152 @@
+"""A scene as files: GLB with cameras drawn, PLY, COLMAP's text model, JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codistill.errors import DataError, MissingExtraError, unknown_name
+from codistill.geometry.poses import matrix_to_quaternion
+from codistill.tasks.reconstruction.scene import Camera, Scene
+
+_TO_GLTF = np.diag([1.0, -1.0, -1.0, 1.0])
+"""glTF has y up and looks along -z."""
+_COLMAP_POINTS = 100_000
+
+
+def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
+    """Write a scene in the format of the path's suffix: .glb, .ply, .json; a path without one is a COLMAP folder.
+
+    Args:
+        scene: what to write.
+        path: a file, or the folder of a COLMAP text model.
+        about: for the JSON: model, licence, settings.
+
+    Raises:
+        DataError: for another suffix, or a path that cannot be written.
+        MissingExtraError: for .glb without trimesh.
+    """
+    writers = {".glb": _write_glb, ".ply": _write_ply, ".json": _write_json, "": _write_colmap}
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise DataError(
+            f"{path}: {unknown_name('kind of file', path.suffix, [s for s in writers if s])} "
+            "A name without a suffix is a folder for COLMAP's text model."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(scene, path, about)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
+    """Cameras, pairs and settings as plain data: focal lengths in pixels of the original images, poses in metres."""
+    cameras = [
+        {
+            "image": str(camera.image.path),
+            "width": camera.image.size[1],
+            "height": camera.image.size[0],
+            "focal": round(camera.focal, 3),
+            "focal_is_known": camera.known_focal,
+            "principal_point": [(camera.image.size[1] - 1) / 2, (camera.image.size[0] - 1) / 2],
+            "camera_to_world": np.round(camera.camera_to_world, 6).tolist(),
+            "mean_confidence": round(float(camera.confidence.mean()), 4),
+        }
+        for camera in scene.cameras
+    ]
+    pairs = [
+        {"images": [link.first, link.second], "matches": len(link.matches), "consistent": link.inliers}
+        for link in scene.links
+    ]
+    loss = {"first": scene.losses[0], "last": scene.losses[-1]} if scene.losses else None
+    return {**about, "points": len(scene.points), "cameras": cameras, "pairs": pairs, "alignment_loss": loss}
+
+
+def _write_json(scene: Scene, path: Path, about: dict[str, Any]) -> None:
+    path.write_text(json.dumps(describe(scene, about), indent=1) + "\n", encoding="utf-8")
+
+
+def _write_ply(scene: Scene, path: Path, about: dict[str, Any]) -> None:
+    """Binary, little endian: x y z as float, red green blue as uchar."""
+    count = len(scene.points)
+    fields = [f"property float {axis}" for axis in "xyz"]
+    fields += [f"property uchar {name}" for name in ("red", "green", "blue")]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}", *fields, "end_header"]
+    rows = np.zeros(count, dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    rows["xyz"], rows["rgb"] = scene.points, scene.colours
+    path.write_bytes(("\n".join(header) + "\n").encode("ascii") + rows.tobytes())
+
+
+def _write_glb(scene: Scene, path: Path, about: dict[str, Any]) -> None:
+    try:
+        import trimesh
+    except ImportError as error:
+        raise MissingExtraError("trimesh", "world", "writing GLB files") from error
+    model = trimesh.Scene()
+    model.add_geometry(trimesh.PointCloud(scene.points, colors=scene.colours), geom_name="points")
+    size = _camera_size(scene)
+    for number, camera in enumerate(scene.cameras):
+        vertices, faces = frustum(camera, size)
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=[*camera_colour(number), 255])
+        model.add_geometry(mesh, geom_name=f"camera_{number}")
+    model.apply_transform(_TO_GLTF)
+    data = model.export(file_type="glb")
+    assert isinstance(data, bytes)
+    path.write_bytes(data)
+
+
+def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (5, 3) and triangles of a pyramid from the camera's centre to its image at a depth of `size`."""
+    rows, columns = camera.depth.shape
+    k = camera.intrinsics
+    corners = np.array([[-0.5, -0.5], [columns - 0.5, -0.5], [columns - 0.5, rows - 0.5], [-0.5, rows - 0.5]])
+    rays = np.concatenate(((corners - k[:2, 2]) / [k[0, 0], k[1, 1]], np.ones((4, 1))), axis=1) * size
+    local = np.concatenate((np.zeros((1, 3)), rays))
+    world = local @ camera.camera_to_world[:3, :3].T + camera.camera_to_world[:3, 3]
+    sides = [[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1]]
+    return world, np.array(sides + [face[::-1] for face in sides])
+
+
+def camera_colour(number: int) -> tuple[int, int, int]:
+    """A colour per camera, far apart for neighbouring numbers."""
+    palette = ((230, 80, 70), (70, 130, 230), (70, 180, 90), (230, 170, 50), (160, 90, 210), (60, 190, 190))
+    return palette[number % len(palette)]
+
+
+def _camera_size(scene: Scene) -> float:
+    """Depth of the drawn pyramids: a twentieth of how far points typically are."""
+    distance = (
+        np.linalg.norm(scene.points - np.median(scene.points, axis=0), axis=1) if len(scene.points) else 1.0
+    )
+    return max(1e-4, 0.1 * float(np.median(distance)))
+
+
+def _write_colmap(scene: Scene, path: Path, about: dict[str, Any]) -> None:
+    """cameras.txt, images.txt, points3D.txt; points carry no tracks, and at most 100 000 are written."""
+    path.mkdir(parents=True, exist_ok=True)
+    cameras, images = (
+        ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy"],
+        ["# IMAGE_ID qw qx qy qz tx ty tz CAMERA_ID NAME"],
+    )
+    for number, camera in enumerate(scene.cameras, start=1):
+        rows, columns = camera.image.size
+        f = camera.focal
+        # COLMAP's pixel centres are at halves
+        cameras.append(f"{number} PINHOLE {columns} {rows} {f:.6f} {f:.6f} {columns / 2} {rows / 2}")
+        pose = np.linalg.inv(camera.camera_to_world)
+        quaternion = matrix_to_quaternion(torch.from_numpy(pose[:3, :3])).tolist()
+        numbers = " ".join(f"{value:.9f}" for value in (*quaternion, *pose[:3, 3]))
+        images += [f"{number} {numbers} {number} {camera.image.path.name}", ""]
+    step = max(1, -(-len(scene.points) // _COLMAP_POINTS))
+    rows_of = zip(scene.points[::step], scene.colours[::step], strict=True)
+    points = ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"]
+    points += [
+        f"{number} {x:.6f} {y:.6f} {z:.6f} {r} {g} {b} 0"
+        for number, ((x, y, z), (r, g, b)) in enumerate(rows_of, 1)
+    ]
+    for name, lines in (("cameras.txt", cameras), ("images.txt", images), ("points3D.txt", points)):
+        (path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,59 @@
+"""Pictures to reconstruct from: pixels, and the focal length where the camera wrote it down."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from codistill.errors import DataError
+from codistill.imaging import read_rgb
+
+_DIAGONAL_35MM = math.hypot(36.0, 24.0)
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One picture.
+
+    Attributes:
+        path: where it lies. pixels: (row, column, 3) uint8, turned as its EXIF says.
+        focal: in pixels, or None if nobody knows.
+    """
+
+    path: Path
+    pixels: np.ndarray
+    focal: float | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
+    """A picture; its focal length as given, else as its EXIF says.
+
+    Raises:
+        DataError: if it cannot be decoded.
+    """
+    pixels = read_rgb(path)
+    return SourceImage(Path(path), pixels, focal or exif_focal(path, pixels.shape[0], pixels.shape[1]))
+
+
+def exif_focal(path: str | Path, rows: int, columns: int) -> float | None:
+    """Focal length in pixels from the 35 mm equivalent in a picture's EXIF (by the image's diagonal), or None."""
+    try:
+        with Image.open(path) as picture:
+            exif = picture.getexif().get_ifd(ExifTags.IFD.Exif)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: its EXIF cannot be read ({error})") from error
+    value = exif.get(ExifTags.Base.FocalLengthIn35mmFilm)
+    try:
+        millimetres = float(value) if value is not None else 0.0
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(millimetres) or millimetres <= 0:  # 0 means unknown in EXIF
+        return None
+    return millimetres * math.hypot(rows, columns) / _DIAGONAL_35MM

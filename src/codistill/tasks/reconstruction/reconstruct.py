@@ -1,0 +1,60 @@
+"""From pictures to a scene: predict pairs, guess, align, fuse."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codistill.errors import ConfigError
+from codistill.tasks.reconstruction.align import AlignConfig, align
+from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
+from codistill.tasks.reconstruction.images import SourceImage
+from codistill.tasks.reconstruction.scene import Scene, make_scene
+from codistill.tasks.reconstruction.start import first_guess
+from codistill.tasks.relocalization.predict import TwoViewPredictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig:
+    """How a reconstruction is made.
+
+    Attributes:
+        window: pairs of images at most so far apart in the order given; None takes all pairs.
+        min_matches: consistent matches that a pair must have to count as overlapping; 0 takes every pair.
+        min_confidence: of points; None drops the least confident fifth of each image.
+        align: of all images together.
+    """
+
+    window: int | None = None
+    min_matches: int = 12
+    min_confidence: float | None = None
+    align: AlignConfig = field(default_factory=AlignConfig)
+
+    def __post_init__(self) -> None:
+        if self.min_matches < 0:
+            raise ConfigError(f"min_matches must be 0 or more; got {self.min_matches}")
+
+
+def reconstruct(
+    predictor: TwoViewPredictor,
+    images: list[SourceImage],
+    config: ReconstructConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scene:
+    """Cameras and points of some pictures.
+
+    Args:
+        predictor: on its device; alignment runs on the CPU.
+        images: two or more, of any sizes.
+        config: see `ReconstructConfig`.
+        progress: called with pairs done and in all.
+
+    Raises:
+        ConfigError: for fewer than two images.
+        DataError: if images do not overlap, or one is too elongated.
+    """
+    pairs = choose_pairs(len(images), config.window)
+    graph = build_graph(predictor, images, pairs, progress)
+    if config.min_matches:
+        check_connected(graph, images, config.min_matches)
+    start = first_guess(graph, images)
+    aligned = align(graph, start, [image.focal is not None for image in images], config.align)
+    return make_scene(graph, images, aligned, min_confidence=config.min_confidence)
