@@ -79,8 +79,10 @@ class Camera:
         x = (pixels[:, 0] - cx) / fx
         y = (pixels[:, 1] - cy) / fy
         rotation = self.pose[:3, :3]
-        out = x[:, None] * rotation[:, 0] + y[:, None] * rotation[:, 1] + rotation[:, 2]
-        return out.astype(np.float32)
+        out = np.empty((len(pixels), 3), np.float32)
+        for axis in range(3):
+            out[:, axis] = x * rotation[axis, 0] + y * rotation[axis, 1] + rotation[axis, 2]
+        return out
 
     def project(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) as (column, row) and z-depths (N,) of world points (N, 3)."""

@@ -21,16 +21,14 @@ def smooth_lighting(values: Floats, normals: Floats, surface: NDArray[np.int32])
     for step in STEPS:
         total = values.copy()
         weight = np.ones((height, width, 1), np.float32)
-        for dy in (-step, 0, step):
-            for dx in (-step, 0, step):
-                if dx == 0 and dy == 0:
-                    continue
-                here, there = _shifted(height, width, dy, dx)
-                alike = np.einsum("ijk,ijk->ij", normals[here], normals[there])
-                w = np.clip((alike - 0.8) * 5.0, 0.0, 1.0) * (surface[here] == surface[there])
-                w = w[..., None].astype(np.float32)
-                total[here] += values[there] * w
-                weight[here] += w
+        for dy, dx in ((0, step), (step, -step), (step, 0), (step, step)):
+            here, there = _shifted(height, width, dy, dx)
+            alike = np.einsum("ijk,ijk->ij", normals[here], normals[there])
+            w = np.clip((alike - 0.8) * 5.0, 0.0, 1.0) * (surface[here] == surface[there])
+            w = w[..., None].astype(np.float32)
+            for one, other in ((here, there), (there, here)):
+                total[one] += values[other] * w
+                weight[one] += w
         values = total / weight
     return values
 

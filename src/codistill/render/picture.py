@@ -170,9 +170,16 @@ def _spread(rng: np.random.Generator, height: int, width: int) -> Floats:
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     shifts = rng.uniform(0, 512, (2, 2))
-    waves = [52.9829189 * ((0.06711056 * (x + a) + 0.00583715 * (y + b)) % 1.0) % 1.0 for a, b in shifts]
+    waves = [
+        _fraction(52.9829189 * _fraction(0.06711056 * (x + a) + 0.00583715 * (y + b))) for a, b in shifts
+    ]
     regular = np.stack([wave.ravel() for wave in waves], axis=1).astype(np.float32)
-    return (regular + rng.random(regular.shape, dtype=np.float32) / 3) % np.float32(1.0)
+    return _fraction(regular + rng.random(regular.shape, dtype=np.float32) / 3)
+
+
+def _fraction(values: Floats) -> Floats:
+    """`values % 1`, several times faster."""
+    return values - np.floor(values)
 
 
 def light_centers(
