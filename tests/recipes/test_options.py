@@ -1,5 +1,6 @@
 """Every option at once, as a user runs it: it resumes bit for bit, and the export carries what undoes the targets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from safetensors.torch import load_file
 
 import codistill
 from codistill.cli import main
+from codistill.engine.parallel import repeated_units
+from codistill.recipes.build import build_objective
+from codistill.recipes.registry import find_recipe
 
 OPTIONS = [
     "--engine.total-steps=6",
@@ -94,3 +98,14 @@ def test_printed_config_shows_the_options(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: token", "weight: 1.0"):
         assert line in text, line
+
+
+def test_compiling_takes_the_teachers_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(id(self)))
+    debug = find_recipe("debug")
+    objective, _ = build_objective(debug)
+    assert compiled == []
+    objective, _ = build_objective(replace(debug, engine=replace(debug.engine, compile=True)))
+    blocks = repeated_units(objective.bank)  # type: ignore[arg-type]
+    assert len(blocks) >= 3 and compiled == [id(block) for block in blocks]

@@ -16,6 +16,7 @@ from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
+from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.step import autocast
 from codistill.errors import ConfigError
@@ -147,6 +148,11 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     sources = {source.name: source.domain for source in recipe.training_sources}
     check_sharing(recipe.distill.sharing, bank.domains, sources)
     student, fresh = build_student(recipe, bank.target_specs())
+    if (
+        recipe.engine.compile
+    ):  # the engine compiles what it trains; most of a step's operations are the teachers'
+        for name in bank.names:
+            compile_units(bank[name])
     objective = DistillationObjective(
         student,
         bank,
