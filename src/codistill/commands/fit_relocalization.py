@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="HEAD", help="folder of the head")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="small", help="(small)")
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="of the views, e.g. 112x112 (a world's own)")
-    parser.add_argument("--init", metavar="FILE", help="start from a released decoder")
+    parser.add_argument("--init", metavar="FILE", help="start from a released decoder, or a fitted head")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch-size", type=int, metavar="N", help="pairs of a step")
     parser.add_argument("--accumulate", type=int, metavar="N", help="batches into which a step is cut")

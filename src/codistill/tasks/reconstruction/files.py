@@ -90,8 +90,8 @@ def _write_glb(scene: Scene, path: Path, about: dict[str, Any]) -> None:
     size = _camera_size(scene)
     for number, camera in enumerate(scene.cameras):
         vertices, faces = frustum(camera, size)
-        mesh = trimesh.Trimesh(vertices, faces, process=False)
-        mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=[*camera_colour(number), 255])
+        colour = np.tile([*camera_colour(number), 255], (len(faces), 1)).astype(np.uint8)
+        mesh = trimesh.Trimesh(vertices, faces, face_colors=colour, process=False)
         model.add_geometry(mesh, geom_name=f"camera_{number}")
     model.apply_transform(_TO_GLTF)
     data = model.export(file_type="glb")

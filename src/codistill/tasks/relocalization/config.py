@@ -54,7 +54,7 @@ class TwoViewFit:
         cached: encode a few views of each pair once and train on these; otherwise every step encodes fresh ones.
         views: cached: views of each pair; the first is plain, the others are random.
         zoom, jitter: of random views, see `PairViews`.
-        init: a released file whose decoder (and what else fits) the head starts from.
+        init: a released file or a fitted head; the head takes its sizes, its decoder, and what else fits.
         seed: of every draw.
         limit: use so many training pairs, evenly spread; None for all.
     """

@@ -24,7 +24,7 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
-from codistill.tasks.relocalization.head import decoder_shape, write_two_view_head
+from codistill.tasks.relocalization.head import decoder_shape, init_file, write_two_view_head
 from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
 from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
@@ -131,7 +131,8 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
         torch.manual_seed(config.seed)
         head = TwoViewHead(shape)
     if config.init is not None:
-        result = initialize(head, config.init, read_checkpoint(config.init))
+        path = init_file(config.init)
+        result = initialize(head, path, read_checkpoint(path))
         runtime.say(
             f"{config.init}: {len(result.loaded)} tensors taken, {len(result.fresh)} newly initialized, "
             f"{len(result.unused)} unused"

@@ -20,7 +20,9 @@ from codistill.heads.two_view.model import TwoViewModel, load_two_view
 from codistill.heads.two_view.names import to_released
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, read_record, write_head
+from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
+from codistill.weights.cache import find_weights
+from codistill.weights.known import find_known
 from codistill.weights.read import read_checkpoint
 
 TASK = "relocalization"
@@ -123,9 +125,15 @@ def read_two_view_head(folder: str | Path, encoder: str | None = None) -> Opened
     head.load_state_dict(tensors, assign=True)
     name = encoder or record.features.encoder
     model = TwoViewModel(load_encoder(name), head).eval()
-    about = {"head": str(folder), "encoder": name, **{k: record.encoder[k] for k in ("name", "licence")}}
-    test = record.test
-    return OpenedTwoView(model, int(test["long_edge"]), bool(test["square_ok"]), {**about, "fit": record.fit})
+    told = {key: record.fit[key] for key in ("recipe", "steps", "batch_size") if key in record.fit}
+    about = {
+        "head": str(folder),
+        "encoder": name,
+        "name": model.encoder.spec.name,
+        "licence": model.encoder.spec.licence,
+        "fit": {**told, "data": record.data},
+    }
+    return OpenedTwoView(model, int(record.test["long_edge"]), bool(record.test["square_ok"]), about)
 
 
 def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView:
@@ -134,6 +142,9 @@ def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView
     Raises:
         CheckpointError, ConfigError: see `load_two_view`.
     """
+    path = Path(path).expanduser()
+    if not path.exists() and find_known(str(path)) is not None:
+        path = find_weights(str(path))
     model = load_two_view(path, encoder=encoder)
     dune = model.head.config.fresh_norm
     spec = model.encoder.spec
@@ -157,8 +168,22 @@ def open_two_view(
     return read_two_view_head(head, encoder) if head is not None else open_released(str(model), encoder)
 
 
+def init_file(path: str | Path) -> Path:
+    """The file with a decoder's tensors: as given, or that of a head folder."""
+    path = Path(path).expanduser()
+    return path / TENSORS if path.is_dir() else path
+
+
 def decoder_shape(path: str | Path) -> TwoViewConfig | None:
-    """The architecture in a released file, to start a head from; None for CroCo files, which have no heads."""
+    """The architecture of a fitted head or a released file, to start a head from; None for CroCo files (no heads).
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    path = init_file(path)
+    if path.name == TENSORS and is_head(path.parent):
+        record = read_record(path.parent, TASK)
+        return from_plain(TwoViewConfig, record.head, f"{path.parent}: head")
     checkpoint = read_checkpoint(path)
     names = checkpoint.get("model", checkpoint)
     if not any("downstream_head" in str(name) for name in names):

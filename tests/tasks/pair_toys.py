@@ -1,0 +1,115 @@
+"""Posed pairs whose truth is known in closed form: two cameras before a wavy wall."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+
+from codistill.geometry.cameras import ImageFit
+from codistill.heads.two_view.network import ViewPrediction
+from codistill.tasks.relocalization.pairs import Pair, PosedImage
+from codistill.tasks.relocalization.predict import PairPrediction, TwoViewPredictor
+
+SIZE = (56, 84)
+INTRINSICS = np.array([[70.0, 0.0, 41.5], [0.0, 70.0, 27.5], [0.0, 0.0, 1.0]])
+
+
+def look(x: float, y: float, degrees: float) -> np.ndarray:
+    """Camera-to-world: at (x, y, 0), turned about the vertical axis."""
+    pose = np.eye(4)
+    pose[:3, :3] = cv2.Rodrigues(np.array([0.0, np.radians(degrees), 0.0]))[0]
+    pose[:3, 3] = [x, y, 0.0]
+    return pose
+
+
+def plane_view(
+    pose: np.ndarray, name: str, size: tuple[int, int] = SIZE, k: np.ndarray = INTRINSICS
+) -> PosedImage:
+    """A view of the plane z = 3 + 0.2 x (world), with colours that say where on the plane a pixel looks."""
+    rows, columns = size
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    rays = np.stack(((x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)), axis=-1)
+    world = rays @ pose[:3, :3].T
+    center = pose[:3, 3]
+    depth = (3.0 + 0.2 * center[0] - center[2]) / (world[..., 2] - 0.2 * world[..., 0])
+    points = center + world * depth[..., None]
+    waves = np.stack(
+        [np.sin(7 * points[..., 0]), np.cos(5 * points[..., 1]), np.sin(3 * points.sum(-1))], axis=-1
+    )
+    image = (127.5 + 120 * waves).astype(np.uint8)
+    return PosedImage(image, depth.astype(np.float32), k.copy(), pose, name)
+
+
+def plane_pair(degrees: float = 6.0, shift: float = 0.3) -> Pair:
+    """Two views of the plane; the second is moved and turned."""
+    first, second = plane_view(look(0, 0, 0), "first"), plane_view(look(shift, 0.1, -degrees), "second")
+    return Pair(first, second, 0.7, "planes")
+
+
+@dataclass(frozen=True)
+class ToyPairs:
+    """A data set of pairs of planes, each moved a little more."""
+
+    count: int = 4
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Pair:
+        return replace(plane_pair(2.0 + index, 0.1 + 0.1 * index), name=f"pair {index}")
+
+
+def _fourier(points: np.ndarray) -> torch.Tensor:
+    """(1, row, column, 32) unit descriptors that are alike only for points close to each other."""
+    waves = np.random.default_rng(3).normal(size=(2, 16)) * 9
+    angles = points[..., :2] @ waves
+    features = np.concatenate((np.sin(angles), np.cos(angles)), axis=-1) / 4
+    return torch.from_numpy(features).float()[None]
+
+
+def _points(view: PosedImage) -> np.ndarray:
+    """(row, column, 3) world points, by the formula and not by the library."""
+    rows, columns = view.depth.shape
+    k = view.intrinsics
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    rays = np.stack(((x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)), axis=-1)
+    return (rays * view.depth[..., None]) @ view.camera_to_world[:3, :3].T + view.camera_to_world[:3, 3]
+
+
+def oracle_view(view: PosedImage, frame: PosedImage, scale: float = 1.0) -> ViewPrediction:
+    """A perfect prediction of `view` in the camera frame of `frame`, times a scale."""
+    points, pose = _points(view), frame.camera_to_world
+    local = (points - pose[:3, 3]) @ pose[:3, :3] * scale
+    ones = torch.full((1, *view.depth.shape), 4.0)
+    return ViewPrediction(torch.from_numpy(local).float()[None], ones, _fourier(points), ones.clone())
+
+
+class OraclePredictor(TwoViewPredictor):
+    """A predictor that knows its images; every pair has a scale of its own."""
+
+    def __init__(self, views: list[PosedImage], scales: list[float] | None = None) -> None:
+        self.views = {view.image.tobytes(): view for view in views}
+        self.scales, self.calls = scales or [1.0], 0
+        self.subsample, self.border = 4, 0
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def fit(self, rows: int, columns: int) -> ImageFit:
+        size = (rows, columns)
+        return ImageFit(original=size, resized=size, cropped=size, left=0, top=0)
+
+    def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> PairPrediction:
+        a, b = (self.views[image.tobytes()] for image in (image_a, image_b))
+        scale = self.scales[self.calls % len(self.scales)]
+        self.calls += 1
+        return PairPrediction(
+            self.fit(*a.depth.shape),
+            self.fit(*b.depth.shape),
+            oracle_view(a, a, scale),
+            oracle_view(b, a, scale),
+            oracle_view(b, b, scale),
+            oracle_view(a, b, scale),
+        )
