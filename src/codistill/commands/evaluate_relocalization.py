@@ -57,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--submission", type=Path, metavar="ZIP", help="Map-free poses that are there already")
     parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
     parser.add_argument("--solver", choices=SOLVERS, default="pnp", help="pose from matches or points (pnp)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="PX",
+        help="inliers of the solver: pixels of the original image, metres for procrustes (0.8 %% of the diagonal; "
+        "2 network pixels for emat; 0.1 m)",
+    )
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
     parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
     parser.add_argument("--split", help="(the world's and a folder's test, Map-free's val)")
@@ -123,8 +130,13 @@ def _method(
     predictor = TwoViewPredictor(opened, subsample=arguments.subsample, long_edge=arguments.long_edge).to(
         device
     )
-    about = {**opened.about, "solver": arguments.solver, "long_edge": predictor.long_edge}
-    return head_method(predictor, arguments.solver), about, predictor
+    about = {
+        **opened.about,
+        "solver": arguments.solver,
+        "threshold": arguments.threshold,
+        "long_edge": predictor.long_edge,
+    }
+    return head_method(predictor, arguments.solver, arguments.threshold), about, predictor
 
 
 def _write(

@@ -15,12 +15,19 @@ Method = Callable[[Pair], PoseEstimate | None]
 """A pair to the pose of its second camera from its first; None where there is none."""
 
 
-def head_method(predictor: TwoViewPredictor, solver: Solver) -> Method:
-    """A two-view model as a method; poses with less than 6 supporters or absurd translations are dropped."""
+def head_method(predictor: TwoViewPredictor, solver: Solver, threshold: float | None = None) -> Method:
+    """A two-view model as a method; poses with less than 6 supporters or absurd translations are dropped.
+
+    Args:
+        predictor: on its device.
+        solver, threshold: see `TwoViewPredictor.pose`.
+    """
 
     def pose(pair: Pair) -> PoseEstimate | None:
         prediction = predictor(pair.first.image, pair.second.image)
-        found = predictor.pose(prediction, pair.first.intrinsics, pair.second.intrinsics, solver=solver)
+        found = predictor.pose(
+            prediction, pair.first.intrinsics, pair.second.intrinsics, solver=solver, threshold=threshold
+        )
         return found if found is not None and found.is_usable() else None
 
     return pose

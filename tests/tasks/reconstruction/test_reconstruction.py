@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pair_toys import INTRINSICS, OraclePredictor, look, plane_view
+from PIL import Image
+
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.reconstruction.align import AlignConfig, align
+from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
+from codistill.tasks.reconstruction.files import write_scene
+from codistill.tasks.reconstruction.images import SourceImage, read_image
+from codistill.tasks.reconstruction.preview import preview, render_points
+from codistill.tasks.reconstruction.reconstruct import ReconstructConfig, reconstruct
+from codistill.tasks.reconstruction.start import first_guess, spanning_tree
+
+POSES = (look(0, 0, 0), look(0.3, 0.1, -6), look(-0.2, 0.05, 5))
+
+
+def _images(sizes=((56, 84),) * 3, focal=None):
+    views = []
+    for number, (pose, size) in enumerate(zip(POSES, sizes, strict=True)):
+        k = INTRINSICS.copy()
+        k[0, 2], k[1, 2] = (size[1] - 1) / 2, (size[0] - 1) / 2
+        views.append(plane_view(pose, str(number), size, k))
+    return views, [SourceImage(Path(f"{v.name}.png"), v.image, focal) for v in views]
+
+
+def _relative(poses):
+    return [np.linalg.inv(poses[0]) @ pose for pose in poses]
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Three views, one of another size, whose pairs all come in different scales of mean 1."""
+    views, images = _images(((56, 84), (42, 70), (56, 84)))
+    predictor = OraclePredictor(views, scales=[0.5, 1.0, 2.0])
+    return reconstruct(predictor, images, ReconstructConfig(align=AlignConfig(iterations=100)))
+
+
+def test_perfect_pairs_of_any_scale_give_the_true_cameras(scene):
+    for camera, truth in zip(scene.cameras, _relative(POSES), strict=True):
+        found = camera.camera_to_world
+        turn = found[:3, :3] @ truth[:3, :3].T
+        assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) < 0.6
+        # The scales 1/2, 1, 2 have product 1: lengths are metres.
+        np.testing.assert_allclose(found[:3, 3], truth[:3, 3], atol=0.03)
+        assert camera.focal == pytest.approx(70.0, rel=0.02)
+
+
+def test_points_lie_on_the_plane_and_the_least_confident_are_dropped(scene):
+    error = np.abs(scene.points[:, 2] - 3.0 - 0.2 * scene.points[:, 0])
+    assert np.median(error) < 0.03
+    assert len(scene.points) == len(scene.colours) == 56 * 84 * 2 + 42 * 70  # all are equally confident
+
+
+def test_alignment_mends_a_wrong_first_guess():
+    views, images = _images()
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    start = first_guess(graph, images)
+    moved = start.camera_to_world[1].clone()
+    moved[:3, 3] += torch.tensor([0.3, -0.2, 0.2])
+    start.camera_to_world[1] = moved
+    found = align(graph, start, [False] * 3, AlignConfig(iterations=200))
+    truth = _relative(POSES)[1]
+    poses = [pose.numpy() for pose in found.camera_to_world]
+    before = np.linalg.norm(_relative([p.numpy() for p in start.camera_to_world])[1][:3, 3] - truth[:3, 3])
+    after = np.linalg.norm(_relative(poses)[1][:3, 3] - truth[:3, 3])
+    assert before > 0.35 and after < 0.1
+    assert found.losses[-1] < 0.2 * found.losses[0]
+
+
+def test_a_known_focal_length_stays():
+    views, images = _images(focal=80.0)
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    found = align(graph, first_guess(graph, images), [True] * 3, AlignConfig(iterations=5))
+    np.testing.assert_allclose(found.focals, 80.0, rtol=1e-5)
+
+
+def test_the_same_image_twice_has_no_baseline():
+    views, images = _images()
+    result = reconstruct(OraclePredictor(views), [images[0], images[0]], ReconstructConfig())
+    np.testing.assert_allclose(result.cameras[1].camera_to_world, np.eye(4), atol=0.01)
+
+
+def test_pairs_and_trees():
+    assert choose_pairs(3) == [(0, 1), (0, 2), (1, 2)]
+    assert choose_pairs(4, window=1) == [(0, 1), (1, 2), (2, 3)]
+    with pytest.raises(ConfigError, match="two images at least; got 1"):
+        choose_pairs(1)
+    with pytest.raises(ConfigError, match="window must be 1 or more"):
+        choose_pairs(3, window=0)
+    views, images = _images()
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3, window=1))
+    tree = spanning_tree(graph.edges, 3)
+    assert {frozenset((e.first, e.second)) for e in tree} == {frozenset((0, 1)), frozenset((1, 2))}
+
+
+def test_images_that_nothing_connects_are_named():
+    views, images = _images()
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    check_connected(graph, images, 12)
+    with pytest.raises(DataError, match=r"no overlap was found between .*2\.png.* at best \d+ matches agree"):
+        check_connected(graph, images, 10**6)
+
+
+def test_files_hold_the_scene(scene, tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    for name in ("s.ply", "s.glb", "s.json", "colmap"):
+        write_scene(scene, tmp_path / name, {"model": "toy"})
+    cloud = trimesh.load(tmp_path / "s.ply")
+    np.testing.assert_allclose(cloud.vertices, scene.points, atol=1e-5)
+    np.testing.assert_array_equal(cloud.colors[:, :3], scene.colours)
+    model = trimesh.load(tmp_path / "s.glb")
+    assert len(model.geometry) == 4  # points and three cameras
+    y = scene.points[:, 1]
+    assert model.bounds[1][1] >= -y.min() - 1e-3  # y points up in glTF
+    told = json.loads((tmp_path / "s.json").read_text())
+    assert told["cameras"][1]["height"] == 42 and told["points"] == len(scene.points)
+    lines = [
+        line for line in (tmp_path / "colmap" / "images.txt").read_text().splitlines() if line[:1] != "#"
+    ]
+    w, x, y_, z, *shift = map(float, lines[2].split()[1:8])
+    rotation = np.array(
+        [
+            [1 - 2 * (y_**2 + z**2), 2 * (x * y_ - w * z), 2 * (x * z + w * y_)],
+            [2 * (x * y_ + w * z), 1 - 2 * (x**2 + z**2), 2 * (y_ * z - w * x)],
+            [2 * (x * z - w * y_), 2 * (y_ * z + w * x), 1 - 2 * (x**2 + y_**2)],
+        ]
+    )
+    np.testing.assert_allclose(-rotation.T @ shift, scene.cameras[1].camera_to_world[:3, 3], atol=1e-5)
+
+
+def test_other_suffixes_are_refused(scene, tmp_path):
+    with pytest.raises(DataError, match=r"Unknown kind of file '\.obj'.*folder for COLMAP"):
+        write_scene(scene, tmp_path / "s.obj", {})
+
+
+def test_points_from_the_cameras_own_place_give_its_image_back(scene):
+    camera = scene.cameras[0]
+    size = camera.depth.shape
+    drawn = render_points(
+        camera.points().reshape(-1, 3), camera.colours.reshape(-1, 3), camera.intrinsics, np.eye(4), size
+    )
+    close = np.abs(drawn[2:-2, 2:-2].astype(int) - camera.colours[2:-2, 2:-2]).mean()
+    assert close < 12  # half a pixel off where squares overlap
+    assert preview(scene).width > 900
+
+
+def test_focal_length_comes_from_exif(tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 50  # 35 mm equivalent
+    Image.new("RGB", (600, 400)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGB", (600, 400)).save(tmp_path / "b.png")
+    assert read_image(tmp_path / "a.jpg").focal == pytest.approx(50 * 600 / 36, rel=1e-6)  # 3:2, as film
+    assert read_image(tmp_path / "b.png").focal is None
+    assert read_image(tmp_path / "a.jpg", focal=123.0).focal == 123.0
+    (tmp_path / "c.jpg").write_text("not an image")
+    with pytest.raises(DataError, match=r"c\.jpg"):
+        read_image(tmp_path / "c.jpg")
