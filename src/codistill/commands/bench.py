@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|encoder|matching|world`: dispatches to one file per benchmark."""
 
 import importlib
 
@@ -8,6 +8,7 @@ BENCHMARKS = {
     "step": "codistill.commands.bench_step:main",
     "loader": "codistill.commands.bench_loader:main",
     "encoder": "codistill.commands.bench_encoder:main",
+    "matching": "codistill.commands.bench_matching:main",
     "world": "codistill.commands.bench_world:main",
 }
 
