@@ -191,3 +191,17 @@ def test_opening_wants_one_of_head_and_model():
     for given in ((None, None), ("a", "b")):
         with pytest.raises(ConfigError, match="one of --head DIR"):
             open_two_view(*given)
+
+
+def test_descriptors_of_both_views_begin_alike(fit, tmp_path):
+    """Else the matching loss starts where it is flat: directions of the two views have nothing in common."""
+    encoder = load_encoder(ENCODER)
+    head = fresh_head(fit, encoder, _runtime(tmp_path))
+    images = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    tokens = encoder(images, norm=False)
+    with torch.no_grad():
+        first, second = (view.descriptors[0].flatten(0, 1) for view in head(tokens, tokens))
+    assert torch.equal(first, second)
+    patch = first.view(4, 14, 4, 14, -1)[0, :, 0].flatten(0, 1)
+    assert (patch @ patch.T).min() > 0.9  # pixels of a patch
+    assert (patch @ patch.T).min() < 1 - 1e-4  # that can still be told apart

@@ -35,6 +35,8 @@ from codistill.weights.read import read_checkpoint
 RUN = "run"
 """The engine's run, in the head's folder."""
 _HELD_OUT = 64
+_PIXEL_SPREAD = 0.1
+"""How far the pixels of a patch start apart, relative to their common weights."""
 
 
 def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None = None) -> bool:
@@ -130,6 +132,7 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = TwoViewHead(shape)
+    _start_alike(head)
     if config.init is not None:
         path = init_file(config.init)
         result = initialize(head, path, read_checkpoint(path))
@@ -140,6 +143,23 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
         for name, reason in result.fresh.items():
             runtime.say(f"  new: {name} ({reason})")
     return head
+
+
+@torch.no_grad()
+def _start_alike(head: TwoViewHead) -> None:
+    """Let both views' branches and heads, and all pixels of a patch, start with equal weights (nearly, for pixels).
+
+    Descriptors of one place then begin alike. Drawn apart, those of the two views are unrelated directions, where the
+    matching loss is flat: a thousand steps did not leave it.
+    """
+    head.blocks2.load_state_dict(head.blocks1.state_dict())
+    if head.config.descriptor_dim:
+        last = head.heads[0].local.fc2
+        weight = last.weight.unflatten(0, (-1, head.config.patch_size**2))
+        weight.copy_(weight[:, :1] + _PIXEL_SPREAD * weight)
+        bias = last.bias.unflatten(0, (-1, head.config.patch_size**2))
+        bias.copy_(bias[:, :1] + _PIXEL_SPREAD * bias)
+    head.heads[1].load_state_dict(head.heads[0].state_dict())
 
 
 def _like(found: TwoViewConfig, shape: TwoViewConfig) -> TwoViewConfig:
