@@ -8,7 +8,7 @@ from codistill.commands.head_options import ImageProgress, add_runtime_options, 
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
 from codistill.tasks.reconstruction.align import AlignConfig
-from codistill.tasks.reconstruction.files import write_scene
+from codistill.tasks.reconstruction.files import check_target, write_scene
 from codistill.tasks.reconstruction.images import read_image
 from codistill.tasks.reconstruction.preview import preview
 from codistill.tasks.reconstruction.reconstruct import ReconstructConfig, reconstruct
@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
         min_confidence=arguments.min_confidence,
         align=AlignConfig(iterations=arguments.iterations),
     )
+    for path in arguments.out:
+        check_target(path)
     images = [read_image(path, arguments.focal) for path in arguments.images]
     if len(images) < 2:
         raise ConfigError("a reconstruction needs two images at least; got 1")

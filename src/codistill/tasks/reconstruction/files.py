@@ -28,18 +28,25 @@ def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
         DataError: for another suffix, or a path that cannot be written.
         MissingExtraError: for .glb without trimesh.
     """
-    writers = {".glb": _write_glb, ".ply": _write_ply, ".json": _write_json, "": _write_colmap}
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
-        raise DataError(
-            f"{path}: {unknown_name('kind of file', path.suffix, [s for s in writers if s])} "
-            "A name without a suffix is a folder for COLMAP's text model."
-        )
+    check_target(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer(scene, path, about)
+        _WRITERS[path.suffix.lower()](scene, path, about)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path whose suffix says no known kind of file, before anything is computed.
+
+    Raises:
+        DataError: listing the kinds.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise DataError(
+            f"{path}: {unknown_name('kind of file', path.suffix, [s for s in _WRITERS if s])} "
+            "A name without a suffix is a folder for COLMAP's text model."
+        )
 
 
 def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
@@ -150,3 +157,7 @@ def _write_colmap(scene: Scene, path: Path, about: dict[str, Any]) -> None:
     ]
     for name, lines in (("cameras.txt", cameras), ("images.txt", images), ("points3D.txt", points)):
         (path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+_WRITERS = {".glb": _write_glb, ".ply": _write_ply, ".json": _write_json, "": _write_colmap}
+"""How each kind is written, by suffix."""
