@@ -19,7 +19,7 @@ from codistill.engine.loop import TrainBatches, ValBatches, train
 from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
 from codistill.heads.two_view.load import initialize
-from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead, ViewHead
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
@@ -152,14 +152,16 @@ def _start_alike(head: TwoViewHead) -> None:
     Descriptors of one place then begin alike. Drawn apart, those of the two views are unrelated directions, where the
     matching loss is flat: a thousand steps did not leave it.
     """
+    first, second = head.heads
+    assert isinstance(first, ViewHead) and isinstance(second, ViewHead)
     head.blocks2.load_state_dict(head.blocks1.state_dict())
     if head.config.descriptor_dim:
-        last = head.heads[0].local.fc2
+        last = first.local.fc2
         weight = last.weight.unflatten(0, (-1, head.config.patch_size**2))
         weight.copy_(weight[:, :1] + _PIXEL_SPREAD * weight)
         bias = last.bias.unflatten(0, (-1, head.config.patch_size**2))
         bias.copy_(bias[:, :1] + _PIXEL_SPREAD * bias)
-    head.heads[1].load_state_dict(head.heads[0].state_dict())
+    second.load_state_dict(first.state_dict())
 
 
 def _like(found: TwoViewConfig, shape: TwoViewConfig) -> TwoViewConfig:
