@@ -80,7 +80,9 @@ def test_two_processes_equal_one_under_the_global_normalizer(tmp_path: Path) -> 
     assert len(logs[0]) == len(logs[1]) == 6
     for a, b in zip(*logs, strict=True):
         for name in ("loss", "gradient/mean", "gradient/max", "lr"):
-            assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+            # Rounding, which the optimizer amplifies, shows first in the single largest gradient.
+            rel = 1e-3 if name == "gradient/max" else 1e-4
+            assert a[name] == pytest.approx(b[name], rel=rel), (a["step"], name)
     a, b = final(one), final(two)
     for key in a:
         assert (a[key] - b[key]).abs().max() < 1e-4, key  # the learning rate is 1e-3

@@ -1,4 +1,4 @@
-"""`codistill analyze RUN --out DIR`: the paper's analysis figures from a run and its held-out images."""
+"""`codistill analyze RUN|E…`: the paper's analysis figures, from a run and its held-out images or from images given."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
 from codistill.analysis.log import read_series
 from codistill.analysis.variance import ExplainedVariance, explained_variance
+from codistill.commands.analyze_images import analyze_images
 from codistill.data import eval_loader
 from codistill.engine.config import load_yaml
 from codistill.errors import ConfigError
@@ -24,11 +25,20 @@ from codistill.tasks.record import write_metrics
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codistill analyze",
-        description="Explained variance of teachers and projections, and how teachers' losses move together.",
+        description="Of a run: explained variance of teachers and projections, and how teachers' losses move "
+        "together. Of any encoders, on images: features as colours, attention maps, nearest patches.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run of `distill`")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where figures and analysis.json go (RUN/analysis)"
+        "targets",
+        nargs="+",
+        metavar="RUN|E",
+        help="runs of `distill`; with --images, what load_encoder takes",
+    )
+    parser.add_argument("--images", nargs="+", metavar="IMAGE", help="look at these with every encoder")
+    parser.add_argument("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
+    parser.add_argument("--block", type=int, default=-1, help="block of the attention maps (-1: the last)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)"
     )
     return parser
 
@@ -105,8 +115,41 @@ def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
-    out = arguments.out or arguments.run / "analysis"
-    numbers = analyze_run(arguments.run, out, ["analyze", *argv])
+    if arguments.images:
+        return _of_images(arguments, argv)
+    for target in arguments.targets:
+        if not (Path(target) / "config.yaml").is_file():
+            raise ConfigError(
+                f"{target}: is no run of `codistill distill` (no config.yaml there). To look at an encoder, name "
+                "images: codistill analyze E --images a.jpg b.jpg"
+            )
+    for target in arguments.targets:
+        folder = arguments.out or Path(target) / "analysis"
+        _of_run(
+            Path(target),
+            folder / Path(target).name if len(arguments.targets) > 1 and arguments.out else folder,
+            argv,
+        )
+    return 0
+
+
+def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
+    if arguments.size < 1:
+        raise ConfigError(f"--size must be positive; got {arguments.size}")
+    out = arguments.out or Path("analysis")
+    numbers = analyze_images(
+        arguments.targets, arguments.images, arguments.size, arguments.block, out, ["analyze", *argv]
+    )
+    for name in numbers["attention"]["without"]:
+        print(f"{name}: has no attention maps (it is not one of our vision transformers)")
+    for name, facts in numbers.get("nearest_patches", {}).items():
+        print(f"{name}: nearest patches: " + ", ".join(f"{key} {value:.3f}" for key, value in facts.items()))
+    print(f"wrote {out}: {len(arguments.images)} image(s), {len(arguments.targets)} encoder(s)")
+    return 0
+
+
+def _of_run(run: Path, out: Path, argv: list[str]) -> None:
+    numbers = analyze_run(run, out, ["analyze", *argv])
     for pair in numbers.get("loss_correlation", ()):
         print(
             f"losses of {pair['first']} and {pair['second']}: correlation of changes {pair['correlation']:+.3f}, "
@@ -115,4 +158,3 @@ def main(argv: list[str]) -> int:
     for name, result in numbers.get("explained_variance", {}).items():
         print(f"{name}: components for 90 % of the variance: {json.dumps(result['components for 90 %'])}")
     print(f"wrote {out}")
-    return 0

@@ -1,8 +1,9 @@
-"""`codistill evaluate people --head HEAD | --encoder E --data SPEC`: detection, body errors, intervals, groups, pictures."""
+"""`codistill evaluate people --head HEAD | --encoder E --data SPEC`: detection, body errors, groups, pictures."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -33,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--head", metavar="HEAD", help="a fitted head, or a released Multi-HMR file")
     parser.add_argument("--split", help="val or test (the world's test, val elsewhere)")
     parser.add_argument(
-        "--mean-body", action="store_true", help="baseline: the training set's mean body wherever the head finds someone"
+        "--mean-body",
+        action="store_true",
+        help="baseline: the training set's mean body wherever the head finds someone",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
@@ -81,7 +84,9 @@ def main(argv: list[str]) -> int:
     head = _head(arguments, argv)
     record = read_record(head, "people") if is_head(head) or not head.is_file() else None
     data = _data(arguments, record)
-    out = arguments.out or head.with_suffix("") / ("evaluation-mean-body" if arguments.mean_body else "evaluation")
+    out = arguments.out or head.with_suffix("") / (
+        "evaluation-mean-body" if arguments.mean_body else "evaluation"
+    )
     features = feature_config(arguments, fit_people.NORM) if arguments.head else None
     estimator = load_people(head, features=features, test=test_of(arguments), body=data.body)
     if arguments.mean_body:
@@ -116,7 +121,8 @@ def main(argv: list[str]) -> int:
         numbers["comparison"] = comparison(arguments.against, arguments.score, found, arguments.margin)
     command = ["evaluate", "people", *argv]
     write_evaluation(out, numbers, {"counts": scores.counts}, scores.names, result.pictures, command)
-    np.savez_compressed(out / PER_PERSON, **dict(scores.people))
+    arrays: dict[str, Any] = dict(scores.people)
+    np.savez_compressed(out / PER_PERSON, **arrays)
     files = f"metrics.json, per_image.npz, {PER_PERSON}{', pictures.png' if result.pictures else ''}"
     print(f"wrote {out}: {files}")
     return 0

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from codistill.analysis.colours import colour_columns
+from codistill.commands.analyze_images import picture_of
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+from codistill.types import Tokens
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,12 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _picture_of(images: Tensor) -> np.ndarray:
-    """A normalized image (1, 3, row, column) as floats in [0, 1], (row, column, 3)."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images[0].cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
-
-
 @torch.inference_mode()
 def _tokens(
     name: str, arguments: argparse.Namespace, images: Sequence[str]
@@ -60,7 +54,7 @@ def _tokens(
     student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
     seen = [encoder.preprocess(image, arguments.size) for image in images]
-    pictures = [_picture_of(one) for one in seen]
+    pictures = [picture_of(one) for one in seen]
     if student is None:
         return [encoder(one, norm=not arguments.no_norm) for one in seen], pictures
     outputs = []

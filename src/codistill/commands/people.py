@@ -29,7 +29,9 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel", type=int, default=PeopleTest.kernel, help="suppress weaker neighbours; 1: never (3)"
     )
-    parser.add_argument("--test-size", type=int, metavar="PIXELS", help="side of what the encoder sees (the head's)")
+    parser.add_argument(
+        "--test-size", type=int, metavar="PIXELS", help="side of what the encoder sees (the head's)"
+    )
 
 
 def test_of(arguments: argparse.Namespace) -> PeopleTest:
@@ -46,7 +48,10 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     parser.add_argument(
-        "--head", required=True, metavar="HEAD", help="of `codistill fit people`, or a released Multi-HMR file"
+        "--head",
+        required=True,
+        metavar="HEAD",
+        help="of `codistill fit people`, or a released Multi-HMR file",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--focal", type=float, metavar="PIXELS", help="focal length, if it is known")

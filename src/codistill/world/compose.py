@@ -16,12 +16,15 @@ from codistill.world.shot import Shot
 @lru_cache(maxsize=1)
 def world_body() -> AnnyBody:
     """The body of all people, on the CPU, one per process."""
-    torch.set_num_threads(1)
     return AnnyBody()
 
 
 def prepare_worker() -> None:
-    """What a process that renders many scenes does first: what is imported by now need not be searched for garbage."""
+    """What a process that does nothing but render scenes does first: one thread, since there is a process per core.
+
+    What is imported by now need not be searched for garbage again.
+    """
+    torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
 

@@ -47,7 +47,7 @@ def scene(seed: int) -> tuple[np.ndarray, list[dict]]:
             "rotation_vectors": rotation_vector(rotmat[i]).tolist(),
             "shape": shape[i].tolist(),
             "pelvis": pelvis[i].tolist(),
-            "visible": 0.5 + 0.4 * i,
+            "visible": 0.5 + 0.45 * i,
         }
         for i in range(count)
     ]

@@ -80,7 +80,7 @@ def test_a_folder_gives_bodies_where_they_were_put(scenes: Path) -> None:
     torch.testing.assert_close(sample.intrinsics, camera())
     assert sample.image.shape == (ROWS, 56, 3) and len(sample.truth) == 2
     assert sample.truth.image.tolist() == [0, 0] and sample.facts["visible"].tolist() == pytest.approx(
-        [0.5, 0.9]
+        [0.5, 0.95]
     )
     assert sample.truth.rotmat is not None and sample.truth.shape is not None
     placed = place_bodies(data.body, sample.truth.rotmat, sample.truth.shape, pelvis=sample.truth.pelvis)

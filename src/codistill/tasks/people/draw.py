@@ -64,7 +64,9 @@ def vertex_normals(vertices: Floats, faces: np.ndarray) -> Floats:
     return unit(np.stack(sums, axis=1).astype(np.float32))
 
 
-def _shade(merged: MergedBodies, tracer: Tracer, origins: Floats, directions: Floats) -> tuple[Floats, np.ndarray]:
+def _shade(
+    merged: MergedBodies, tracer: Tracer, origins: Floats, directions: Floats
+) -> tuple[Floats, np.ndarray]:
     """Colours (ray, 3) and whether a ray meets anybody."""
     hits = tracer.first_hits(origins, directions)
     out = np.zeros((len(directions), 3), np.float32)
@@ -103,7 +105,7 @@ def draw_bodies(
     total = np.zeros((height * width, 3), np.float32)
     covered = np.zeros(height * width, np.float32)
     for offset in SAMPLES:
-        directions = camera.directions(np.broadcast_to(np.float32(offset), (height * width, 2)))
+        directions = camera.directions(np.broadcast_to(np.asarray(offset, np.float32), (height * width, 2)))
         color, hit = _shade(merged, tracer, np.zeros_like(directions), directions)
         total += color / len(SAMPLES)
         covered += hit / np.float32(len(SAMPLES))
@@ -157,7 +159,7 @@ def draw_from_above(
     x, z = (across.ravel() - middle + 0.5) / scale, (bottom - down.ravel() - 0.5) / scale
     above = float(merged.vertices[:, 1].min()) - 1.0  # y points down
     origins = np.stack([x, np.full_like(x, above), z], axis=1).astype(np.float32)
-    directions = np.broadcast_to(np.float32([0, 1, 0]), origins.shape)
+    directions = np.broadcast_to(np.array([0, 1, 0], np.float32), origins.shape)
     color, hit = _shade(merged, tracer, origins, directions)
     picture[hit] = color[hit] * 255.0
     return np.clip(picture, 0, 255).astype(np.uint8).reshape(side, side, 3)

@@ -63,8 +63,8 @@ def evaluate_people(
     """
     if data.body.name != estimator.body.name:
         raise ConfigError(
-            f"the head gives bodies of {estimator.body.name!r}, {data.spec} is labelled with {data.body.name!r}: surfaces "
-            "of two body models cannot be compared. Fit a head on this data."
+            f"the head gives bodies of {estimator.body.name!r}, {data.spec} is labelled with "
+            f"{data.body.name!r}: surfaces of two body models cannot be compared. Fit a head on this data."
         )
     total, shown = len(data.samples), set(spread(len(data.samples), pictures) if pictures else [])
     counts, rows, drawn, names = [], [], [], []

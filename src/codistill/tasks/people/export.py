@@ -18,7 +18,9 @@ TO_GLTF = np.array([1.0, -1.0, -1.0])
 """From x right, y down, z forward to glTF's x right, y up, z backward."""
 
 
-def people_json(image: str, size: tuple[int, int], camera: FoundCamera, body: BodyModel, found: Bodies) -> Any:
+def people_json(
+    image: str, size: tuple[int, int], camera: FoundCamera, body: BodyModel, found: Bodies
+) -> Any:
     """Everything about an image's people as plain values.
 
     Args:
@@ -83,20 +85,22 @@ def write_glb(
     """
     try:
         import trimesh
+        from trimesh.exchange.gltf import export_glb
+        from trimesh.scene import Camera as SceneCamera
+        from trimesh.visual import TextureVisuals
+        from trimesh.visual.material import PBRMaterial
     except ImportError as error:
         raise MissingExtraError("trimesh", "people", "Writing GLB files") from error
     focal = camera.intrinsics[[0, 1], [0, 1]].numpy()
     angles = np.degrees(2 * np.arctan(0.5 * np.array([size[1], size[0]]) / focal))
-    seen_by = trimesh.scene.Camera(name="camera", resolution=(size[1], size[0]), fov=angles)
+    seen_by = SceneCamera(name="camera", resolution=(size[1], size[0]), fov=angles)
     scene = trimesh.Scene(camera=seen_by, camera_transform=np.eye(4))
     for number, (body, color) in enumerate(zip(vertices, number_colors(len(vertices)), strict=True)):
-        paint = trimesh.visual.material.PBRMaterial(baseColorFactor=[*color.tolist(), 255], roughnessFactor=0.8)
-        mesh = trimesh.Trimesh(
-            body * TO_GLTF, faces, visual=trimesh.visual.TextureVisuals(material=paint), process=False
-        )
+        paint = PBRMaterial(baseColorFactor=[*color.tolist(), 255], roughnessFactor=0.8)
+        mesh = trimesh.Trimesh(body * TO_GLTF, faces, visual=TextureVisuals(material=paint), process=False)
         scene.add_geometry(mesh, node_name=f"person_{number}", geom_name=f"person_{number}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(scene.export(file_type="glb"))
+        path.write_bytes(bytes(export_glb(scene)))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

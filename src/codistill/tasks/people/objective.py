@@ -91,7 +91,9 @@ class PeopleObjective:
             return {}
         terms = {name: torch.stack([r.metrics[name] for r in results]) for name in results[0].metrics}
         means = {name: float(values.nanmean()) for name, values in terms.items()}
-        known = {name: value for name, value in means.items() if math.isfinite(value)}  # projections come late
+        known = {
+            name: value for name, value in means.items() if math.isfinite(value)
+        }  # projections come late
         return {"loss": float(torch.stack([r.loss for r in results]).mean())} | known
 
     def describe(self) -> dict[str, Any]:

@@ -109,9 +109,7 @@ class PeopleEstimator:
         return next(self.head.parameters()).device
 
     @torch.inference_mode()
-    def __call__(
-        self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]
-    ) -> Bodies:
+    def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:
         """The people of an image of any size; nobody is fine.
 
         Args:
@@ -211,8 +209,8 @@ def _assembled(
     if (features.channels, features.patch_size) != (shape.encoder_dim, shape.patch_size):
         raise ConfigError(
             f"{path} takes tokens of {shape.encoder_dim} channels and patch size {shape.patch_size}; {config.encoder} "
-            f"gives {features.channels} channels at patch size {features.patch_size}. Use the encoder that the head was "
-            "fitted on."
+            f"gives {features.channels} channels at patch size {features.patch_size}. Use the encoder that the head "
+            "was fitted on."
         )
     if (body.n_rot, body.n_shape) != (shape.n_rot, shape.n_shape):
         raise ConfigError(

@@ -38,7 +38,11 @@ def f1(counts: np.ndarray) -> np.ndarray:
     return _ratio(2 * counts[..., 0], 2 * counts[..., 0] + counts[..., 1] + counts[..., 2])
 
 
-DETECTION: dict[str, Callable[[np.ndarray], np.ndarray]] = {"f1": f1, "precision": precision, "recall": recall}
+DETECTION: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "f1": f1,
+    "precision": precision,
+    "recall": recall,
+}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

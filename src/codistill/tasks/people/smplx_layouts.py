@@ -114,8 +114,8 @@ def _opened(
     missing = [path for path, _, _ in found if not path.is_file()]
     if missing and not partial:
         raise DataError(
-            f"{root}: {len(missing)} of {len(found)} labelled images are missing; the first: {missing[0]}. Complete the "
-            "download, or use what is there with --partial."
+            f"{root}: {len(missing)} of {len(found)} labelled images are missing; the first: {missing[0]}. Complete "
+            "the download, or use what is there with --partial."
         )
     gone = set(missing)
     kept = tuple(one for one in found if one[0] not in gone)

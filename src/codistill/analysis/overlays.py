@@ -1,0 +1,95 @@
+"""Pictures of what attends where and of which patch finds which: maps over images in, RGB arrays out.
+
+All images are (row, column, 3) floats in [0, 1]; all maps are on the grid of patches.
+"""
+
+import colorsys
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+Picture = np.ndarray
+
+
+def heat(image: Picture, values: Float[Tensor, "row column"]) -> Picture:
+    """A map over a grey image: nothing at its least, yellow at its largest value."""
+    low, high = values.min(), values.max()
+    scaled = (values - low) / (high - low).clamp(min=1e-12)
+    amount = _enlarged(scaled[None], image)[..., :1]
+    grey = image.mean(axis=2, keepdims=True) * 0.55
+    hot = np.concatenate([amount**0.6, amount**1.4, 0.12 * (1 - amount)], axis=2)
+    return np.clip(grey * (1 - amount) + hot * amount, 0.0, 1.0)
+
+
+def position_colors(rows: int, columns: int) -> Float[Tensor, "row column 3"]:
+    """A colour for every place of a grid: hue by the column, brightness by the row."""
+    hues = np.array([colorsys.hsv_to_rgb(0.85 * c / max(1, columns - 1), 0.75, 1.0) for c in range(columns)])
+    light = np.linspace(1.0, 0.45, rows)
+    return torch.from_numpy((light[:, None, None] * hues[None]).astype(np.float32))
+
+
+def tinted(image: Picture, colors: Float[Tensor, "row column 3"], amount: float = 0.65) -> Picture:
+    """An image under patches of colour."""
+    over = _enlarged(colors.permute(2, 0, 1), image, smooth=False)
+    grey = image.mean(axis=2, keepdims=True)
+    return (1 - amount) * image + amount * over * (0.35 + 0.65 * grey)
+
+
+def mutual_matches(
+    forward: Int[Tensor, " patch"],
+    backward: Int[Tensor, " other"],
+    similarity: Float[Tensor, " patch"],
+    count: int,
+) -> list[tuple[int, int, float]]:
+    """The `count` most similar pairs that choose each other, best first: (patch, other patch, similarity)."""
+    own = torch.arange(len(forward))
+    kept = torch.nonzero(backward[forward] == own).flatten()
+    order = kept[similarity[kept].argsort(descending=True)][:count]
+    return [(i, int(forward[i]), float(similarity[i])) for i in order.tolist()]
+
+
+def lines_between(
+    first: Picture,
+    second: Picture,
+    pairs: list[tuple[int, int, float]],
+    grids: tuple[tuple[int, int], tuple[int, int]],
+) -> Picture:
+    """Two images side by side, matched patches joined by lines in the colour of their place in the first."""
+    height = max(len(first), len(second))
+    scale = max(1, round(448 / height))
+    sides = [
+        _padded(np.repeat(np.repeat(one, scale, 0), scale, 1), height * scale) for one in (first, second)
+    ]
+    canvas = Image.fromarray((np.concatenate(sides, axis=1) * 255).astype(np.uint8))
+    draw = ImageDraw.Draw(canvas)
+    colors = position_colors(*grids[0]).flatten(0, 1)
+    for one, other, _ in pairs:
+        start = _center(one, grids[0], first, scale)
+        x, y = _center(other, grids[1], second, scale)
+        end = (x + sides[0].shape[1], y)
+        r, g, b = (int(255 * v) for v in colors[one].tolist())
+        draw.line([start, end], fill=(r, g, b), width=2)
+        for px, py in (start, end):
+            draw.ellipse([px - 4, py - 4, px + 4, py + 4], fill=(r, g, b), outline=(0, 0, 0))
+    return np.asarray(canvas).astype(np.float32) / 255
+
+
+def _center(patch: int, grid: tuple[int, int], image: Picture, scale: int) -> tuple[float, float]:
+    row, column = divmod(patch, grid[1])
+    height, width = image.shape[:2]
+    return ((column + 0.5) * width / grid[1] * scale, (row + 0.5) * height / grid[0] * scale)
+
+
+def _padded(image: Picture, height: int) -> Picture:
+    return np.pad(image, ((0, height - len(image)), (0, 0), (0, 0)), constant_values=1.0)
+
+
+def _enlarged(maps: Float[Tensor, "channel row column"], image: Picture, smooth: bool = True) -> Picture:
+    size = (image.shape[0], image.shape[1])
+    large = torch.nn.functional.interpolate(
+        maps[None].float().cpu(), size=size, mode="bilinear" if smooth else "nearest"
+    )
+    return large[0].permute(1, 2, 0).numpy()

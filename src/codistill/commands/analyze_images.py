@@ -1,0 +1,108 @@
+"""`codistill analyze E… --images A B …`: features, attention and nearest patches of encoders, as pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.analysis.attention import cls_attention, nearest_patches
+from codistill.analysis.colours import colour_columns
+from codistill.analysis.overlays import heat, lines_between, mutual_matches, position_colors, tinted
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
+from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.tasks.record import write_metrics
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+
+CELL = (256, 256)
+LINES = 20
+"""Pairs of patches that are drawn."""
+
+
+def picture_of(images: Tensor) -> np.ndarray:
+    """A normalized image (1, 3, row, column) as floats in [0, 1], (row, column, 3)."""
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images[0].cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+@torch.inference_mode()
+def analyze_images(
+    names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
+) -> dict[str, Any]:
+    """Draw `pca.png`, `attention*.png` and, from two images on, `nearest_patches.png`; returns what is saved as JSON.
+
+    Encoders without attention maps (not our vision transformers) are left out of those pictures, and named.
+    """
+    encoders = {name: load_encoder(name) for name in names}
+    seen = {name: [encoder.preprocess(image, size) for image in images] for name, encoder in encoders.items()}
+    pictures = {name: [picture_of(one) for one in own] for name, own in seen.items()}
+    tokens = {name: [encoders[name](one) for one in own] for name, own in seen.items()}
+    captions = [Path(name).name or name for name in names]
+    first = pictures[names[0]]
+    columns = colour_columns(list(tokens.values()))
+    rows = [[first[i], *(column[i] for column in columns)] for i in range(len(images))]
+    save_picture(grid_picture(rows, ["image", *captions], CELL), out / "pca.png")
+    numbers: dict[str, Any] = {"encoders": list(names), "images": [Path(image).name for image in images]}
+    numbers["attention"] = _attention(encoders, seen, pictures, block, out)
+    if len(images) > 1:
+        numbers["nearest_patches"] = _nearest(tokens, pictures, out)
+    write_metrics(out / "images.json", numbers, command)
+    return numbers
+
+
+def _attention(
+    encoders: dict[str, Encoder],
+    seen: dict[str, list[Tensor]],
+    pictures: dict[str, list[np.ndarray]],
+    block: int,
+    out: Path,
+) -> dict[str, Any]:
+    """The class token's attention, mean over heads side by side, and every head of each encoder."""
+    able = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, ViTEncoder)}
+    numbers: dict[str, Any] = {"without": sorted(encoders.keys() - able.keys()), "on_patches": {}}
+    means: dict[str, list[np.ndarray]] = {}
+    for number, (name, encoder) in enumerate(able.items()):
+        maps = [cls_attention(encoder, one, block)[0] for one in seen[name]]
+        means[name] = [heat(p, one.mean(0)) for p, one in zip(pictures[name], maps, strict=True)]
+        numbers["on_patches"][name] = round(
+            float(torch.stack([m.sum((1, 2)).mean() for m in maps]).mean()), 4
+        )
+        rows = [[p, *(heat(p, head) for head in one)] for p, one in zip(pictures[name], maps, strict=True)]
+        heads = [f"head {index}" for index in range(len(maps[0]))]
+        file = f"attention_heads_{number + 1}.png"
+        save_picture(grid_picture(rows, [Path(name).name or name, *heads], CELL), out / file)
+    if means:
+        originals = pictures[next(iter(means))]
+        rows = [[originals[i], *(own[i] for own in means.values())] for i in range(len(originals))]
+        captions = ["image", *(Path(name).name or name for name in means)]
+        save_picture(grid_picture(rows, captions, CELL), out / "attention.png")
+    return numbers
+
+
+def _nearest(
+    tokens: dict[str, list[Tokens]], pictures: dict[str, list[np.ndarray]], out: Path
+) -> dict[str, Any]:
+    """Per encoder: places of the first image as colours, and where the second image's patches find them."""
+    rows, numbers = [], {}
+    for name, (one, other, *_) in tokens.items():
+        first, second = pictures[name][:2]
+        forward, similarity = nearest_patches(one, other)
+        backward, _ = nearest_patches(other, one)
+        colors = position_colors(*one.grid)
+        found = colors.flatten(0, 1)[backward[0].cpu()].unflatten(0, other.grid)
+        pairs = mutual_matches(forward[0].cpu(), backward[0].cpu(), similarity[0].cpu(), LINES)
+        lines = lines_between(first, second, pairs, (one.grid, other.grid))
+        rows.append([tinted(first, colors), tinted(second, found), lines])
+        mutual = backward[0][forward[0]] == torch.arange(forward.shape[1], device=forward.device)
+        numbers[name] = {
+            "mean similarity": round(float(similarity.mean()), 4),
+            "mutual": round(float(mutual.float().mean()), 4),
+        }
+    captions = ["places of image 1", "what image 2 finds there", f"{LINES} best mutual matches"]
+    cell = (CELL[0], 2 * CELL[1])
+    save_picture(grid_picture(rows, captions, cell), out / "nearest_patches.png")
+    return numbers

@@ -1,0 +1,136 @@
+"""Fitting through the engine: it learns, goes on where it stopped, stored tokens are those of the encoder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from people_scenes import ENCODER
+
+from codistill.errors import ConfigError
+from codistill.heads.human_mesh.losses import HumanMeshLossConfig
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.frozen.head_files import read_record
+from codistill.tasks.people import fit as fitting
+from codistill.tasks.people.data import open_people
+from codistill.tasks.people.evaluate import evaluate_people
+from codistill.tasks.people.fit import PeopleFit, fit_people, whole_patches
+from codistill.tasks.people.loading import PeopleViews, ViewPlan, training_batches
+from codistill.tasks.people.predict import load_people
+from codistill.tasks.people.recipes import PUBLISHED, SMALL, PeopleHeadConfig, find_people_recipe
+from codistill.tasks.people.sample import Skeleton
+from codistill.tasks.people.tokens import store_tokens
+
+CPU = torch.device("cpu")
+FEATURES = FeatureConfig(encoder=ENCODER, norm=False)
+RECIPE = replace(
+    SMALL,
+    steps=12,
+    batch_size=8,
+    head=PeopleHeadConfig(dim=32, depth=1, num_heads=2, head_dim=16, hidden=32),
+    loss=HumanMeshLossConfig(projections_from=6),
+)
+
+
+def config(scenes: Path, **changes: object) -> PeopleFit:
+    made = PeopleFit(data=f"folder:{scenes}", features=FEATURES, recipe=RECIPE, size=56)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_a_fit_learns_to_find_people(scenes: Path, tmp_path: Path) -> None:
+    longer = replace(RECIPE, steps=250, optim=replace(RECIPE.optim, lr=3e-3))
+    assert fit_people(config(scenes, recipe=longer, validate_every=250), Runtime(out=tmp_path, workers=0))
+    record = read_record(tmp_path, "people")
+    assert record.data["body"] == "tiny" and record.test == {"size": 56}
+    assert record.fit["validation"]["detection"] < 2.0
+    estimator = load_people(tmp_path)
+    data = open_people(f"folder:{scenes}", "train")
+    scores = evaluate_people(estimator, data, pictures=0).scores
+    untrained = evaluate_people(replace_head(estimator), data, pictures=0).scores
+    assert scores.intervals()["f1"].mean > 80.0
+    assert scores.people["place"][scores.people["matched"] > 0].mean() < 0.6
+    matched = untrained.people["matched"] > 0
+    assert not matched.any() or untrained.people["place"][matched].mean() > 0.6
+
+
+def replace_head(estimator):
+    """The same with a fresh head."""
+    torch.manual_seed(1)
+    fresh = type(estimator.head)(estimator.head.config, estimator.body.init_6d).eval()
+    return replace(estimator, head=fresh)
+
+
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = Runtime(out=tmp_path / "whole", workers=0), Runtime(out=tmp_path / "parts", workers=0)
+    assert fit_people(config(scenes), whole)
+    engine = fitting.EngineConfig
+    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=5))
+    assert not fit_people(config(scenes), parts)
+    assert not (parts.out / "head.json").exists()
+    monkeypatch.setattr(fitting, "EngineConfig", engine)
+    assert fit_people(config(scenes), parts)
+    one, other = ((r.out / "head.safetensors").read_bytes() for r in (whole, parts))
+    assert one == other
+
+
+def test_other_settings_do_not_go_on_in_the_same_folder(scenes: Path, tmp_path: Path) -> None:
+    assert fit_people(config(scenes), Runtime(out=tmp_path, workers=0))
+    with pytest.raises(ConfigError, match="seed"):
+        fit_people(config(scenes, seed=1), Runtime(out=tmp_path, workers=0))
+
+
+def test_stored_tokens_are_those_of_the_encoder(scenes: Path, tmp_path: Path) -> None:
+    """With and without storing, the same images are drawn, mirrored alike, and seen alike."""
+    data, features = open_people(f"folder:{scenes}", "train"), FrozenFeatures(FEATURES)
+    plan = ViewPlan(data.samples, Skeleton.of(data.body), 56, 14, True, RECIPE.targets, 3)
+    arguments = (data.samples, features, 56, tmp_path)
+    stored = store_tokens(*arguments, about="", mirror=True, device=CPU)
+    loaders = [
+        training_batches(one, batch_size=8, total_steps=3, workers=0, device=CPU)(1)
+        for one in (plan, replace(plan, stored=stored))
+    ]
+    flipped = 0
+    for fresh, kept in zip(*loaders, strict=True):
+        assert fresh.names == kept.names
+        tokens = features(fresh.images)[0].patches
+        assert kept.patches is not None
+        torch.testing.assert_close(kept.patches, tokens, atol=5e-3, rtol=5e-3)
+        torch.testing.assert_close(kept.intrinsics, fresh.intrinsics)
+        torch.testing.assert_close(kept.targets.offset, fresh.targets.offset)
+        flipped += int((fresh.targets.truth.head[:, 0] != 0).sum())
+    assert flipped
+    before = next(tmp_path.glob("people-*.npy")).stat().st_mtime_ns
+    store_tokens(*arguments, about="", mirror=True, device=CPU)
+    assert next(tmp_path.glob("people-*.npy")).stat().st_mtime_ns == before  # found, not computed again
+    store_tokens(*arguments, about="another", mirror=True, device=CPU)
+    assert len(list(tmp_path.glob("people-*.npy"))) == 2
+
+
+def test_about_half_of_the_views_are_mirrored(scenes: Path) -> None:
+    data = open_people(f"folder:{scenes}", "train")
+    views = PeopleViews(ViewPlan(data.samples, Skeleton.of(data.body), 56, 14, True, RECIPE.targets, 3))
+    coins = np.array([[views._coin(step, slot) for slot in range(20)] for step in range(20)])
+    assert 0.4 < coins.mean() < 0.6
+    assert views._coin(3, 7) == views._coin(3, 7)
+
+
+def test_recipes() -> None:
+    assert find_people_recipe("published") is PUBLISHED
+    rates = PUBLISHED.optim.learning_rates(1000, 32)
+    assert rates == [5e-6] * 1000 and PUBLISHED.batch_size == 32 and PUBLISHED.steps == 500_000
+    with pytest.raises(ConfigError, match="Did you mean 'small'"):
+        find_people_recipe("smal")
+    with pytest.raises(ConfigError, match="every_vertex must be 1 or more; got 0"):
+        replace(SMALL, every_vertex=0)
+
+
+def test_configs_that_make_no_sense(scenes: Path) -> None:
+    with pytest.raises(ConfigError, match="norm of its own"):
+        config(scenes, features=FeatureConfig(encoder=ENCODER, norm=True))
+    with pytest.raises(ConfigError, match="one level of tokens"):
+        config(scenes, features=FeatureConfig(encoder=ENCODER, norm=False, blocks=(0, 1)))
+    assert [whole_patches(size, 14) for size in (1, 100, 105, 112)] == [14, 98, 112, 112]

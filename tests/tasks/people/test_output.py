@@ -1,0 +1,175 @@
+"""Pictures, JSON, GLB and the camera of a photograph: what is drawn lies where it projects, files read back."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codistill.bodies.tiny import TinyBody
+from codistill.errors import ConfigError
+from codistill.geometry.cameras import camera_matrix
+from codistill.geometry.projection import project
+from codistill.heads.human_mesh.place import place_bodies
+from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector
+from codistill.tasks.people.draw import draw_bodies, draw_from_above, side_by_side
+from codistill.tasks.people.export import people_json, write_glb
+from codistill.tasks.people.focal import FoundCamera, find_camera
+from codistill.tasks.people.predict import Bodies
+from codistill.weights.jsonfile import write_json
+
+ROWS, COLUMNS = 60, 90
+K = camera_matrix(80.0, ((COLUMNS - 1) / 2, (ROWS - 1) / 2))
+CAMERA = FoundCamera(K, "given")
+
+
+def bodies(places: list[tuple[float, float, float]]) -> Bodies:
+    body, count = TinyBody(), len(places)
+    turns = rotation_from_vector(0.2 * torch.randn(count, 5, 3, generator=torch.Generator().manual_seed(0)))
+    rotmat = rotation_from_6d(body.init_6d).expand(count, 5, 3, 3) @ turns
+    shape = torch.zeros(count, 2)
+    placed = place_bodies(body, rotmat, shape, pelvis=torch.tensor(places).reshape(count, 3))
+    pixels = project(placed.joints, K.expand(count, 3, 3))
+    return Bodies(
+        torch.full((count,), 0.9),
+        placed.vertices,
+        placed.joints,
+        pixels,
+        rotmat,
+        shape,
+        torch.zeros(count, 0),
+        placed.head,
+        placed.pelvis,
+    )
+
+
+FACES = TinyBody().faces.numpy()
+
+
+def picture(found: Bodies) -> np.ndarray:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    return draw_bodies(np.zeros((ROWS, COLUMNS, 3), np.uint8), K.numpy(), found.vertices.numpy(), FACES)
+
+
+def test_bodies_are_drawn_where_they_project() -> None:
+    found = bodies([(-0.5, 0.0, 4.0), (0.8, 0.1, 5.0)])
+    drawn = picture(found)
+    x, y = found.joints_2d[:, 2].round().long().unbind(-1)
+    assert (drawn[y, x].max(-1) > 60).all()
+    pixels = project(found.vertices, K.expand(2, 3, 3))
+    rows, columns = np.nonzero(drawn.any(-1))
+    low, high = pixels.amin((0, 1)), pixels.amax((0, 1))
+    assert columns.min() == pytest.approx(float(low[0]), abs=1.5) and columns.max() == pytest.approx(
+        float(high[0]), abs=1.5
+    )
+    assert rows.min() == pytest.approx(float(low[1]), abs=1.5)
+
+
+def test_nobody_somebody_half_outside_behind_and_a_crowd_can_be_drawn() -> None:
+    image = np.full((ROWS, COLUMNS, 3), 77, np.uint8)
+    assert np.array_equal(draw_bodies(image, K.numpy(), np.zeros((0, 40, 3)), FACES), image)
+    assert picture(bodies([(-2.3, 0.0, 4.0)]))[:, :5].any()  # cut by the left border
+    assert not picture(bodies([(0.0, 0.0, -4.0)])).any()  # behind the camera
+    crowd = picture(bodies([(-4 + 0.35 * i, 0.0, 6 + 0.1 * i) for i in range(25)]))
+    assert crowd.any(-1).mean() > 0.1
+
+
+def test_the_nearer_body_hides_the_farther() -> None:
+    both = bodies([(0.0, 0.0, 3.0), (0.0, 0.0, 6.0)])
+    two, black = picture(both), np.zeros((ROWS, COLUMNS, 3), np.uint8)
+    one = draw_bodies(black, K.numpy(), both.vertices[:1].numpy(), FACES)
+    inside = one.any(-1)
+    for axis in (0, 1):  # without the border, where both bodies are seen
+        inside &= np.roll(inside, 1, axis) & np.roll(inside, -1, axis)
+    assert inside.sum() > 5
+    same = (one[inside] == two[inside]).all(
+        -1
+    )  # but for slits between parts, through which the farther one is seen
+    assert same.mean() > 0.95 and two.any(-1).sum() > one.any(-1).sum()
+
+
+def test_large_pictures_are_made_smaller_with_their_camera() -> None:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    found, large = bodies([(0.3, 0.0, 4.0)]), K.clone()
+    large[:2] *= 10
+    large[:2, 2] += 4.5
+    image = np.zeros((ROWS * 10, COLUMNS * 10, 3), np.uint8)
+    drawn = draw_bodies(image, large.numpy(), found.vertices.numpy(), FACES, largest=COLUMNS)
+    assert drawn.shape == (ROWS, COLUMNS, 3)
+    difference = np.abs(drawn.astype(int) - picture(found).astype(int))
+    assert difference.max() <= 1
+
+
+def test_from_above_people_stand_where_they_are() -> None:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    found = bodies([(-1.0, 0.0, 2.0), (1.0, 0.0, 6.0)])
+    empty = draw_from_above(K.numpy(), COLUMNS, np.zeros((0, 40, 3)), FACES, side=200)
+    assert empty.shape == (200, 200, 3)
+    drawn = draw_from_above(K.numpy(), COLUMNS, found.vertices.numpy(), FACES, side=200)
+    one = draw_from_above(K.numpy(), COLUMNS, found.vertices[1:].numpy(), FACES, side=200)
+    colourful = np.ptp(drawn.astype(int), axis=-1) > 60
+    rows, columns = np.nonzero(colourful & (np.arange(200)[:, None] < 180))
+    left = columns < 100
+    assert left.any() and (~left).any()
+    assert rows[left].mean() > rows[~left].mean() + 50  # the nearer one is lower
+    assert one.shape == drawn.shape
+
+
+def test_pictures_side_by_side_have_one_height() -> None:
+    row = side_by_side([np.zeros((30, 40, 3), np.uint8), np.zeros((60, 60, 3), np.uint8)])
+    assert row.shape == (30, 40 + 8 + 30, 3)
+
+
+def test_json_says_enough_to_pose_the_bodies_again(tmp_path: Path) -> None:
+    found, body = bodies([(-0.5, 0.0, 4.0), (0.8, 0.1, 5.0)]), TinyBody()
+    path = tmp_path / "a.json"
+    write_json(path, people_json("a.jpg", (ROWS, COLUMNS), CAMERA, body, found))
+    said = json.loads(path.read_text())
+    assert (said["rows"], said["columns"]) == (ROWS, COLUMNS) and said["camera"]["focal_from"] == "given"
+    for index, person in enumerate(said["people"]):
+        vectors = torch.tensor([person["rotation_vectors"][name] for name in body.rotation_names])
+        rotmat, shape = rotation_from_vector(vectors)[None], torch.tensor([person["shape"]])
+        placed = place_bodies(body, rotmat, shape, head=torch.tensor([person["head"]]))
+        torch.testing.assert_close(placed.vertices[0], found.vertices[index], atol=1e-3, rtol=0)
+        written = torch.tensor([person["joints"][name]["xy"] for name in body.joint_names])
+        torch.testing.assert_close(written, found.joints_2d[index], atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("places", [[], [(-0.5, 0.0, 4.0), (0.8, 0.1, 5.0)]])
+def test_glb_holds_bodies_and_camera(tmp_path: Path, places: list[tuple[float, float, float]]) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    found = bodies(places)
+    write_glb(tmp_path / "a.glb", found.vertices.numpy(), FACES, CAMERA, (ROWS, COLUMNS))
+    scene = trimesh.load(tmp_path / "a.glb", process=False)
+    assert len(scene.geometry) == len(places)
+    assert math.radians(scene.camera.fov[1]) == pytest.approx(2 * math.atan(ROWS / 2 / 80), rel=1e-3)
+    for number in range(len(places)):
+        vertices = torch.from_numpy(np.array(scene.geometry[f"person_{number}"].vertices)).float()
+        expected = found.vertices[number] * torch.tensor([1.0, -1.0, -1.0])
+        torch.testing.assert_close(vertices, expected, atol=1e-5, rtol=0)
+
+
+def test_the_camera_of_a_photograph(tmp_path: Path) -> None:
+    plain, told = tmp_path / "plain.jpg", tmp_path / "told.jpg"
+    image = Image.new("RGB", (1200, 800))
+    image.save(plain)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 50  # a 50 mm lens on 35 mm film
+    image.save(told, exif=exif)
+    assumed = find_camera(plain, 800, 1200)
+    assert assumed.source == "assumed"
+    assert assumed.intrinsics[0, 0] == pytest.approx(600 / math.tan(math.radians(30)), rel=1e-5)
+    assert assumed.intrinsics[:2, 2].tolist() == [599.5, 399.5]
+    found = find_camera(told, 800, 1200)
+    assert found.source == "exif" and found.intrinsics[0, 0] == pytest.approx(50 * 1200 / 36, rel=1e-4)
+    assert find_camera(told, 800, 1200, focal=700.0).intrinsics[1, 1] == 700.0
+    assert find_camera(told, 1200, 800, field_of_view=90.0).intrinsics[0, 0] == pytest.approx(600.0)
+    with pytest.raises(ConfigError, match="not both"):
+        find_camera(plain, 8, 8, focal=1.0, field_of_view=1.0)
+    with pytest.raises(ConfigError, match="between 0 and 180 degrees; got 180"):
+        find_camera(plain, 8, 8, field_of_view=180.0)
+    with pytest.raises(ConfigError, match="positive number of pixels; got -1"):
+        find_camera(plain, 8, 8, focal=-1.0)
