@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "fit": (
         "codistill.commands.fit:main",
-        "fit a head on a frozen encoder: segmentation, depth, relocalization, knn, linear",
+        "fit a head on a frozen encoder: segmentation, depth, people, relocalization, knn, linear",
     ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),

@@ -102,7 +102,7 @@ class Recipe:
                 )
         if self.world is not None and not self.world_path:
             raise ConfigError("a recipe with a world needs world_path, the world's folder")
-        if self.epochs is not None and not self.epochs > 0:
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise ConfigError(
                 f"epochs must be positive, or null to count engine.total_steps; got {self.epochs}"
             )
