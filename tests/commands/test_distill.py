@@ -80,8 +80,9 @@ def test_two_processes_equal_one_under_the_global_normalizer(tmp_path: Path) -> 
     assert len(logs[0]) == len(logs[1]) == 6
     for a, b in zip(*logs, strict=True):
         for name in ("loss", "gradient/mean", "gradient/max", "lr"):
-            # Rounding, which the optimizer amplifies, shows first in the single largest gradient.
-            rel = 1e-3 if name == "gradient/max" else 1e-4
+            # The largest norm jumps where rounding turns the sign of an L1 term: at step 2 of these images one process
+            # differs from itself by 1.7e-4 when PyTorch uses its plain kernels (ATEN_CPU_CAPABILITY=default).
+            rel = 3e-4 if name == "gradient/max" else 1e-4
             assert a[name] == pytest.approx(b[name], rel=rel), (a["step"], name)
     a, b = final(one), final(two)
     for key in a:
