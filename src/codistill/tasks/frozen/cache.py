@@ -25,9 +25,9 @@ from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import DenseData
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.loading import Request, ViewMaker, view_batches
+from codistill.tasks.frozen.stored_arrays import DONE, claim, open_array, stored_views
 from codistill.types import Tokens
 
-KEY, DONE = "cache.json", "done.json"
 TargetKind = Literal["classes", "metres"]
 _DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
     "classes": ("target.u8", np.uint8),
@@ -179,11 +179,13 @@ def build_cache(
         CheckpointError: if the disk is full or read-only.
     """
     make_directory(folder)
-    _claim(folder, key)
-    done = _done(folder, shape)
+    claim(folder, key, "features")
+    done = stored_views(folder, shape.files(), shape.views)
     progress(done, shape.views)
     if done < shape.views:
-        files = {name: _open(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()}
+        files = {
+            name: open_array(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()
+        }
         requests = list(_requests(len(data), shape.views, done, batch_size, plain))
         for batch in view_batches(
             data,
@@ -201,39 +203,6 @@ def build_cache(
                 _sync(folder, files, done)
             progress(done, shape.views)
     return FeatureCache(folder, shape)
-
-
-def _claim(folder: Path, key: dict[str, Any]) -> None:
-    path = folder / KEY
-    text = json.dumps(key, indent=1, sort_keys=True) + "\n"
-    if not path.exists():
-        write_atomic(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
-        raise ConfigError(
-            f"{folder} holds features of something else (different: {', '.join(changed)}). "
-            "Remove it, or name another folder (--cache)."
-        )
-
-
-def _done(folder: Path, shape: CacheShape) -> int:
-    path = folder / DONE
-    complete = all(
-        (folder / name).is_file()
-        and (folder / name).stat().st_size == int(np.prod(size)) * np.dtype(dtype).itemsize
-        for name, (size, dtype) in shape.files().items()
-    )
-    if not complete or not path.exists():
-        return 0
-    return min(int(json.loads(path.read_text(encoding="utf-8"))["views"]), shape.views)
-
-
-def _open(path: Path, size: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
-    try:
-        return np.memmap(path, dtype=dtype, mode="r+" if path.exists() else "w+", shape=size)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _requests(count: int, views: int, done: int, batch_size: int, plain: bool) -> Iterator[Request]:

@@ -25,11 +25,11 @@ from codistill.encoders.base import Encoder
 from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.stored_arrays import DONE, claim, open_array, stored_views
 from codistill.tasks.relocalization.batches import VIEW
 from codistill.tasks.relocalization.pairs import PairData, metres_to_stored, stored_to_metres
 from codistill.tasks.relocalization.views import PairViews
 
-KEY, DONE = "cache.json", "done.json"
 _MARGIN = 2**30
 """Bytes of the disk that stay free."""
 
@@ -135,11 +135,13 @@ def build_token_cache(
         CheckpointError: if the disk is full or read-only.
     """
     make_directory(folder)
-    _claim(folder, key)
-    done = _done(folder, shape)
+    claim(folder, key, "tokens")
+    done = stored_views(folder, shape.files(), shape.views)
     progress(done, shape.views)
     if done < shape.views:
-        files = {name: _open(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()}
+        files = {
+            name: open_array(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()
+        }
         while done < shape.views:
             rows = range(done, min(done + batch_size, shape.views))
             views = [_view(data, maker, row, seed) for row in rows]
@@ -173,39 +175,6 @@ def _encoded(encoder: Encoder, images: np.ndarray, norm: bool, device: torch.dev
     if not tokens.isfinite().all():
         raise DataError("the encoder's tokens are too large for fp16; take --online, which keeps nothing")
     return tokens.unflatten(0, (-1, 2)).numpy()
-
-
-def _claim(folder: Path, key: dict[str, Any]) -> None:
-    path = folder / KEY
-    text = json.dumps(key, indent=1, sort_keys=True) + "\n"
-    if not path.exists():
-        write_atomic(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
-        raise ConfigError(
-            f"{folder} holds tokens of something else (different: {', '.join(changed)}). "
-            "Remove it, or name another folder (--cache)."
-        )
-
-
-def _done(folder: Path, shape: CacheShape) -> int:
-    path = folder / DONE
-    complete = all(
-        (folder / name).is_file()
-        and (folder / name).stat().st_size == int(np.prod(size)) * np.dtype(dtype).itemsize
-        for name, (size, dtype) in shape.files().items()
-    )
-    if not complete or not path.exists():
-        return 0
-    return min(int(json.loads(path.read_text(encoding="utf-8"))["views"]), shape.views)
-
-
-def _open(path: Path, size: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
-    try:
-        return np.memmap(path, dtype=dtype, mode="r+" if path.exists() else "w+", shape=size)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:
