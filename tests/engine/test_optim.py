@@ -72,6 +72,23 @@ def test_what_decays():
     assert [n for n, shape in shapes.items() if decayed(n, torch.zeros(shape))] == ["w", "cls_token"]
 
 
+def test_a_prefix_slows_its_parameters_down_by_its_factor():
+    """AdamW without decay is linear in the learning rate at the first step; the longest prefix counts."""
+    plain, scaled = network(), network()
+    before = {name: p.detach().clone() for name, p in plain.named_parameters()}
+    for module, scales in ((plain, ()), (scaled, (("0.", 0.5), ("0.bias", 0.25)))):
+        optimizer = optimizer_of(module, weight_decay=0.0, lr_scales=scales)
+        gradients_at(0, module)
+        optimizer.update(1, optimizer.measure())
+    factors = {"0.weight": 0.5, "0.bias": 0.25, "2.weight": 1.0, "2.bias": 1.0, "pos_embed": 1.0}
+    moved, slower = dict(plain.named_parameters()), dict(scaled.named_parameters())
+    for name, factor in factors.items():
+        expected = factor * (moved[name] - before[name])
+        torch.testing.assert_close(slower[name] - before[name], expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ConfigError, match="factor of '0.' in lr_scales is 0.0; it must be above 0"):
+        OptimConfig(lr_scales=(("0.", 0.0),))
+
+
 def test_a_parameter_without_gradient_is_left_alone():
     module = network()
     before = module.mask_token.clone()

@@ -9,7 +9,7 @@ no decay, no moments. Works on plain parameters and on FSDP2's shards.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class OptimConfig:
             fall over the whole run, the warm-up multiplies their start by a ramp from `ramp_start` to 1.
         ramp_start: see `schedule`.
         decay: weight decay acts on `matrices` (see `decayed`), or on `all` parameters.
+        lr_scales: (prefix, factor) pairs: parameters whose name begins with a prefix learn at the learning rate times
+            its factor; of several, the longest prefix counts. Factors are above 0.
     """
 
     lr: float = 3e-4
@@ -53,6 +55,7 @@ class OptimConfig:
     schedule: Schedule = "warmup_cosine"
     ramp_start: float = 0.0
     decay: Literal["matrices", "all"] = "matrices"
+    lr_scales: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lr", "min_lr", "eps", "weight_decay", "ramp_start"):
@@ -78,6 +81,14 @@ class OptimConfig:
             raise ConfigError(f"warmup_fraction is {self.warmup_fraction}; it must lie between 0 and 1.")
         if self.reference_batch is not None and self.reference_batch < 1:
             raise ConfigError(f"reference_batch is {self.reference_batch}; it must be positive, or null.")
+        for prefix, factor in self.lr_scales:
+            if not (math.isfinite(factor) and factor > 0.0):
+                raise ConfigError(f"the factor of {prefix!r} in lr_scales is {factor}; it must be above 0.")
+
+    def lr_scale(self, name: str) -> float:
+        """Factor of a parameter's learning rate."""
+        fitting = [(len(prefix), factor) for prefix, factor in self.lr_scales if name.startswith(prefix)]
+        return max(fitting)[1] if fitting else 1.0
 
     def peak_lr(self, global_batch: int) -> float:
         """Learning rate at the top of the schedule for a global batch."""
@@ -136,20 +147,24 @@ class TrainOptimizer:
             )
         self.learning_rates = config.learning_rates(total_steps, global_batch)
         self._all_reduce_sum = all_reduce_sum
-        everything = config.decay == "all"
-        with_decay = [p for name, p in self.parameters.items() if everything or decayed(name, p)]
-        without = [p for name, p in self.parameters.items() if not (everything or decayed(name, p))]
-        groups = [
-            {"params": with_decay, "weight_decay": config.weight_decay},
-            {"params": without, "weight_decay": 0.0},
-        ]
         self._adamw = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            self._groups(),
             lr=0.0,
             betas=config.betas,
             eps=config.eps,
             fused=True,
         )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters that decay and learn alike."""
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            decays = self.config.decay == "all" or decayed(name, parameter)
+            groups.setdefault((decays, self.config.lr_scale(name)), []).append(parameter)
+        return [
+            {"params": members, "weight_decay": self.config.weight_decay * decays, "lr_scale": scale}
+            for (decays, scale), members in groups.items()
+        ]
 
     @property
     def sharded(self) -> bool:
@@ -181,7 +196,7 @@ class TrainOptimizer:
         """
         self._clip(gradients)
         for group in self._adamw.param_groups:
-            group["lr"] = self.learning_rates[step]
+            group["lr"] = self.learning_rates[step] * group["lr_scale"]
         self._adamw.grad_scale = None  # type: ignore[attr-defined]  (read by the fused kernel beside found_inf)
         self._adamw.found_inf = skip  # type: ignore[attr-defined]
         self._adamw.step()
