@@ -85,7 +85,7 @@ def test_a_prefix_slows_its_parameters_down_by_its_factor():
     for name, factor in factors.items():
         expected = factor * (moved[name] - before[name])
         torch.testing.assert_close(slower[name] - before[name], expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(ConfigError, match="factor of '0.' in lr_scales is 0.0; it must be above 0"):
+    with pytest.raises(ConfigError, match=r"factor of '0\.' in lr_scales is 0\.0; it must be above 0"):
         OptimConfig(lr_scales=(("0.", 0.0),))
 
 

@@ -1,4 +1,4 @@
-"""`codistill fit people --encoder E --data SPEC --out HEAD`: a human-mesh head on frozen features."""
+"""`codistill fit people --encoder E --data SPEC --out HEAD`: a human-mesh head, its encoder frozen or not."""
 
 import argparse
 from dataclasses import replace
@@ -7,13 +7,15 @@ from pathlib import Path
 from codistill.commands.head_options import (
     add_feature_options,
     add_runtime_options,
+    add_unfreeze_options,
     make_runtime,
     needed_data,
     needed_features,
 )
 from codistill.engine.distributed import start_process
+from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import KINDS
-from codistill.tasks.people.fit import PeopleFit, fit_people
+from codistill.tasks.people.fit import fit_people
 from codistill.tasks.people.recipes import RECIPES, find_people_recipe
 
 NORM = False
@@ -32,6 +34,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, help="side of the square that the encoder sees, pixels (the data's)"
     )
     group.add_argument("--init", default="", metavar="FILE", help="start from a released Multi-HMR file")
+    group.add_argument(
+        "--online", action="store_true", help="encode the views of every step anew (published: always)"
+    )
+    add_unfreeze_options(group)
     group.add_argument("--fit-limit", type=int, metavar="N", help="train on N images, evenly spread (all)")
     group.add_argument(
         "--validate-every",
@@ -55,12 +61,16 @@ def config_of(arguments: argparse.Namespace) -> PeopleFit:
         recipe = replace(recipe, batch_size=arguments.batch_size)
     if arguments.lr is not None:
         recipe = replace(recipe, optim=replace(recipe.optim, lr=arguments.lr))
+    if arguments.online:
+        recipe = replace(recipe, stored=False)
     return PeopleFit(
         data=needed_data(arguments),
         features=needed_features(arguments, NORM),
         recipe=recipe,
         size=arguments.size,
         init=arguments.init,
+        unfreeze=arguments.unfreeze,
+        encoder_lr_scale=arguments.encoder_lr_scale,
         seed=arguments.seed,
         limit=arguments.fit_limit,
         partial=arguments.partial,

@@ -75,6 +75,20 @@ def add_fit_options(
     group.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
 
 
+def add_unfreeze_options(parser: Any) -> None:
+    """Whether the encoder trains with the head; for a parser or a group of one."""
+    parser.add_argument(
+        "--unfreeze", action="store_true", help="train the encoder as well; it is kept in HEAD/encoder"
+    )
+    parser.add_argument(
+        "--encoder-lr-scale",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="with --unfreeze: the encoder's learning rate, relative to the head's (1)",
+    )
+
+
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
     """Where to compute."""
     group = parser.add_argument_group("computing")

@@ -14,9 +14,10 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import read_record
 from codistill.tasks.people import fit as fitting
+from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.evaluate import evaluate_people
-from codistill.tasks.people.fit import PeopleFit, fit_people, whole_patches
+from codistill.tasks.people.fit import fit_people, whole_patches
 from codistill.tasks.people.loading import PeopleViews, ViewPlan, training_batches
 from codistill.tasks.people.predict import load_people
 from codistill.tasks.people.recipes import PUBLISHED, SMALL, PeopleHeadConfig, find_people_recipe

@@ -5,7 +5,7 @@ fitted it, how and with which scores is there as well. The folder also keeps wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from codistill.weights.jsonfile import read_json, write_json
 
 FORMAT, VERSION = "codistill-head", 1
 RECORD, TENSORS = "head.json", "head.safetensors"
+OWN_ENCODER = "./encoder"
+"""In head.json, for an encoder that was trained with the head: an export in the head's folder, which may be moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class HeadRecord:
 
     Attributes:
         task: `segmentation`, `depth`, `knn`, `linear`.
-        features: what the head stands on.
+        features: what the head stands on; `read_record` says where an encoder of the head's own is (`OWN_ENCODER`).
         data: the data set: its spec, its name, its classes.
         test: how images are brought to the head, and its answer back to the image.
         head: the head's own config.
@@ -98,4 +100,6 @@ def read_record(folder: Path, task: str | None = None) -> HeadRecord:
         raise CheckpointError(str(error)) from error
     if task is not None and record.task != task:
         raise ConfigError(f"{folder}: is a head for {record.task}, not for {task}")
+    if record.features.encoder == OWN_ENCODER:
+        return replace(record, features=replace(record.features, encoder=str(folder / OWN_ENCODER)))
     return record

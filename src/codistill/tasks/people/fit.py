@@ -1,72 +1,37 @@
-"""Fit a human-mesh head on frozen features: a config in, a head folder out; the same call goes on.
+"""Fit a human-mesh head on frozen features, or with its encoder: a config in, a head folder out; the same call goes on.
 
-Source: Multi-HMR (arXiv 2402.14654) section 3.4; the frozen encoder: DUNE (arXiv 2503.14405).
+Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from codistill.bodies.base import BodyModel
-from codistill.engine.config import CHANGEABLE
+from codistill.encoders.vit import ViTEncoder
 from codistill.engine.distributed import Process
 from codistill.engine.loop import train
 from codistill.engine.settings import EngineConfig
-from codistill.errors import ConfigError, DataError
+from codistill.errors import DataError
 from codistill.heads.human_mesh.load import initialize
+from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
-from codistill.tasks.people.recipes import SMALL, PeopleRecipe
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
+from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 from codistill.weights.read import read_checkpoint
 
 RUN = "run"
 """The engine's run, in the head's folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeopleFit:
-    """How a head is fitted.
-
-    Attributes:
-        data: `KIND:FOLDER` of the training data.
-        features: what the head stands on.
-        recipe: see `PeopleRecipe`.
-        size: side of the square that the encoder sees, pixels; None for the data's own.
-        init: a released Multi-HMR file to start from; empty for a fresh head.
-        seed: of every draw.
-        limit: use so many training images, evenly spread; None for all.
-        partial: leave out images whose file is missing.
-        validate_every: steps between two looks at the `val` split; 0: none.
-    """
-
-    data: str
-    features: FeatureConfig
-    recipe: PeopleRecipe = SMALL
-    size: int | None = None
-    init: str = ""
-    seed: int = 0
-    limit: int | None = None
-    partial: bool = field(default=False, metadata=CHANGEABLE)
-    validate_every: int = field(default=0, metadata=CHANGEABLE)
-
-    def __post_init__(self) -> None:
-        if self.features.norm and self.features.projector is None:
-            raise ConfigError("a human-mesh head has a norm of its own: take features without (--norm off)")
-        if len(self.features.blocks) != 1:
-            raise ConfigError(
-                f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
-            )
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size must be 1 or more; got {self.size}")
 
 
 def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = None) -> bool:
@@ -83,23 +48,28 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     data = open_people(config.data, "train", partial=config.partial)
     check_people(data.samples, f"{config.data} (train)")
     features = FrozenFeatures(config.features).to(process.device)
+    encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
     size = whole_patches(config.size or data.size, features.patch_size)
     plan = _plan(config, data, features, size)
     head = fresh_head(data.body, features, size, config)
     if config.init:
         _start_from(head, config.init, runtime)
+    what = "encoder and head" if encoder else "head"
     runtime.say(
-        f"{recipe.name} fit on {len(plan.data)} images of {config.data} at {size} px, body {data.body.name}, "
-        f"{recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
+        f"{recipe.name} fit of the {what} on {len(plan.data)} images of {config.data} at {size} px, body "
+        f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
     )
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
-    facts = _train(config, plan, head, features, data.body, runtime, process)
+    trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
+    facts = _train(config, plan, trainable, features, data.body, runtime, process)
     if facts is None:
         return False
     if process.is_main:
         record = _record(config, data, plan, head, features, facts)
+        if encoder is not None:
+            record = _with_encoder(record, encoder, runtime)
         write_head(runtime.out, record, head.cpu().state_dict(), list(runtime.command))
     return True
 
@@ -182,17 +152,23 @@ def _reports(runtime: Runtime) -> Any:
 def _train(
     config: PeopleFit,
     plan: ViewPlan,
-    head: HumanMeshHead,
+    trainable: HumanMeshHead | HumanMeshModel,
     features: FrozenFeatures,
     body: BodyModel,
     runtime: Runtime,
     process: Process,
 ) -> dict[str, Any] | None:
-    """Train the head in place; facts for the record, or None if it was stopped before its end."""
+    """Train in place; facts for the record, or None if it was stopped before its end."""
     recipe = config.recipe
-    about = {"data": config.data, "body": body.name, "size": plan.size, **features.describe()}
+    about = {
+        "data": config.data,
+        "body": body.name,
+        "size": plan.size,
+        "unfrozen": config.unfreeze,
+        **features.describe(),
+    }
     body = body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else body
-    objective = PeopleObjective(features, head, body, recipe.loss, plan.size, about)
+    objective = PeopleObjective(features, trainable, body, recipe.loss, plan.size, about)
     batches = training_batches(
         plan,
         batch_size=recipe.batch_size,
@@ -214,7 +190,7 @@ def _train(
             checkpoint_every=max(1, min(1000, recipe.steps // 4)),
             validate_every=config.validate_every,
         ),
-        optim=recipe.optim,
+        optim=with_encoder_scale(recipe.optim, config.encoder_lr_scale),
         run_dir=runtime.out / RUN,
         process=process,
         global_batch=recipe.batch_size,
@@ -271,6 +247,15 @@ def _record(
             "batch_size": recipe.batch_size,
             "lr": recipe.optim.peak_lr(recipe.batch_size),
             "init": config.init,
+            "unfrozen": config.unfreeze,
             **facts,
         },
     )
+
+
+def _with_encoder(record: HeadRecord, encoder: ViTEncoder, runtime: Runtime) -> HeadRecord:
+    """Write the trained encoder beside the head; the record that loads it."""
+    named = record.features.encoder
+    where = write_unfrozen(runtime.out, encoder, named=named, task="people", command=runtime.command)
+    said = record.encoder | {"encoder": where, "trained_from": named}
+    return replace(record, features=replace(record.features, encoder=where), encoder=said)

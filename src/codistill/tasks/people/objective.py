@@ -1,4 +1,7 @@
-"""People through the engine: tokens of a frozen encoder, the head at the true cells, bodies, one scalar."""
+"""People through the engine: tokens of an encoder, the head at the true cells, bodies, one scalar.
+
+The encoder is frozen, or trains with the head, as in the published training.
+"""
 
 import math
 from collections.abc import Iterable
@@ -11,6 +14,7 @@ from torch import nn
 from codistill.bodies.base import BodyModel
 from codistill.engine.objective import StepContext, StepResult
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig, human_mesh_loss
+from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import place_people
 from codistill.heads.human_mesh.targets import PeopleTargets, with_vertices
@@ -21,11 +25,11 @@ from codistill.types import Batch, Tokens
 
 
 class PeopleObjective:
-    """Train a human-mesh head on frozen features.
+    """Train a human-mesh head on frozen features, or together with its encoder.
 
     Args:
-        features: the encoder, outside of what is trained, wrapped and saved.
-        head: for the features' width and the body model.
+        features: the encoder; frozen, it stays outside of what is trained, wrapped and saved.
+        trainable: the head, for the features' width and the body model; or the head with the encoder, unfrozen.
         body: the body model; frozen.
         loss: weights.
         size: side of the squares, pixels.
@@ -35,14 +39,15 @@ class PeopleObjective:
     def __init__(
         self,
         features: FrozenFeatures,
-        head: HumanMeshHead,
+        trainable: HumanMeshHead | HumanMeshModel,
         body: BodyModel,
         loss: HumanMeshLossConfig,
         size: int,
         description: dict[str, Any],
     ) -> None:
         self.features, self.body = features, body.requires_grad_(False).eval()
-        self.trainable: nn.Module = head
+        self.trainable: nn.Module = trainable
+        self.unfrozen = isinstance(trainable, HumanMeshModel)
         self.loss, self.size, self.description = loss, size, description
 
     def to_device(self, device: Any) -> None:
@@ -55,11 +60,11 @@ class PeopleObjective:
         assert isinstance(batch, PeopleBatch)
         device = batch.images.device
         with context.phase("encoder"):
-            tokens = self._tokens(batch)
+            seen = batch.images if self.unfrozen else self._tokens(batch)
         intrinsics = batch.intrinsics.to(device, non_blocking=True)
         targets = self._with_vertices(batch.targets.to(device, non_blocking=True))
-        with context.phase("head"):
-            output = model(tokens, intrinsics, targets.cells)
+        with context.phase("model" if self.unfrozen else "head"):
+            output = model(seen, intrinsics, targets.cells)
         with context.phase("body"):
             bodies = place_people(self.body, output.people)
         result = human_mesh_loss(

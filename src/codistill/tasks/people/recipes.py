@@ -67,7 +67,7 @@ PUBLISHED = PeopleRecipe(
     ),
 )
 """Multi-HMR's released training (constant rate, no decay; its own supervision of depth by the pelvis). It trained the
-encoder too: on a frozen one, start from `small`'s learning rate."""
+encoder too (`--unfreeze`): on a frozen one, start from `small`'s learning rate."""
 
 SMALL = PeopleRecipe(
     name="small",
