@@ -1,9 +1,14 @@
-"""`codistill fit relocalization --encoder E --data SPEC --out HEAD`: a two-view head on a frozen encoder."""
+"""`codistill fit relocalization --encoder E --data SPEC --out HEAD`: a two-view head, its encoder frozen or not."""
 
 import argparse
 from pathlib import Path
 
-from codistill.commands.head_options import add_runtime_options, make_runtime, needed_data
+from codistill.commands.head_options import (
+    add_runtime_options,
+    add_unfreeze_options,
+    make_runtime,
+    needed_data,
+)
 from codistill.engine.distributed import start_process
 from codistill.errors import ConfigError
 from codistill.tasks.relocalization.config import RECIPES, TwoViewFit, two_view_fit
@@ -15,7 +20,7 @@ from codistill.world.dataset import World
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codistill fit relocalization",
-        description="Fit a two-view head (pointmaps, confidences, descriptors) on a frozen encoder; the same command "
+        description="Fit a two-view head (pointmaps, confidences, descriptors) on an encoder; the same command "
         "again goes on. Without other options, a recipe's values are taken.",
     )
     parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(KINDS)}")
@@ -35,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--online", action="store_true", help="encode fresh views in every step, keep nothing"
     )
+    add_unfreeze_options(parser)
     parser.add_argument("--fit-limit", type=int, metavar="N", help="train on N pairs, evenly spread (all)")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where tokens are kept (HEAD/cache)")
@@ -81,6 +87,8 @@ def config_of(arguments: argparse.Namespace) -> TwoViewFit:
         matches=arguments.matches,
         views=arguments.views,
         cached=False if arguments.online else None,
+        unfreeze=arguments.unfreeze,
+        encoder_lr_scale=arguments.encoder_lr_scale,
         limit=arguments.fit_limit,
         seed=arguments.seed,
     )

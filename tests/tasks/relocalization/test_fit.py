@@ -17,9 +17,10 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.loading import Request
 from codistill.tasks.relocalization.batches import pair_batches, truth_to
 from codistill.tasks.relocalization.config import PUBLISHED, HeadShape, TwoViewFit, two_view_fit
-from codistill.tasks.relocalization.fit import fit_two_view, fresh_head
+from codistill.tasks.relocalization.fit import fit_two_view
 from codistill.tasks.relocalization.head import open_two_view, read_two_view_head
 from codistill.tasks.relocalization.objective import TwoViewObjective
+from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.views import PairViews
 
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"

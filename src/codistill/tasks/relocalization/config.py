@@ -13,6 +13,7 @@ from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
 from codistill.heads.two_view.losses import TwoViewLossConfig
 from codistill.heads.two_view.network import TwoViewConfig
+from codistill.tasks.unfrozen import check_unfreezing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class TwoViewFit:
 
     Attributes:
         data: `KIND:FOLDER` of the training pairs.
-        encoder: whatever `load_encoder` accepts; it stays frozen.
+        encoder: whatever `load_encoder` accepts.
         recipe: the name of the recipe that this began with.
         size: rows and columns of the views, multiples of the encoder's patch size.
         shape: of the head.
@@ -55,6 +56,8 @@ class TwoViewFit:
         views: cached: views of each pair; the first is plain, the others are random.
         zoom, jitter: of random views, see `PairViews`.
         init: a released file or a fitted head; the head takes its sizes, its decoder, and what else fits.
+        unfreeze: train the encoder as well; every step must encode fresh views then.
+        encoder_lr_scale: its learning rate, relative to the head's.
         seed: of every draw.
         limit: use so many training pairs, evenly spread; None for all.
     """
@@ -76,6 +79,8 @@ class TwoViewFit:
     zoom: float = 0.8
     jitter: float = 0.5
     init: str | None = None
+    unfreeze: bool = False
+    encoder_lr_scale: float = 1.0
     seed: int = 0
     limit: int | None = None
 
@@ -85,6 +90,7 @@ class TwoViewFit:
                 raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.cached)
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
                 "a matching loss needs descriptors: descriptor_dim above 0, or matching_weight 0"
@@ -141,7 +147,7 @@ PUBLISHED: dict[str, Any] = {
     "zoom": 0.8,
     "jitter": 0.5,
 }
-"""MASt3R's training on a frozen encoder of patch size 14."""
+"""MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (`unfreeze`) as in MASt3R."""
 
 RECIPES: dict[str, dict[str, Any]] = {"small": SMALL, "published": PUBLISHED}
 

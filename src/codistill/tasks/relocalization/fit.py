@@ -1,15 +1,15 @@
-"""Fit a two-view head on a frozen encoder, through the engine: a config in, a head folder out; resumable.
+"""Fit a two-view head, its encoder frozen or not, through the engine: a config in, a head folder out; resumable.
 
 Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: fresh views in every
-step. Source: MASt3R's training (arXiv 2406.09756) with the frozen encoder of DUNE (arXiv 2503.14405).
+step, of which the encoder may learn as well, as in MASt3R's training (arXiv 2406.09756). Frozen: DUNE's (arXiv
+2503.14405).
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codistill.encoders.base import Encoder
@@ -18,25 +18,23 @@ from codistill.engine.distributed import Process
 from codistill.engine.loop import TrainBatches, ValBatches, train
 from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
-from codistill.heads.two_view.load import initialize
-from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead, ViewHead
+from codistill.heads.two_view.network import TwoViewConfig
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
-from codistill.tasks.relocalization.head import decoder_shape, init_file, write_two_view_head
+from codistill.tasks.relocalization.head import write_two_view_head
 from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
 from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.relocalization.views import PairViews
-from codistill.weights.read import read_checkpoint
+from codistill.tasks.unfrozen import unfrozen, with_encoder_scale
 
 RUN = "run"
 """The engine's run, in the head's folder."""
 _HELD_OUT = 64
-_PIXEL_SPREAD = 0.1
-"""How far the pixels of a patch start apart, relative to their common weights."""
 
 
 def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None = None) -> bool:
@@ -51,14 +49,16 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
     process = process or Process(device=runtime.device)
     encoder = load_encoder(config.encoder)
     _check_size(config, encoder)
+    learner = unfrozen(encoder, config.encoder) if config.unfreeze else None
     data = limited_pairs(open_pairs(config.data, "train"), config.limit)
     check_pairs(data, f"{config.data} (train)", depth=True)
     head = fresh_head(config, encoder, runtime)
-    spec = encoder.spec
+    spec, what = encoder.spec, "encoder and head" if learner else "head"
     runtime.say(
-        f"{config.recipe}: {len(data)} pairs of {config.data}, {config.steps} steps of {config.batch_size}"
-        f"{' (and as many swapped)' if config.symmetrize else ''}; "
-        f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters; licence of {spec.name}: {spec.licence}"
+        f"{config.recipe} fit of the {what}: {len(data)} pairs of {config.data}, {config.steps} steps of "
+        f"{config.batch_size}{' (and as many swapped)' if config.symmetrize else ''}; "
+        f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
+        f"{spec.licence}"
     )
     started = time.perf_counter()
     training, validation = _batches(config, encoder, head.config, data, runtime, process)
@@ -68,7 +68,13 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
         head,
         config.loss,
         symmetrize=config.symmetrize,
-        description={"data": config.data, "encoder": config.encoder, "licence": spec.licence},
+        unfreeze=config.unfreeze,
+        description={
+            "data": config.data,
+            "encoder": config.encoder,
+            "licence": spec.licence,
+            "unfrozen": config.unfreeze,
+        },
     )
     summary = train(
         objective,
@@ -82,7 +88,7 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             checkpoint_every=max(1, min(1000, config.steps // 8)),
             validate_every=0 if validation is None else max(1, config.steps // 8),
         ),
-        optim=config.optim,
+        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
         run_dir=runtime.out / RUN,
         process=process,
         global_batch=config.batch_size,
@@ -99,6 +105,7 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             "steps": config.steps,
             "batch_size": config.batch_size,
             "cached": config.cached,
+            "unfrozen": config.unfreeze,
             "parameters": sum(p.numel() for p in head.parameters()),
             "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
             "validation": dict(summary.validation),
@@ -108,74 +115,16 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
         }
         write_two_view_head(
             runtime.out,
-            objective.trainable,
+            head,
             encoder=encoder,
             name=config.encoder,
+            trained=learner,
             size=config.size,
             data={"spec": config.data, "pairs": len(data)},
             fit=facts,
             command=list(runtime.command),
         )
     return True
-
-
-def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoViewHead:
-    """The head before training: seeded, or started from a released decoder (what was not taken is said).
-
-    Raises:
-        CheckpointError: if the file to start from does not fit.
-    """
-    spec = encoder.spec
-    shape = config.shape.on(spec.dim, spec.patch_size)
-    if config.init is not None and (found := decoder_shape(config.init)) is not None:
-        shape = _like(found, shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        head = TwoViewHead(shape)
-    _start_alike(head)
-    if config.init is not None:
-        path = init_file(config.init)
-        result = initialize(head, path, read_checkpoint(path))
-        runtime.say(
-            f"{config.init}: {len(result.loaded)} tensors taken, {len(result.fresh)} newly initialized, "
-            f"{len(result.unused)} unused"
-        )
-        for name, reason in result.fresh.items():
-            runtime.say(f"  new: {name} ({reason})")
-    return head
-
-
-@torch.no_grad()
-def _start_alike(head: TwoViewHead) -> None:
-    """Let both views' branches and heads, and all pixels of a patch, start with equal weights (nearly, for pixels).
-
-    Descriptors of one place then begin alike. Drawn apart, those of the two views are unrelated directions, where the
-    matching loss is flat: a thousand steps did not leave it.
-    """
-    first, second = head.heads
-    assert isinstance(first, ViewHead) and isinstance(second, ViewHead)
-    head.blocks2.load_state_dict(head.blocks1.state_dict())
-    if head.config.descriptor_dim:
-        last = first.local.fc2
-        weight = last.weight.unflatten(0, (-1, head.config.patch_size**2))
-        weight.copy_(weight[:, :1] + _PIXEL_SPREAD * weight)
-        bias = last.bias.unflatten(0, (-1, head.config.patch_size**2))
-        bias.copy_(bias[:, :1] + _PIXEL_SPREAD * bias)
-    second.load_state_dict(first.state_dict())
-
-
-def _like(found: TwoViewConfig, shape: TwoViewConfig) -> TwoViewConfig:
-    """A released architecture on another encoder; its descriptor head gets the width that follows from it."""
-    fits = found.encoder_dim == shape.encoder_dim and found.patch_size == shape.patch_size
-    return replace(
-        found,
-        encoder_dim=shape.encoder_dim,
-        patch_size=shape.patch_size,
-        fresh_norm=True,
-        local_hidden=found.local_hidden if fits else None,
-        descriptor_dim=found.descriptor_dim or shape.descriptor_dim,
-        own_descriptor_confidence=True,
-    )
 
 
 def _check_size(config: TwoViewFit, encoder: Encoder) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
 from codistill.engine.plain import from_plain, to_plain
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.two_view.load import read_two_view
@@ -21,6 +22,7 @@ from codistill.heads.two_view.names import to_released
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
+from codistill.tasks.unfrozen import write_unfrozen
 from codistill.weights.cache import find_weights
 from codistill.weights.known import find_known
 from codistill.weights.read import read_checkpoint
@@ -65,6 +67,7 @@ def write_two_view_head(
     data: dict[str, Any],
     fit: dict[str, Any],
     command: list[str],
+    trained: ViTEncoder | None = None,
 ) -> None:
     """Write a head folder.
 
@@ -75,11 +78,16 @@ def write_two_view_head(
         size: rows and columns of the training views.
         data, fit: for the record.
         command: what was typed.
+        trained: the encoder, if it was trained with the head and is to be kept beside it.
 
     Raises:
         CheckpointError: if that is not possible.
     """
     spec = encoder.spec
+    said = {"name": spec.name, "licence": spec.licence, "dim": spec.dim, "patch_size": spec.patch_size}
+    if trained is not None:
+        said["trained_from"] = name
+        name = write_unfrozen(folder, trained, named=name, task=TASK, command=command)
     config = to_plain(head.config)
     for mode in ("confidence", "descriptor_confidence"):
         if math.isinf(config[mode]["high"]):
@@ -90,7 +98,7 @@ def write_two_view_head(
         data=data,
         test={"long_edge": max(size), "square_ok": True},
         head=config,
-        encoder={"name": spec.name, "licence": spec.licence, "dim": spec.dim, "patch_size": spec.patch_size},
+        encoder=said,
         fit=fit,
     )
     write_head(folder, record, released_names(head), command)

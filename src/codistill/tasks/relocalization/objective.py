@@ -1,4 +1,4 @@
-"""The two-view objective: a batch of pairs in, the loss of both orders of each pair out; the encoder stays frozen.
+"""The two-view objective: a batch of pairs in, the loss of both orders of each pair out; the encoder frozen or not.
 
 Symmetrized pairs, (a, b) and (b, a), share their tokens: every image is encoded once. Cached tokens skip the encoder.
 """
@@ -7,24 +7,49 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
 from codistill.engine.objective import StepContext, StepResult
 from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
-from codistill.heads.two_view.network import TwoViewHead
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.tasks.relocalization.batches import PairBatch, joined, truth_to
 from codistill.types import Batch, Tokens
 
 
-class TwoViewObjective:
-    """Train a two-view head on a frozen encoder.
+class EncoderWithHead(nn.Module):
+    """What trains where the encoder does too: first and second views in, predictions for both out.
 
     Args:
-        encoder: outside of what is trained, wrapped and saved.
+        encoder: with gradients.
+        head: that fits it.
+        symmetrize: predict (b, a) after (a, b).
+    """
+
+    def __init__(self, encoder: Encoder, head: TwoViewHead, *, symmetrize: bool) -> None:
+        super().__init__()
+        self.encoder, self.head, self.symmetrize = encoder, head, symmetrize
+
+    def forward(self, images: Float[Tensor, "view 3 row column"]) -> tuple[ViewPrediction, ViewPrediction]:
+        """Predictions of pairs whose first views come before all second ones."""
+        norm = not self.head.config.fresh_norm
+        tokens = self.encoder(images, norm=norm)
+        first, second = (Tokens(part, tokens.grid, normed=norm) for part in tokens.patches.chunk(2))
+        if self.symmetrize:
+            first, second = _both(first, second), _both(second, first)
+        return self.head(first, second)
+
+
+class TwoViewObjective:
+    """Train a two-view head on a frozen encoder, or together with it.
+
+    Args:
+        encoder: frozen, it stays outside of what is trained, wrapped and saved.
         head: what is trained.
         loss: weights and modes.
         symmetrize: train on (b, a) beside (a, b).
+        unfreeze: train the encoder as well; batches must have images then.
         description: for the run's describe.json.
     """
 
@@ -36,8 +61,10 @@ class TwoViewObjective:
         *,
         symmetrize: bool,
         description: dict[str, Any],
+        unfreeze: bool = False,
     ) -> None:
-        self.encoder, self.trainable = encoder.requires_grad_(False).eval(), head
+        self.encoder, self.unfreeze = encoder.requires_grad_(unfreeze).eval(), unfreeze
+        self.trainable = EncoderWithHead(encoder, head, symmetrize=symmetrize) if unfreeze else head
         self.norm = not head.config.fresh_norm
         self.loss, self.symmetrize, self.description = loss, symmetrize, description
 
@@ -48,15 +75,12 @@ class TwoViewObjective:
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
         """The head's loss on a batch of pairs."""
         assert isinstance(batch, PairBatch)
-        with context.phase("encoder"):
-            first, second = self._tokens(batch, next(model.parameters()).device)
-        device = first.patches.device
+        device = next(model.parameters()).device
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
-            first, second = _both(first, second), _both(second, first)
             truth1, truth2 = joined(truth1, truth2), joined(truth2, truth1)
-        with context.phase("head"):
-            prediction1, prediction2 = model(first, second)
+        prediction1, prediction2 = self._predictions(model, batch, context, device)
+        with context.phase("loss"):
             result = two_view_loss(
                 prediction1,
                 prediction2,
@@ -79,6 +103,21 @@ class TwoViewObjective:
     def describe(self) -> dict[str, Any]:
         """What was trained, on what."""
         return self.description
+
+    def _predictions(
+        self, model: nn.Module, batch: PairBatch, context: StepContext, device: torch.device
+    ) -> tuple[ViewPrediction, ViewPrediction]:
+        """Of both views, pairs in both orders where they are symmetrized."""
+        if self.unfreeze:
+            assert batch.tokens is None
+            with context.phase("model"):
+                return model(batch.images)
+        with context.phase("encoder"):
+            first, second = self._tokens(batch, device)
+        if self.symmetrize:
+            first, second = _both(first, second), _both(second, first)
+        with context.phase("head"):
+            return model(first, second)
 
     @torch.no_grad()
     def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
