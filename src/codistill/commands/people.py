@@ -12,7 +12,7 @@ from codistill.commands.head_options import (
 from codistill.commands.prediction_output import out_paths
 from codistill.imaging import read_rgb
 from codistill.imaging.pictures import as_picture, save_picture
-from codistill.tasks.people.draw import draw_bodies, draw_from_above, side_by_side
+from codistill.tasks.people.draw import people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import find_camera
 from codistill.tasks.people.predict import PeopleTest, load_people
@@ -77,8 +77,7 @@ def main(argv: list[str]) -> int:
         camera = find_camera(Path(image_path), *size, focal=arguments.focal, field_of_view=arguments.fov)
         found = estimator(image, camera.intrinsics)
         intrinsics, vertices = camera.intrinsics.numpy(), found.vertices.numpy()
-        above = draw_from_above(intrinsics, size[1], vertices, faces)
-        picture = side_by_side([draw_bodies(image, intrinsics, vertices, faces), above])
+        picture = people_picture(image, intrinsics, vertices, faces)
         save_picture(as_picture(picture, picture.shape[:2]), path.with_suffix(".png"))
         write_json(path.with_suffix(".json"), people_json(image_path, size, camera, estimator.body, found))
         write_glb(path.with_suffix(".glb"), vertices, faces, camera, size)

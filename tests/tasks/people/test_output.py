@@ -15,7 +15,7 @@ from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector
-from codistill.tasks.people.draw import draw_bodies, draw_from_above, side_by_side
+from codistill.tasks.people.draw import draw_bodies, draw_from_above, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import FoundCamera, find_camera
 from codistill.tasks.people.predict import Bodies
@@ -118,9 +118,36 @@ def test_from_above_people_stand_where_they_are() -> None:
     assert one.shape == drawn.shape
 
 
-def test_pictures_side_by_side_have_one_height() -> None:
-    row = side_by_side([np.zeros((30, 40, 3), np.uint8), np.zeros((60, 60, 3), np.uint8)])
-    assert row.shape == (30, 40 + 8 + 30, 3)
+def test_small_pictures_are_made_larger_before_bodies_are_drawn() -> None:
+    """Bodies are drawn at the larger size: their outline has no steps of the small picture's pixels."""
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    found = bodies([(0.3, 0.0, 4.0)])
+    image = np.zeros((ROWS, COLUMNS, 3), np.uint8)
+    drawn = draw_bodies(image, K.numpy(), found.vertices.numpy(), FACES, smallest=COLUMNS * 8)
+    assert drawn.shape == (ROWS * 8, COLUMNS * 8, 3)
+    averaged = drawn.reshape(ROWS, 8, COLUMNS, 8, 3).mean((1, 3))
+    assert np.abs(averaged - picture(found)).mean() < 0.5  # the same place, to a fraction of a pixel
+    assert (np.ptp(drawn.reshape(ROWS, 8, COLUMNS, 8, 3), axis=(1, 3)) > 50).any()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(112, 112), (60, 90), (20, 300), (300, 20), (3000, 4000)])
+def test_a_picture_shows_image_and_people_from_above_at_a_readable_size(rows: int, columns: int) -> None:
+    image = np.full((rows, columns, 3), 90, np.uint8)
+    shown = people_picture(image, K.numpy(), np.zeros((0, 40, 3)), FACES)
+    longer = max(640, min(max(rows, columns), 1280))
+    factor = longer / max(rows, columns)
+    height, width = round(rows * factor), round(columns * factor)
+    assert (shown[:height, :width] == 90).all() and shown.shape[0] >= height and shown.shape[1] >= width
+    rest = shown[height:] if width > 2 * height else shown[:, width:]
+    assert min(rest.shape[:2]) >= 480 and (rest == 250).all(-1).any()
+    assert max(shown.shape) <= 1280 + 8 + 720
+
+
+def test_people_whose_numbers_are_no_numbers_are_left_out_of_pictures() -> None:
+    broken = np.full((1, 40, 3), np.nan, np.float32)
+    image = np.full((ROWS, COLUMNS, 3), 77, np.uint8)
+    nobody = people_picture(image, K.numpy(), broken[:0], FACES)
+    assert np.array_equal(people_picture(image, K.numpy(), broken, FACES), nobody)
 
 
 def test_json_says_enough_to_pose_the_bodies_again(tmp_path: Path) -> None:

@@ -84,18 +84,25 @@ def _shade(
 
 
 def draw_bodies(
-    image: np.ndarray, intrinsics: np.ndarray, vertices: np.ndarray, faces: np.ndarray, *, largest: int = 1280
+    image: np.ndarray,
+    intrinsics: np.ndarray,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    *,
+    smallest: int = 1,
+    largest: int = 1280,
 ) -> np.ndarray:
-    """The image (row, column, 3) with bodies over it; made smaller if a side is longer than `largest`.
+    """The image (row, column, 3) with bodies over it.
 
     Args:
         image: uint8.
         intrinsics: (3, 3), of the image.
         vertices: (person, vertex, 3); nobody is fine, people partly or wholly outside as well.
         faces: (face, 3).
+        smallest, largest: the image is resized so that its longer side is not shorter or longer than these.
     """
-    image, intrinsics = _shrunk(image, intrinsics, largest)
-    vertices = vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
+    image, intrinsics = _resized(image, intrinsics, smallest, largest)
+    vertices = _finite(vertices)
     if not len(vertices):
         return image
     merged = MergedBodies.of(vertices, faces)
@@ -115,11 +122,19 @@ def draw_bodies(
     return np.clip(mixed + 0.5, 0, 255).astype(np.uint8).reshape(image.shape)
 
 
-def _shrunk(image: np.ndarray, intrinsics: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
+def _finite(vertices: np.ndarray) -> np.ndarray:
+    """Those people all of whose vertices are numbers."""
+    return vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
+
+
+def _resized(
+    image: np.ndarray, intrinsics: np.ndarray, smallest: int, largest: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image whose longer side lies within two limits, and its camera."""
     height, width = image.shape[:2]
-    if max(height, width) <= largest:
+    factor = min(max(max(height, width), smallest), largest) / max(height, width)
+    if factor == 1.0:
         return image, intrinsics
-    factor = largest / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     scaled = intrinsics.astype(np.float64).copy()
     for row, scale in enumerate((size[0] / width, size[1] / height)):
@@ -138,6 +153,7 @@ def draw_from_above(
         vertices, faces: as for `draw_bodies`.
         side: pixels.
     """
+    vertices = _finite(vertices)
     far, half = 4.0, 2.0
     if len(vertices):
         far = max(far, float(vertices[..., 2].max()) + 0.5)
@@ -169,11 +185,12 @@ def _draw_grid(
     draw: ImageDraw.ImageDraw, side: int, scale: float, middle: float, bottom: float, metres: float
 ) -> None:
     step = next((one for one in _GRIDS if metres / one <= 10), _GRIDS[-1])
-    font = ImageFont.load_default(size=12)
+    letters = max(12, round(side / 40))
+    font = ImageFont.load_default(size=letters)
     for number in range(int(metres / step) + 1):
         y = bottom - number * step * scale
         draw.line((0, y, side, y), fill=(222, 222, 222))
-        draw.text((4, y - 15), f"{number * step:g} m", fill=(130, 130, 130), font=font)
+        draw.text((4, y - letters - 3), f"{number * step:g} m", fill=(130, 130, 130), font=font)
         for sign in (-1, 1):
             x = middle + sign * number * step * scale
             draw.line((x, 0, x, side), fill=(222, 222, 222))
@@ -200,14 +217,26 @@ def _draw_camera(
     )
 
 
-def side_by_side(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
-    """Pictures in a row on white, brought to the height of the first."""
-    height = pictures[0].shape[0]
-    parts: list[np.ndarray] = []
-    for picture in pictures:
-        if picture.shape[0] != height:
-            width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-            resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
-            picture = np.asarray(resized)
-        parts += [picture, np.full((height, gap, 3), 255, np.uint8)]
-    return np.concatenate(parts[:-1], axis=1)
+def together(picture: np.ndarray, above: np.ndarray, gap: int = 8) -> np.ndarray:
+    """An overlay and a view from above on white: beside each other, or below each other where the overlay is wide."""
+    below = picture.shape[1] > 2 * picture.shape[0]
+    start = (picture.shape[0] + gap, 0) if below else (0, picture.shape[1] + gap)
+    rows = max(picture.shape[0], start[0] + above.shape[0])
+    columns = max(picture.shape[1], start[1] + above.shape[1])
+    sheet = np.full((rows, columns, 3), 255, np.uint8)
+    sheet[: picture.shape[0], : picture.shape[1]] = picture
+    sheet[start[0] : start[0] + above.shape[0], start[1] : start[1] + above.shape[1]] = above
+    return sheet
+
+
+def people_picture(
+    image: np.ndarray, intrinsics: np.ndarray, vertices: np.ndarray, faces: np.ndarray
+) -> np.ndarray:
+    """What to look at: bodies over the image, 640 to 1280 pixels wide or high, and the same people from above.
+
+    Args:
+        image, intrinsics, vertices, faces: as for `draw_bodies`.
+    """
+    over = draw_bodies(image, intrinsics, vertices, faces, smallest=640)
+    side = min(max(over.shape[0], 480), 720)
+    return together(over, draw_from_above(intrinsics, image.shape[1], vertices, faces, side=side))
