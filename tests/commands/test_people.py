@@ -6,9 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from codistill.bodies.tiny import TinyBody
 from codistill.cli import main
+from codistill.commands import people
+from codistill.geometry.projection import project
+from codistill.heads.human_mesh.place import place_bodies
+from codistill.heads.human_mesh.rotations import rotation_from_6d
+from codistill.tasks.people.predict import Bodies
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "people"))
 from people_scenes import ENCODER, write_folder
@@ -108,6 +115,140 @@ def test_images_of_any_kind_become_pictures_json_and_glb(head: Path, tmp_path: P
         counts = [len(json.loads(path.read_text())["people"]) for path in sorted(out.glob("*.json"))]
         assert counts == [0, 0, 0] if few else [16, 16, 16]
         assert len(list(out.glob("*.png"))) == len(list(out.glob("*.glb"))) == 3
+
+
+def scene_of(out: Path, name: str):
+    """What the command wrote of an image: pixels, JSON, meshes."""
+    trimesh = pytest.importorskip("trimesh", reason="needs the extra `people`")
+    said = json.loads((out / f"{name}.json").read_text())
+    scene = trimesh.load(out / f"{name}.glb", process=False)
+    assert len(scene.geometry) == len(said["people"])
+    return np.asarray(Image.open(out / f"{name}.png")), said, scene
+
+
+def people_of(head: Path, images: list[Path], out: Path, *options: str) -> None:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    argv = ["people", *map(str, images), "--head", str(head), "--device", "cpu", "--out", str(out)]
+    assert main([*argv, *options]) == 0
+
+
+def plain_image(path: Path, rows: int, columns: int, **options: object) -> Path:
+    noise = np.random.default_rng(rows).integers(0, 255, (rows, columns, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def test_fifty_people_and_nobody(head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = plain_image(tmp_path / "crowd.png", 90, 120)
+    people_of(head, [image], tmp_path / "all", "--threshold", "0.0002", "--kernel", "1", "--test-size", "112")
+    crowd, said, scene = scene_of(tmp_path / "all", "crowd")
+    assert len(said["people"]) == 64 and "64 people, the nearest" in capsys.readouterr().out
+    heads = [person["head"][2] for person in said["people"]]
+    assert heads == sorted(heads)  # the nearest first
+    colours = {tuple(mesh.visual.material.baseColorFactor) for mesh in scene.geometry.values()}
+    assert len(colours) == 64  # told apart
+    people_of(head, [image], tmp_path / "none", "--threshold", "0.9999")
+    empty, nobody, _ = scene_of(tmp_path / "none", "crowd")
+    assert nobody["people"] == [] and nobody["camera"] == said["camera"]
+    assert "crowd.png: nobody" in capsys.readouterr().out
+    assert empty.shape[0] == crowd.shape[0] and not np.array_equal(empty[:, :640], crowd[:, :640])
+
+
+class SomebodyAt:
+    """Stands where an estimator would, and finds one body at a place."""
+
+    def __init__(self, place: tuple[float, float, float]) -> None:
+        self.body, self.place = TinyBody(), place
+
+    def to(self, device: object) -> "SomebodyAt":
+        return self
+
+    def __call__(self, image: np.ndarray, intrinsics: torch.Tensor) -> Bodies:
+        rotmat = rotation_from_6d(self.body.init_6d)[None]
+        placed = place_bodies(self.body, rotmat, torch.zeros(1, 2), pelvis=torch.tensor([self.place]))
+        pixels = project(placed.joints, intrinsics[None])
+        score = torch.full((1,), 0.9)
+        none = torch.zeros(1, 0)
+        return Bodies(
+            score,
+            placed.vertices,
+            placed.joints,
+            pixels,
+            rotmat,
+            torch.zeros(1, 2),
+            none,
+            placed.head,
+            placed.pelvis,
+        )
+
+
+def test_a_person_half_outside_the_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pelvis lies on the left border: half of the body is drawn, all of it is written."""
+    image = tmp_path / "border.png"
+    Image.new("RGB", (640, 480)).save(image)
+    edge = SomebodyAt((-4.0 * 320 / 554.256, 0.0, 4.0))  # a field of view of 60 degrees: 640 px at 554 px
+    monkeypatch.setattr(people, "load_people", lambda *_, **__: edge)
+    people_of(tmp_path, [image], tmp_path)
+    drawn, said, scene = scene_of(tmp_path, "border")
+    pelvis = said["people"][0]["joints"][edge.body.joint_names[edge.body.pelvis_idx]]["xy"]
+    assert pelvis[0] == pytest.approx(-0.5, abs=0.01)
+    seen = drawn[:480, :640].any(-1)
+    assert seen[:, 0].any() and not seen[:, 200:].any()
+    x = np.array(scene.geometry["person_0"].vertices)[:, 0]
+    assert x.min() < edge.place[0] - 0.05 and len(x) == len(edge.body.template)
+
+
+def test_a_turned_photograph_is_seen_upright_with_the_lens_that_it_names(head: Path, tmp_path: Path) -> None:
+    """Stored on its side with an EXIF tag, it gives the same people as the upright picture with that lens."""
+    upright = plain_image(tmp_path / "upright.png", 96, 60)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    exif.get_ifd(0x8769)[0xA405] = 28
+    sideways = Image.open(upright).transpose(Image.Transpose.ROTATE_90)
+    sideways.save(tmp_path / "turned.png", exif=exif)
+    focal = 28 * np.hypot(96, 60) / np.hypot(36, 24)
+    options = ("--threshold", "0.0002", "--kernel", "1")
+    people_of(head, [upright], tmp_path / "out", *options, "--focal", str(focal))
+    people_of(head, [tmp_path / "turned.png"], tmp_path / "out", *options)
+    one, other = (scene_of(tmp_path / "out", name) for name in ("upright", "turned"))
+    assert (other[1]["rows"], other[1]["columns"]) == (96, 60)
+    assert other[1]["camera"]["focal_from"] == "exif" and one[1]["camera"]["focal_from"] == "given"
+    assert other[1]["people"] == one[1]["people"] and len(one[1]["people"]) == 16
+    assert np.array_equal(one[0], other[0])
+
+
+def test_pixels_of_a_large_photograph_are_its_own(head: Path, tmp_path: Path) -> None:
+    """4000 pixels wide: the picture is made smaller, numbers and camera are of the file."""
+    image = tmp_path / "large.jpg"
+    Image.new("RGB", (4000, 3000), (90, 120, 60)).save(image)
+    people_of(head, [image], tmp_path, "--threshold", "0.0002", "--kernel", "1", "--fov", "90")
+    drawn, said, _ = scene_of(tmp_path, "large")
+    assert drawn.shape[1] == 1280 + 8 + 720 and (said["rows"], said["columns"]) == (3000, 4000)
+    k = np.array(said["camera"]["intrinsics"])
+    assert k[0, 0] == pytest.approx(2000.0) and k[0, 2] == 1999.5
+    for person in said["people"]:
+        for joint in person["joints"].values():
+            if joint["xyz"][2] > 0.1:
+                x, y, _ = k @ np.array(joint["xyz"]) / joint["xyz"][2]
+                assert joint["xy"] == pytest.approx([x, y], abs=1.0)
+
+
+def test_an_encoder_trained_with_its_head_is_found_by_itself(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, argv = tmp_path / "head", ["fit", "people", "--data", f"folder:{root}", "--encoder", ENCODER]
+    argv += [*FIT, "--steps", "2", "--batch-size", "4", "--unfreeze", "--out", str(out)]
+    assert main(argv) == 2 and "add --online" in capsys.readouterr().err
+    assert main([*argv, "--online", "--validate-every", "2"]) == 0
+    moved = out.rename(tmp_path / "moved")
+    options = ["--head", str(moved), "--device", "cpu", "--pictures", "0", "--out", str(tmp_path / "scores")]
+    assert main(["evaluate", "people", *options]) == 0
+    encoder = json.loads((tmp_path / "scores" / "metrics.json").read_text())["encoder"]
+    assert encoder["encoder"] == str(moved / "encoder") and "trained for people" in encoder["name"]
+    people_of(moved, [root / "images" / "0000.png"], tmp_path / "seen")
+    (moved / "encoder" / "encoder.safetensors").unlink()
+    assert main(["evaluate", "people", *options]) == 2
+    assert "encoder.safetensors" in capsys.readouterr().err
 
 
 def test_what_is_typed_wrongly_is_said(

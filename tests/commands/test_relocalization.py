@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from codistill.cli import main
 from codistill.commands.bench_matching import made_descriptors
@@ -40,6 +41,28 @@ def test_baselines_write_what_a_table_needs(tiny_world, tmp_path):
     assert 0 <= score["low"] <= score["mean"] <= score["high"] <= 1
     with np.load(tmp_path / "per_image.npz") as file:
         assert file["poses"].shape == (4, 4, 4) and np.isfinite(file["vcre"]).all()
+
+
+def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_path, capsys):
+    """Fitted, moved, evaluated and used for a reconstruction, without naming an encoder again."""
+    data = f"world:{tiny_world}"
+    encoder = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
+    fit = ["fit", "relocalization", "--encoder", encoder, "--data", data, "--size", "56", "--steps", "2"]
+    fit += ["--batch-size", "2", "--matches", "32", "--workers", "0", "--device", "cpu", "--unfreeze"]
+    assert main([*fit, "--out", str(tmp_path / "head")]) == 2 and "add --online" in capsys.readouterr().err
+    assert main([*fit, "--online", "--out", str(tmp_path / "head")]) == 0
+    head = (tmp_path / "head").rename(tmp_path / "moved")
+    words = ["--data", data, "--split", "train", "--out", str(tmp_path / "o"), "--pictures", "0"]
+    assert main(["evaluate", "relocalization", "--head", str(head), *words, "--solver", "pointmap"]) == 0
+    numbers = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert str(head / "encoder") in json.dumps(numbers)
+    pictures = []
+    for seed in range(2):
+        pictures.append(str(tmp_path / f"{seed}.png"))
+        noise = np.random.default_rng(seed).integers(0, 255, (56, 56, 3))
+        Image.fromarray(noise.astype(np.uint8)).save(pictures[-1])
+    scene = ["reconstruct", *pictures, "--head", str(head), "--out", str(tmp_path / "scene.ply")]
+    assert main([*scene, "--min-matches", "0", "--iterations", "2", "--device", "cpu"]) == 0
 
 
 @pytest.mark.parametrize(
