@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from codistill.cli import main
+from codistill.commands.report_heads import read_curves, terms_of
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,34 @@ def test_not_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "is no run" in capsys.readouterr().err
     assert main(["analyze", str(tmp_path)]) == 2
+
+
+def _fit(folder: Path, losses: list[float], **more: float) -> Path:
+    """What a fit under way leaves: its log."""
+    (folder / "run").mkdir(parents=True)
+    rows = [{"step": s, "loss": v, "detection": v / 2, "lr": 1e-3, **more} for s, v in enumerate(losses)]
+    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_fits_are_reported_side_by_side(tmp_path: Path) -> None:
+    heads = [_fit(tmp_path / "one", [3.0, 2.0, 1.0], offset=1.0), _fit(tmp_path / "two", [3.0, 2.5, 2.0])]
+    (heads[0] / "run" / "validation.jsonl").write_text('{"step": 1, "loss": 2.2}\n')
+    out, curves = tmp_path / "page.html", tmp_path / "curves.png"
+    arguments = ["report", *map(str, heads), "--out", str(out), "--curves", str(curves)]
+    assert main(arguments) == 0
+    assert "one, two" in out.read_text()
+    assert Image.open(curves).width > 300
+    (training, held_out), (other, none) = (read_curves(head) for head in heads)
+    assert terms_of([training, other]) == ["loss", "detection"]  # `offset` is not in both, `lr` is no loss
+    assert held_out is not None
+    assert held_out.values["loss"].tolist() == [2.2]
+    assert none is None
+
+
+def test_runs_and_heads_do_not_mix(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    head = _fit(tmp_path / "one", [1.0])
+    assert main(["report", str(head), str(run)]) != 0
+    assert f"{run}: is none" in capsys.readouterr().err
+    assert main(["report", str(head), str(_fit(tmp_path / "again" / "one", [1.0]))]) != 0
+    assert "same folder name" in capsys.readouterr().err

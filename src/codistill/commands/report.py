@@ -1,4 +1,4 @@
-"""`codistill report RUN`: one self-contained HTML page: recipe, curves, held-out losses, figures, tables, examples."""
+"""`codistill report RUN | HEAD…`: one self-contained HTML page: recipe, curves, held-out losses, figures, examples."""
 
 import argparse
 import json
@@ -8,33 +8,30 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.commands.analyze import analyze_run, load_recipe
 from codistill.commands.pca import main as pca
+from codistill.commands.report_heads import is_fit, report_heads, smoothed
 from codistill.data import open_source
-from codistill.errors import DataError
+from codistill.errors import ConfigError, DataError
 from codistill.recipes.recipe import Recipe
 
 EXAMPLES_PER_SOURCE = 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill report", description="One HTML page about a run.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run of `distill`")
+    parser = argparse.ArgumentParser(
+        prog="codistill report",
+        description="One HTML page about a run, or about heads of one task side by side.",
+    )
+    parser.add_argument(
+        "run", type=Path, nargs="+", metavar="RUN", help="a run of `distill`, or heads of `fit`"
+    )
     parser.add_argument("--out", type=Path, metavar="HTML", help="(RUN/report.html)")
+    parser.add_argument("--curves", type=Path, metavar="PNG", help="of heads (curves.png beside the page)")
     return parser
-
-
-def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """Running mean over `width` steps, NaN left out."""
-    kernel = np.ones(width)
-    known = np.isfinite(values)
-    sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
-    counts = np.convolve(known.astype(float), kernel, "same")
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def curves_figure(series: RunLogSeries, validation: RunLogSeries | None, path: Path) -> None:
@@ -150,7 +147,16 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
-    out = arguments.out or arguments.run / "report.html"
-    build_report(arguments.run, out, ["report", *argv])
+    runs: list[Path] = arguments.run
+    out = arguments.out or runs[0] / "report.html"
+    if all(is_fit(run) for run in runs):
+        report_heads(runs, out, arguments.curves or out.with_name("curves.png"))
+    elif len(runs) > 1 or arguments.curves:
+        strangers = ", ".join(str(run) for run in runs if not is_fit(run))
+        raise ConfigError(
+            f"several folders (or --curves) are for heads of `codistill fit`; {strangers}: is none"
+        )
+    else:
+        build_report(runs[0], out, ["report", *argv])
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0

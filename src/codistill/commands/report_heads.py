@@ -1,0 +1,141 @@
+"""`codistill report HEAD…`: one page about fitted heads: how they were fitted, curves side by side, their scores.
+
+Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. A fit that has not finished has curves too.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from codistill.analysis.log import RunLogSeries, read_series
+from codistill.analysis.page import Page
+from codistill.errors import ConfigError
+from codistill.tasks.frozen.head_files import is_head, read_record
+from codistill.weights.jsonfile import read_json
+
+RUN = "run"
+_NOT_TERMS = ("step", "lr", "skipped", "bad_images", "Conf1_std", "Conf2_std")
+_COLUMNS = 3
+
+
+def is_fit(folder: Path) -> bool:
+    """Whether a folder holds a fitted head, or one whose fit is under way."""
+    return is_head(folder) or (folder / RUN / "metrics.jsonl").is_file()
+
+
+def read_curves(folder: Path) -> tuple[RunLogSeries, RunLogSeries | None]:
+    """What a fit logged: in training, and on held-out data if it looked at any."""
+    held_out = folder / RUN / "validation.jsonl"
+    return read_series(folder / RUN / "metrics.jsonl"), read_series(held_out) if held_out.is_file() else None
+
+
+def terms_of(series: Sequence[RunLogSeries]) -> list[str]:
+    """The loss and its terms, the loss first, that all fits have."""
+    names = [n for n in series[0].values if "/" not in n and n not in _NOT_TERMS]
+    shared = [n for n in names if all(n in s.values and np.isfinite(s.values[n]).any() for s in series)]
+    return sorted(shared, key=lambda name: name != "loss")
+
+
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Running mean over `width` steps, NaN left out."""
+    kernel, known = np.ones(width), np.isfinite(values)
+    sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
+    counts = np.convolve(known.astype(float), kernel, "same")
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
+    """A panel per term of the loss, a line per head (smoothed), dots for held-out data.
+
+    Raises:
+        ConfigError: if the heads were fitted with different losses.
+    """
+    curves = {name: read_curves(folder) for name, folder in heads.items()}
+    terms = terms_of([training for training, _ in curves.values()])
+    if not terms:
+        raise ConfigError(f"{', '.join(heads)}: have no term of the loss in common; give heads of one task")
+    rows = -(-len(terms) // _COLUMNS)
+    size = (3.1 * _COLUMNS, 2.2 * rows)
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=size, squeeze=False, constrained_layout=True)
+    for panel in axes.flat[len(terms) :]:
+        panel.axis("off")
+    for panel, term in zip(axes.flat, terms, strict=False):
+        for index, (name, (training, held_out)) in enumerate(curves.items()):
+            width = max(1, len(training.steps) // 60)
+            line = smoothed(training.values[term], width)
+            panel.plot(training.steps, line, color=f"C{index}", label=name, linewidth=1.2)
+            if held_out is not None and term in held_out.values:
+                panel.plot(held_out.steps, held_out.values[term], "o", color=f"C{index}", markersize=3)
+            _limit(panel, line)
+        panel.set_title(term, fontsize=9)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.3)
+    axes.flat[0].legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _limit(panel: Any, line: np.ndarray) -> None:
+    """Leave the first steps' high values out of the panel, so that the rest can be read."""
+    known = line[np.isfinite(line)]
+    late = known[len(known) // 20 :]
+    if len(late):
+        low, high = float(late.min()), float(late.max())
+        margin = 0.08 * (high - low or 1.0)
+        before = panel.get_ylim() if panel.dataLim.width and len(panel.lines) > 1 else (np.inf, -np.inf)
+        panel.set_ylim(min(before[0], low - margin), max(before[1], high + margin))
+
+
+def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
+    """Write the page, and the curves beside it.
+
+    Raises:
+        ConfigError: if two heads have one name, or the heads are of different tasks.
+        CheckpointError, DataError: if a folder cannot be read.
+    """
+    mpl.use("Agg")
+    heads = {folder.name: folder for folder in folders}
+    if len(heads) != len(folders):
+        raise ConfigError("two heads have the same folder name, which is what lines are called: rename one")
+    page = Page(title=", ".join(heads), lead="heads on frozen features")
+    facts = [_facts(folder) for folder in folders if is_head(folder)]
+    tasks = {fact[1] for fact in facts}
+    if len(tasks) > 1:
+        raise ConfigError(f"heads of one task can be compared; got {', '.join(sorted(tasks))}")
+    page.heading("Heads")
+    page.table(("head", "task", "encoder", "licence", "data", "fit"), facts)
+    curves_of_heads(heads, curves)
+    page.heading("Losses")
+    page.picture(curves, "Training (smoothed), and held-out data as dots")
+    for name, folder in heads.items():
+        _evaluations(name, folder, page)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page.render())
+
+
+def _facts(folder: Path) -> list[Any]:
+    record = read_record(folder)
+    fit = {k: v for k, v in record.fit.items() if isinstance(v, (str, int)) and v != ""}
+    said = ", ".join(f"{k} {v}" for k, v in fit.items())
+    licence = record.encoder.get("licence", "")
+    return [folder.name, record.task, record.features.encoder, licence, record.data.get("spec", ""), said]
+
+
+def _evaluations(name: str, folder: Path, page: Page) -> None:
+    """Scores and pictures of every evaluation that lies in the head's folder."""
+    for path in sorted(folder.glob("*/metrics.json")):
+        numbers = read_json(path)
+        page.heading(f"{name}: {path.parent.name}")
+        page.text(
+            f"{numbers.get('images', '')} images of {numbers.get('data', '')}; {numbers.get('interval', '')}"
+        )
+        scores = {k: v for k, v in numbers.get("scores", {}).items() if isinstance(v, dict) and "mean" in v}
+        rows = [(k, f"{v['mean']:.4g} [{v['low']:.4g}, {v['high']:.4g}]") for k, v in scores.items()]
+        page.table(("score", "mean and 95 % interval"), rows)
+        for picture in sorted(path.parent.glob("*.png")):
+            page.picture(picture, f"{name}: {picture.name}")
