@@ -9,6 +9,8 @@ TASKS = {
     "segmentation": "codistill.commands.evaluate_segmentation:main",
     "depth": "codistill.commands.evaluate_depth:main",
     "relocalization": "codistill.commands.evaluate_relocalization:main",
+    "multiview-depth": "codistill.commands.evaluate_multiview_depth:main",
+    "multiview-pose": "codistill.commands.evaluate_multiview_pose:main",
     "people": "codistill.commands.evaluate_people:main",
     "knn": "codistill.commands.evaluate_knn:main",
     "linear": "codistill.commands.evaluate_linear:main",

@@ -80,10 +80,10 @@ def comparison(other: Path, name: str, found: Interval, margin: float | None) ->
     return result
 
 
-def print_scores(title: str, scores: Mapping[str, Interval]) -> None:
-    """A table of scores with intervals."""
+def print_scores(title: str, scores: Mapping[str, Interval], unit: str = "images") -> None:
+    """A table of scores with intervals; `unit` is what they are over."""
     count = next(iter(scores.values())).count
-    table = Table(title=f"{title} ({count} images)", title_justify="left")
+    table = Table(title=f"{title} ({count} {unit})", title_justify="left")
     for column in ("score", "value", "95 % interval"):
         table.add_column(column)
     for name, interval in scores.items():

@@ -140,17 +140,27 @@ def quasi_optimal(
     Returns:
         The best score by relative error, and the sources that gave it.
     """
-    if count < 1:
-        raise ValueError("a key view needs at least one source view")
     alone = [predict((source,)) for source in range(count)]
-    order = sorted(range(count), key=lambda source: alone[source].relative)
-    best, chosen = alone[order[0]], (order[0],)
-    for size in range(2, (most or count) + 1):
-        sources = tuple(order[:size])
-        score = predict(sources)
-        if score.relative < best.relative:
-            best, chosen = score, sources
-    return best, chosen
+    return best_growing_set(sorted(range(count), key=lambda n: alone[n].relative)[:most], predict)
+
+
+def best_growing_set(
+    order: Sequence[int], predict: Callable[[tuple[int, ...]], DepthScores]
+) -> tuple[DepthScores, tuple[int, ...]]:
+    """The best score over the first one, two, ... sources of an order, and the sources that gave it.
+
+    The smallest of equally good sets is taken. The choice uses the ground truth.
+
+    Args:
+        order: numbers of the sources as they are added.
+        predict: scores the key view's depth from a set of sources.
+    """
+    if not order:
+        raise ValueError("a key view needs at least one source view")
+    sets = [tuple(order[:size]) for size in range(1, len(order) + 1)]
+    scores = [predict(sources) for sources in sets]
+    best = min(range(len(sets)), key=lambda n: scores[n].relative)
+    return scores[best], sets[best]
 
 
 def median(values: Float[Tensor, " value"]) -> Tensor:

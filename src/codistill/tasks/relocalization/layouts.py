@@ -55,7 +55,7 @@ def _world(root: Path, split: str) -> PairData:
 
 def _folder(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, FOLDER_LAYOUT)
-    cameras = _read_cameras(folder / "cameras.txt")
+    cameras = read_cameras(folder / "cameras.txt")
     images = {
         path.stem: path
         for path in sorted(need_folder(folder / "images", FOLDER_LAYOUT).iterdir())
@@ -86,10 +86,14 @@ def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> V
     return ViewFiles(image, depth if depth.is_file() else None, *camera)
 
 
-def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics and camera-to-world poses by name."""
+def read_cameras(path: Path, layout: str = FOLDER_LAYOUT) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Intrinsics and camera-to-world poses by name, in the order of the lines.
+
+    Raises:
+        DataError: if the file is missing (the text shows `layout`) or malformed.
+    """
     cameras = {}
-    for number, line in enumerate(read_list(path, FOLDER_LAYOUT), start=1):
+    for number, line in enumerate(read_list(path, layout), start=1):
         if line.startswith("#"):
             continue
         name, *fields = line.split()

@@ -187,7 +187,7 @@ class TwoViewPredictor:
             raise ConfigError(unknown_name("solver", solver, SOLVERS))
         diagonal = float(np.hypot(*pair.fit_b.original))
         if solver == "pointmap":
-            points, pixels = _confident_points(pair.b_in_a, pair.fit_b)
+            points, pixels = confident_points(pair.b_in_a, pair.fit_b)
             return pose_from_points_and_pixels(
                 points, pixels, intrinsics_b, threshold=threshold or 0.008 * diagonal
             )
@@ -221,7 +221,7 @@ def _at(maps: Tensor, pixels: Tensor) -> Float[np.ndarray, "match 3"]:
     return maps[0, pixels[:, 1], pixels[:, 0]].double().cpu().numpy()
 
 
-def _confident_points(
+def confident_points(
     view: ViewPrediction, fit: ImageFit, *, most: int = 2000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points of the more confident half of a view's pixels, and those pixels in the original image."""

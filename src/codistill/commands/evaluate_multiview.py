@@ -1,0 +1,78 @@
+"""What both evaluations of several views share: options, opening model and data, the results folder."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from codistill.commands.evaluation_output import (
+    METRICS,
+    PER_IMAGE,
+    PICTURES,
+    print_scores,
+    write_evaluation,
+)
+from codistill.commands.head_options import add_runtime_options, make_runtime, needed_data
+from codistill.tasks.multiview.data import KINDS, ViewSets, open_views
+from codistill.tasks.multiview.score import MultiviewResult
+from codistill.tasks.relocalization.head import open_two_view
+from codistill.tasks.relocalization.predict import TwoViewPredictor
+from codistill.tasks.relocalization.score import plain
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Model, data and output."""
+    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(KINDS)}")
+    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
+    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
+    parser.add_argument("--split", default="test", help="folder or split of the data set (test)")
+    parser.add_argument("--limit", type=int, metavar="N", help="N samples, evenly spread (all)")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
+    add_runtime_options(parser)
+
+
+def open_data(arguments: argparse.Namespace) -> ViewSets:
+    """The samples that were asked for."""
+    return open_views(needed_data(arguments), arguments.split, arguments.limit)
+
+
+def open_predictor(arguments: argparse.Namespace, subsample: int = 8) -> TwoViewPredictor:
+    """The model that was asked for, on its device; `subsample` is the distance of match seeds."""
+    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    predictor = TwoViewPredictor(opened, subsample=subsample, long_edge=arguments.long_edge)
+    return predictor.to(make_runtime(arguments, arguments.out, []).device)
+
+
+def write_result(
+    arguments: argparse.Namespace,
+    task: str,
+    predictor: TwoViewPredictor,
+    result: MultiviewResult,
+    protocol: dict[str, Any],
+    argv: list[str],
+) -> None:
+    """Print the scores; write metrics.json, per_image.npz and pictures.png."""
+    scores, categories = result.intervals(), result.by_category()
+    title = f"{predictor.about['encoder']}, {task}, on {arguments.data} ({arguments.split})"
+    print_scores(title, scores, "samples")
+    for name, values in categories.items():
+        count = next(iter(values.values())).count
+        print(f"{name} ({count} samples): {', '.join(f'{key} {v.mean:.1f}' for key, v in values.items())}")
+    numbers = {
+        "task": task,
+        "unit": "percent",
+        "interval": "95 % percentile bootstrap over samples, within their categories",
+        "data": arguments.data,
+        "split": arguments.split,
+        "images": len(result.names),
+        "categories": len(set(result.categories)),
+        "method": {**predictor.about, "long_edge": predictor.long_edge},
+        "protocol": protocol,
+        "scores": plain(scores),
+        "by_category": {name: plain(values) for name, values in categories.items()},
+    }
+    write_evaluation(
+        arguments.out, numbers, result.details, result.names, result.pictures, ["evaluate", task, *argv]
+    )
+    print(f"wrote {arguments.out}: {METRICS}, {PER_IMAGE}{f', {PICTURES}' if result.pictures else ''}")
