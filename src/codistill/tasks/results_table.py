@@ -6,7 +6,14 @@ from typing import Any
 
 from codistill.weights.jsonfile import read_json
 
-HEADLINES = {"segmentation": ("miou", "pixel_accuracy"), "depth": ("rmse", "a1", "abs_rel")}
+HEADLINES = {
+    "segmentation": ("miou", "pixel_accuracy"),
+    "depth": ("rmse", "a1", "abs_rel"),
+    "people": ("f1", "pa_pve"),
+    "relocalization": ("vcre_precision_90", "vcre_auc_90", "median_vcre"),
+    "multiview-depth": ("relative", "inliers"),
+    "multiview-pose": ("rra_15", "rta_15", "maa_30"),
+}
 """Scores that a table shows, by task; all of them for other tasks."""
 
 TITLES = {
@@ -15,7 +22,20 @@ TITLES = {
     "rmse": "RMSE (m)",
     "a1": "δ < 1.25",
     "abs_rel": "abs. rel.",
+    "f1": "F1 (%)",
+    "pa_pve": "PA-PVE (mm)",
+    "vcre_precision_90": "precision, 90 px",
+    "vcre_auc_90": "AUC, 90 px",
+    "median_vcre": "median VCRE (px)",
+    "relative": "rel. error (%)",
+    "inliers": "inliers (%)",
+    "rra_15": "RRA@15 (%)",
+    "rta_15": "RTA@15 (%)",
+    "maa_30": "mAA@30 (%)",
 }
+
+SAMPLES = {"relocalization": "pairs", "multiview-depth": "samples", "multiview-pose": "samples"}
+"""What scores are means over, where not images."""
 
 
 def results_table(paths: Sequence[Path]) -> str:
@@ -29,29 +49,40 @@ def results_table(paths: Sequence[Path]) -> str:
     kinds = {(metrics["task"], metrics["split"], metrics["images"]) for metrics in contents}
     if len(kinds) != 1:
         raise ValueError(f"a table is of one task, split and set of images; got {sorted(kinds)}")
-    task, _, images = kinds.pop()
+    task, split, images = kinds.pop()
     names = HEADLINES.get(task) or tuple(contents[0]["scores"])
     header = ["encoder", *(TITLES.get(name, name) for name in names), "fit"]
-    rows = [[_encoder(m), *(_score(m["scores"][name]) for name in names), _fit(m["fit"])] for m in contents]
+    rows = [[_encoder(m), *(_score(m["scores"].get(name)) for name in names), _fit(m)] for m in contents]
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{table}\n\n{images} test images; 95 % bootstrap intervals over images.\n"
+    unit = SAMPLES.get(task, "images")
+    return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {unit}.\n"
 
 
 def _encoder(metrics: dict[str, Any]) -> str:
-    encoder = metrics["encoder"]
-    text = f"`{encoder['encoder']}`"
+    """The encoder, or the baseline, released file or method in its place."""
+    encoder = metrics.get("encoder") or metrics.get("method") or {}
+    named = next((encoder[key] for key in ("baseline", "model", "encoder") if encoder.get(key)), "?")
+    text = f"`{named}`"
     return f"{text} → {encoder['projector']}" if encoder.get("projector") else text
 
 
-def _score(score: dict[str, Any]) -> str:
+def _score(score: dict[str, Any] | None) -> str:
+    """Mean and interval; a dash for a score that is not defined there."""
+    if score is None or None in (score["mean"], score["low"], score["high"]):
+        return "–"
     digits = 1 if score["mean"] > 10 else 3
     low, high = (f"{score[side]:.{digits}f}" for side in ("low", "high"))
     return f"{score['mean']:.{digits}f} [{low}, {high}]"
 
 
-def _fit(fit: dict[str, Any]) -> str:
-    parts = [fit["protocol"]] if "protocol" in fit else []
+def _fit(metrics: dict[str, Any]) -> str:
+    """How the head was fitted; two-view tasks say it of their method."""
+    method = metrics.get("method") or {}
+    if method.get("baseline"):
+        return "none"
+    fit = metrics.get("fit") or method.get("fit") or {}
+    parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]
     parts += [f"{fit['steps']} steps"] if "steps" in fit else []
     parts += [f"lr {fit['chosen_lr']:g}"] if "chosen_lr" in fit else []
     return ", ".join(parts) or "released"
