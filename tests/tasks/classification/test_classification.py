@@ -134,8 +134,13 @@ def test_vectors_are_class_tokens_mean_patches_or_both(root, tmp_path):
     np.testing.assert_allclose(both, expected.numpy(), rtol=1e-4, atol=1e-5)
     alone = build_bank(tmp_path / "c", data.paths[:3], VECTORS, features, workers=0, batch_size=2)
     np.testing.assert_allclose(alone, both[:, : features.channels], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ConfigError, match="other images or another encoder"):
+    with pytest.raises(
+        ConfigError, match=r"vectors of something else \(different: images, paths\).*\(--out\)"
+    ):
         build_bank(tmp_path / "c", data.paths[:2], VECTORS, features, workers=0)
+    exchanged = [data.paths[0], data.paths[3], data.paths[2]]
+    with pytest.raises(ConfigError, match=r"different: paths\)"):
+        build_bank(tmp_path / "c", exchanged, VECTORS, features, workers=0)
 
 
 def test_an_interrupted_bank_goes_on(root, tmp_path):

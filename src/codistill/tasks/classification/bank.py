@@ -4,6 +4,7 @@ In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped
 Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from codistill.errors import ConfigError, DataError
 from codistill.imaging import read_rgb, resize_rgb
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.stored_arrays import claim
 from codistill.types import Tokens
 
 VectorKind = Literal["cls", "mean", "cls+mean"]
-FEATURES, KEY, DONE = "features.npy", "key.json", "done.json"
+FEATURES, DONE = "features.npy", "done.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +137,10 @@ def build_bank(
     key: dict[str, Any] = {
         "features": features.fingerprint(),
         "images": len(paths),
-        "first": str(paths[0]),
-        "last": str(paths[-1]),
+        "paths": hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest(),
         "vectors": repr(vectors),
     }
-    _claim(folder / KEY, key)
+    claim(folder, key, "vectors", "--out")
     done = int(json.loads((folder / DONE).read_text())["images"]) if (folder / DONE).exists() else 0
     progress(done, len(paths))
     bank: np.ndarray | None = None
@@ -162,16 +163,6 @@ def build_bank(
         progress(done, len(paths))
     assert bank is not None
     return bank
-
-
-def _claim(path: Path, key: dict[str, Any]) -> None:
-    text = json.dumps(key, indent=1, sort_keys=True)
-    if not path.exists():
-        write_atomic(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise ConfigError(
-            f"{path.parent} holds features of other images or another encoder. Remove it, or name another --out."
-        )
 
 
 def _new(path: Path, shape: tuple[int, int]) -> np.memmap:

@@ -19,8 +19,13 @@ ArrayFiles = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
 """Shape and number type by file name."""
 
 
-def claim(folder: Path, key: dict[str, Any], what: str) -> None:
-    """Write down what a folder of stored arrays holds (`what`, for the error), or check that it is the same.
+def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache") -> None:
+    """Write down what a folder of stored arrays holds, or check that it is the same.
+
+    Args:
+        folder: which exists.
+        key: what it holds.
+        what, option: for the error: how to call that, and where another folder is named.
 
     Raises:
         ConfigError: if it holds something else.
@@ -34,7 +39,7 @@ def claim(folder: Path, key: dict[str, Any], what: str) -> None:
         changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
         raise ConfigError(
             f"{folder} holds {what} of something else (different: {', '.join(changed)}). "
-            "Remove it, or name another folder (--cache)."
+            f"Remove it, or name another folder ({option})."
         )
 
 
