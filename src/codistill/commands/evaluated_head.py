@@ -1,0 +1,104 @@
+"""What evaluations of heads share: their options, the head that is given or fitted now, and what to score it on."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codistill.commands.head_options import feature_config, make_runtime, needed_data
+from codistill.errors import ConfigError
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class EvaluatedHead:
+    """A head and what to score it on.
+
+    Attributes:
+        path: of a head's folder, or of a released file.
+        record: what head.json says; None for a released file.
+        spec, split: of the data.
+        features: to put in place of the head's own; None for those.
+    """
+
+    path: Path
+    record: HeadRecord | None
+    spec: str
+    split: str
+    features: FeatureConfig | None
+
+    def out(self, given: Path | None, name: str = "evaluation") -> Path:
+        """Folder of the results: as given, else beside the head."""
+        return given or self.path.with_suffix("") / name
+
+    @property
+    def fit(self) -> dict[str, Any]:
+        """How it was fitted, for a metrics file."""
+        return self.record.fit if self.record else {"released": str(self.path)}
+
+
+def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, margin: str) -> None:
+    """--head, --split, --limit, --pictures, --against, --margin, --out.
+
+    Args:
+        parser: to add to.
+        released: kind of file that a head may be.
+        margin: unit of --margin.
+    """
+    parser.add_argument("--head", metavar="HEAD", help=f"a fitted head, or a released {released} file")
+    parser.add_argument("--split", help="val or test (the world's test, val elsewhere)")
+    parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
+    parser.add_argument("--against", type=Path, metavar="OUT", help="paired difference to an evaluation")
+    parser.add_argument("--margin", type=float, help=f"call differences within ± margin equal ({margin})")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
+
+
+def head_to_evaluate(
+    arguments: argparse.Namespace,
+    argv: list[str],
+    task: str,
+    config_of: Callable[[argparse.Namespace], Config],
+    fit: Callable[[Config, Runtime], bool],
+    norm: bool,
+) -> EvaluatedHead:
+    """The head to score: the one given, or one fitted now in OUT/head.
+
+    Args:
+        arguments, argv: what was typed, parsed and not.
+        task: as in `codistill evaluate TASK`.
+        config_of, fit: of the task's fit.
+        norm: the task's default for the encoder's final norm.
+
+    Raises:
+        ConfigError: if nothing was named, or the fit was stopped.
+        CheckpointError: if there is no such head.
+    """
+    path = Path(arguments.head) if arguments.head else _fitted(arguments, argv, task, config_of, fit)
+    record = read_record(path, task) if is_head(path) or not path.is_file() else None
+    spec = arguments.data or (record.data["spec"] if record else needed_data(arguments))
+    split = arguments.split or ("test" if spec.startswith("world:") else "val")
+    features = feature_config(arguments, norm) if arguments.head else None
+    return EvaluatedHead(path, record, spec, split, features)
+
+
+def _fitted(
+    arguments: argparse.Namespace,
+    argv: list[str],
+    task: str,
+    config_of: Callable[[argparse.Namespace], Config],
+    fit: Callable[[Config, Runtime], bool],
+) -> Path:
+    if arguments.out is None:
+        raise ConfigError(
+            "which head? add --head HEAD, or --encoder E --data SPEC --out OUT to fit one first"
+        )
+    head = arguments.out / "head"
+    if not fit(config_of(arguments), make_runtime(arguments, head, ["evaluate", task, *argv])):
+        raise ConfigError(f"the fit in {head} was stopped before its end; the same command goes on")
+    return head
