@@ -246,6 +246,15 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(
     encoder = json.loads((tmp_path / "scores" / "metrics.json").read_text())["encoder"]
     assert encoder["encoder"] == str(moved / "encoder") and "trained for people" in encoder["name"]
     people_of(moved, [root / "images" / "0000.png"], tmp_path / "seen")
+    capsys.readouterr()
+    assert main(["inspect", str(moved), "--json"]) == 0
+    head = json.loads(capsys.readouterr().out)
+    assert head["task"] == "people" and head["encoder"].endswith(f"(trained with the head, from {ENCODER})")
+    assert head["fit"]["steps"] == 2 and head["data"]["body"] == "tiny" and head["parameters"] > 10_000
+    (moved / "head.json").rename(tmp_path / "head.json")
+    assert main(["inspect", str(moved)]) == 2
+    assert "the fit has not finished" in capsys.readouterr().err
+    (tmp_path / "head.json").rename(moved / "head.json")
     (moved / "encoder" / "encoder.safetensors").unlink()
     assert main(["evaluate", "people", *options]) == 2
     assert "encoder.safetensors" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`codistill inspect WHAT`: what is in this checkpoint, run, export, manifest or shard.
+"""`codistill inspect WHAT`: what is in this checkpoint, run, export, head, manifest or shard.
 
 A path or a known name in; a table (or JSON) out: layout, architecture, parameters, normalization, licence, teachers.
 A file of an unknown layout is not an error here: its entries and tensors are listed.
@@ -15,9 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from codistill.commands.inspect_data import describe_manifest, describe_shard
+from codistill.commands.inspect_head import describe_head, is_fit_folder
 from codistill.encoders.load import KINDS, load_encoder, split_options
 from codistill.encoders.registry import REGISTERED
 from codistill.errors import CheckpointError, unknown_name
+from codistill.tasks.frozen.head_files import TENSORS
 from codistill.weights.cache import cache_folder, find_local
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.download import file_sha256
@@ -61,7 +63,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codistill inspect",
-        description="What is in this checkpoint, run, export, manifest or shard. Without WHAT: the known weights.",
+        description="What is in this checkpoint, run, export, head, manifest or shard. Without WHAT: known weights.",
     )
     parser.add_argument("what", nargs="?", metavar="WHAT", help="a file, a folder, or a known name")
     parser.add_argument("--keys", action="store_true", help="list every tensor with its shape and dtype")
@@ -96,6 +98,9 @@ def describe(
         path = found
     if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
         return {"path": str(path)} | of_data(path)
+    if is_fit_folder(path):
+        of_head = {"path": str(path)} | describe_head(path)
+        return of_head | ({"tensors": _tensor_rows(read_checkpoint(path / TENSORS))} if keys else {})
     description = {"path": str(path)} | _describe_weights(path, num_heads or options.get("num_heads"), keys)
     if hashed and path.is_file():
         description |= _hashes(path)

@@ -88,7 +88,7 @@ def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
     where = str(run / DESCRIBE)
     if describe.get("kind") != "student" or not isinstance(describe.get("encoder"), Mapping):
         raise CheckpointError(
-            f"{run}: trained a {describe.get('kind')!r}, not a student encoder. "
+            f"{run}: trained a {describe.get('kind', 'head')!r}, not a student encoder. "
             "Give it where a head is asked for (--head), or name a distillation run."
         )
     config = config_from_fields(describe["encoder"], where)

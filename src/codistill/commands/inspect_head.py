@@ -1,0 +1,52 @@
+"""What a folder of `codistill fit` says: which encoder, which features, which data, how it was fitted."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from codistill.tasks.frozen.head_files import RECORD, TENSORS, is_head, read_record
+from codistill.weights.read import read_checkpoint
+
+_SAID_ELSEWHERE = ("encoder", "name", "licence")
+
+
+def is_fit_folder(folder: Path) -> bool:
+    """Whether a folder holds a head, or the run of one whose fit has not finished."""
+    return is_head(folder) or (folder / "run" / "config.yaml").is_file()
+
+
+def describe_head(folder: Path) -> dict[str, Any]:
+    """A head as plain data.
+
+    Raises:
+        CheckpointError: if its fit has not finished, or a file is damaged.
+    """
+    record = read_record(folder)
+    tensors = read_checkpoint(folder / TENSORS)
+    trained_from = record.encoder.get("trained_from")
+    return {
+        "task": record.task,
+        "layout": f"codistill head ({RECORD}, {TENSORS})",
+        "encoder": record.features.encoder
+        + (f" (trained with the head, from {trained_from})" * bool(trained_from)),
+        "licence": record.encoder.get("licence"),
+        "features": {
+            name: value
+            for name, value in asdict(record.features).items()
+            if value and name not in _SAID_ELSEWHERE
+        },
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "config": record.head,
+        "data": _short(record.data),
+        "test": record.test,
+        "fit": _short(record.fit),
+        "command": record.provenance.get("command"),
+        "time": record.provenance.get("time"),
+    }
+
+
+def _short(facts: dict[str, Any]) -> dict[str, Any]:
+    """Without lists (of classes, of scores), and without what is empty."""
+    return {
+        name: value for name, value in facts.items() if value != "" and not isinstance(value, (list, dict))
+    }
