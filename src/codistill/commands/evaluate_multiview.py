@@ -32,9 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser)
 
 
-def open_data(arguments: argparse.Namespace) -> ViewSets:
-    """The samples that were asked for."""
-    return open_views(needed_data(arguments), arguments.split, arguments.limit)
+def open_data(arguments: argparse.Namespace, *, keys: bool = False) -> ViewSets:
+    """The samples that were asked for; `keys`: each must have a key view."""
+    return open_views(needed_data(arguments), arguments.split, arguments.limit, keys=keys)
 
 
 def open_predictor(arguments: argparse.Namespace, subsample: int = 8) -> TwoViewPredictor:
@@ -58,7 +58,8 @@ def write_result(
     print_scores(title, scores, "samples")
     for name, values in categories.items():
         count = next(iter(values.values())).count
-        print(f"{name} ({count} samples): {', '.join(f'{key} {v.mean:.1f}' for key, v in values.items())}")
+        means = ", ".join(f"{key} {interval.mean:.1f}" for key, interval in values.items())
+        print(f"{name} ({count} sample{'s' * (count > 1)}): {means}")
     numbers = {
         "task": task,
         "unit": "percent",

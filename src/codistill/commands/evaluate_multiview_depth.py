@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         most=arguments.max_sources,
         pictures=arguments.pictures,
     )
-    data = open_data(arguments)
+    data = open_data(arguments, keys=True)
     predictor = open_predictor(arguments)
     with ImageProgress(f"measuring depth of {arguments.data} ({arguments.split})") as progress:
         result = evaluate_depth(predictor, data, protocol, progress)

@@ -177,13 +177,14 @@ class SomeSets:
         return self.data[self.indices[index]]
 
 
-def open_views(spec: str, split: str, limit: int | None = None) -> ViewSets:
+def open_views(spec: str, split: str, limit: int | None = None, *, keys: bool = False) -> ViewSets:
     """The samples of a split.
 
     Args:
         spec: `KIND:FOLDER`, e.g. `multiview:data/eth3d`.
         split: folder or split of the data set.
         limit: so many samples, evenly spread; None takes all.
+        keys: whether every sample must have a key view.
 
     Raises:
         ConfigError: if the spec or the limit makes no sense.
@@ -192,7 +193,12 @@ def open_views(spec: str, split: str, limit: int | None = None) -> ViewSets:
     if limit is not None and limit < 1:
         raise ConfigError(f"the number of samples must be 1 or more; got {limit}")
     kind, root = parse_spec(spec, KINDS)
-    data = open_folder(root / split) if kind == "multiview" else PairSets(open_pairs(spec, split))
+    if kind == "multiview":
+        data = open_folder(root / split)
+        for sample in data.samples if keys else ():
+            sample.key()
+    else:
+        data = PairSets(open_pairs(spec, split))
     if len(data) == 0:
         raise DataError(f"{spec} ({split}): there are no samples")
     return data if limit is None else SomeSets(data, tuple(spread(len(data), limit)))
