@@ -92,6 +92,6 @@ def main(argv: list[str]) -> int:
         runtime = make_runtime(arguments, arguments.out, ["fit", "people", *argv], process)
         if not fit_people(config, runtime, process):
             runtime.say("stopped: the same command goes on")
-            return 0
-    print(f"{arguments.out}")
+        elif process.is_main:
+            print(arguments.out)
     return 0
