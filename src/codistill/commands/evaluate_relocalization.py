@@ -113,7 +113,7 @@ def _motion(arguments: argparse.Namespace, kind: str) -> TrainingMotion | None:
     """Motion of the training pairs where a baseline needs it."""
     if arguments.baseline in (None, "none"):
         return None
-    if kind == "mapfree" and arguments.baseline == "sift":
+    if kind == "mapfree" and arguments.baseline in ("sift", "loftr"):
         unknown = np.zeros(3)
         return TrainingMotion(unknown, unknown, _SCALE_WITHOUT_TRAINING, 0)
     return training_motion(open_pairs(arguments.data, "train"))

@@ -1,14 +1,17 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 from pair_toys import OraclePredictor, ToyPairs, plane_pair
 
-from codistill.errors import DataError, MissingExtraError
+from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
 from codistill.tasks.relocalization.baselines import (
     TrainingMotion,
     baseline,
+    loftr_matcher,
     matched_pose,
     no_motion,
     training_motion,
@@ -130,6 +133,50 @@ def test_loftr_without_kornia_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "kornia.feature", None)
     with pytest.raises(MissingExtraError, match=r"codistill\[matching\]"):
         baseline("loftr", TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1), "cpu")
+
+
+def test_loftr_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path):
+    feature = pytest.importorskip("kornia.feature")
+
+    def offline(pretrained):
+        raise RuntimeError(f"no way to {pretrained}")
+
+    monkeypatch.setattr(feature, "LoFTR", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    place = re.escape(str(tmp_path / "hub" / "checkpoints" / "loftr_outdoor.ckpt"))
+    with pytest.raises(CheckpointError, match=rf"no way to outdoor.*kornia/loftr\) to {place}"):
+        loftr_matcher()
+
+
+def test_the_real_loftr_takes_what_it_is_given(monkeypatch):
+    feature = pytest.importorskip("kornia.feature")
+    real = feature.LoFTR
+    monkeypatch.setattr(feature, "LoFTR", lambda pretrained: real(pretrained=None))  # no weights, no network
+    image = np.random.default_rng(0).integers(0, 255, (50, 75, 3), dtype=np.uint8)
+    first, second = loftr_matcher()(image, image[:44])
+    assert first.shape == second.shape and first.ndim == 2 and first.shape[1] == 2
+
+
+def test_loftr_pixels_are_those_of_the_original_images(monkeypatch):
+    feature = pytest.importorskip("kornia.feature")
+    seen = []
+
+    class Corners(torch.nn.Module):
+        """Matches the outer corners of both images' pixels."""
+
+        def forward(self, images):
+            seen.extend(images.values())
+            return {
+                f"keypoints{view}": torch.tensor([[-0.5, -0.5], [image.shape[3] - 0.5, image.shape[2] - 0.5]])
+                for view, image in enumerate(images.values())
+            }
+
+    monkeypatch.setattr(feature, "LoFTR", lambda pretrained: Corners())
+    pixels = loftr_matcher()(np.full((900, 1300, 3), 255, np.uint8), np.zeros((120, 90, 3), np.uint8))
+    np.testing.assert_allclose(pixels[0], [[-0.5, -0.5], [1299.5, 899.5]], atol=1e-3)
+    np.testing.assert_allclose(pixels[1], [[-0.5, -0.5], [89.5, 119.5]], atol=1e-3)
+    assert [tuple(image.shape) for image in seen] == [(1, 1, 440, 640), (1, 1, 120, 88)]
+    assert seen[0].max() == 1.0 and seen[1].min() == 0.0
 
 
 @pytest.fixture

@@ -7,19 +7,20 @@ or what the caller says.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from codistill.errors import MissingExtraError
+from codistill.errors import CheckpointError, MissingExtraError
 from codistill.geometry.essential import pose_from_matches
 from codistill.geometry.estimate import PoseEstimate
 from codistill.tasks.frozen.data import spread
 from codistill.tasks.relocalization.pairs import Pair, PairData
 
 _RATIO = 0.8
-_LOFTR_EDGE = 640
+_LOFTR_EDGE, _LOFTR_FILE = 640, "loftr_outdoor.ckpt"
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,15 @@ def sift_matches(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def loftr_matcher(device: torch.device | str = "cpu") -> Matcher:
-    """LoFTR (outdoor weights, fetched by kornia at the first use), on images of at most 640 pixels.
+    """LoFTR (Sun et al., CVPR 2021; outdoor weights) through kornia, on images of at most 640 pixels.
+
+    kornia fetches the weights at the first use.
 
     Raises:
         MissingExtraError: without kornia.
+        CheckpointError: if the weights can neither be found nor fetched.
     """
-    try:
-        from kornia.feature import LoFTR  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MissingExtraError("kornia", "matching", "--baseline loftr") from error
-    network = LoFTR(pretrained="outdoor").eval().to(device)
+    network = _loftr().to(device)
 
     @torch.inference_mode()
     def match(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,6 +122,22 @@ def loftr_matcher(device: torch.device | str = "cpu") -> Matcher:
         return first_pixels, second_pixels
 
     return match
+
+
+def _loftr() -> torch.nn.Module:
+    """The network with its weights, in evaluation mode."""
+    try:
+        from kornia.feature import LoFTR  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtraError("kornia", "matching", "--baseline loftr") from error
+    try:
+        return LoFTR(pretrained="outdoor").eval()
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / _LOFTR_FILE
+        raise CheckpointError(
+            f"the weights of LoFTR cannot be loaded ({error}). Without a network, copy {_LOFTR_FILE} (on the Hugging "
+            f"Face hub: kornia/loftr) to {place}; if it is there already, it is damaged: delete it."
+        ) from error
 
 
 def matched_pose(pair: Pair, matcher: Matcher, length: float) -> PoseEstimate | None:
@@ -147,7 +163,7 @@ def baseline(
         device: of learned matchers.
 
     Raises:
-        MissingExtraError: for `loftr` without kornia.
+        MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
     """
     if name == "none":
         return no_motion
