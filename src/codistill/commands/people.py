@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
         image = read_rgb(image_path)
         size = (image.shape[0], image.shape[1])
         camera = find_camera(Path(image_path), *size, focal=arguments.focal, field_of_view=arguments.fov)
-        found = estimator(image, camera.intrinsics)
+        found = estimator(image, camera.intrinsics).within(*size, camera.intrinsics)
         intrinsics, vertices = camera.intrinsics.numpy(), found.vertices.numpy()
         picture = people_picture(image, intrinsics, vertices, faces)
         save_picture(as_picture(picture, picture.shape[:2]), path.with_suffix(".png"))

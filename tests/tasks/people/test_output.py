@@ -77,6 +77,17 @@ def test_nobody_somebody_half_outside_behind_and_a_crowd_can_be_drawn() -> None:
     assert crowd.any(-1).mean() > 0.1
 
 
+def test_people_wholly_outside_of_the_image_or_behind_the_camera_are_left_out() -> None:
+    """Drawing is the reference: those kept are those of whom a pixel is drawn."""
+    places = [(0.0, 0.0, 3.0), (-2.3, 0.0, 4.0), (-4.5, 0.0, 4.0), (0.0, 0.0, -4.0), (0.0, -4.0, 3.0)]
+    found = bodies(places)
+    kept = found.within(ROWS, COLUMNS, K)
+    drawn = [bool(picture(bodies([place])).any()) for place in places]
+    assert drawn == [True, True, False, False, False]
+    assert torch.equal(kept.pelvis, found.pelvis[drawn]) and len(kept) == 2
+    assert len(bodies([]).within(ROWS, COLUMNS, K)) == 0
+
+
 def test_the_nearer_body_hides_the_farther() -> None:
     both = bodies([(0.0, 0.0, 3.0), (0.0, 0.0, 6.0)])
     two, black = picture(both), np.zeros((ROWS, COLUMNS, 3), np.uint8)

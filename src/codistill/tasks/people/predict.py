@@ -1,6 +1,6 @@
 """Images and cameras to bodies with a fitted or released head, back in the image's own pixels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,18 @@ class Bodies:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def within(self, rows: int, columns: int, intrinsics: Float[Tensor, "3 3"]) -> "Bodies":
+        """Those of whom some vertex lies within an image of that many pixels.
+
+        Heads are looked for in a square around the image, so some people may lie wholly outside.
+        """
+        x, y = project(in_front(self.vertices), intrinsics.expand(len(self), 3, 3)).unbind(-1)
+        inside = (
+            (self.vertices[..., 2] > 0) & (x > -0.5) & (x < columns - 0.5) & (y > -0.5) & (y < rows - 0.5)
+        )
+        kept = inside.any(1)
+        return Bodies(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
