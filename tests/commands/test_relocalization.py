@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ from PIL import Image
 from codistill.cli import main
 from codistill.commands.bench_matching import made_descriptors
 
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "mapfree_mini"
+RECORDED = Path(__file__).parents[2].parent / "shared" / "golden"
+GOLDEN = RECORDED / "mapfree_mini"
+MODEL, ENCODER = (
+    RECORDED / "dunemast3r_nano_released_layout.pth",
+    RECORDED / "dunemast3r_nano_encoder.safetensors",
+)
 
 
 def test_a_submission_is_scored_to_the_recorded_digits(tmp_path, capsys):
@@ -30,6 +36,72 @@ def test_a_submission_is_scored_to_the_recorded_digits(tmp_path, capsys):
         for name, value in expected[f"vcre_threshold_{pixels}"].items():
             assert published[name] == pytest.approx(value, abs=1e-8)
     assert "84 frames" in capsys.readouterr().out
+
+
+@pytest.fixture
+def mapfree(tmp_path):
+    """Two portrait scenes in the published layout, frame 7 missing; query n is 0.2 n metres to the right."""
+    rng = np.random.default_rng(0)
+    for scene in ("s00460", "s00461"):
+        folder = tmp_path / "mapfree" / "val" / scene
+        names = ["seq0/frame_00000.jpg", *(f"seq1/frame_{n:05d}.jpg" for n in range(12) if n != 7)]
+        for sequence in ("seq0", "seq1"):
+            (folder / sequence).mkdir(parents=True)
+        coarse = rng.integers(0, 255, (9, 12, 3), dtype=np.uint8)
+        place = Image.fromarray(coarse).resize((120, 90), Image.Resampling.BICUBIC)
+        for number, name in enumerate(names):
+            place.crop((3 * number, 0, 3 * number + 54, 72)).save(folder / name, quality=95)
+        shifts = [0.0 if name.startswith("seq0") else 0.2 * int(name[-9:-4]) for name in names]
+        (folder / "intrinsics.txt").write_text(
+            "# path fx fy cx cy W H\n" + "".join(f"{name} 59 59 26.5 35.5 54 72\n" for name in names)
+        )
+        (folder / "poses.txt").write_text(
+            "".join(f"{name} 1 0 0 0 {-x} 0 0\n" for name, x in zip(names, shifts, strict=True))
+        )
+    return tmp_path / "mapfree"
+
+
+@pytest.mark.skipif(not MODEL.is_file(), reason="needs the recorded nano DUNE-MASt3R file")
+def test_a_released_model_runs_on_a_mapfree_folder_and_its_submission_scores_the_same(mapfree, tmp_path):
+    data, one, two = ["--data", f"mapfree:{mapfree}"], tmp_path / "one", tmp_path / "two"
+    model = ["--model", str(MODEL), "--encoder", str(ENCODER), "--long-edge", "70"]
+    model += ["--threshold", "500"]  # pixels: a random network's matches agree with nothing less
+    assert main(["evaluate", "relocalization", *data, *model, "--out", str(one)]) == 0
+    with zipfile.ZipFile(one / "submission.zip") as file:
+        assert file.namelist() == ["pose_s00460.txt", "pose_s00461.txt"]
+        located = [
+            line.split()[0] for name in file.namelist() for line in file.read(name).decode().splitlines()
+        ]
+    queries = {f"seq1/frame_{number:05d}.jpg" for number in (0, 5, 11)}  # every fifth by place
+    assert located and set(located) <= queries
+    submission = str(one / "submission.zip")
+    assert main(["evaluate", "relocalization", *data, "--submission", submission, "--out", str(two)]) == 0
+    numbers, again = (json.loads((out / "metrics.json").read_text()) for out in (one, two))
+    assert numbers["scores"] == again["scores"] and numbers["images"] == 6
+    assert numbers["scores"]["estimated"] == pytest.approx(len(located) / 6)
+    assert numbers["method"]["solver"] == "pnp" and again["method"] == {}
+
+
+def test_no_motion_on_a_mapfree_folder_is_as_wrong_as_the_cameras_moved(mapfree, tmp_path):
+    words = ["--data", f"mapfree:{mapfree}", "--baseline", "none", "--out", str(tmp_path)]
+    assert main(["evaluate", "relocalization", *words]) == 0
+    scores = json.loads((tmp_path / "metrics.json").read_text())["scores"]
+    assert scores["median_translation"] == pytest.approx(1.0)  # of 0, 1.0 and 2.2 m
+    assert scores["pose_precision"] == pytest.approx(1 / 3) and scores["median_rotation"] == 0.0
+
+
+def test_a_submission_without_poses_has_no_medians(mapfree, tmp_path):
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as file:
+        for scene in ("s00460", "s00461"):
+            file.writestr(f"pose_{scene}.txt", "")
+    words = ["--data", f"mapfree:{mapfree}", "--submission", str(tmp_path / "empty.zip")]
+    assert main(["evaluate", "relocalization", *words, "--out", str(tmp_path)]) == 0
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    numbers = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    assert numbers["scores"]["median_translation"] is None and numbers["scores"]["estimated"] == 0.0
 
 
 def test_baselines_write_what_a_table_needs(tiny_world, tmp_path):

@@ -235,8 +235,8 @@ def _score_zip(
         "submission": str(submission),
         "images": scores.frames,
         "method": about,
-        "published_names": published,
-        "scores": {name: _by_pixels(value) for name, value in asdict(scores).items()},
+        "published_names": _plain(published),
+        "scores": {name: _plain(value) for name, value in asdict(scores).items()},
         "warnings": len(result.warnings),
     }
     write_metrics(out / METRICS, numbers, command)
@@ -244,6 +244,8 @@ def _score_zip(
     return 0
 
 
-def _by_pixels(value: Any) -> Any:
-    """Numbers as JSON has them: keys are text."""
-    return {f"{key:g}": item for key, item in value.items()} if isinstance(value, dict) else value
+def _plain(value: Any) -> Any:
+    """Numbers as JSON has them: keys are text, what is not finite is null."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else f"{key:g}": _plain(item) for key, item in value.items()}
+    return value if np.isfinite(value) else None
