@@ -121,6 +121,10 @@ def test_own_teachers_and_images(tmp_path: Path) -> None:
         (["debug", "--teacher", "dino", "--out", "x"], "write NAME,E"),
         (["debug", "--teacher", "t,random:vit_tony", "--out", "x"], "Did you mean 'vit_tiny'"),
         (["debug", "--source", "photos,generic,/no/such/folder", "--out", "x"], "nothing at /no/such/folder"),
+        (  # data are looked for before teachers, which may have to be fetched
+            ["debug", "--teacher", "t,/no/such.pth", "--source", "p,generic,/no/such/folder", "--out", "x"],
+            "nothing at /no/such/folder",
+        ),
         (["debug", "--image-size", "57", "--out", "x"], "nearest: 56"),
         (
             ["debug", "--distill.sharing.mode", "none", "--source", "a,cats,/tmp", "--out", "x"],

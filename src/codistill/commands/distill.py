@@ -13,6 +13,7 @@ from rich.table import Table
 
 from codistill.commands.distill_options import parse_sources, parse_teachers
 from codistill.commands.world_ready import ensure_world
+from codistill.data.opening import resolve
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
@@ -141,6 +142,8 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
     """Train a resolved recipe to its end and write the export."""
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))
+        for source in (*recipe.training_sources, *recipe.held_out_sources):
+            resolve(source)  # before any teacher is fetched
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
