@@ -11,14 +11,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from codistill.data.loader import default_workers
 from codistill.data.permutation import keys_of, permute
 from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
-from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.tasks.frozen.data import DenseData, DenseSample
+from codistill.tasks.frozen.workers import made_by_workers
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
 
 VIEW, PIXELS = 11, 12
@@ -158,22 +157,8 @@ def view_batches(
         DataError: if a sample cannot be used.
     """
     device = torch.device(device)
-    workers = default_workers() if workers is None else workers
-    raw_views = DataLoader(
-        ViewDataset(data, maker, seed),
-        batch_size=None,
-        sampler=requests,  # type: ignore[arg-type]
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
-    )
-    with without_opencv_threads():
-        started = iter(raw_views)
-    for raw in started:
-        if raw.failure:
-            raise DataError(raw.failure)
+    made = made_by_workers(ViewDataset(data, maker, seed), requests, workers=workers, device=device)
+    for raw in made:
         images = normalized(raw.pixels.to(device, non_blocking=True), raw.inside)
         count = len(raw.names)
         yield DenseBatch(images, ("",) * count, ("",) * count, raw.names, target=raw.target)
@@ -238,8 +223,3 @@ class _Requests:
             rank=self.rank,
             world_size=self.world_size,
         )
-
-
-def _one_thread(_: int) -> None:
-    use_one_opencv_thread()
-    torch.set_num_threads(1)

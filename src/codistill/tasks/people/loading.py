@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from codistill.data.loader import default_workers
 from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
-from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.tasks.frozen.loading import Request, normalized, training_requests
+from codistill.tasks.frozen.workers import made_by_workers
 from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
 from codistill.tasks.people.tokens import StoredTokens
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
@@ -149,22 +148,9 @@ def people_batches(
     Raises:
         DataError: if an image cannot be used.
     """
-    workers = 0 if plan.stored is not None else default_workers() if workers is None else workers
-    loader = DataLoader(
-        PeopleViews(plan),
-        batch_size=None,
-        sampler=requests,  # type: ignore[arg-type]
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
-    )
-    with without_opencv_threads():
-        started = iter(loader)
-    for raw in started:
-        if raw.failure:
-            raise DataError(raw.failure)
+    workers = workers if plan.stored is None else 0
+    for raw in made_by_workers(PeopleViews(plan), requests, workers=workers, device=device):
+        assert raw.intrinsics is not None and raw.targets is not None
         count = len(raw.names)
         yield PeopleBatch(
             images=normalized(raw.pixels.to(device, non_blocking=True)),
@@ -215,8 +201,3 @@ def plain_batches(
     groups = [tuple(range(start, min(start + batch_size, len(plan.data)))) for start in starts]
     requests = [Request(0, tuple(range(len(group))), group, plain=True) for group in groups]
     return people_batches(plan, requests, workers=workers, device=device)
-
-
-def _one_thread(_: int) -> None:
-    use_one_opencv_thread()
-    torch.set_num_threads(1)

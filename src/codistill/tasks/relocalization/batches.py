@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from codistill.data.loader import default_workers
 from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.correspondences import PosedDepth, reciprocal_correspondences, sample_correspondences
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.heads.two_view.losses import ViewTruth
-from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.tasks.frozen.loading import Request, normalized, training_requests
+from codistill.tasks.frozen.workers import made_by_workers
 from codistill.tasks.relocalization.pairs import PairData
 from codistill.tasks.relocalization.views import PairView, PairViews
 from codistill.types import Batch
@@ -180,22 +179,9 @@ def pair_batches(
         DataError: if a pair cannot be used.
     """
     device = torch.device(device)
-    workers = default_workers() if workers is None else workers
-    loader = DataLoader(
-        PairRequests(data, maker, seed, matches),
-        batch_size=None,
-        sampler=requests,  # type: ignore[arg-type]
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
-    )
-    with without_opencv_threads():
-        started = iter(loader)
-    for raw in started:
-        if raw.truth is None:
-            raise DataError(raw.failure)
+    requested = PairRequests(data, maker, seed, matches)
+    for raw in made_by_workers(requested, requests, workers=workers, device=device):
+        assert raw.truth is not None
         images = normalized(raw.images.to(device, non_blocking=True))
         yield PairBatch(images, *_labels(raw.names), truth1=raw.truth[0], truth2=raw.truth[1])
 
@@ -237,8 +223,3 @@ def online_batches(
         return pair_batches(data, maker, requests, seed=seed, matches=matches, workers=workers, device=device)
 
     return from_step
-
-
-def _one_thread(_: int) -> None:
-    use_one_opencv_thread()
-    torch.set_num_threads(1)

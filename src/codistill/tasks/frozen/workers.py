@@ -1,0 +1,70 @@
+"""Loader workers: a data set and requests in, what it makes of each request out, in their order.
+
+What a worker sends back says in `failure` why a sample could not be used: an exception would arrive as its traceback.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from codistill.data.loader import default_workers
+from codistill.errors import DataError
+from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
+
+
+class Made(Protocol):
+    """What a worker sends back.
+
+    Attributes:
+        failure: why it could not; "" if it could.
+    """
+
+    @property
+    def failure(self) -> str: ...
+
+
+MadeType = TypeVar("MadeType", bound=Made)
+
+
+def made_by_workers(
+    dataset: Dataset[MadeType],
+    requests: Iterable[Any],
+    *,
+    workers: int | None,
+    device: torch.device,
+) -> Iterator[MadeType]:
+    """What the data set makes of every request.
+
+    Args:
+        dataset: indexed by requests.
+        requests: read ahead by the workers, once.
+        workers: processes; 0 works in this one, None: the CPUs of this process.
+        device: what is made for a GPU is put into page-locked memory.
+
+    Raises:
+        DataError: if a sample cannot be used.
+    """
+    workers = default_workers() if workers is None else workers
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=requests,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
+    )
+    with without_opencv_threads():
+        started = iter(loader)
+    for made in started:
+        if made.failure:
+            raise DataError(made.failure)
+        yield made
+
+
+def _one_thread(_: int) -> None:
+    use_one_opencv_thread()
+    torch.set_num_threads(1)
