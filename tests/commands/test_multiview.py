@@ -48,7 +48,8 @@ def test_poses_of_pairs_write_scores(estimator, tiny_world, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["multiview-depth", "--head", "h"], "which data set? add --data KIND:FOLDER"),
+        (["multiview-depth", "--model", "m"], "which data set? add --data KIND:FOLDER"),
+        (["multiview-depth", "--head", "h"], "h: no such folder. Fit a head first"),
         (["multiview-depth", "--data", "multiview:none", "--head", "h"], "no such folder. Expected layout"),
         (
             ["multiview-depth", "--data", "multiview:x", "--max-sources", "0"],

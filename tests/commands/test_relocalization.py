@@ -116,7 +116,7 @@ def test_baselines_write_what_a_table_needs(tiny_world, tmp_path):
 
 
 def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_path, capsys):
-    """Fitted, moved, evaluated and used for a reconstruction, without naming an encoder again."""
+    """Fitted, moved, evaluated and used for a reconstruction, without naming encoder or data again."""
     data = f"world:{tiny_world}"
     encoder = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
     fit = ["fit", "relocalization", "--encoder", encoder, "--data", data, "--size", "56", "--steps", "2"]
@@ -124,9 +124,10 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_pat
     assert main([*fit, "--out", str(tmp_path / "head")]) == 2 and "add --online" in capsys.readouterr().err
     assert main([*fit, "--online", "--out", str(tmp_path / "head")]) == 0
     head = (tmp_path / "head").rename(tmp_path / "moved")
-    words = ["--data", data, "--split", "train", "--out", str(tmp_path / "o"), "--pictures", "0"]
+    words = ["--split", "train", "--out", str(tmp_path / "o"), "--pictures", "0"]
     assert main(["evaluate", "relocalization", "--head", str(head), *words, "--solver", "pointmap"]) == 0
     numbers = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert numbers["data"] == data  # that of the fit
     assert str(head / "encoder") in json.dumps(numbers)
     pictures = []
     for seed in range(2):

@@ -11,7 +11,8 @@ from codistill.commands.evaluation_output import (
     print_scores,
     write_evaluation,
 )
-from codistill.commands.head_options import add_runtime_options, make_runtime, needed_data
+from codistill.commands.head_options import add_runtime_options, make_runtime
+from codistill.commands.two_view_options import data_of
 from codistill.tasks.multiview.data import KINDS, ViewSets, open_views
 from codistill.tasks.multiview.score import MultiviewResult
 from codistill.tasks.relocalization.head import open_two_view
@@ -21,7 +22,7 @@ from codistill.tasks.relocalization.score import plain
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Model, data and output."""
-    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(KINDS)}")
+    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER, of {', '.join(KINDS)} (the head's own)")
     parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
     parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
     parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
@@ -34,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def open_data(arguments: argparse.Namespace, *, keys: bool = False) -> ViewSets:
     """The samples that were asked for; `keys`: each must have a key view."""
-    return open_views(needed_data(arguments), arguments.split, arguments.limit, keys=keys)
+    return open_views(data_of(arguments), arguments.split, arguments.limit, keys=keys)
 
 
 def open_predictor(arguments: argparse.Namespace, subsample: int = 8) -> TwoViewPredictor:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from codistill.commands.evaluation_output import METRICS, PER_IMAGE, print_scores
-from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime, needed_data
+from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime
+from codistill.commands.two_view_options import data_of
 from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import as_picture, save_picture
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "on a virtual camera of 540x720 pixels, with intervals and by overlap; for mapfree:ROOT a submission is "
         "written and scored as the benchmark does. --submission scores one that is there.",
     )
-    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(KINDS)}")
+    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER, of {', '.join(KINDS)} (the head's own)")
     what = parser.add_argument_group("what to score, one of")
     what.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
     what.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
         )
-    kind, root = parse_spec(needed_data(arguments), KINDS)
+    kind, root = parse_spec(data_of(arguments), KINDS)
     split = arguments.split or ("val" if kind == "mapfree" else "test")
     command = ["evaluate", "relocalization", *argv]
     if arguments.submission is not None:
@@ -151,7 +152,7 @@ def _write(
     """Print the scores; write metrics.json and per_image.npz."""
     errors, out = result.errors, arguments.out
     scores, bins = intervals(errors), by_overlap(errors)
-    print_scores(f"{_title(about)} on {arguments.data} ({split})", scores)
+    print_scores(f"{_title(about)} on {arguments.data} ({split})", scores, "pairs")
     for name, values in bins.items():
         parts = [f"{key} {values[key]}" for key in ("vcre_precision_90", "vcre_auc_90", "median_rotation")]
         print(f"overlap {name} ({values['estimated'].count} pairs): {', '.join(parts)}")
