@@ -67,6 +67,23 @@ def test_a_bad_source_is_left_out_by_its_error_and_not_by_its_place(views, data)
     assert one.sums[0, 0] == pytest.approx(one.sums[0, 2]) and one.sums[0, 0] > 2 * near.sums[0, 0]
 
 
+class Inverse(OraclePredictor):
+    """An oracle whose inverse depth is scaled and shifted."""
+
+    def __call__(self, image_a, image_b):
+        pair = super().__call__(image_a, image_b)
+        z = pair.a.points[..., 2:]
+        return replace(pair, a=replace(pair.a, points=pair.a.points / (2.0 + 0.3 * z)))
+
+
+def test_scale_and_shift_of_inverse_depth_are_removed_where_asked_for(views, data):
+    fitted, median = (
+        evaluate_depth(Inverse(views), data, DepthProtocol(alignment=alignment)).sums[0]
+        for alignment in ("inverse_least_squares", "median")
+    )
+    assert fitted[0] < 0.05 < 2.0 < median[0] and fitted[1] == 100.0
+
+
 def test_points_behind_the_camera_are_wrong_and_not_perfect():
     sample = hilly_pair()
     result = evaluate_depth(oracle([sample.read(0), sample.read(1)], [-1.0]), [sample], DepthProtocol())
