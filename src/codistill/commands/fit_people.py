@@ -29,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--recipe", default="small", metavar="NAME", help=f"{', '.join(RECIPES)} (small)")
     group.add_argument("--steps", type=int, help="optimizer steps (the recipe's)")
     group.add_argument("--batch-size", type=int, help="images of a step (the recipe's)")
+    group.add_argument(
+        "--accumulate", type=int, default=1, metavar="N", help="batches into which a step is cut (1)"
+    )
     group.add_argument("--lr", type=float, help="peak learning rate (the recipe's)")
     group.add_argument(
         "--size", type=int, help="side of the square that the encoder sees, pixels (the data's)"
@@ -73,6 +76,7 @@ def config_of(arguments: argparse.Namespace) -> PeopleFit:
         encoder_lr_scale=arguments.encoder_lr_scale,
         seed=arguments.seed,
         limit=arguments.fit_limit,
+        accumulate=arguments.accumulate,
         partial=arguments.partial,
         validate_every=arguments.validate_every,
     )

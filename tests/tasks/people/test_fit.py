@@ -111,6 +111,30 @@ def test_stored_tokens_are_those_of_the_encoder(scenes: Path, tmp_path: Path) ->
     assert len(list(tmp_path.glob("people-*.npy"))) == 2
 
 
+def test_a_step_cut_into_parts_sees_the_same_views(scenes: Path) -> None:
+    data = open_people(f"folder:{scenes}", "train")
+    plan = ViewPlan(data.samples, Skeleton.of(data.body), 56, 14, True, RECIPE.targets, 3)
+    options = {"batch_size": 8, "total_steps": 3, "workers": 0, "device": CPU}
+    whole, parts = (
+        list(training_batches(plan, accumulate=accumulate, **options)(1))  # type: ignore[arg-type]
+        for accumulate in (1, 4)
+    )
+    assert [len(batch) for batch in parts] == [2] * 8
+    assert torch.equal(torch.cat([b.images for b in whole]), torch.cat([b.images for b in parts]))
+    with pytest.raises(ConfigError, match="multiple of the 1 processes times 3 parts"):
+        training_batches(plan, accumulate=3, **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a batch of 8 cannot be cut into 3 equal parts"):
+        config(scenes, accumulate=3)
+
+
+def test_a_long_training_starts_at_once(scenes: Path) -> None:
+    """Requests are made as they are needed: the published half a million steps would take minutes and a gigabyte."""
+    data = open_people(f"folder:{scenes}", "train")
+    plan = ViewPlan(data.samples, Skeleton.of(data.body), 56, 14, True, RECIPE.targets, 3)
+    batches = training_batches(plan, batch_size=2, total_steps=10**9, workers=0, device=CPU)(5)
+    assert len(next(iter(batches))) == 2
+
+
 def test_about_half_of_the_views_are_mirrored(scenes: Path) -> None:
     data = open_people(f"folder:{scenes}", "train")
     views = PeopleViews(ViewPlan(data.samples, Skeleton.of(data.body), 56, 14, True, RECIPE.targets, 3))

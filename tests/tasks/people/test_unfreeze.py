@@ -88,6 +88,7 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
         features=replace(FEATURES, encoder=str(wild)),
         recipe=replace(RECIPE, steps=4),
         encoder_lr_scale=0.1,
+        accumulate=2,
     )
     assert load_encoder(wild).config.drop_path == 0.5  # type: ignore[attr-defined]
     assert fit_people(four, runtime(tmp_path / "whole"))

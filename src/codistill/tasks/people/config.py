@@ -23,6 +23,7 @@ class PeopleFit:
         encoder_lr_scale: its learning rate, relative to the head's.
         seed: of every draw.
         limit: use so many training images, evenly spread; None for all.
+        accumulate: batches into which each rank cuts its share of a step.
         partial: leave out images whose file is missing.
         validate_every: steps between two looks at the `val` split; 0: none.
     """
@@ -36,6 +37,7 @@ class PeopleFit:
     encoder_lr_scale: float = 1.0
     seed: int = 0
     limit: int | None = None
+    accumulate: int = field(default=1, metadata=CHANGEABLE)
     partial: bool = field(default=False, metadata=CHANGEABLE)
     validate_every: int = field(default=0, metadata=CHANGEABLE)
 
@@ -45,6 +47,10 @@ class PeopleFit:
         if len(self.features.blocks) != 1:
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
+            )
+        if self.accumulate < 1 or self.recipe.batch_size % self.accumulate:
+            raise ConfigError(
+                f"a batch of {self.recipe.batch_size} cannot be cut into {self.accumulate} equal parts"
             )
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size must be 1 or more; got {self.size}")

@@ -173,6 +173,7 @@ def _train(
         plan,
         batch_size=recipe.batch_size,
         total_steps=recipe.steps,
+        accumulate=config.accumulate,
         rank=process.rank,
         world_size=process.world_size,
         workers=runtime.workers,
@@ -186,6 +187,7 @@ def _train(
         config=EngineConfig(
             total_steps=recipe.steps,
             seed=config.seed,
+            accumulate=config.accumulate,
             log_every=max(1, min(50, recipe.steps // 10)),
             checkpoint_every=max(1, min(1000, recipe.steps // 4)),
             validate_every=config.validate_every,

@@ -168,6 +168,7 @@ def training_batches(
     *,
     batch_size: int,
     total_steps: int,
+    accumulate: int = 1,
     rank: int = 0,
     world_size: int = 1,
     workers: int | None = None,
@@ -175,22 +176,44 @@ def training_batches(
 ) -> Callable[[int], Iterable[PeopleBatch]]:
     """The engine's batches: a function from the start step.
 
+    Args:
+        plan: how images become batches.
+        batch_size: images of a step, over all ranks.
+        total_steps: of the run.
+        accumulate: batches into which a step is cut; the images and their views stay the same.
+        rank, world_size: of this process.
+        workers, device: of the loading.
+
     Raises:
-        ConfigError: if the batch does not divide by the number of ranks.
+        ConfigError: if the batch does not divide by the number of ranks and parts.
     """
-    if batch_size < 1 or batch_size % world_size:
-        raise ConfigError(f"the batch of {batch_size} must be a multiple of the {world_size} processes")
+    if batch_size < 1 or batch_size % (world_size * accumulate):
+        parts = f" times {accumulate} parts" if accumulate > 1 else ""
+        raise ConfigError(
+            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
+        )
 
     def from_step(start: int) -> Iterator[PeopleBatch]:
-        steps = range(start, total_steps)
-        requests = list(
-            training_requests(
-                len(plan.data), batch_size, seed=plan.seed, steps=steps, rank=rank, world_size=world_size
-            )
+        requests = training_requests(
+            len(plan.data),
+            batch_size,
+            seed=plan.seed,
+            steps=range(start, total_steps),
+            rank=rank,
+            world_size=world_size,
         )
-        return people_batches(plan, requests, workers=workers, device=device)
+        return people_batches(plan, _in_parts(requests, accumulate), workers=workers, device=device)
 
     return from_step
+
+
+def _in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
+    """Every request cut into so many, in order."""
+    for request in requests:
+        size = len(request.slots) // parts
+        for start in range(0, len(request.slots), size):
+            part = slice(start, start + size)
+            yield replace(request, slots=request.slots[part], items=request.items[part])
 
 
 def plain_batches(
