@@ -113,6 +113,26 @@ def test_fits_are_reported_side_by_side(tmp_path: Path) -> None:
     assert none is None
 
 
+def test_scores_of_heads_stand_in_one_table_and_undefined_ones_are_a_dash(tmp_path: Path) -> None:
+    heads = [_fit(tmp_path / name, [2.0, 1.0]) for name in ("one", "two")]
+    for head, found in zip(heads, ({"mean": 180.0, "low": 175.0, "high": 185.0}, None), strict=True):
+        f1 = {"mean": 76.0, "low": 74.5, "high": 77.4}
+        scores = {"f1": f1} | ({} if found is None else {"pa_pve": found})
+        numbers = {"task": "people", "split": "test", "images": 650, "data": "world:w", "scores": scores}
+        (head / "evaluation").mkdir()
+        described = {"encoder": {"encoder": f"E of {head.name}"}, "fit": {"protocol": "small"}}
+        (head / "evaluation" / "metrics.json").write_text(json.dumps(numbers | described))
+    out = tmp_path / "page.html"
+    assert main(["report", *map(str, heads), "--out", str(out), "--curves", str(tmp_path / "c.png")]) == 0
+    page = out.read_text()
+    assert "Scores: people, 650 images, test" in page
+    header = "<th>head</th><th>encoder</th><th>F1 (%)</th><th>PA-PVE (mm)</th><th>fit</th>"
+    body = page.partition(header)[2].partition("</table>")[0]
+    cells = re.findall("<td[^>]*>(.*?)</td>", body)
+    assert cells[:5] == ["one/evaluation", "E of one", "76.0 [74.5, 77.4]", "180.0 [175.0, 185.0]", "small"]
+    assert cells[5:] == ["two/evaluation", "E of two", "76.0 [74.5, 77.4]", "–", "small"]
+
+
 def test_runs_and_heads_do_not_mix(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     head = _fit(tmp_path / "one", [1.0])
     assert main(["report", str(head), str(run)]) != 0

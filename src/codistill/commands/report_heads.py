@@ -15,6 +15,7 @@ from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.head_files import is_head, read_record
+from codistill.tasks.results_table import SAMPLES, TITLES, result_kind, results_rows, shown_score
 from codistill.weights.jsonfile import read_json
 
 RUN = "run"
@@ -102,7 +103,7 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
     heads = {folder.name: folder for folder in folders}
     if len(heads) != len(folders):
         raise ConfigError("two heads have the same folder name, which is what lines are called: rename one")
-    page = Page(title=", ".join(heads), lead="heads on frozen features")
+    page = Page(title=", ".join(heads), lead="fitted heads")
     facts = [_facts(folder) for folder in folders if is_head(folder)]
     tasks = {fact[1] for fact in facts}
     if len(tasks) > 1:
@@ -112,6 +113,7 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
     curves_of_heads(heads, curves)
     page.heading("Losses")
     page.picture(curves, "Training (smoothed), and held-out data as dots")
+    _scores(heads, page)
     for name, folder in heads.items():
         _evaluations(name, folder, page)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +128,20 @@ def _facts(folder: Path) -> list[Any]:
     return [folder.name, record.task, record.features.encoder, licence, record.data.get("spec", ""), said]
 
 
+def _scores(heads: dict[str, Path], page: Page) -> None:
+    """Headline scores of all heads' evaluations, those on the same images in one table."""
+    tables: dict[tuple[str, str, int], list[tuple[str, Any]]] = {}
+    for name, folder in heads.items():
+        for path in sorted(folder.glob("*/metrics.json")):
+            numbers = read_json(path)
+            tables.setdefault(result_kind(numbers), []).append((f"{name}/{path.parent.name}", numbers))
+    for (task, split, images), found in tables.items():
+        header, rows = results_rows(task, [numbers for _, numbers in found])
+        page.heading(f"Scores: {task}, {images} {SAMPLES.get(task, 'images')}, {split}")
+        names = [name for name, _ in found]
+        page.table(("head", *header), [(name, *row) for name, row in zip(names, rows, strict=True)])
+
+
 def _evaluations(name: str, folder: Path, page: Page) -> None:
     """Scores and pictures of every evaluation that lies in the head's folder."""
     for path in sorted(folder.glob("*/metrics.json")):
@@ -135,7 +151,7 @@ def _evaluations(name: str, folder: Path, page: Page) -> None:
             f"{numbers.get('images', '')} images of {numbers.get('data', '')}; {numbers.get('interval', '')}"
         )
         scores = {k: v for k, v in numbers.get("scores", {}).items() if isinstance(v, dict) and "mean" in v}
-        rows = [(k, f"{v['mean']:.4g} [{v['low']:.4g}, {v['high']:.4g}]") for k, v in scores.items()]
+        rows = [(TITLES.get(k, k), shown_score(v)) for k, v in scores.items()]
         page.table(("score", "mean and 95 % interval"), rows)
         for picture in sorted(path.parent.glob("*.png")):
             page.picture(picture, f"{name}: {picture.name}")

@@ -1,6 +1,6 @@
-"""Tables in Markdown from metrics files, so that no number in the documentation is typed by hand."""
+"""Tables from metrics files, for reports and in Markdown, so that no number in the documentation is typed by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ TITLES = {
     "a1": "δ < 1.25",
     "abs_rel": "abs. rel.",
     "f1": "F1 (%)",
+    "precision": "precision (%)",
+    "recall": "recall (%)",
+    "pve": "PVE (mm)",
     "pa_pve": "PA-PVE (mm)",
+    "mpjpe": "MPJPE (mm)",
+    "pa_mpjpe": "PA-MPJPE (mm)",
+    "place": "head is off by (m)",
     "vcre_precision_90": "precision, 90 px",
     "vcre_auc_90": "AUC, 90 px",
     "median_vcre": "median VCRE (px)",
@@ -46,28 +52,54 @@ def results_table(paths: Sequence[Path]) -> str:
         ValueError: if the files are of several tasks or data sets.
     """
     contents = [read_json(path) for path in paths]
-    kinds = {(metrics["task"], metrics["split"], metrics["images"]) for metrics in contents}
+    kinds = {result_kind(metrics) for metrics in contents}
     if len(kinds) != 1:
         raise ValueError(f"a table is of one task, split and set of images; got {sorted(kinds)}")
     task, split, images = kinds.pop()
-    names = HEADLINES.get(task) or tuple(contents[0]["scores"])
-    header = ["encoder", *(TITLES.get(name, name) for name in names), "fit"]
-    rows = [[_encoder(m), *(_score(m["scores"].get(name)) for name in names), _fit(m)] for m in contents]
+    header, rows = results_rows(task, contents, quote="`")
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     unit = SAMPLES.get(task, "images")
     return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {unit}.\n"
 
 
-def _encoder(metrics: dict[str, Any]) -> str:
+def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What must be equal for two results to stand in one table: task, split, number of images."""
+    return str(metrics["task"]), str(metrics.get("split", "")), int(metrics.get("images", 0))
+
+
+def results_rows(
+    task: str, contents: Sequence[Mapping[str, Any]], quote: str = ""
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table: encoder, the task's headline scores, how it was fitted.
+
+    Args:
+        task: of all of them.
+        contents: of the metrics files.
+        quote: around the names of encoders.
+    """
+    names = HEADLINES.get(task) or tuple(contents[0]["scores"])
+    header = ["encoder", *(TITLES.get(name, name) for name in names), "fit"]
+    rows = [
+        [
+            _encoder(metrics, quote),
+            *(shown_score(metrics["scores"].get(name)) for name in names),
+            _fit(metrics),
+        ]
+        for metrics in contents
+    ]
+    return header, rows
+
+
+def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
     """The encoder, or the baseline, released file or method in its place."""
     encoder = metrics.get("encoder") or metrics.get("method") or {}
     named = next((encoder[key] for key in ("baseline", "model", "encoder") if encoder.get(key)), "?")
-    text = f"`{named}`"
+    text = f"{quote}{named}{quote}"
     return f"{text} → {encoder['projector']}" if encoder.get("projector") else text
 
 
-def _score(score: dict[str, Any] | None) -> str:
+def shown_score(score: Mapping[str, Any] | None) -> str:
     """Mean and interval; a dash for a score that is not defined there."""
     if score is None or None in (score["mean"], score["low"], score["high"]):
         return "–"
@@ -76,7 +108,7 @@ def _score(score: dict[str, Any] | None) -> str:
     return f"{score['mean']:.{digits}f} [{low}, {high}]"
 
 
-def _fit(metrics: dict[str, Any]) -> str:
+def _fit(metrics: Mapping[str, Any]) -> str:
     """How the head was fitted; two-view tasks say it of their method."""
     method = metrics.get("method") or {}
     if method.get("baseline"):
