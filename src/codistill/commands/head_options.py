@@ -87,6 +87,11 @@ def add_unfreeze_options(parser: Any) -> None:
         metavar="F",
         help="with --unfreeze: the encoder's learning rate, relative to the head's (1)",
     )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute blocks again in the backward pass: less memory, about a third more time",
+    )
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +183,7 @@ def make_runtime(
         cache=getattr(arguments, "cache", None),
         device=choose_device(arguments.device) if process is None else process.device,
         workers=arguments.workers,
+        recompute=getattr(arguments, "recompute", False),
         console=Console(stderr=True, quiet=process is not None and not process.is_main),
         command=tuple(command),
     )

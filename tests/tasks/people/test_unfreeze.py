@@ -14,6 +14,7 @@ from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.model import HumanMeshModel
+from codistill.nn.blocks import Block
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import read_record
@@ -101,6 +102,24 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
     for name in ("head.safetensors", "encoder/encoder.safetensors"):
         one, other = (load_file(tmp_path / part / name) for part in ("whole", "parts"))
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_recomputing_saves_activations_and_changes_nothing(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, forward = [], Block.forward
+
+    def counted(self: Block, *inputs: object, **options: object) -> torch.Tensor:
+        runs[-1] += torch.is_grad_enabled()
+        return forward(self, *inputs, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Block, "forward", counted)
+    for recompute in (False, True):
+        runs.append(0)
+        assert fit_people(config(scenes), replace(runtime(tmp_path / str(recompute)), recompute=recompute))
+    assert runs == [4, 8]  # two blocks in two steps; once more for the backward pass
+    one, other = (checkpoint(tmp_path / str(recompute)) for recompute in (False, True))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_encoder_can_learn_slower_than_its_head(scenes: Path, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class Runtime:
         cache: where features are kept; None: in the head's folder.
         device: to compute on.
         workers: loader processes; None: the CPUs of this process.
+        recompute: keep only the inputs of transformer blocks that train for the backward pass.
         console: for messages.
         command: what was typed, for the record.
     """
@@ -88,6 +89,7 @@ class Runtime:
     cache: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int | None = None
+    recompute: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True))
     command: tuple[str, ...] = ()
 

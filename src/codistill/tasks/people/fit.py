@@ -188,6 +188,7 @@ def _train(
             total_steps=recipe.steps,
             seed=config.seed,
             accumulate=config.accumulate,
+            activation_checkpointing=runtime.recompute,
             log_every=max(1, min(50, recipe.steps // 10)),
             checkpoint_every=max(1, min(1000, recipe.steps // 4)),
             validate_every=config.validate_every,

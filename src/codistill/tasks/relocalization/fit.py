@@ -84,6 +84,7 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             total_steps=config.steps,
             seed=config.seed,
             accumulate=config.accumulate,
+            activation_checkpointing=runtime.recompute,
             log_every=max(1, min(50, config.steps // 10)),
             checkpoint_every=max(1, min(1000, config.steps // 8)),
             validate_every=0 if validation is None else max(1, config.steps // 8),
