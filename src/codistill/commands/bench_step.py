@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare",
         default="none",
-        choices=("none", "generic", "full", "nothing"),
-        help="sharing mode of a second step, measured in turns with the first (none)",
+        choices=("none", "generic", "full", "int8", "nothing"),
+        help="sharing mode of a second step, or int8 teachers, measured in turns with the first (none)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     parser.set_defaults(source=None, held_out=None, help_fields=False)
@@ -114,11 +114,14 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
     table.add_row("peak memory", f"{report.peak_gib:.2f} GiB", "")
     if report.compared is not None:
         other, floor = report.compared
+        what = "int8 teachers" if compare == "int8" else f"sharing {compare}"
+        table.add_row(what, f"{other.wall:.3f} s", f"{other.wall / step.wall:.2f} of the step above")
         table.add_row(
-            f"sharing {compare}", f"{other.wall:.3f} s", f"{other.wall / step.wall:.2f} of the step above"
+            "  its teachers", f"{other.phases['teachers']:.3f} s", f"{step.phases['teachers']:.3f} s above"
         )
         table.add_row("  by processor time", f"{other.cpu:.3f} s", f"{other.cpu / step.cpu:.2f}")
-        table.add_row("  time / its own floor", f"{other.wall / floor:.2f}", "")
+        if floor is not None:
+            table.add_row("  time / its own floor", f"{other.wall / floor:.2f}", "")
     console.print(table)
     if report.share is not None and report.share < BUSY:
         console.print(
@@ -143,7 +146,7 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
     if report.compared is not None:
         other, floor = report.compared
         numbers["compared"] = {
-            "sharing": compare,
+            ("teachers" if compare == "int8" else "sharing"): compare,
             **asdict(other),
             "floor": floor,
             "time_over_step": other.wall / report.step.wall,

@@ -148,11 +148,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     sources = {source.name: source.domain for source in recipe.training_sources}
     check_sharing(recipe.distill.sharing, bank.domains, sources)
     student, fresh = build_student(recipe, bank.target_specs())
-    if (
-        recipe.engine.compile
-    ):  # the engine compiles what it trains; most of a step's operations are the teachers'
-        for name in bank.names:
-            compile_units(bank[name])
+    compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(
         student,
         bank,
@@ -161,6 +157,13 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
         recipe=recipe.name,
     )
     return objective, fresh
+
+
+def compile_teachers(bank: TeacherBank, *, everyone: bool) -> None:
+    """Compile the teachers (the engine compiles what it trains), or only those that are slow without: int8 ones."""
+    for name in bank.names:
+        if everyone or bank[name].config.precision == "int8":
+            compile_units(bank[name])
 
 
 def calibrate_targets(

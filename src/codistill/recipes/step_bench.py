@@ -22,7 +22,7 @@ from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.timing import PhaseTimer
 from codistill.nn.products import Operand, Product, count_flops, record_products
-from codistill.recipes.build import build_bank, build_student
+from codistill.recipes.build import build_bank, build_student, compile_teachers
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch
@@ -89,7 +89,7 @@ class BenchedStep:
             recompute_activations(student)
         if recipe.engine.compile:
             compile_units(student)
-            compile_units(bank)
+        compile_teachers(bank, everyone=recipe.engine.compile)
         self.timer = PhaseTimer(device)
         self.best = Best()
         self._step = self._train_step()
@@ -207,7 +207,8 @@ class StepReport:
         share: of the processor time that this process's threads asked for and got: below 1, the machine was busy
             with other work. None on a GPU.
         peak_gib: memory.
-        compared: the shortest step of the compared recipe, and its own floor; None without one.
+        compared: the shortest step of the compared recipe, and its own floor (None where its products are not
+            floating-point ones); None without one.
     """
 
     step: Best
@@ -221,19 +222,19 @@ class StepReport:
     square_rate: float
     share: float | None
     peak_gib: float
-    compared: tuple[Best, float] | None
+    compared: tuple[Best, float | None] | None
 
 
 def bench_step(
     recipe: Recipe, device: torch.device, *, rounds: int, compare: str | None, peak: Callable[[], float]
 ) -> StepReport:
-    """Measure a recipe's step, beside one with another sharing mode.
+    """Measure a recipe's step, beside one with another sharing mode or with int8 teachers.
 
     Args:
         recipe: what to run.
         device: where.
         rounds: how often everything is measured.
-        compare: a sharing mode, or None.
+        compare: a sharing mode, `int8`, or None.
         peak: GiB at most in use so far.
     """
     step = BenchedStep(recipe, device)
@@ -243,12 +244,10 @@ def bench_step(
     products = ProductTimer(step.run, device)
     other, other_products = None, None
     if compare is not None:
-        sharing = replace(recipe.distill.sharing, mode=compare, shared_sources=None)  # type: ignore[arg-type]
-        compared = replace(recipe, distill=replace(recipe.distill, sharing=sharing))
-        other = BenchedStep(compared, device, step.bank)
+        other = _compared(step, compare)
         for _ in range(WARM_UP):
             other.run()
-        other_products = ProductTimer(other.run, device)
+        other_products = None if compare == "int8" else ProductTimer(other.run, device)
     square = Operand((2048, 2048), (2048, 1), torch.float32, device)
     dtype = next(iter(products.products)).left.dtype
     square_call, square_best = (
@@ -274,7 +273,19 @@ def bench_step(
         square_rate=2 * 2048**3 / square_best.wall,
         share=min(1.0, got / threads()) if device.type == "cpu" else None,
         peak_gib=peak_gib,
-        compared=None if other is None or other_products is None else (other.best, other_products.floor()),
+        compared=None if other is None else (other.best, other_products and other_products.floor()),
+    )
+
+
+def _compared(step: BenchedStep, compare: str) -> BenchedStep:
+    """The same step with another sharing mode, or with its teachers in int8."""
+    recipe = step.recipe
+    if compare == "int8":
+        teachers = tuple(replace(teacher, precision="int8") for teacher in recipe.teachers)
+        return BenchedStep(replace(recipe, teachers=teachers), step.device)
+    sharing = replace(recipe.distill.sharing, mode=compare, shared_sources=None)  # type: ignore[arg-type]
+    return BenchedStep(
+        replace(recipe, distill=replace(recipe.distill, sharing=sharing)), step.device, step.bank
     )
 
 

@@ -6,7 +6,7 @@ network all become teachers by these few words. Source: DUNE, section 4.1.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from torch.nn.functional import interpolate
 
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
+from codistill.teachers.quantize import quantize_linears
 from codistill.types import Domain, TokenKind, Tokens
+
+Precision = Literal["same", "fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class TeacherConfig:
         domain: the data domain it was made for. Sharing compares it with each image's domain.
         kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
         norm: whether targets are taken after the encoder's final norm.
-        precision: `same` as the step's, or `fp32`, `bf16`.
+        precision: `same` as the step's, or `fp32`, `bf16`, or `int8` (see `quantize_linears`; needs torchao).
         weight: what its losses are multiplied by; dropping compares them without.
         image_size: side in pixels of the images it sees, whatever the student's; its patch tokens are then resized to
             the student's grid. None (published): the size at which the grids match.
@@ -38,7 +41,7 @@ class TeacherConfig:
     domain: Domain = "generic"
     kinds: tuple[TokenKind, ...] | None = None
     norm: bool = True
-    precision: Literal["same", "fp32", "bf16"] = "same"
+    precision: Precision = "same"
     weight: float = 1.0
     image_size: int | None = None
 
@@ -49,9 +52,9 @@ class TeacherConfig:
             raise ConfigError(
                 f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
             )
-        if self.precision not in ("same", "fp32", "bf16"):
+        if self.precision not in get_args(Precision):
             raise ConfigError(
-                f"precision of teacher {self.name!r} must be same, fp32 or bf16; got {self.precision!r}"
+                f"precision of teacher {self.name!r} must be same, fp32, bf16 or int8; got {self.precision!r}"
             )
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ConfigError(
@@ -109,6 +112,8 @@ class Teacher(nn.Module):
         self.config = config
         self.kinds: tuple[TokenKind, ...] = kinds
         self.encoder = encoder.eval().requires_grad_(False)
+        if config.precision == "int8":
+            quantize_linears(self.encoder)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Teachers stay in evaluation mode whatever is asked."""
@@ -148,5 +153,6 @@ class Teacher(nn.Module):
         return resize_tokens(tokens, grid)
 
     def precision_dtype(self) -> torch.dtype | None:
-        """The autocast dtype this teacher asks for; None: the step's own."""
-        return {"same": None, "fp32": torch.float32, "bf16": torch.bfloat16}[self.config.precision]
+        """The autocast dtype this teacher asks for (fp32: no autocast); None: the step's own."""
+        wanted: dict[Precision, torch.dtype | None] = {"same": None, "bf16": torch.bfloat16}
+        return wanted.get(self.config.precision, torch.float32)
