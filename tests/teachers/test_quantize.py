@@ -1,7 +1,9 @@
 """Quantized teachers against the plain ones and against quantization by hand."""
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from codistill.recipes.build import build_bank, compile_teachers
 from codistill.recipes.registry import find_recipe
 from codistill.teachers.quantize import quantize_linears
 from codistill.teachers.teacher import Teacher, TeacherConfig
+
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
 def test_products_are_those_of_rounded_weights_and_activations() -> None:
@@ -48,6 +52,22 @@ def test_tokens_stay_close_and_stay_without_gradient() -> None:
     assert 0 < difference < 0.05
     assert not any(p.requires_grad for p in teacher.parameters())
     assert teacher.precision_dtype() == torch.float32
+
+
+def test_real_tokens_stay_close() -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    weights = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
+    photographs = sorted((SHARED / "data" / "real-mini" / "generic").glob("*.jpg"))[:4]
+    if not (weights.exists() and photographs):
+        pytest.skip("no real weights or photographs beside the repository")
+    encoder = load_encoder(str(weights)).eval()
+    images = encoder.preprocess(photographs, size=(112, 112))
+    with torch.inference_mode():
+        expected = encoder(images).patches
+        quantize_linears(encoder.requires_grad_(False))
+        found = encoder(images).patches
+    assert torch.nn.functional.cosine_similarity(found, expected, dim=-1).mean() > 0.998
+    assert 0.005 < (found - expected).norm() / expected.norm() < 0.08
 
 
 def test_quantized_teachers_alone_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
