@@ -12,6 +12,8 @@ from PIL import Image
 
 from codistill.cli import main
 from codistill.commands.report_heads import read_curves, terms_of
+from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.head_files import HeadRecord, write_head
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,19 @@ def test_scores_of_heads_stand_in_one_table_and_undefined_ones_are_a_dash(tmp_pa
     cells = re.findall("<td[^>]*>(.*?)</td>", body)
     assert cells[:5] == ["one/evaluation", "E of one", "76.0 [74.5, 77.4]", "180.0 [175.0, 185.0]", "small"]
     assert cells[5:] == ["two/evaluation", "E of two", "76.0 [74.5, 77.4]", "–", "small"]
+
+
+def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path: Path) -> None:
+    record = HeadRecord(task="knn", features=FeatureConfig(encoder="E"), data={"spec": "photos"})
+    write_head(tmp_path / "one", record, {}, [])
+    top = {"k=1 top-1": {"mean": 50.0, "low": 12.5, "high": 87.5}}
+    numbers = {"task": "knn", "split": "val", "images": 8, "encoder": {"encoder": "E"}, "scores": top}
+    (tmp_path / "one" / "evaluation").mkdir()
+    (tmp_path / "one" / "evaluation" / "metrics.json").write_text(json.dumps(numbers))
+    assert main(["report", str(tmp_path / "one")]) == 0
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "50.0 [12.5, 87.5]" in page and "photos" in page and "Losses" not in page
+    assert not (tmp_path / "one" / "curves.png").exists()
 
 
 def test_runs_and_heads_do_not_mix(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """`codistill report HEAD…`: one page about fitted heads: how they were fitted, curves side by side, their scores.
 
-Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. A fit that has not finished has curves too.
+Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. A fit that has not finished has curves too;
+heads that were not fitted in steps (k-NN), or on a cache, have none.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,12 @@ _COLUMNS = 3
 
 def is_fit(folder: Path) -> bool:
     """Whether a folder holds a fitted head, or one whose fit is under way."""
-    return is_head(folder) or (folder / RUN / "metrics.jsonl").is_file()
+    return is_head(folder) or has_log(folder)
+
+
+def has_log(folder: Path) -> bool:
+    """Whether the fit of a head went through the engine, which logs every term of the loss."""
+    return (folder / RUN / "metrics.jsonl").is_file()
 
 
 def read_curves(folder: Path) -> tuple[RunLogSeries, RunLogSeries | None]:
@@ -110,9 +116,10 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
         raise ConfigError(f"heads of one task can be compared; got {', '.join(sorted(tasks))}")
     page.heading("Heads")
     page.table(("head", "task", "encoder", "licence", "data", "fit"), facts)
-    curves_of_heads(heads, curves)
-    page.heading("Losses")
-    page.picture(curves, "Training (smoothed), and held-out data as dots")
+    if logged := {name: folder for name, folder in heads.items() if has_log(folder)}:
+        curves_of_heads(logged, curves)
+        page.heading("Losses")
+        page.picture(curves, "Training (smoothed), and held-out data as dots")
     _scores(heads, page)
     for name, folder in heads.items():
         _evaluations(name, folder, page)
