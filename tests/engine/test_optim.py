@@ -87,6 +87,10 @@ def test_a_prefix_slows_its_parameters_down_by_its_factor():
         torch.testing.assert_close(slower[name] - before[name], expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ConfigError, match=r"factor of '0\.' in lr_scales is 0\.0; it must be above 0"):
         OptimConfig(lr_scales=(("0.", 0.0),))
+    with pytest.raises(
+        ConfigError, match=r"names 'O\.', with which no .* begin with: pos_embed, mask_token, 0, 2"
+    ):
+        optimizer_of(network(), lr_scales=(("O.", 0.5),))
 
 
 def test_a_parameter_without_gradient_is_left_alone():

@@ -40,7 +40,8 @@ class OptimConfig:
         ramp_start: see `schedule`.
         decay: weight decay acts on `matrices` (see `decayed`), or on `all` parameters.
         lr_scales: (prefix, factor) pairs: parameters whose name begins with a prefix learn at the learning rate times
-            its factor; of several, the longest prefix counts. Factors are above 0.
+            its factor; of several, the longest prefix counts. Factors are above 0; every prefix must be that of a
+            trained parameter.
     """
 
     lr: float = 3e-4
@@ -145,6 +146,7 @@ class TrainOptimizer:
             raise ConfigError(
                 "the objective's module has no parameter that requires a gradient: nothing to train."
             )
+        self._check_prefixes()
         self.learning_rates = config.learning_rates(total_steps, global_batch)
         self._all_reduce_sum = all_reduce_sum
         self._adamw = torch.optim.AdamW(
@@ -154,6 +156,16 @@ class TrainOptimizer:
             eps=config.eps,
             fused=True,
         )
+
+    def _check_prefixes(self) -> None:
+        """Refuse learning rates for what does not exist: a slip of the pen would train at the full rate."""
+        for prefix, _ in self.config.lr_scales:
+            if not any(name.startswith(prefix) for name in self.parameters):
+                first = dict.fromkeys(name.partition(".")[0] for name in self.parameters)
+                raise ConfigError(
+                    f"lr_scales names {prefix!r}, with which no trained parameter begins. They begin with: "
+                    f"{', '.join(first)}."
+                )
 
     def _groups(self) -> list[dict[str, Any]]:
         """Parameters that decay and learn alike."""
