@@ -98,6 +98,8 @@ def test_fusion_without_a_prediction() -> None:
     fused = fuse_depths(depths, torch.ones_like(depths))
     assert fused[0, 0] == 0.0 and fused[1, 1] == 1.0
     assert not fuse_depths(torch.zeros(2, 2, 2), torch.ones(2, 2, 2)).any()
+    behind = torch.stack((torch.full((2, 2), -1.0), torch.full((2, 2), 3.0), torch.full((2, 2), 6.0)))
+    assert (fuse_depths(behind, torch.ones(3, 2, 2)) == 3.0).all()  # the first that predicts gives the scale
 
 
 def test_the_best_set_of_sources_is_found_and_may_be_a_single_one() -> None:

@@ -110,15 +110,17 @@ def fuse_depths(
 ) -> Float[Tensor, "row column"]:
     """One depth map of a key view from those of several pairs.
 
-    Each is brought to the first one's scale by the ratio of their medians; then the mean weighted by confidence is
-    taken per pixel. Pixels that a pair does not predict (0 or not finite) have no weight; 0 where none does.
+    Each is brought to the scale of the first that predicts anything by the ratio of their medians; then the mean
+    weighted by confidence is taken per pixel. Pixels that a pair does not predict (not above 0, or not finite) have no
+    weight; 0 where none does.
     """
     predicted = torch.isfinite(depths) & (depths > 0)
     scaled = torch.zeros_like(depths)
-    reference = median(depths[0][predicted[0]])
-    for index, (depth, mask) in enumerate(zip(depths, predicted, strict=True)):
-        if bool(mask.any()):
-            scaled[index][mask] = depth[mask] * (reference / median(depth[mask]))
+    medians = [median(depth[mask]) for depth, mask in zip(depths, predicted, strict=True)]
+    reference = next((value for value in medians if bool(value.isfinite())), None)
+    for index, mask in enumerate(predicted):
+        if reference is not None and bool(mask.any()):
+            scaled[index][mask] = depths[index][mask] * (reference / medians[index])
     weights = torch.where(predicted, confidences, 0.0)
     total = weights.sum(0)
     return torch.where(total > 0, (weights * scaled).sum(0) / total.clamp(min=1e-30), 0.0)
