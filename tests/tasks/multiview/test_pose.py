@@ -47,7 +47,7 @@ def test_a_turned_camera_is_as_wrong_as_it_is_turned():
     assert found["maa_30"] == pytest.approx(100 * 21 / 30)  # right from the tenth of thirty bins on
 
 
-@pytest.mark.parametrize("estimator", ["matches", "pnp"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_nonsense_counts_as_wrong(estimator):
     sample = hilly_pair()
     views = [sample.read(0), sample.read(1)]

@@ -131,9 +131,11 @@ def relative_poses(
 def aligned_cameras(
     predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig
 ) -> Float[Tensor, "view 4 4"]:
-    """Camera-to-world poses of all views, from the global alignment of all pairs."""
+    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where a point is no number."""
     sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
     graph = build_graph(predictor, sources, choose_pairs(len(images)))
+    if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
+        return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     aligned = align(graph, first_guess(graph, sources), [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()
 
