@@ -33,8 +33,8 @@ class EvaluatedHead:
     features: FeatureConfig | None
 
     def out(self, given: Path | None, name: str = "evaluation") -> Path:
-        """Folder of the results: as given, else beside the head."""
-        return given or self.path.with_suffix("") / name
+        """Folder of the results: as given, else in the head's folder, or in one named after a released file."""
+        return given or (self.path if self.record else self.path.with_suffix("")) / name
 
     @property
     def fit(self) -> dict[str, Any]:
