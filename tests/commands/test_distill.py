@@ -111,6 +111,17 @@ def test_own_teachers_and_images(tmp_path: Path) -> None:
     assert "broken.jpg" in bad
 
 
+HELD_OUT_NOWHERE = [
+    "debug",
+    "--teacher",
+    "t,/no/such.pth",
+    "--held-out",
+    "p,generic,/no/such/folder",
+    "--out",
+    "x",
+]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -125,6 +136,11 @@ def test_own_teachers_and_images(tmp_path: Path) -> None:
             ["debug", "--teacher", "t,/no/such.pth", "--source", "p,generic,/no/such/folder", "--out", "x"],
             "nothing at /no/such/folder",
         ),
+        (
+            [*HELD_OUT_NOWHERE, "--engine.validate-every", "2"],
+            "nothing at /no/such/folder",
+        ),
+        ([*HELD_OUT_NOWHERE, "--engine.validate-every", "0"], "/no/such.pth"),  # nobody looks at them
         (["debug", "--image-size", "57", "--out", "x"], "nearest: 56"),
         (
             ["debug", "--distill.sharing.mode", "none", "--source", "a,cats,/tmp", "--out", "x"],

@@ -142,7 +142,8 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
     """Train a resolved recipe to its end and write the export."""
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))
-        for source in (*recipe.training_sources, *recipe.held_out_sources):
+        held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
+        for source in (*recipe.training_sources, *held_out):
             resolve(source)  # before any teacher is fetched
         objective, fresh = build_objective(recipe)
         if process.is_main:
