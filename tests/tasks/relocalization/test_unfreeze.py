@@ -27,6 +27,7 @@ from codistill.tasks.relocalization.head import read_two_view_head
 from codistill.tasks.relocalization.objective import TwoViewObjective
 from codistill.tasks.relocalization.predict import TwoViewPredictor
 from codistill.tasks.relocalization.views import PairViews
+from codistill.tasks.unfrozen import write_unfrozen
 
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
 ROTATED = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56,position=rope"
@@ -128,3 +129,18 @@ def test_what_cannot_be_unfrozen_says_why(fit, tmp_path):
     with pytest.raises(ConfigError, match="belongs to --unfreeze"):
         replace(fit, unfreeze=False, encoder_lr_scale=2.0)
     assert two_view_fit("published", data="x", encoder="y", unfreeze=True).unfreeze
+
+
+def test_stored_tokens_are_not_taken_for_those_of_an_encoder_that_was_trained_since(fit, tmp_path):
+    """It lies at the same path and has as many parameters."""
+    named, command = {"named": ENCODER, "task": "relocalization"}, ["fit"]
+    encoder = load_encoder(ENCODER)
+    write_unfrozen(tmp_path, encoder, command=command, **named)
+    cached = replace(fit, encoder=str(tmp_path / "encoder"), cached=True, unfreeze=False, steps=1, views=1)
+    runtime = replace(_runtime(tmp_path / "one"), cache=tmp_path / "cache")
+    assert fit_two_view(cached, runtime)
+    with torch.no_grad():
+        encoder.cls_token.add_(1.0)
+    write_unfrozen(tmp_path, encoder, command=command, **named)
+    with pytest.raises(ConfigError, match=r"tokens of something else \(different: weights\)"):
+        fit_two_view(cached, replace(runtime, out=tmp_path / "two"))

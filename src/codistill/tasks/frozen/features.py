@@ -151,10 +151,21 @@ class FrozenFeatures(nn.Module):
         """SHA-256 over all weights and the choices above: equal features have equal ones."""
         digest = hashlib.sha256(repr(replace(self.config, encoder="-")).encode())
         digest.update(repr((self.encoder.spec.dim, self.patch_size)).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        _add_weights(digest, self)
         return digest.hexdigest()
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over all weights: names of encoders are paths, and what lies there may be exchanged."""
+    digest = hashlib.sha256()
+    _add_weights(digest, module)
+    return digest.hexdigest()
+
+
+def _add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _encoder(text: str) -> Encoder:

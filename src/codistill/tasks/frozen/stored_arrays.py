@@ -35,8 +35,8 @@ def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache")
     if not path.exists():
         write_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in {*old, *key} if old.get(name) != key.get(name))
+        old, new = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         raise ConfigError(
             f"{folder} holds {what} of something else (different: {', '.join(changed)}). "
             f"Remove it, or name another folder ({option})."

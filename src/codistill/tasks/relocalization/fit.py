@@ -20,6 +20,7 @@ from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
 from codistill.heads.two_view.network import TwoViewConfig
 from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import weights_hash
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
@@ -211,7 +212,7 @@ def _cache(
     runtime.say(announce(sizes, folder))
     key = {
         "encoder": config.encoder,
-        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "weights": weights_hash(encoder),
         "norm": not shape.fresh_norm,
         "data": config.data,
         "pairs": len(data),
