@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from codistill.cli import main
-from codistill.commands.report_heads import read_curves, terms_of
+from codistill.commands.report_heads import limits, read_curves, terms_of
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 
@@ -113,6 +113,15 @@ def test_fits_are_reported_side_by_side(tmp_path: Path) -> None:
     assert held_out is not None
     assert held_out.values["loss"].tolist() == [2.2]
     assert none is None
+
+
+def test_a_panel_leaves_out_the_first_steps_but_no_held_out_value() -> None:
+    line = np.concatenate(([100.0], np.linspace(3.0, 2.0, 39)))
+    low, high = limits([line], [])
+    assert 1.9 < low < 2.0 and 2.9 < high < 3.1  # 100 is in the first twentieth
+    other = np.full(40, 4.0)
+    low, high = limits([line, other], [np.array([6.0, np.nan])])
+    assert low < 2.0 and 6.0 < high < 7.0
 
 
 def test_scores_of_heads_stand_in_one_table_and_undefined_ones_are_a_dash(tmp_path: Path) -> None:

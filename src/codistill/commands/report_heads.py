@@ -71,13 +71,14 @@ def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
     for panel in axes.flat[len(terms) :]:
         panel.axis("off")
     for panel, term in zip(axes.flat, terms, strict=False):
+        lines, dots = [], []
         for index, (name, (training, held_out)) in enumerate(curves.items()):
-            width = max(1, len(training.steps) // 60)
-            line = smoothed(training.values[term], width)
-            panel.plot(training.steps, line, color=f"C{index}", label=name, linewidth=1.2)
+            lines.append(smoothed(training.values[term], max(1, len(training.steps) // 60)))
+            panel.plot(training.steps, lines[-1], color=f"C{index}", label=name, linewidth=1.2)
             if held_out is not None and term in held_out.values:
-                panel.plot(held_out.steps, held_out.values[term], "o", color=f"C{index}", markersize=3)
-            _limit(panel, line)
+                dots.append(held_out.values[term])
+                panel.plot(held_out.steps, dots[-1], "o", color=f"C{index}", markersize=3)
+        panel.set_ylim(*limits(lines, dots))
         panel.set_title(term, fontsize=9)
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.3)
@@ -87,15 +88,18 @@ def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
     plt.close(figure)
 
 
-def _limit(panel: Any, line: np.ndarray) -> None:
-    """Leave the first steps' high values out of the panel, so that the rest can be read."""
-    known = line[np.isfinite(line)]
-    late = known[len(known) // 20 :]
-    if len(late):
-        low, high = float(late.min()), float(late.max())
-        margin = 0.08 * (high - low or 1.0)
-        before = panel.get_ylim() if panel.dataLim.width and len(panel.lines) > 1 else (np.inf, -np.inf)
-        panel.set_ylim(min(before[0], low - margin), max(before[1], high + margin))
+def limits(lines: Sequence[np.ndarray], dots: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Ends of a panel's axis: the first steps' high values are left out, so that the rest can be read; no dot is.
+
+    Args:
+        lines: one a head, each with a finite value. dots: of held-out data, for some heads.
+    """
+    known = [line[np.isfinite(line)] for line in lines]
+    late = [line[len(line) // 20 :] for line in known]
+    values = np.concatenate([*late, *(some[np.isfinite(some)] for some in dots)])
+    low, high = float(values.min()), float(values.max())
+    margin = 0.08 * (high - low or 1.0)
+    return low - margin, high + margin
 
 
 def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
