@@ -11,10 +11,10 @@ from codistill.errors import ConfigError
 from codistill.metrics.multiview_depth import (
     DepthScores,
     align_depth,
+    best_growing_set,
     depth_scores,
     fuse_depths,
     median,
-    quasi_optimal,
     resize_nearest,
 )
 
@@ -109,10 +109,12 @@ def test_the_best_set_of_sources_is_found_and_may_be_a_single_one() -> None:
     def predict(sources: tuple[int, ...]) -> DepthScores:
         return DepthScores(alone[sources[0]] if len(sources) == 1 else together[sources], 50.0)
 
-    assert quasi_optimal(3, predict) == (DepthScores(1.5, 50.0), (1, 2))
-    assert quasi_optimal(3, predict, most=1)[1] == (1,)
-    together[(1, 2)] = 9.0
-    assert quasi_optimal(3, predict)[1] == (1,)
+    assert best_growing_set((1, 2, 0), predict) == (DepthScores(1.5, 50.0), (1, 2))
+    assert best_growing_set((1,), predict)[1] == (1,)
+    together[(1, 2)] = 2.0
+    assert best_growing_set((1, 2, 0), predict)[1] == (1,)  # as good as the larger set
+    with pytest.raises(ValueError, match="at least one source view"):
+        best_growing_set((), predict)
 
 
 def test_median_is_numpys() -> None:

@@ -126,32 +126,13 @@ def fuse_depths(
     return torch.where(total > 0, (weights * scaled).sum(0) / total.clamp(min=1e-30), 0.0)
 
 
-def quasi_optimal(
-    count: int, predict: Callable[[tuple[int, ...]], DepthScores], *, most: int | None = None
-) -> tuple[DepthScores, tuple[int, ...]]:
-    """The benchmark's source selection: the best score over growing sets of source views.
-
-    Sources are ranked by the relative error of each alone; then the n best are used together, for every n. The
-    selection uses the ground truth: it measures the method with good sources, not the choice of sources.
-
-    Args:
-        count: number of source views.
-        predict: scores the key view's depth from a set of sources.
-        most: largest set.
-
-    Returns:
-        The best score by relative error, and the sources that gave it.
-    """
-    alone = [predict((source,)) for source in range(count)]
-    return best_growing_set(sorted(range(count), key=lambda n: alone[n].relative)[:most], predict)
-
-
 def best_growing_set(
     order: Sequence[int], predict: Callable[[tuple[int, ...]], DepthScores]
 ) -> tuple[DepthScores, tuple[int, ...]]:
     """The best score over the first one, two, ... sources of an order, and the sources that gave it.
 
-    The smallest of equally good sets is taken. The choice uses the ground truth.
+    The smallest of equally good sets is taken. The benchmark's `quasi-optimal` order is that of each source's relative
+    error alone. The choice uses the ground truth: it measures the method with good sources, not the choice of sources.
 
     Args:
         order: numbers of the sources as they are added.
