@@ -251,6 +251,7 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(
     head = json.loads(capsys.readouterr().out)
     assert head["task"] == "people" and head["encoder"].endswith(f"(trained with the head, from {ENCODER})")
     assert head["fit"]["steps"] == 2 and head["data"]["body"] == "tiny" and head["parameters"] > 10_000
+    assert head["features"] == {"denormalize": False, "norm": False, "blocks": [-1]}
     (moved / "head.json").rename(tmp_path / "head.json")
     assert main(["inspect", str(moved)]) == 2
     assert "the fit has not finished" in capsys.readouterr().err

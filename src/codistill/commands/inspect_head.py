@@ -33,7 +33,7 @@ def describe_head(folder: Path) -> dict[str, Any]:
         "features": {
             name: value
             for name, value in asdict(record.features).items()
-            if value and name not in _SAID_ELSEWHERE
+            if value is not None and name not in _SAID_ELSEWHERE
         },
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "config": record.head,
