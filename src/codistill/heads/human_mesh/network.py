@@ -9,7 +9,7 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from codistill.heads.human_mesh.prediction import (
     decode_people,
 )
 from codistill.heads.human_mesh.tables import CellTables
+from codistill.heads.human_mesh.window import WindowReading
 from codistill.types import Tokens
 
 PRIOR = 0.1
@@ -55,6 +56,8 @@ class HumanMeshConfig:
             for its files only.
         max_depth: of a head, in metres.
         initial_depth: metres at which people start before training, at a field of view of 60 degrees.
+        window: rows above, rows below and columns to each side of a head's cell whose tokens are read linearly as well,
+            see `WindowReading`; None (published): no such reading.
     """
 
     encoder_dim: int
@@ -74,6 +77,7 @@ class HumanMeshConfig:
     swapped_rays: bool = False
     max_depth: float = 50.0
     initial_depth: float = 4.0
+    window: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         counts = ("encoder_dim", "patch_size", "n_rot", "n_shape", "table_size", "dim", "depth", "num_heads")
@@ -84,6 +88,8 @@ class HumanMeshConfig:
             raise ConfigError(f"n_expression must be at least 0; got {self.n_expression}")
         if not self.max_resolution >= 2.0:
             raise ConfigError(f"max_resolution must be at least 2; got {self.max_resolution}")
+        if self.window is not None and min(self.window) < 0:
+            raise ConfigError(f"window must be three numbers of 0 or more; got {self.window}")
         if not 0.0 < self.initial_depth < self.max_depth:
             raise ConfigError(
                 f"initial_depth must be between 0 and max_depth ({self.max_depth} m); got {self.initial_depth}"
@@ -131,6 +137,8 @@ class HumanMeshHead(nn.Module):
         self.pose = nn.Linear(config.dim, 6 * config.n_rot)
         self.shape = nn.Linear(config.dim, config.n_shape)
         self.camera = nn.Linear(config.dim, 3)
+        if config.window is not None:
+            self.around = WindowReading(width, config.window, 6 * config.n_rot + config.n_shape)
         if config.n_expression:
             self.expression = nn.Linear(config.dim, config.n_expression)
             self.register_buffer("init_expression", torch.zeros(1, config.n_expression))
@@ -194,7 +202,8 @@ class HumanMeshHead(nn.Module):
         logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)
         if cells is None:
             cells = detect_people(score_from_logits(logits.detach()), threshold, kernel)
-        people = self.at_cells(patches, tokens.grid, intrinsics, logits, cells)
+        around = None if self.config.window is None else self.around(tokens.patches, tokens.grid, cells)
+        people = self.at_cells(patches, tokens.grid, intrinsics, logits, cells, around)
         return HumanMeshOutput(logits, people)
 
     def at_cells(
@@ -204,11 +213,15 @@ class HumanMeshHead(nn.Module):
         intrinsics: Tensor,
         logits: Tensor,
         cells: PersonCells,
+        around: Tensor | None = None,
     ) -> PeoplePrediction:
-        """The people at these cells; `patches` after the fresh norm, if there is one."""
+        """The people at these cells; `patches` after the fresh norm, if there is one; `around` of the window."""
         place = cells.image, cells.row * grid[1] + cells.column
         features = self._attend(patches, grid, intrinsics, cells, place)
         raw = self._raw(features, logits.flatten(1)[place], self.offset(patches[place]))
+        if around is not None:
+            pose, shape = around.split((raw.pose.shape[1], raw.shape.shape[1]), dim=1)
+            raw = replace(raw, pose=raw.pose + pose, shape=raw.shape + shape)
         return decode_people(raw, cells, intrinsics, grid, self.config.patch_size, self.config.max_depth)
 
     def _attend(

@@ -23,12 +23,14 @@ from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
+from codistill.tasks.people.least_squares import start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
 from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 from codistill.weights.read import read_checkpoint
+from codistill.weights.run import checkpoints
 
 RUN = "run"
 """The engine's run, in the head's folder."""
@@ -62,6 +64,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     )
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
+        _read_windows(head, plan, data.body, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
     facts = _train(config, plan, trainable, features, data.body, runtime, process)
     if facts is None:
@@ -80,7 +83,10 @@ def whole_patches(size: int, patch_size: int) -> int:
 
 
 def fresh_head(body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit) -> HumanMeshHead:
-    """A head with seeded initial values."""
+    """A head with seeded initial values; its window, which is fitted to stored tokens, only where there are some."""
+    options = asdict(config.recipe.head)
+    if config.init or not config.recipe.stored:
+        options["window"] = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return HumanMeshHead.for_body(
@@ -88,8 +94,27 @@ def fresh_head(body: BodyModel, features: FrozenFeatures, size: int, config: Peo
             encoder_dim=features.channels,
             patch_size=features.patch_size,
             table_size=size // features.patch_size,
-            **asdict(config.recipe.head),
+            **options,
         )
+
+
+def _read_windows(
+    head: HumanMeshHead, plan: ViewPlan, body: BodyModel, runtime: Runtime, process: Process
+) -> None:
+    """The closed-form start, on the first process (the engine sends it to the others); a run's checkpoints have it."""
+    if head.config.window is None:
+        return
+    head.around.requires_grad_(False)
+    if not process.is_main or checkpoints(runtime.out / RUN):
+        return
+    found = start_by_least_squares(head.to(process.device), plan, body.shape_limit, process.device)
+    if found is None:
+        runtime.say("nobody has rotations and shape: the window around a head stays unread")
+        return
+    runtime.say(
+        f"least squares on the window around {found.people} heads: {100 * found.explained:.1f} % of the variance of "
+        f"rotations and shape on held-out images, penalty {found.penalty:g}"
+    )
 
 
 def _start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:

@@ -17,6 +17,7 @@ class PeopleHeadConfig:
     num_heads: int = 8
     head_dim: int = 32
     hidden: int = 1024
+    window: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ SMALL = PeopleRecipe(
     name="small",
     steps=2000,
     every_vertex=12,
-    head=PeopleHeadConfig(dim=512, hidden=1024),
+    head=PeopleHeadConfig(dim=512, hidden=1024, window=(1, 4, 2)),
     loss=HumanMeshLossConfig(rotmat=5.0, joints_3d=50.0, vertices_3d=50.0, projections_from=500),
     optim=OptimConfig(
         lr=5e-4,

@@ -1,0 +1,59 @@
+"""A linear reading of the tokens around a head: `Tokens` of an image and people's cells in, pose and shape out.
+
+The cross-attention head must learn where a person's body is before it can learn anything of its pose, which takes
+hundreds of thousands of steps on a frozen encoder. A window of cells around the head's, mostly below it, sees most of a
+body at once, and what can be read from it linearly has a closed form (`tasks/people/least_squares`). Not published.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, pad
+
+from codistill.heads.human_mesh.cells import PersonCells
+
+
+def window_tokens(
+    patches: Float[Tensor, "batch patch channel"],
+    grid: tuple[int, int],
+    cells: PersonCells,
+    window: tuple[int, int, int],
+) -> Float[Tensor, "person values"]:
+    """Tokens of the cells around each person's, each normalized by itself, in one row; 0 outside of the image.
+
+    Args:
+        patches: un-normed or normed.
+        grid: rows and columns of the tokens.
+        cells: where people are.
+        window: rows above, rows below, columns to each side.
+    """
+    above, below, aside = window
+    normalized = layer_norm(patches.float(), (patches.shape[-1],))
+    maps = pad(normalized.unflatten(1, grid), (0, 0, aside, aside, above, below))
+    device = patches.device
+    rows = cells.row[:, None, None] + torch.arange(above + below + 1, device=device)[:, None]
+    columns = cells.column[:, None, None] + torch.arange(2 * aside + 1, device=device)
+    return maps[cells.image[:, None, None], rows, columns].flatten(1)
+
+
+class WindowReading(nn.Module):
+    """A linear map from the window to `outputs` numbers; 0 at first.
+
+    Args:
+        channels: of a token.
+        window: see `window_tokens`.
+        outputs: numbers per person.
+    """
+
+    def __init__(self, channels: int, window: tuple[int, int, int], outputs: int) -> None:
+        super().__init__()
+        above, below, aside = window
+        self.window = window
+        self.linear = nn.Linear((above + below + 1) * (2 * aside + 1) * channels, outputs)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, patches: Tensor, grid: tuple[int, int], cells: PersonCells) -> Tensor:
+        """(person, outputs)."""
+        with torch.autocast(patches.device.type, enabled=False):
+            return self.linear(window_tokens(patches, grid, cells, self.window))
