@@ -96,6 +96,7 @@ def _fit(folder: Path, losses: list[float], **more: float) -> Path:
     """What a fit under way leaves: its log."""
     (folder / "run").mkdir(parents=True)
     rows = [{"step": s, "loss": v, "detection": v / 2, "lr": 1e-3, **more} for s, v in enumerate(losses)]
+    (folder / "run" / "config.yaml").write_text("class: PeopleFit\n")
     (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -161,5 +162,10 @@ def test_runs_and_heads_do_not_mix(run: Path, tmp_path: Path, capsys: pytest.Cap
     head = _fit(tmp_path / "one", [1.0])
     assert main(["report", str(head), str(run)]) != 0
     assert f"{run}: is none" in capsys.readouterr().err
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.copytree(run, outside / "run")  # as `codistill demo` leaves it
+    assert main(["report", str(head), str(outside)]) != 0
+    assert f"{outside}: is none" in capsys.readouterr().err
     assert main(["report", str(head), str(_fit(tmp_path / "again" / "one", [1.0]))]) != 0
     assert "same folder name" in capsys.readouterr().err

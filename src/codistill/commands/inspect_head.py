@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from codistill.tasks.frozen.head_files import RECORD, TENSORS, is_head, read_record
+from codistill.weights.jsonfile import read_json
 from codistill.weights.read import read_checkpoint
 
 _SAID_ELSEWHERE = ("encoder", "name", "licence")
 
 
 def is_fit_folder(folder: Path) -> bool:
-    """Whether a folder holds a head, or the run of one whose fit has not finished."""
-    return is_head(folder) or (folder / "run" / "config.yaml").is_file()
+    """Whether a folder holds a head, or the run of one whose fit has not finished (and not the run of a student)."""
+    run = folder / "run"
+    if is_head(folder) or not (run / "config.yaml").is_file():
+        return is_head(folder)
+    described = run / "describe.json"
+    return not described.is_file() or read_json(described).get("kind") != "student"
 
 
 def describe_head(folder: Path) -> dict[str, Any]:

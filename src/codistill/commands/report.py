@@ -12,8 +12,9 @@ import matplotlib.pyplot as plt
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.commands.analyze import analyze_run, load_recipe
+from codistill.commands.inspect_head import is_fit_folder
 from codistill.commands.pca import main as pca
-from codistill.commands.report_heads import is_fit, report_heads, smoothed
+from codistill.commands.report_heads import report_heads, smoothed
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
 from codistill.recipes.recipe import Recipe
@@ -149,10 +150,10 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     runs: list[Path] = arguments.run
     out = arguments.out or runs[0] / "report.html"
-    if all(is_fit(run) for run in runs):
+    if all(is_fit_folder(run) for run in runs):
         report_heads(runs, out, arguments.curves or out.with_name("curves.png"))
     elif len(runs) > 1 or arguments.curves:
-        strangers = ", ".join(str(run) for run in runs if not is_fit(run))
+        strangers = ", ".join(str(run) for run in runs if not is_fit_folder(run))
         raise ConfigError(
             f"several folders (or --curves) are for heads of `codistill fit`; {strangers}: is none"
         )

@@ -24,11 +24,6 @@ _NOT_TERMS = ("step", "lr", "skipped", "bad_images", "Conf1_std", "Conf2_std")
 _COLUMNS = 3
 
 
-def is_fit(folder: Path) -> bool:
-    """Whether a folder holds a fitted head, or one whose fit is under way."""
-    return is_head(folder) or has_log(folder)
-
-
 def has_log(folder: Path) -> bool:
     """Whether the fit of a head went through the engine, which logs every term of the loss."""
     return (folder / RUN / "metrics.jsonl").is_file()
