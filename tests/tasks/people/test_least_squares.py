@@ -1,0 +1,105 @@
+"""The closed-form start against scikit-learn's ridge regression, and where there is nothing to fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from people_scenes import ENCODER
+from torch import Tensor
+
+from codistill.bodies.base import rotation_to_6d
+from codistill.bodies.tiny import TinyBody
+from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.heads.human_mesh.targets import TargetConfig, assign_people
+from codistill.heads.human_mesh.window import window_tokens
+from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.people.data import open_people
+from codistill.tasks.people.least_squares import PENALTIES, start_by_least_squares
+from codistill.tasks.people.loading import ViewPlan
+from codistill.tasks.people.sample import Skeleton
+from codistill.tasks.people.tokens import store_tokens
+
+SIZE, PATCH, WINDOW = 56, 14, (1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def plan(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> ViewPlan:
+    data = open_people(f"folder:{scenes}", "train")
+    features = FrozenFeatures(FeatureConfig(encoder=ENCODER, norm=False))
+    folder = tmp_path_factory.mktemp("tokens")
+    cpu = torch.device("cpu")
+    stored = store_tokens(data.samples, features, SIZE, folder, about="", mirror=True, device=cpu)
+    skeleton = Skeleton.of(data.body)
+    return ViewPlan(data.samples, skeleton, SIZE, PATCH, True, TargetConfig(), 0, stored)
+
+
+def head_of(plan: ViewPlan) -> HumanMeshHead:
+    assert plan.stored is not None
+    torch.manual_seed(0)
+    width = plan.stored.values.shape[-1]
+    return HumanMeshHead.for_body(
+        TinyBody(), encoder_dim=width, patch_size=PATCH, table_size=4, dim=16, window=WINDOW
+    )
+
+
+def people(plan: ViewPlan, head: HumanMeshHead, images: list[int], flip: bool) -> tuple[Tensor, Tensor]:
+    """Window values and what they should give, image by image."""
+    assert plan.stored is not None
+    inputs, wanted = [], []
+    for image in images:
+        one = plan.stored.labels[image]
+        one = one.mirrored(plan.skeleton) if flip else one
+        targets = assign_people(one.truth, one.intrinsics[None], (4, 4), PATCH, plan.targets)
+        patches = torch.from_numpy(np.array(plan.stored.values[image : image + 1, int(flip)])).float()
+        inputs.append(window_tokens(patches, (4, 4), targets.cells, WINDOW))
+        truth = targets.truth
+        assert truth.rotmat is not None and truth.shape is not None
+        wanted.append(torch.cat((rotation_to_6d(truth.rotmat).flatten(1) - head.init_pose, truth.shape), 1))
+    return torch.cat(inputs), torch.cat(wanted)
+
+
+def test_it_is_ridge_regression_of_all_people_with_the_best_penalty(plan: ViewPlan) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    head = head_of(plan)
+    found = start_by_least_squares(head, plan, float("inf"))
+    assert found is not None
+    held = [i for i in range(len(plan.data)) if i % 10 == 9]
+    fitted = [i for i in range(len(plan.data)) if i % 10 != 9]
+    fit_x, fit_y = (
+        torch.cat(p) for p in zip(*(people(plan, head, fitted, f) for f in (False, True)), strict=True)
+    )
+    held_x, held_y = (
+        torch.cat(p) for p in zip(*(people(plan, head, held, f) for f in (False, True)), strict=True)
+    )
+    mean, scale = fit_x.mean(0), fit_x.std(0, correction=0).clamp(min=1e-3)
+    fit_x, held_x = (fit_x - mean) / scale, (held_x - mean) / scale
+
+    def ridge(x: Tensor, y: Tensor, penalty: float):
+        return linear_model.Ridge(alpha=penalty * len(x)).fit(x.double().numpy(), y.double().numpy())
+
+    errors = [
+        np.square(ridge(fit_x, fit_y, p).predict(held_x.double()) - held_y.numpy()).sum() for p in PENALTIES
+    ]
+    best = PENALTIES[int(np.argmin(errors))]
+    assert found.penalty == best
+    assert found.people == len(fit_x) + len(held_x)
+    spread = float((held_y - fit_y.mean(0)).square().sum())
+    assert found.explained == pytest.approx(1 - min(errors) / spread, abs=1e-3)
+    both_x, both_y = torch.cat((fit_x, held_x)), torch.cat((fit_y, held_y))
+    expected = ridge(both_x, both_y, best).predict(both_x.double())
+    raw_x = both_x * scale + mean
+    torch.testing.assert_close(
+        head.around.linear(raw_x).double(), torch.from_numpy(expected), atol=2e-3, rtol=0
+    )
+
+
+def test_without_parameters_nothing_is_changed(plan: ViewPlan) -> None:
+    head = head_of(plan)
+    assert plan.stored is not None
+    bare = tuple(
+        replace(one, truth=replace(one.truth, rotmat=None, shape=None)) for one in plan.stored.labels
+    )
+    assert start_by_least_squares(head, replace(plan, stored=replace(plan.stored, labels=bare)), 4.0) is None
+    assert not head.around.linear.weight.any()
