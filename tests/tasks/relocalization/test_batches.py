@@ -103,6 +103,23 @@ def test_ranks_share_a_step_of_fresh_views():
         online_batches(ToyPairs(), maker, world_size=3, **options)
 
 
+def test_a_step_cut_into_parts_sees_the_same_views():
+    options = {"batch_size": 4, "total_steps": 2, "seed": 1, "matches": 10, "workers": 0}
+    maker = PairViews(size=SIZE)
+    whole = list(online_batches(ToyPairs(), maker, **options)(0))
+    parts = list(online_batches(ToyPairs(), maker, accumulate=2, **options)(0))
+    assert [len(batch) for batch in parts] == [2] * 4
+    for view in (0, 1):
+        cut = torch.cat([part.images.chunk(2)[view] for part in parts])
+        assert torch.equal(cut, torch.cat([batch.images.chunk(2)[view] for batch in whole]))
+    assert torch.equal(
+        torch.cat([part.truth1.matches for part in parts]),
+        torch.cat([batch.truth1.matches for batch in whole]),
+    )
+    with pytest.raises(ConfigError, match="multiple of the 1 processes times 3 parts"):
+        online_batches(ToyPairs(), maker, accumulate=3, **options)
+
+
 def test_too_little_disk_is_said_before_anything_is_written(tmp_path):
     shape = CacheShape(views=10**9, grid=(37, 37), channels=1024, size=(518, 518))
     with pytest.raises(ConfigError, match=r"too little\. Use fewer views"):

@@ -175,6 +175,15 @@ def training_requests(
         yield Request(step, tuple(slots.tolist()), tuple(items.tolist()))
 
 
+def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
+    """Every request cut into so many of the same step, in order: samples and their draws stay the same."""
+    for request in requests:
+        size = len(request.slots) // parts
+        for start in range(0, len(request.slots), size):
+            part = slice(start, start + size)
+            yield replace(request, slots=request.slots[part], items=request.items[part])
+
+
 def train_batches(
     data: DenseData,
     maker: ViewMaker,

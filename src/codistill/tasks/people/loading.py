@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
-from codistill.tasks.frozen.loading import Request, normalized, training_requests
+from codistill.tasks.frozen.loading import Request, in_parts, normalized, training_requests
 from codistill.tasks.frozen.workers import made_by_workers
 from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
 from codistill.tasks.people.tokens import StoredTokens
@@ -202,18 +202,9 @@ def training_batches(
             rank=rank,
             world_size=world_size,
         )
-        return people_batches(plan, _in_parts(requests, accumulate), workers=workers, device=device)
+        return people_batches(plan, in_parts(requests, accumulate), workers=workers, device=device)
 
     return from_step
-
-
-def _in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
-    """Every request cut into so many, in order."""
-    for request in requests:
-        size = len(request.slots) // parts
-        for start in range(0, len(request.slots), size):
-            part = slice(start, start + size)
-            yield replace(request, slots=request.slots[part], items=request.items[part])
 
 
 def plain_batches(

@@ -19,7 +19,7 @@ from codistill.geometry.correspondences import PosedDepth, reciprocal_correspond
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.heads.two_view.losses import ViewTruth
-from codistill.tasks.frozen.loading import Request, normalized, training_requests
+from codistill.tasks.frozen.loading import Request, in_parts, normalized, training_requests
 from codistill.tasks.frozen.workers import made_by_workers
 from codistill.tasks.relocalization.pairs import PairData
 from codistill.tasks.relocalization.views import PairView, PairViews
@@ -198,18 +198,22 @@ def online_batches(
     total_steps: int,
     seed: int,
     matches: int,
+    accumulate: int = 1,
     rank: int = 0,
     world_size: int = 1,
     workers: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Callable[[int], Iterable[PairBatch]]:
-    """The engine's training batches: a function from the start step.
+    """The engine's training batches: a function from the start step; `accumulate` of them make a step.
 
     Raises:
-        ConfigError: if the batch does not divide by the number of ranks.
+        ConfigError: if the batch does not divide by the number of ranks and parts.
     """
-    if batch_size % world_size:
-        raise ConfigError(f"the batch of {batch_size} must be a multiple of the {world_size} processes")
+    if batch_size % (world_size * accumulate):
+        parts = f" times {accumulate} parts" if accumulate > 1 else ""
+        raise ConfigError(
+            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
+        )
 
     def from_step(start: int) -> Iterator[PairBatch]:
         requests = training_requests(
@@ -220,6 +224,7 @@ def online_batches(
             rank=rank,
             world_size=world_size,
         )
-        return pair_batches(data, maker, requests, seed=seed, matches=matches, workers=workers, device=device)
+        parts = in_parts(requests, accumulate)
+        return pair_batches(data, maker, parts, seed=seed, matches=matches, workers=workers, device=device)
 
     return from_step

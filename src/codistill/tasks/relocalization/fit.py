@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
-from codistill.engine.loop import TrainBatches, ValBatches, train
+from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
 from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
-from codistill.heads.two_view.network import TwoViewConfig
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import weights_hash
 from codistill.tasks.relocalization.batches import online_batches
@@ -100,21 +100,6 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
     if not summary.finished:
         return False
     if process.is_main:
-        done = summary.step - summary.resumed_from
-        seconds = time.perf_counter() - encoded
-        facts = {
-            "recipe": config.recipe,
-            "steps": config.steps,
-            "batch_size": config.batch_size,
-            "cached": config.cached,
-            "unfrozen": config.unfreeze,
-            "parameters": sum(p.numel() for p in head.parameters()),
-            "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
-            "validation": dict(summary.validation),
-            "seconds_tokens": round(encoded - started, 1),
-            "seconds_per_step": round(seconds / done, 4) if done else None,
-            "device": str(process.device),
-        }
         write_two_view_head(
             runtime.out,
             head,
@@ -123,10 +108,35 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             trained=learner,
             size=config.size,
             data={"spec": config.data, "pairs": len(data)},
-            fit=facts,
+            fit=_facts(config, head, summary, process, encoded - started, time.perf_counter() - encoded),
             command=list(runtime.command),
         )
     return True
+
+
+def _facts(
+    config: TwoViewFit,
+    head: TwoViewHead,
+    summary: TrainSummary,
+    process: Process,
+    encoding: float,
+    training: float,
+) -> dict[str, Any]:
+    """What head.json says of the fit; `encoding` and `training` in seconds."""
+    done = summary.step - summary.resumed_from
+    return {
+        "recipe": config.recipe,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "cached": config.cached,
+        "unfrozen": config.unfreeze,
+        "parameters": sum(p.numel() for p in head.parameters()),
+        "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
+        "validation": dict(summary.validation),
+        "seconds_tokens": round(encoding, 1),
+        "seconds_per_step": round(training / done, 4) if done else None,
+        "device": str(process.device),
+    }
 
 
 def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
@@ -153,14 +163,15 @@ def _batches(
         batches = online_batches(
             data,
             maker,
-            batch_size=config.batch_size // config.accumulate,
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
             rank=process.rank,
             world_size=process.world_size,
             workers=runtime.workers,
             device=process.device,
-            **(steps | {"total_steps": config.steps * config.accumulate}),
+            **steps,
         )
-        return (lambda start: batches(start * config.accumulate)), None
+        return batches, None
     if process.world_size > 1 or config.accumulate > 1:
         raise ConfigError(
             "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
