@@ -15,7 +15,8 @@ from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.targets import TargetConfig, assign_people
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.people.data import open_people
+from codistill.tasks.people import least_squares
+from codistill.tasks.people.data import SomePeople, open_people
 from codistill.tasks.people.least_squares import PENALTIES, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
 from codistill.tasks.people.sample import Skeleton
@@ -103,3 +104,36 @@ def test_without_parameters_nothing_is_changed(plan: ViewPlan) -> None:
     )
     assert start_by_least_squares(head, replace(plan, stored=replace(plan.stored, labels=bare)), 4.0) is None
     assert not head.around.linear.weight.any()
+
+
+def test_of_wide_tokens_the_first_components_are_read(
+    plan: ViewPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    monkeypatch.setattr(least_squares, "CHANNELS", 5)
+    head = head_of(plan)
+    found = start_by_least_squares(head, plan, float("inf"))
+    assert found is not None
+    width = head.config.encoder_dim
+    parts = [people(plan, head, [i for i in range(len(plan.data)) if i % 10 != 9], f) for f in (False, True)]
+    parts += [people(plan, head, [i for i in range(len(plan.data)) if i % 10 == 9], f) for f in (False, True)]
+    x, y = (torch.cat(part).double() for part in zip(*parts, strict=True))
+    fitted = len(parts[0][0]) + len(parts[1][0])
+    _, _, right = np.linalg.svd(x[:fitted].reshape(-1, width).numpy(), full_matrices=False)
+    read = (x.reshape(len(x), -1, width).numpy() @ right[:5].T).reshape(len(x), -1)
+    read = (read - read[:fitted].mean(0)) / np.maximum(read[:fitted].std(0), 1e-3)
+    expected = linear_model.Ridge(alpha=found.penalty * len(x)).fit(read, y.numpy()).predict(read)
+    torch.testing.assert_close(
+        head.around.linear(x.float()).double(), torch.from_numpy(expected), atol=2e-3, rtol=0
+    )
+
+
+def test_a_few_images_are_all_fitted(plan: ViewPlan) -> None:
+    assert plan.stored is not None
+    few = SomePeople(plan.data, tuple(range(4)))
+    stored = replace(plan.stored, values=plan.stored.values[:4], labels=plan.stored.labels[:4])
+    found = start_by_least_squares(head_of(plan), replace(plan, data=few, stored=stored), float("inf"))
+    assert found is not None
+    assert found.penalty == max(PENALTIES)
+    assert np.isnan(found.explained)
+    assert found.people == 2 * sum(len(one.truth) for one in stored.labels)

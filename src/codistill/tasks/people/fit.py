@@ -3,6 +3,7 @@
 Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
 """
 
+import math
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -111,9 +112,13 @@ def _read_windows(
     if found is None:
         runtime.say("nobody has rotations and shape: the window around a head stays unread")
         return
+    share = (
+        "nobody held out"
+        if math.isnan(found.explained)
+        else f"{found.explained:.1%} of the held-out variance"
+    )
     runtime.say(
-        f"least squares on the window around {found.people} heads: {100 * found.explained:.1f} % of the variance of "
-        f"rotations and shape on held-out images, penalty {found.penalty:g}"
+        f"least squares on the window around {found.people} heads: rotations and shape, penalty {found.penalty:g}, {share}"
     )
 
 

@@ -2,9 +2,11 @@
 
 Ridge regression of every person's rotations (6-D) and shape from the tokens around its head, over all training images,
 as they are and mirrored; the penalty is the best of a few on held-out images. What it gives stays fixed, and the rest
-of the head learns what it leaves over.
+of the head learns what it leaves over. Of wide tokens only the first principal components are read, so that the normal
+matrix has the same size for every encoder.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +22,9 @@ from codistill.tasks.people.loading import ViewPlan, assembled
 PENALTIES = (0.5, 1.5, 5.0, 15.0)
 """Per person, of standardized tokens."""
 
+CHANNELS = 384
+"""Of a token that are read at most. With a window of 30 cells the normal matrix has 531 MB, three times in memory."""
+
 _HELD_OUT = 10
 """Every so many-th image chooses the penalty."""
 _IMAGES = 32
@@ -34,7 +39,7 @@ class LeastSquares:
     Attributes:
         people: that were fitted, mirrored ones included.
         penalty: the best of `PENALTIES`.
-        explained: share of the held-out variance of rotations and shape that is explained.
+        explained: share of the held-out variance of rotations and shape that is explained; NaN with nobody held out.
     """
 
     people: int
@@ -52,33 +57,37 @@ def start_by_least_squares(
         head: with a window.
         plan: of the training images.
         shape_limit: labels beyond it look alike.
-        device: to compute on. The normal matrix is of (window cells * channels)² fp32 values, in memory three times.
+        device: to compute on.
     """
     images = range(len(plan.data))
-    held = [i for i in images if i % _HELD_OUT == _HELD_OUT - 1] or list(images[-1:])
-    fitted = [i for i in images if i not in set(held)] or held
-    scale = _scale(head, plan, fitted, shape_limit, device)
-    if scale is None:
+    held = images[_HELD_OUT - 1 :: _HELD_OUT]
+    fitted = [i for i in images if i not in held]
+    sample = _sample(_people(head, plan, fitted, shape_limit, device))
+    if sample is None:
         return None
-    sums = _Sums.of(_people(head, plan, fitted, shape_limit, device), *scale)
-    inputs, wanted = (
-        torch.cat(part) for part in zip(*_people(head, plan, held, shape_limit, device), strict=True)
-    )
-    inputs = (inputs - scale[0]) / scale[1]
-    if not len(inputs):
-        return None
-    spread = (wanted - sums.wanted / sums.count).square().sum()
-    errors = {}
-    for penalty in PENALTIES:
-        weight, bias = sums.solve(penalty)
-        errors[penalty] = float((inputs @ weight + bias - wanted).square().sum() / spread)
-    best = min(errors, key=lambda penalty: errors[penalty])
-    weight, bias = sums.plus(inputs, wanted).solve(best)
-    weight = weight / scale[1][:, None]
+    basis = _basis(sample, head.config.encoder_dim)
+    sample = _projected(sample, basis)
+    mean, deviation = sample.mean(0), sample.std(0, correction=0).clamp(min=1e-3)
+
+    def rows(images: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, wanted in _people(head, plan, images, shape_limit, device):
+            yield (_projected(inputs, basis) - mean) / deviation, wanted
+
+    sums = _Sums.of(rows(fitted))
+    held_out = list(rows(held))
+    if sum(len(inputs) for inputs, _ in held_out):
+        inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))
+        errors = {penalty: sums.unexplained(penalty, inputs, wanted) for penalty in PENALTIES}
+        best = min(errors, key=lambda penalty: errors[penalty])
+        sums, explained = sums.plus(inputs, wanted), 1.0 - errors[best]
+    else:  # too few images to choose by
+        best, explained = max(PENALTIES), math.nan
+    weight, bias = sums.solve(best)
+    weight = weight / deviation[:, None]
     linear = head.around.linear
-    linear.weight.copy_(weight.T)
-    linear.bias.copy_(bias - scale[0] @ weight)
-    return LeastSquares(sums.count + len(inputs), best, 1.0 - errors[best])
+    linear.bias.copy_(bias - mean @ weight)
+    linear.weight.copy_(_projected(weight.T, basis.T).contiguous())
+    return LeastSquares(sums.count, best, explained)
 
 
 @dataclass(frozen=True)
@@ -92,11 +101,10 @@ class _Sums:
     products: Float[Tensor, "value output"]
 
     @classmethod
-    def of(cls, rows: Iterator[tuple[Tensor, Tensor]], mean: Tensor, deviation: Tensor) -> "_Sums":
+    def of(cls, rows: Iterator[tuple[Tensor, Tensor]]) -> "_Sums":
         """Of all rows."""
         total: _Sums | None = None
         for inputs, wanted in rows:
-            inputs = (inputs - mean) / deviation
             if total is None:
                 values, outputs = inputs.shape[1], wanted.shape[1]
                 zeros = inputs.new_zeros
@@ -114,6 +122,12 @@ class _Sums:
             self, count=count, inputs=self.inputs + inputs.sum(0), wanted=self.wanted + wanted.sum(0)
         )
 
+    def unexplained(self, penalty: float, inputs: Tensor, wanted: Tensor) -> float:
+        """Share of the variance of other rows, about the mean of these, that their regression leaves over."""
+        weight, bias = self.solve(penalty)
+        spread = (wanted - self.wanted / self.count).square().sum()
+        return float((inputs @ weight + bias - wanted).square().sum() / spread)
+
     def solve(self, penalty: float) -> tuple[Tensor, Tensor]:
         """Weights (value, output) and bias of the ridge regression with `penalty` per row."""
         count = max(1, self.count)
@@ -125,19 +139,29 @@ class _Sums:
         return weight, target - mean @ weight
 
 
-def _scale(
-    head: HumanMeshHead, plan: ViewPlan, images: Sequence[int], limit: float, device: torch.device | str
-) -> tuple[Tensor, Tensor] | None:
-    """Mean and deviation of the window's values over some people; None if there are none."""
-    rows: list[Tensor] = []
-    for inputs, _ in _people(head, plan, images, limit, device):
-        rows.append(inputs)
-        if sum(map(len, rows)) >= _SCALED_BY:
+def _sample(rows: Iterator[tuple[Tensor, Tensor]]) -> Tensor | None:
+    """Window values of some people; None if there are none."""
+    found: list[Tensor] = []
+    for inputs, _ in rows:
+        found.append(inputs)
+        if sum(map(len, found)) >= _SCALED_BY:
             break
-    if not sum(map(len, rows)):
-        return None
-    values = torch.cat(rows)
-    return values.mean(0), values.std(0, correction=0).clamp(min=1e-3)
+    return torch.cat(found) if sum(map(len, found)) else None
+
+
+def _basis(sample: Float[Tensor, "person value"], channels: int) -> Float[Tensor, "channel component"]:
+    """The first principal components of the tokens (about 0, where cells outside of the image are); all, if few."""
+    if channels <= CHANNELS:
+        return torch.eye(channels, device=sample.device)
+    tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)
+    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -CHANNELS:]
+
+
+def _projected(values: Float[Tensor, "row value"], basis: Float[Tensor, "a b"]) -> Float[Tensor, "row other"]:
+    """Every cell's channels in a basis."""
+    if basis.shape[0] == basis.shape[1]:
+        return values
+    return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)
 
 
 def _people(
