@@ -28,23 +28,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("scenes"), train=8, val=4)
 
 
+def fit(root: Path, out: Path) -> None:
+    """A head of a few steps that finds somebody nearly everywhere."""
+    argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--steps", "4"]
+    assert main([*argv, *FIT, "--batch-size", "4", "--lr", "1e-3", "--out", str(out)]) == 0
+
+
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A head of a few steps that finds somebody nearly everywhere."""
     out = tmp_path_factory.mktemp("head")
-    argv = [
-        "fit",
-        "people",
-        "--encoder",
-        ENCODER,
-        "--data",
-        f"folder:{root}",
-        "--steps",
-        "4",
-        "--batch-size",
-        "4",
-    ]
-    assert main([*argv, *FIT, "--lr", "1e-3", "--out", str(out)]) == 0
+    fit(root, out)
     return out
 
 
@@ -52,19 +45,7 @@ def test_fitting_again_says_that_it_is_done(
     head: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (head / "head.safetensors").read_bytes()
-    argv = [
-        "fit",
-        "people",
-        "--encoder",
-        ENCODER,
-        "--data",
-        f"folder:{root}",
-        "--steps",
-        "4",
-        "--batch-size",
-        "4",
-    ]
-    assert main([*argv, *FIT, "--lr", "1e-3", "--out", str(head)]) == 0
+    fit(root, head)
     assert (head / "head.safetensors").read_bytes() == before
     assert "is finished" in capsys.readouterr().err
 

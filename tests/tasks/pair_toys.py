@@ -8,10 +8,24 @@ import torch
 
 from codistill.geometry.cameras import ImageFit
 from codistill.heads.two_view.network import ViewPrediction
+from codistill.tasks.relocalization.config import HeadShape
 from codistill.tasks.relocalization.pairs import Pair, PosedImage
 from codistill.tasks.relocalization.predict import PairPrediction, TwoViewPredictor
 
 SIZE = (56, 84)
+ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
+SHAPE = HeadShape(
+    dim=48,
+    depth=2,
+    num_heads=2,
+    level_dims=(8, 8, 8, 8),
+    fusion_dim=8,
+    middle_dim=8,
+    last_dim=8,
+    descriptor_dim=8,
+    local_hidden=32,
+)
+"""Of small heads on `ENCODER`."""
 INTRINSICS = np.array([[70.0, 0.0, 41.5], [0.0, 70.0, 27.5], [0.0, 0.0, 1.0]])
 
 

@@ -3,7 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from pair_toys import ToyPairs, plane_pair
+from pair_toys import ENCODER, ToyPairs, plane_pair
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
@@ -13,7 +13,6 @@ from codistill.tasks.relocalization.cached_batches import cached_batches
 from codistill.tasks.relocalization.token_cache import CacheShape, announce, build_token_cache
 from codistill.tasks.relocalization.views import PairViews
 
-ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
 SIZE = (28, 42)
 
 

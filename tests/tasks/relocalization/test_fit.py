@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pair_toys import ToyPairs
+from pair_toys import ENCODER, SHAPE, ToyPairs
 from rich.console import Console
 
 from codistill.encoders.load import load_encoder
@@ -22,19 +22,6 @@ from codistill.tasks.relocalization.head import open_two_view, read_two_view_hea
 from codistill.tasks.relocalization.objective import TwoViewObjective
 from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.views import PairViews
-
-ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
-SHAPE = HeadShape(
-    dim=48,
-    depth=2,
-    num_heads=2,
-    level_dims=(8, 8, 8, 8),
-    fusion_dim=8,
-    middle_dim=8,
-    last_dim=8,
-    descriptor_dim=8,
-    local_hidden=32,
-)
 
 
 def _head(encoder):

@@ -1,34 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from pair_toys import INTRINSICS, OraclePredictor, plane_pair
+from pair_toys import ENCODER, INTRINSICS, SHAPE, OraclePredictor, plane_pair
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.heads.two_view.model import TwoViewModel
-from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.relocalization.evaluate import head_method
 from codistill.tasks.relocalization.head import OpenedTwoView
 from codistill.tasks.relocalization.predict import SOLVERS, TwoViewPredictor
 
-ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
-
 
 def _network(square_ok=True, descriptors=8):
-    config = TwoViewConfig(
-        encoder_dim=48,
-        patch_size=14,
-        dim=48,
-        depth=2,
-        num_heads=2,
-        level_dims=(8, 8, 8, 8),
-        fusion_dim=8,
-        middle_dim=8,
-        last_dim=8,
-        descriptor_dim=descriptors,
-        local_hidden=32,
-    )
+    config = replace(SHAPE, descriptor_dim=descriptors).on(48, 14)
     torch.manual_seed(0)
     return OpenedTwoView(TwoViewModel(load_encoder(ENCODER), TwoViewHead(config)).eval(), 56, square_ok, {})
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pair_toys import ToyPairs, plane_pair
+from pair_toys import ENCODER, SHAPE, ToyPairs, plane_pair
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -21,7 +21,7 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.loading import Request
 from codistill.tasks.relocalization import fit as fitting
 from codistill.tasks.relocalization.batches import pair_batches
-from codistill.tasks.relocalization.config import HeadShape, TwoViewFit, two_view_fit
+from codistill.tasks.relocalization.config import TwoViewFit, two_view_fit
 from codistill.tasks.relocalization.fit import fit_two_view
 from codistill.tasks.relocalization.head import read_two_view_head
 from codistill.tasks.relocalization.objective import TwoViewObjective
@@ -29,19 +29,7 @@ from codistill.tasks.relocalization.predict import TwoViewPredictor
 from codistill.tasks.relocalization.views import PairViews
 from codistill.tasks.unfrozen import write_unfrozen
 
-ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
 ROTATED = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56,position=rope"
-SHAPE = HeadShape(
-    dim=48,
-    depth=2,
-    num_heads=2,
-    level_dims=(8, 8, 8, 8),
-    fusion_dim=8,
-    middle_dim=8,
-    last_dim=8,
-    descriptor_dim=8,
-    local_hidden=32,
-)
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def _read_windows(
         else f"{found.explained:.1%} of the held-out variance"
     )
     runtime.say(
-        f"least squares on the window around {found.people} heads: rotations and shape, penalty {found.penalty:g}, {share}"
+        f"least squares on the window around {found.people} heads: rotations and shape, penalty {found.penalty:g}, "
+        f"{share}"
     )
 
 
