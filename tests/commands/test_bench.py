@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from codistill.cli import main
 
@@ -24,6 +25,27 @@ def test_step_prints_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.
     assert numbers["compared"]["sharing"] == "none"
     assert numbers["recipe"]["loader"]["batch_size"] == 6
     assert numbers["provenance"]["command"].startswith("codistill bench step debug")
+
+
+def test_int8_teachers_are_measured_beside_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda _: None
+    )  # half a minute, and not what is looked at
+    path = tmp_path / "step.json"
+    small = ["--threads=1", "--rounds=1", "--loader.batch-size=6", f"--json={path}"]
+    assert main(["bench", "step", "debug", *small, "--compare=int8"]) == 0
+    said = capsys.readouterr().out
+    assert "int8 teachers" in said and "its teachers" in said
+    numbers = json.loads(path.read_text())
+    assert numbers["compared"]["teachers"] == "int8" and numbers["compared"]["floor"] is None
+    assert numbers["compared"]["time_over_step"] == pytest.approx(
+        numbers["compared"]["wall"] / numbers["step"]["wall"]
+    )
+    assert main(["bench", "step", "debug", *small, "--teachers.0.precision=int8"]) == 2
+    assert "--compare int8" in capsys.readouterr().err
 
 
 def test_operations_of_the_default_step() -> None:

@@ -68,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
     parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
     parser.add_argument("--split", help="(the world's and a folder's test, Map-free's val)")
-    parser.add_argument("--limit", type=int, metavar="N", help="N pairs, evenly spread (all)")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="N pairs, evenly spread (all); of Map-free the first N queries, and the others count as failures",
+    )
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="pairs in matches.png (6)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
     add_runtime_options(parser)

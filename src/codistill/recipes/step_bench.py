@@ -21,6 +21,7 @@ from codistill.engine.parallel import compile_units, recompute_activations
 from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.timing import PhaseTimer
+from codistill.errors import ConfigError
 from codistill.nn.products import Operand, Product, count_flops, record_products
 from codistill.recipes.build import build_bank, build_student, compile_teachers
 from codistill.recipes.recipe import Recipe
@@ -236,7 +237,15 @@ def bench_step(
         rounds: how often everything is measured.
         compare: a sharing mode, `int8`, or None.
         peak: GiB at most in use so far.
+
+    Raises:
+        ConfigError: if a teacher of the recipe is in int8: a floor is of floating-point products.
     """
+    if any(teacher.precision == "int8" for teacher in recipe.teachers):
+        raise ConfigError(
+            "a step's floor is that of its floating-point products, and int8 teachers have none. Give the recipe "
+            "without them, and --compare int8"
+        )
     step = BenchedStep(recipe, device)
     for _ in range(WARM_UP):
         step.run()
