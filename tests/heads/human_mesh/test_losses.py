@@ -88,19 +88,6 @@ def test_every_term_person_by_person() -> None:
 
 
 @torch.no_grad()
-@torch.no_grad()
-def test_squared_rotations_by_hand() -> None:
-    output, bodies, targets, cameras = scene()
-    truth = targets.truth
-    assert truth.rotmat is not None
-    squared = replace(ALL, rotation_power=2)
-    found = human_mesh_loss(output, bodies, targets, cameras, (84, 84), squared).terms["rotmat"]
-    by_hand = [float(((a - b) ** 2).sum()) for a, b in zip(output.people.rotmat, truth.rotmat, strict=True)]
-    assert float(found) == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-5)
-    with pytest.raises(ConfigError, match="rotation_power must be 1 or 2; got 3"):
-        HumanMeshLossConfig(rotation_power=3)
-
-
 def test_projections_wait_for_their_step() -> None:
     arguments = (*scene(), (84, 84))
     early = human_mesh_loss(*arguments, step=99_999)

@@ -36,8 +36,6 @@ class HumanMeshLossConfig:
         joints_3d, vertices_3d: L1 relative to the pelvis, metres.
         joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
         projections_from: optimizer step from which the two count (published: epoch 10 of 10 000 steps).
-        rotation_power: 1 (published) or 2: of the entries' differences in `rotmat`. Absolute differences are least at
-            medians, squared ones at means.
         clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published. A person scored lower has no gradient then.
     """
 
@@ -52,15 +50,12 @@ class HumanMeshLossConfig:
     joints_2d: float = 1.0
     vertices_2d: float = 1.0
     projections_from: int = 100_000
-    rotation_power: int = 1
     clamp_scores: bool = False
 
     def __post_init__(self) -> None:
         for name in (*TERMS, "projections_from"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}")
-        if self.rotation_power not in (1, 2):
-            raise ConfigError(f"rotation_power must be 1 or 2; got {self.rotation_power}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def human_mesh_loss(
     """
     config = config or HumanMeshLossConfig()
     with torch.autocast(output.score_logits.device.type, enabled=False):
-        terms = _cell_terms(output, targets, config) | _body_terms(output, bodies, targets, config)
+        terms = _cell_terms(output, targets, config) | _body_terms(output, bodies, targets)
         if step >= config.projections_from:
             own = intrinsics.float()[targets.cells.image]
             terms |= _projection_terms(bodies, targets, own, image_size)
@@ -117,15 +112,13 @@ def _cell_terms(
     }
 
 
-def _body_terms(
-    output: HumanMeshOutput, bodies: PlacedBodies, targets: PeopleTargets, config: HumanMeshLossConfig
-) -> dict[str, Tensor]:
+def _body_terms(output: HumanMeshOutput, bodies: PlacedBodies, targets: PeopleTargets) -> dict[str, Tensor]:
     people, truth = output.people, targets.truth
     vertices, joints = bodies.centred()
     joints_3d = (joints - (truth.joints - truth.pelvis[:, None])).abs().sum(-1)
     terms = {"joints_3d": mean_over(joints_3d, truth.joint_known)}
     if truth.rotmat is not None:
-        distance = ((people.rotmat - truth.rotmat).abs() ** config.rotation_power).flatten(1).sum(-1)
+        distance = (people.rotmat - truth.rotmat).abs().flatten(1).sum(-1)
         terms["rotmat"] = mean_over(distance, truth.posed)
     if truth.shape is not None:
         common = min(people.shape.shape[1], truth.shape.shape[1])
