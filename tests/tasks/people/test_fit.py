@@ -1,5 +1,7 @@
 """Fitting through the engine: it learns, goes on where it stopped, stored tokens are those of the encoder."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +84,45 @@ def test_other_settings_do_not_go_on_in_the_same_folder(scenes: Path, tmp_path: 
     assert fit_people(config(scenes), Runtime(out=tmp_path, workers=0))
     with pytest.raises(ConfigError, match="seed"):
         fit_people(config(scenes, seed=1), Runtime(out=tmp_path, workers=0))
+
+
+WINDOW = replace(
+    RECIPE,
+    steps=3,
+    head=replace(RECIPE.head, window=(0, 1, 1)),
+    loss=HumanMeshLossConfig(),
+)
+
+
+def test_the_window_is_read_before_training_and_stays(scenes: Path, tmp_path: Path) -> None:
+    assert fit_people(config(scenes, recipe=WINDOW), Runtime(out=tmp_path, workers=0))
+    head = load_people(tmp_path).head
+    assert head.config.window == (0, 1, 1)
+    assert not head.pose.weight.any() and not head.pose.bias.any()
+    assert head.shape.weight.any()
+    read = head.around.linear.weight.clone()
+    assert read.abs().sum() > 0
+    again = replace(WINDOW, steps=1)
+    assert fit_people(config(scenes, recipe=again), Runtime(out=tmp_path / "again", workers=0))
+    assert torch.equal(load_people(tmp_path / "again").head.around.linear.weight, read)
+
+
+def test_without_rotations_there_is_no_window(scenes: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(scenes, bare)
+    names = ("pelvis", "spine", "head", "arm", "leg")
+    for split in ("train", "val"):
+        lines = [json.loads(line) for line in (bare / f"{split}.jsonl").read_text().splitlines()]
+        for line in lines:
+            line["people"] = [
+                {"joints": {name: [0.1 * k, 0.1, 4.0] for k, name in enumerate(names)}}
+                for _ in line["people"]
+            ]
+        (bare / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert fit_people(config(bare, recipe=WINDOW), Runtime(out=tmp_path / "out", workers=0))
+    head = load_people(tmp_path / "out").head
+    assert head.config.window is None
+    assert head.pose.weight.any()
 
 
 def test_stored_tokens_are_those_of_the_encoder(scenes: Path, tmp_path: Path) -> None:

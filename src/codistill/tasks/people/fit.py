@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from codistill.bodies.base import BodyModel
 from codistill.encoders.vit import ViTEncoder
@@ -19,6 +20,7 @@ from codistill.errors import DataError
 from codistill.heads.human_mesh.load import initialize
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
@@ -65,7 +67,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     )
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
-        _read_windows(head, plan, data.body, runtime, process)
+        head = _read_windows(head, plan, data.body, config, features, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
     facts = _train(config, plan, trainable, features, data.body, runtime, process)
     if facts is None:
@@ -83,10 +85,17 @@ def whole_patches(size: int, patch_size: int) -> int:
     return max(1, round(size / patch_size)) * patch_size
 
 
-def fresh_head(body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit) -> HumanMeshHead:
-    """A head with seeded initial values; its window, which is fitted to stored tokens, only where there are some."""
+def fresh_head(
+    body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit, *, posed: bool = True
+) -> HumanMeshHead:
+    """A head with seeded initial values; its window, which is fitted to stored tokens, only where there are some.
+
+    Args:
+        body, features, size, config: of the fit.
+        posed: whether somebody's label has rotations and shape, which the window is fitted to.
+    """
     options = asdict(config.recipe.head)
-    if config.init or not config.recipe.stored:
+    if config.init or not config.recipe.stored or not posed:
         options["window"] = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -100,18 +109,36 @@ def fresh_head(body: BodyModel, features: FrozenFeatures, size: int, config: Peo
 
 
 def _read_windows(
-    head: HumanMeshHead, plan: ViewPlan, body: BodyModel, runtime: Runtime, process: Process
-) -> None:
-    """The closed-form start, on the first process (the engine sends it to the others); a run's checkpoints have it."""
+    head: HumanMeshHead,
+    plan: ViewPlan,
+    body: BodyModel,
+    config: PeopleFit,
+    features: FrozenFeatures,
+    runtime: Runtime,
+    process: Process,
+) -> HumanMeshHead:
+    """The head with its closed-form start, or one without a window if nobody's label has rotations and shape.
+
+    Rotations are the window's alone from then on; of the shape the head learns what the window leaves over. The first
+    process computes it (the engine sends it to the others); a run that goes on has it in its checkpoints.
+    """
+    assert plan.stored is not None
     if head.config.window is None:
-        return
+        return head
+    if not any(_is_posed(label.truth) for label in plan.stored.labels):
+        runtime.say("nobody has rotations and shape: no window around a head is read")
+        return fresh_head(body, features, plan.size, config, posed=False)
     head.around.requires_grad_(False)
+    nn.init.zeros_(head.pose.weight)
+    nn.init.zeros_(head.pose.bias)
+    head.pose.requires_grad_(False)
     if not process.is_main or checkpoints(runtime.out / RUN):
-        return
+        return head
     found = start_by_least_squares(head.to(process.device), plan, body.shape_limit, process.device)
     if found is None:
-        runtime.say("nobody has rotations and shape: the window around a head stays unread")
-        return
+        raise DataError(
+            f"{config.data}: nobody who has rotations and shape lies in an image of the train split"
+        )
     share = (
         "nobody held out"
         if math.isnan(found.explained)
@@ -121,6 +148,11 @@ def _read_windows(
         f"least squares on the window around {found.people} heads: rotations and shape, penalty {found.penalty:g}, "
         f"{share}"
     )
+    return head
+
+
+def _is_posed(truth: PeopleTruth) -> bool:
+    return truth.rotmat is not None and len(truth) > 0 and (truth.posed is None or bool(truth.posed.any()))
 
 
 def _start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:
