@@ -12,8 +12,11 @@ from torch import Tensor
 from codistill.bodies.base import rotation_to_6d
 from codistill.bodies.tiny import TinyBody
 from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.heads.human_mesh.place import place_bodies
+from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.targets import TargetConfig, assign_people
 from codistill.heads.human_mesh.window import window_tokens
+from codistill.metrics.human_mesh import aligned_point_error
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.people import least_squares
 from codistill.tasks.people.data import SomePeople, open_people
@@ -23,6 +26,7 @@ from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.tokens import store_tokens
 
 SIZE, PATCH, WINDOW = 56, 14, (1, 1, 1)
+BODY = TinyBody()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def people(plan: ViewPlan, head: HumanMeshHead, images: list[int], flip: bool) -
 def test_it_is_ridge_regression_of_all_people_with_the_best_penalty(plan: ViewPlan) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     head = head_of(plan)
-    found = start_by_least_squares(head, plan, float("inf"))
+    found = start_by_least_squares(head, plan, BODY)
     assert found is not None
     held = [i for i in range(len(plan.data)) if i % 10 == 9]
     fitted = [i for i in range(len(plan.data)) if i % 10 != 9]
@@ -80,14 +84,24 @@ def test_it_is_ridge_regression_of_all_people_with_the_best_penalty(plan: ViewPl
     def ridge(x: Tensor, y: Tensor, penalty: float):
         return linear_model.Ridge(alpha=penalty * len(x)).fit(x.double().numpy(), y.double().numpy())
 
-    errors = [
-        np.square(ridge(fit_x, fit_y, p).predict(held_x.double()) - held_y.numpy()).sum() for p in PENALTIES
-    ]
-    best = PENALTIES[int(np.argmin(errors))]
+    def errors(outputs: np.ndarray | Tensor) -> float:
+        found, true = (
+            place_bodies(
+                BODY,
+                rotation_from_6d((y[:, : 6 * BODY.n_rot] + head.init_pose).unflatten(1, (-1, 6))),
+                y[:, 6 * BODY.n_rot :],
+                pelvis=torch.zeros(len(y), 3),
+            ).vertices
+            for y in (torch.as_tensor(outputs).float(), held_y)
+        )
+        return float(aligned_point_error(found, true).mean())
+
+    of_penalties = [errors(ridge(fit_x, fit_y, p).predict(held_x.double())) for p in PENALTIES]
+    best = PENALTIES[int(np.argmin(of_penalties))]
     assert found.penalty == best
     assert found.people == len(fit_x) + len(held_x)
-    spread = float((held_y - fit_y.mean(0)).square().sum())
-    assert found.explained == pytest.approx(1 - min(errors) / spread, abs=1e-3)
+    assert found.error == pytest.approx(min(of_penalties), rel=1e-3)
+    assert found.mean_error == pytest.approx(errors(fit_y.mean(0).expand_as(held_y)), rel=1e-3)
     both_x, both_y = torch.cat((fit_x, held_x)), torch.cat((fit_y, held_y))
     expected = ridge(both_x, both_y, best).predict(both_x.double())
     raw_x = both_x * scale + mean
@@ -102,7 +116,7 @@ def test_without_parameters_nothing_is_changed(plan: ViewPlan) -> None:
     bare = tuple(
         replace(one, truth=replace(one.truth, rotmat=None, shape=None)) for one in plan.stored.labels
     )
-    assert start_by_least_squares(head, replace(plan, stored=replace(plan.stored, labels=bare)), 4.0) is None
+    assert start_by_least_squares(head, replace(plan, stored=replace(plan.stored, labels=bare)), BODY) is None
     assert not head.around.linear.weight.any()
 
 
@@ -112,7 +126,7 @@ def test_of_wide_tokens_the_first_components_are_read(
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     monkeypatch.setattr(least_squares, "CHANNELS", 5)
     head = head_of(plan)
-    found = start_by_least_squares(head, plan, float("inf"))
+    found = start_by_least_squares(head, plan, BODY)
     assert found is not None
     width = head.config.encoder_dim
     parts = [people(plan, head, [i for i in range(len(plan.data)) if i % 10 != 9], f) for f in (False, True)]
@@ -132,8 +146,8 @@ def test_a_few_images_are_all_fitted(plan: ViewPlan) -> None:
     assert plan.stored is not None
     few = SomePeople(plan.data, tuple(range(4)))
     stored = replace(plan.stored, values=plan.stored.values[:4], labels=plan.stored.labels[:4])
-    found = start_by_least_squares(head_of(plan), replace(plan, data=few, stored=stored), float("inf"))
+    found = start_by_least_squares(head_of(plan), replace(plan, data=few, stored=stored), BODY)
     assert found is not None
     assert found.penalty == max(PENALTIES)
-    assert np.isnan(found.explained)
+    assert np.isnan(found.error)
     assert found.people == 2 * sum(len(one.truth) for one in stored.labels)

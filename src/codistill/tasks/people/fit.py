@@ -65,11 +65,12 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
         f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
     )
+    surface = data.body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else data.body
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
-        head = _read_windows(head, plan, data.body, config, features, runtime, process)
+        head = _read_windows(head, plan, surface, config, features, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
-    facts = _train(config, plan, trainable, features, data.body, runtime, process)
+    facts = _train(config, plan, trainable, features, surface, runtime, process)
     if facts is None:
         return False
     if process.is_main:
@@ -134,19 +135,15 @@ def _read_windows(
     head.pose.requires_grad_(False)
     if not process.is_main or checkpoints(runtime.out / RUN):
         return head
-    found = start_by_least_squares(head.to(process.device), plan, body.shape_limit, process.device)
+    found = start_by_least_squares(head.to(process.device), plan, body, process.device)
     if found is None:
         raise DataError(
             f"{config.data}: nobody who has rotations and shape lies in an image of the train split"
         )
-    share = (
-        "nobody held out"
-        if math.isnan(found.explained)
-        else f"{found.explained:.1%} of the held-out variance"
-    )
+    errors = f"held-out bodies are off by {found.error:.0f} mm after alignment, mean ones by {found.mean_error:.0f} mm"
     runtime.say(
-        f"least squares on the window around {found.people} heads: rotations and shape, penalty {found.penalty:g}, "
-        f"{share}"
+        f"least squares on the window around {found.people} heads: penalty {found.penalty:g}, "
+        f"{'nobody held out' if math.isnan(found.error) else errors}"
     )
     return head
 
@@ -230,7 +227,6 @@ def _train(
         "unfrozen": config.unfreeze,
         **features.describe(),
     }
-    body = body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else body
     objective = PeopleObjective(features, trainable, body, recipe.loss, plan.size, about)
     batches = training_batches(
         plan,
