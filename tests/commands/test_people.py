@@ -214,6 +214,16 @@ def test_pixels_of_a_large_photograph_are_its_own(head: Path, tmp_path: Path) ->
                 assert joint["xy"] == pytest.approx([x, y], abs=1.0)
 
 
+def test_the_window_can_have_another_size(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--steps", "1", *FIT]
+    argv += ["--window", "0", "2", "1", "--out", str(tmp_path)]
+    assert main([*argv, "--online"]) == 2 and "no meaning with --online" in capsys.readouterr().err
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "head.json").read_text())["head"]["window"] == [0, 2, 1]
+
+
 def test_an_encoder_trained_with_its_head_is_found_by_itself(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

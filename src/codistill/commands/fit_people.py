@@ -13,6 +13,7 @@ from codistill.commands.head_options import (
     needed_features,
 )
 from codistill.engine.distributed import start_process
+from codistill.errors import ConfigError
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import KINDS
 from codistill.tasks.people.fit import fit_people
@@ -35,6 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lr", type=float, help="peak learning rate (the recipe's)")
     group.add_argument(
         "--size", type=int, help="side of the square that the encoder sees, pixels (the data's)"
+    )
+    group.add_argument(
+        "--window",
+        type=int,
+        nargs=3,
+        metavar=("ABOVE", "BELOW", "ASIDE"),
+        help="cells around a head's that rotations are read from (small: 1 4 2, for some 12 cells a side)",
     )
     group.add_argument("--init", default="", metavar="FILE", help="start from a released Multi-HMR file")
     group.add_argument(
@@ -64,8 +72,14 @@ def config_of(arguments: argparse.Namespace) -> PeopleFit:
         recipe = replace(recipe, batch_size=arguments.batch_size)
     if arguments.lr is not None:
         recipe = replace(recipe, optim=replace(recipe.optim, lr=arguments.lr))
+    if arguments.window is not None:
+        recipe = replace(recipe, head=replace(recipe.head, window=tuple(arguments.window)))
     if arguments.online:
         recipe = replace(recipe, stored=False)
+    if arguments.window is not None and (arguments.init or not recipe.stored):
+        raise ConfigError(
+            "--window is read from stored tokens: it has no meaning with --online, --init or --recipe published"
+        )
     return PeopleFit(
         data=needed_data(arguments),
         features=needed_features(arguments, NORM),

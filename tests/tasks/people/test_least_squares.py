@@ -124,7 +124,7 @@ def test_of_wide_tokens_the_first_components_are_read(
     plan: ViewPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
-    monkeypatch.setattr(least_squares, "CHANNELS", 5)
+    monkeypatch.setattr(least_squares, "VALUES", 5 * 9 + 8)
     head = head_of(plan)
     found = start_by_least_squares(head, plan, BODY)
     assert found is not None

@@ -26,8 +26,8 @@ from codistill.tasks.people.loading import ViewPlan, assembled
 PENALTIES = (0.15, 0.5, 1.5, 5.0, 15.0)
 """Per person, of standardized tokens."""
 
-CHANNELS = 384
-"""Of a token that are read at most. With a window of 30 cells the normal matrix has 531 MB, three times in memory."""
+VALUES = 12_288
+"""Of a window that are read at most: the normal matrix has 604 MB, three times in memory."""
 
 _HELD_OUT = 10
 """Every so many-th image chooses the penalty."""
@@ -74,7 +74,7 @@ def start_by_least_squares(
     sample = _sample(_people(head, plan, fitted, limit, device))
     if sample is None:
         return None
-    basis = _basis(sample, head.config.encoder_dim)
+    basis = _basis(sample, head.config.encoder_dim, sample.shape[1] // head.config.encoder_dim)
     sample = _projected(sample, basis)
     mean, deviation = sample.mean(0), sample.std(0, correction=0).clamp(min=1e-3)
 
@@ -174,12 +174,15 @@ def _sample(rows: Iterator[tuple[Tensor, Tensor]]) -> Tensor | None:
     return torch.cat(found) if sum(map(len, found)) else None
 
 
-def _basis(sample: Float[Tensor, "person value"], channels: int) -> Float[Tensor, "channel component"]:
+def _basis(
+    sample: Float[Tensor, "person value"], channels: int, cells: int
+) -> Float[Tensor, "channel component"]:
     """The first principal components of the tokens (about 0, where cells outside of the image are); all, if few."""
-    if channels <= CHANNELS:
+    components = max(1, VALUES // cells)
+    if channels <= components:
         return torch.eye(channels, device=sample.device)
     tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)
-    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -CHANNELS:]
+    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -components:]
 
 
 def _projected(values: Float[Tensor, "row value"], basis: Float[Tensor, "a b"]) -> Float[Tensor, "row other"]:
