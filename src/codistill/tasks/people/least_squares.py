@@ -2,9 +2,8 @@
 
 Ridge regression of every person's rotations (6-D) and shape from the tokens around its head, over all training images,
 as they are and mirrored. The penalty is that of a few whose bodies are nearest to the truth on held-out images, after
-alignment: errors of rotations would choose a larger one, because most of them are of fingers and faces. What is read
-stays fixed. Of wide tokens only the first principal components are read, so that the normal matrix has the same size
-for every encoder.
+alignment, and not that of the least error of rotations, most of which are of fingers and faces. Of wide tokens only the
+first principal components are read, so that the normal matrix has a bounded size for every encoder.
 """
 
 import math

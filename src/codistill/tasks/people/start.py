@@ -1,0 +1,98 @@
+"""A people head before its training: fresh, from a released file, or with rotations read in closed form."""
+
+import math
+from dataclasses import asdict
+
+import torch
+from torch import nn
+
+from codistill.bodies.base import BodyModel
+from codistill.engine.distributed import Process
+from codistill.errors import DataError
+from codistill.heads.human_mesh.load import initialize
+from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.heads.human_mesh.targets import PeopleTruth
+from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.people.config import PeopleFit
+from codistill.tasks.people.least_squares import start_by_least_squares
+from codistill.tasks.people.loading import ViewPlan
+from codistill.weights.read import read_checkpoint
+from codistill.weights.run import checkpoints
+
+RUN = "run"
+"""The engine's run, in the head's folder."""
+
+
+def fresh_head(
+    body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit, *, posed: bool = True
+) -> HumanMeshHead:
+    """A head with seeded initial values; its window, which is fitted to stored tokens, only where there are some.
+
+    Args:
+        body, features, size, config: of the fit.
+        posed: whether somebody's label has rotations and shape, which the window is fitted to.
+    """
+    options = asdict(config.recipe.head)
+    if config.init or not config.recipe.stored or not posed:
+        options["window"] = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return HumanMeshHead.for_body(
+            body,
+            encoder_dim=features.channels,
+            patch_size=features.patch_size,
+            table_size=size // features.patch_size,
+            **options,
+        )
+
+
+def start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:
+    """Take what fits from a released file, and say what does not."""
+    done = initialize(head, path, read_checkpoint(path))
+    runtime.say(f"{path}: took {len(done.loaded)} tensors")
+    for name, text in (done.resized | done.fresh).items():
+        runtime.say(f"  {name}: {text}")
+
+
+def read_windows(
+    head: HumanMeshHead,
+    plan: ViewPlan,
+    body: BodyModel,
+    config: PeopleFit,
+    features: FrozenFeatures,
+    runtime: Runtime,
+    process: Process,
+) -> HumanMeshHead:
+    """The head with its closed-form start, or one without a window if nobody's label has rotations and shape.
+
+    Rotations are the window's alone from then on; of the shape the head learns what the window leaves over. The first
+    process computes it (the engine sends it to the others); a run that goes on has it in its checkpoints.
+    """
+    if head.config.window is None:
+        return head
+    assert plan.stored is not None
+    if not any(_is_posed(label.truth) for label in plan.stored.labels):
+        runtime.say("nobody has rotations and shape: no window around a head is read")
+        return fresh_head(body, features, plan.size, config, posed=False)
+    head.around.requires_grad_(False)
+    nn.init.zeros_(head.pose.weight)
+    nn.init.zeros_(head.pose.bias)
+    head.pose.requires_grad_(False)
+    if not process.is_main or checkpoints(runtime.out / RUN):
+        return head
+    found = start_by_least_squares(head.to(process.device), plan, body, process.device)
+    if found is None:
+        raise DataError(
+            f"{config.data}: nobody who has rotations and shape lies in an image of the train split"
+        )
+    errors = f"held-out bodies are off by {found.error:.0f} mm after alignment, mean ones by {found.mean_error:.0f} mm"
+    runtime.say(
+        f"least squares on the window around {found.people} heads: penalty {found.penalty:g}, "
+        f"{'nobody held out' if math.isnan(found.error) else errors}"
+    )
+    return head
+
+
+def _is_posed(truth: PeopleTruth) -> bool:
+    return truth.rotmat is not None and len(truth) > 0 and (truth.posed is None or bool(truth.posed.any()))
