@@ -16,7 +16,8 @@ from codistill.engine.parallel import compile_units
 from codistill.engine.step import autocast
 from codistill.errors import ConfigError
 from codistill.nn.host_memory import keep_freed_memory
-from codistill.recipes.step_bench import WARM_UP, Best, ProductTimer, measured
+from codistill.recipes.product_timer import Best, ProductTimer, measured
+from codistill.recipes.step_bench import WARM_UP
 from codistill.tasks.record import write_metrics
 
 
