@@ -99,11 +99,12 @@ def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
 def local_directions(x: Tensor, counted: bool) -> Moments:
     """Count, and sum of unit vectors per channel, of class tokens (image, channel): as long as `local_moments`."""
     channels = x.shape[-1]
-    packed = torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
-    if counted:
-        packed[0] = x.shape[0]
-        packed[1 : 1 + channels] = normalize(x.double(), dim=-1).sum(0)
-    return packed
+    if not counted:
+        return torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
+    # `full`, not an assignment of the number: that would be a copy from the host, for which the host waits.
+    count = torch.full((1,), float(x.shape[0]), dtype=torch.float64, device=x.device)
+    sums = normalize(x.double(), dim=-1).sum(0)
+    return torch.cat((count, sums, torch.zeros_like(sums)))
 
 
 def mean_and_spread(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:

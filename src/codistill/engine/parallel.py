@@ -23,6 +23,9 @@ from codistill.engine.distributed import Process
 from codistill.nn.blocks import Block, DecoderBlock
 
 Strategy = Literal["ddp", "fsdp2"]
+_FORMS = 64
+"""Forms of a block that are compiled before the rest stay as they are: teachers and student share its code, and every
+width, grid, dtype, position embedding, and whether there are gradients, is another form. PyTorch's own limit is 8."""
 
 
 def repeated_units(module: nn.Module) -> list[nn.Module]:
@@ -42,6 +45,7 @@ def _recomputed(forward: Callable[..., torch.Tensor], *inputs: object, **options
 
 def compile_units(module: nn.Module) -> None:
     """`torch.compile` each transformer block in place, or the whole module where there are none."""
+    torch._dynamo.config.recompile_limit = max(_FORMS, torch._dynamo.config.recompile_limit)
     for unit in repeated_units(module) or [module]:
         unit.compile()
 
