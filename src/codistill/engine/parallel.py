@@ -44,10 +44,14 @@ def _recomputed(forward: Callable[..., torch.Tensor], *inputs: object, **options
 
 
 def compile_units(module: nn.Module) -> None:
-    """`torch.compile` each transformer block in place, or the whole module where there are none."""
+    """`torch.compile` each transformer block in place, or the whole module where there are none.
+
+    Shapes are constants: blocks of student and teachers differ in their token counts, and kernels for any count are no
+    faster than no compilation (H100). Each new shape is compiled anew, a few seconds.
+    """
     torch._dynamo.config.recompile_limit = max(_FORMS, torch._dynamo.config.recompile_limit)
     for unit in repeated_units(module) or [module]:
-        unit.compile()
+        unit.compile(dynamic=False)
 
 
 def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
