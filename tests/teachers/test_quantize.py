@@ -73,7 +73,7 @@ def test_real_tokens_stay_close() -> None:
 def test_quantized_teachers_alone_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao", reason="torchao is not installed")
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
     debug = find_recipe("debug")
     teachers = (debug.teachers[0], replace(debug.teachers[1], precision="int8"))
     bank = build_bank(replace(debug, teachers=teachers))
