@@ -32,7 +32,7 @@ def test_int8_teachers_are_measured_beside_the_step(
 ) -> None:
     pytest.importorskip("torchao", reason="torchao is not installed")
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda _: None
+        torch.nn.Module, "compile", lambda _, **__: None
     )  # half a minute, and not what is looked at
     path = tmp_path / "step.json"
     small = ["--threads=1", "--rounds=1", "--loader.batch-size=6", f"--json={path}"]

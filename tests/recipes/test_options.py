@@ -102,7 +102,7 @@ def test_printed_config_shows_the_options(capsys: pytest.CaptureFixture[str]) ->
 
 def test_compiling_takes_the_teachers_along(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[int] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(id(self)))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(id(self)))
     debug = find_recipe("debug")
     objective, _ = build_objective(debug)
     assert compiled == []
