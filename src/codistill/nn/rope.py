@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 RopeTables = tuple[Tensor, Tensor]
-"""Cosines and signed sines, each (patch, head_dim)."""
+"""Cosines, and sines with the sign that the rotation gives them, each (patch, head_dim)."""
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | str = "cpu") -> Tensor:
@@ -21,7 +21,7 @@ def grid_positions(rows: int, columns: int, device: torch.device | str = "cpu") 
 
 
 def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTables:
-    """Cosine and sine tables, each (patch, head_dim), fp32, for integer positions (patch, 2).
+    """Tables of cosines and signed sines, each (patch, head_dim), fp32, for integer positions (patch, 2).
 
     Raises:
         ValueError: if head_dim is not a multiple of 4.
@@ -33,14 +33,16 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
     frequency = 1.0 / base**exponent
     angles = [positions[:, axis, None].float() * frequency for axis in (0, 1)]
     angle = torch.cat([half_angle for axis_angle in angles for half_angle in (axis_angle, axis_angle)], dim=1)
-    return angle.cos(), angle.sin()
+    sine = angle.sin().unflatten(1, (4, -1))
+    signed = torch.stack((-sine[:, 0], sine[:, 1], -sine[:, 2], sine[:, 3]), dim=1)
+    return angle.cos(), signed.flatten(1)
 
 
 def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
     """Rotate queries or keys (..., patch, head_dim) by their tables (patch, head_dim)."""
     cos, sin = (table.to(x.dtype) for table in tables)
     a, b, c, d = x.chunk(4, dim=-1)
-    return x * cos + torch.cat((-b, a, -d, c), dim=-1) * sin
+    return torch.addcmul(x * cos, torch.cat((b, a, d, c), dim=-1), sin)
 
 
 @lru_cache(maxsize=32)
