@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="how many (8)")
     parser.add_argument("--gpu", default="h100", choices=tuple(GPUS), help="which (h100)")
     parser.add_argument(
-        "--utilization", type=float, default=0.35, help="part of the peak that is reached (0.35)"
+        "--utilization", type=float, default=0.29, help="part of the peak that is reached (0.29)"
     )
     parser.add_argument(
         "--tflops", type=float, help="operations per second reached, in place of the two above"

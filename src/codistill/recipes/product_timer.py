@@ -61,8 +61,11 @@ class ProductTimer:
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
         self.device = device
-        self.products = record_products(step)
-        self.flops = count_flops(step)
+        with torch.compiler.set_stance(
+            "force_eager"
+        ):  # a compiled step would be compiled again for the counting
+            self.products = record_products(step)
+            self.flops = count_flops(step)
         self._calls = {product: product.call() for product in self.products}
         self._best = {product: Best() for product in self.products}
         self._replayed = Best()
