@@ -45,11 +45,13 @@ def fit_logistic(
     strength: float,
     start: LogisticRegression | None = None,
 ) -> LogisticRegression:
-    """Weights for one C, from zero or from another fit."""
-    vectors = vectors.float()
-    shape = (num_classes, vectors.shape[1])
-    weight = torch.zeros(shape, device=vectors.device) if start is None else start.weight.clone()
-    bias = torch.zeros(num_classes, device=vectors.device) if start is None else start.bias.clone()
+    """Weights (fp32) for one C, from zero or from another fit.
+
+    Fitted in double precision: with a weak penalty the loss is so flat that fp32 stops anywhere near its least.
+    """
+    vectors = vectors.double()
+    weight = vectors.new_zeros(num_classes, vectors.shape[1]) if start is None else start.weight.double()
+    bias = vectors.new_zeros(num_classes) if start is None else start.bias.double()
     weight.requires_grad_()
     bias.requires_grad_()
     solver = torch.optim.LBFGS(
@@ -70,7 +72,7 @@ def fit_logistic(
         return loss
 
     solver.step(closure)  # type: ignore[arg-type]
-    return LogisticRegression(weight.detach(), bias.detach(), strength)
+    return LogisticRegression(weight.detach().float(), bias.detach().float(), strength)
 
 
 @dataclass(frozen=True)
