@@ -3,6 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from codistill.engine.parallel import compile_units, recompute_activations, repeated_units
+from codistill.nn.linear import ONEDNN_LINEAR
 from codistill.nn.vit import VisionTransformer, ViTConfig
 
 
@@ -19,7 +20,7 @@ class CountMatmuls(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func in (torch.ops.aten.addmm.default, torch.ops.aten.mm.default)
+        self.count += func.overloadpacket in (torch.ops.aten.addmm, torch.ops.aten.mm, ONEDNN_LINEAR)
         return func(*args, **(kwargs or {}))
 
 

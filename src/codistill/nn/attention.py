@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from codistill.nn.linear import Linear
 from codistill.nn.rope import RopeTables, apply_rope
 
 
@@ -15,10 +16,10 @@ class SelfAttention(nn.Module):
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not divisible by num_heads {num_heads}")
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
 
-    def _heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))
         # Unbound before it is transposed: the backward pass then writes all three gradients in place, in one copy.
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
@@ -28,13 +29,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same."""
-        query, key, value = self._heads(x, rope)
+        query, key, value = self.heads(x, rope)
         out = scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 
     def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """Softmax weights (batch, head, query token, key token): for looking at, not for training."""
-        query, key, _ = self._heads(x, rope)
+        query, key, _ = self.heads(x, rope)
         scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
         return torch.softmax(scores.float(), dim=-1)
 
@@ -47,10 +48,10 @@ class CrossAttention(nn.Module):
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not divisible by num_heads {num_heads}")
         self.num_heads = num_heads
-        self.projq = nn.Linear(dim, dim, bias=qkv_bias)
-        self.projk = nn.Linear(dim, dim, bias=qkv_bias)
-        self.projv = nn.Linear(dim, dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.projq = Linear(dim, dim, bias=qkv_bias)
+        self.projk = Linear(dim, dim, bias=qkv_bias)
+        self.projv = Linear(dim, dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
 
     def forward(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from codistill.nn.attention import CrossAttention, SelfAttention
+from codistill.nn.linear import Linear
 from codistill.nn.rope import RopeTables
 
 NORM_EPS = 1e-6
@@ -45,14 +46,11 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int, out: int | None = None) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, dim if out is None else out)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim if out is None else out)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.fc1(x)
-        # Without gradients nobody needs the values before the activation: no second tensor of four times the width.
-        return self.fc2(self.act(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden))
+        return self.fc2(self.fc1.gelu(x))
 
 
 class SwiGlu(nn.Module):
@@ -60,8 +58,8 @@ class SwiGlu(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.w12 = nn.Linear(dim, 2 * hidden)
-        self.w3 = nn.Linear(hidden, dim)
+        self.w12 = Linear(dim, 2 * hidden)
+        self.w3 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x1, x2 = self.w12(x).chunk(2, dim=-1)

@@ -5,6 +5,7 @@ to be timed. The time that the products alone take is the floor of the call's ow
 activations, losses, copies, the optimizer) is overhead.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from codistill.nn.linear import ONEDNN_LINEAR
 
 _ATEN = torch.ops.aten
 _OPERANDS = {_ATEN.mm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.bmm: (0, 1), _ATEN.baddbmm: (1, 2)}
@@ -32,10 +35,15 @@ def _attention_backward_flops(
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
-# PyTorch's counter knows the attention kernels of CUDA only.
-_CPU_ATTENTION: dict[Any, Any] = {
+def _linear_flops(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
+# PyTorch's counter knows the attention kernels of CUDA only, and nothing of oneDNN.
+_CPU_KERNELS: dict[Any, Any] = {
     _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    **({} if ONEDNN_LINEAR is None else {ONEDNN_LINEAR: _linear_flops}),
 }
 
 
@@ -44,7 +52,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
     Products, convolutions and attention count, as PyTorch's `FlopCounterMode` counts them.
     """
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS) as counter:
         call()
     return counter.get_total_flops()
 
@@ -110,6 +118,8 @@ class ProductRecorder(TorchDispatchMode):
         if operation in _OPERANDS:
             left, right = (_layout(args[place]) for place in _OPERANDS[operation])
             self.found[Product(left, right)] += 1
+        elif operation is ONEDNN_LINEAR:  # its weight is stored as nn.Linear's: transposed
+            self.found[Product(_layout(args[0].flatten(0, -2)), _layout(args[1].t()))] += 1
         elif func._can_decompose():  # under inference mode composites arrive whole
             with self:
                 result = func.decompose(*args, **options)

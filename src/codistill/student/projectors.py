@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from codistill.errors import ConfigError
 from codistill.nn.blocks import Block, init_transformer_weights
+from codistill.nn.linear import Linear
 from codistill.types import TokenKind, Tokens
 
 
@@ -74,7 +75,7 @@ class MlpRung(nn.Module):
 
     def __init__(self, dim: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, out))
+        self.layers = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, out))
         init_transformer_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class TransformerProjector(nn.Module):
             )
             for _ in range(config.num_blocks)
         )
-        self.linear = nn.Linear(student.dim, out_dim)
+        self.linear = Linear(student.dim, out_dim)
         init_transformer_weights(self)
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
