@@ -48,14 +48,14 @@ class SquareImages(Dataset[RawBatch]):
 
 def image_batches(
     source: Source,
-    ranges: Sequence[range],
+    ranges: Sequence[Sequence[int]],
     *,
     size: int,
     fit: Fit,
     workers: int | None,
     device: torch.device,
 ) -> Iterable[Batch]:
-    """A batch for each range of image numbers, in that order, on the device and ImageNet-normalized."""
+    """A batch for each group of image numbers, in that order, on the device and ImageNet-normalized."""
 
     def request(number: int) -> Request:
         item = np.asarray(ranges[number], dtype=np.int64)

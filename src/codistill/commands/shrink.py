@@ -1,0 +1,134 @@
+"""`codistill shrink E --images SOURCE --num-heads N --out DIR`: a narrower encoder from a trained one, in minutes."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codistill.data import Source, SourceConfig, open_source
+from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
+from codistill.engine.distributed import choose_device
+from codistill.errors import ConfigError, DataError
+from codistill.nn.host_memory import keep_freed_memory
+from codistill.student.shrink import Shrunk, shrink
+from codistill.tasks.extraction.images import image_batches
+from codistill.weights.contents import EncoderWeights
+from codistill.weights.export import write_export
+
+EPILOG = """\
+SOURCE is a folder, a text list, a Parquet manifest or a folder of tar shards, of images like those it will see.
+Heads keep their width: a ViT-S (6 heads of 64) becomes a ViT-Ti with --num-heads 3. Then distil it further:
+codistill distill RECIPE --student.init DIR (docs/options.md).
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Shrink an encoder and write it as an export folder; returns 0.
+
+    Raises:
+        CodistillError: if encoder or images cannot be read or do not suit, or the folder cannot be written.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.out.exists() and not arguments.overwrite:
+        raise ConfigError(f"{arguments.out} exists: give another --out, or --overwrite to replace an export")
+    device = choose_device(arguments.device)
+    keep_freed_memory()
+    encoder = load_encoder(arguments.encoder)
+    if not isinstance(encoder, ViTEncoder):
+        raise ConfigError(
+            f"{encoder.spec.name} is not one of codistill's own vision transformers; only these can be shrunk"
+        )
+    source = open_source(SourceConfig(name="images", path=arguments.images))
+    patch = encoder.spec.patch_size
+    size = max(1, round((arguments.size or encoder.config.image_size) / patch)) * patch
+    batches = _images(source, arguments, size, device)
+    shrunk = shrink(encoder.eval().to(device), batches, num_heads=arguments.num_heads)
+    _write(arguments, encoder, shrunk)
+    config = shrunk.encoder.config
+    blocks = " ".join(f"{share:.3f}" for share in shrunk.unexplained)
+    print(
+        f"{arguments.out}: {encoder.config.dim} to {config.dim} channels, {encoder.config.num_heads} to "
+        f"{config.num_heads} heads, on {sum(map(len, batches))} images of {size} px"
+    )
+    print(
+        f"in the channels kept: {shrunk.kept:.1%} of the normalized stream; missed after each block: {blocks}"
+    )
+    print(f"licence: {encoder.spec.licence}")
+    flags = f"--image-size {size} --student.dim {config.dim} --student.depth {config.depth} "
+    flags += f"--student.num-heads {config.num_heads} --student.patch-size {config.patch_size} "
+    print(
+        f"next: codistill distill RECIPE --student.init {arguments.out} {flags}--student.num-registers "
+        f"{config.num_registers} --optim.lr-scales encoder. 0.15 --out RUN"
+    )
+    return 0
+
+
+def _images(source: Source, arguments: argparse.Namespace, size: int, device: torch.device) -> list[Tensor]:
+    """Evenly spread images, in batches; those that do not decode are left out."""
+    count = min(arguments.count, len(source))
+    numbers = [index * len(source) // count for index in range(count)]
+    ranges = [
+        numbers[start : start + arguments.batch_size] for start in range(0, count, arguments.batch_size)
+    ]
+    batches, bad = [], 0
+    stream = image_batches(
+        source,
+        ranges,
+        size=size,
+        fit="crop",
+        workers=arguments.workers,
+        device=device,
+    )
+    for batch in stream:
+        names = {image.name for image in batch.bad}
+        good = [row for row, name in enumerate(batch.names) if name not in names]
+        bad += len(names)
+        if good:
+            batches.append(batch.images[good])
+    if bad:
+        print(f"{bad} of {count} images do not decode and are left out")
+    if not batches:
+        raise DataError(f"{arguments.images}: none of {count} images decodes")
+    return batches
+
+
+def _write(arguments: argparse.Namespace, encoder: ViTEncoder, shrunk: Shrunk) -> None:
+    spec, heads = encoder.spec, shrunk.encoder.config.num_heads
+    weights = EncoderWeights(
+        config=shrunk.encoder.config,
+        tensors={name: tensor.cpu() for name, tensor in shrunk.encoder.state_dict().items()},
+        layout="codistill",
+        name=f"{spec.name}_{heads}_heads",
+        mean=tuple(spec.mean),
+        std=tuple(spec.std),
+        licence=spec.licence,
+    )
+    made = {"command": "shrink", "from": encoder.spec.name, "kept": shrunk.kept, "missed": shrunk.unexplained}
+    write_export(arguments.out, weights, recipe=made, overwrite=arguments.overwrite)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="codistill shrink",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
+    parser.add_argument("--images", required=True, metavar="SOURCE", help="images to fit it to")
+    parser.add_argument("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images, rounded to patches (the encoder's own)",
+    )
+    parser.add_argument("--count", type=int, default=400, metavar="N", help="images, evenly spread (400)")
+    parser.add_argument("--batch-size", type=int, default=20, metavar="N", help="(20)")
+    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    return parser

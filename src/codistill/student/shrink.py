@@ -1,0 +1,153 @@
+"""A narrower encoder from a trained one: an encoder and images in, an encoder of fewer channels and heads out.
+
+A student that starts from here instead of from random numbers begins where a short distillation ends.
+1. The channels are turned so that the first ones hold most of what the residual stream holds on the images (principal
+   components over all blocks, of tokens normalized as LayerNorm does), and the last ones are cut off (SliceGPT,
+   arXiv 2401.15024). The least of those kept lies along the direction that LayerNorm takes out.
+2. Of every block, the heads and hidden units stay whose outputs vary most in these channels, and their output layers
+   are fitted anew (`shrink_blocks.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError, DataError
+from codistill.nn.position import resize_position_embedding
+from codistill.nn.rope import RopeTables
+from codistill.student.moments import Moments
+from codistill.student.shrink_blocks import BlockFit, centred
+
+_TOKENS_PER_INPUT = 4
+"""Tokens for every input of the widest fitted layer, at the very least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """A narrower encoder and how well it follows the wide one.
+
+    Attributes:
+        encoder: in evaluation mode.
+        kept: share of the normalized residual stream that lies in the channels kept.
+        unexplained: after each block, the share of the variance in these channels that the narrow encoder misses; on
+            the images that it was fitted to.
+    """
+
+    encoder: ViTEncoder
+    kept: float
+    unexplained: tuple[float, ...]
+
+
+@torch.no_grad()
+def shrink(
+    wide: ViTEncoder, batches: Sequence[Tensor], *, num_heads: int, image_size: int | None = None
+) -> Shrunk:
+    """Shrink an encoder to fewer heads, and to as many channels less; its depth stays.
+
+    Args:
+        wide: a trained encoder; it is not changed.
+        batches: ImageNet-normalized images, each (batch, 3, row, column), all of one size. Some hundred images of the
+            kind that the encoder will see; both streams of all of them are held in memory.
+        num_heads: heads to keep. They keep their width, so the narrow encoder has dim / heads * num_heads channels.
+        image_size: side in pixels of the native grid of a learned positional embedding; None: that of the images.
+
+    Raises:
+        ConfigError: if there are not fewer heads than before.
+        DataError: if there are too few images to fit the layers.
+    """
+    given = wide.config
+    if not 0 < num_heads < given.num_heads:
+        raise ConfigError(
+            f"this encoder has {given.num_heads} heads: it can keep 1 to {given.num_heads - 1}; got {num_heads}"
+        )
+    dim, hidden = (size * num_heads // given.num_heads for size in (given.dim, given.hidden_size))
+    _check_images(wide, batches, max(hidden, dim))
+    embedded = [wide.embed(wide.own_normalization(images)) for images in batches]
+    streams, rope = [x for x, _, _ in embedded], embedded[0][2]
+    turned, kept = _channels(wide, streams, rope, dim)
+    config = replace(
+        given,
+        dim=dim,
+        num_heads=num_heads,
+        hidden=hidden,
+        image_size=image_size or batches[0].shape[-1],
+        layer_scale=None if given.layer_scale is None else 1.0,
+    )
+    spec = wide.spec
+    narrow = ViTEncoder(
+        config, name=spec.name, licence=spec.licence, mean=tuple(spec.mean), std=tuple(spec.std)
+    )
+    _turn_embedding(wide, narrow, turned)
+    starts = [narrow.embed(narrow.own_normalization(images))[0] for images in batches]
+    fit = BlockFit(turned, streams, starts, rope)
+    unexplained = []
+    for block, small in zip(wide.blocks, narrow.blocks, strict=True):
+        fit.attention(block, small)  # type: ignore[arg-type]
+        fit.feed_forward(block, small)  # type: ignore[arg-type]
+        unexplained.append(fit.unexplained())
+    return Shrunk(encoder=narrow.eval(), kept=kept, unexplained=tuple(unexplained))
+
+
+def _check_images(wide: ViTEncoder, batches: Sequence[Tensor], inputs: int) -> None:
+    if not batches:
+        raise DataError("an encoder is shrunk on images, and there are none")
+    sizes = {tuple(images.shape[-2:]) for images in batches}
+    if len(sizes) > 1:
+        raise DataError(f"images must be of one size; got {sorted(sizes)}")
+    rows, columns = wide.grid_of(batches[0])
+    need = -(-_TOKENS_PER_INPUT * inputs // (rows * columns))
+    if sum(map(len, batches)) < need:
+        raise DataError(
+            f"{sum(map(len, batches))} images are too few to fit layers of {inputs} inputs: give at least {need} of "
+            "this size, better ten times as many"
+        )
+
+
+def _channels(
+    wide: ViTEncoder, streams: Sequence[Tensor], rope: RopeTables | None, dim: int
+) -> tuple[Tensor, float]:
+    """Orthonormal directions (channel, narrow channel), and the share of the normalized stream within them."""
+    seen = Moments(wide.config.dim, streams[0].device)
+    for stream in streams:
+        x = stream
+        seen.add(normalize(centred(x), dim=-1))
+        for block in wide.blocks:
+            x = x + block.ls1(block.attn(block.norm1(x), rope))  # type: ignore[operator]
+            seen.add(normalize(centred(x), dim=-1))
+            x = x + block.ls2(block.mlp(block.norm2(x)))  # type: ignore[operator]
+            seen.add(normalize(centred(x), dim=-1))
+    energies, directions = torch.linalg.eigh(seen.second())
+    # Reflected so that the least direction falls on that of equal channels, which LayerNorm takes out.
+    mirror = torch.full((dim,), -(dim**-0.5), dtype=energies.dtype, device=energies.device)
+    mirror[0] += 1.0
+    reflection = torch.eye(dim, dtype=energies.dtype, device=energies.device)
+    reflection -= 2.0 * mirror[:, None] * mirror / mirror.square().sum()
+    turned = directions[:, -dim:] @ reflection
+    return turned.float(), float(energies[-dim:].sum() / energies.sum())
+
+
+def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> None:
+    """Patch embedding, class token, registers and positions, in the channels kept."""
+    convolution, small = wide.patch_embed.proj, narrow.patch_embed.proj
+    narrow.to(turned.device)
+    small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))
+    if small.bias is not None and convolution.bias is not None:
+        small.bias.copy_(convolution.bias @ turned)
+    for name in ("cls_token", "register_tokens", "mask_token"):
+        if hasattr(narrow, name):
+            getattr(narrow, name).copy_(getattr(wide, name) @ turned)
+    config = narrow.config
+    if config.position == "learned":
+        side = config.image_size // config.patch_size
+        position = resize_position_embedding(
+            wide.pos_embed,
+            (side, side),
+            num_prefix=config.num_prefix,
+            offset=config.position_offset,
+            antialias=config.position_antialias,
+        )
+        narrow.pos_embed.copy_(position @ turned)
