@@ -79,7 +79,7 @@ def disguised(config: ViTConfig) -> ViTEncoder:
 )
 def test_a_narrow_network_in_disguise_is_found(changes: dict[str, object]) -> None:
     wide = disguised(replace(NARROW, **changes))
-    result = shrink(wide, [images(40, 1), images(40, 2)], num_heads=2)
+    result = shrink(wide, [images(40, 1), images(40, 2)], num_heads=2, teacher="wide")
     narrow = result.encoder
     assert (narrow.config.dim, narrow.config.num_heads, narrow.config.depth) == (16, 2, 2)
     assert result.kept == pytest.approx(1.0, abs=1e-4)
@@ -93,6 +93,25 @@ def test_a_narrow_network_in_disguise_is_found(changes: dict[str, object]) -> No
         if x is not None:  # the same lengths and angles: the same tokens in another basis
             x, y = x.flatten(0, -2), y.flatten(0, -2)
             torch.testing.assert_close(y @ y.T, x @ x.T, rtol=2e-2, atol=2e-2 * float((x @ x.T).abs().max()))
+
+
+def test_its_projector_gives_the_wide_encoders_tokens() -> None:
+    wide = disguised(NARROW)
+    student = shrink(wide, [images(200, 1)], num_heads=2, teacher="wide").student
+    new = images(20, 3)
+    with torch.no_grad():
+        expected = wide(new)
+        found = student.project(student.encoder(new, norm=False), "wide", denormalize=True)
+    assert expected.cls is not None and found.cls is not None
+    spread = expected.patches.std((0, 1))
+    missed = ((found.patches - expected.patches) / spread).square().mean()
+    assert missed < 0.4  # a linear map cannot undo a norm; guessing the mean misses 1
+    torch.testing.assert_close(
+        student.target_statistics["wide"].of_kind("patch").std,
+        wide(images(200, 1)).patches.std((0, 1)),
+        rtol=1e-2,
+        atol=1e-3,
+    )
 
 
 def readout(encoder: ViTEncoder, teacher: ViTEncoder, fit: Tensor, held: Tensor) -> float:
@@ -120,7 +139,7 @@ def test_real_tokens_can_be_read_from_the_narrow_ones() -> None:
     assert isinstance(teacher, ViTEncoder)
     chosen = teacher.preprocess(photographs, size=(112, 112))
     held, fit = chosen[::5], torch.cat([chosen[start::5] for start in range(1, 5)])
-    narrow = shrink(teacher, list(fit.split(16)), num_heads=3).encoder
+    narrow = shrink(teacher, list(fit.split(16)), num_heads=3, teacher="wide").encoder
     random = load_encoder("random:vit_tiny")
     assert isinstance(random, ViTEncoder)
     missed, by_chance = (readout(model, teacher, fit, held) for model in (narrow, random))
@@ -130,21 +149,21 @@ def test_real_tokens_can_be_read_from_the_narrow_ones() -> None:
 @pytest.mark.parametrize("heads", [0, 4, 5])
 def test_heads_that_do_not_shrink_are_refused(heads: int) -> None:
     with pytest.raises(ConfigError, match="has 4 heads: it can keep 1 to 3"):
-        shrink(disguised(NARROW), [images(40, 1)], num_heads=heads)
+        shrink(disguised(NARROW), [images(40, 1)], num_heads=heads, teacher="wide")
 
 
 def test_images_that_do_not_suffice_are_refused() -> None:
     wide = disguised(NARROW)
     with pytest.raises(DataError, match="3 images are too few to fit layers of 64 inputs: give at least 16"):
-        shrink(wide, [images(3, 1)], num_heads=2)
+        shrink(wide, [images(3, 1)], num_heads=2, teacher="wide")
     with pytest.raises(DataError, match="there are none"):
-        shrink(wide, [], num_heads=2)
+        shrink(wide, [], num_heads=2, teacher="wide")
     with pytest.raises(DataError, match="of one size"):
-        shrink(wide, [images(20, 1), images(20, 1, size=42)], num_heads=2)
+        shrink(wide, [images(20, 1), images(20, 1, size=42)], num_heads=2, teacher="wide")
 
 
 def test_the_native_size_is_another_than_the_images() -> None:
     wide = disguised(NARROW)
-    narrow = shrink(wide, [images(40, 1)], num_heads=2, image_size=42).encoder
+    narrow = shrink(wide, [images(40, 1)], num_heads=2, teacher="wide", image_size=42).encoder
     assert narrow.config.image_size == 42
     assert narrow.pos_embed.shape == (1, 1 + 36, 16)

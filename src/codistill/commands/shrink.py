@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from codistill.data import Source, SourceConfig, open_source
 from codistill.encoders.load import load_encoder
@@ -14,7 +14,7 @@ from codistill.errors import ConfigError, DataError
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.student.shrink import Shrunk, shrink
 from codistill.tasks.extraction.images import image_batches
-from codistill.weights.contents import EncoderWeights
+from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 
 EPILOG = """\
@@ -44,7 +44,8 @@ def main(argv: list[str]) -> int:
     patch = encoder.spec.patch_size
     size = max(1, round((arguments.size or encoder.config.image_size) / patch)) * patch
     batches = _images(source, arguments, size, device)
-    shrunk = shrink(encoder.eval().to(device), batches, num_heads=arguments.num_heads)
+    teacher = arguments.teacher or encoder.spec.name
+    shrunk = shrink(encoder.eval().to(device), batches, num_heads=arguments.num_heads, teacher=teacher)
     _write(arguments, encoder, shrunk)
     config = shrunk.encoder.config
     blocks = " ".join(f"{share:.3f}" for share in shrunk.unexplained)
@@ -95,18 +96,35 @@ def _images(source: Source, arguments: argparse.Namespace, size: int, device: to
 
 
 def _write(arguments: argparse.Namespace, encoder: ViTEncoder, shrunk: Shrunk) -> None:
-    spec, heads = encoder.spec, shrunk.encoder.config.num_heads
-    weights = EncoderWeights(
-        config=shrunk.encoder.config,
-        tensors={name: tensor.cpu() for name, tensor in shrunk.encoder.state_dict().items()},
+    spec, config = encoder.spec, shrunk.encoder.config
+    (target,) = shrunk.student.targets
+    narrow = EncoderWeights(
+        config=config,
+        tensors=_tensors(shrunk.encoder),
         layout="codistill",
-        name=f"{spec.name}_{heads}_heads",
+        name=f"{spec.name}_{config.num_heads}_heads",
         mean=tuple(spec.mean),
         std=tuple(spec.std),
         licence=spec.licence,
     )
-    made = {"command": "shrink", "from": encoder.spec.name, "kept": shrunk.kept, "missed": shrunk.unexplained}
+    statistics = {
+        kind: (part.mean.cpu(), part.std.cpu())
+        for kind, part in shrunk.student.target_statistics[target.name].by_kind()  # type: ignore[operator]
+    }
+    teacher = {"name": target.name, "encoder": spec.name, "dim": target.dim, "kinds": list(target.kinds)}
+    weights = StudentWeights(
+        encoder=narrow,
+        projectors={target.name: _tensors(shrunk.student.projectors[target.name])},
+        statistics={target.name: statistics},
+        teachers=({**teacher, "licence": spec.licence},),
+        proj_args={"num_heads": config.num_heads},
+    )
+    made = {"command": "shrink", "from": spec.name, "kept": shrunk.kept, "missed": shrunk.unexplained}
     write_export(arguments.out, weights, recipe=made, overwrite=arguments.overwrite)
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", required=True, metavar="SOURCE", help="images to fit it to")
     parser.add_argument("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
+    parser.add_argument(
+        "--teacher",
+        metavar="NAME",
+        help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
     parser.add_argument(
         "--size",

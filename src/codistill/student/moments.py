@@ -29,13 +29,17 @@ class Moments:
         self._sum += rows.sum(0)
         self._products += rows.square().sum(0) if self.diagonal else rows.T @ rows
 
+    def mean(self) -> Tensor:
+        """(width,)"""
+        return self._sum / self.count
+
     def second(self) -> Tensor:
         """Mean of x xᵀ (of x² if diagonal)."""
         return self._products / self.count
 
     def covariance(self) -> Tensor:
         """(width, width), or the variances (width,) if diagonal; divided by the count."""
-        mean = self._sum / self.count
+        mean = self.mean()
         return self.second() - (mean.square() if self.diagonal else mean[:, None] * mean)
 
     def regression(self, inputs: int, ridge: float) -> tuple[Tensor, Tensor]:
@@ -48,7 +52,7 @@ class Moments:
         Returns:
             Weight (others, inputs) and bias (others,), fp32.
         """
-        covariance, mean = self.covariance(), self._sum / self.count
+        covariance, mean = self.covariance(), self.mean()
         left = covariance[:inputs, :inputs]
         penalty = ridge * left.diagonal().mean().clamp_min(torch.finfo(torch.float32).tiny)
         left = left + penalty * torch.eye(inputs, dtype=left.dtype, device=left.device)

@@ -6,6 +6,7 @@ A student that starts from here instead of from random numbers begins where a sh
    arXiv 2401.15024). The least of those kept lies along the direction that LayerNorm takes out.
 2. Of every block, the heads and hidden units stay whose outputs vary most in these channels, and their output layers
    are fitted anew (`shrink_blocks.py`).
+3. A projector back to the wide encoder's normed tokens, fitted as well, so that training goes on from here.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,12 @@ from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables
 from codistill.student.moments import Moments
 from codistill.student.shrink_blocks import BlockFit, centred
+from codistill.student.statistics import standardize
+from codistill.student.student import Student
+from codistill.types import TargetSpec, TokenKind
 
+_RIDGE = 1e-5
+"""Penalty of the projector's least squares, of the mean variance: weak channels count as much as strong ones."""
 _TOKENS_PER_INPUT = 4
 """Tokens for every input of the widest fitted layer, at the very least."""
 
@@ -31,20 +37,30 @@ class Shrunk:
     """A narrower encoder and how well it follows the wide one.
 
     Attributes:
-        encoder: in evaluation mode.
+        student: the encoder with one teacher, the wide encoder; in evaluation mode.
         kept: share of the normalized residual stream that lies in the channels kept.
         unexplained: after each block, the share of the variance in these channels that the narrow encoder misses; on
             the images that it was fitted to.
     """
 
-    encoder: ViTEncoder
+    student: Student
     kept: float
     unexplained: tuple[float, ...]
+
+    @property
+    def encoder(self) -> ViTEncoder:
+        """The student's encoder."""
+        return self.student.encoder
 
 
 @torch.no_grad()
 def shrink(
-    wide: ViTEncoder, batches: Sequence[Tensor], *, num_heads: int, image_size: int | None = None
+    wide: ViTEncoder,
+    batches: Sequence[Tensor],
+    *,
+    num_heads: int,
+    teacher: str,
+    image_size: int | None = None,
 ) -> Shrunk:
     """Shrink an encoder to fewer heads, and to as many channels less; its depth stays.
 
@@ -53,6 +69,7 @@ def shrink(
         batches: ImageNet-normalized images, each (batch, 3, row, column), all of one size. Some hundred images of the
             kind that the encoder will see; both streams of all of them are held in memory.
         num_heads: heads to keep. They keep their width, so the narrow encoder has dim / heads * num_heads channels.
+        teacher: what the student calls the wide encoder.
         image_size: side in pixels of the native grid of a learned positional embedding; None: that of the images.
 
     Raises:
@@ -89,7 +106,8 @@ def shrink(
         fit.attention(block, small)  # type: ignore[arg-type]
         fit.feed_forward(block, small)  # type: ignore[arg-type]
         unexplained.append(fit.unexplained())
-    return Shrunk(encoder=narrow.eval(), kept=kept, unexplained=tuple(unexplained))
+    student = _with_projector(narrow, wide, fit, teacher)
+    return Shrunk(student=student.eval(), kept=kept, unexplained=tuple(unexplained))
 
 
 def _check_images(wide: ViTEncoder, batches: Sequence[Tensor], inputs: int) -> None:
@@ -151,3 +169,43 @@ def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> Non
             antialias=config.position_antialias,
         )
         narrow.pos_embed.copy_(position @ turned)
+
+
+def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher: str) -> Student:
+    """A student whose transformer projector, at first little more than its linear layer, is least squares."""
+    kinds: tuple[TokenKind, ...] = ("cls", "patch") if wide.config.has_cls else ("patch",)
+    device = fit.turned.device
+    seen = {kind: Moments(wide.config.dim, device, diagonal=True) for kind in kinds}
+    joint = Moments(narrow.config.dim + wide.config.dim, device)
+
+    def tokens(stream: Tensor, encoder: ViTEncoder, kind: TokenKind) -> Tensor:
+        x = (
+            stream[:, :1]
+            if kind == "cls"
+            else stream[:, encoder.config.num_prefix + encoder.config.num_registers :]
+        )
+        return wide.norm(x) if encoder is wide else x
+
+    for stream in fit.wide:
+        for kind in kinds:
+            seen[kind].add(tokens(stream, wide, kind))
+    statistics = {
+        kind: (moments.mean().float(), moments.covariance().sqrt().float()) for kind, moments in seen.items()
+    }
+    for stream, small in zip(fit.wide, fit.narrow, strict=True):
+        for kind in kinds:
+            target = standardize(tokens(stream, wide, kind), *statistics[kind])
+            joint.add(torch.cat((tokens(small, narrow, kind), target), dim=-1))
+    spec = TargetSpec(name=teacher, dim=wide.config.dim, kinds=kinds)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        student = Student(narrow, (spec,)).to(device)
+    weight, bias = joint.regression(narrow.config.dim, _RIDGE)
+    linear = student.projectors[teacher].get_submodule("linear")
+    linear.weight.copy_(weight)  # type: ignore[operator]
+    linear.bias.copy_(bias)  # type: ignore[operator]
+    for kind, (mean, std) in statistics.items():
+        kept = student.target_statistics[teacher].of_kind(kind)  # type: ignore[operator]
+        kept.mean.copy_(mean)
+        kept.std.copy_(std)
+    return student
