@@ -48,6 +48,18 @@ def test_int8_teachers_are_measured_beside_the_step(
     assert "--compare int8" in capsys.readouterr().err
 
 
+def test_linear_layers_by_the_blas_are_measured_beside_the_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "step.json"
+    small = ["--threads=1", "--rounds=1", "--loader.batch-size=6", f"--json={path}", "--compare=blas"]
+    assert main(["bench", "step", "debug", *small]) == 0
+    assert "linear layers by BLAS" in capsys.readouterr().out
+    numbers = json.loads(path.read_text())
+    assert numbers["compared"]["products"] == "blas" and numbers["compared"]["wall"] > 0
+    assert numbers["floor_fastest"] <= numbers["floor"] * 1.0001
+
+
 def test_operations_of_the_default_step() -> None:
     # Per token and block 24 d² (linear) + 4 n d (attention); teachers once, the student three times.
     from codistill.recipes.registry import find_recipe

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.overrides import TorchFunctionMode
 
-from codistill.nn.linear import ONEDNN_LINEAR, Linear
+from codistill.nn.linear import ONEDNN_LINEAR, Linear, left_to_blas
 from codistill.nn.products import count_flops, record_products
 
 needs_onednn = pytest.mark.skipif(
@@ -108,7 +108,7 @@ def test_a_gradient_can_be_differentiated_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["double", "empty", "vector", "autocast", "switched off", "vmap", "compiled"]
+    "case", ["double", "empty", "vector", "autocast", "switched off", "left to BLAS", "vmap", "compiled"]
 )
 def test_other_cases_are_left_to_pytorch(case: str) -> None:
     layer, _ = pair(8, 6)
@@ -128,6 +128,9 @@ def test_other_cases_are_left_to_pytorch(case: str) -> None:
                 return model(x)
         if case == "switched off":
             with torch.backends.mkldnn.flags(enabled=False):
+                return model(x)
+        if case == "left to BLAS":
+            with left_to_blas():
                 return model(x)
         if case == "vmap":
             return torch.func.vmap(model)(x)
@@ -149,3 +152,13 @@ def test_operations_and_products_count_as_of_any_linear_layer() -> None:
     assert count_flops(lambda: layer(x).square().sum().backward()) == 3 * 2 * 20 * 8 * 16
     with torch.inference_mode():
         assert count_flops(lambda: layer.gelu(x)) == 2 * 20 * 8 * 16
+
+
+@needs_onednn
+@pytest.mark.parametrize("right", [torch.randn(6, 3), torch.randn(3, 6).t()])
+def test_a_product_can_be_timed_by_onednn(right: Tensor) -> None:
+    (product,) = record_products(lambda: torch.randn(6, 4).t() @ right)
+    call = product.onednn_call()
+    assert call is not None and call().shape == (4, 3)
+    (batched,) = record_products(lambda: torch.randn(2, 4, 6) @ torch.randn(2, 6, 3))
+    assert batched.onednn_call() is None

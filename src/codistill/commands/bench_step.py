@@ -48,8 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare",
         default="none",
-        choices=("none", "generic", "full", "int8", "nothing"),
-        help="sharing mode of a second step, or int8 teachers, measured in turns with the first (none)",
+        choices=("none", "generic", "full", "int8", "blas", "nothing"),
+        help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
+        "layers by PyTorch's BLAS (none)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     parser.set_defaults(source=None, held_out=None, help_fields=False)
@@ -107,6 +108,11 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
     if device.type == "cpu":
         table.add_row("  by processor time", f"{step.cpu / report.floor_cpu:.2f}", f"{step.cpu:.3f} s")
         table.add_row(
+            "  each product by the faster of BLAS and oneDNN",
+            f"{step.wall / report.floor_fastest:.2f}",
+            f"{report.floor_fastest:.3f} s",
+        )
+        table.add_row(
             "  over all products in a row",
             f"{step.wall / report.replayed:.2f}",
             f"by processor time {step.cpu / report.replayed_cpu:.2f}",
@@ -114,7 +120,9 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
     table.add_row("peak memory", f"{report.peak_gib:.2f} GiB", "")
     if report.compared is not None:
         other, floor = report.compared
-        what = "int8 teachers" if compare == "int8" else f"sharing {compare}"
+        what = {"int8": "int8 teachers", "blas": "linear layers by BLAS"}.get(
+            compare or "", f"sharing {compare}"
+        )
         table.add_row(what, f"{other.wall:.3f} s", f"{other.wall / step.wall:.2f} of the step above")
         table.add_row(
             "  its teachers", f"{other.phases['teachers']:.3f} s", f"{step.phases['teachers']:.3f} s above"
@@ -136,6 +144,7 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
         "benchmark": "step",
         **asdict(report),
         "time_over_floor": report.step.wall / report.floor,
+        "time_over_floor_fastest": report.step.wall / report.floor_fastest,
         "cpu_over_floor": report.step.cpu / report.floor_cpu,
         "time_over_replayed": report.step.wall / report.replayed,
         "cpu_over_replayed": report.step.cpu / report.replayed_cpu,
@@ -146,7 +155,7 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
     if report.compared is not None:
         other, floor = report.compared
         numbers["compared"] = {
-            ("teachers" if compare == "int8" else "sharing"): compare,
+            {"int8": "teachers", "blas": "products"}.get(compare or "", "sharing"): compare,
             **asdict(other),
             "floor": floor,
             "time_over_step": other.wall / report.step.wall,

@@ -7,6 +7,8 @@ is also the faster of the two (`docs/scaling.md` has numbers). Weights are neith
 `torch.backends.mkldnn.set_flags(False)`, it is `nn.Linear`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +19,19 @@ ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 """Input, weight, bias and what follows in one operation, where PyTorch was built with it."""
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None
+_left_to_blas = False
 _PLAIN = (Tensor, nn.Parameter)
+
+
+@contextmanager
+def left_to_blas() -> Iterator[None]:
+    """Within it, `Linear` is `nn.Linear` everywhere: to compare the two. For the whole process."""
+    global _left_to_blas
+    before, _left_to_blas = _left_to_blas, True
+    try:
+        yield
+    finally:
+        _left_to_blas = before
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
@@ -52,6 +66,7 @@ class Linear(nn.Linear):
     def _by_onednn(self, x: Tensor) -> bool:
         return (
             _AVAILABLE
+            and not _left_to_blas
             and x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
             and x.numel() > 0

@@ -98,6 +98,15 @@ class Product:
         out = torch.matmul(left, right)
         return lambda: torch.matmul(left, right, out=out)
 
+    def onednn_call(self) -> Callable[[], Tensor] | None:
+        """The same product by oneDNN, as `nn/linear.py` has it computed; None where it cannot be."""
+        on_cpu = self.left.device.type == "cpu" and self.left.dtype == self.right.dtype == torch.float32
+        by_onednn = ONEDNN_LINEAR
+        if not on_cpu or by_onednn is None or len(self.left.shape) != 2:
+            return None
+        left, right = self.left.random(), self.right.random().t()
+        return lambda: by_onednn(left, right, None, "none", [], "")
+
 
 class ProductRecorder(TorchDispatchMode):
     """Within it, every product is counted in `found` (also those of a backward pass and under inference mode)."""

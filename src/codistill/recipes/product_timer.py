@@ -61,13 +61,13 @@ class ProductTimer:
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
         self.device = device
-        with torch.compiler.set_stance(
-            "force_eager"
-        ):  # a compiled step would be compiled again for the counting
+        with torch.compiler.set_stance("force_eager"):  # counting would compile a compiled step again
             self.products = record_products(step)
             self.flops = count_flops(step)
         self._calls = {product: product.call() for product in self.products}
         self._best = {product: Best() for product in self.products}
+        self._onednn = {product: call for product in self.products if (call := product.onednn_call())}
+        self._best_onednn = {product: Best() for product in self._onednn}
         self._replayed = Best()
         self._repeats = {
             product: 1 + int(_SHORTEST / max(measured(call, device)[0], 1e-7))
@@ -78,6 +78,8 @@ class ProductTimer:
         """Time every product once more, and all of the step's products in a row."""
         for product, call in self._calls.items():
             self._best[product].saw(*measured(call, self.device, self._repeats[product]))
+        for product, call in self._onednn.items():
+            self._best_onednn[product].saw(*measured(call, self.device, self._repeats[product]))
         self._replayed.saw(*measured(self._replay, self.device))
 
     def _replay(self) -> None:
@@ -101,6 +103,14 @@ class ProductTimer:
     def floor(self, clock: str = "wall") -> float:
         """Seconds that the step's operations take at that rate."""
         return self.flops / self.rate(clock)
+
+    def fastest_floor(self) -> float:
+        """The same where every product takes the faster of two kernels: PyTorch's own for it, and oneDNN's on a CPU."""
+        spent = sum(
+            count * min(self._best[product].wall, self._best_onednn.get(product, Best()).wall)
+            for product, count in self.products.items()
+        )
+        return spent * self.flops / max(1, self.product_flops)
 
     def replayed_floor(self, clock: str = "wall") -> float:
         """The same at the rate of all the step's products in a row.

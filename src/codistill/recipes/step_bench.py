@@ -8,6 +8,7 @@ turns, and the best of several rounds counts, so that other work on the machine 
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,6 +24,7 @@ from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.timing import PhaseTimer
 from codistill.errors import ConfigError
+from codistill.nn.linear import left_to_blas
 from codistill.nn.products import Operand, Product
 from codistill.recipes.build import build_bank, build_student, compile_teachers
 from codistill.recipes.product_timer import Best, ProductTimer, measured
@@ -40,10 +42,18 @@ class BenchedStep:
         recipe: teachers, student, loss, optimizer, precision; its data is not used.
         device: where it runs.
         bank: its teachers, if they are loaded already.
+        blas: leave the products of linear layers to PyTorch's BLAS, see `nn/linear.py`.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, bank: TeacherBank | None = None) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device,
+        bank: TeacherBank | None = None,
+        *,
+        blas: bool = False,
+    ) -> None:
+        self.recipe, self.device, self.blas = recipe, device, blas
         bank = bank or build_bank(recipe)
         student, _ = build_student(recipe, bank.target_specs())
         self.objective = DistillationObjective(student, bank, recipe.distill)
@@ -84,7 +94,8 @@ class BenchedStep:
 
     def run(self) -> dict[str, Tensor]:
         """One step; its metrics, on the device."""
-        metrics = self._step(self.count, [self.batch])
+        with left_to_blas() if self.blas else nullcontext():
+            metrics = self._step(self.count, [self.batch])
         self.count += 1
         return metrics
 
@@ -110,7 +121,8 @@ class StepReport:
     Attributes:
         step: the shortest step.
         floor, floor_cpu: its operations at the rate of its products, by either clock.
-        replayed, replayed_cpu: the same, with all products timed in a row.
+        floor_fastest: the same, each product by the faster of PyTorch's kernel for it and, on a CPU, oneDNN's.
+        replayed, replayed_cpu: the floor with all products timed in a row.
         flops, product_flops: of one step.
         rate, square_rate: of the step's own products; of a 2048³ product.
         share: of the processor time that this process's threads asked for and got: below 1, the machine was busy
@@ -123,6 +135,7 @@ class StepReport:
     step: Best
     floor: float
     floor_cpu: float
+    floor_fastest: float
     replayed: float
     replayed_cpu: float
     flops: int
@@ -137,13 +150,13 @@ class StepReport:
 def bench_step(
     recipe: Recipe, device: torch.device, *, rounds: int, compare: str | None, peak: Callable[[], float]
 ) -> StepReport:
-    """Measure a recipe's step, beside one with another sharing mode or with int8 teachers.
+    """Measure a recipe's step, beside one with another sharing mode, with int8 teachers, or without oneDNN.
 
     Args:
         recipe: what to run.
         device: where.
         rounds: how often everything is measured.
-        compare: a sharing mode, `int8`, or None.
+        compare: a sharing mode, `int8`, `blas`, or None.
         peak: GiB at most in use so far.
 
     Raises:
@@ -182,6 +195,7 @@ def bench_step(
         step=step.best,
         floor=products.floor(),
         floor_cpu=products.floor("cpu"),
+        floor_fastest=products.fastest_floor(),
         replayed=products.replayed_floor(),
         replayed_cpu=products.replayed_floor("cpu"),
         flops=products.flops,
@@ -195,8 +209,10 @@ def bench_step(
 
 
 def _compared(step: BenchedStep, compare: str) -> BenchedStep:
-    """The same step with another sharing mode, or with its teachers in int8."""
+    """The same step with another sharing mode, with its teachers in int8, or with products left to the BLAS."""
     recipe = step.recipe
+    if compare == "blas":
+        return BenchedStep(recipe, step.device, step.bank, blas=True)
     if compare == "int8":
         teachers = tuple(replace(teacher, precision="int8") for teacher in recipe.teachers)
         return BenchedStep(replace(recipe, teachers=teachers), step.device)
