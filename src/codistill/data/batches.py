@@ -4,8 +4,10 @@ Normalization happens on the device, so that a quarter of the data travels.
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing.context import BaseContext
 
 import torch
@@ -15,6 +17,7 @@ from codistill.data.augment import AugmentConfig
 from codistill.data.augment.device import photometric_batch
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import SourceSize
+from codistill.data.orphans import end_with
 from codistill.data.pixels import imagenet_normalize_, normalized, unit_range
 from codistill.data.worker import RawBatch, Request
 from codistill.errors import DataError
@@ -71,7 +74,7 @@ class Batches:
             prefetch_factor=self.loader.prefetch if workers else None,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_start_context(self.loader.start_method) if workers else None,
-            worker_init_fn=_start_worker,
+            worker_init_fn=partial(_start_worker, loading=os.getpid()),
             generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
         )
         with without_opencv_threads():
@@ -133,5 +136,6 @@ def _start_context(method: str) -> BaseContext:
     return context
 
 
-def _start_worker(_: int) -> None:
+def _start_worker(_: int, loading: int) -> None:
     use_one_opencv_thread()
+    end_with(loading)
