@@ -218,7 +218,7 @@ def test_an_evaluation_that_ends_in_bad_images_lists_them(sources) -> None:
 
 
 def test_a_worker_that_dies_is_reported(sources, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(_: int) -> None:
+    def die(_: int, loading: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(batches, "_start_worker", die)
