@@ -63,6 +63,13 @@ def test_complaints_say_what_to_do(folder: Path, tmp_path: Path, capsys: pytest.
     assert "it can keep 1 to 3" in " ".join(capsys.readouterr().err.split())
     assert shrink(folder, tmp_path / "a", "--num-heads", "2", "--count", "2") == 2
     assert "too few to fit" in " ".join(capsys.readouterr().err.split())
+    for wrong, complaint in (
+        (("--count", "0"), "must be positive"),
+        (("--batch-size", "-1"), "must be positive"),
+        (("--teacher", "a.b"), "must not hold a dot"),
+    ):
+        assert shrink(folder, tmp_path / "a", "--num-heads", "2", *wrong) == 2
+        assert complaint in " ".join(capsys.readouterr().err.split())
     assert shrink(folder, tmp_path, "--num-heads", "2") == 2
     assert "--overwrite" in capsys.readouterr().err
     empty = tmp_path / "empty"

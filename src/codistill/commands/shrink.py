@@ -33,6 +33,10 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.out.exists() and not arguments.overwrite:
         raise ConfigError(f"{arguments.out} exists: give another --out, or --overwrite to replace an export")
+    if arguments.count < 1 or arguments.batch_size < 1:
+        raise ConfigError(
+            f"--count and --batch-size must be positive; got {arguments.count} and {arguments.batch_size}"
+        )
     device = choose_device(arguments.device)
     keep_freed_memory()
     encoder = load_encoder(arguments.encoder)
@@ -40,11 +44,13 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"{encoder.spec.name} is not one of codistill's own vision transformers; only these can be shrunk"
         )
+    teacher = arguments.teacher or encoder.spec.name.replace(".", "_")
+    if "." in teacher:  # found out now, not after minutes
+        raise ConfigError(f"--teacher {teacher!r}: a teacher's name must not hold a dot")
     source = open_source(SourceConfig(name="images", path=arguments.images))
     patch = encoder.spec.patch_size
     size = max(1, round((arguments.size or encoder.config.image_size) / patch)) * patch
     batches = _images(source, arguments, size, device)
-    teacher = arguments.teacher or encoder.spec.name
     shrunk = shrink(encoder.eval().to(device), batches, num_heads=arguments.num_heads, teacher=teacher)
     _write(arguments, encoder, shrunk)
     config = shrunk.encoder.config
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> int:
     flags += f"--student.num-heads {config.num_heads} --student.patch-size {config.patch_size} "
     print(
         f"next: codistill distill RECIPE --student.init {arguments.out} {flags}--student.num-registers "
-        f"{config.num_registers} --optim.lr-scales encoder. 0.15 --out RUN"
+        f"{config.num_registers} --optim.lr 1e-4 --optim.lr-scales encoder. 0.3 --out RUN"
     )
     return 0
 

@@ -101,6 +101,7 @@ def shrink(
     _turn_embedding(wide, narrow, turned)
     starts = [narrow.embed(narrow.own_normalization(images))[0] for images in batches]
     fit = BlockFit(turned, streams, starts, rope)
+    del embedded, streams, starts  # as large as what the fit holds, which replaces them block by block
     unexplained = []
     for block, small in zip(wide.blocks, narrow.blocks, strict=True):
         fit.attention(block, small)  # type: ignore[arg-type]
