@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +54,23 @@ def test_a_turned_root_turns_the_body_and_gradients_are_finite(name):
     assert torch.isfinite(rotations.grad).all()
     assert torch.isfinite(shape.grad).all()
     assert shape.grad.abs().sum() > 0
+
+
+@needs_anny
+def test_anny_trains_after_its_first_use_was_inference():
+    """Constants that are made inside inference mode cannot take part in a gradient."""
+    code = """
+import torch
+from codistill.bodies import load_body
+body = load_body("anny")
+rotations = torch.eye(3).repeat(1, body.n_rot, 1, 1)
+with torch.inference_mode():
+    body(rotations, torch.zeros(1, body.n_shape))
+shape = torch.zeros(1, body.n_shape, requires_grad=True)
+body(rotations, shape)[0].sum().backward()
+assert shape.grad.isfinite().all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_tiny_limbs_move_with_their_joint_only():

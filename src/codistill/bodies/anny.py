@@ -66,6 +66,15 @@ def _construct() -> Any:
     ).to(dtype=torch.float32)
 
 
+@lru_cache
+def _ready_for_gradients(device: torch.device) -> None:
+    """Make roma's constants of a device outside inference mode: made inside, they would stop a later training."""
+    import roma
+
+    with torch.inference_mode(False):
+        roma.special_procrustes(torch.eye(3, device=device)[None])
+
+
 class AnnyBody(BodyModel):
     """Anny with 74 free rotations and 6 shape numbers.
 
@@ -114,6 +123,7 @@ class AnnyBody(BodyModel):
     ) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
         """Like `forward`, with phenotypes in [0, 1] instead of their logits."""
         people = rotmat.shape[0]
+        _ready_for_gradients(rotmat.device)
         pose = torch.eye(4, dtype=rotmat.dtype, device=rotmat.device).repeat(people, self.n_joints, 1, 1)
         padded = torch.nn.functional.pad(rotmat, (0, 1, 0, 1))
         corner = torch.zeros(4, 4, dtype=rotmat.dtype, device=rotmat.device)

@@ -1,17 +1,20 @@
 """What a body model promises: rotations and shape in, vertices and joints out, centred on the pelvis, in metres.
 
 With the identity as root rotation a body has its own axes; `init_6d` holds the root rotation that puts it upright
-before a camera (x right, y down, z forward), facing it.
+before a camera (x right, y down, z forward), facing it. Of a body's own axes, x goes across it, from right to left.
 """
 
 import math
 import re
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from codistill.bodies.symmetry import joint_counterparts
 
 IDENTITY_6D: Final = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -62,6 +65,14 @@ class BodyModel(nn.Module, ABC):
     def main_joints(self) -> tuple[int, ...]:
         """Joints of trunk and limbs, without fingers, toes and face: what joint errors are measured over."""
         return tuple(i for i, name in enumerate(self.joint_names) if not _DETAIL.search(name))
+
+    @cached_property
+    def joint_counterparts(self) -> tuple[int, ...]:
+        """For each joint the index of its other side in the rest pose; see `symmetry.joint_counterparts`."""
+        with torch.no_grad():
+            identity = torch.eye(3, device=self.init_6d.device).repeat(1, self.n_rot, 1, 1)
+            _, joints = self(identity, identity.new_zeros(1, self.n_shape))
+        return joint_counterparts(self.joint_names, joints[0].cpu())
 
     def thinned(self, every: int) -> "BodyModel":
         """The body with every `every`-th vertex, for losses over a sample of the surface; itself if it cannot."""

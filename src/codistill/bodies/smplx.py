@@ -208,6 +208,12 @@ def find_smplx(path: str | Path | None = None) -> Path:
         raise DataError(f"The SMPL-X body model needs its file, and {VARIABLE} is not set. {HOW_TO_GET_IT}")
     place = Path(given).expanduser()
     if place.is_file():
+        gender = next((word for word in ("female", "male") if word in place.stem.lower()), None)
+        if gender is not None:
+            raise DataError(
+                f"{place}: is the {gender} model by its name. Heads and labels here are the neutral model's, and "
+                f"shape numbers of one model mean nothing to another: give {FILE_NAME}."
+            )
         return place
     for candidate in (place / FILE_NAME, place / "smplx" / FILE_NAME, place / "models" / "smplx" / FILE_NAME):
         if candidate.is_file():
@@ -255,6 +261,12 @@ def read_smplx(file: Path) -> dict[str, NDArray[np.generic]]:
         if data[name].shape != shape
     ]
     parents = data["kintree_table"][0, 1:]
+    if not wrong:
+        wrong = [
+            f"{name} is not finite"
+            for name, array in data.items()
+            if array.dtype.kind == "f" and not np.isfinite(array).all()
+        ]
     if not wrong and any(not 0 <= parent < joint for joint, parent in enumerate(parents, start=1)):
         wrong = ["kintree_table does not list parents before their children"]
     if wrong:

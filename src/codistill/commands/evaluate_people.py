@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
         help="baseline: the training set's mean body wherever the head finds someone",
     )
     parser.add_argument("--score", default="pa_pve", help="score of the paired difference (pa_pve)")
+    parser.add_argument(
+        "--cells",
+        type=int,
+        metavar="N",
+        help="as published: of two people whose heads are in one cell of a grid of N x N, only the nearer counts "
+        "(everybody counts)",
+    )
     add_test_options(parser)
     fit_people.add_options(parser)
     return parser
@@ -53,8 +60,12 @@ def _mean_body(head: EvaluatedHead, partial: bool) -> MeanBody:
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
+    if arguments.cells is not None and arguments.cells < 1:
+        raise ConfigError(f"--cells must be 1 or more; got {arguments.cells}")
     head = head_to_evaluate(arguments, argv, "people", fit_people.config_of, fit, fit_people.NORM)
     data = open_people(head.spec, head.split, partial=arguments.partial)
+    for note in data.notes:
+        print(f"note: {note}")
     data = replace(data, samples=limited_people(data.samples, arguments.limit))
     out = head.out(arguments.out, "evaluation-mean-body" if arguments.mean_body else "evaluation")
     estimator = load_people(head.path, features=head.features, test=test_of(arguments), body=data.body)
@@ -62,7 +73,9 @@ def main(argv: list[str]) -> int:
         estimator.mean = _mean_body(head, arguments.partial)
     estimator.to(make_runtime(arguments, out, []).device)
     with ImageProgress(f"people of {data.spec} ({data.split})") as progress:
-        result = evaluate_people(estimator, data, pictures=arguments.pictures, progress=progress)
+        result = evaluate_people(
+            estimator, data, cells=arguments.cells, pictures=arguments.pictures, progress=progress
+        )
     scores = result.scores
     print_scores(f"{estimator.features.config.encoder} on {data.spec} ({data.split})", scores.intervals())
     _print_groups(scores)
@@ -73,6 +86,9 @@ def main(argv: list[str]) -> int:
         "data": data.spec,
         "split": data.split,
         "images": len(scores.names),
+        "truth": "everybody before the camera"
+        if arguments.cells is None
+        else f"the nearest head of each of {arguments.cells}x{arguments.cells} cells",
         "body": estimator.body.name,
         "encoder": estimator.features.describe(),
         "test": {
@@ -109,6 +125,12 @@ def _read_scores(folder: Path, own: PeopleScores) -> PeopleScores:
         ) from error
     if other.names != own.names:
         raise ConfigError(f"{folder}: a paired difference needs the same images in the same order")
+    if not np.array_equal(other.people["image"], own.people["image"]):
+        raise ConfigError(
+            f"{folder}: counts {len(other.people['image'])} people as the truth, this evaluation "
+            f"{len(own.people['image'])}: a paired difference needs the same people. "
+            "Evaluate both with the same --cells."
+        )
     return other
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from codistill.geometry.procrustes import procrustes
@@ -39,6 +39,7 @@ def match_people(
     predicted: Float[Tensor, "prediction joint 2"],
     truth: Float[Tensor, "truth joint 2"],
     *,
+    known: Bool[Tensor, "truth joint"] | None = None,
     min_overlap: float = MIN_OVERLAP,
     early_stop: bool = True,
 ) -> PersonMatching:
@@ -48,7 +49,9 @@ def match_people(
     norm, as in the published evaluation, not the Frobenius norm. There is no limit on it; a pair must only overlap.
 
     Args:
-        predicted, truth: the same joints in the same order, pixels; any number of people, none included.
+        predicted, truth: the same joints in the same order, pixels; any number of people, none included. A prediction
+            that is not finite matches nobody.
+        known: which joints of each true person are labelled; None: those that are finite.
         min_overlap: of the bounding boxes of all joints.
         early_stop: as published, a best pair that does not overlap counts as a wrong prediction at once, and matching
             ends when wrong and matched ones are as many as there are predictions. Pairs that would fit can be lost
@@ -58,8 +61,7 @@ def match_people(
     counts = len(predicted), len(truth)
     pairs: list[tuple[int, int]] = []
     if all(counts):
-        cost = torch.linalg.matrix_norm(predicted[:, None] - truth[None], ord=2)
-        overlap = box_overlap(joint_boxes(predicted)[:, None], joint_boxes(truth)[None])
+        cost, overlap = _costs(predicted, truth, truth.isfinite().all(-1) if known is None else known.cpu())
         free_prediction, free_truth = set(range(counts[0])), set(range(counts[1]))
         wrong = 0
         for flat in cost.flatten().argsort(stable=True).tolist():
@@ -78,6 +80,19 @@ def match_people(
         false_positives=tuple(i for i in range(counts[0]) if i not in matched_predictions),
         misses=tuple(i for i in range(counts[1]) if i not in matched_truths),
     )
+
+
+def _costs(predicted: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances and box overlaps (prediction, truth), each true person's over its own labelled joints."""
+    cost = torch.full((len(predicted), len(truth)), torch.inf, dtype=torch.float64)
+    overlap = torch.zeros_like(cost)
+    usable = predicted.isfinite().all(-1).all(-1)
+    for person, joints in enumerate(known & truth.isfinite().all(-1)):
+        if joints.any() and usable.any():
+            own, theirs = predicted[usable][:, joints], truth[person, joints]
+            cost[usable, person] = torch.linalg.matrix_norm(own - theirs, ord=2)
+            overlap[usable, person] = box_overlap(joint_boxes(own), joint_boxes(theirs))
+    return cost, overlap
 
 
 def joint_boxes(joints: Float[Tensor, "*batch joint 2"]) -> Float[Tensor, "*batch 4"]:

@@ -35,7 +35,7 @@ def test_people_of_several_images_keep_their_image_and_say_who_has_parameters() 
 
 def test_people_of_two_body_models_do_not_mix() -> None:
     one = make_truth(SKELETON, torch.rand(1, 5, 3))
-    other = make_truth(Skeleton((), ("a", "b"), 1, 0, 0), torch.rand(1, 2, 3))
+    other = make_truth(Skeleton((), ("a", "b"), 1, 0, 0, (0, 1)), torch.rand(1, 2, 3))
     with pytest.raises(ConfigError, match=r"one body model; got joints of \[2, 5\]"):
         join_truths([one, other])
 

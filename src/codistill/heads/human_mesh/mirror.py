@@ -5,8 +5,6 @@ change sign), and left and right change names. Mirrored twice, everything is as 
 Source: Multi-HMR (arXiv 2402.14654), its only augmentation.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,27 +12,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.bodies.symmetry import NO_COUNTERPART, counterparts
 from codistill.heads.human_mesh.targets import PeopleTruth
-
-_SIDE = re.compile(r"^(left|right)(?=_)|(?<=_)(left|right)(?=_|$)|(?<=\.)([LR])$")
-_OTHER = {"left": "right", "right": "left", "L": "R", "R": "L"}
 
 
 class Skeleton(Protocol):
-    """What mirroring must know of a body model: any `BodyModel`, or its names alone."""
+    """What mirroring must know of a body model: any `BodyModel`, or its names and which joints belong together."""
 
     @property
     def rotation_names(self) -> tuple[str, ...]: ...
 
     @property
-    def joint_names(self) -> tuple[str, ...]: ...
-
-
-def counterparts(names: Sequence[str]) -> tuple[int, ...]:
-    """For each name the index of its other side (`left_hip` and `right_hip`, `foot.L` and `foot.R`), else its own."""
-    index = {name: i for i, name in enumerate(names)}
-    other = (_SIDE.sub(lambda match: _OTHER[match[0]], name) for name in names)
-    return tuple(index.get(name, i) for i, name in enumerate(other))
+    def joint_counterparts(self) -> tuple[int, ...]: ...
 
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
@@ -62,18 +51,23 @@ def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Fl
 def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
     """The labels of the flipped images; `joints` must be the body model's.
 
-    Vertices are left out, because meshes do not say which vertex is on the other side: see `targets.with_vertices`.
+    A joint without a counterpart, as an asymmetric body may have, is not known in the mirror. Vertices are left out,
+    because meshes do not say which vertex is on the other side: see `targets.with_vertices`.
     """
-    joints = list(counterparts(body.joint_names))
+    other = torch.tensor(body.joint_counterparts, device=truth.joints.device)
+    lost = other == NO_COUNTERPART
+    source = torch.where(lost, torch.arange(len(other), device=other.device), other)
     known = truth.joint_known
+    if lost.any() and known is None:
+        known = torch.ones(truth.joints.shape[:2], dtype=torch.bool, device=other.device)
     return replace(
         truth,
         head=mirror_points(truth.head),
         pelvis=mirror_points(truth.pelvis),
-        joints=mirror_points(truth.joints[:, joints]),
+        joints=mirror_points(truth.joints[:, source]),
         vertices=None,
         rotmat=None if truth.rotmat is None else mirror_rotations(truth.rotmat, body),
-        joint_known=None if known is None else known[:, joints],
+        joint_known=None if known is None else known[:, source] & ~lost,
     )
 
 

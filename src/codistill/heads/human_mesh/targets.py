@@ -165,7 +165,7 @@ def assign_people(
     pixels = project(truth.head, intrinsics[truth.image])
     place = (pixels + 0.5) / patch_size  # in cells, (x, y); cell (i, j) covers [i, i + 1) x [j, j + 1)
     limit = torch.tensor([columns, rows], device=place.device)
-    usable = (truth.head[:, 2] > MIN_DEPTH) & (truth.pelvis[:, 2] > MIN_DEPTH) & place.isfinite().all(-1)
+    usable = before_camera(truth) & place.isfinite().all(-1)
     if config.outside == "drop":
         usable &= ((place >= 0) & (place < limit)).all(-1)
     order = order[usable[order]]
@@ -188,6 +188,12 @@ def assign_people(
         truth=chosen,
         kept=kept,
     )
+
+
+def before_camera(truth: PeopleTruth) -> Bool[Tensor, " person"]:
+    """Who can be projected: head and pelvis are known and at least `MIN_DEPTH` before the camera."""
+    finite = truth.head.isfinite().all(-1) & truth.pelvis.isfinite().all(-1)
+    return finite & (truth.head[:, 2] > MIN_DEPTH) & (truth.pelvis[:, 2] > MIN_DEPTH)
 
 
 def order_of_first(key: Int[Tensor, " item"]) -> Int[Tensor, " kept"]:

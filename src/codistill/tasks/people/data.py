@@ -30,6 +30,7 @@ class PeopleData:
         samples: labelled images.
         body: whose parameters and joints the labels are.
         size: side of the square that the encoder sees, if nothing else is asked for.
+        notes: what was left out of the labels, to be said before anything is computed.
     """
 
     spec: str
@@ -37,6 +38,7 @@ class PeopleData:
     samples: PeopleImages
     body: BodyModel
     size: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def open_people(spec: str, split: str, *, partial: bool = False) -> PeopleData:
     """
     kind, root = parse_spec(spec, KINDS)
     samples, body, size = KINDS[kind](root, split, partial)
-    return PeopleData(spec, split, samples, body, size)
+    return PeopleData(spec, split, samples, body, size, getattr(samples, "notes", ()))
 
 
 def limited_people(data: PeopleImages, limit: int | None) -> PeopleImages:

@@ -1,6 +1,7 @@
 """Score a people estimator on a split: who was found, how far surfaces and joints are off, and example pictures.
 
-The truth is everybody who keeps a cell (`assign_people`): of two heads in one cell the nearer one, as published.
+The truth is everybody before the camera, whatever the head's grid, so that any two heads are compared on the same
+people. Published evaluations leave out the farther of two heads in one cell of the model's own grid: `cells`.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from codistill.errors import ConfigError
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.losses import in_front
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.targets import PeopleTruth, TargetConfig, assign_people
+from codistill.heads.human_mesh.targets import PeopleTruth, assign_people, before_camera
 from codistill.metrics.human_mesh import (
     PersonMatching,
     aligned_point_error,
@@ -44,7 +45,7 @@ def evaluate_people(
     estimator: PeopleEstimator,
     data: PeopleData,
     *,
-    targets: TargetConfig | None = None,
+    cells: int | None = None,
     pictures: int = 6,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PeopleResult:
@@ -53,7 +54,8 @@ def evaluate_people(
     Args:
         estimator: on its device.
         data: labelled with the estimator's body model.
-        targets: who counts; see `TargetConfig`.
+        cells: of two people whose heads are in one cell of a grid with so many rows and columns over the image's
+            square, only the nearer counts; None: everybody does.
         pictures: examples to draw, evenly spread.
         progress: called with images done and in all.
 
@@ -71,7 +73,7 @@ def evaluate_people(
     for index in range(total):
         sample = data.samples[index]
         found = estimator(sample.image, sample.intrinsics)
-        kept = _kept(sample, estimator, targets)
+        kept = _kept(sample, cells)
         truth = sample.truth.at(kept)
         vertices = _true_vertices(data.body, truth)
         matching = match_in_image(found, truth, sample.intrinsics)
@@ -85,13 +87,17 @@ def evaluate_people(
     return PeopleResult(PeopleScores(np.array(counts), people, tuple(names)), drawn)
 
 
-def _kept(sample: PeopleImage, estimator: PeopleEstimator, targets: TargetConfig | None) -> Tensor:
-    """Who keeps a cell of the square that the encoder sees."""
-    placement = Placement.of(sample.image.shape[0], sample.image.shape[1], estimator.size)
-    patch = estimator.features.patch_size
-    grid = (estimator.size // patch, estimator.size // patch)
+_CELL = 14
+"""Pixels of a cell's side: any number gives the same cells."""
+
+
+def _kept(sample: PeopleImage, cells: int | None) -> Tensor:
+    """Indices of the people who count."""
+    if cells is None:
+        return before_camera(sample.truth).nonzero()[:, 0]
+    placement = Placement.of(sample.image.shape[0], sample.image.shape[1], cells * _CELL)
     camera = placement.intrinsics(sample.intrinsics)[None]
-    return assign_people(sample.truth, camera, grid, patch, targets).kept
+    return assign_people(sample.truth, camera, (cells, cells), _CELL).kept
 
 
 @torch.inference_mode()
@@ -108,12 +114,15 @@ def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
 
 
 def match_in_image(found: Bodies, truth: PeopleTruth, intrinsics: Tensor) -> PersonMatching:
-    """Who is who, by the projections of the joints that everybody's label has."""
-    known = torch.ones(truth.joints.shape[1], dtype=torch.bool)
-    if truth.joint_known is not None:
-        known = truth.joint_known.all(0)
+    """Who is who, by the projections of the joints that each label has."""
     pixels = project(in_front(truth.joints), intrinsics.expand(len(truth), 3, 3))
-    return match_people(found.joints_2d[:, known], pixels[:, known])
+    return match_people(found.joints_2d, pixels, known=_known(truth))
+
+
+def _known(truth: PeopleTruth) -> Tensor:
+    """(person, joint) which joints are labelled, with finite numbers."""
+    finite = truth.joints.isfinite().all(-1)
+    return finite if truth.joint_known is None else finite & truth.joint_known
 
 
 def _rows(
@@ -159,12 +168,11 @@ def _joint_errors(
 ) -> tuple[float, float]:
     """MPJPE and PA-MPJPE of a pair over the labelled main joints."""
     chosen = torch.tensor(body.main_joints)
-    if truth.joint_known is not None:
-        chosen = chosen[truth.joint_known[other, chosen]]
+    chosen = chosen[_known(truth)[other, chosen]]
     own = (found.joints[one] - found.pelvis[one])[chosen]
     theirs = (truth.joints[other] - truth.pelvis[other])[chosen]
     aligned = float(aligned_point_error(own, theirs)) if len(chosen) > 2 else float("nan")
-    return float(mean_point_error(own, theirs)), aligned
+    return float(mean_point_error(own, theirs)) if len(chosen) else float("nan"), aligned
 
 
 def _pictures(

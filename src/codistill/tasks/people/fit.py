@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from codistill.bodies.base import BodyModel
+from codistill.bodies.smplx import SmplxBody
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.distributed import Process
 from codistill.engine.loop import train
@@ -23,6 +24,7 @@ from codistill.tasks.people.data import PeopleData, check_people, limited_people
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
+from codistill.tasks.people.smplx_layouts import SmplxImages
 from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
 from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
@@ -40,6 +42,8 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     process = process or Process(device=runtime.device)
     recipe = config.recipe
     data = open_people(config.data, "train", partial=config.partial)
+    for note in data.notes:
+        runtime.say(f"note: {note}")
     check_people(data.samples, f"{config.data} (train)")
     features = FrozenFeatures(config.features).to(process.device)
     encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
@@ -158,7 +162,7 @@ def _train(
     summary = train(
         objective,
         batches,
-        _validation(config, plan, runtime, process),
+        _validation(config, plan, body, process),
         config=EngineConfig(
             total_steps=recipe.steps,
             seed=config.seed,
@@ -186,14 +190,17 @@ def _train(
     }
 
 
-def _validation(config: PeopleFit, plan: ViewPlan, runtime: Runtime, process: Process) -> Any:
+def _validation(config: PeopleFit, plan: ViewPlan, body: BodyModel, process: Process) -> Any:
     """The val split's batches, or None."""
     if not config.validate_every:
         return None
     held_out = open_people(config.data, "val", partial=config.partial)
     if len(held_out.samples) < process.world_size:
         raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
-    own = ViewPlan(**{**vars(plan), "data": held_out.samples, "stored": None, "mirror": False})
+    samples = held_out.samples
+    if isinstance(samples, SmplxImages) and isinstance(body, SmplxBody):
+        samples = samples.on(body)  # as wide as the training labels
+    own = ViewPlan(**{**vars(plan), "data": samples, "stored": None, "mirror": False})
     return lambda: plain_batches(own, config.recipe.batch_size, workers=0, device=process.device)
 
 

@@ -189,9 +189,10 @@ def load_people(
         network.load_state_dict(load_file(path / TENSORS))
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
-    if body is None:
-        options = {"n_shape": config.n_shape} if record.data["body"] == "smplx" else {}
-        body = load_body(str(record.data["body"]), **options)
+    named = str(record.data["body"])
+    if body is None or _other_width(body, named, config):
+        options = {"n_shape": config.n_shape} if named == "smplx" else {}
+        body = load_body(named, **options)
     return _assembled(path, network, features or record.features, body, test, int(record.test["size"]))
 
 
@@ -200,11 +201,16 @@ def _released(
 ) -> PeopleEstimator:
     network = read_human_mesh(path, read_checkpoint(path)).build()
     config = network.config
-    if body is None:
+    if body is None or _other_width(body, "smplx", config):
         body = load_body("smplx", n_shape=config.n_shape, n_expression=config.n_expression)
     size = config.table_size * config.patch_size
     features = features or FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
     return _assembled(path, network, features, body, test, size)
+
+
+def _other_width(body: BodyModel, name: str, config: HumanMeshConfig) -> bool:
+    """Whether the labels' SMPL-X has more or fewer shape numbers than the head gives: the head then gets its own."""
+    return name == body.name == "smplx" and body.n_shape != config.n_shape
 
 
 def _assembled(

@@ -50,18 +50,26 @@ class PeopleImages(Protocol):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What labels must know of a body model: its names. Cheap to send to loader workers."""
+    """What labels must know of a body model: its names and sides. Cheap to send to loader workers."""
 
     rotation_names: tuple[str, ...]
     joint_names: tuple[str, ...]
     head_idx: int
     pelvis_idx: int
     n_shape: int
+    joint_counterparts: tuple[int, ...]
 
     @classmethod
     def of(cls, body: BodyModel) -> "Skeleton":
         """Of a body model."""
-        return cls(body.rotation_names, body.joint_names, body.head_idx, body.pelvis_idx, body.n_shape)
+        return cls(
+            body.rotation_names,
+            body.joint_names,
+            body.head_idx,
+            body.pelvis_idx,
+            body.n_shape,
+            body.joint_counterparts,
+        )
 
 
 def make_truth(

@@ -4,14 +4,13 @@
     BEDLAM/validation_labels/**/NAME.npz    BEDLAM/validation_images/NAME/png/IMGNAME
     AGORA/train_labels/**/*.npz             AGORA/train_images/**/IMGNAME    (and val_…)
 
-A row of an npz is one person in one image: imgname, pose_cam (165 axis-angle numbers: root, 21 body, jaw, eyes, left
-and right hand), shape, trans_cam, cam_int (3, 3), and, in BEDLAM, cam_ext. Coordinates are the camera's, metres; the
-labels' pixels start at the image's corner. Images of sequences called `closeup` are stored lying on their side.
+What a label file holds is read and checked in `smplx_labels.py`; one that cannot be used is counted and said, and the
+others are used. The labels' pixels start at the image's corner. Images of sequences called `closeup` are stored lying
+on their side.
 Source: the label files of BEDLAM (CVPR 2023); the reading of them: Multi-HMR (arXiv 2402.14654).
 """
 
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,15 @@ from codistill.errors import DataError
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
+from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
 """Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""
 
-NUMBERS = 165
-SHAPES = 11
-NEAREST = 0.01
-"""Metres: people nearer than that, or behind the camera, are left out."""
+LEAST_SHAPES = 10
+"""Shape numbers of the body, unless a file has more; files with fewer stand for zeros."""
 
-_NEEDED = ("imgname", "pose_cam", "shape", "trans_cam", "cam_int")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """People of one image, (person, …) float32."""
-
-    pose: np.ndarray
-    shape: np.ndarray
-    translation: np.ndarray
-    intrinsics: np.ndarray
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -51,14 +39,30 @@ class SmplxImages:
 
     Attributes:
         images: (file, whether it lies on its side, people) each.
-        body: SMPL-X: joints follow from the parameters.
+        body: SMPL-X with as many shape numbers as the widest label: joints follow from the parameters.
+        notes: what was left out of the label files, or filled up.
     """
 
     images: tuple[tuple[Path, bool, Rows], ...]
     body: SmplxBody
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def on(self, body: SmplxBody) -> "SmplxImages":
+        """The same images as people of that body, which may have more shape numbers than the labels.
+
+        Raises:
+            DataError: if it has fewer: the labels would be of other bodies without them.
+        """
+        widest = max((rows.shape.shape[1] for _, _, rows in self.images), default=0)
+        if body.n_shape < widest:
+            raise DataError(
+                f"labels have {widest} shape numbers and the head gives {body.n_shape}: cut to fewer they would be "
+                "other bodies. Fit on labels as wide as these, or leave these out."
+            )
+        return replace(self, body=body)
 
     @torch.no_grad()
     def __getitem__(self, index: int) -> PeopleImage:
@@ -68,7 +72,8 @@ class SmplxImages:
             image = np.ascontiguousarray(np.rot90(image, -1))
         pose = torch.from_numpy(np.concatenate([rows.pose[:, part] for part in POSE_PARTS], axis=1))
         rotmat = rotation_from_vector(pose.unflatten(1, (-1, 3)))
-        shape = torch.from_numpy(rows.shape[:, : self.body.n_shape])
+        shape = torch.from_numpy(rows.shape)  # (person, numbers of its file)
+        shape = torch.nn.functional.pad(shape, (0, self.body.n_shape - shape.shape[1]))
         pelvis = self.body.rest_pelvis(shape) + torch.from_numpy(rows.translation)
         _, joints = self.body(rotmat, shape)
         truth = make_truth(Skeleton.of(self.body), joints + pelvis[:, None], rotmat=rotmat, shape=shape)
@@ -105,10 +110,11 @@ def _opened(
             f"{root}: no label files {labels}/**/*.npz. Expected layout: {labels}/**/NAME.npz and "
             f"{images}/{f'NAME/{inner}/IMGNAME' if inner else '**/IMGNAME'}"
         )
+    read, notes = _read_all(files)
     found: list[tuple[Path, bool, Rows]] = []
     by_name = {} if inner else {path.name: path for path in (root / images).rglob("*.png")}
-    for file in files:
-        for name, rows in people_of(file).items():
+    for file, labelled in read.items():
+        for name, rows in labelled.images.items():
             path = root / images / file.stem / inner / name if inner else by_name.get(Path(name).name)
             found.append((path or root / images / name, "closeup" in file.stem, rows))
     missing = [path for path, _, _ in found if not path.is_file()]
@@ -119,41 +125,41 @@ def _opened(
         )
     gone = set(missing)
     kept = tuple(one for one in found if one[0] not in gone)
-    body = load_body("smplx", n_shape=SHAPES)
+    widths = {rows.shape.shape[1] for _, _, rows in kept}
+    body = load_body("smplx", n_shape=max(widths, default=LEAST_SHAPES))
     assert isinstance(body, SmplxBody)
-    return SmplxImages(kept, body), body
-
-
-def people_of(file: Path) -> dict[str, Rows]:
-    """People by image name, in the order of the names, of a label file.
-
-    Raises:
-        DataError: if it is damaged or lacks something.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            data = {name: archive[name] for name in (*_NEEDED, "cam_ext") if name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file}: cannot be read as an .npz file of plain arrays ({error})") from error
-    missing = [name for name in _NEEDED if name not in data]
-    count = len(data.get("imgname", ()))
-    if missing or data["pose_cam"].shape != (count, NUMBERS) or data["cam_int"].shape != (count, 3, 3):
-        raise DataError(
-            f"{file}: is no label file of BEDLAM's kind: it {f'misses {missing}' if missing else 'has other shapes'}. "
-            f"Expected {', '.join(_NEEDED)}, pose_cam as (person, {NUMBERS}), cam_int as (person, 3, 3)."
+    if len(widths) > 1:
+        notes.append(
+            f"labels have {sorted(widths)} shape numbers: the body has {max(widths)}, missing ones are 0"
         )
-    translation = data["trans_cam"].astype(np.float32)
-    if "cam_ext" in data:
-        translation = translation + data["cam_ext"][:, :3, 3].astype(np.float32)
-    pose, shape, cameras = (data[name].astype(np.float32) for name in ("pose_cam", "shape", "cam_int"))
-    names = data["imgname"].astype(str)
-    seen = translation[:, 2] > NEAREST
-    order = np.argsort(names[seen], kind="stable")
-    rows = np.flatnonzero(seen)[order]
-    distinct, starts = np.unique(names[rows], return_index=True)
-    parts = np.split(rows, starts[1:])
-    return {
-        str(name): Rows(pose[part], shape[part], translation[part], cameras[part])
-        for name, part in zip(distinct, parts, strict=True)
-        if len(part)
-    }
+    return SmplxImages(kept, body, tuple(notes)), body
+
+
+def _read_all(files: list[Path]) -> tuple[dict[Path, LabelFile], list[str]]:
+    """The label files that can be used, and what is wrong with the rest."""
+    read: dict[Path, LabelFile] = {}
+    refused: list[str] = []
+    for file in files:
+        try:
+            read[file] = read_labels(file)
+        except DataError as error:
+            refused.append(str(error))
+    partly = [f"{file}, {reason}" for file, labelled in read.items() for reason in labelled.left_out]
+    empty = [str(file) for file, labelled in read.items() if not labelled.images]
+    if not any(labelled.images for labelled in read.values()):
+        raise DataError(
+            f"none of {len(files)} label files has people that can be used: {_listed(refused + partly + empty)}"
+        )
+    notes = []
+    if refused:
+        notes.append(f"{len(refused)} of {len(files)} label files were left out: {_listed(refused)}")
+    if partly:
+        notes.append(f"images were left out of label files: {_listed(partly)}")
+    if empty:
+        notes.append(f"{len(empty)} label files have nobody in front of the camera: {_listed(empty)}")
+    return read, notes
+
+
+def _listed(texts: list[str]) -> str:
+    more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return "; ".join(texts[:_SHOWN]) + more
