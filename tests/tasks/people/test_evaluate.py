@@ -112,6 +112,49 @@ def test_joints_alone_can_be_evaluated(data) -> None:
     assert scores.intervals()["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
 
 
+def test_two_heads_are_scored_on_the_same_people(data) -> None:
+    """Two people whose heads share a cell of a coarse grid count for every head, unless cells are asked for."""
+    sample = data.samples[1]  # two people
+    near = sample.truth.at(torch.tensor([0, 0]))
+    crowd = replace(sample, truth=near, facts={})
+    one = replace(data, samples=[crowd])
+    coarse, fine = Oracle(one), Oracle(one)
+    coarse.size, fine.size = 28, 448
+    for estimator in (coarse, fine):
+        assert evaluate_people(estimator, one, pictures=0).scores.counts.sum(1).tolist() == [2]
+        published = evaluate_people(estimator, one, cells=4, pictures=0).scores
+        assert published.counts[0, :2].sum() == 1
+
+
+@dataclass
+class Broken(Oracle):
+    """Its first person's joints are not finite, as after an overflow."""
+
+    def __call__(self, image, intrinsics):
+        found = super().__call__(image, intrinsics)
+        joints_2d = found.joints_2d.clone()
+        joints_2d[0, 2] = torch.nan
+        return replace(found, joints_2d=joints_2d)
+
+
+def test_a_prediction_that_is_not_finite_is_nobody(data) -> None:
+    scores = evaluate_people(Broken(data), data, pictures=0).scores
+    # One or two people an image; the first is never found, and what stands for it is wrong.
+    assert scores.counts.tolist() == [[0, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 1]]
+    assert np.isfinite(scores.people["pve"][scores.people["matched"] == 1]).all()
+
+
+def test_a_label_joint_that_is_not_finite_is_not_known(data) -> None:
+    samples = []
+    for sample in data.samples:
+        joints = sample.truth.joints.clone()
+        joints[0, 3] = torch.nan  # of the first person alone: the others keep all theirs
+        samples.append(replace(sample, truth=replace(sample.truth, joints=joints)))
+    scores = evaluate_people(Oracle(data), replace(data, samples=samples), pictures=0).scores
+    assert scores.counts[:, 1:].sum() == 0
+    assert scores.intervals()["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
+
+
 def made_scores(errors: list[float], misses: int = 0) -> PeopleScores:
     count = len(errors)
     people = {

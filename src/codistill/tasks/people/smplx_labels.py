@@ -88,10 +88,9 @@ def _parts(names: np.ndarray, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Rows by image, in the order of the images' names; within an image as they stand in the file."""
     rows = rows[np.argsort(names[rows], kind="stable")]
     distinct, starts = np.unique(names[rows], return_index=True)
+    ends = [*starts[1:], len(rows)]
     return [
-        (str(name), part)
-        for name, part in zip(distinct, np.split(rows, starts[1:]), strict=True)
-        if len(part)
+        (str(name), rows[i:j]) for name, i, j in zip(distinct, starts, ends[: len(distinct)], strict=True)
     ]
 
 
