@@ -11,7 +11,7 @@ from image_files import chunk, encode
 from PIL import Image, ImageOps
 
 from codistill.errors import DataError
-from codistill.imaging import decode_rgb, read_header, read_rgb
+from codistill.imaging import FORMATS, decode_rgb, read_header, read_rgb
 
 
 def smooth(rows: int = 48, columns: int = 64, seed: int = 0) -> np.ndarray:
@@ -158,7 +158,7 @@ def test_paths_that_are_not_images(tmp_path) -> None:
         read_rgb(tmp_path)
 
 
-_VALID = [encode(smooth(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "PPM")]
+_VALID = [encode(smooth(), kind) for kind in FORMATS]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

@@ -112,6 +112,19 @@ def test_a_small_file_that_asks_for_gigabytes_is_refused_by_its_header(kind: str
     assert time.process_time() - start < 1
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF"])
+def test_a_raised_limit_holds_for_every_format_and_leaves_pillows_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encode(GREY, kind)
+    with pytest.raises(DataError, match=r"bomb|more than"):
+        read_header(data, max_pixels=100)
+    header = read_header(data, max_pixels=1000)
+    assert decode_rgb(data, header=header, max_pixels=1).shape == decode_rgb(data).shape == (16, 24, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
 def test_a_jpeg_of_very_many_scans_is_refused_and_a_usual_one_is_not() -> None:
     data = encode(COLOUR, "JPEG", progressive=True)
     first = data.index(b"\xff\xda")

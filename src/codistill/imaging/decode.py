@@ -88,7 +88,7 @@ def decode_rgb(
 
     Args:
         data: the file's bytes.
-        header: `read_header(data)`, if the caller has it.
+        header: `read_header(data)`, if the caller has it; its size is then not compared again.
         reduction: 1, 2, 4 or 8: decode a JPEG at that part of its size (sides rounded up); see
             `covering_reduction`. Other formats, and JPEGs with damage that can be passed over, come at full size.
         name: what error messages call the image.
@@ -101,7 +101,9 @@ def decode_rgb(
     Raises:
         DataError: if the data is empty, truncated, damaged, of an unknown format, or too large.
     """
-    header = header or read_header(data, name=name, max_pixels=max_pixels)
+    if header is None:
+        header = read_header(data, name=name, max_pixels=max_pixels)
+    max_pixels = max(max_pixels, header.height * header.width)
     if header.reducible:
         with bad_image(name):
             pixels = decode_jpeg(data, header.stored, reduction)

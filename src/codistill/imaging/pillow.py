@@ -8,8 +8,11 @@ known range and is refused.
 
 import io
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -48,6 +51,7 @@ PILLOW_ERRORS = (
 
 _BITS_PER_SAMPLE, _TILE_SIDES = 258, (322, 323)
 _COMPOSED_ROWS = 1024
+_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
     png = reduce_png(data, name) if data.startswith(PNG_START) else None
     data = data if png is None else png.data
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillow_allows(max_pixels):
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             orientation = _orientation(image, data, png)
@@ -90,6 +94,21 @@ def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
     check_pixels(image.height, image.width, name, max_pixels)
     check_pixels(*_tile_size(image), name, max_pixels)
     return Opened(image, orientation, data, png)
+
+
+@contextmanager
+def _pillow_allows(pixels: int) -> Iterator[None]:
+    """While a file is read: Pillow's own limit, which is one for the whole process, is not below the caller's."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or pixels <= limit:
+        yield
+        return
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -126,7 +145,7 @@ def load_pillow(opened: Opened, name: str) -> np.ndarray:
         DataError: if the data is truncated or damaged, or the range of its pixels is not known.
     """
     try:
-        with bad_image(name):
+        with bad_image(name), _pillow_allows(opened.image.height * opened.image.width):
             return np.ascontiguousarray(orient(_file_rgb(opened), opened.orientation))
     except DataError as error:
         raise error if str(error).startswith(name) else DataError(f"{name}: {error}") from None
