@@ -2,29 +2,22 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_files import chunk, encode
 from PIL import Image, ImageOps
 
 from codistill.errors import DataError
-from codistill.imaging import decode_map, decode_rgb, read_header, read_rgb
+from codistill.imaging import FORMATS, decode_rgb, read_header, read_rgb
 
 
 def smooth(rows: int = 48, columns: int = 64, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     return np.asarray(coarse.resize((columns, rows), Image.Resampling.BICUBIC))
-
-
-def encode(image: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> bytes:
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -123,9 +116,6 @@ def test_empty_and_foreign_files_say_what_they_are() -> None:
 
 
 def test_decompression_bomb_is_refused_before_it_is_decoded() -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     size = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     assert read_header(png).width == 12_000  # within the default limit
@@ -161,15 +151,6 @@ def test_jpeg_with_foreign_bytes_inside_is_still_used() -> None:
     assert np.abs(decode_rgb(dirty).astype(int) - decode_rgb(data)).mean() < 1
 
 
-def test_maps_keep_their_values() -> None:
-    depth = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
-    np.testing.assert_array_equal(decode_map(encode(depth)), depth)
-    labels = Image.fromarray(np.array([[0, 3], [255, 7]], np.uint8)).convert("P")
-    assert decode_map(encode(labels)).dtype == np.uint8
-    with pytest.raises(DataError, match="wanted one channel"):
-        decode_map(encode(smooth()), name="rgb.png")
-
-
 def test_paths_that_are_not_images(tmp_path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_rgb(tmp_path / "gone.jpg")
@@ -177,7 +158,7 @@ def test_paths_that_are_not_images(tmp_path) -> None:
         read_rgb(tmp_path)
 
 
-_VALID = [encode(smooth(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "PPM")]
+_VALID = [encode(smooth(), kind) for kind in FORMATS]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

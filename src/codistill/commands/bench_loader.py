@@ -24,7 +24,7 @@ from codistill.data.opening import open_source
 from codistill.data.pixels import normalized
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.source import SourceConfig
-from codistill.imaging import resize_rgb
+from codistill.imaging import FORMATS, resize_rgb
 from codistill.tasks.record import write_metrics
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
@@ -122,7 +122,7 @@ def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:
 
     def run(data: bytes, number: int) -> torch.Tensor:
         torch.manual_seed(number)
-        return transform(Image.open(io.BytesIO(data)).convert("RGB"))
+        return transform(Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB"))
 
     return run
 
@@ -181,7 +181,7 @@ def _synthetic(number: int) -> bytes:
 
 
 def _enlarge(data: bytes, megapixels: float) -> bytes:
-    image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    image = np.asarray(Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB"))
     factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
     rows, columns = (round(side * factor) for side in image.shape[:2])
     return _jpeg(resize_rgb(image, (rows, columns)))
@@ -194,5 +194,5 @@ def _jpeg(image: np.ndarray) -> bytes:
 
 
 def _shape(data: bytes) -> str:
-    width, height = Image.open(io.BytesIO(data)).size
+    width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
     return f"{width}x{height}"

@@ -137,10 +137,11 @@ class EvaluationImages(torch.utils.data.Dataset[RawBatch]):
             name = self.sources[source].name_of(item)
             try:
                 image = self.sources[source].load_rgb(item, max_pixels=self.max_pixels)
+                crop = evaluation_image(image, size)
             except DataError as error:
                 bad.append(BadImage(self.sources[source].config.name, name, str(error)))
             else:
-                crops.append(evaluation_image(image, size))
+                crops.append(crop)
                 chosen.append((source, name))
         pixels = np.stack(crops) if crops else np.empty((0, size, size, 3), dtype=np.uint8)
         return RawBatch(torch.from_numpy(pixels), None, *_columns(chosen), tuple(bad))

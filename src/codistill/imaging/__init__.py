@@ -8,29 +8,34 @@ small = resize_rgb(image, (224, 224))           # bicubic with antialiasing
 """
 
 from codistill.imaging.decode import (
-    MAX_PIXELS,
     ImageHeader,
-    decode_map,
     decode_rgb,
+    equivalent_focal,
     read_file,
     read_header,
     read_rgb,
 )
 from codistill.imaging.jpeg import covering_reduction
+from codistill.imaging.limits import MAX_PIXELS, bad_image
+from codistill.imaging.maps import decode_map
 from codistill.imaging.orientation import orient
-from codistill.imaging.pillow import pillow_to_rgb
-from codistill.imaging.resize import resize_rgb
+from codistill.imaging.pillow import FORMATS, pillow_to_rgb
+from codistill.imaging.resize import resize_rgb, without_ends
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
     "ImageHeader",
+    "bad_image",
     "covering_reduction",
     "decode_map",
     "decode_rgb",
+    "equivalent_focal",
     "orient",
     "pillow_to_rgb",
     "read_file",
     "read_header",
     "read_rgb",
     "resize_rgb",
+    "without_ends",
 ]

@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.imaging.jpeg import decode_jpeg, jpeg_size
-from codistill.imaging.orientation import jpeg_orientation, orient, swaps_sides
-from codistill.imaging.pillow import (
-    PILLOW_ERRORS,
-    check_pixels,
-    load_pillow,
-    open_pillow,
-    pillow_orientation,
+from codistill.files.reading import MAX_FILE_BYTES, read_regular
+from codistill.imaging.exif import exif_focal, exif_orientation
+from codistill.imaging.jpeg import (
+    JPEG_START,
+    MAX_SCANS,
+    decode_jpeg,
+    jpeg_exif,
+    jpeg_size,
+    too_many_scans,
 )
-
-MAX_PIXELS = 178_956_970
-"""Default limit of rows * columns: Pillow's own, above which it calls a file a decompression bomb."""
-
-_JPEG_START = b"\xff\xd8\xff"
+from codistill.imaging.limits import MAX_PIXELS, bad_image, check_pixels
+from codistill.imaging.orientation import orient, swaps_sides
+from codistill.imaging.pillow import load_pillow, open_pillow
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,15 @@ def read_header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXEL
     """
     if not data:
         raise DataError(f"{name}: the file is empty (0 bytes)")
-    stored = jpeg_size(data) if data.startswith(_JPEG_START) else None
+    is_jpeg = data.startswith(JPEG_START)
+    if is_jpeg and too_many_scans(data):
+        raise DataError(f"{name}: a JPEG of more than {MAX_SCANS} scans, which would take minutes to decode")
+    stored = jpeg_size(data) if is_jpeg else None
     if stored is not None:
-        orientation = jpeg_orientation(data)
         check_pixels(*stored, name, max_pixels)
-    else:
-        image = open_pillow(data, name, max_pixels)
-        stored = (image.height, image.width)
-        try:
-            orientation = pillow_orientation(image)
-        except PILLOW_ERRORS as error:
-            raise DataError(f"{name}: damaged EXIF data: {error}") from error
-        return _upright(stored, orientation, reducible=False)
-    return _upright(stored, orientation, reducible=True)
+        return _upright(stored, exif_orientation(jpeg_exif(data)), reducible=True)
+    opened = open_pillow(data, name, max_pixels)
+    return _upright((opened.image.height, opened.image.width), opened.orientation, reducible=False)
 
 
 def _upright(stored: tuple[int, int], orientation: int, reducible: bool) -> ImageHeader:
@@ -93,7 +88,7 @@ def decode_rgb(
 
     Args:
         data: the file's bytes.
-        header: `read_header(data)`, if the caller has it.
+        header: `read_header(data)`, if the caller has it; its size is then not compared again.
         reduction: 1, 2, 4 or 8: decode a JPEG at that part of its size (sides rounded up); see
             `covering_reduction`. Other formats, and JPEGs with damage that can be passed over, come at full size.
         name: what error messages call the image.
@@ -106,28 +101,24 @@ def decode_rgb(
     Raises:
         DataError: if the data is empty, truncated, damaged, of an unknown format, or too large.
     """
-    header = header or read_header(data, name=name, max_pixels=max_pixels)
+    if header is None:
+        header = read_header(data, name=name, max_pixels=max_pixels)
+    max_pixels = max(max_pixels, header.height * header.width)
     if header.reducible:
-        pixels = decode_jpeg(data, header.stored, reduction)
-        if pixels is not None:
-            return np.ascontiguousarray(orient(pixels, header.orientation))
+        with bad_image(name):
+            pixels = decode_jpeg(data, header.stored, reduction)
+            if pixels is not None:
+                return np.ascontiguousarray(orient(pixels, header.orientation))
     return load_pillow(open_pillow(data, name, max_pixels), name)
 
 
 def read_file(path: str | Path) -> bytes:
-    """Bytes of a file.
+    """Bytes of a regular file of at most 1 GiB.
 
     Raises:
-        DataError: if it is missing, a folder, or cannot be read.
+        DataError: if it is missing, a folder, a pipe or a device, too large, or cannot be read.
     """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder, not an image file") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    return read_regular(path, what="image file", limit=MAX_FILE_BYTES)
 
 
 def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -135,24 +126,16 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_rgb(read_file(path), name=str(path), max_pixels=max_pixels)
 
 
-def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode a one-channel image as it is stored: labels (uint8) or depth in millimetres (uint16).
-
-    Returns:
-        (row, column), uint8 or uint16; palette images give their indices.
+def equivalent_focal(path: str | Path) -> float | None:
+    """Focal length on 35 mm film, in millimetres, that an image file's EXIF tells; None where it does not.
 
     Raises:
-        DataError: if the data is damaged, or has more than one channel or more than 16 bits.
+        DataError: if the file cannot be read or opened.
     """
-    if not data:
-        raise DataError(f"{name}: the file is empty (0 bytes)")
-    image = open_pillow(data, name, max_pixels)
-    try:
-        values = np.asarray(image)
-    except PILLOW_ERRORS as error:
-        raise DataError(f"{name}: cannot be decoded: {error or type(error).__name__}") from error
-    if values.dtype == np.int32 and values.size and values.min() >= 0 and values.max() <= 65535:
-        values = values.astype(np.uint16)
-    if values.ndim != 2 or values.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{name}: wanted one channel of 8 or 16 bits; got mode {image.mode!r}")
-    return values
+    data = read_file(path)
+    if data.startswith(JPEG_START):
+        return exif_focal(jpeg_exif(data))
+    opened = open_pillow(data, str(path), MAX_PIXELS)
+    if opened.png is not None:
+        return exif_focal(opened.png.exif)
+    return exif_focal(data if opened.image.format == "TIFF" else opened.image.info.get("exif", b""))

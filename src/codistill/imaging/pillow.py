@@ -1,22 +1,35 @@
 """Everything that is not a plain JPEG: Pillow opens it, and each pixel format becomes 8-bit RGB in a stated way.
 
-16-bit grey keeps its high byte (Pillow's own conversion clips at 255); transparency is laid over white; CMYK, palette
-and the rest follow Pillow; of an animation the first frame is taken; floating point has no known range and is
-refused.
+Only the formats of `FORMATS` are tried: Pillow's list also has ones that start other programs (a file that begins with
+`%!PS` starts Ghostscript, whatever it is called). Samples of 16 bits are scaled to 8 (`deep.py`); transparency is laid
+over white; CMYK, palette and the rest follow Pillow; of an animation the first frame is taken; floating point has no
+known range and is refused.
 """
 
 import io
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from codistill.errors import DataError
+from codistill.imaging.deep import eight_bits
+from codistill.imaging.exif import ORIENTATION, exif_orientation
+from codistill.imaging.jpeg import JPEG_START, jpeg_exif
+from codistill.imaging.limits import bad_image, check_pixels
 from codistill.imaging.orientation import orient
+from codistill.imaging.png import PNG_START, Png, reduce_png
 
-_ORIENTATION = 0x0112
+_WANTED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "TGA")
+FORMATS = (*_WANTED, "AVIF") if "avif" in features.modules else _WANTED
+"""What is read; others than these are refused unseen."""
 
 # What Pillow's format readers raise on damaged bytes.
 PILLOW_ERRORS = (
@@ -36,98 +49,211 @@ PILLOW_ERRORS = (
     Image.DecompressionBombError,
 )
 
+_BITS_PER_SAMPLE, _TILE_SIDES = 258, (322, 323)
+_COMPOSED_ROWS = 1024
+_LIMIT = threading.Lock()
 
-def open_pillow(data: bytes, name: str, max_pixels: int) -> Image.Image:
+
+@dataclass(frozen=True)
+class Opened:
+    """An image that is opened and not decoded.
+
+    Attributes:
+        image: stored pixels; of a TIFF, Pillow turns them while it decodes them.
+        orientation: EXIF orientation that is still to be applied.
+        data: the file; of a PNG, what its pixels need of it. png: what else was read of a PNG.
+    """
+
+    image: Image.Image
+    orientation: int
+    data: bytes
+    png: Png | None = None
+
+
+def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
     """Open, without decoding, an encoded image.
 
     Raises:
         DataError: if no reader knows the format, or the image has more than `max_pixels` pixels.
     """
+    check_pixels(*_webp_size(data), name, max_pixels)
+    png = reduce_png(data, name) if data.startswith(PNG_START) else None
+    data = data if png is None else png.data
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings(), _pillow_allows(max_pixels):
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            orientation = _orientation(image, data, png)
     except Image.UnidentifiedImageError:
         raise DataError(
             f"{name}: not an image in a known format (it starts with {data[:8]!r}). "
-            "Wanted: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM or another format that Pillow reads."
+            f"Wanted: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
         ) from None
     except PILLOW_ERRORS as error:
         raise DataError(f"{name}: cannot be opened: {error}") from error
     check_pixels(image.height, image.width, name, max_pixels)
-    return image
+    check_pixels(*_tile_size(image), name, max_pixels)
+    return Opened(image, orientation, data, png)
 
 
-def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
-    """Raise DataError where an image is empty or larger than allowed (a decompression bomb)."""
-    if height * width > max_pixels:
-        raise DataError(
-            f"{name}: {width}x{height} pixels are more than the {max_pixels} allowed. If the file is meant to be "
-            "that large, raise max_pixels."
-        )
-    if height < 1 or width < 1:
-        raise DataError(f"{name}: the image is empty ({width}x{height} pixels)")
+@contextmanager
+def _pillow_allows(pixels: int) -> Iterator[None]:
+    """While a file is read: Pillow's own limit, which is one for the whole process, is not below the caller's."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or pixels <= limit:
+        yield
+        return
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
-def load_pillow(image: Image.Image, name: str) -> np.ndarray:
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """(rows, columns) of a WebP's canvas, which Pillow makes when it opens the file; (1, 1) of anything else."""
+    if data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8X":
+        return 1, 1
+    columns, rows = (int.from_bytes(data[place : place + 3], "little") + 1 for place in (24, 27))
+    return rows, columns
+
+
+def _tile_size(image: Image.Image) -> tuple[int, int]:
+    """(rows, columns) of a TIFF's tiles, which are decoded whole, however small the image; else (1, 1)."""
+    tags = getattr(image, "tag_v2", {})
+    columns, rows = (tags.get(tag, 1) for tag in _TILE_SIDES)
+    return (rows, columns) if isinstance(rows, int) and isinstance(columns, int) else (1, 1)
+
+
+def _orientation(image: Image.Image, data: bytes, png: Png | None) -> int:
+    """EXIF orientation (1 to 8) that is left to apply, without decoding the image."""
+    if png is not None:
+        return exif_orientation(png.exif)
+    if data.startswith(JPEG_START):
+        return exif_orientation(jpeg_exif(data))
+    if image.format == "TIFF":  # Pillow turns what it understands
+        tags = getattr(image, "tag_v2", {})
+        return 1 if tags.get(ORIENTATION) in range(2, 9) else exif_orientation(data)
+    return exif_orientation(image.info.get("exif", b""))
+
+
+def load_pillow(opened: Opened, name: str) -> np.ndarray:
     """Decode an opened image to upright (row, column, 3) uint8.
 
     Raises:
-        DataError: if the data is truncated or damaged, or the pixels are floating point.
+        DataError: if the data is truncated or damaged, or the range of its pixels is not known.
     """
     try:
-        orientation = pillow_orientation(image)
-        image.load()
-        rgb = np.ascontiguousarray(orient(_rgb(image), orientation))
+        with bad_image(name), _pillow_allows(opened.image.height * opened.image.width):
+            return np.ascontiguousarray(orient(_file_rgb(opened), opened.orientation))
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+        raise error if str(error).startswith(name) else DataError(f"{name}: {error}") from None
     except PILLOW_ERRORS as error:
         raise DataError(f"{name}: cannot be decoded: {error or type(error).__name__}") from error
-    return rgb
-
-
-def pillow_orientation(image: Image.Image) -> int:
-    """EXIF orientation (1 to 8), without decoding the image.
-
-    TIFF is turned by Pillow itself while it decodes. A PNG may carry EXIF behind its pixels, where Pillow looks for
-    it by decoding them: only what stands in front is used.
-    """
-    if image.format == "TIFF":
-        return 1
-    if image.format == "PNG":
-        tags = Image.Exif()
-        tags.load(image.info.get("exif", b""))
-    else:
-        tags = image.getexif()
-    value = tags.get(_ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def pillow_to_rgb(image: Image.Image) -> np.ndarray:
     """Upright (row, column, 3) uint8 of a PIL image in any mode but `F`.
 
     Raises:
-        DataError: for floating-point pixels.
+        DataError: for pixels of which no range is known.
     """
-    orientation = pillow_orientation(image)
+    orientation = _memory_orientation(image)
     return np.ascontiguousarray(orient(_rgb(image), orientation))
+
+
+def _memory_orientation(image: Image.Image) -> int:
+    """As `_orientation`, of an image that a caller opened, and may have changed."""
+    try:
+        if image.format == "TIFF":
+            image.load()
+        if image.format == "PNG" and not getattr(image, "is_animated", False):
+            return exif_orientation(
+                image.info.get("exif", b"")
+            )  # getexif would decode the image to look behind it
+        value = image.getexif().get(ORIENTATION, 1)
+    except PILLOW_ERRORS:
+        return 1
+    value = value[0] if isinstance(value, bytes) and len(value) == 1 else value
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _file_rgb(opened: Opened) -> np.ndarray:
+    image, png = opened.image, opened.png
+    image.load()
+    if png is not None and png.depth == 16:
+        return _deep_png(opened, png)
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    bits = bits if isinstance(bits, tuple) else (bits,)
+    if image.format == "TIFF" and max(bits) > 8:
+        return _deep_tiff(opened, bits)
+    if image.mode.startswith("I"):  # JPEG 2000 and PPM, which Pillow has scaled to 16 bits
+        return _grey(eight_bits(np.asarray(image), full=True))
+    return _rgb(image)
+
+
+def _deep_png(opened: Opened, png: Png) -> np.ndarray:
+    """16 bits a channel, of which Pillow gives the high half where there is colour."""
+    samples = np.asarray(opened.image)
+    if png.colour != 0:
+        decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None or decoded.dtype != np.uint16:
+            raise DataError("its 16-bit samples cannot be decoded")
+        samples = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    significant = png.significant
+    if png.colour == 4:  # OpenCV repeats grey
+        significant = significant[:1] * 3 + significant[1:]
+    colour = samples if png.colour == 0 else samples[..., :3]
+    pixels = eight_bits(colour, significant if png.colour == 0 else significant[:3])
+    pixels = _grey(pixels) if png.colour == 0 else pixels
+    key = opened.image.info.get("transparency")
+    if png.colour == 0 and isinstance(key, int):
+        return _over_white(np.dstack([pixels, np.where(samples == key, 0, 255).astype(np.uint8)]))
+    if png.colour != 0 and samples.shape[2] == 4:
+        return _over_white(np.dstack([pixels, eight_bits(samples[..., 3], significant[3:], full=True)]))
+    return pixels
+
+
+def _deep_tiff(opened: Opened, bits: tuple[int, ...]) -> np.ndarray:
+    """More than 8 bits a channel: grey as Pillow reads it, colour by its high half."""
+    image = opened.image
+    if image.mode == "F":
+        return _rgb(image)
+    if image.mode.startswith("I"):
+        if max(bits) > 16:
+            raise DataError("32-bit integers have no known range; convert the file to 8 or 16 bits")
+        fewer = max(bits) < 16
+        return _grey(eight_bits(np.asarray(image), bits[:1] if fewer else (), unscaled=fewer))
+    if image.mode in ("RGB", "RGBA", "RGBX") and np.asarray(image)[..., :3].max(initial=0) < 16:
+        samples = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        eight_bits(
+            np.asarray([[15]]) if samples is None else samples[..., :3]
+        )  # too dark: raises unless black
+    return _rgb(image)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise DataError("floating-point pixels have no known range; convert the file to 8 or 16 bit integers")
     if image.mode.startswith("I"):
-        grey = _eight_bits(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return _grey(eight_bits(np.asarray(image)))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return _over_white(np.asarray(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
 
 
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """Integer grey of more than 8 bits to 8: by 257 (65535 becomes 255); values that already fit stay."""
-    grey = grey.astype(np.int64)
-    if grey.min() >= 0 and grey.max() <= 255:
-        return grey.astype(np.uint8)
-    return np.clip((grey + 128) // 257, 0, 255).astype(np.uint8)
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[:, :, None], 3, axis=2)
+
+
+def _over_white(layers: np.ndarray) -> np.ndarray:
+    """(row, column, RGBA) uint8 over white, some rows at a time: whole, three more images would be in memory."""
+    if layers[..., 3].min(initial=255) == 255:
+        return np.ascontiguousarray(layers[..., :3])
+    out = np.empty((*layers.shape[:2], 3), dtype=np.uint8)
+    for start in range(0, len(layers), _COMPOSED_ROWS):
+        band = Image.fromarray(layers[start : start + _COMPOSED_ROWS])
+        white = Image.new("RGBA", band.size, "white")
+        out[start : start + _COMPOSED_ROWS] = np.asarray(Image.alpha_composite(white, band).convert("RGB"))
+    return out

@@ -4,14 +4,37 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from codistill.imaging.limits import bad_image, check_resized
+
+MAX_ASPECT = 16
+"""Longer over shorter side beyond which `without_ends` cuts; no camera's panorama is longer."""
+
 
 def resize_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (row, column, 3) uint8 to `size` = (rows, columns); the same array where nothing changes."""
+    """Resize (row, column, 3) uint8 to `size` = (rows, columns); the same array where nothing changes.
+
+    Raises:
+        DataError: if a side would vanish, the image be enlarged beyond `MAX_RESIZED` pixels, or memory is short.
+    """
     if image.shape[:2] == tuple(size):
         return image
+    check_resized((image.shape[0], image.shape[1]), size)
     if not image.flags.writeable or any(stride < 0 for stride in image.strides):
         image = image.copy()  # torch takes neither
     # The batch axis first: with it added last, PyTorch does not see that channels are innermost, and takes a detour
     # over planes that costs twice as much as the resizing.
     batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
-    return interpolate(batch, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
+    with bad_image("resizing"):
+        return interpolate(batch, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
+
+
+def without_ends(image: np.ndarray) -> np.ndarray:
+    """The middle of a strip, (row, column, ...), cut to `MAX_ASPECT` before it is resized; other images as they are.
+
+    Whoever resizes the shorter side and then takes the central square would make an image of gigabytes of a strip of
+    1 x 60000 pixels, to throw nearly all of it away.
+    """
+    rows, columns = image.shape[:2]
+    height, width = min(rows, MAX_ASPECT * columns), min(columns, MAX_ASPECT * rows)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return image[top : top + height, left : left + width]

@@ -7,7 +7,15 @@ from codistill.data.augment.config import AugmentConfig
 from codistill.data.augment.crop import decode_crop
 from codistill.data.augment.draw import AugmentParams, draw_params
 from codistill.data.augment.fast import photometric
-from codistill.imaging import MAX_PIXELS, decode_rgb, read_header, resize_rgb
+from codistill.imaging import (
+    MAX_PIXELS,
+    ImageHeader,
+    bad_image,
+    decode_rgb,
+    read_header,
+    resize_rgb,
+    without_ends,
+)
 
 
 def augment_image(
@@ -39,6 +47,20 @@ def augment_image(
     header = read_header(data, name=name, max_pixels=max_pixels)
     sides = (header.width, header.height) if turned else (header.height, header.width)
     params = draw_params(config, rng, *sides)
+    with bad_image(name):
+        return _apply(data, header, params, config, size, turned, name), params
+
+
+def _apply(
+    data: bytes,
+    header: ImageHeader,
+    params: AugmentParams,
+    config: AugmentConfig,
+    size: int,
+    turned: bool,
+    name: str,
+) -> np.ndarray:
+    """(size, size, 3) uint8: the drawn crop, and with it what the implementation does on this side."""
     if config.implementation == "reference":
         # Here alone: torchvision imports PyTorch's compiler, which every worker would wait seconds for.
         from codistill.data.augment.reference import augment_reference
@@ -48,15 +70,15 @@ def augment_image(
         crop = augment_reference(
             full, params, size, kernel=config.blur_kernel, threshold=config.solarize_threshold
         )
-        return (crop * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy(), params
+        return (crop * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
     crop = decode_crop(data, header, params, size, turned=turned, reduce=config.reduced_decoding, name=name)
     if config.implementation == "fast":
         crop = photometric(crop, params, kernel=config.blur_kernel, threshold=config.solarize_threshold)
-    return crop, params
+    return crop
 
 
 def evaluation_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Shorter side resized to `size` (bicubic, antialiased), then the central square.
+    """Shorter side resized to `size` (bicubic, antialiased), then the central square; of a strip, only its middle.
 
     Args:
         image: (row, column, 3) uint8.
@@ -64,7 +86,11 @@ def evaluation_image(image: np.ndarray, size: int) -> np.ndarray:
 
     Returns:
         (size, size, 3) uint8.
+
+    Raises:
+        DataError: if memory is short.
     """
+    image = without_ends(image)
     height, width = image.shape[:2]
     shorter = min(height, width)
     rows, columns = (max(size, int(size * side / shorter)) for side in (height, width))

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from codistill.data.loader import default_workers
 from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.errors import ConfigError, DataError
-from codistill.imaging import read_rgb, resize_rgb
+from codistill.imaging import read_rgb, resize_rgb, without_ends
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.loading import normalized
 from codistill.tasks.frozen.stored_arrays import claim
@@ -56,6 +56,7 @@ class ImageVectors:
 
     def prepared(self, image: np.ndarray) -> np.ndarray:
         """(crop, crop, 3) uint8: resized, then cut from the middle."""
+        image = without_ends(image)
         rows, columns = image.shape[:2]
         factor = self.resize / min(rows, columns)
         size = (max(self.crop, round(rows * factor)), max(self.crop, round(columns * factor)))

@@ -37,12 +37,13 @@ class SquareImages(Dataset[RawBatch]):
             names.append(self.source.name_of(item))
             try:
                 image = self.source.load_rgb(item, max_pixels=MAX_PIXELS)
+                square = (
+                    evaluation_image(image, size) if self.fit == "crop" else resize_rgb(image, (size, size))
+                )
             except DataError as error:
                 bad.append(BadImage(self.source.config.name, names[-1], str(error)))
                 continue
-            pixels[row] = (
-                evaluation_image(image, size) if self.fit == "crop" else resize_rgb(image, (size, size))
-            )
+            pixels[row] = square
         return RawBatch(torch.from_numpy(pixels), None, (0,) * len(items), tuple(names), tuple(bad))
 
 

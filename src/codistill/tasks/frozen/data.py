@@ -141,7 +141,7 @@ def pair_up(
     Raises:
         DataError: if there are no images, or one has no target.
     """
-    pairs = tuple((image, target_of(image)) for image in images)
+    pairs = tuple((image, _in_any_case(target_of(image))) for image in images)
     missing = [target for _, target in pairs if not target.is_file()]
     if missing:
         raise DataError(
@@ -149,6 +149,12 @@ def pair_up(
             f"{', '.join(map(str, missing[:3]))}"
         )
     return pairs
+
+
+def _in_any_case(path: Path) -> Path:
+    """The file, or the one with its suffix in capital letters where there is only that."""
+    other = path.with_suffix(path.suffix.upper())
+    return other if not path.is_file() and other.is_file() else path
 
 
 def need_folder(folder: Path, layout: str) -> Path:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import camera_matrix, focal_from_field_of_view
 from codistill.heads.human_mesh.camera import REFERENCE_FIELD_OF_VIEW
+from codistill.imaging import equivalent_focal
 
 FILM_DIAGONAL = math.hypot(36.0, 24.0)
 """Millimetres, of the film to which EXIF's equivalent focal length refers."""
-
-_EXIF, _EQUIVALENT_FOCAL = 0x8769, 0xA405
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,7 @@ def find_camera(
 def _equivalent_focal(path: Path) -> float | None:
     """Millimetres on 35 mm film, if the file says."""
     try:
-        with Image.open(path) as image:
-            value = image.getexif().get_ifd(_EXIF).get(_EQUIVALENT_FOCAL)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        millimetres = equivalent_focal(path)
+    except DataError:
         return None  # the image itself was decoded; only its metadata cannot be read
-    return float(value) if isinstance(value, (int, float)) and 5 <= value <= 2000 else None
+    return millimetres if millimetres is not None and 5 <= millimetres <= 2000 else None

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
 
-from codistill.errors import DataError
-from codistill.imaging import read_rgb
+from codistill.imaging import equivalent_focal, read_rgb
 
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 
@@ -44,16 +42,5 @@ def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
 
 def exif_focal(path: str | Path, rows: int, columns: int) -> float | None:
     """Focal length in pixels from the 35 mm equivalent in a picture's EXIF (by the image's diagonal), or None."""
-    try:
-        with Image.open(path) as picture:
-            exif = picture.getexif().get_ifd(ExifTags.IFD.Exif)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: its EXIF cannot be read ({error})") from error
-    value = exif.get(ExifTags.Base.FocalLengthIn35mmFilm)
-    try:
-        millimetres = float(value) if value is not None else 0.0
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(millimetres) or millimetres <= 0:  # 0 means unknown in EXIF
-        return None
-    return millimetres * math.hypot(rows, columns) / _DIAGONAL_35MM
+    millimetres = equivalent_focal(path)
+    return None if millimetres is None else millimetres * math.hypot(rows, columns) / _DIAGONAL_35MM

@@ -1,0 +1,75 @@
+"""One-channel images as they are stored, labels or depth: a value is a number here, not a brightness."""
+
+import numpy as np
+
+from codistill.errors import DataError
+from codistill.imaging.limits import MAX_PIXELS, bad_image
+from codistill.imaging.orientation import orient
+from codistill.imaging.pillow import PILLOW_ERRORS, Opened, open_pillow
+
+_EXACT = ("PNG", "TIFF", "BMP", "GIF", "PPM", "TGA")
+"""Formats that give back the values that were written; JPEG does not, and JPEG 2000 need not."""
+_BITS_PER_SAMPLE = 258
+
+
+def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode a one-channel image of 1 to 16 bits to the numbers stored in it.
+
+    Returns:
+        (row, column), uint8 or uint16, turned as the file's own EXIF says; palette images give their indices.
+
+    Raises:
+        DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than
+            16 bits.
+    """
+    if not data:
+        raise DataError(f"{name}: the file is empty (0 bytes)")
+    opened = open_pillow(data, name, max_pixels)
+    image = opened.image
+    if image.format not in _EXACT or image.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        raise DataError(
+            f"{name}: {image.format} does not keep the values of labels or depth; wanted a file without loss, "
+            "such as PNG"
+        )
+    try:
+        with bad_image(name):
+            values = _stored(opened)
+    except PILLOW_ERRORS as error:
+        raise error if isinstance(error, DataError) else _undecodable(name, error) from error
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.dtype == np.int32 and values.size and values.min() >= 0 and values.max() <= 65535:
+        values = values.astype(np.uint16)
+    if values.ndim != 2 or values.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{name}: wanted one channel of 8 or 16 bits; got mode {image.mode!r}")
+    return np.ascontiguousarray(orient(values, opened.orientation))
+
+
+def _undecodable(name: str, error: BaseException) -> DataError:
+    return DataError(f"{name}: cannot be decoded: {error or type(error).__name__}")
+
+
+def _stored(opened: Opened) -> np.ndarray:
+    """Numbers as in the file: Pillow stretches grey of fewer than 8 bits, and PPM of any maximum, to a full range."""
+    image = opened.image
+    values = np.asarray(image)
+    if image.mode == "1":
+        return values.astype(np.uint8)
+    depth = 8 if opened.png is None else opened.png.depth
+    if image.format == "TIFF":
+        stated = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8)
+        depth = stated[0] if isinstance(stated, tuple) else stated
+    if image.mode == "L" and depth in (2, 4):
+        return values // (255 // ((1 << depth) - 1))
+    if image.format == "PPM":
+        return _unstretched(values, opened.data)
+    return values
+
+
+def _unstretched(values: np.ndarray, data: bytes) -> np.ndarray:
+    """A PGM's numbers: its third number in the header is the largest, and what Pillow has made 255 or 65535."""
+    words = [word for line in data[:1000].split(b"\n") for word in line.partition(b"#")[0].split()]
+    if data[:2] not in (b"P2", b"P5") or len(words) < 4:
+        return values
+    most, full = int(words[3]), 255 if values.dtype == np.uint8 else 65535
+    kind = np.uint8 if most <= 255 else np.uint16
+    return ((values.astype(np.int64) * most + full // 2) // full).astype(kind)

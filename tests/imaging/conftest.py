@@ -1,0 +1,6 @@
+"""Tests find `image_files`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
