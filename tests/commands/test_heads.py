@@ -124,7 +124,9 @@ def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):
     assert (
         labels.shape == image.shape[:2] and labels.dtype == np.uint8 and set(np.unique(labels)) <= {0, 1, 2}
     )
-    assert Image.open(tmp_path / "out" / "photo.png").size == (84, 70)
+    shown = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    assert shown.shape[0] > 70 and shown.shape[1] == 240  # the image, and below it a legend that has room
+    assert (shown[:70, 84:] == 255).all()
     assert "photo.png: " in capsys.readouterr().out
 
 
@@ -224,7 +226,7 @@ def test_knn_and_linear_from_folder_to_metrics(tmp_path):
             "expected numbers",
         ),
         (["evaluate", "segmentation", "--encoder", "e"], "which head? add --head HEAD"),
-        (["segment", "a/x.png", "b/x.jpg", "--head", "h", "--out", "o"], "two images are called 'x'"),
+        (["segment", "/nowhere/*.jpg", "--head", "h", "--out", "o"], "no file fits this pattern"),
         (["depth", "x.png", "--head", "/nowhere", "--out", "o"], "Fit a head first: codistill fit depth"),
     ],
 )

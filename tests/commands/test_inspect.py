@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+from codistill.cli import main as codistill_main
 from codistill.commands.convert import main as convert
 from codistill.commands.inspect import main
 from codistill.encoders.load import load_encoder
@@ -147,3 +149,42 @@ def test_convert_a_student_with_and_without_projectors(tmp_path, capsys) -> None
         expected = load_encoder(file)(images).patches
         for folder in ("whole", "encoder"):
             assert torch.equal(load_encoder(tmp_path / folder)(images).patches, expected)
+
+
+def test_a_world_and_a_folder_of_features(tmp_path, capsys) -> None:
+    """What a world and an extraction leave is described, and not taken for weights."""
+    world = tmp_path / "w"
+    for split, shards in (("train", 2), ("test", 1)):
+        folder = world / "objects" / split
+        folder.mkdir(parents=True)
+        for number in range(shards):
+            (folder / f"shard-{number:06d}.tar").write_bytes(b"x" * 10)
+    classes = [f"c{i}" for i in range(40)]
+    (world / "world.json").write_text(
+        json.dumps(
+            {"format": 1, "images": 30, "size": 112, "seed": 0, "domains": ["objects"], "classes": classes}
+        )
+    )
+    described = said_json(capsys, world)
+    assert (described["kind"], described["images"], described["size"]) == ("embedded world", 30, 112)
+    assert described["splits"] == [
+        {"domain": "objects", "split": "test", "shards": 1, "bytes": 10},
+        {"domain": "objects", "split": "train", "shards": 2, "bytes": 20},
+    ]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "ab":
+        Image.new("RGB", (30, 20)).save(photos / f"{name}.png")
+    out = tmp_path / "features"
+    argv = ["extract", str(photos), "--encoder", "random:vit_tiny,image_size=28", "--out", str(out)]
+    assert codistill_main([*argv, "--size", "28", "--device", "cpu", "--workers", "0"]) == 0
+    capsys.readouterr()
+    described = said_json(capsys, out)
+    assert described["kind"] == "extracted features" and described["images there"] == 2
+    assert described["encoder"] == "random:vit_tiny,image_size=28" and described["first images"] == [
+        "a.png",
+        "b.png",
+    ]
+    (out / "index.parquet").unlink()
+    next(out.glob("shard_*.safetensors")).unlink()
+    assert "1 of 1 shards" in said_json(capsys, out)["missing"]

@@ -1,6 +1,7 @@
 """Small pictures for the tests of this folder."""
 
 import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +32,13 @@ def write_pictures(folder: Path, names: list[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = "PNG" if name.lower().endswith("png") else "JPEG"
         path.write_bytes(encoded(picture(seed), kind))
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar of another maker; its bytes."""
+    with tarfile.open(path, "w", format=kind) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path.read_bytes()

@@ -11,23 +11,32 @@ from codistill.commands.head_options import (
     feature_config,
     make_runtime,
 )
-from codistill.commands.prediction_output import out_paths, save_array
-from codistill.imaging import read_rgb
+from codistill.commands.predicting import (
+    ImageFile,
+    Predicted,
+    add_image_options,
+    find_images,
+    run_predictions,
+    save_array,
+)
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.tasks.depth.data import PROTOCOLS
-from codistill.tasks.depth.predict import load_depth_estimator
-from codistill.tasks.frozen.pictures import depth_picture, overlay
+from codistill.tasks.depth.predict import DepthEstimator, load_depth_estimator
+from codistill.tasks.frozen.pictures import depth_bar, depth_picture, overlay, under
+
+BAR_WIDTH = 240
+"""Pixels at least, for small images."""
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="codistill depth",
-        description="Depth of every pixel: DIR/NAME.png (near is warm, far is cold), DIR/NAME.npy (metres, fp32).",
+        description="Depth of every pixel: DIR/NAME.png (near is warm, far is cold, with a bar in metres), "
+        "DIR/NAME.npy (metres, fp32).",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    add_image_options(parser)
     parser.add_argument("--head", required=True, metavar="HEAD", help="of `codistill fit depth`")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--kind", choices=sorted(PROTOCOLS), help="what a released .pth head was fitted on; it does not say"
     )
@@ -36,7 +45,7 @@ def main(argv: list[str]) -> int:
     add_feature_options(parser, norm=False)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
-    paths = out_paths(arguments.images, arguments.out)
+    images = find_images(arguments.images)
     estimator = load_depth_estimator(
         arguments.head,
         features=feature_config(arguments, norm=False),
@@ -44,13 +53,30 @@ def main(argv: list[str]) -> int:
         mirror=not arguments.no_mirror,
     )
     estimator.to(make_runtime(arguments, arguments.out, []).device)
-    for image_path, path in zip(arguments.images, paths, strict=True):
-        image = read_rgb(image_path)
-        depth = estimator(image)
-        near, far = (float(value) for value in np.percentile(depth, [1, 99]))
-        colours = depth_picture(depth, near, max(far, near * 1.01))
-        shown = overlay(image, colours) if arguments.overlay else colours
-        save_picture(as_picture(shown, shown.shape[:2]), path.with_suffix(".png"))
-        save_array(path.with_suffix(".npy"), depth)
-        print(f"{path.with_suffix('.png')}: {near:.2f} m to {far:.2f} m (1st to 99th percentile)")
-    return 0
+    return run_predictions(
+        images,
+        arguments.out,
+        lambda pixels, image: _estimated(estimator, pixels, image, arguments.out, arguments.overlay),
+        as_json=arguments.json,
+    )
+
+
+def _estimated(
+    estimator: DepthEstimator, pixels: np.ndarray, image: ImageFile, out: Path, laid_over: bool
+) -> Predicted:
+    depth = estimator(pixels)
+    near, far = (float(value) for value in np.percentile(depth, [1, 99]))
+    far = max(far, near * 1.01)
+    shown = depth_picture(depth, near, far)
+    if laid_over:
+        shown = overlay(pixels, shown)
+    shown = under(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
+    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
+    save_picture(as_picture(shown, shown.shape[:2]), files[0])
+    save_array(files[1], depth)
+    facts = {
+        "nearest": round(near, 4),
+        "farthest": round(far, 4),
+        "median": round(float(np.median(depth)), 4),
+    }
+    return Predicted(f"{near:.2f} m to {far:.2f} m (1st to 99th percentile)", files, facts)

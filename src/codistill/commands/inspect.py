@@ -1,4 +1,4 @@
-"""`codistill inspect WHAT`: what is in this checkpoint, run, export, head, manifest or shard.
+"""`codistill inspect WHAT`: what is in this checkpoint, run, export, head, manifest, shard, world or features folder.
 
 A path or a known name in; a table (or JSON) out: layout, architecture, parameters, normalization, licence, teachers.
 A file of an unknown layout is not an error here: its entries and tensors are listed.
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codistill.commands.inspect_data import describe_manifest, describe_shard
+from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
 from codistill.encoders.load import KINDS, load_encoder, split_options
 from codistill.encoders.registry import REGISTERED
@@ -63,7 +64,8 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codistill inspect",
-        description="What is in this checkpoint, run, export, head, manifest or shard. Without WHAT: known weights.",
+        description="What is in this checkpoint, run, export, head, manifest, shard, world or folder of features. "
+        "Without WHAT: known weights.",
     )
     parser.add_argument("what", nargs="?", metavar="WHAT", help="a file, a folder, or a known name")
     parser.add_argument("--keys", action="store_true", help="list every tensor with its shape and dtype")
@@ -98,6 +100,8 @@ def describe(
         path = found
     if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
         return {"path": str(path)} | of_data(path)
+    if path.is_dir() and (of_folder := describe_folder(path)) is not None:
+        return {"path": str(path)} | of_folder
     if is_fit_folder(path):
         of_head = {"path": str(path)} | describe_head(path)
         return of_head | ({"tensors": _tensor_rows(read_checkpoint(path / TENSORS))} if keys else {})

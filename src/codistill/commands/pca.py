@@ -9,6 +9,7 @@ import torch
 
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
+from codistill.commands.predicting import IMAGES_HELP, exit_code, find_images, readable
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError
@@ -23,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="codistill pca",
         description="Patch tokens as colours: three principal components, fitted on all images of an encoder.",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     parser.add_argument(
         "--encoder", action="append", required=True, metavar="E", help="what load_encoder accepts; repeatable"
     )
@@ -80,7 +81,11 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
-    results = [_tokens(name, arguments, arguments.images) for name in arguments.encoder]
+    named = find_images(arguments.images)
+    images = [str(image.path) for image in readable(named)]
+    if not images:
+        return exit_code(len(named), len(named))
+    results = [_tokens(name, arguments, images) for name in arguments.encoder]
     columns = colour_columns(
         [tokens for tokens, _ in results], separate=arguments.separate, shared_basis=arguments.shared_basis
     )
@@ -90,4 +95,4 @@ def main(argv: list[str]) -> int:
     captions = ["image", *(Path(name).name or name for name in arguments.encoder)]
     save_picture(grid_picture(rows, captions, cell), arguments.out)
     print(f"wrote {arguments.out}: {len(rows)} image(s), {len(columns)} encoder(s)")
-    return 0
+    return exit_code(len(named) - len(images), len(named))

@@ -1,7 +1,8 @@
 """`codistill people IMAGE… --head HEAD --out DIR`: bodies as pictures (PNG), numbers (JSON) and meshes (GLB)."""
 
 import argparse
-from pathlib import Path
+
+import numpy as np
 
 from codistill.commands.head_options import (
     add_feature_options,
@@ -9,13 +10,18 @@ from codistill.commands.head_options import (
     feature_config,
     make_runtime,
 )
-from codistill.commands.prediction_output import out_paths
-from codistill.imaging import read_rgb
+from codistill.commands.predicting import (
+    ImageFile,
+    Predicted,
+    add_image_options,
+    find_images,
+    run_predictions,
+)
 from codistill.imaging.pictures import as_picture, save_picture
-from codistill.tasks.people.draw import people_picture
+from codistill.tasks.people.draw import Mark, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import find_camera
-from codistill.tasks.people.predict import PeopleTest, load_people
+from codistill.tasks.people.predict import PeopleEstimator, PeopleTest, load_people
 from codistill.weights.jsonfile import write_json
 
 NORM = False
@@ -43,17 +49,16 @@ def main(argv: list[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="codistill people",
-        description="Everybody in an image as a body in metres: DIR/NAME.png (meshes over the image, and from above), "
-        "DIR/NAME.json (parameters, joints), DIR/NAME.glb (meshes and camera).",
+        description="Everybody in an image as a body in metres: DIR/NAME.png (numbered meshes over the image, and from "
+        "above), DIR/NAME.json (parameters, joints), DIR/NAME.glb (meshes and camera).",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    add_image_options(parser)
     parser.add_argument(
         "--head",
         required=True,
         metavar="HEAD",
         help="of `codistill fit people`, or a released Multi-HMR file",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--focal", type=float, metavar="PIXELS", help="focal length, if it is known")
     parser.add_argument(
         "--fov",
@@ -65,23 +70,45 @@ def main(argv: list[str]) -> int:
     add_feature_options(parser, norm=NORM)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
-    paths = out_paths(arguments.images, arguments.out)
+    images = find_images(arguments.images)
     estimator = load_people(
         arguments.head, features=feature_config(arguments, norm=NORM), test=test_of(arguments)
     )
     estimator.to(make_runtime(arguments, arguments.out, []).device)
+    return run_predictions(
+        images,
+        arguments.out,
+        lambda pixels, image: _found(estimator, pixels, image, arguments),
+        as_json=arguments.json,
+    )
+
+
+def _found(
+    estimator: PeopleEstimator, pixels: np.ndarray, image: ImageFile, arguments: argparse.Namespace
+) -> Predicted:
+    size = (pixels.shape[0], pixels.shape[1])
+    camera = find_camera(image.path, *size, focal=arguments.focal, field_of_view=arguments.fov)
+    found = estimator(pixels, camera.intrinsics).within(*size, camera.intrinsics)
+    intrinsics, vertices = camera.intrinsics.numpy(), found.vertices.numpy()
     faces = estimator.body.faces.cpu().numpy()
-    for image_path, path in zip(arguments.images, paths, strict=True):
-        image = read_rgb(image_path)
-        size = (image.shape[0], image.shape[1])
-        camera = find_camera(Path(image_path), *size, focal=arguments.focal, field_of_view=arguments.fov)
-        found = estimator(image, camera.intrinsics).within(*size, camera.intrinsics)
-        intrinsics, vertices = camera.intrinsics.numpy(), found.vertices.numpy()
-        picture = people_picture(image, intrinsics, vertices, faces)
-        save_picture(as_picture(picture, picture.shape[:2]), path.with_suffix(".png"))
-        write_json(path.with_suffix(".json"), people_json(image_path, size, camera, estimator.body, found))
-        write_glb(path.with_suffix(".glb"), vertices, faces, camera, size)
-        nearest = f", the nearest {float(found.head[0, 2]):.1f} m away" if len(found) else ""
-        people = "nobody" if not len(found) else "1 person" if len(found) == 1 else f"{len(found)} people"
-        print(f"{path.with_suffix('.png')}: {people}{nearest} (focal length: {camera.source})")
-    return 0
+    marks = [
+        Mark(f"{number}: {float(z):.1f} m", (float(x), float(y)))
+        for number, ((x, y), z) in enumerate(
+            zip(found.joints_2d[:, estimator.body.head_idx], found.head[:, 2], strict=True), start=1
+        )
+    ]
+    picture = people_picture(pixels, intrinsics, vertices, faces, marks)
+    files = [image.within(arguments.out, suffix) for suffix in (".png", ".json", ".glb")]
+    save_picture(as_picture(picture, picture.shape[:2]), files[0])
+    write_json(files[1], people_json(str(image.path), size, camera, estimator.body, found))
+    write_glb(files[2], vertices, faces, camera, size)
+    nearest = f", the nearest {float(found.head[0, 2]):.1f} m away" if len(found) else ""
+    people = "nobody" if not len(found) else "1 person" if len(found) == 1 else f"{len(found)} people"
+    facts = {
+        "people": [
+            {"score": round(float(score), 4), "distance": round(float(head[2]), 4)}
+            for score, head in zip(found.score, found.head, strict=True)
+        ],
+        "focal_from": camera.source,
+    }
+    return Predicted(f"{people}{nearest} (focal length: {camera.source})", files, facts)

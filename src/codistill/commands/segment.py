@@ -1,4 +1,4 @@
-"""`codistill segment IMAGE… --head HEAD --out DIR`: classes as an overlay (PNG) and as an array (.npy)."""
+"""`codistill segment IMAGE… --head HEAD --out DIR`: classes as an overlay with a legend (PNG), as an array (.npy)."""
 
 import argparse
 from pathlib import Path
@@ -11,33 +11,44 @@ from codistill.commands.head_options import (
     feature_config,
     make_runtime,
 )
-from codistill.commands.prediction_output import out_paths, save_array
-from codistill.imaging import read_rgb
+from codistill.commands.predicting import (
+    ImageFile,
+    Predicted,
+    add_image_options,
+    find_images,
+    run_predictions,
+    save_array,
+)
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.metrics.segmentation import IGNORE
-from codistill.tasks.frozen.pictures import label_picture, overlay
+from codistill.tasks.frozen.pictures import label_picture, legend_picture, overlay, under
 from codistill.tasks.segmentation.data import PROTOCOLS, RELEASED
-from codistill.tasks.segmentation.predict import SegmentationTest, load_segmenter
+from codistill.tasks.segmentation.predict import SegmentationTest, Segmenter, load_segmenter
+
+LISTED = 24
+"""Classes in a legend, the commonest first."""
+
+LEGEND_WIDTH = 240
+"""Pixels at least, for small images."""
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="codistill segment",
-        description="Classes of every pixel: DIR/NAME.png (laid over the image), DIR/NAME.npy (uint8).",
+        description="Classes of every pixel: DIR/NAME.png (laid over the image, with a legend), DIR/NAME.npy (uint8).",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    add_image_options(parser)
     parser.add_argument("--head", required=True, metavar="HEAD", help="of `codistill fit segmentation`")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--kind", choices=sorted(RELEASED), help="what a released .pth head was fitted on; it does not say"
     )
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored image")
-    parser.add_argument("--plain", action="store_true", help="colours alone, not laid over the image")
+    parser.add_argument("--plain", action="store_true", help="colours alone: no image below them, no legend")
     add_feature_options(parser, norm=True)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
-    paths = out_paths(arguments.images, arguments.out)
+    images = find_images(arguments.images)
     segmenter = load_segmenter(
         arguments.head,
         features=feature_config(arguments, norm=True),
@@ -46,18 +57,26 @@ def main(argv: list[str]) -> int:
         classes=RELEASED[arguments.kind] if arguments.kind else None,
     )
     segmenter.to(make_runtime(arguments, arguments.out, []).device)
-    for image_path, path in zip(arguments.images, paths, strict=True):
-        image = read_rgb(image_path)
-        labels = segmenter(image)
-        colours = label_picture(labels, len(segmenter.classes))
-        shown = colours if arguments.plain else overlay(image, colours)
-        save_picture(as_picture(shown, shown.shape[:2]), path.with_suffix(".png"))
-        save_array(path.with_suffix(".npy"), labels)
-        print(f"{path.with_suffix('.png')}: {_most_common(labels, segmenter.classes)}")
-    return 0
+    return run_predictions(
+        images,
+        arguments.out,
+        lambda pixels, image: _segmented(segmenter, pixels, image, arguments.out, arguments.plain),
+        as_json=arguments.json,
+    )
 
 
-def _most_common(labels: np.ndarray, classes: tuple[str, ...], most: int = 5) -> str:
+def _segmented(
+    segmenter: Segmenter, pixels: np.ndarray, image: ImageFile, out: Path, plain: bool
+) -> Predicted:
+    labels, classes = segmenter(pixels), segmenter.classes
     shares = np.bincount(labels.ravel(), minlength=256)[:IGNORE] / labels.size
-    order = shares.argsort()[::-1][:most]
-    return ", ".join(f"{classes[number]} {shares[number]:.0%}" for number in order if shares[number] > 0)
+    common = [int(number) for number in shares.argsort()[::-1] if shares[number] > 0]
+    shown = label_picture(labels, len(classes))
+    if not plain:
+        legend = legend_picture(classes, common[:LISTED], max(pixels.shape[1], LEGEND_WIDTH))
+        shown = under(overlay(pixels, shown), legend)
+    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
+    save_picture(as_picture(shown, shown.shape[:2]), files[0])
+    save_array(files[1], labels)
+    text = ", ".join(f"{classes[number]} {shares[number]:.0%}" for number in common[:5])
+    return Predicted(text, files, {"classes": {classes[n]: round(float(shares[n]), 6) for n in common}})

@@ -15,13 +15,18 @@ import pyarrow.parquet as pq
 
 from codistill.data.cache import cache_folder, make_folder, replacing
 from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, table_of_paths, write_ipc
+from codistill.data.rooted import odd_rows
 from codistill.errors import DataError
+from codistill.files.listing import say
+from codistill.files.stamps import stamp_of
 
 _STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
 _COLUMNS = (["folder", "file"], ["path"])
 FILTERS = b"codistill.filters"
 """Table metadata: the include and exclude patterns that the manifest was made with."""
-_LAYOUT = "2"
+ODD = b"codistill.odd"
+"""Table metadata: number of rows whose path is absolute or has a part `..`; they are checked against the root."""
+_LAYOUT = "3"
 
 
 def filters_text(include: Sequence[str], exclude: Sequence[str]) -> str:
@@ -54,7 +59,7 @@ def open_manifest(path: Path) -> tuple[RowTable, str]:
     Raises:
         DataError: if the manifest is missing, damaged, or has other columns.
     """
-    table = mapped(path, manifest_table)
+    table = mapped(path, lambda changed, _: manifest_table(changed))
     stated = Path(table.metadata.get(_ROOT, b".").decode(errors="replace"))
     return table, str(path.parent / stated)
 
@@ -90,7 +95,7 @@ def manifest_table(path: Path) -> pa.Table:
         raise DataError(f"{path}: damaged manifest: {error}") from error
     metadata = schema.metadata or {}
     return table.replace_schema_metadata(
-        {_ROOT: metadata.get(_ROOT, b"."), FILTERS: metadata.get(FILTERS, b"")}
+        {_ROOT: metadata.get(_ROOT, b"."), FILTERS: metadata.get(FILTERS, b""), ODD: str(odd_rows(table))}
     )
 
 
@@ -109,33 +114,47 @@ def read_parquet(path: Path) -> pq.ParquetFile:
         raise DataError(f"{path}: not a Parquet file, or a damaged one: {error}") from error
 
 
-def mapped(path: Path, build: Callable[[Path], pa.Table], stamp: str | None = None) -> RowTable:
-    """The mapped Arrow table of a file, made by `build(path)` where there is none or the file has changed.
+def mapped(
+    path: Path, build: Callable[[Path, RowTable | None], pa.Table], stamp: str | None = None
+) -> RowTable:
+    """The mapped Arrow table of a file, made by `build(path, old)` where there is none or the file has changed.
 
     Args:
         path: the file that the table is made from.
-        build: reads it.
-        stamp: says which state of the file a table belongs to; default: its size and time of change.
+        build: reads it; `old` is the table of another state of the file, if there is one.
+        stamp: says which state of the file a table belongs to; default: its size and time of change, and a table
+            that is made again is announced.
 
     Raises:
         DataError: from `build`, or if nowhere can be written.
     """
+    announced = stamp is None
     if stamp is None:
         try:
-            status = path.stat()
+            found = stamp_of(path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from None
-        stamp = f"{status.st_size} {status.st_mtime_ns}"
-    stamp = f"{_LAYOUT} {stamp}"
+        stamp = f"{found.size} {found.modified_ns}"
     beside = path.with_name(f"{path.name}.arrow")
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
     places = (beside, cache_folder() / "tables" / f"{digest}.arrow")
+    old: RowTable | None = None
     for place in places:
-        table = _current(place, stamp)
-        if table is not None:
+        table = _of_this_layout(place)
+        if table is not None and table.metadata[_STAMP] == f"{_LAYOUT} {stamp}".encode():
             return table
-    made = build(path)
-    metadata = {**(made.schema.metadata or {}), _STAMP: stamp.encode()}
+        old = table if old is None else old
+    if announced and old is not None:
+        before = "".join(old.metadata[_STAMP].decode(errors="replace").split()[1:2])
+        size = stamp.split()[0]
+        how = (
+            f"{before} bytes before, {size} now"
+            if before != size
+            else f"of {size} bytes as before, but later"
+        )
+        say(f"{path}: was changed since its table was made ({how}); the table is made again")
+    made = build(path, old)
+    metadata = {**(made.schema.metadata or {}), _STAMP: f"{_LAYOUT} {stamp}".encode()}
     failures = []
     for place in places:
         try:
@@ -150,10 +169,10 @@ def mapped(path: Path, build: Callable[[Path], pa.Table], stamp: str | None = No
     )
 
 
-def _current(place: Path, stamp: str) -> RowTable | None:
-    """The table at a place, if there is one and it belongs to this state of the file."""
+def _of_this_layout(place: Path) -> RowTable | None:
+    """The table at a place, if there is one that this version has written."""
     try:
         table = RowTable(map_ipc(place), place)
     except (FileNotFoundError, NotADirectoryError, DataError):
         return None
-    return table if table.metadata.get(_STAMP) == stamp.encode() else None
+    return table if table.metadata.get(_STAMP, b"").startswith(f"{_LAYOUT} ".encode()) else None

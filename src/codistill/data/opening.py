@@ -1,14 +1,16 @@
 """From a `SourceConfig` to a `Source`: what a path is, and whether all of it is there."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from codistill.data.files import is_image, open_folder, open_list, open_manifest_source
+from codistill.data.files import open_folder, open_list, open_manifest_source
 from codistill.data.generated import GeneratedSource
 from codistill.data.shard_index import INDEX_NAME
 from codistill.data.shards import open_shards
 from codistill.data.source import Source, SourceConfig, expand
 from codistill.errors import DataError
+from codistill.files.listing import ARCHIVES, IMAGE_SUFFIXES, PassedOver, walk_files
 
 _OPENERS: dict[str, Callable[[SourceConfig], Source]] = {
     "folder": open_folder,
@@ -24,8 +26,8 @@ def open_source(config: SourceConfig) -> Source:
     """Open a source.
 
     With kind `auto`: a .parquet file is a manifest, another file a text list; a folder with `manifest.parquet` is
-    that manifest, one with `index.parquet` or with nothing but .tar files is shards, any other a folder of images. A
-    path that does not exist is tried with .parquet and .txt added.
+    that manifest; one with `index.parquet`, or with .tar files and no image anywhere below it, is shards; any other a
+    folder of images. A path that does not exist is tried with .parquet and .txt added.
 
     Raises:
         DataError: if nothing is there, it is damaged, or fewer images than `config.expected` are found.
@@ -36,11 +38,21 @@ def open_source(config: SourceConfig) -> Source:
     if len(source) < max(1, config.expected):
         wanted = f", {config.expected} are expected" if config.expected else ""
         filtered = " that pass include and exclude" if config.include or config.exclude else ""
+        passed = f" Passed over: {source.passed}." if source.passed else ""
         raise DataError(
-            f"source {config.name!r}: {len(source)} images{filtered} found in {place} ({kind}){wanted}. "
-            "Give the source another path, or expected=0 to take what is there."
+            f"source {config.name!r}: {len(source)} images{filtered} found in {place} ({kind}){wanted}.{passed} "
+            f"{_advice(config, kind, len(source))}"
         )
     return source
+
+
+def _advice(config: SourceConfig, kind: str, found: int) -> str:
+    if found:
+        return "Give the source another path, or expected=0 to take what is there."
+    if config.include or config.exclude:
+        return "Give the source another path, or other patterns."
+    what = "a list of images" if kind == "list" else "images, or tars of them"
+    return f"Give the source the path of {what} (names that end in {', '.join(IMAGE_SUFFIXES[:6])}, …)."
 
 
 def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
@@ -53,7 +65,7 @@ def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
         return config, config.kind
     place = Path(expand(config.path, config.name))
     candidates = [place]
-    if config.kind == "auto":
+    if config.kind == "auto" and place.name not in ("", ".."):
         candidates += [place.with_name(place.name + ending) for ending in (".parquet", ".txt")]
     found = next((path for path in candidates if path.exists()), None)
     if found is None:
@@ -62,31 +74,31 @@ def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
             f"source {config.name!r}: nothing at {' or '.join(str(path) for path in candidates)} "
             f"(0 images found{wanted}). Give the folder, list, manifest or shards of this source."
         )
-    kind = config.kind if config.kind != "auto" else _kind_of(found)
+    kind = config.kind if config.kind != "auto" else _kind_of(found, config.name)
     if kind == "manifest" and found.is_dir():
         found = found / MANIFEST_NAME
     if kind in ("folder", "shards") and not found.is_dir():
         raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} wants a folder")
     if kind == "list" and found.is_dir():
         raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' wants a text file")
-    return _with_path(config, str(found)), kind
+    return replace(config, path=str(found)), kind
 
 
-def _with_path(config: SourceConfig, path: str) -> SourceConfig:
-    values = {name: getattr(config, name) for name in SourceConfig.__dataclass_fields__}
-    return SourceConfig(**{**values, "path": path})
-
-
-def _kind_of(path: Path) -> str:
+def _kind_of(path: Path, name: str) -> str:
     if not path.is_dir():
-        return "manifest" if path.suffix == ".parquet" else "list"
+        if path.name.lower().endswith((*ARCHIVES, *IMAGE_SUFFIXES)):
+            raise DataError(
+                f"source {name!r}: {path} is one file; give its folder (of images, or of .tar shards that are not "
+                "compressed), a text list, or a manifest"
+            )
+        return "manifest" if path.suffix.lower() == ".parquet" else "list"
     if (path / MANIFEST_NAME).exists():
         return "manifest"
     if (path / INDEX_NAME).exists():
         return "shards"
     tars = False
-    for entry in path.iterdir():
-        if entry.is_dir() or is_image(entry.name):
+    for found in walk_files(path, (*IMAGE_SUFFIXES, ".tar"), PassedOver()):
+        if not found.lower().endswith(".tar"):
             return "folder"
-        tars = tars or entry.suffix == ".tar"
+        tars = True
     return "shards" if tars else "folder"

@@ -1,7 +1,7 @@
 """Any source to tar shards: in parallel, resumable, hashed.
 
 Shard k holds the images k * n to (k + 1) * n of the source, whoever writes it and whenever. A shard with a record
-beside it is finished and is left alone; after an interruption the same call goes on.
+beside it is finished and is left alone, unless its images have changed; after an interruption the same call goes on.
 """
 
 import errno
@@ -19,6 +19,7 @@ from codistill.data.shard_index import write_index
 from codistill.data.shards import encode_key
 from codistill.data.source import Source
 from codistill.errors import ConfigError, DataError
+from codistill.files.listing import IMAGE_SUFFIXES, say
 
 _PLAN_NAME = "pack.json"
 
@@ -79,11 +80,25 @@ def pack_source(
 
 
 def _pack_one(source: Source, shard: Path, items: range, members: Sequence[str]) -> ShardRecord:
+    now = _stamps(source, items)
     record = read_record(shard)
-    if record is not None:
+    if record is not None and now in (record.source_sha256, ""):
         return record
+    if record is not None and record.source_sha256:
+        say(f"{shard}: images of {items.start} to {items.stop - 1} were changed since; it is packed again")
+    elif record is not None:
+        return record  # by a version that did not write down what it had packed
     skipped: list[tuple[str, str]] = []
-    return write_shard(shard, _samples(source, items, members, skipped), skipped)
+    return write_shard(shard, _samples(source, items, members, skipped), skipped, now)
+
+
+def _stamps(source: Source, items: range) -> str:
+    """SHA-256 of the sizes and times of change of some images; empty where they are not known."""
+    stamps = [source.stamp_of(index) for index in items]
+    if not any(stamps):
+        return ""
+    text = json.dumps([None if stamp is None else [stamp.size, stamp.modified_ns] for stamp in stamps])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _samples(
@@ -93,6 +108,11 @@ def _samples(
     for index in items:
         name = source.name_of(index)
         stem, _, extension = name.rpartition(".")
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            skipped.append(
+                (name, "its name does not end like an image's, so it would not be found in a shard")
+            )
+            continue
         try:
             sample = {extension: source.read(index)}
             sample |= {member: source.read_member(index, member) for member in members}

@@ -11,14 +11,17 @@ import json
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from codistill.data.cache import replacing
+from codistill.data.tar_members import TarEntry, read_entries
 from codistill.errors import DataError
+from codistill.files.listing import IMAGE_SUFFIXES, PassedOver
 
 FORMAT = 1
+IMAGE_EXTENSIONS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,16 @@ class ShardRecord:
         size, sha256: of the tar file; the hash is empty where nobody computed it.
         samples: keys with their members, in the order of the file.
         skipped: images that could not be packed, as (name, reason).
+        source_sha256: of the stamps of the images it was packed from, where they are known.
+        passed: what a foreign shard holds beside its samples, as (kind, how many, the first of them).
     """
 
     size: int
     sha256: str
     samples: tuple[tuple[str, tuple[Member, ...]], ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    source_sha256: str = field(default="", compare=False)
+    passed: tuple[tuple[str, int, str], ...] = ()
 
 
 class _HashingFile:
@@ -75,6 +82,7 @@ def write_shard(
     shard: Path,
     samples: Iterable[tuple[str, Mapping[str, bytes]]],
     skipped: list[tuple[str, str]] | None = None,
+    source_sha256: str = "",
 ) -> ShardRecord:
     """Write a tar shard and its record, each under a temporary name that is renamed at the end.
 
@@ -84,6 +92,7 @@ def write_shard(
         shard: the .tar file.
         samples: (key, {member name: bytes}); the key has no dot after its last slash.
         skipped: (name, reason) of images left out, read when the samples are exhausted.
+        source_sha256: see `ShardRecord`.
 
     Raises:
         DataError: for a key with a dot, an empty one, or one that comes twice.
@@ -96,7 +105,9 @@ def write_shard(
                 if not key or split_member(key) != (key, "") or key in written:
                     raise DataError(f"{shard}: the key {key!r} is empty, has a dot, or comes twice")
                 written[key] = tuple(_add(tar, key, name, data) for name, data in members.items())
-    record = ShardRecord(sink.size, sink.sha256.hexdigest(), tuple(written.items()), tuple(skipped or ()))
+    record = ShardRecord(
+        sink.size, sink.sha256.hexdigest(), tuple(written.items()), tuple(skipped or ()), source_sha256
+    )
     write_record(shard, record)
     return record
 
@@ -107,6 +118,9 @@ def write_record(shard: Path, record: ShardRecord) -> None:
     plain["samples"] = [
         [key, [[m.name, m.offset, m.size, m.crc32] for m in members]] for key, members in record.samples
     ]
+    for optional in ("source_sha256", "passed"):
+        if not plain[optional]:
+            del plain[optional]
     with replacing(record_path(shard)) as partial:
         partial.write_text(json.dumps({"format": FORMAT, **plain}) + "\n", encoding="utf-8")
 
@@ -125,7 +139,9 @@ def read_record(shard: Path) -> ShardRecord | None:
         plain = json.loads(record_path(shard).read_text(encoding="utf-8"))
         samples = tuple((str(key), tuple(_member(*m) for m in members)) for key, members in plain["samples"])
         skipped = tuple((str(name), str(reason)) for name, reason in plain["skipped"])
-        record = ShardRecord(int(plain["size"]), str(plain["sha256"]), samples, skipped)
+        passed = tuple((str(kind), int(count), str(first)) for kind, count, first in plain.get("passed", ()))
+        source = str(plain.get("source_sha256", ""))
+        record = ShardRecord(int(plain["size"]), str(plain["sha256"]), samples, skipped, source, passed)
         whole = plain["format"] == FORMAT and shard.stat().st_size == record.size
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -145,28 +161,41 @@ def _member(name: object, offset: object, size: object, crc32: object) -> Member
 def scan_shard(shard: Path, *, hashed: bool) -> ShardRecord:
     """Read what is in a foreign tar shard, from its headers alone or (`hashed`) with checksums of all bytes.
 
+    A path that comes twice starts another sample of the same key: nothing is merged with what was there before.
+
     Raises:
         DataError: if the file is missing, or no whole tar file.
     """
-    samples: dict[str, list[Member]] = {}
+    samples: list[tuple[str, list[Member]]] = []
+    latest: dict[str, list[Member]] = {}
+    passed = PassedOver()
     try:
-        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            size = file.seek(0, io.SEEK_END)
-            for info in tar:
-                if not info.isreg():
-                    continue
-                if info.offset_data + info.size > size:
-                    raise DataError(f"{shard}: truncated in {info.name!r}")
-                data = tar.extractfile(info)
-                crc = zlib.crc32(data.read()) if hashed and data is not None else None
-                key, name = split_member(info.name.removeprefix("./"))
-                samples.setdefault(key, []).append(Member(name, info.offset_data, info.size, crc))
-        sha256 = file_sha256(shard) if hashed else ""
-    except (OSError, tarfile.TarError, ValueError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{shard}: not a whole tar file: {error}") from error
-    return ShardRecord(size, sha256, tuple((key, tuple(members)) for key, members in samples.items()))
+        with shard.open("rb") as file:
+            for entry in read_entries(shard, passed):
+                crc = _crc(file, entry) if hashed else None
+                key, name = split_member(entry.path)
+                if key not in latest or any(member.name == name for member in latest[key]):
+                    latest[key] = []
+                    samples.append((key, latest[key]))
+                latest[key].append(Member(name, entry.offset, entry.size, crc))
+        size, sha256 = shard.stat().st_size, file_sha256(shard) if hashed else ""
+    except OSError as error:
+        raise DataError(f"{shard}: cannot be read: {error.strerror or error}") from error
+    kinds = tuple((kind, *found) for kind, found in passed.kinds.items())
+    return ShardRecord(size, sha256, tuple((key, tuple(members)) for key, members in samples), passed=kinds)
+
+
+def _crc(file: BinaryIO, entry: TarEntry) -> int:
+    file.seek(entry.offset)
+    left, crc = entry.size, 0
+    while left and (data := file.read(min(left, 1 << 20))):
+        crc, left = zlib.crc32(data, crc), left - len(data)
+    return crc
+
+
+def image_member(members: Iterable[str]) -> str | None:
+    """The member that is the image: the first with a plain image extension (`jpg`, not `depth.png`)."""
+    return next((name for name in members if name.lower() in IMAGE_EXTENSIONS), None)
 
 
 def file_sha256(path: Path) -> str:

@@ -1,68 +1,60 @@
 """The index of a folder of tar shards: for every sample its shard, key and members, as one mapped table.
 
 `index.parquet` in the folder is made from the records beside the shards when packing ends. Without it, the table is
-made from the records, or from the tar headers of foreign shards (then without checksums), and kept.
+made from the records, or from the tar headers of foreign shards (then without checksums), and kept. It holds the size
+and time of change of every shard: those that have changed are read again, the others are not.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codistill.data.cache import replacing
-from codistill.data.manifest import mapped, read_parquet
+from codistill.data.index_rows import (
+    PASSED,
+    SCHEMA,
+    SHARDS,
+    Passed,
+    by_shard,
+    index_table,
+    read_index,
+    same_layout,
+    stored,
+    usable,
+)
+from codistill.data.manifest import mapped
 from codistill.data.names import ROWS_PER_CHUNK, RowTable
-from codistill.data.shard_format import ShardRecord, read_record, scan_shard, write_record
+from codistill.data.shard_format import (
+    ShardRecord,
+    file_sha256,
+    read_record,
+    record_path,
+    scan_shard,
+    write_record,
+)
+from codistill.data.tar_members import has_end
 from codistill.errors import DataError
+from codistill.files.listing import PassedOver, list_files, say
+from codistill.files.stamps import stamp_of
 
 INDEX_NAME = "index.parquet"
-SHARDS = b"codistill.shards"
-"""Table metadata: JSON {shard's relative path: size in bytes}."""
+STATES = b"codistill.states"
+"""Metadata of a mapped table: JSON {shard: [size, time of change, the same of its record or null]}."""
 
-SCHEMA = pa.schema(
-    [
-        ("shard", pa.dictionary(pa.int32(), pa.string())),
-        ("key", pa.string()),
-        ("member", pa.list_(pa.string())),
-        ("offset", pa.list_(pa.int64())),
-        ("size", pa.list_(pa.int64())),
-        ("crc32", pa.list_(pa.uint32())),
-    ]
-)
+_AGAIN = "`codistill index NAME --root FOLDER` reads the shards and makes the index again."
+States = dict[str, list[Any]]
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """Tar files under a folder, by name."""
-    return sorted(folder.rglob("*.tar"))
-
-
-def index_table(folder: Path, records: Iterable[tuple[Path, ShardRecord]]) -> pa.Table:
-    """One row per sample of the shards, in their order."""
-    sizes: dict[str, int] = {}
-    batches = []
-    for shard, record in records:
-        name = shard.relative_to(folder).as_posix()
-        sizes[name] = record.size
-        members = [sample for _, sample in record.samples]
-        code = pa.DictionaryArray.from_arrays(
-            pa.array([0] * len(members), pa.int32()), pa.array([name], pa.string())
-        )
-        columns = [
-            code,
-            pa.array([key for key, _ in record.samples], pa.string()),
-            pa.array([[m.name for m in sample] for sample in members], SCHEMA.field("member").type),
-            pa.array([[m.offset for m in sample] for sample in members], SCHEMA.field("offset").type),
-            pa.array([[m.size for m in sample] for sample in members], SCHEMA.field("size").type),
-            pa.array([[m.crc32 for m in sample] for sample in members], SCHEMA.field("crc32").type),
-        ]
-        batches.append(pa.record_batch(columns, schema=SCHEMA))
-    table = pa.Table.from_batches(batches, schema=SCHEMA).unify_dictionaries().combine_chunks()
-    return table.replace_schema_metadata({SHARDS: json.dumps(sizes)})
+    """Tar files under a folder, by name; says what lies there and cannot be used."""
+    return list_files(folder, (".tar",), deep=True)
 
 
 def write_index(folder: Path) -> Path:
@@ -80,7 +72,7 @@ def write_index(folder: Path) -> Path:
             )
         records.append((shard, record))
     if not records:
-        raise DataError(f"{folder}: no .tar files here")
+        raise _no_shards(folder)
     path = folder / INDEX_NAME
     with replacing(path) as partial:
         pq.write_table(
@@ -93,6 +85,8 @@ def record_shards(
     folder: Path, *, workers: int = 4, progress: Callable[[int, int], None] | None = None
 ) -> Path:
     """Read shards that were made elsewhere once, whole: write the checksums beside each, and the index.
+
+    Shards whose record is newer than they are stay as they are.
 
     Args:
         folder: of the .tar files.
@@ -111,71 +105,164 @@ def record_shards(
 
 
 def _record(shard: Path) -> None:
-    if read_record(shard) is None:
+    record = read_record(shard)
+    if record is None or not has_end(shard):
         write_record(shard, scan_shard(shard, hashed=True))
+    elif not _is_newer(record_path(shard), shard):
+        if file_sha256(shard) == record.sha256:
+            record_path(shard).touch()
+        else:
+            say(f"{shard}: was changed since its record was written; it is read again")
+            write_record(shard, scan_shard(shard, hashed=True))
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    return path.stat().st_mtime_ns > than.stat().st_mtime_ns
+
+
+def _no_shards(folder: Path) -> DataError:
+    return DataError(
+        f"{folder}: no .tar files here (compressed ones have to be unpacked to plain .tar files)"
+    )
 
 
 def open_index(folder: Path) -> RowTable:
-    """The mapped index of a folder of shards, made where it is missing.
+    """The mapped index of a folder of shards, made where it is missing; shards that have changed are read again.
 
     Raises:
-        DataError: if there are no shards, or one is missing, damaged, or of another size than indexed.
+        DataError: if there are no shards, or one is missing, damaged, cut short, of another size than indexed, or
+            not in the index.
     """
     shards = shard_files(folder)
-    found = {shard.relative_to(folder).as_posix(): shard.stat().st_size for shard in shards}
-    if (folder / INDEX_NAME).exists():
-        table = mapped(folder / INDEX_NAME, _read_index)
-        _check_sizes(folder, table, found)
-        return table
-    if not shards:
-        raise DataError(f"{folder}: no .tar files here")
-    records = [shard.with_name(f"{shard.name}.json").exists() for shard in shards]
-    stamp = hashlib.sha256(json.dumps([found, records]).encode()).hexdigest()
-    return mapped(folder / "index", lambda _: _scan(folder, shards), stamp)
+    states = {shard.relative_to(folder).as_posix(): _state(shard) for shard in shards}
+    index = folder / INDEX_NAME
+    if index.exists():
+        states[INDEX_NAME] = _state(index)
+    elif not shards:
+        raise _no_shards(folder)
+    stamp = hashlib.sha256(json.dumps(states).encode()).hexdigest()
+    beside = index if INDEX_NAME in states else folder / "index"
+    return mapped(beside, lambda _, old: _build(folder, states, old), stamp)
 
 
-def _scan(folder: Path, shards: list[Path]) -> pa.Table:
-    return index_table(folder, ((s, read_record(s) or scan_shard(s, hashed=False)) for s in shards))
+def passed_over(table: RowTable) -> PassedOver:
+    """What the shards of a mapped index hold and is no image of the source."""
+    passed = PassedOver()
+    for shard, kinds in stored(table.metadata, PASSED, table.path).items():
+        for kind, count, first in kinds:
+            passed.add(str(kind), f"{first} in {shard}", int(count))
+    return passed
 
 
-def _read_index(path: Path) -> pa.Table:
-    file = read_parquet(path)
-    if not set(SCHEMA.names) <= set(file.schema_arrow.names):
-        raise DataError(
-            f"{path}: an index has the columns {', '.join(SCHEMA.names)}; this has {', '.join(file.schema_arrow.names)}"
-        )
-    try:
-        table = file.read(columns=SCHEMA.names).cast(SCHEMA)
-        table.validate(full=True)
-        _check_lists(path, table)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: damaged index: {error}") from error
-    metadata = {SHARDS: (file.schema_arrow.metadata or {}).get(SHARDS, b"{}")}
-    return table.unify_dictionaries().replace_schema_metadata(metadata)
+def _state(path: Path) -> list[Any]:
+    beside = record_path(path)
+    return [*astuple(stamp_of(path)), list(astuple(stamp_of(beside))) if beside.exists() else None]
 
 
-def _check_lists(path: Path, table: pa.Table) -> None:
-    """Raise DataError where a value is missing or a sample's lists differ in length."""
-    missing = any(column.null_count for column in table.columns)
-    for batch in table.to_batches():
-        lists = [batch.column(name) for name in ("member", "offset", "size", "crc32")]
-        lengths = [np.diff(column.offsets.to_numpy()) for column in lists]
-        missing = missing or any(not np.array_equal(lengths[0], other) for other in lengths[1:])
-        missing = missing or any(column.flatten().null_count for column in lists[:3])
-    if missing:
-        raise DataError(f"{path}: damaged index: values are missing. Make it again.")
+def _build(folder: Path, states: States, old: RowTable | None) -> pa.Table:
+    """All rows: the old table's where a shard is as it was, else the index's, a record's or a scan's."""
+    known: States = {}
+    if old is not None and set(SCHEMA.names) <= set(old.table.column_names):
+        known = stored(old.metadata, STATES, old.path)
+        _announce(folder, known, states)
+    if old is None or known.get(INDEX_NAME) != states.get(INDEX_NAME):
+        known, before = {}, {}
+    else:
+        before = by_shard(old.table)
+    said_before = stored(old.metadata, PASSED, old.path) if old is not None and known else {}
+    written, sizes, said_by_index = _written(folder, states)
+    pieces: list[pa.Table] = []
+    passed: dict[str, Passed] = {}
+    for name in (name for name in states if name != INDEX_NAME):
+        if known.get(name) == states[name]:
+            piece, said = before.get(name, SCHEMA.empty_table()), said_before.get(name, [])
+        else:
+            made = None
+            if sizes.get(name) == states[name][0]:
+                made = _as_indexed(folder, name, written.get(name, SCHEMA.empty_table()))
+                said = said_by_index.get(name, [])
+            if made is None:
+                made = index_table(folder, [(folder / name, _examined(folder / name))])
+                said = stored(made.schema.metadata, PASSED, name).get(name, [])
+            piece, of_rows = usable(made)
+            said = [*said, *of_rows]
+        pieces.append(piece.select(SCHEMA.names).cast(SCHEMA).replace_schema_metadata(None))
+        if said:
+            passed[name] = said
+    metadata = {STATES: json.dumps(states), PASSED: json.dumps(passed)}
+    table = pa.concat_tables(pieces) if pieces else SCHEMA.empty_table()
+    return table.unify_dictionaries().combine_chunks().replace_schema_metadata(metadata)
 
 
-def _check_sizes(folder: Path, table: RowTable, found: dict[str, int]) -> None:
-    try:
-        wanted = dict(json.loads(table.metadata.get(SHARDS, b"{}")))
-    except ValueError as error:
-        raise DataError(f"{folder / INDEX_NAME}: damaged index: {error}. Make it again.") from error
-    missing = [name for name in wanted if name not in found]
+def _announce(folder: Path, known: States, states: States) -> None:
+    """Say which shards are others than when the folder was opened before."""
+    both = [name for name in states if name in known and name != INDEX_NAME]
+    changed = [name for name in both if known[name][:2] != states[name][:2]]
+    new = [name for name in states if name not in known]
+    gone = [name for name in known if name not in states]
+    kinds = [("changed", changed), ("new", new), ("gone", gone)]
+    text = "; ".join(f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in kinds if names)
+    if text:
+        say(f"{folder}: its files are others than when they were last read, and these are read again: {text}")
+
+
+def _written(folder: Path, states: States) -> tuple[dict[str, pa.Table], dict[str, int], dict[str, Passed]]:
+    """What `index.parquet` says: rows and sizes by shard, and what it passed over; nothing where there is none.
+
+    Raises:
+        DataError: if it is damaged or names files that are no shards here, or the shards are not those it names.
+    """
+    if INDEX_NAME not in states:
+        return {}, {}, {}
+    index = folder / INDEX_NAME
+    table = read_index(index)
+    wanted, said = (stored(table.schema.metadata, key, index) for key in (SHARDS, PASSED))
+    rows = by_shard(table)
+    strangers = [name for name in rows if name not in states and name not in wanted]
+    if strangers:
+        raise DataError(f"{index}: names {strangers[0]!r}, which is no .tar file below {folder}. {_AGAIN}")
+    missing = [name for name in wanted if name not in states]
     if missing:
         raise DataError(f"{folder}: {len(missing)} of {len(wanted)} shards are missing, first {missing[0]!r}")
     for name, size in wanted.items():
-        if found[name] != size:
+        if states[name][0] != size:
             raise DataError(
-                f"{folder / name}: damaged: {found[name]} bytes where {size} were written. Make the shard again."
+                f"{folder / name}: damaged: {states[name][0]} bytes where {size} were written. Make the shard again, "
+                f"or, if it was changed on purpose: {_AGAIN}"
             )
+    extra = [name for name in states if name not in wanted and name not in rows and name != INDEX_NAME]
+    if extra:
+        raise DataError(
+            f"{folder}: {len(extra)} shards are not in {INDEX_NAME}, first {extra[0]!r}. Move them elsewhere to leave "
+            f"them out. {_AGAIN}"
+        )
+    return rows, wanted, said
+
+
+def _as_indexed(folder: Path, name: str, piece: pa.Table) -> pa.Table | None:
+    """The rows that `index.parquet` has of a shard, if they are still right; None if the shard was changed since."""
+    shard, index = folder / name, folder / INDEX_NAME
+    if _is_newer(index, shard) and has_end(shard):
+        return piece
+    if same_layout(piece, index_table(folder, [(shard, _examined(shard))])):
+        return piece
+    say(f"{shard}: was changed since {INDEX_NAME} was written, and is read again. {_AGAIN}")
+    return None
+
+
+def _examined(shard: Path) -> ShardRecord:
+    """What is in a shard: its record, unless the shard was changed later and holds something else."""
+    record = read_record(shard)
+    if record is not None and _is_newer(record_path(shard), shard) and has_end(shard):
+        return record
+    scanned = scan_shard(shard, hashed=False)
+    if record is None:
+        return scanned
+    if _layout(record) == _layout(scanned):
+        return record
+    say(f"{shard}: was changed since its record was written: the record is passed over. {_AGAIN}")
+    return scanned
+
+
+def _layout(record: ShardRecord) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    return [(key, [(m.name, m.offset, m.size) for m in members]) for key, members in record.samples]

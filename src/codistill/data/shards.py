@@ -3,16 +3,22 @@
 import os
 import zlib
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from codistill.data.files import IMAGE_EXTENSIONS
+from codistill.data.index_rows import stored
 from codistill.data.names import RowTable, select_rows
 from codistill.data.patterns import selector
-from codistill.data.shard_index import open_index
+from codistill.data.rooted import path_below
+from codistill.data.shard_format import image_member
+from codistill.data.shard_index import STATES, open_index, passed_over
 from codistill.data.source import Source, SourceConfig, expand
 from codistill.errors import DataError
+from codistill.files.listing import PassedOver
+from codistill.files.stamps import Stamp
 
 _OPEN_FILES = 32
 _DOT = "%2E"
@@ -25,16 +31,18 @@ def encode_key(stem: str) -> str:
     return f"{folder}{slash}{base.replace('.', _DOT)}"
 
 
-def image_member(members: list[str]) -> str | None:
-    """The member that is the image: the first with a plain image extension (`jpg`, not `depth.png`)."""
-    return next((name for name in members if name.lower() in IMAGE_EXTENSIONS), None)
-
-
 class ShardSource(Source):
     """Samples of tar shards, read by offset with their checksum compared."""
 
-    def __init__(self, config: SourceConfig, folder: str, table: RowTable, rows: np.ndarray | None) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        config: SourceConfig,
+        folder: str,
+        table: RowTable,
+        rows: np.ndarray | None,
+        passed: PassedOver | None = None,
+    ) -> None:
+        super().__init__(config, passed)
         self.folder = folder
         self._table = table
         self._rows = rows
@@ -77,7 +85,18 @@ class ShardSource(Source):
             raise DataError(f"{self._where(index)}: cannot be read: {error}") from error
         if len(data) != size or (crc is not None and zlib.crc32(data) != crc):
             raise DataError(f"{self._where(index)}: damaged shard: the checksum of {member!r} is another")
+        if crc is None and self.stamp_of(index) != _stamp(os.fstat(file)):
+            raise DataError(f"{self._where(index)}: the shard was changed since it was opened; start again")
         return data
+
+    @cached_property
+    def _states(self) -> dict[str, list[Any]]:
+        return stored(self._table.metadata, STATES, self._table.path)
+
+    def stamp_of(self, index: int) -> Stamp | None:
+        """That of the image's shard when it was indexed."""
+        state = self._states.get(self._table.value("shard", self._row(index)))
+        return None if state is None else Stamp(*state[:2])
 
     def _where(self, index: int) -> str:
         shard = self._table.value("shard", self._row(index))
@@ -88,7 +107,7 @@ class ShardSource(Source):
         if shard in self._files:
             self._files.move_to_end(shard)
         else:
-            self._files[shard] = os.open(Path(self.folder) / shard, os.O_RDONLY)
+            self._files[shard] = os.open(path_below(shard, self.folder), os.O_RDONLY)
             if len(self._files) > _OPEN_FILES:
                 os.close(self._files.popitem(last=False)[1])
         return self._files[shard]
@@ -106,6 +125,10 @@ class ShardSource(Source):
         return {**self.__dict__, "_files": OrderedDict()}
 
 
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
 def _name(table: RowTable, row: int) -> str:
     key = table.value("key", row).replace(_DOT, ".")
     member = image_member(table.value("member", row) or [])
@@ -118,4 +141,6 @@ def open_shards(config: SourceConfig) -> ShardSource:
     table = open_index(folder)
     names = (_name(table, row) for row in range(len(table)))
     rows = select_rows(names, selector(config.include, config.exclude))
-    return ShardSource(config, str(folder), table, rows)
+    passed = passed_over(table)
+    passed.say(f"source {config.name!r}: {folder}")
+    return ShardSource(config, str(folder), table, rows, passed)

@@ -12,6 +12,8 @@ import numpy as np
 
 from codistill.data.patterns import ROTATIONS, check_patterns
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.listing import PassedOver
+from codistill.files.stamps import Stamp
 from codistill.imaging import MAX_PIXELS, decode_rgb
 from codistill.types import Domain
 
@@ -82,8 +84,10 @@ def expand(path: str, name: str) -> str:
 class Source(ABC):
     """Images by number, from 0 to len(source) - 1. Sources pickle small, so that workers can have them."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: SourceConfig, passed: PassedOver | None = None) -> None:
         self.config = config
+        self.passed = passed or PassedOver()
+        """What lies there and is no image of this source; already said."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -102,6 +106,10 @@ class Source(ABC):
 
         Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
         """
+
+    def stamp_of(self, index: int) -> Stamp | None:
+        """Size and time of change of the file that holds the image; None where that cannot be told."""
+        return None
 
     def rotated(self, index: int) -> bool:
         """Whether the image has to be turned clockwise by 90 degrees."""

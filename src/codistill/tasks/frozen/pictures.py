@@ -65,3 +65,29 @@ def legend_picture(names: Sequence[str], numbers: Sequence[int], width: int) -> 
         draw.text((left + 18, top), names[number], fill=(30, 30, 30), font=font)
         left += length
     return np.asarray(canvas)[: top + line]
+
+
+def under(picture: np.ndarray, legend: np.ndarray) -> np.ndarray:
+    """A legend below a picture, both (row, column, 3) uint8, on white where one is narrower."""
+    width = max(picture.shape[1], legend.shape[1])
+    parts = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
+        for part in (picture, legend)
+    ]
+    return np.concatenate(parts)
+
+
+def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
+    """What the colours of `depth_picture` mean: a bar (row, width, 3) uint8 from near to far, with metres below it."""
+    font, bar, gap = ImageFont.load_default(size=13), 14, 8
+    canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
+    metres = np.geomspace(nearest, farthest, width - 2 * gap)
+    colours = depth_picture(np.broadcast_to(metres, (bar - 4, len(metres))), nearest, farthest)
+    canvas.paste(Image.fromarray(colours), (gap, 4))
+    draw = ImageDraw.Draw(canvas)
+    for part, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
+        text = f"{nearest * (farthest / nearest) ** part:.3g} m"
+        draw.text(
+            (gap + part * (width - 2 * gap), bar + 3), text, fill=(30, 30, 30), font=font, anchor=anchor
+        )
+    return np.asarray(canvas)

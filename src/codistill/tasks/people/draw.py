@@ -3,6 +3,7 @@
 Vertices in the camera's frame (x right, y down, z forward, metres) and the image's intrinsics in; uint8 pictures out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -229,14 +230,49 @@ def together(picture: np.ndarray, above: np.ndarray, gap: int = 8) -> np.ndarray
     return sheet
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A short text at a pixel (x, y) of the image."""
+
+    text: str
+    pixel: tuple[float, float]
+
+
 def people_picture(
-    image: np.ndarray, intrinsics: np.ndarray, vertices: np.ndarray, faces: np.ndarray
+    image: np.ndarray,
+    intrinsics: np.ndarray,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    marks: Sequence[Mark] = (),
 ) -> np.ndarray:
     """What to look at: bodies over the image, 640 to 1280 pixels wide or high, and the same people from above.
 
     Args:
         image, intrinsics, vertices, faces: as for `draw_bodies`.
+        marks: texts over the image, centred above their pixels.
     """
     over = draw_bodies(image, intrinsics, vertices, faces, smallest=640)
+    over = _marked(over, marks, over.shape[1] / image.shape[1])
     side = min(max(over.shape[0], 480), 720)
     return together(over, draw_from_above(intrinsics, image.shape[1], vertices, faces, side=side))
+
+
+def _marked(picture: np.ndarray, marks: Sequence[Mark], scale: float) -> np.ndarray:
+    """Texts over a picture that is `scale` times as large as the image; those whose pixel is outside are left out."""
+    canvas = Image.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=16)
+    for mark in marks:
+        x, y = ((value + 0.5) * scale - 0.5 for value in mark.pixel)
+        if 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]:
+            place = (x, max(y - 14, 18.0))
+            draw.text(
+                place,
+                mark.text,
+                fill=(255, 255, 255),
+                font=font,
+                anchor="mb",
+                stroke_width=2,
+                stroke_fill=(20, 20, 20),
+            )
+    return np.asarray(canvas)

@@ -1,0 +1,201 @@
+"""What every prediction command shares: which images are meant, where results go, and a bad file among good ones.
+
+`segment`, `depth` and `people` say what happens to one image; files, folders and patterns, names of results, output for
+people and for programs (`--json`), and the exit code are here.
+"""
+
+import argparse
+import glob
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codistill.errors import ConfigError, DataError
+from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
+from codistill.imaging import read_rgb
+
+SOME_FAILED = 1
+"""Exit code where some images could not be used; the others' results are written."""
+
+IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that was named, and what its results are called: a path without a suffix, relative to the output."""
+
+    path: Path
+    name: str
+
+    def within(self, out: Path, suffix: str) -> Path:
+        """Where a result of that suffix (with its dot) goes."""
+        return out / f"{self.name}{suffix}"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was made of an image.
+
+    Attributes:
+        text: a line for people.
+        files: what was written.
+        facts: numbers for programs.
+    """
+
+    text: str
+    files: Sequence[Path]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Images, `--out` and `--json`."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line and image, on standard output"
+    )
+
+
+def find_images(named: Sequence[str]) -> list[ImageFile]:
+    """The images of files, folders and patterns, each once, in the order in which they were named.
+
+    Results are called as their image without its suffix, below a folder with the path from there. Where two would be
+    called alike, they keep the suffix (`a.jpg` and `a.png`), the folders that tell them apart, or get a number.
+
+    Raises:
+        ConfigError: if a name is no file, folder or pattern, or nothing is found there.
+    """
+    found: dict[str, tuple[Path, str]] = {}
+    for name in named:
+        for path, short in _meant_by(name):
+            found.setdefault(os.path.abspath(path), (path, short))  # noqa: PTH100  (links are not followed)
+    whole = list(found)
+    shared = os.path.commonpath([os.path.dirname(path) for path in whole])  # noqa: PTH120
+    stems = [str(Path(short).with_suffix("")) for _, short in found.values()]
+    longer = [short for _, short in found.values()]
+    longest = [os.path.relpath(path, shared) for path in whole]
+    names = _numbered(_distinct(_distinct(stems, longer), longest))
+    return [ImageFile(path, name) for (path, _), name in zip(found.values(), names, strict=True)]
+
+
+def _distinct(names: list[str], longer: list[str]) -> list[str]:
+    """The names, each that occurs twice in its longer form; case is taken as equal, as some file systems do."""
+    count = Counter(name.casefold() for name in names)
+    return [name if count[name.casefold()] == 1 else long for name, long in zip(names, longer, strict=True)]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names; of those that still differ in case alone, the second ends in -2, and so on."""
+    seen: Counter[str] = Counter()
+    out = []
+    for name in names:
+        seen[name.casefold()] += 1
+        out.append(name if seen[name.casefold()] == 1 else f"{name}-{seen[name.casefold()]}")
+    return out
+
+
+def _meant_by(name: str) -> list[tuple[Path, str]]:
+    """Images, and what each is called relative to the folder that was named."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        files = list_files(path, deep=True)
+        if not files:
+            raise ConfigError(
+                f"{name}: there is no image in this folder (known suffixes: {' '.join(IMAGE_SUFFIXES)})"
+            )
+        return [(file, str(file.relative_to(path))) for file in files]
+    if glob.has_magic(name) and not path.exists():
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        files = [match for match in matches if match.is_file() and not is_foreign(match.name)]
+        if not files:
+            raise ConfigError(f"{name}: no file fits this pattern")
+        return [(file, file.name) for file in files]
+    return [(path, path.name)]
+
+
+def run_predictions(
+    images: Sequence[ImageFile],
+    out: Path,
+    predict: Callable[[np.ndarray, ImageFile], Predicted],
+    *,
+    as_json: bool = False,
+) -> int:
+    """Predict image by image; one that cannot be used is reported, and the rest goes on.
+
+    Args:
+        images: of `find_images`.
+        out: the folder of results.
+        predict: from pixels (row, column, 3) uint8 and what is called how, to what was made. What it raises ends the
+            command: a full disk, say, is not the image's fault.
+        as_json: one JSON object an image instead of a line of text.
+
+    Returns:
+        The exit code: 0, `SOME_FAILED` if some images could not be used, 2 if none could.
+    """
+    failed = 0
+    for image in images:
+        pixels = _pixels(image)
+        if isinstance(pixels, str):
+            failed += 1
+            if as_json:
+                print(json.dumps({"image": str(image.path), "error": pixels}))
+            continue
+        for_folder = image.within(out, "").parent
+        _make_folder(for_folder)
+        made = predict(pixels, image)
+        if as_json:
+            files = [str(file) for file in made.files]
+            print(json.dumps({"image": str(image.path), "files": files, **made.facts}, allow_nan=False))
+        else:
+            print(f"{made.files[0]}: {made.text}")
+    return exit_code(failed, len(images))
+
+
+def exit_code(failed: int, total: int) -> int:
+    """0, `SOME_FAILED` if some images could not be used, 2 if none could; says how many."""
+    if failed:
+        print(f"{failed} of {total} images could not be used, see above", file=sys.stderr)
+    return 0 if not failed else SOME_FAILED if failed < total else 2
+
+
+def readable(images: Sequence[ImageFile]) -> list[ImageFile]:
+    """Those images that can be decoded; the others are reported."""
+    return [image for image in images if not isinstance(_pixels(image), str)]
+
+
+def _pixels(image: ImageFile) -> np.ndarray | str:
+    """An image's pixels (row, column, 3) uint8, or why there are none, which is reported as well."""
+    try:
+        return read_rgb(image.path)
+    except (DataError, MemoryError) as error:
+        reason = str(error) or "not enough memory to decode it"
+        print(f"passed over {image.path}: {reason}", file=sys.stderr)
+        return reason
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be made ({error.strerror or error}); give another --out"
+        ) from error
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write an array.
+
+    Raises:
+        DataError: if that is not possible.
+    """
+    try:
+        np.save(path, values)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,66 @@
+"""Names stay below their root: what lists, manifests and indices name is relative to a folder and does not leave it.
+
+They come from other people: a line `/etc/passwd` or `../../secret.png` must not read such a file. Absolute paths are
+taken where they lie below the root. Links are followed wherever they lead: data sets are made of links, and who can
+put one into the root could put the file there.
+"""
+
+import os
+import posixpath
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from codistill.errors import DataError
+
+_PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
+_ODD_ROW = r"^/|(?:^|/)\.\.(?:/|$)"
+
+
+def relative_name(name: str, root: str) -> str | None:
+    """The name relative to the root, without `..`; None if it leaves the root."""
+    if name.startswith("/"):
+        above = os.path.abspath(root).rstrip("/") + "/"  # noqa: PTH100
+        plain = posixpath.normpath(name)
+        return plain.removeprefix(above) if plain.startswith(above) else None
+    if not _PARENT.search(name):
+        return name
+    plain = posixpath.normpath(name)
+    return None if plain == ".." or plain.startswith("../") else plain
+
+
+def path_below(name: str, root: str) -> str:
+    """The file of a name.
+
+    Raises:
+        DataError: if the name leaves the root.
+    """
+    inside = relative_name(name, root)
+    if inside is None:
+        raise leaves_root(repr(name), root)
+    return os.path.join(root, inside)  # noqa: PTH118
+
+
+def leaves_root(where: str, root: str) -> DataError:
+    """The error for a name outside of the root; `where` says which one."""
+    return DataError(
+        f"{where} lies outside of the root {root}: a list, manifest or index names files below its root. Move the "
+        "files, or give a root that holds them: `root` of the source (--source NAME,DOMAIN,PATH,root=DIR), --root of "
+        "`codistill index`."
+    )
+
+
+def odd_rows(table: pa.Table) -> int:
+    """Rows of a table of folders and files whose path is absolute or has a part `..`."""
+    count = 0
+    for batch in table.to_batches():
+        folders = batch.column("folder")
+        odd = _matches(folders.dictionary)[folders.indices.to_numpy()] | _matches(batch.column("file"))
+        count += int(odd.sum())
+    return count
+
+
+def _matches(texts: pa.Array) -> np.ndarray:
+    return pc.match_substring_regex(texts, _ODD_ROW).to_numpy(zero_copy_only=False).astype(bool)

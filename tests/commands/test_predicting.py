@@ -1,0 +1,95 @@
+"""Which images are meant, what results are called, and that a bad file among good ones is passed over."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
+from codistill.errors import ConfigError, DataError
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (6, 4), (10, 20, 30)).save(path)
+    return path
+
+
+def names(found: list[ImageFile]) -> list[str]:
+    return [image.name for image in found]
+
+
+def test_files_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.PNG", "deep/er/c.jpeg", "deep/._c.jpeg", ".ipynb_checkpoints/a.jpg"):
+        picture(tmp_path / "photos" / name.replace("._c.jpeg", "d.jpg"))
+    (tmp_path / "photos" / "deep" / "._d.jpg").write_bytes(b"Mac OS X")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    assert names(find_images([str(tmp_path / "photos")])) == ["a", "b", "deep/d", "deep/er/c"]
+    assert names(find_images([str(tmp_path / "photos" / "a.jpg")])) == ["a"]
+    assert names(find_images([str(tmp_path / "photos" / "*.jpg")])) == ["a"]
+    assert names(find_images([str(tmp_path / "photos" / "**" / "*.j*")])) == ["a", "d", "c"]
+    # Named twice, an image is used once.
+    both = find_images([str(tmp_path / "photos" / "a.jpg"), str(tmp_path / "photos")])
+    assert names(both) == ["a", "b", "deep/d", "deep/er/c"]
+
+
+def test_no_result_overwrites_another(tmp_path: Path) -> None:
+    for name in ("one/x.jpg", "two/x.jpg", "two/x.png", "two/y.png", "two/X.JPG"):
+        picture(tmp_path / name)
+    found = find_images([str(tmp_path / "one" / "x.jpg"), str(tmp_path / "two")])
+    assert len({name.casefold() for name in names(found)}) == len(found) == 5
+    assert "y" in names(found)
+    v12 = picture(tmp_path / "v1.2.jpg")
+    assert find_images([str(v12)])[0].within(Path("out"), ".npy") == Path("out/v1.2.npy")
+
+
+def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="there is no image in this folder"):
+        find_images([str(tmp_path / "empty")])
+    with pytest.raises(ConfigError, match="no file fits this pattern"):
+        find_images([str(tmp_path / "*.jpg")])
+
+
+def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:
+    return Predicted("fine", [image.within(Path("out"), ".png")], {"rows": int(pixels.shape[0])})
+
+
+def test_a_bad_file_is_passed_over_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"no image at all")
+    picture(tmp_path / "c.jpg")
+    images = find_images([str(tmp_path), str(tmp_path / "gone.jpg")])
+    assert run_predictions(images, tmp_path / "out", predicted) == SOME_FAILED
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["out/a.png: fine", "out/c.png: fine"]
+    assert "passed over" in said.err and "b.jpg" in said.err and "2 of 4 images could not be used" in said.err
+    assert run_predictions(images[:1], tmp_path / "out", predicted) == 0
+    capsys.readouterr()
+    assert run_predictions(images[1:2], tmp_path / "out", predicted) == 2
+
+
+def test_json_has_a_line_for_every_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"")
+    images = find_images([str(tmp_path)])
+    assert run_predictions(images, tmp_path / "out", predicted, as_json=True) == SOME_FAILED
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == {"image": str(tmp_path / "a.jpg"), "files": ["out/a.png"], "rows": 4}
+    assert lines[1]["image"].endswith("b.jpg") and lines[1]["error"]
+
+
+def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:
+    def full(pixels: np.ndarray, image: ImageFile) -> Predicted:
+        raise DataError("out/a.png: cannot be written (No space left on device)")
+
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="No space left"):
+        run_predictions(find_images([str(tmp_path)]), tmp_path / "out", full)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="give another --out"):
+        run_predictions(find_images([str(tmp_path)]), tmp_path / "file" / "out", predicted)
