@@ -18,6 +18,7 @@ from codistill.errors import ConfigError
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_place
 
+
 def at_home(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, as seen from the current folder."""
     return _with_places(recipe, _absolute, _absolute_encoder)
