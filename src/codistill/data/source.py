@@ -39,8 +39,8 @@ class SourceConfig:
             `~` and `$VARIABLES` are expanded.
         domain: `generic`, `3d`, `human` or your own word.
         kind: `auto` tells from the path; see `open_source`.
-        root: folder that the names of a list or a manifest are relative to; default: what the manifest says, or the
-            list's own folder.
+        root: folder that the names of a list or a manifest are relative to, and do not leave; default: what the
+            manifest says, or the list's own folder.
         include, exclude: globs on an image's relative path (`*` also matches `/`). An image is used if it matches
             one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
         rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
