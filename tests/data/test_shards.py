@@ -282,3 +282,46 @@ def test_fifty_kills_while_packing_change_nothing(tmp_path: Path) -> None:
     wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     for folder in (tmp_path / "hurt").iterdir():
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+
+
+def test_images_that_change_after_packing_are_packed_again(images: Path, packed: Path, caplog) -> None:
+    source = open_source(SourceConfig(name="s", path=str(images)))
+    kept = (packed / "shard-000001.tar").stat().st_mtime_ns
+    data = bytearray((images / NAMES[0]).read_bytes())
+    data[-3] ^= 1
+    (images / NAMES[0]).write_bytes(bytes(data))
+    pack_source(source, packed, images_per_shard=4)
+    assert shards_at(packed).read(0) == bytes(data)
+    assert "shard-000000.tar: images of 0 to 3 were changed since" in caplog.text
+    assert (packed / "shard-000001.tar").stat().st_mtime_ns == kept
+    plain = json.loads((packed / "shard-000000.tar.json").read_text())
+    del plain["source_sha256"]  # by a version that did not keep it
+    (packed / "shard-000000.tar.json").write_text(json.dumps(plain))
+    pack_source(source, packed, images_per_shard=4)
+    assert shards_at(packed).read(0) == bytes(data)
+
+
+def test_images_without_an_image_suffix_are_left_out_and_listed(tmp_path: Path) -> None:
+    for name in ("a", "in/b.jpg", "c.dat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(picture()))
+    (tmp_path / "l.txt").write_text("a\nin/b.jpg\nc.dat\n")
+    skipped = pack_source(open_source(SourceConfig(name="s", path=str(tmp_path / "l.txt"))), tmp_path / "q")
+    assert [name for name, _ in skipped] == ["a", "c.dat"] and len(shards_at(tmp_path / "q")) == 1
+
+
+def test_shards_without_samples_are_fine_among_others(images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        with tarfile.open(folder / f"{name}.tar", "w") as tar:
+            if name == "b":
+                tar.add(images / NAMES[0], "x.jpg")
+    assert shards_at(folder).name_of(0) == "x.jpg" and len(shards_at(folder)) == 1
+    record_shards(folder)
+    assert len(shards_at(folder)) == 1
+    (folder / "b.tar").unlink()
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"0 images found in .*web \(shards\)"):
+        shards_at(folder)

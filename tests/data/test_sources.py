@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_pictures import encoded, picture, write_pictures
+from sample_pictures import encoded, picture, write_pictures, write_tar
 
 from codistill.data import SourceConfig, open_source
 from codistill.data.manifest import open_manifest, write_manifest
@@ -263,3 +263,74 @@ def test_twenty_million_rows_open_at_once_and_are_shared(tmp_path: Path) -> None
         assert int(private) < 500_000 and int(everything) < 1_500_000
     alone = sum(int(everything) for *_, everything, _ in said)
     assert sum(shares) < alone - 2 * mapped
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../up",
+        "a/b",
+        "/abs",
+        "..",
+        ".hidden",
+        "-x",
+        "a\\b",
+        "a\nb",
+        "a:b",
+        " a",
+        "a\0",
+        "x" * 101,
+        "*",
+        "all",
+    ],
+)
+def test_names_of_sources_can_stand_in_names_of_metrics_and_files(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"the source's name|a source cannot be called 'all'"):
+        SourceConfig(name=name, path="x")
+
+
+@pytest.mark.parametrize("name", ["photos", "in1k val", "Ä.b-c_d", "all photos", "3d", "写真"])
+def test_ordinary_names_are_taken(name: str) -> None:
+    assert SourceConfig(name=name, path="x").name == name
+
+
+def test_the_current_folder_is_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "a")
+    for path, count in ((".", 3), ("..", 5), ("./", 3), ("../a/.", 3)):
+        assert len(open_source(SourceConfig(name="s", path=path))) == count
+
+
+def test_leftovers_of_systems_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "._b.jpg").write_bytes(b"\0\x05\x16\x07")
+    write_pictures(
+        folder, [".ipynb_checkpoints/b-checkpoint.jpg", "__MACOSX/b.jpg", "a/@eaDir/b.jpg", "B.TIFF"]
+    )
+    os.mkfifo(folder / "pipe.jpg")
+    source = open_source(SourceConfig(name="s", path=str(folder)))
+    assert names_of(source) == ["B.TIFF", "b.jpg", "a/10.JPG", "a/2.png", "a/deep/x.closeup.jpg", "c d/ä.jpg"]
+    assert "source 's'" in caplog.text and "2 hidden files (first: ._b.jpg)" in caplog.text
+    assert "3 hidden folders or folders of other programs" in caplog.text and "pipe.jpg" in caplog.text
+
+
+def test_tars_are_found_wherever_they_lie_and_compressed_ones_are_named(tmp_path: Path) -> None:
+    image = encoded(picture())
+    for name in ("deep/er/a.TAR", "b.tar"):
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_tar(tmp_path / "t" / name, [("x.jpg", image)])
+    assert len(open_source(SourceConfig(name="s", path=str(tmp_path / "t")))) == 2
+    with pytest.raises(DataError, match=r"b\.tar is one file; give its folder"):
+        open_source(SourceConfig(name="s", path=str(tmp_path / "t" / "b.tar")))
+    (tmp_path / "z" / "deep").mkdir(parents=True)
+    (tmp_path / "z" / "deep" / "a.tar.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(
+        DataError, match=r"0 images .*Passed over: 1 archives, which are not opened \(first: deep/a"
+    ):
+        open_source(SourceConfig(name="s", path=str(tmp_path / "z")))
+    with pytest.raises(DataError, match=r"no \.tar files here \(compressed ones have to be unpacked"):
+        open_source(SourceConfig(name="s", path=str(tmp_path / "z"), kind="shards"))
+
+
+def test_an_empty_source_is_not_talked_into_being_taken(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 images found") as error:
+        open_source(SourceConfig(name="s", path=str(tmp_path), expected=5))
+    assert "expected=0" not in str(error.value) and "names that end in .jpg" in str(error.value)

@@ -14,10 +14,9 @@ from codistill.analysis.log import read_series
 from codistill.analysis.variance import ExplainedVariance, explained_variance
 from codistill.commands.analyze_images import analyze_images
 from codistill.data import eval_loader
-from codistill.engine.config import load_yaml
 from codistill.errors import ConfigError
 from codistill.recipes.build import build_bank, loader_config
-from codistill.recipes.recipe import Recipe
+from codistill.recipes.places import read_run_recipe
 from codistill.student.load import load_student
 from codistill.tasks.record import write_metrics
 
@@ -69,22 +68,11 @@ def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
     plt.close(figure)
 
 
-def load_recipe(run: Path) -> Recipe:
-    """The recipe of a run.
-
-    Raises:
-        ConfigError: if the folder is no run.
-    """
-    if not (run / "config.yaml").is_file():
-        raise ConfigError(f"{run}: is no run of `codistill distill` (it has no config.yaml)")
-    return load_yaml(Recipe, run / "config.yaml")
-
-
 def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
     """Everything that a run allows, written to a folder; returns what analysis.json holds."""
     mpl.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
-    recipe = load_recipe(run)
+    recipe = read_run_recipe(run)
     numbers: dict[str, Any] = {"run": run.name}
     series = read_series(run / "metrics.jsonl")
     teachers = series.teachers()

@@ -3,20 +3,24 @@
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import tyro
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from codistill.commands.distill_options import parse_sources, parse_teachers
 from codistill.commands.world_ready import ensure_world
+from codistill.data import SourceConfig
 from codistill.data.opening import resolve
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
+from codistill.engine.files import make_directory
 from codistill.engine.loop import train
 from codistill.errors import ConfigError
 from codistill.nn.host_memory import keep_freed_memory
@@ -27,8 +31,10 @@ from codistill.recipes.build import (
     training_batches,
     validation_batches,
 )
+from codistill.recipes.places import at_home, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
+from codistill.recipes.sources_record import note_sources
 from codistill.weights.export import write_export
 from codistill.weights.run import checkpoints, read_run
 
@@ -59,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         action="append",
-        metavar="NAME,DOMAIN,PATH",
+        metavar="NAME,DOMAIN,PATH[,root=DIR]",
         help="images, in place of the recipe's; repeatable",
     )
     parser.add_argument(
         "--held-out",
         action="append",
-        metavar="NAME,DOMAIN,PATH",
+        metavar="NAME,DOMAIN,PATH[,root=DIR]",
         help="validation images, likewise; repeatable",
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
@@ -140,6 +146,7 @@ def main(argv: list[str]) -> int:
 
 def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
     """Train a resolved recipe to its end and write the export."""
+    recipe = at_home(recipe)
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
@@ -148,6 +155,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
+            _note_data(recipe, out, held_out, console)
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
             keep_freed_memory()
@@ -173,6 +181,17 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             console.print(
                 f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
             )
+
+
+def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:
+    """Keep what the sources hold; where the run goes on with others than before, say so."""
+    make_directory(out)
+    settle_run(out, recipe)
+    done = checkpoints(out)
+    resumed_at = int(done[-1].name.removeprefix("step_")) if done else None
+    sources = {"training": recipe.training_sources, "held out": held_out}
+    for text in note_sources(out, {part: some for part, some in sources.items() if some}, resumed_at):
+        console.print(f"[yellow]since this run was last trained:[/yellow] {escape(text)}", highlight=False)
 
 
 def export_run(run: Path) -> Path:

@@ -45,7 +45,10 @@ def _teacher(text: str) -> TeacherConfig:
 
 
 def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
-    """`NAME,DOMAIN,PATH` each: a folder, a list, a manifest or a folder of shards."""
+    """`NAME,DOMAIN,PATH[,root=DIR]` each: a folder, a list, a manifest or a folder of shards.
+
+    `root` is the folder that the names of a list or a manifest are relative to.
+    """
     sources = []
     for text in texts:
         parts = text.split(",", 2)
@@ -54,5 +57,10 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
                 f"--source {text}: write NAME,DOMAIN,PATH, e.g. --source photos,generic,/data/photos "
                 "(domains: generic, 3d, human, or your own word)"
             )
-        sources.append(SourceConfig(name=parts[0], domain=parts[1], path=parts[2]))
+        path, mark, root = parts[2].rpartition(",root=")
+        if mark and not (path and root):
+            raise ConfigError(f"--source {text}: write NAME,DOMAIN,PATH,root=DIR")
+        sources.append(
+            SourceConfig(name=parts[0], domain=parts[1], path=path or parts[2], root=root if mark else None)
+        )
     return tuple(sources)

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.data import eval_loader, train_loader
-from codistill.engine.config import load_yaml
 from codistill.errors import ConfigError
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.recipes.build import build_bank, loader_config
+from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.student.load import load_student
 from codistill.tasks.distillation.evaluate import (
@@ -48,10 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe_of(run: str) -> Recipe:
-    path = Path(run) / "config.yaml"
-    if not path.exists():
-        raise ConfigError(f"{run}: is no run of `codistill distill` (it has no config.yaml)")
-    recipe = load_yaml(Recipe, path)
+    recipe = read_run_recipe(Path(run))
     if not recipe.held_out_sources:
         raise ConfigError(f"{run}: its recipe holds no images out; train with --held-out NAME,DOMAIN,PATH")
     return recipe

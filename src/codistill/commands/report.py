@@ -11,13 +11,16 @@ import matplotlib.pyplot as plt
 
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
-from codistill.commands.analyze import analyze_run, load_recipe
+from codistill.commands.analyze import analyze_run
 from codistill.commands.inspect_head import is_fit_folder
 from codistill.commands.pca import main as pca
 from codistill.commands.report_heads import report_heads, smoothed
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
+from codistill.files.listing import IMAGE_SUFFIXES
+from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
+from codistill.recipes.sources_record import recorded_changes
 
 EXAMPLES_PER_SOURCE = 2
 
@@ -72,7 +75,8 @@ def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
     for config in recipe.held_out_sources:
         source = open_source(config)
         for index in range(min(EXAMPLES_PER_SOURCE, len(source))):
-            path = folder / f"{config.name}-{index}{Path(source.name_of(index)).suffix or '.jpg'}"
+            suffix = Path(source.name_of(index)).suffix
+            path = folder / f"{config.name}-{index}{suffix if suffix.lower() in IMAGE_SUFFIXES else '.jpg'}"
             path.write_bytes(source.read(index))
             paths.append(str(path))
     if not paths:
@@ -105,7 +109,7 @@ def _metrics_tables(run: Path, page: Page) -> None:
 def build_report(run: Path, out: Path, command: list[str]) -> None:
     """Write the page of a run."""
     mpl.use("Agg")
-    recipe = load_recipe(run)
+    recipe = read_run_recipe(run)
     series = read_series(run / "metrics.jsonl")
     validation_path = run / "validation.jsonl"
     validation = read_series(validation_path) if validation_path.is_file() else None
@@ -116,6 +120,8 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
         f"{done:,} of {recipe.total_steps:,} steps of {recipe.loader.batch_size} images at {recipe.image_size} px; "
         f"last loss {series.values['loss'][-1]:.4f}; {described.get('licence', '')}"
     )
+    for text in recorded_changes(run):
+        page.text(f"Since the run was last trained, resumed at {text}")
     fields = ("name", "encoder", "domain", "dim", "patch_size", "licence")
     teachers = [[teacher.get(name, "") for name in fields] for teacher in described.get("teachers", ())]
     page.heading("Teachers")

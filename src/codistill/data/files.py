@@ -1,6 +1,8 @@
 """Images as single files: a folder that is scanned, a text list, or a manifest; all become a table of paths."""
 
 import os
+from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,16 @@ class FileSource(Source):
             raise IndexError(f"image {index} of {len(self)} in source {self.config.name!r}")
         name = path_at(self._table, index if self._rows is None else int(self._rows[index]))
         return name if not name.startswith("/") else relative_name(name, self.root) or name
+
+    def names(self) -> Iterator[str]:
+        names = all_paths(self._table.table)
+        if self._rows is not None:
+            wanted = np.zeros(len(self._table), dtype=bool)
+            wanted[self._rows] = True
+            names = compress(names, wanted)
+        return (
+            name if not name.startswith("/") else relative_name(name, self.root) or name for name in names
+        )
 
     def path_of(self, index: int) -> str:
         """The image's file; DataError if its name leaves the root."""

@@ -138,8 +138,9 @@ def usable(piece: pa.Table) -> tuple[pa.Table, Passed]:
     """The rows of a shard that have an image, and what is to be said of the rows."""
     keys = piece.column("key")
     lists = piece.column("member").combine_chunks()
-    rows = pc.list_parent_indices(lists).to_numpy()
-    images = pc.is_in(pc.utf8_lower(pc.list_flatten(lists)), value_set=pa.array(sorted(IMAGE_EXTENSIONS)))
+    rows = np.repeat(np.arange(piece.num_rows), np.diff(lists.offsets.to_numpy()))
+    names = pc.call_function("utf8_lower", [lists.flatten()])
+    images = pc.call_function("is_in", [names], pc.SetLookupOptions(pa.array(sorted(IMAGE_EXTENSIONS))))
     counts = np.bincount(rows[images.to_numpy(zero_copy_only=False).astype(bool)], minlength=piece.num_rows)
     said: Passed = []
 

@@ -18,7 +18,7 @@ from codistill.files.lines import read_lines
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, say
 
 _ENDINGS = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
-_PLAIN = re.compile(rf"[^\s#\"'/.~\\:][^\t\\:\"]*(?:{_ENDINGS})", re.IGNORECASE)
+_ODD = re.compile(r"^[\s#\"'/.~]|[\t\\:\"]|/[/.]|\s$")
 _COLUMNS = re.compile(rf"(\"[^\"]+\"|'[^']+'|.+?(?:{_ENDINGS}))(?:\s*[,;|]|\s)\s*\S?.*", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]")
 
@@ -49,10 +49,11 @@ def read_list(path: Path, root: str) -> list[str]:
 def _names(path: Path, root: str, passed: PassedOver) -> Iterator[str]:
     for number, line in enumerate(read_lines(path), start=1):
         where = f"{path}, line {number}: {line.strip()!r}"
-        if _PLAIN.fullmatch(
-            line.removeprefix("./").removeprefix("/")
-        ):  # nearly all: not looked for on the disk
-            yield _inside(line, root, where)
+        plain = line.removeprefix("./") if line.startswith(".") else line.removeprefix("/")
+        if plain.lower().endswith(IMAGE_SUFFIXES) and not _ODD.search(
+            plain
+        ):  # nearly all: not looked for on disk
+            yield _inside(line, root, where) if line.startswith("/") else plain
         elif line.strip() and (name := _name(line, root, where, passed)) is not None:
             yield name
 

@@ -63,4 +63,5 @@ def odd_rows(table: pa.Table) -> int:
 
 
 def _matches(texts: pa.Array) -> np.ndarray:
-    return pc.match_substring_regex(texts, _ODD_ROW).to_numpy(zero_copy_only=False).astype(bool)
+    found = pc.call_function("match_substring_regex", [texts], pc.MatchSubstringOptions(_ODD_ROW))
+    return found.to_numpy(zero_copy_only=False).astype(bool)

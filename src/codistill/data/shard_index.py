@@ -177,7 +177,7 @@ def _build(folder: Path, states: States, old: RowTable | None) -> pa.Table:
         if known.get(name) == states[name]:
             piece, said = before.get(name, SCHEMA.empty_table()), said_before.get(name, [])
         else:
-            made = None
+            made, said = None, []
             if sizes.get(name) == states[name][0]:
                 made = _as_indexed(folder, name, written.get(name, SCHEMA.empty_table()))
                 said = said_by_index.get(name, [])

@@ -3,14 +3,16 @@
 import os
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codistill.data.index_rows import stored
-from codistill.data.names import RowTable, select_rows
+from codistill.data.names import ROWS_PER_CHUNK, RowTable, select_rows
 from codistill.data.patterns import selector
 from codistill.data.rooted import path_below
 from codistill.data.shard_format import image_member
@@ -58,6 +60,14 @@ class ShardSource(Source):
 
     def name_of(self, index: int) -> str:
         return _name(self._table, self._row(index))
+
+    def names(self) -> Iterator[str]:
+        names = _all_names(self._table)
+        if self._rows is None:
+            return names
+        wanted = np.zeros(len(self._table), dtype=bool)
+        wanted[self._rows] = True
+        return compress(names, wanted)
 
     def members_of(self, index: int) -> list[str]:
         """Names of the files of a sample: `jpg`, `depth.png`, ..."""
@@ -130,17 +140,27 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _name(table: RowTable, row: int) -> str:
-    key = table.value("key", row).replace(_DOT, ".")
-    member = image_member(table.value("member", row) or [])
-    return f"{key}.{member}" if member else key
+    return _joined(table.value("key", row), table.value("member", row) or [])
+
+
+def _joined(key: str, members: list[str]) -> str:
+    member = image_member(members)
+    return f"{key.replace(_DOT, '.')}.{member}" if member else key.replace(_DOT, ".")
 
 
 def open_shards(config: SourceConfig) -> ShardSource:
     """The samples of a folder of tar shards, shard by shard."""
     folder = Path(expand(config.path, config.name))
     table = open_index(folder)
-    names = (_name(table, row) for row in range(len(table)))
-    rows = select_rows(names, selector(config.include, config.exclude))
+    rows = select_rows(_all_names(table), selector(config.include, config.exclude))
     passed = passed_over(table)
     passed.say(f"source {config.name!r}: {folder}")
     return ShardSource(config, str(folder), table, rows, passed)
+
+
+def _all_names(table: RowTable) -> Iterator[str]:
+    for batch in table.table.select(["key", "member"]).to_batches(max_chunksize=ROWS_PER_CHUNK):
+        for key, members in zip(
+            batch.column("key").to_pylist(), batch.column("member").to_pylist(), strict=True
+        ):
+            yield _joined(key, members)

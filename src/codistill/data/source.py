@@ -4,7 +4,9 @@ A source gives bytes, not pixels: decoding belongs to the transform, which knows
 """
 
 import os
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +21,10 @@ from codistill.types import Domain
 
 KINDS = ("auto", "folder", "list", "manifest", "shards", "generated")
 _CHANGEABLE = {"changeable": True}
+_NOT_IN_NAMES = '/\\:*?"<>|'
+_TAKEN = ("all",)
+_LONGEST_NAME = 100
+"""Bytes in UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +32,15 @@ class SourceConfig:
     """Where a set of images lies and what it is.
 
     Attributes:
-        name: unique among the sources of a run.
+        name: unique among the sources of a run; any words without `/` or another character of paths (it stands in
+            names of metrics and files), and not `all`, which is the total.
         path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards; for kind
             `generated`, a number of images.
             `~` and `$VARIABLES` are expanded.
         domain: `generic`, `3d`, `human` or your own word.
         kind: `auto` tells from the path; see `open_source`.
-        root: folder that the names of a list or a manifest are relative to; default: what the manifest says, or the
-            list's own folder.
+        root: folder that the names of a list or a manifest are relative to, and do not leave; default: what the
+            manifest says, or the list's own folder.
         include, exclude: globs on an image's relative path (`*` also matches `/`). An image is used if it matches
             one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
         rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
@@ -56,6 +63,7 @@ class SourceConfig:
         for what in ("name", "path", "domain"):
             if not getattr(self, what):
                 raise ConfigError(f"a source needs a {what}; got {self}")
+        check_source_name(self.name)
         if self.kind not in KINDS:
             raise ConfigError(f"source {self.name!r}: {unknown_name('kind', str(self.kind), KINDS)}")
         if self.rotation not in ROTATIONS:
@@ -64,6 +72,26 @@ class SourceConfig:
             if isinstance(patterns, str):
                 raise ConfigError(f"source {self.name!r}: include and exclude are lists; got {patterns!r}")
             check_patterns(patterns)
+
+
+def check_source_name(name: str) -> None:
+    """Raise ConfigError for a name that cannot stand in names of metrics and files."""
+    wrong = sorted({c for c in name if c in _NOT_IN_NAMES or not c.isprintable()})
+    if wrong or name != name.strip() or name.startswith((".", "-")) or len(name.encode()) > _LONGEST_NAME:
+        what = (
+            f"holds {' '.join(map(repr, wrong))}"
+            if wrong
+            else "starts with . or -, ends in blanks, or is too long"
+        )
+        hint = re.sub(r"[^\w. -]+", "-", name).strip(" .-")[:_LONGEST_NAME] or "photos"
+        raise ConfigError(
+            f"the source's name {name!r} {what}. It stands in the names of metrics and files: write e.g. {hint!r} (of "
+            "a run that has it already: in its config.yaml too)"
+        )
+    if name in _TAKEN:
+        raise ConfigError(
+            f"a source cannot be called {name!r}: that is the total of all of them. Choose another name."
+        )
 
 
 def expand(path: str, name: str) -> str:
@@ -106,6 +134,10 @@ class Source(ABC):
 
         Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
         """
+
+    def names(self) -> Iterator[str]:
+        """The names of all images, in order: `name_of`, faster."""
+        return (self.name_of(index) for index in range(len(self)))
 
     def stamp_of(self, index: int) -> Stamp | None:
         """Size and time of change of the file that holds the image; None where that cannot be told."""

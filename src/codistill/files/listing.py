@@ -179,6 +179,12 @@ def list_folders(folder: str | Path) -> list[Path]:
     return [Path(folder) / name for name in names]
 
 
+def any_case(path: Path) -> Path:
+    """The path, or, where it is not there, the same with its suffix in capitals or small letters, if that is."""
+    others = (path.with_suffix(path.suffix.upper()), path.with_suffix(path.suffix.lower()))
+    return path if path.exists() else next((other for other in others if other.exists()), path)
+
+
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:
     """Files of one folder by name without the suffix, in their order.
 

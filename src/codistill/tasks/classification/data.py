@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.tasks.frozen.data import IMAGE_SUFFIXES, spread
+from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
+from codistill.tasks.frozen.data import spread
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
@@ -70,12 +71,14 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
         )
     paths: list[Path] = []
     labels: list[int] = []
+    passed = PassedOver()
     for name in there:
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(folder / name / path for path in walk_files(folder / name, IMAGE_SUFFIXES, passed))
         if not found:
             raise DataError(f"{folder / name}: no images ({', '.join(IMAGE_SUFFIXES)})")
         paths += found
         labels += [known[name]] * len(found)
+    passed.say(folder)
     if split == "train" and len(there) < len(classes):
         raise DataError(f"{folder}: misses classes")
     return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), classes)
@@ -94,6 +97,4 @@ def _split_folder(root: Path, split: str) -> Path:
 def _class_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected layout: {LAYOUT}")
-    return tuple(
-        sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    )
+    return tuple(path.name for path in list_folders(folder))

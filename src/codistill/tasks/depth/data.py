@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from codistill.data.rooted import path_below
 from codistill.errors import ConfigError, DataError
+from codistill.files.listing import by_stem, list_files
 from codistill.metrics.depth import NYU_EIGEN_CROP
 from codistill.tasks.frozen.data import (
-    IMAGE_SUFFIXES,
     DenseData,
     DenseSample,
     FilePairs,
@@ -169,7 +170,7 @@ def _nyu_path(root: Path, name: str, split: str) -> Path:
     """Where a listed file is: beside the list, or in the folder of the split that published copies have."""
     name = name.lstrip("/\\")
     folders = ("", "sync", "train") if split == "train" else ("", "official_splits/test", "test")
-    places = [root / folder / name for folder in folders]
+    places = [Path(path_below(name, str(root / folder))) for folder in folders]
     return next((place for place in places if place.is_file()), places[0])
 
 
@@ -177,5 +178,5 @@ def _folder(root: Path, split: str) -> DenseData:
     layout = f"images/{split}/*.jpg and depth/{split}/*.png (16-bit millimetres, the same names)"
     images = need_folder(root / "images" / split, layout)
     depths = need_folder(root / "depth" / split, layout)
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = list(by_stem(list_files(images)).values())
     return FilePairs(pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})"), metres)

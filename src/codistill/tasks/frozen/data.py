@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.lines import read_lines
+from codistill.files.listing import any_case
 from codistill.imaging import decode_map, read_file, read_rgb
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 CHECKED = 64
 """Samples that are read before training, spread evenly; the rest is checked as it is read."""
 
@@ -141,7 +142,7 @@ def pair_up(
     Raises:
         DataError: if there are no images, or one has no target.
     """
-    pairs = tuple((image, _in_any_case(target_of(image))) for image in images)
+    pairs = tuple((image, any_case(target_of(image))) for image in images)
     missing = [target for _, target in pairs if not target.is_file()]
     if missing:
         raise DataError(
@@ -149,12 +150,6 @@ def pair_up(
             f"{', '.join(map(str, missing[:3]))}"
         )
     return pairs
-
-
-def _in_any_case(path: Path) -> Path:
-    """The file, or the one with its suffix in capital letters where there is only that."""
-    other = path.with_suffix(path.suffix.upper())
-    return other if not path.is_file() and other.is_file() else path
 
 
 def need_folder(folder: Path, layout: str) -> Path:
@@ -172,12 +167,12 @@ def read_list(path: Path, layout: str) -> list[str]:
     """Lines of a list, without empty ones.
 
     Raises:
-        DataError: if it is not there.
+        DataError: if it is not there, or no text in UTF-8.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Expected layout: {layout}") from error
+        lines = read_lines(path)
+    except DataError as error:
+        raise DataError(f"{error}. Expected layout: {layout}") from error
     return [line for line in lines if line.strip()]
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from codistill.errors import ConfigError, DataError, unknown_name
-from codistill.tasks.frozen.data import IMAGE_SUFFIXES, need_folder, parse_spec, read_list, spread
+from codistill.files.listing import any_case, by_stem, list_files, list_folders
+from codistill.tasks.frozen.data import need_folder, parse_spec, read_list, spread
 from codistill.tasks.relocalization.layouts import open_pairs, read_cameras
 from codistill.tasks.relocalization.pairs import Pair, PairData, PosedImage, ViewFiles
 
@@ -147,7 +148,7 @@ class FolderSet:
         return found[0]
 
     def _depth(self, name: str) -> Path:
-        return self.folder / "depth" / f"{name}.png"
+        return any_case(self.folder / "depth" / f"{name}.png")
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,9 @@ def open_folder(split: Path) -> FolderSets:
         DataError: if there are none, or one is malformed.
     """
     folder = need_folder(split, MULTIVIEW_LAYOUT)
-    listings = sorted([*folder.glob("*/cameras.txt"), *folder.glob("*/*/cameras.txt")])
+    below = list_folders(folder)
+    places = [*below, *(inner for outer in below for inner in list_folders(outer))]
+    listings = sorted(path / "cameras.txt" for path in places if (path / "cameras.txt").exists())
     if not listings:
         raise DataError(
             f"{split}: holds no sample (no SAMPLE/cameras.txt). Expected layout: {MULTIVIEW_LAYOUT}"
@@ -232,11 +235,7 @@ def open_folder(split: Path) -> FolderSets:
 def _sample(listing: Path, root: Path) -> FolderSet:
     folder = listing.parent
     cameras = read_cameras(listing, MULTIVIEW_LAYOUT)
-    images = {
-        path.stem: path
-        for path in sorted(need_folder(folder / "images", MULTIVIEW_LAYOUT).iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
+    images = by_stem(list_files(need_folder(folder / "images", MULTIVIEW_LAYOUT)))
     missing = [name for name in cameras if name not in images]
     if missing:
         raise DataError(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
+from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
 from codistill.geometry.cameras import camera_matrix
 from codistill.heads.human_mesh.rotations import rotation_from_vector
@@ -66,7 +67,7 @@ class FolderPeople:
         entry = _object(self.lines[index], where)
         if not isinstance(entry.get("image"), str):
             raise DataError(f'{where}: "image" must be the path of a file in {self.root}')
-        image = read_rgb(self.root / entry["image"])
+        image = read_rgb(path_below(entry["image"], str(self.root)))
         people = entry.get("people", [])
         if not isinstance(people, list):
             raise DataError(f'{where}: "people" must be a list; an image without anybody has []')

@@ -19,6 +19,7 @@ import torch
 from codistill.bodies.load import load_body
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
+from codistill.files.listing import any_case, list_files
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
@@ -104,7 +105,7 @@ def open_agora(root: Path, split: str, partial: bool) -> tuple[PeopleImages, Smp
 def _opened(
     root: Path, labels: str, images: str, inner: str | None, partial: bool
 ) -> tuple[PeopleImages, SmplxBody]:
-    files = sorted((root / labels).rglob("*.npz"))
+    files = list_files(root / labels, (".npz",), deep=True) if (root / labels).is_dir() else []
     if not files:
         raise DataError(
             f"{root}: no label files {labels}/**/*.npz. Expected layout: {labels}/**/NAME.npz and "
@@ -112,10 +113,12 @@ def _opened(
         )
     read, notes = _read_all(files)
     found: list[tuple[Path, bool, Rows]] = []
-    by_name = {} if inner else {path.name: path for path in (root / images).rglob("*.png")}
+    by_name = {} if inner else _by_name(root / images)
     for file, labelled in read.items():
         for name, rows in labelled.images.items():
-            path = root / images / file.stem / inner / name if inner else by_name.get(Path(name).name)
+            path = (
+                any_case(root / images / file.stem / inner / name) if inner else by_name.get(Path(name).stem)
+            )
             found.append((path or root / images / name, "closeup" in file.stem, rows))
     missing = [path for path, _, _ in found if not path.is_file()]
     if missing and not partial:
@@ -133,6 +136,21 @@ def _opened(
             f"labels have {sorted(widths)} shape numbers: the body has {max(widths)}, missing ones are 0"
         )
     return SmplxImages(kept, body, tuple(notes)), body
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Images of a folder and those in it by name.
+
+    Raises:
+        DataError: if two have one name: the labels do not say which is meant.
+    """
+    found: dict[str, Path] = {}
+    for path in list_files(folder, (".png",), deep=True) if folder.is_dir() else []:
+        if found.setdefault(path.stem, path) != path:
+            raise DataError(
+                f"{path} and {found[path.stem]} have one name; labels name images without a folder"
+            )
+    return found
 
 
 def _read_all(files: list[Path]) -> tuple[dict[Path, LabelFile], list[str]]:

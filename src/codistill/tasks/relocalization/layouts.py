@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from codistill.errors import DataError
+from codistill.files.listing import any_case, by_stem, list_files, list_folders
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
-from codistill.tasks.frozen.data import IMAGE_SUFFIXES, need_folder, parse_spec, read_list
+from codistill.tasks.frozen.data import need_folder, parse_spec, read_list
 from codistill.tasks.relocalization.pairs import FilePairs, PairData, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 
@@ -56,11 +57,7 @@ def _world(root: Path, split: str) -> PairData:
 def _folder(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, FOLDER_LAYOUT)
     cameras = read_cameras(folder / "cameras.txt")
-    images = {
-        path.stem: path
-        for path in sorted(need_folder(folder / "images", FOLDER_LAYOUT).iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
+    images = by_stem(list_files(need_folder(folder / "images", FOLDER_LAYOUT)))
     views, overlaps = [], []
     listing = folder / "pairs.txt"
     for number, line in enumerate(read_list(listing, FOLDER_LAYOUT), start=1):
@@ -82,7 +79,7 @@ def _folder(root: Path, split: str) -> PairData:
 
 
 def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> ViewFiles:
-    depth = folder / "depth" / f"{image.stem}.png"
+    depth = any_case(folder / "depth" / f"{image.stem}.png")
     return ViewFiles(image, depth if depth.is_file() else None, *camera)
 
 
@@ -122,7 +119,7 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
 def _mapfree(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
     views, overlaps = [], []
-    for scene in sorted(path for path in folder.iterdir() if (path / "poses.txt").is_file()):
+    for scene in (path for path in list_folders(folder) if (path / "poses.txt").is_file()):
         cameras = mapfree_cameras(scene)
         for first, second, overlap in _mapfree_pairs(scene):
             if first in cameras and second in cameras:
@@ -137,8 +134,7 @@ def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
     """Names of both frames and their overlap: those of overlaps.npz, else the reference with every fifth query."""
     path = scene / "overlaps.npz"
     if not path.is_file():
-        queries = sorted((scene / "seq1").glob("frame_*.jpg"))[::5]
-        return [("seq0/frame_00000.jpg", f"seq1/{query.name}", math.nan) for query in queries]
+        return [("seq0/frame_00000.jpg", name, math.nan) for name in mapfree_frames(scene)[::5]]
     try:
         with np.load(path, allow_pickle=False) as file:
             rows, overlaps = file["idxs"], file["overlaps"]
@@ -150,6 +146,13 @@ def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
         for (a, i, b, j), overlap in zip(rows.tolist(), overlaps, strict=True)
         if low < overlap < high
     ]
+
+
+def mapfree_frames(scene: Path) -> list[str]:
+    """Names of the frames of a scene's second sequence, in their order."""
+    folder = scene / "seq1"
+    found = list_files(folder, (".jpg",)) if folder.is_dir() else []
+    return [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
 
 
 def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -195,8 +198,8 @@ def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
 
 
 def _mapfree_view(scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray]]) -> ViewFiles:
-    image = scene / name
-    depth = image.with_suffix(".depth.png")
+    image = any_case(scene / name)
+    depth = any_case(image.with_suffix(".depth.png"))
     return ViewFiles(image, depth if depth.is_file() else None, *cameras[name])
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from codistill.errors import DataError
+from codistill.files.listing import any_case, list_folders
 from codistill.geometry.poses import matrix_to_quaternion
 from codistill.imaging import read_rgb
 from codistill.metrics.mapfree_submission import EVALUATE_EVERY, SubmittedPose
 from codistill.tasks.frozen.data import need_folder
 from codistill.tasks.relocalization.evaluate import Method
-from codistill.tasks.relocalization.layouts import MAPFREE_LAYOUT, mapfree_intrinsics
+from codistill.tasks.relocalization.layouts import MAPFREE_LAYOUT, mapfree_frames, mapfree_intrinsics
 from codistill.tasks.relocalization.pairs import Pair, PosedImage
 
 REFERENCE = "seq0/frame_00000.jpg"
@@ -28,12 +29,8 @@ def mapfree_queries(split: Path) -> list[tuple[Path, str]]:
         DataError: if the folder holds no scene.
     """
     folder = need_folder(split, MAPFREE_LAYOUT)
-    scenes = sorted(path for path in folder.iterdir() if (path / "intrinsics.txt").is_file())
-    found = [
-        (scene, f"seq1/{query.name}")
-        for scene in scenes
-        for query in sorted((scene / "seq1").glob("frame_*.jpg"))[::EVALUATE_EVERY]
-    ]
+    scenes = [path for path in list_folders(folder) if (path / "intrinsics.txt").is_file()]
+    found = [(scene, name) for scene in scenes for name in mapfree_frames(scene)[::EVALUATE_EVERY]]
     if not found:
         raise DataError(
             f"{split}: holds no scene with queries. Name the split, e.g. ROOT/val; layout: {MAPFREE_LAYOUT}"
@@ -93,6 +90,6 @@ def _pairs(queries: list[tuple[Path, str]]) -> Iterator[tuple[str, str, Pair]]:
 def _view(scene: Path, name: str, intrinsics: dict[str, np.ndarray]) -> PosedImage:
     if name not in intrinsics:
         raise DataError(f"{scene / 'intrinsics.txt'}: has no line for {name}")
-    image = read_rgb(scene / name)
+    image = read_rgb(any_case(scene / name))
     depth = np.zeros(image.shape[:2], dtype=np.float32)
     return PosedImage(image, depth, intrinsics[name], np.eye(4), str(scene / name))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
+from codistill.files.listing import by_stem, list_files
 from codistill.metrics.segmentation import IGNORE
 from codistill.tasks.frozen.data import (
-    IMAGE_SUFFIXES,
     DenseData,
     FilePairs,
     check_count,
@@ -31,6 +32,7 @@ from codistill.tasks.segmentation.classes import (
 )
 
 _UNEXPECTED = 254
+_JPEG = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def ade20k(root: Path, split: str, partial: bool) -> Found:
     """ADEChallengeData2016: images/{training,validation}, annotations/{training,validation}."""
     folder = {"train": "training", "val": "validation"}[_split(split, ("train", "val"))]
     layout = f"ADEChallengeData2016/images/{folder}/*.jpg and annotations/{folder}/*.png"
-    images = sorted(need_folder(root / "images" / folder, layout).glob("*.jpg"))
+    images = list_files(need_folder(root / "images" / folder, layout), _JPEG)
     labels = need_folder(root / "annotations" / folder, layout)
     check_count(len(images), {"train": 20210, "val": 2000}[split], f"{root} ({split})", partial)
     pairs = pair_up(images, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
@@ -94,14 +96,17 @@ def cityscapes(root: Path, split: str, partial: bool) -> Found:
     """leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/…/*_gtFine_label{TrainIds,Ids}.png."""
     _split(split, ("train", "val"))
     layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png and gtFine/{split}/CITY/*_gtFine_labelTrainIds.png"
-    images = sorted(need_folder(root / "leftImg8bit" / split, layout).glob("*/*_leftImg8bit.png"))
+    pictures = list_files(need_folder(root / "leftImg8bit" / split, layout), (".png",), deep=True)
+    images = [path for path in pictures if path.stem.endswith("_leftImg8bit")]
     labels = need_folder(root / "gtFine" / split, layout)
     check_count(len(images), {"train": 2975, "val": 500}[split], f"{root} ({split})", partial)
-    train_ids = any(labels.glob("*/*_gtFine_labelTrainIds.png"))
+    train_ids = any(
+        path.stem.endswith("_gtFine_labelTrainIds") for path in list_files(labels, (".png",), deep=True)
+    )
     kind = "labelTrainIds" if train_ids else "labelIds"
 
     def label_of(image: Path) -> Path:
-        name = image.name.replace("_leftImg8bit.png", f"_gtFine_{kind}.png")
+        name = f"{image.stem.removesuffix('_leftImg8bit')}_gtFine_{kind}.png"
         return labels / image.parent.name / name
 
     if train_ids:
@@ -130,13 +135,13 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     need_folder(images, layout)
     need_folder(labels, layout)
     names = [Path(line.split()[0]).stem for line in read_list(listing, layout)]
-    by_stem = {path.stem: path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-    missing = [name for name in names if name not in by_stem]
+    pictures = by_stem(list_files(images))
+    missing = [name for name in names if name not in pictures]
     if missing:
         raise DataError(f"{images}: misses {len(missing)} images of {listing.name}: {', '.join(missing[:3])}")
     check_count(len(names), {"train": 795, "val": 654}[split], f"{root} ({split})", partial)
     pairs = pair_up(
-        [by_stem[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
+        [pictures[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
     return Found(FilePairs(pairs, shifted_labels(40)), NYU40)
 
@@ -151,13 +156,15 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     beside = [folder / f"scannetv2_{split}.txt" for folder in (root, frames, frames.parent)]
     listing = next((path for path in beside if path.is_file()), beside[0])
     scenes = [line.strip() for line in read_list(listing, layout)]
-    lost = [scene for scene in scenes if not (frames / scene).is_dir()]
+    places = [Path(path_below(scene, str(frames))) for scene in scenes]
+    lost = [place.name for place in places if not place.is_dir()]
     if lost and not partial:
         raise DataError(
             f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
             "or use what is there with --partial (its scores are then not comparable)."
         )
-    images = [image for scene in scenes for image in sorted((frames / scene / "color").glob("*.jpg"))]
+    folders = [place / "color" for place in places if (place / "color").is_dir()]
+    images = [image for folder in folders for image in list_files(folder, _JPEG)]
     known = dict.fromkeys((*range(41), 255), IGNORE)
     values = LabelValues(
         known | {raw: number for number, raw in enumerate(SCANNET20_IDS)},
@@ -182,7 +189,7 @@ def folder(root: Path, split: str, partial: bool) -> Found:
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(c, str) for c in classes):
         raise DataError(f'{path}: expected a list of two or more class names, ["sky", "ground", …]')
     values = {255: IGNORE} | {number: number for number in range(len(classes))}
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = list(by_stem(list_files(images)).values())
     pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
     expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
     return Found(FilePairs(pairs, LabelValues(values, expected)), tuple(classes))

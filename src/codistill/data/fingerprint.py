@@ -1,0 +1,118 @@
+"""What a source held when a run began: its images by name, and their files by size and time of change.
+
+A run keeps this of each of its sources, and compares it when it goes on: training that goes on with other images is
+another training, and says so.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from codistill.data.source import Source
+
+NAMED = 2_000
+"""Images, evenly spread, that are kept by name with their stamps: of a source with no more, every one."""
+STAMPED = 200_000
+"""Images, evenly spread, whose stamps go into one hash: looking at every file of 20 million takes an hour."""
+_SHOWN = 3
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceState:
+    """A source as it was.
+
+    Attributes:
+        name, path, kind: of the source; `kind` is the class that reads it.
+        images: how many.
+        names_sha256: of all their names, in order.
+        stamps_sha256: of sizes and times of change of `STAMPED` of them.
+        files: (name, size in bytes, time of change in nanoseconds) of `NAMED` of them; -1 where it is not known.
+    """
+
+    name: str
+    path: str
+    kind: str
+    images: int
+    names_sha256: str
+    stamps_sha256: str
+    files: tuple[tuple[str, int, int], ...]
+
+
+def state_of(source: Source) -> SourceState:
+    """The state of an open source now."""
+    count = len(source)
+    names = hashlib.sha256()
+    iterator = source.names()
+    while chunk := list(islice(iterator, _CHUNK)):
+        names.update("\0".join([*chunk, ""]).encode())
+    stamps = hashlib.sha256()
+    for index in _spread(count, STAMPED):
+        stamps.update(f"{_stamp(source, index)}\n".encode())
+    files = tuple((source.name_of(index), *_stamp(source, index)) for index in _spread(count, NAMED))
+    return SourceState(
+        name=source.config.name,
+        path=source.config.path,
+        kind=type(source).__name__,
+        images=count,
+        names_sha256=names.hexdigest(),
+        stamps_sha256=stamps.hexdigest(),
+        files=files,
+    )
+
+
+def _stamp(source: Source, index: int) -> tuple[int, int]:
+    stamp = source.stamp_of(index)
+    return (-1, -1) if stamp is None else (stamp.size, stamp.modified_ns)
+
+
+def _spread(count: int, wanted: int) -> Iterator[int]:
+    if count <= wanted:
+        return iter(range(count))
+    return (number * count // wanted for number in range(wanted))
+
+
+def what_changed(old: SourceState, new: SourceState) -> str:
+    """How a source differs from what it was, in words; empty if it does not."""
+    parts = [part for part in (_names(old, new), _files(old, new)) if part]
+    if old.path != new.path:
+        same = "" if parts else f"the {new.images:,} images of before, by name and size, "
+        parts.append(f"{same}now read from {new.path}, before from {old.path}")
+    return "; ".join(parts)
+
+
+def _names(old: SourceState, new: SourceState) -> str:
+    if old.names_sha256 == new.names_sha256:
+        return ""
+    parts = [f"{new.images:,} images, before {old.images:,}"] if old.images != new.images else []
+    if max(old.images, new.images) > NAMED:
+        return "; ".join([*parts, "other names or another order"])
+    before, now = ([name for name, *_ in state.files] for state in (old, new))
+    known, still = set(before), set(now)
+    came = [name for name in now if name not in known]
+    went = [name for name in before if name not in still]
+    parts += [f"{what}: {_listed(names)}" for what, names in (("new", came), ("gone", went)) if names]
+    return "; ".join(parts or ["another order of the images"])
+
+
+def _files(old: SourceState, new: SourceState) -> str:
+    if old.kind != new.kind or old.stamps_sha256 == new.stamps_sha256:
+        return ""
+    before = {name: tuple(stamp) for name, *stamp in old.files}
+    both = [(name, tuple(stamp)) for name, *stamp in new.files if name in before]
+    resized = [name for name, stamp in both if before[name][0] != stamp[0]]
+    later = [name for name, stamp in both if before[name] != stamp and before[name][0] == stamp[0]]
+    parts = [f"files of another size: {_listed(resized)}"] if resized else []
+    if later and len(later) == len(both) and old.path != new.path:
+        return "; ".join(parts)  # copied elsewhere: all have the time of the copy
+    if later:
+        parts.append(f"files of equal size but changed at another time: {_listed(later)}")
+    if not parts and old.names_sha256 == new.names_sha256:
+        parts = [f"files changed that are not among the {len(old.files):,} kept by name"]
+    return "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -1,0 +1,120 @@
+"""Where the files of a recipe are: paths that do not depend on the current folder, and runs that were moved.
+
+A command's relative paths are relative to where it was typed. They are made absolute before anything is saved, but for
+those that begin with `~` or a variable, which mean the same from anywhere. A run that was moved together with its data
+and teachers finds them where they were as seen from the run.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from codistill.data.source import SourceConfig
+from codistill.engine.config import load_yaml, save_yaml
+from codistill.engine.plain import to_plain
+from codistill.engine.run_dir import CONFIG
+from codistill.errors import ConfigError
+from codistill.recipes.recipe import Recipe
+from codistill.recipes.sources_record import recorded_place
+
+
+def at_home(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths, as seen from the current folder."""
+    return _with_places(recipe, _absolute, _absolute_encoder)
+
+
+def read_run_recipe(run: Path) -> Recipe:
+    """The recipe of a run, with the paths at which its files are now.
+
+    Raises:
+        ConfigError: if the folder is no run, or its config is damaged.
+    """
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run}: is no run of `codistill distill` (it has no {CONFIG})")
+    recipe = load_yaml(Recipe, run / CONFIG)
+    before = recorded_place(run)
+    if before is None or before == _absolute(str(run)):
+        return recipe
+
+    def moved(text: str) -> str:
+        if not text.startswith("/") or os.path.lexists(text):
+            return text
+        seen_from_run = os.path.relpath(text, before)
+        found = os.path.normpath(Path(_absolute(str(run))) / seen_from_run)
+        return found if os.path.lexists(found) else text
+
+    return _with_places(recipe, moved, lambda text: moved_encoder(text, moved))
+
+
+def moved_encoder(text: str, moved: Callable[[str], str]) -> str:
+    """An encoder's text, whose options follow its path after commas, with its path moved."""
+    for end in range(len(text), 0, -1):
+        if end == len(text) or text[end] == ",":
+            found = moved(text[:end])
+            if found != text[:end]:
+                return found + text[end:]
+    return text
+
+
+def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
+    """The saved recipe with the given one's texts where both mean one encoder, so that a run may be resumed.
+
+    A path is the same if it is from the current folder (older runs keep relative ones), or if both lead to one file.
+    """
+
+    def text(old: str, new: str) -> str:
+        return new if old == new or _absolute_encoder(old) == new else old
+
+    names = {teacher.name: teacher.encoder for teacher in given.teachers}
+    teachers = tuple(
+        replace(teacher, encoder=text(teacher.encoder, names.get(teacher.name, teacher.encoder)))
+        for teacher in saved.teachers
+    )
+    student = replace(saved.student, init=text(saved.student.init, given.student.init))
+    return replace(saved, teachers=teachers, student=student)
+
+
+def settle_run(run: Path, recipe: Recipe) -> None:
+    """Bring the paths in a run's config to those of the recipe that goes on with it, where they lead to the same.
+
+    Raises:
+        ConfigError: if the config is damaged.
+        CheckpointError: if it cannot be written.
+    """
+    path = run / CONFIG
+    if path.is_file():
+        same = same_but_for_places(read_run_recipe(run), recipe)
+        if to_plain(same) != to_plain(load_yaml(Recipe, path)):
+            save_yaml(same, path)
+
+
+def _with_places(recipe: Recipe, path: Callable[[str], str], encoder: Callable[[str], str]) -> Recipe:
+    def of(source: SourceConfig) -> SourceConfig:
+        if source.kind == "generated":
+            return source
+        return replace(source, path=path(source.path), root=source.root and path(source.root))
+
+    return replace(
+        recipe,
+        sources=tuple(map(of, recipe.sources)),
+        validation=tuple(map(of, recipe.validation)),
+        world_path=recipe.world_path and path(recipe.world_path),
+        teachers=tuple(replace(teacher, encoder=encoder(teacher.encoder)) for teacher in recipe.teachers),
+        student=replace(recipe.student, init=encoder(recipe.student.init)),
+    )
+
+
+def _absolute(path: str) -> str:
+    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path."""
+    expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+    if "$" in expanded or (expanded != path and expanded.startswith("/")):
+        return path
+    return os.path.abspath(expanded)  # noqa: PTH100
+
+
+def _absolute_encoder(text: str) -> str:
+    """The same for an encoder, if it names a file or folder that is there; options follow it after commas."""
+    if not text or text.startswith(("/", "~", "$")):
+        return text
+    return moved_encoder(text, lambda path: _absolute(path) if os.path.exists(path) else path)  # noqa: PTH110

@@ -1,0 +1,85 @@
+"""RUN/sources.json: where a run stands, what its sources held, and when it went on with other images."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codistill.data.fingerprint import SourceState, state_of, what_changed
+from codistill.data.loader import open_sources
+from codistill.data.source import SourceConfig
+from codistill.engine.files import write_atomic
+from codistill.engine.plain import from_plain, to_plain
+from codistill.errors import CheckpointError, ConfigError
+from codistill.weights.jsonfile import read_json
+
+SOURCES = "sources.json"
+FORMAT = 1
+
+
+def recorded_place(run: Path) -> str | None:
+    """The absolute path that a run had when it was last trained; None where that is not known."""
+    place = _read(run).get("run")
+    return place if isinstance(place, str) and place.startswith("/") else None
+
+
+def recorded_changes(run: Path) -> list[str]:
+    """When a run went on with other images than before, and what was different: one text each."""
+    found = _read(run).get("changes", [])
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def note_sources(
+    run: Path, sources: Mapping[str, Sequence[SourceConfig]], resumed_at: int | None
+) -> list[str]:
+    """Write down what the sources hold; where a run goes on, say what they held before.
+
+    Args:
+        run: the folder of the run, which exists.
+        sources: by what they are for (`training`, `held out`).
+        resumed_at: the step at which the run goes on; None for a new one.
+
+    Returns:
+        One text for each source that has changed.
+
+    Raises:
+        DataError: if a source cannot be opened.
+        CheckpointError: if the record cannot be written.
+    """
+    before = _read(run) if resumed_at is not None else {}
+    old = _states(before.get("sources"))
+    changes = [] if resumed_at is None else recorded_changes(run)
+    now: dict[str, dict[str, SourceState]] = {}
+    found: list[str] = []
+    if resumed_at is not None and (run / SOURCES).exists() and not old:
+        found.append(f"{run / SOURCES} is damaged: whether the images are those of before is not known")
+    for part, configs in sources.items():
+        now[part] = {source.config.name: state_of(source) for source in open_sources(configs)[0]}
+        for name, state in now[part].items():
+            earlier = old.get(part, {}).get(name)
+            if earlier is not None and (text := what_changed(earlier, state)):
+                found.append(f"source {name!r} ({part}): {text}")
+    record = {
+        "format": FORMAT,
+        "run": os.path.abspath(run),  # noqa: PTH100  (links stay)
+        "sources": {part: to_plain(states) for part, states in {**old, **now}.items()},
+        "changes": [*changes, *(f"step {resumed_at}: {text}" for text in found)],
+    }
+    write_atomic(run / SOURCES, json.dumps(record, ensure_ascii=False) + "\n")
+    return found
+
+
+def _read(run: Path) -> dict[str, Any]:
+    """The record; empty where there is none or it is damaged: nothing can then be compared."""
+    try:
+        return dict(read_json(run / SOURCES)) if (run / SOURCES).is_file() else {}
+    except CheckpointError:
+        return {}
+
+
+def _states(plain: Any) -> dict[str, dict[str, SourceState]]:
+    try:
+        return from_plain(dict[str, dict[str, SourceState]], plain, SOURCES) if plain else {}
+    except ConfigError:
+        return {}
