@@ -44,6 +44,9 @@ class FileSource(Source):
         """The image's file."""
         return os.path.join(self.root, self.name_of(index))  # noqa: PTH118
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        return (Path(self.path_of(index)),)
+
     def read(self, index: int) -> bytes:
         return read_file(self.path_of(index))
 

@@ -51,6 +51,9 @@ class ShardSource(Source):
     def name_of(self, index: int) -> str:
         return _name(self._table, self._row(index))
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        return (Path(self.folder) / self._table.value("shard", self._row(index)),)
+
     def members_of(self, index: int) -> list[str]:
         """Names of the files of a sample: `jpg`, `depth.png`, ..."""
         return self._table.value("member", self._row(index)) or []

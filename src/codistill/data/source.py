@@ -6,6 +6,7 @@ A source gives bytes, not pixels: decoding belongs to the transform, which knows
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -102,6 +103,10 @@ class Source(ABC):
 
         Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
         """
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """The files that the image is read from, for what is derived from it and kept; none where it has no file."""
+        return ()
 
     def rotated(self, index: int) -> bool:
         """Whether the image has to be turned clockwise by 90 degrees."""

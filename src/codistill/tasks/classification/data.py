@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codistill.errors import DataError
+from codistill.files.inputs import Inputs, fact, stamped
 from codistill.tasks.frozen.data import IMAGE_SUFFIXES, spread
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
@@ -33,6 +34,12 @@ class ImageFolder:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def inputs(self) -> Inputs:
+        """What the images and their classes are made from today."""
+        names = (self.classes[label] for label in self.labels.tolist())
+        rows = ((path, fact(f"class of {path}", name)) for path, name in zip(self.paths, names, strict=True))
+        return stamped(rows, (fact("the classes", *self.classes),))
 
     def limited(self, limit: int | None) -> "ImageFolder":
         """`limit` evenly spread images, or all."""

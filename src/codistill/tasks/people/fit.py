@@ -5,6 +5,7 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen 
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from codistill.bodies.base import BodyModel
@@ -18,13 +19,21 @@ from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.frozen.resumed import check_resumed, with_encoder
 from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
+from codistill.tasks.people.data import (
+    PeopleData,
+    check_people,
+    labelled_inputs,
+    limited_people,
+    open_people,
+)
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
+from codistill.tasks.people.views import ViewLabels
 from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
 
@@ -54,6 +63,11 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
         f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
     )
+    changes = process.on_main(
+        lambda: check_resumed(
+            runtime.out, RUN, with_encoder(labelled_inputs(plan.data), features), runtime.say
+        )
+    )
     surface = data.body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else data.body
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
@@ -63,6 +77,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     if facts is None:
         return False
     if process.is_main:
+        facts |= {"data_changed": changes} if changes else {}
         record = _record(config, data, plan, head, features, facts)
         if encoder is not None:
             record = _with_encoder(record, encoder, runtime)
@@ -90,10 +105,10 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with tokens and labels of every image in memory or mapped. The first process computes them."""
+    """The plan with tokens and labels of every image in memory or mapped. The first process makes both."""
 
-    def stored() -> StoredTokens:
-        return store_tokens(
+    def made() -> tuple[Path, tuple[int, ...], tuple[ViewLabels, ...]]:
+        found = store_tokens(
             plan.data,
             features,
             plan.size,
@@ -102,15 +117,11 @@ def _stored(
             mirror=plan.mirror,
             device=process.device,
             progress=_reports(runtime),
+            say=runtime.say,
         )
+        return found.file, found.values.shape, found.labels
 
-    if process.is_main:
-        found = stored()
-        process.barrier()
-    else:
-        process.barrier()
-        found = stored()
-    return ViewPlan(**{**vars(plan), "stored": found})
+    return ViewPlan(**{**vars(plan), "stored": StoredTokens.opened(*process.on_main(made))})
 
 
 def _reports(runtime: Runtime) -> Any:

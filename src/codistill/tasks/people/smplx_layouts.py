@@ -20,8 +20,10 @@ import torch
 from codistill.bodies.load import load_body
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
+from codistill.files.inputs import Part
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
+from codistill.tasks.frozen.inputs import SampleInputs, content_hash
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
@@ -59,6 +61,15 @@ class SmplxImages:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The picture."""
+        return (self.images[index][0],)
+
+    def label_of(self, index: int) -> Part:
+        """Its people."""
+        path, _, rows = self.images[index]
+        return f"label of {path}", content_hash(rows)
 
     @torch.no_grad()
     def __getitem__(self, index: int) -> PeopleImage:
