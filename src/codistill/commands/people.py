@@ -5,8 +5,9 @@ from pathlib import Path
 
 from codistill.commands.head_options import (
     add_feature_options,
+    add_other_encoder_option,
     add_runtime_options,
-    feature_config,
+    head_features,
     make_runtime,
 )
 from codistill.commands.prediction_output import out_paths
@@ -63,11 +64,15 @@ def main(argv: list[str]) -> int:
     )
     add_test_options(parser)
     add_feature_options(parser, norm=NORM)
+    add_other_encoder_option(parser)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
     paths = out_paths(arguments.images, arguments.out)
     estimator = load_people(
-        arguments.head, features=feature_config(arguments, norm=NORM), test=test_of(arguments)
+        arguments.head,
+        features=head_features(arguments, norm=NORM, task="people"),
+        other_encoder=arguments.other_encoder,
+        test=test_of(arguments),
     )
     estimator.to(make_runtime(arguments, arguments.out, []).device)
     faces = estimator.body.faces.cpu().numpy()

@@ -10,7 +10,8 @@ import numpy as np
 
 from codistill.errors import DataError
 from codistill.files.inputs import Inputs, fact, stamped
-from codistill.tasks.frozen.data import IMAGE_SUFFIXES, spread
+from codistill.imaging import read_rgb
+from codistill.tasks.frozen.data import CHECKED, IMAGE_SUFFIXES, spread
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
@@ -86,6 +87,16 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
     if split == "train" and len(there) < len(classes):
         raise DataError(f"{folder}: misses classes")
     return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), classes)
+
+
+def check_images(data: ImageFolder) -> None:
+    """Read some images before anything is computed; the rest is checked as it is read.
+
+    Raises:
+        DataError: if one cannot be used.
+    """
+    for index in spread(len(data), CHECKED):
+        read_rgb(data.paths[index])
 
 
 def _split_folder(root: Path, split: str) -> Path:

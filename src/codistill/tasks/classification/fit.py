@@ -23,6 +23,7 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.resumed import stage_folder, with_encoder
+from codistill.tasks.frozen.same_encoder import told_of
 
 Classifier = Literal["knn", "linear"]
 Protocol = Literal["cached", "published"]
@@ -130,7 +131,7 @@ def fit_classifier(
         features=seen,
         data={"spec": config.data, "images": len(data), "classes": list(data.classes)},
         test=asdict(vectors),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit=fit,
     )
     write_head(runtime.out, record, tensors, list(runtime.command))

@@ -20,6 +20,7 @@ from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.resumed import check_resumed, with_encoder
+from codistill.tasks.frozen.same_encoder import told_of
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import (
     PeopleData,
@@ -50,6 +51,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     recipe = config.recipe
     data = open_people(config.data, "train", partial=config.partial)
     check_people(data.samples, f"{config.data} (train)")
+    held_out = _held_out(config, process)
     features = FrozenFeatures(config.features).to(process.device)
     encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
     size = whole_patches(config.size or data.size, features.patch_size)
@@ -73,7 +75,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
         plan = _stored(plan, config, features, runtime, process)
         head = read_windows(head, plan, surface, config, features, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
-    facts = _train(config, plan, trainable, features, surface, runtime, process)
+    facts = _train(config, plan, held_out, trainable, features, surface, runtime, process)
     if facts is None:
         return False
     if process.is_main:
@@ -139,6 +141,7 @@ def _reports(runtime: Runtime) -> Any:
 def _train(
     config: PeopleFit,
     plan: ViewPlan,
+    held_out: PeopleData | None,
     trainable: HumanMeshHead | HumanMeshModel,
     features: FrozenFeatures,
     body: BodyModel,
@@ -169,7 +172,7 @@ def _train(
     summary = train(
         objective,
         batches,
-        _validation(config, plan, runtime, process),
+        _validation(config, plan, held_out, process),
         config=EngineConfig(
             total_steps=recipe.steps,
             seed=config.seed,
@@ -197,13 +200,21 @@ def _train(
     }
 
 
-def _validation(config: PeopleFit, plan: ViewPlan, runtime: Runtime, process: Process) -> Any:
-    """The val split's batches, or None."""
+def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
+    """The val split, checked, or None."""
     if not config.validate_every:
         return None
     held_out = open_people(config.data, "val", partial=config.partial)
     if len(held_out.samples) < process.world_size:
         raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
+    check_people(held_out.samples, f"{config.data} (val)")
+    return held_out
+
+
+def _validation(config: PeopleFit, plan: ViewPlan, held_out: PeopleData | None, process: Process) -> Any:
+    """The val split's batches, or None."""
+    if held_out is None:
+        return None
     own = ViewPlan(**{**vars(plan), "data": held_out.samples, "stored": None, "mirror": False})
     return lambda: plain_batches(own, config.recipe.batch_size, workers=0, device=process.device)
 
@@ -229,7 +240,7 @@ def _record(
         },
         test={"size": plan.size},
         head=asdict(head.config),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit={
             "protocol": recipe.name,
             "steps": recipe.steps,
