@@ -55,8 +55,9 @@ def fit_published(
     objective = HeadObjective(
         features, head, head_input, head_loss, {"data": config.data, **features.describe()}
     )
-    inputs = with_encoder(inputs_of(data), features)
-    changes = process.on_main(lambda: check_resumed(runtime.out, RUN, inputs, runtime.say))
+    changes = process.on_main(
+        lambda: check_resumed(runtime.out, RUN, with_encoder(inputs_of(data), features), runtime.say)
+    )
     started = time.perf_counter()
     summary = train(
         objective,

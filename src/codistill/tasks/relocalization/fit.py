@@ -64,8 +64,9 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
-    inputs = _inputs(config, data, encoder)
-    changes = process.on_main(lambda: check_resumed(runtime.out, RUN, inputs, runtime.say))
+    changes = process.on_main(
+        lambda: check_resumed(runtime.out, RUN, _inputs(config, data, encoder), runtime.say)
+    )
     started = time.perf_counter()
     training, validation = _batches(config, encoder, head.config, data, runtime, process)
     encoded = time.perf_counter()
