@@ -142,7 +142,6 @@ def head_features(arguments: argparse.Namespace, norm: bool, task: str) -> Featu
     path = Path(arguments.head).expanduser()
     if path.is_file():
         return feature_config(arguments, norm)
-    fitted = read_record(path, task).features
     changes: dict[str, Any] = {}
     if encoder := _encoder(arguments):
         changes["encoder"] = encoder
@@ -154,7 +153,7 @@ def head_features(arguments: argparse.Namespace, norm: bool, task: str) -> Featu
         changes["norm"] = arguments.norm == "on"
     if arguments.blocks:
         changes["blocks"] = parse_numbers(arguments.blocks, int, "--blocks")
-    return replace(fitted, **changes) if changes else None
+    return replace(read_record(path, task).features, **changes) if changes else None
 
 
 def _encoder(arguments: argparse.Namespace) -> str | None:
