@@ -233,3 +233,43 @@ def test_knn_and_linear_from_folder_to_metrics(tmp_path):
 def test_wrong_commands_say_what_to_do(argv, text, capsys):
     assert main(argv) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "knn", "linear"])
+@pytest.mark.parametrize("fault", ["missing", "damaged", "against"])
+def test_what_is_scored_is_opened_before_anything_is_fitted(tmp_path, capsys, task, fault):
+    data, out = tmp_path / "data", tmp_path / "out"
+    dense = task in ("segmentation", "depth")
+    if fault == "against" and not dense:
+        pytest.skip("these compare with nothing")
+    image, labels = toy_scene(0, (56, 56))
+    for split in ("train", "val"):
+        if split == "val" and fault == "missing":
+            continue
+        for number in range(4):
+            folder = data / "images" / split if dense else data / split / f"class{number % 2}"
+            write_png(folder / f"{number}.png", image)
+            write_png(data / "labels" / split / f"{number}.png", labels)
+            write_png(data / "depth" / split / f"{number}.png", (labels + 1).astype(np.uint16) * 1000)
+    (data / "classes.json").write_text('["red", "green", "blue"]')
+    if fault == "damaged":
+        next((data / ("images/val" if dense else "val")).rglob("*.png")).write_bytes(b"no image")
+    argv = ["evaluate", task, "--encoder", ENCODER, "--out", str(out), "--workers", "0", "--device", "cpu"]
+    argv += ["--data", f"folder:{data}" if dense else str(data)]
+    if fault == "against":
+        argv += ["--against", str(tmp_path / "nothing")]
+    assert main(argv) == 2
+    assert {"missing": "val", "damaged": ".png", "against": "nothing"}[fault] in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_path, capsys):
+    picture = next((root / "images" / "val").iterdir())
+    again = ["--head", str(evaluation / "head"), "--out", str(tmp_path), "--device", "cpu"]
+    other = ["--encoder", f"{ENCODER},seed=5"]
+    assert main(["segment", str(picture), *again, *other]) == 2
+    assert "weights differ" in " ".join(capsys.readouterr().err.split())
+    assert main(["segment", str(picture), *again, "--norm", "off"]) == 2
+    assert "norm True against False" in " ".join(capsys.readouterr().err.split())
+    assert main(["segment", str(picture), *again, "--encoder", ENCODER]) == 0
+    assert main(["segment", str(picture), *again, *other, "--other-encoder"]) == 0

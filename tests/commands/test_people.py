@@ -1,6 +1,7 @@
 """People as a user types it: fit, evaluate with its baseline and a comparison, predict; and what is typed wrongly."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -282,3 +283,16 @@ def test_what_is_typed_wrongly_is_said(
     for argv, text in cases:
         assert main(argv) == 2
         assert text in capsys.readouterr().err
+
+
+def test_the_scored_split_is_opened_before_a_fit(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["evaluate", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--split", "test", *FIT]
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 2
+    assert "test.jsonl" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    shutil.copytree(root, tmp_path / "cut")
+    (tmp_path / "cut" / "val.jsonl").unlink()
+    argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{tmp_path / 'cut'}", *FIT]
+    assert main([*argv, "--steps", "4", "--validate-every", "2", "--out", str(tmp_path / "head")]) == 2
+    assert "val.jsonl" in capsys.readouterr().err and not (tmp_path / "head").exists()

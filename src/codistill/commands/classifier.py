@@ -7,7 +7,9 @@ from codistill.commands.evaluation_output import print_scores, write_evaluation
 from codistill.commands.head_options import (
     ImageProgress,
     add_feature_options,
+    add_other_encoder_option,
     add_runtime_options,
+    head_features,
     make_runtime,
     needed_data,
     needed_features,
@@ -15,13 +17,14 @@ from codistill.commands.head_options import (
 )
 from codistill.errors import ConfigError
 from codistill.tasks.classification.bank import ImageVectors
-from codistill.tasks.classification.data import LAYOUT, open_image_folder
+from codistill.tasks.classification.data import LAYOUT, check_images, open_image_folder
 from codistill.tasks.classification.evaluate import evaluate_classifier
 from codistill.tasks.classification.fit import ClassificationFit, Classifier, fit_classifier
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS
 from codistill.tasks.classification.predict import load_classifier
 from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.head_files import read_record
 
 NORM = True
 ABOUT = {
@@ -105,6 +108,7 @@ def evaluate_main(task: Classifier, argv: list[str]) -> int:
         description=f"Score {ABOUT[task]}. Without --head, one is fitted first, in OUT/head.",
     )
     parser.add_argument("--head", type=Path, metavar="HEAD", help=f"of `codistill fit {task}`")
+    add_other_encoder_option(parser)
     parser.add_argument("--split", default="val", help="(val)")
     parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
     parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
@@ -117,11 +121,18 @@ def evaluate_main(task: Classifier, argv: list[str]) -> int:
     head = arguments.head or arguments.out / "head"
     out = arguments.out or head / "evaluation"
     runtime = make_runtime(arguments, head, ["evaluate", task, *argv])
-    if arguments.head is None:
-        _fit(_config(arguments, task), runtime)
-    classifier = load_classifier(head, task)
-    root = arguments.data or classifier.record.data["spec"]
+    given = arguments.head is not None
+    root = arguments.data or (read_record(head, task).data["spec"] if given else needed_data(arguments))
     data = open_image_folder(root, arguments.split).limited(arguments.limit)
+    check_images(data)
+    if not given:
+        _fit(_config(arguments, task), runtime)
+    classifier = load_classifier(
+        head,
+        task,
+        features=head_features(arguments, NORM, task=task) if given else None,
+        other_encoder=arguments.other_encoder,
+    )
     vectors = classifier.encode(
         data.paths, runtime.device, batch_size=arguments.batch_size or 32, workers=arguments.workers
     )

@@ -7,8 +7,9 @@ import numpy as np
 
 from codistill.commands.head_options import (
     add_feature_options,
+    add_other_encoder_option,
     add_runtime_options,
-    feature_config,
+    head_features,
     make_runtime,
 )
 from codistill.commands.predicting import (
@@ -43,12 +44,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-mirror", action="store_true", help="do not average with the mirrored image")
     parser.add_argument("--overlay", action="store_true", help="lay the colours over the image")
     add_feature_options(parser, norm=False)
+    add_other_encoder_option(parser)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
     images = find_images(arguments.images)
     estimator = load_depth_estimator(
         arguments.head,
-        features=feature_config(arguments, norm=False),
+        features=head_features(arguments, norm=False, task="depth"),
+        other_encoder=arguments.other_encoder,
         protocol=PROTOCOLS[arguments.kind] if arguments.kind else None,
         mirror=not arguments.no_mirror,
     )

@@ -15,11 +15,11 @@ from codistill.commands.evaluation_output import (
 )
 from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.metrics.depth import DEPTH_METRICS
-from codistill.tasks.depth.data import open_depth
+from codistill.tasks.depth.data import DepthData, open_depth
 from codistill.tasks.depth.evaluate import DepthResult, difference, evaluate_depth
 from codistill.tasks.depth.fit import fit_depth as fit
 from codistill.tasks.depth.predict import load_depth_estimator
-from codistill.tasks.frozen.data import limited
+from codistill.tasks.frozen.data import check_data, limited
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,11 +37,20 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
-    head = head_to_evaluate(arguments, argv, "depth", fit_depth.config_of, fit, fit_depth.NORM)
-    data = open_depth(head.spec, head.split, partial=arguments.partial)
-    data = replace(data, samples=limited(data.samples, arguments.limit))
+
+    def opened(spec: str, split: str) -> DepthData:
+        data = open_depth(spec, split, partial=arguments.partial)
+        data = replace(data, samples=limited(data.samples, arguments.limit))
+        check_data(data.samples, f"{spec} ({split})")
+        return data
+
+    head, data = head_to_evaluate(arguments, argv, "depth", fit_depth.config_of, fit, fit_depth.NORM, opened)
     estimator = load_depth_estimator(
-        head.path, features=head.features, protocol=data.protocol, mirror=not arguments.no_mirror
+        head.path,
+        features=head.features,
+        protocol=data.protocol,
+        mirror=not arguments.no_mirror,
+        other_encoder=arguments.other_encoder,
     )
     out = head.out(arguments.out)
     runtime = make_runtime(arguments, out, [])

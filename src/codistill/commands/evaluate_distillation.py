@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from codistill.data import eval_loader, train_loader
+from codistill.data import eval_loader, open_source, train_loader
 from codistill.errors import ConfigError
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.recipes.build import build_bank, loader_config
@@ -82,6 +82,8 @@ def main(argv: list[str]) -> int:
     if not chosen:
         names = ", ".join(config.name for config in recipe.teachers)
         raise ConfigError(f"{arguments.encoder[0]} has no teacher {teacher!r}; its teachers: {names}")
+    for source in (*recipe.held_out_sources, *(recipe.training_sources if arguments.ridge_steps else ())):
+        open_source(source)
     bank = build_bank(replace(recipe, teachers=tuple(chosen)))
     sources = [source.name for source in recipe.held_out_sources]
     loader = replace(loader_config(recipe), num_workers=0)

@@ -11,7 +11,11 @@ from codistill.commands.evaluation_output import (
     print_scores,
     write_evaluation,
 )
-from codistill.commands.head_options import add_runtime_options, make_runtime
+from codistill.commands.head_options import (
+    add_other_encoder_option,
+    add_runtime_options,
+    make_runtime,
+)
 from codistill.commands.two_view_options import data_of
 from codistill.tasks.multiview.data import KINDS, ViewSets, open_views
 from codistill.tasks.multiview.score import MultiviewResult
@@ -25,7 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER, of {', '.join(KINDS)} (the head's own)")
     parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
     parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
-    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
+    add_other_encoder_option(parser)
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
     parser.add_argument("--split", default="test", help="folder or split of the data set (test)")
     parser.add_argument("--limit", type=int, metavar="N", help="N samples, evenly spread (all)")
@@ -40,7 +45,9 @@ def open_data(arguments: argparse.Namespace, *, keys: bool = False) -> ViewSets:
 
 def open_predictor(arguments: argparse.Namespace, subsample: int = 8) -> TwoViewPredictor:
     """The model that was asked for, on its device; `subsample` is the distance of match seeds."""
-    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    opened = open_two_view(
+        arguments.head, arguments.model, arguments.encoder, other_encoder=arguments.other_encoder
+    )
     predictor = TwoViewPredictor(opened, subsample=subsample, long_edge=arguments.long_edge)
     return predictor.to(make_runtime(arguments, arguments.out, []).device)
 

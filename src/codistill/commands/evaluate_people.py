@@ -16,7 +16,7 @@ from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.commands.people import add_test_options, test_of
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.people.baseline import MeanBody
-from codistill.tasks.people.data import limited_people, open_people
+from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
 from codistill.tasks.people.evaluate import evaluate_people
 from codistill.tasks.people.fit import fit_people as fit
 from codistill.tasks.people.predict import load_people
@@ -62,13 +62,26 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.cells is not None and arguments.cells < 1:
         raise ConfigError(f"--cells must be 1 or more; got {arguments.cells}")
-    head = head_to_evaluate(arguments, argv, "people", fit_people.config_of, fit, fit_people.NORM)
-    data = open_people(head.spec, head.split, partial=arguments.partial)
-    for note in data.notes:
-        print(f"note: {note}")
-    data = replace(data, samples=limited_people(data.samples, arguments.limit))
+
+    def opened(spec: str, split: str) -> PeopleData:
+        data = open_people(spec, split, partial=arguments.partial)
+        for note in data.notes:
+            print(f"note: {note}")
+        data = replace(data, samples=limited_people(data.samples, arguments.limit))
+        check_people(data.samples, f"{spec} ({split})")
+        return data
+
+    head, data = head_to_evaluate(
+        arguments, argv, "people", fit_people.config_of, fit, fit_people.NORM, opened
+    )
     out = head.out(arguments.out, "evaluation-mean-body" if arguments.mean_body else "evaluation")
-    estimator = load_people(head.path, features=head.features, test=test_of(arguments), body=data.body)
+    estimator = load_people(
+        head.path,
+        features=head.features,
+        test=test_of(arguments),
+        body=data.body,
+        other_encoder=arguments.other_encoder,
+    )
     if arguments.mean_body:
         estimator.mean = _mean_body(head, arguments.partial)
     estimator.to(make_runtime(arguments, out, []).device)

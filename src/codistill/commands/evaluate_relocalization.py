@@ -10,7 +10,12 @@ import numpy as np
 import torch
 
 from codistill.commands.evaluation_output import METRICS, PER_IMAGE, print_scores
-from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime
+from codistill.commands.head_options import (
+    ImageProgress,
+    add_other_encoder_option,
+    add_runtime_options,
+    make_runtime,
+)
 from codistill.commands.two_view_options import data_of
 from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
@@ -34,8 +39,8 @@ from codistill.tasks.relocalization.evaluate import (
 )
 from codistill.tasks.relocalization.head import open_two_view
 from codistill.tasks.relocalization.layouts import KINDS, open_pairs
-from codistill.tasks.relocalization.mapfree import predict_mapfree
-from codistill.tasks.relocalization.pairs import Pair, PairData, limited_pairs
+from codistill.tasks.relocalization.mapfree import mapfree_queries, predict_mapfree
+from codistill.tasks.relocalization.pairs import Pair, PairData, check_pairs, limited_pairs
 from codistill.tasks.relocalization.pictures import match_picture
 from codistill.tasks.relocalization.predict import SOLVERS, TwoViewPredictor
 from codistill.tasks.relocalization.score import VIRTUAL_SIZE, by_overlap, intervals, plain
@@ -56,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
     what.add_argument("--baseline", choices=BASELINES, help="no motion, median training motion, SIFT, LoFTR")
     what.add_argument("--submission", type=Path, metavar="ZIP", help="Map-free poses that are there already")
-    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
+    add_other_encoder_option(parser)
     parser.add_argument("--solver", choices=SOLVERS, default="pnp", help="pose from matches or points (pnp)")
     parser.add_argument(
         "--threshold",
@@ -95,18 +101,23 @@ def main(argv: list[str]) -> int:
         if kind != "mapfree":
             raise ConfigError("--submission belongs to Map-free data: --data mapfree:ROOT")
         return _score_zip(root / split, arguments.submission, arguments.out, {}, command)
+    if kind == "mapfree":
+        mapfree_queries(root / split)
+        data: PairData | None = None
+    else:
+        data = limited_pairs(open_pairs(arguments.data, split), arguments.limit)
+        check_pairs(data, f"{arguments.data} ({split})", depth=False)
     runtime = make_runtime(arguments, arguments.out, [])
     motion = _motion(arguments, kind)
     method, about, predictor = _method(arguments, motion, runtime.device)
     make_directory(arguments.out)
-    if kind == "mapfree":
+    if data is None:
         with ImageProgress(f"locating queries of {root / split}") as progress:
             poses = predict_mapfree(root / split, method, limit=arguments.limit, progress=progress)
         submission = arguments.out / "submission.zip"
         write_submission(submission, poses)
         print(f"wrote {submission}")
         return _score_zip(root / split, submission, arguments.out, about, command)
-    data = limited_pairs(open_pairs(arguments.data, split), arguments.limit)
     with ImageProgress(f"locating pairs of {arguments.data} ({split})") as progress:
         result = evaluate_pairs(method, data, progress)
     _write(arguments, data, split, result, about, motion, command)
@@ -132,7 +143,9 @@ def _method(
     if arguments.baseline:
         nothing = TrainingMotion(np.zeros(3), np.zeros(3), 0.0, 0)
         return baseline(arguments.baseline, motion or nothing, device), {"baseline": arguments.baseline}, None
-    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    opened = open_two_view(
+        arguments.head, arguments.model, arguments.encoder, other_encoder=arguments.other_encoder
+    )
     predictor = TwoViewPredictor(opened, subsample=arguments.subsample, long_edge=arguments.long_edge).to(
         device
     )

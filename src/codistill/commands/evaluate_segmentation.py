@@ -16,9 +16,9 @@ from codistill.commands.head_options import (
     make_runtime,
     parse_numbers,
 )
-from codistill.tasks.frozen.data import limited
+from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.pictures import legend_picture
-from codistill.tasks.segmentation.data import open_segmentation
+from codistill.tasks.segmentation.data import SegmentationData, open_segmentation
 from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import fit_segmentation as fit
 from codistill.tasks.segmentation.predict import MULTI_SCALE, SegmentationTest, load_segmenter
@@ -43,13 +43,23 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     scales = parse_numbers(arguments.scales, float, "--scales") or (1.0,)
     test = SegmentationTest(scales=scales, mirror=arguments.mirror)
-    head = head_to_evaluate(
-        arguments, argv, "segmentation", fit_segmentation.config_of, fit, fit_segmentation.NORM
+
+    def opened(spec: str, split: str) -> SegmentationData:
+        data = open_segmentation(spec, split, partial=arguments.partial)
+        data = replace(data, samples=limited(data.samples, arguments.limit))
+        check_data(data.samples, f"{spec} ({split})")
+        return data
+
+    head, data = head_to_evaluate(
+        arguments, argv, "segmentation", fit_segmentation.config_of, fit, fit_segmentation.NORM, opened
     )
-    data = open_segmentation(head.spec, head.split, partial=arguments.partial)
-    data = replace(data, samples=limited(data.samples, arguments.limit))
     segmenter = load_segmenter(
-        head.path, features=head.features, test=test, protocol=data.protocol, classes=data.classes
+        head.path,
+        features=head.features,
+        test=test,
+        protocol=data.protocol,
+        classes=data.classes,
+        other_encoder=arguments.other_encoder,
     )
     out = head.out(arguments.out)
     runtime = make_runtime(arguments, out, [])

@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codistill.commands.head_options import feature_config, make_runtime, needed_data
+from codistill.commands.evaluation_output import read_per_image
+from codistill.commands.head_options import (
+    add_other_encoder_option,
+    head_features,
+    make_runtime,
+    needed_data,
+)
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
 
 Config = TypeVar("Config")
+Data = TypeVar("Data")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, ma
         margin: unit of --margin.
     """
     parser.add_argument("--head", metavar="HEAD", help=f"a fitted head, or a released {released} file")
+    add_other_encoder_option(parser)
     parser.add_argument("--split", help="val or test (the world's test, val elsewhere)")
     parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
@@ -66,39 +74,42 @@ def head_to_evaluate(
     config_of: Callable[[argparse.Namespace], Config],
     fit: Callable[[Config, Runtime], bool],
     norm: bool,
-) -> EvaluatedHead:
-    """The head to score: the one given, or one fitted now in OUT/head.
+    open_data: Callable[[str, str], Data],
+) -> tuple[EvaluatedHead, Data]:
+    """The head to score, the one given or one fitted now in OUT/head, and what to score it on.
+
+    Everything is opened before a fit begins: hours of fitting end with an evaluation.
 
     Args:
         arguments, argv: what was typed, parsed and not.
         task: as in `codistill evaluate TASK`.
         config_of, fit: of the task's fit.
         norm: the task's default for the encoder's final norm.
+        open_data: a spec and a split to the samples to score, checked.
 
     Raises:
         ConfigError: if nothing was named, or the fit was stopped.
         CheckpointError: if there is no such head.
+        DataError: if the data cannot be used, or there is no evaluation to compare with.
     """
-    path = Path(arguments.head) if arguments.head else _fitted(arguments, argv, task, config_of, fit)
-    record = read_record(path, task) if is_head(path) or not path.is_file() else None
-    spec = arguments.data or (record.data["spec"] if record else needed_data(arguments))
-    split = arguments.split or ("test" if spec.startswith("world:") else "val")
-    features = feature_config(arguments, norm) if arguments.head else None
-    return EvaluatedHead(path, record, spec, split, features)
-
-
-def _fitted(
-    arguments: argparse.Namespace,
-    argv: list[str],
-    task: str,
-    config_of: Callable[[argparse.Namespace], Config],
-    fit: Callable[[Config, Runtime], bool],
-) -> Path:
-    if arguments.out is None:
+    if arguments.against is not None:
+        read_per_image(arguments.against, "names")
+    record, path = None, Path(arguments.head) if arguments.head else None
+    if path is None and arguments.out is None:
         raise ConfigError(
             "which head? add --head HEAD, or --encoder E --data SPEC --out OUT to fit one first"
         )
-    head = arguments.out / "head"
-    if not fit(config_of(arguments), make_runtime(arguments, head, ["evaluate", task, *argv])):
-        raise ConfigError(f"the fit in {head} was stopped before its end; the same command goes on")
-    return head
+    config = config_of(arguments) if path is None else None
+    if path is not None and (is_head(path) or not path.is_file()):
+        record = read_record(path, task)
+    spec = arguments.data or (record.data["spec"] if record else needed_data(arguments))
+    split = arguments.split or ("test" if spec.startswith("world:") else "val")
+    features = head_features(arguments, norm, task=task) if path is not None else None
+    data = open_data(spec, split)
+    if config is not None:
+        path = arguments.out / "head"
+        if not fit(config, make_runtime(arguments, path, ["evaluate", task, *argv])):
+            raise ConfigError(f"the fit in {path} was stopped before its end; the same command goes on")
+        record = read_record(path, task)
+    assert path is not None
+    return EvaluatedHead(path, record, spec, split, features), data

@@ -1,6 +1,8 @@
 """`codistill extract SOURCE --encoder E --out DIR`: dense features of any image source; the same command goes on."""
 
 import argparse
+import hashlib
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -14,12 +16,19 @@ from torch import Tensor
 
 from codistill.data import Source, SourceConfig, open_source
 from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import add_weights
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
 from codistill.engine.step import autocast
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.load import load_student
 from codistill.student.student import Student
+from codistill.tasks.extraction.changed import (
+    changed_shards,
+    remove_shards,
+    shard_inputs,
+    surplus_shards,
+)
 from codistill.tasks.extraction.extract import Part, batches_of, seconds_per_image, write_shards
 from codistill.tasks.extraction.images import image_batches
 from codistill.tasks.extraction.layout import (
@@ -33,6 +42,7 @@ from codistill.tasks.extraction.layout import (
 )
 from codistill.tasks.extraction.read import write_index
 from codistill.types import BadImage, Tokens
+from codistill.weights.export import as_json
 
 EPILOG = """\
 SOURCE is a folder, a text list, a Parquet manifest (`codistill index`) or a folder of tar shards.
@@ -94,6 +104,12 @@ class _Reader:
     device: torch.device
     precision: str
 
+    def fingerprint(self) -> str:
+        """SHA-256 over the encoder's architecture and all weights, those of the projectors included."""
+        digest = hashlib.sha256(json.dumps(as_json(self.encoder.architecture()), sort_keys=True).encode())
+        add_weights(digest, self.encoder if self.student is None else self.student)
+        return digest.hexdigest()
+
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Sequence[Tokens]:
         with autocast(self.precision, self.device):  # type: ignore[arg-type]
@@ -154,7 +170,14 @@ def _spec(arguments: argparse.Namespace, source: Source, reader: _Reader) -> Fea
         dtype=arguments.dtype,
         images_per_shard=-(-shard // arguments.batch_size) * arguments.batch_size,
         batch_size=arguments.batch_size,
+        weights=reader.fingerprint(),
+        precision=_computed_in(arguments.precision, reader.device),
+        limit=arguments.limit,
     )
+
+
+def _computed_in(precision: str, device: torch.device) -> str:
+    return "bf16" if precision == "auto" and device.type == "cuda" else precision.replace("auto", "fp32")
 
 
 def _part(text: str | None) -> Part:
@@ -180,7 +203,18 @@ def main(argv: list[str]) -> int:
     spec = _spec(arguments, source, reader)
     if not arguments.dry_run:
         begin(arguments.out, spec)
-    shards = part.of(missing_shards(arguments.out, spec))
+    own = part.of(range(spec.shards))
+    stale, text = changed_shards(arguments.out, spec, source, own)
+    if stale:
+        console.print(
+            f"images changed since their features were made ({text}): {len(stale)} of {spec.shards} files are made "
+            "again",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if not arguments.dry_run and (stale or surplus_shards(arguments.out, spec)):
+        remove_shards(arguments.out, [*stale, *surplus_shards(arguments.out, spec)])
+    shards = sorted({*stale, *part.of(missing_shards(arguments.out, spec))})
     _announce(arguments, spec, shards, source, reader, console)
     if arguments.dry_run:
         return 0
@@ -261,7 +295,9 @@ def _run(
             bad.extend(found)
             progress.update(task, advance=images, bad=len(bad))
 
-        write_shards(arguments.out, spec, shards, batches, reader, done)
+        write_shards(
+            arguments.out, spec, shards, batches, reader, lambda rows: shard_inputs(source, rows), done
+        )
     return bad
 
 

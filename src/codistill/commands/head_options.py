@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.head_files import read_record
 
 
 def add_feature_options(parser: argparse.ArgumentParser, norm: bool) -> None:
@@ -42,6 +44,15 @@ def add_feature_options(parser: argparse.ArgumentParser, norm: bool) -> None:
     )
     group.add_argument(
         "--blocks", metavar="B,…", help="blocks whose outputs are used together, e.g. 8,9,10,11 (the last)"
+    )
+
+
+def add_other_encoder_option(parser: Any) -> None:
+    """--other-encoder; for a parser or a group of one."""
+    parser.add_argument(
+        "--other-encoder",
+        action="store_true",
+        help="let --encoder be another one than the head was fitted on (refused otherwise)",
     )
 
 
@@ -107,9 +118,7 @@ def feature_config(arguments: argparse.Namespace, norm: bool) -> FeatureConfig |
     Raises:
         ConfigError: for options that exclude each other.
     """
-    if arguments.encoder and arguments.baseline:
-        raise ConfigError("--encoder and --baseline exclude each other: name one of them")
-    encoder = f"baseline:{arguments.baseline}" if arguments.baseline else arguments.encoder
+    encoder = _encoder(arguments)
     if not encoder:
         return None
     return FeatureConfig(
@@ -119,6 +128,38 @@ def feature_config(arguments: argparse.Namespace, norm: bool) -> FeatureConfig |
         norm=norm if arguments.norm is None else arguments.norm == "on",
         blocks=parse_numbers(arguments.blocks, int, "--blocks") or (-1,),
     )
+
+
+def head_features(arguments: argparse.Namespace, norm: bool, task: str) -> FeatureConfig | None:
+    """What to put in place of the features that --head was fitted on; None for these.
+
+    What is not asked for is as the head was fitted; of a released file, as `feature_config` has it.
+
+    Raises:
+        ConfigError: for options that exclude each other.
+        CheckpointError: if there is no such head.
+    """
+    path = Path(arguments.head).expanduser()
+    if path.is_file():
+        return feature_config(arguments, norm)
+    changes: dict[str, Any] = {}
+    if encoder := _encoder(arguments):
+        changes["encoder"] = encoder
+    if arguments.projector is not None:
+        changes |= {"projector": arguments.projector, "denormalize": arguments.denormalize, "blocks": (-1,)}
+    elif arguments.denormalize:
+        changes["denormalize"] = True
+    if arguments.norm is not None:
+        changes["norm"] = arguments.norm == "on"
+    if arguments.blocks:
+        changes["blocks"] = parse_numbers(arguments.blocks, int, "--blocks")
+    return replace(read_record(path, task).features, **changes) if changes else None
+
+
+def _encoder(arguments: argparse.Namespace) -> str | None:
+    if arguments.encoder and arguments.baseline:
+        raise ConfigError("--encoder and --baseline exclude each other: name one of them")
+    return f"baseline:{arguments.baseline}" if arguments.baseline else arguments.encoder
 
 
 def needed_features(arguments: argparse.Namespace, norm: bool) -> FeatureConfig:

@@ -6,8 +6,9 @@ import numpy as np
 
 from codistill.commands.head_options import (
     add_feature_options,
+    add_other_encoder_option,
     add_runtime_options,
-    feature_config,
+    head_features,
     make_runtime,
 )
 from codistill.commands.predicting import (
@@ -68,11 +69,15 @@ def main(argv: list[str]) -> int:
     )
     add_test_options(parser)
     add_feature_options(parser, norm=NORM)
+    add_other_encoder_option(parser)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
     images = find_images(arguments.images)
     estimator = load_people(
-        arguments.head, features=feature_config(arguments, norm=NORM), test=test_of(arguments)
+        arguments.head,
+        features=head_features(arguments, norm=NORM, task="people"),
+        other_encoder=arguments.other_encoder,
+        test=test_of(arguments),
     )
     estimator.to(make_runtime(arguments, arguments.out, []).device)
     return run_predictions(

@@ -4,7 +4,12 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from codistill.commands.head_options import ImageProgress, add_runtime_options, make_runtime
+from codistill.commands.head_options import (
+    ImageProgress,
+    add_other_encoder_option,
+    add_runtime_options,
+    make_runtime,
+)
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
 from codistill.tasks.reconstruction.align import AlignConfig
@@ -34,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
     parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
-    parser.add_argument("--encoder", metavar="E", help="another encoder than the head's or the model's own")
+    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
+    add_other_encoder_option(parser)
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
     parser.add_argument(
         "--focal",
@@ -72,7 +78,9 @@ def main(argv: list[str]) -> int:
     images = [read_image(path, arguments.focal) for path in arguments.images]
     if len(images) < 2:
         raise ConfigError("a reconstruction needs two images at least; got 1")
-    opened = open_two_view(arguments.head, arguments.model, arguments.encoder)
+    opened = open_two_view(
+        arguments.head, arguments.model, arguments.encoder, other_encoder=arguments.other_encoder
+    )
     runtime = make_runtime(arguments, Path(), [])
     predictor = TwoViewPredictor(opened, long_edge=arguments.long_edge).to(runtime.device)
     with ImageProgress("looking at pairs") as progress:

@@ -7,8 +7,9 @@ import numpy as np
 
 from codistill.commands.head_options import (
     add_feature_options,
+    add_other_encoder_option,
     add_runtime_options,
-    feature_config,
+    head_features,
     make_runtime,
 )
 from codistill.commands.predicting import (
@@ -46,12 +47,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored image")
     parser.add_argument("--plain", action="store_true", help="colours alone: no image below them, no legend")
     add_feature_options(parser, norm=True)
+    add_other_encoder_option(parser)
     add_runtime_options(parser)
     arguments = parser.parse_args(argv)
     images = find_images(arguments.images)
     segmenter = load_segmenter(
         arguments.head,
-        features=feature_config(arguments, norm=True),
+        features=head_features(arguments, norm=True, task="segmentation"),
+        other_encoder=arguments.other_encoder,
         test=SegmentationTest(mirror=arguments.mirror),
         protocol=PROTOCOLS[arguments.kind] if arguments.kind else None,
         classes=RELEASED[arguments.kind] if arguments.kind else None,

@@ -57,6 +57,9 @@ class FileSource(Source):
         """The image's file; DataError if its name leaves the root."""
         return path_below(self.name_of(index), self.root)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        return (Path(self.path_of(index)),)
+
     def read(self, index: int) -> bytes:
         return read_file(self.path_of(index))
 

@@ -69,6 +69,9 @@ class ShardSource(Source):
         wanted[self._rows] = True
         return compress(names, wanted)
 
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        return (Path(self.folder) / self._table.value("shard", self._row(index)),)
+
     def members_of(self, index: int) -> list[str]:
         """Names of the files of a sample: `jpg`, `depth.png`, ..."""
         return self._table.value("member", self._row(index)) or []

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -142,6 +143,10 @@ class Source(ABC):
     def stamp_of(self, index: int) -> Stamp | None:
         """Size and time of change of the file that holds the image; None where that cannot be told."""
         return None
+
+    def files_of(self, index: int) -> tuple[Path, ...]:
+        """The files that the image is read from, for what is derived from it and kept; none where it has no file."""
+        return ()
 
     def rotated(self, index: int) -> bool:
         """Whether the image has to be turned clockwise by 90 degrees."""

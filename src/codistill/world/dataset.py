@@ -22,6 +22,7 @@ from torch import Tensor
 
 from codistill.data import Source, SourceConfig, open_source
 from codistill.errors import DataError, unknown_name
+from codistill.files.inputs import Part
 from codistill.imaging import decode_map, decode_rgb
 from codistill.world.build import read_world, split_folder
 from codistill.world.classes import CLASSES
@@ -115,10 +116,21 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
         return sum(len(source) for source in self.sources()) // self.views
 
     def __getitem__(self, index: int) -> SampleType:  # type: ignore[override]
+        return self.read(*self._place(index))
+
+    def inputs_of(self, index: int) -> tuple[Path | Part, ...]:
+        """The shards that a sample is read from, and which sample of them it is."""
+        source, at = self._place(index)
+        numbers = range(self.views * at, self.views * at + self.views)
+        shards = dict.fromkeys(path for number in numbers for path in source.files_of(number))
+        return (*shards, *((source.name_of(number), "") for number in numbers))
+
+    def _place(self, index: int) -> tuple[Source, int]:
+        """The source of a sample, and its number there."""
         at = index
         for source in self.sources():
             if 0 <= at < len(source) // self.views:
-                return self.read(source, at)
+                return source, at
             at -= len(source) // self.views
         raise IndexError(f"sample {index} of {len(self)}")
 

@@ -134,13 +134,9 @@ def test_vectors_are_class_tokens_mean_patches_or_both(root, tmp_path):
     np.testing.assert_allclose(both, expected.numpy(), rtol=1e-4, atol=1e-5)
     alone = build_bank(tmp_path / "c", data.paths[:3], VECTORS, features, workers=0, batch_size=2)
     np.testing.assert_allclose(alone, both[:, : features.channels], rtol=1e-4, atol=1e-5)
-    with pytest.raises(
-        ConfigError, match=r"vectors of something else \(different: images, paths\).*\(--out\)"
-    ):
-        build_bank(tmp_path / "c", data.paths[:2], VECTORS, features, workers=0)
-    exchanged = [data.paths[0], data.paths[3], data.paths[2]]
-    with pytest.raises(ConfigError, match=r"different: paths\)"):
-        build_bank(tmp_path / "c", exchanged, VECTORS, features, workers=0)
+    other = FrozenFeatures(FeatureConfig(encoder=f"{ENCODER},seed=3"))
+    with pytest.raises(ConfigError, match=r"vectors of something else \(different: features\).*\(--out\)"):
+        build_bank(tmp_path / "c", data.paths[:3], VECTORS, other, workers=0)
 
 
 def test_an_interrupted_bank_goes_on(root, tmp_path):
@@ -156,6 +152,34 @@ def test_an_interrupted_bank_goes_on(root, tmp_path):
     np.testing.assert_array_equal(
         build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, workers=0), whole
     )
+
+
+def test_replaced_and_new_images_get_vectors_of_their_own(tmp_path):
+    features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
+    rng = np.random.default_rng(1)
+    paths = [tmp_path / "images" / f"{number}.png" for number in range(5)]
+
+    def picture():
+        return rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)
+
+    for path in paths:
+        write_png(path, picture())
+    said, left = [], []
+
+    def built(folder, chosen):
+        left.clear()
+        progress = lambda done, total: left.append(total - done)  # noqa: E731
+        return np.array(
+            build_bank(folder, chosen, VECTORS, features, workers=0, progress=progress, say=said.append)
+        )
+
+    built(tmp_path / "bank", paths)
+    write_png(paths[1], picture())
+    write_png(tmp_path / "images" / "2b.png", picture())
+    now = [*paths[:3], tmp_path / "images" / "2b.png", paths[4]]
+    found = built(tmp_path / "bank", now)
+    assert left[0] == 2 and f"changed: {paths[1]}" in said[0] and "2b.png" in said[0] and "gone" in said[0]
+    np.testing.assert_allclose(found, built(tmp_path / "fresh", now), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["knn", "linear"])

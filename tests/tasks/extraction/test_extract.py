@@ -205,3 +205,42 @@ def test_shards_are_about_a_gibibyte() -> None:
     assert spec.images_per_shard == 672  # 1 GiB / 1.57 MB = 682, in batches of 16
     assert spec.shards == -(-20_000_000 // 672)
     assert list(spec.rows_of(spec.shards - 1))[-1] == 19_999_999
+
+
+def test_changed_new_and_lost_images_are_noticed_and_other_shards_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "f"
+    photos.mkdir()
+    rng = np.random.default_rng(5)
+
+    def save(name: str) -> None:
+        Image.fromarray(rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)).save(photos / name)
+
+    def same_as_new(text: str, kept: set[int]) -> None:
+        before = {path.name: path.stat().st_mtime_ns for path in out.glob("shard_*")}
+        assert extract(photos, out, "--shard-images", "4") == 0
+        assert text in " ".join(capsys.readouterr().err.split())
+        assert extract(photos, tmp_path / "new", "--shard-images", "4") == 0
+        one, two = open_features(out), open_features(tmp_path / "new")
+        assert one.names == two.names
+        assert torch.equal(one[range(len(one))].patches, two[range(len(two))].patches)
+        after = {path.name: path.stat().st_mtime_ns for path in out.glob("shard_*")}
+        stayed = {int(name[6:11]) for name, time in after.items() if before.get(name) == time}
+        assert stayed == kept
+        shutil.rmtree(tmp_path / "new")
+
+    for number in range(10):
+        save(f"{number}.png")
+    assert extract(photos, out, "--shard-images", "4") == 0
+    capsys.readouterr()
+    save("5.png")
+    same_as_new("(changed: 5.png): 1 of 3 files are made again", {0, 2})
+    save("9a.png")
+    same_as_new("(new: 9a.png): 1 of 3 files are made again", {0, 1})
+    for name in ("7.png", "8.png", "9.png"):
+        (photos / name).unlink()
+    same_as_new("gone: 7.png", {0})
+    other = ["--encoder", ENCODER.replace("seed=4", "seed=5")]
+    assert extract(photos, out, "--shard-images", "4", *other) == 2
+    assert "holds other features" in capsys.readouterr().err

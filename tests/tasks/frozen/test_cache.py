@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from task_toys import ENCODER, segmentation_folder
+from task_toys import ENCODER, segmentation_folder, write_png
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen import cache as cache_module
@@ -105,3 +105,47 @@ def test_features_beyond_fp16_say_what_to_do(tmp_path, parts):
     shape = cache_shape(features, maker, 5, "classes", with_cls=False)
     with pytest.raises(DataError, match="too large for fp16"):
         build_cache(tmp_path, KEY, shape, features, data, maker, seed=0, workers=0)
+
+
+def test_repaired_labels_are_seen_and_the_rest_stays(tmp_path):
+    root = segmentation_folder(tmp_path / "data", train=6, val=1)
+    features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
+    encoded, said = [], []
+
+    def built(folder):
+        data = open_segmentation(f"folder:{root}", "train")
+        maker = SegmentationViews(data.protocol.at_size(42))
+        shape = cache_shape(features, maker, 2 * len(data.samples), "classes", with_cls=False)
+        start = []
+        cache = build_cache(
+            folder,
+            KEY,
+            shape,
+            features,
+            data.samples,
+            maker,
+            seed=1,
+            workers=0,
+            progress=lambda done, total: start.append(total - done),
+            say=said.append,
+        )
+        encoded.append(start[0])
+        return cache
+
+    first = built(tmp_path / "cache").identity
+    label = root / "labels" / "train" / "0002.png"
+    write_png(label, np.zeros((70, 84), np.uint8))
+    write_png(root / "images" / "train" / "0004.png", np.zeros((70, 84, 3), np.uint8))
+    again, fresh = built(tmp_path / "cache"), built(tmp_path / "fresh")
+    everything = np.arange(12)
+    assert torch.equal(again.target(everything), fresh.target(everything))
+    torch.testing.assert_close(again.tokens(everything), fresh.tokens(everything), atol=2e-3, rtol=2e-3)
+    assert again.identity == fresh.identity != first
+    assert "0002.png" in said[0] and "0004.png" in said[0] and "4 of 12 views" in said[0]
+    (root / "classes.json").write_text('["red", "green", "blue", "violet"]')
+    built(tmp_path / "cache")
+    assert "classes.json" in said[1]
+    for path in (root / "images" / "train" / "0000.png", root / "labels" / "train" / "0000.png"):
+        path.unlink()
+    built(tmp_path / "cache")
+    assert encoded == [12, 4, 12, 12, 10] and "gone" in said[2]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from people_scenes import ENCODER
 
-from codistill.errors import ConfigError
+from codistill.bodies.tiny import TinyBody
+from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
@@ -23,7 +24,7 @@ from codistill.tasks.people.fit import fit_people, whole_patches
 from codistill.tasks.people.loading import PeopleViews, ViewPlan, training_batches
 from codistill.tasks.people.predict import load_people
 from codistill.tasks.people.recipes import PUBLISHED, SMALL, PeopleHeadConfig, find_people_recipe
-from codistill.tasks.people.sample import Skeleton
+from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth
 from codistill.tasks.people.tokens import store_tokens
 
 CPU = torch.device("cpu")
@@ -145,11 +146,13 @@ def test_stored_tokens_are_those_of_the_encoder(scenes: Path, tmp_path: Path) ->
         torch.testing.assert_close(kept.targets.offset, fresh.targets.offset)
         flipped += int((fresh.targets.truth.head[:, 0] != 0).sum())
     assert flipped
-    before = next(tmp_path.glob("people-*.npy")).stat().st_mtime_ns
+    before = next(tmp_path.glob("people-*/tokens.f16")).stat().st_mtime_ns
     store_tokens(*arguments, about="", mirror=True, device=CPU)
-    assert next(tmp_path.glob("people-*.npy")).stat().st_mtime_ns == before  # found, not computed again
+    assert (
+        next(tmp_path.glob("people-*/tokens.f16")).stat().st_mtime_ns == before
+    )  # found, not computed again
     store_tokens(*arguments, about="another", mirror=True, device=CPU)
-    assert len(list(tmp_path.glob("people-*.npy"))) == 2
+    assert len(list(tmp_path.glob("people-*/tokens.f16"))) == 2
 
 
 def test_a_step_cut_into_parts_sees_the_same_views(scenes: Path) -> None:
@@ -200,3 +203,71 @@ def test_configs_that_make_no_sense(scenes: Path) -> None:
     with pytest.raises(ConfigError, match="one level of tokens"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=False, blocks=(0, 1)))
     assert [whole_patches(size, 14) for size in (1, 100, 105, 112)] == [14, 98, 112, 112]
+
+
+class Pictures:
+    """Labelled pictures that lie in no file."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        body = TinyBody()
+        joints = torch.zeros(1, len(body.joint_names), 3)
+        joints[..., 2] = 4.0
+        self.truth = make_truth(Skeleton.of(body), joints)
+        self.images = [self.rng.integers(0, 255, (56, 56, 3), dtype=np.uint8) for _ in range(3)]
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> PeopleImage:
+        camera = torch.tensor([[50.0, 0, 27.5], [0, 50, 27.5], [0, 0, 1]])
+        return PeopleImage(self.images[index], camera, self.truth, f"picture {index}")
+
+
+def test_tokens_of_other_pictures_are_not_taken_for_these(tmp_path: Path) -> None:
+    features, said = FrozenFeatures(FeatureConfig(encoder="baseline:colour")), []
+    options = {"about": "x", "mirror": True, "device": CPU, "say": said.append}
+    first = store_tokens(Pictures(0), features, 56, tmp_path, **options)  # type: ignore[arg-type]
+    again, other = Pictures(0), Pictures(1)
+    again.images[1] = other.images[1]
+    found = store_tokens(again, features, 56, tmp_path, **options)  # type: ignore[arg-type]
+    fresh = store_tokens(again, features, 56, tmp_path / "fresh", **options)  # type: ignore[arg-type]
+    assert np.array_equal(found.values, fresh.values)
+    assert [np.array_equal(a, b) for a, b in zip(first.values, found.values, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+    assert "changed: sample 1" in said[0] and "1 of 3" in said[0]
+
+
+def test_tokens_beyond_fp16_are_refused_not_stored_as_infinite(tmp_path: Path) -> None:
+    features = FrozenFeatures(FeatureConfig(encoder="baseline:colour"))
+    encode = features.encoder.encode
+    features.encoder.encode = lambda *a, **k: replace(t := encode(*a, **k), patches=t.patches * 1e6)  # type: ignore[method-assign]
+    with pytest.raises(DataError, match=r"picture 0 and others are too large for fp16.*--online"):
+        store_tokens(Pictures(0), features, 56, tmp_path, about="x", mirror=False, device=CPU)
+
+
+def test_a_fit_on_changed_labels_says_so_and_a_finished_one_is_refused(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    runtime = Runtime(out=tmp_path / "head", workers=0)
+    short = replace(RECIPE, steps=4)
+    engine = fitting.EngineConfig
+    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=2))
+    assert not fit_people(config(data, recipe=short), runtime)
+    lines = (data / "train.jsonl").read_text().splitlines()
+    lines[3] = lines[3].replace('"people"', '"people" ')
+    (data / "train.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(fitting, "EngineConfig", engine)
+    assert fit_people(config(data, recipe=short), runtime)
+    assert "goes on, but with other data than it began with (changed: line 4 of" in capsys.readouterr().err
+    assert "line 4" in read_record(runtime.out).fit["data_changed"][0]
+    assert fit_people(config(data, recipe=short), runtime)
+    lines[5] = lines[5].replace('"people"', '"people" ')
+    (data / "train.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match=r"fitted on other data \(changed: line 6 of.*another --out"):
+        fit_people(config(data, recipe=short), runtime)

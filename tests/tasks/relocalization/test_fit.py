@@ -14,11 +14,13 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.two_view.losses import TwoViewLossConfig, two_view_loss
 from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import Request
 from codistill.tasks.relocalization.batches import pair_batches, truth_to
 from codistill.tasks.relocalization.config import PUBLISHED, HeadShape, TwoViewFit, two_view_fit
 from codistill.tasks.relocalization.fit import fit_two_view
 from codistill.tasks.relocalization.head import open_two_view, read_two_view_head
+from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
 from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.views import PairViews
@@ -193,3 +195,10 @@ def test_descriptors_of_both_views_begin_alike(fit, tmp_path):
     patch = first.view(4, 14, 4, 14, -1)[0, :, 0].flatten(0, 1)
     assert (patch @ patch.T).min() > 0.9  # pixels of a patch
     assert (patch @ patch.T).min() < 1 - 1e-4  # that can still be told apart
+
+
+def test_a_worlds_pairs_are_told_by_their_shard_and_their_name(tiny_world):
+    data = open_pairs(f"world:{tiny_world}", "train")
+    rows = inputs_of(data).rows
+    assert len(set(rows)) == len(data) > 1
+    assert all(row[0][0].endswith(".tar") and row[0][1] != "missing" for row in rows)

@@ -5,6 +5,8 @@ from pair_toys import plane_pair
 from PIL import Image
 
 from codistill.errors import ConfigError, DataError
+from codistill.files.inputs import compare
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.relocalization.layouts import mapfree_cameras, open_pairs
 from codistill.tasks.relocalization.pairs import (
     SKY,
@@ -45,6 +47,26 @@ def test_folder_pairs_are_read_as_they_were_written(folder):
     # A point one metre before camera b (its z axis looks along the world's x) lies at (2, 2, 3).
     np.testing.assert_allclose(pair.second.camera_to_world @ [0, 0, 1, 1], [2, 2, 3, 1], atol=1e-12)
     np.testing.assert_allclose(pair.second_from_first @ [2, 2, 3, 1], [0, 0, 1, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("what", ["camera", "depth", "image", "list"])
+def test_pairs_are_another_input_when_any_part_of_them_is(folder, what):
+    (folder / "train" / "pairs.txt").write_text("a b 0.4\na a 1.0\n")
+    before = inputs_of(open_pairs(f"folder:{folder}", "train"))
+    if what == "camera":
+        path = folder / "train" / "cameras.txt"
+        path.write_text(path.read_text().replace("1 2 3", "1 2 4"))
+    elif what == "list":
+        (folder / "train" / "pairs.txt").write_text("a b 0.4\nb b 1.0\n")
+    else:
+        name = "depth" if what == "depth" else "images"
+        with (folder / "train" / name / "b.png").open("ab") as file:
+            file.write(b"more")
+    change = compare(before, inputs_of(open_pairs(f"folder:{folder}", "train")), by_place=True)
+    assert change.sources == ((0, -1) if what == "list" else (-1, 1))
+    assert {"camera": "camera of", "depth": "depth/b.png", "image": "images/b.png", "list": "what belongs"}[
+        what
+    ] in change.text
 
 
 @pytest.mark.parametrize(

@@ -86,15 +86,21 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(fit, tmp_
     opened = read_two_view_head(folder)
     assert opened.about["encoder"] == str(folder / "encoder")
     assert opened.about["name"].endswith("trained for relocalization")
-    model = TwoViewModel(load_encoder(encoder), read_two_view_head(folder, encoder).model.head).eval()
+    model = TwoViewModel(
+        load_encoder(encoder), read_two_view_head(folder, encoder, other_encoder=True).model.head
+    ).eval()
     model.load_state_dict(trained)
+    with pytest.raises(ConfigError, match=r"weights differ.*--other-encoder"):
+        read_two_view_head(folder, encoder)
     pair = plane_pair()
     found, again = (
         TwoViewPredictor(one)(pair.first.image, pair.second.image)
         for one in (opened, replace(opened, model=model))
     )
     assert torch.equal(found.b_in_a.points, again.b_in_a.points)
-    frozen = TwoViewPredictor(read_two_view_head(folder, encoder))(pair.first.image, pair.second.image)
+    frozen = TwoViewPredictor(read_two_view_head(folder, encoder, other_encoder=True))(
+        pair.first.image, pair.second.image
+    )
     assert not torch.equal(found.b_in_a.points, frozen.b_in_a.points)  # --encoder puts another one under it
 
 

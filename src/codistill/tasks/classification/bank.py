@@ -1,11 +1,10 @@
 """One feature vector per image, computed once and kept: the class token, the mean patch token, or both.
 
-In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass goes on.
+In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass goes on; images
+whose files changed, or that are new, are computed alone.
 Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from codistill.data.loader import default_workers
-from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.errors import ConfigError, DataError
+from codistill.files.inputs import stamped
 from codistill.imaging import read_rgb, resize_rgb, without_ends
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import claim
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
 
 VectorKind = Literal["cls", "mean", "cls+mean"]
-FEATURES, DONE = "features.npy", "done.json"
+FEATURES = "features.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,10 @@ class ImageVectors:
         image = resize_rgb(image, size)
         top, left = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
+
+    def channels(self, levels: int, channels: int) -> int:
+        """Of a vector from so many levels of tokens with so many channels each."""
+        return channels * (levels + (self.kind == "cls+mean"))
 
     def vectors(self, levels: Sequence[Tokens]) -> Tensor:
         """(image, channel), fp32."""
@@ -121,12 +124,22 @@ def build_bank(
     vectors: ImageVectors,
     features: FrozenFeatures,
     *,
+    data: str = "",
     batch_size: int = 32,
     workers: int | None = None,
     device: torch.device | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
 ) -> np.ndarray:
     """Vectors of images, (image, channel) fp32, computed where they are not there yet.
+
+    Args:
+        folder: of this bank alone.
+        paths, vectors, features: of what, how, and by what; the features are on the device.
+        data: the data set's name: another one is refused.
+        batch_size, workers, device: of the loading and the computing.
+        progress: called with images done and in all.
+        say: told what changed since the bank was made, if anything did.
 
     Raises:
         ConfigError: if the folder holds vectors of something else.
@@ -134,40 +147,26 @@ def build_bank(
         CheckpointError: if nothing can be written.
     """
     device = device or torch.device("cpu")
-    make_directory(folder)
-    key: dict[str, Any] = {
-        "features": features.fingerprint(),
-        "images": len(paths),
-        "paths": hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest(),
-        "vectors": repr(vectors),
-    }
-    claim(folder, key, "vectors", "--out")
-    done = int(json.loads((folder / DONE).read_text())["images"]) if (folder / DONE).exists() else 0
-    progress(done, len(paths))
-    bank: np.ndarray | None = None
-    if done:
-        bank = np.load(folder / FEATURES, mmap_mode="r+" if done < len(paths) else "r")
-    for images in (
-        image_batches(paths[done:], vectors, batch_size, workers, device) if done < len(paths) else ()
-    ):
+    key: dict[str, Any] = {"data": data, "features": features.fingerprint(), "vectors": repr(vectors)}
+    channels = vectors.channels(len(features.config.blocks), features.channels)
+    store = ArrayStore(
+        folder,
+        key,
+        {FEATURES: ((len(paths), channels), np.float32)},
+        stamped((path,) for path in paths),
+        by_place=False,
+        what="vectors",
+        option="--out",
+        say=say,
+    )
+    progress(store.made, len(paths))
+    groups = [rows for _, rows in store.groups(batch_size)]
+    missing = [paths[row] for rows in groups for row in rows]
+    batches = image_batches(missing, vectors, batch_size, workers, device) if missing else ()
+    for rows, images in zip(groups, batches, strict=True):
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             levels = features(images)
-        values = vectors.vectors(levels).cpu().numpy()
-        if bank is None:
-            bank = _new(folder / FEATURES, (len(paths), values.shape[1]))
-        bank[done : done + len(values)] = values
-        done += len(values)
-        if done == len(paths) or done % (32 * batch_size) < batch_size:
-            assert isinstance(bank, np.memmap)
-            bank.flush()
-            write_atomic(folder / DONE, json.dumps({"images": done}))
-        progress(done, len(paths))
-    assert bank is not None
-    return bank
-
-
-def _new(path: Path, shape: tuple[int, int]) -> np.memmap:
-    try:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        store.arrays()[FEATURES][np.array(rows)] = vectors.vectors(levels).cpu().numpy()
+        store.wrote(0, rows, save_every=32 * batch_size)
+        progress(store.made, len(paths))
+    return np.load(folder / FEATURES, mmap_mode="r")

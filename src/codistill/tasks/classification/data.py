@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from codistill.errors import DataError
+from codistill.files.inputs import Inputs, fact, stamped
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
-from codistill.tasks.frozen.data import spread
+from codistill.imaging import read_rgb
+from codistill.tasks.frozen.data import CHECKED, spread
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
@@ -34,6 +36,12 @@ class ImageFolder:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def inputs(self) -> Inputs:
+        """What the images and their classes are made from today."""
+        names = (self.classes[label] for label in self.labels.tolist())
+        rows = ((path, fact(f"class of {path}", name)) for path, name in zip(self.paths, names, strict=True))
+        return stamped(rows, (fact("the classes", *self.classes),))
 
     def limited(self, limit: int | None) -> "ImageFolder":
         """`limit` evenly spread images, or all."""
@@ -82,6 +90,16 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
     if split == "train" and len(there) < len(classes):
         raise DataError(f"{folder}: misses classes")
     return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), classes)
+
+
+def check_images(data: ImageFolder) -> None:
+    """Read some images before anything is computed; the rest is checked as it is read.
+
+    Raises:
+        DataError: if one cannot be used.
+    """
+    for index in spread(len(data), CHECKED):
+        read_rgb(data.paths[index])
 
 
 def _split_folder(root: Path, split: str) -> Path:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from codistill.engine.config import config_hash
-from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
 from codistill.tasks.classification.data import ImageFolder, open_image_folder
@@ -23,6 +22,8 @@ from codistill.tasks.classification.sweep import LEVELS, sweep
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.frozen.resumed import stage_folder, with_encoder
+from codistill.tasks.frozen.same_encoder import told_of
 
 Classifier = Literal["knn", "linear"]
 Protocol = Literal["cached", "published"]
@@ -114,10 +115,12 @@ def fit_classifier(
             data.paths,
             config.vectors,
             features,
+            data=config.data,
             batch_size=config.batch_size,
             workers=runtime.workers,
             device=runtime.device,
             progress=progress,
+            say=runtime.say,
         )
         if config.task == "knn":
             fit |= {"neighbours": list(neighbours), "temperature": config.temperature}
@@ -128,7 +131,7 @@ def fit_classifier(
         features=seen,
         data={"spec": config.data, "images": len(data), "classes": list(data.classes)},
         test=asdict(vectors),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit=fit,
     )
     write_head(runtime.out, record, tensors, list(runtime.command))
@@ -150,8 +153,8 @@ def _sweep(
 ) -> tuple[FeatureConfig, ImageVectors]:
     """Run the sweep; the chosen head's tensors and facts go into the last two. Gives what the head stands on."""
     kept, held = split_per_class(data.labels, HELD_OUT, config.seed)
-    folder = runtime.out / f"sweep-{config_hash(config)[:12]}"
-    make_directory(folder)
+    inputs = with_encoder(data.inputs(), features)
+    folder = stage_folder(runtime.out, f"sweep-{config_hash(config)[:12]}", inputs, runtime.say)
 
     def progress(done: int, total: int, losses: Tensor) -> None:
         numbers = " ".join(f"{value:.3f}" for value in losses.tolist())

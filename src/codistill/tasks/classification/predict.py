@@ -15,8 +15,9 @@ from codistill.tasks.classification.bank import ImageVectors, image_batches
 from codistill.tasks.classification.fit import LABELS, Classifier, bank_file
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import LogisticRegression
-from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.frozen.same_encoder import check_features
 from codistill.weights.read import read_checkpoint
 
 
@@ -70,8 +71,20 @@ class ImageClassifier:
         return {f"k={k}": scores for k, scores in votes.items()}
 
 
-def load_classifier(head: str | Path, task: Classifier) -> ImageClassifier:
+def load_classifier(
+    head: str | Path,
+    task: Classifier,
+    *,
+    features: FeatureConfig | None = None,
+    other_encoder: bool = False,
+) -> ImageClassifier:
     """A fitted classifier.
+
+    Args:
+        head: its folder.
+        task: which it must be for.
+        features: where its encoder is, if not where it was.
+        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -88,9 +101,11 @@ def load_classifier(head: str | Path, task: Classifier) -> ImageClassifier:
             raise CheckpointError(
                 f"{bank_file(path)}: cannot be read ({error}). Fit the head again."
             ) from error
+    frozen = FrozenFeatures(features or record.features)
+    check_features(path, record, frozen, other_encoder)
     return ImageClassifier(
         record=record,
-        features=FrozenFeatures(record.features),
+        features=frozen,
         vectors=from_plain(ImageVectors, record.test, "test"),
         classes=tuple(str(name) for name in record.data["classes"]),
         tensors=tensors,

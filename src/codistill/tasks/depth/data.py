@@ -23,6 +23,7 @@ from codistill.tasks.frozen.data import (
     parse_spec,
     read_list,
 )
+from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.world.dataset import DepthDataset, World
 
 MAX_METRES = 65.535
@@ -99,6 +100,10 @@ class WorldDepth:
         return DenseSample(
             sample.image.numpy(), np.where(np.isfinite(depth), depth, 0.0).astype(np.float32), sample.name
         )
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The sample's shard, and which of it."""
+        return self.samples.inputs_of(index)
 
 
 def metres(values: np.ndarray) -> np.ndarray:

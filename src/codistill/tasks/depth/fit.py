@@ -29,6 +29,7 @@ from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.published_fit import fit_published
+from codistill.tasks.frozen.same_encoder import told_of
 
 CACHED_RATES = (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 PUBLISHED_RATES = (1e-4, 3e-4, 1e-3, 5e-3)
@@ -205,7 +206,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
         data={"spec": config.data, "images": len(data.samples)},
         test={**asdict(data.protocol), "steps": steps},
         head=asdict(shape),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
     )
     if process.is_main:

@@ -21,6 +21,7 @@ from codistill.tasks.depth.views import resize_pair
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import TENSORS, read_record
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.same_encoder import check_features, say_unknown
 
 
 @dataclass
@@ -72,6 +73,7 @@ def load_depth_estimator(
     features: FeatureConfig | None = None,
     protocol: DepthProtocol | None = None,
     mirror: bool = True,
+    other_encoder: bool = False,
 ) -> DepthEstimator:
     """A fitted or released head with its encoder.
 
@@ -80,17 +82,19 @@ def load_depth_estimator(
         features: another encoder than the head was fitted on. Needed for a released file.
         protocol: for a released file, which does not say; also its depth range.
         mirror: average with the mirrored image.
+        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
-    path = Path(head).expanduser()
+    path, record = Path(head).expanduser(), None
     if path.is_file():
         if features is None or protocol is None:
             raise ConfigError(
                 f"{path}: a released head does not say its encoder and depth range: add --encoder, and --data or --kind"
             )
+        say_unknown(path, features.encoder)
         network = read_linear_head(path, nearest=protocol.nearest, farthest=protocol.farthest)
     else:
         record = read_record(path, "depth")
@@ -108,4 +112,6 @@ def load_depth_estimator(
             f"{features.encoder} with blocks {features.blocks} gives {width}. Use the encoder that the head was fitted "
             "on, or name as many blocks (--blocks)."
         )
+    if record is not None:
+        check_features(path, record, frozen, other_encoder)
     return DepthEstimator(frozen, network.eval(), protocol, mirror)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from codistill.engine.files import cannot_write, remove_quietly, sync_directory, sync_file
 from codistill.errors import DataError
+from codistill.files.inputs import Inputs
+from codistill.tasks.extraction.changed import HEADER
 from codistill.tasks.extraction.layout import DTYPES, FeatureSpec, header_of, shard_path
 from codistill.types import BadImage, Batch, Tokens
 
@@ -49,6 +51,7 @@ def write_shards(
     shards: Sequence[int],
     batches: Iterable[Batch],
     encode: Encode,
+    inputs: Callable[[range], Inputs],
     done: Callable[[int, Sequence[BadImage]], None] = lambda images, bad: None,
 ) -> None:
     """Encode batches and write their shards.
@@ -58,6 +61,7 @@ def write_shards(
         shards: to make.
         batches: those of `batches_of(spec, shards)`, in order.
         encode: images to tokens.
+        inputs: what the images of some numbers are made from; asked before they are read.
         done: told after each batch how many images it had, and which were bad.
 
     Raises:
@@ -67,6 +71,7 @@ def write_shards(
     stream = iter(batches)
     for shard in shards:
         rows = spec.rows_of(shard)
+        made_from = inputs(rows)
         buffers = {
             name: torch.empty(len(rows), *shape, dtype=DTYPES[spec.dtype])
             for name, shape in spec.tensor_names().items()
@@ -84,7 +89,7 @@ def write_shards(
             bad += batch.bad
             done(len(batch), batch.bad)
         kept = {name: buffer[: len(names)].contiguous() for name, buffer in buffers.items()}
-        _save(shard_path(folder, shard), kept, names, bad)
+        _save(shard_path(folder, shard), kept, names, bad, made_from)
 
 
 def _until(stream: Iterator[Batch], images: int) -> Iterator[Batch]:
@@ -116,8 +121,15 @@ def _narrowed(tensor: Tensor, spec: FeatureSpec, batch: Batch) -> Tensor:
     return narrow
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor], names: list[str], bad: list[BadImage]) -> None:
-    header = header_of({"names": names, "bad": [[image.name, image.reason] for image in bad]})
+def _save(
+    path: Path, tensors: Mapping[str, Tensor], names: list[str], bad: list[BadImage], inputs: Inputs
+) -> None:
+    told = {
+        "names": names,
+        "bad": [[image.name, image.reason] for image in bad],
+        HEADER: [[list(part) for part in row] for row in inputs.rows],
+    }
+    header = header_of(told)
     partial = path.with_name(f".tmp-{path.name}")
     try:
         save_file(dict(tensors), str(partial), metadata=header)

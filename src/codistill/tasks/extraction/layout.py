@@ -2,23 +2,25 @@
 
     DIR/features.json              what it holds: encoder, sizes, source, images (`FeatureSpec`)
         shard_00000.safetensors    `patches` (image, patch, channel), `cls` (image, channel); with several blocks,
-                                   `block8.patches` …; in the header, the images' names and what was left out
+                                   `block8.patches` …; in the header, the images' names, what was left out, and the
+                                   stamps of the files that all of them came from
         index.parquet              name, shard, row of every image; written when all shards are there
 
-A shard appears whole or not at all, so an interrupted extraction goes on with the shards that are missing.
+A shard appears whole or not at all, so an interrupted extraction goes on with the shards that are missing, and makes
+those again whose images changed.
 """
 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from codistill.engine.config import changed_fields
-from codistill.engine.files import make_directory, write_atomic
+from codistill.engine.files import make_directory, remove_quietly, write_atomic
 from codistill.engine.plain import from_plain
 from codistill.errors import ConfigError, DataError
 
@@ -50,6 +52,9 @@ class FeatureSpec:
         kinds: `cls` and/or `patch`.
         dtype: `fp16`, `bf16`, `fp32`.
         images_per_shard, batch_size: how they are cut; tokens may depend on the batch in their last digits.
+        weights: SHA-256 over architecture and weights of the encoder or student; empty in folders of older versions.
+        precision: that the encoder computed in.
+        limit: the first so many images of the source were asked for; None: all.
     """
 
     source: str
@@ -67,6 +72,9 @@ class FeatureSpec:
     dtype: Literal["fp16", "bf16", "fp32"]
     images_per_shard: int
     batch_size: int
+    weights: str = ""
+    precision: str = ""
+    limit: int | None = None
     version: int = FORMAT_VERSION
 
     @property
@@ -140,6 +148,8 @@ def read_spec(folder: Path) -> FeatureSpec:
 def begin(folder: Path, spec: FeatureSpec) -> None:
     """Make the folder say what it is going to hold; one that already says so is gone on with.
 
+    The number of images may be another: shards of images that stayed are kept (`changed.py`).
+
     Raises:
         ConfigError: if it holds, or is to hold, other features.
         CheckpointError: if it cannot be written.
@@ -148,8 +158,12 @@ def begin(folder: Path, spec: FeatureSpec) -> None:
     if not (folder / SPEC).exists():
         write_atomic(folder / SPEC, json.dumps(asdict(spec), indent=2) + "\n")
         return
-    changes = changed_fields(read_spec(folder), spec)
-    if changes:
+    old = read_spec(folder)
+    changes = changed_fields(old, spec)
+    if changes and not changed_fields(replace(old, images=spec.images), spec):
+        remove_quietly(folder / INDEX)
+        write_atomic(folder / SPEC, json.dumps(asdict(spec), indent=2) + "\n")
+    elif changes:
         raise ConfigError(
             f"{folder} holds other features: {'; '.join(changes)}. Give the same options to go on, or another --out."
         )

@@ -1,17 +1,16 @@
 """Features of views, computed once and kept on disk as memory-mapped fp16, so that any number of heads reads them.
 
-    DIR/cache.json     what the cache is of (the key); another key is another cache
-        tokens.f16     (view, patch, channel of all levels)
+    DIR/tokens.f16     (view, patch, channel of all levels)
         cls.f16        (view, channel of all levels), where the encoder has class tokens
         target.u8|u16  (view, row, column): classes, or millimetres
-        done.json      how many views are written
+        …              what they are of and were made from, and how far they are: `stored_arrays.py`
 
-View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on.
+View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on;
+samples whose files changed are made again.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.engine.files import cannot_write, make_directory, write_atomic
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
 from codistill.tasks.frozen.data import DenseData
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import Request, ViewMaker, view_batches
-from codistill.tasks.frozen.stored_arrays import DONE, claim, open_array, stored_views
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed
 from codistill.types import Tokens
 
 TargetKind = Literal["classes", "metres"]
@@ -80,10 +79,11 @@ class FeatureCache:
     Args:
         folder: where it is.
         shape: its sizes.
+        identity: another for another key or other inputs (`ArrayStore.identity`).
     """
 
-    def __init__(self, folder: Path, shape: CacheShape) -> None:
-        self.folder, self.shape = folder, shape
+    def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
+        self.folder, self.shape, self.identity = folder, shape, identity
         self._maps = {
             name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
             for name, (size, dtype) in shape.files().items()
@@ -158,6 +158,7 @@ def build_cache(
     device: torch.device | str = "cpu",
     autocast: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
 ) -> FeatureCache:
     """Open a cache, computing what it lacks.
 
@@ -172,78 +173,56 @@ def build_cache(
         workers, device: of the loading and the computing.
         autocast: encode in bf16.
         progress: called with views done and in all.
+        say: told what changed since the cache was made, if anything did.
 
     Raises:
         ConfigError: if the folder holds another cache.
         DataError: if a sample cannot be used, or features do not fit into fp16.
         CheckpointError: if the disk is full or read-only.
     """
-    make_directory(folder)
-    claim(folder, key, "features")
-    done = stored_views(folder, shape.files(), shape.views)
-    progress(done, shape.views)
-    if done < shape.views:
-        files = {
-            name: open_array(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()
-        }
-        requests = list(_requests(len(data), shape.views, done, batch_size, plain))
-        for batch in view_batches(
-            data,
-            maker,
-            requests,
-            seed=seed,
-            workers=workers,
-            device=device,
-        ):
+    store = ArrayStore(
+        folder,
+        key,
+        shape.files(),
+        inputs_of(data),
+        passes=shape.views // len(data),
+        by_place=not plain,
+        say=say,
+    )
+    progress(store.made, shape.views)
+    groups = list(store.groups(batch_size))
+    if groups:
+        requests = [Request(number, rows, rows, plain) for number, rows in groups]
+        batches = view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
+        for (number, rows), batch in zip(groups, batches, strict=True):
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
                 levels = features(batch.images)
-            _write(files, slice(done, done + len(batch)), levels, batch.target, batch.names)
-            done += len(batch)
-            if done == shape.views or done % (16 * batch_size) < batch_size:
-                _sync(folder, files, done)
-            progress(done, shape.views)
-    return FeatureCache(folder, shape)
-
-
-def _requests(count: int, views: int, done: int, batch_size: int, plain: bool) -> Iterator[Request]:
-    """Views done, done + 1, ...: batches never span two passes, since a request is of one."""
-    view = done
-    while view < views:
-        number, item = divmod(view, count)
-        last = min(item + batch_size, count, item + views - view)
-        items = tuple(range(item, last))
-        yield Request(number, items, items, plain)
-        view += len(items)
+            views = number * len(data) + np.array(rows)
+            _write(store.arrays(), views, levels, batch.target, batch.names)
+            store.wrote(number, rows, save_every=16 * batch_size)
+            progress(store.made, shape.views)
+    return FeatureCache(folder, shape, store.identity)
 
 
 def _write(
-    files: dict[str, np.memmap], rows: slice, levels: list[Tokens], target: Tensor, names: tuple[str, ...]
+    files: dict[str, np.memmap],
+    views: np.ndarray,
+    levels: list[Tokens],
+    target: Tensor,
+    names: tuple[str, ...],
 ) -> None:
-    tokens = torch.cat([level.patches for level in levels], dim=-1).to(torch.float16).cpu()
-    if not tokens.isfinite().all():
-        raise DataError(
-            f"features of {names[0]} and others are too large for fp16. Use the encoder's final norm (--norm on), or "
-            "--protocol published."
-        )
-    files["tokens.f16"][rows] = tokens.numpy()
+    advice = "Use the encoder's final norm (--norm on), or --protocol published."
+    tokens = torch.cat([level.patches for level in levels], dim=-1)
+    files["tokens.f16"][views] = narrowed(tokens, names[0], advice)
     if "cls.f16" in files:
         cls = [level.cls for level in levels]
-        files["cls.f16"][rows] = (
-            torch.cat([c for c in cls if c is not None], dim=-1).to(torch.float16).cpu().numpy()
+        files["cls.f16"][views] = narrowed(
+            torch.cat([c for c in cls if c is not None], dim=-1), names[0], advice
         )
     if "target.u8" in files:
-        files["target.u8"][rows] = target.numpy()
+        files["target.u8"][views] = target.numpy()
     else:
-        files["target.u16"][rows] = (target.clamp(0, 65.535) * 1000.0).round().to(torch.int32).numpy()
-
-
-def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:
-    try:
-        for file in files.values():
-            file.flush()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    write_atomic(folder / DONE, json.dumps({"views": done}) + "\n")
+        files["target.u16"][views] = (target.clamp(0, 65.535) * 1000.0).round().to(torch.int32).numpy()
 
 
 def _size(count: int) -> str:

@@ -107,7 +107,9 @@ def fit_cached(
         shape = shapes["training"]
         heads = task.build(shape.channels + shape.cls_channels, len(config.learning_rates))
     heads.to(runtime.device)
-    folder = runtime.cache_folder / f"fit-{config_hash(config)[:12]}-{steps}"
+    # A fit on other features or labels is another fit, also where the command is the same.
+    made_of = caches["training"].identity[:12]
+    folder = runtime.cache_folder / f"fit-{config_hash(config)[:12]}-{steps}-{made_of}"
     make_directory(folder)
     _fit(task, config, steps, heads, caches["training"], folder, runtime)
     fitted = time.perf_counter()
@@ -155,7 +157,6 @@ def _cache(
         "features": features.fingerprint(),
         "encoder": config.features.encoder,
         "data": config.data,
-        "images": len(part),
         "of": [config.limit, config.held_out],
         "views": repr(maker),
         "passes": config.views if name == "training" else 0,
@@ -179,6 +180,7 @@ def _cache(
             device=runtime.device,
             autocast=runtime.device.type == "cuda",
             progress=lambda done, _: bar.update(line, completed=done),
+            say=runtime.say,
         )
 
 

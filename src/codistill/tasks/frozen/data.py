@@ -11,9 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.inputs import Row, content_part
 from codistill.files.lines import read_lines
 from codistill.files.listing import any_case
 from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs, shared_inputs
 
 CHECKED = 64
 """Samples that are read before training, spread evenly; the rest is checked as it is read."""
@@ -35,7 +37,7 @@ class DenseSample:
 
 
 class DenseData(Protocol):
-    """A map-style, picklable data set of `DenseSample`."""
+    """A map-style, picklable data set of `DenseSample`; what lies in files says in which: see `inputs.py`."""
 
     def __len__(self) -> int: ...
 
@@ -50,14 +52,24 @@ class FilePairs:
         pairs: paths.
         convert: the PNG's values as the target; raises DataError for values that make no sense.
         shape: rows and columns that every image must have, or None.
+        about: small files that say what the values mean.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
     convert: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, int] | None = None
+    about: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The image and its target."""
+        return self.pairs[index]
+
+    def shared_inputs(self) -> Row:
+        """What the values mean."""
+        return tuple(content_part(path) for path in self.about)
 
     def __getitem__(self, index: int) -> DenseSample:
         image_path, target_path = self.pairs[index]
@@ -92,6 +104,14 @@ class Subset:
 
     def __getitem__(self, index: int) -> DenseSample:
         return self.data[self.indices[index]]
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Of that sample."""
+        return sample_inputs(self.data, self.indices[index])
+
+    def shared_inputs(self) -> Row:
+        """Of the data set."""
+        return shared_inputs(self.data)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -15,8 +15,10 @@ from codistill.errors import ConfigError
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import DenseData
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import ViewMaker, train_batches
 from codistill.tasks.frozen.objective import HeadInput, HeadLoss, HeadObjective
+from codistill.tasks.frozen.resumed import check_resumed, with_encoder
 
 RUN = "run"
 """The engine's run, in the head's folder."""
@@ -52,6 +54,9 @@ def fit_published(
         head = nn.SyncBatchNorm.convert_sync_batchnorm(head)
     objective = HeadObjective(
         features, head, head_input, head_loss, {"data": config.data, **features.describe()}
+    )
+    changes = process.on_main(
+        lambda: check_resumed(runtime.out, RUN, with_encoder(inputs_of(data), features), runtime.say)
     )
     started = time.perf_counter()
     summary = train(
@@ -89,4 +94,5 @@ def fit_published(
         "loss": summary.metrics.get("loss"),
         "seconds_per_step": round(seconds / done, 4) if done else None,
         "device": str(torch.device(process.device)),
+        **({"data_changed": changes} if changes else {}),
     }

@@ -10,7 +10,9 @@ from pathlib import Path
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import DataError
+from codistill.files.inputs import Inputs, Part, stamped
 from codistill.tasks.frozen.data import CHECKED, parse_spec, spread
+from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs
 from codistill.tasks.people.folder import open_folder
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton
 from codistill.tasks.people.smplx_layouts import open_agora, open_bedlam
@@ -53,6 +55,29 @@ class SomePeople:
 
     def __getitem__(self, index: int) -> PeopleImage:
         return self.data[self.indices[index]]
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Of that image."""
+        return sample_inputs(self.data, self.indices[index])
+
+    def label_of(self, index: int) -> Part | None:
+        """Of that image."""
+        return _label_of(self.data, self.indices[index])
+
+
+def _label_of(data: PeopleImages, index: int) -> Part | None:
+    """What a list says of an image; None where its label is among its files."""
+    found = getattr(data, "label_of", None)
+    return None if found is None else found(index)
+
+
+def labelled_inputs(data: PeopleImages) -> Inputs:
+    """What images and labels of a data set are made from today."""
+    rows = (
+        (*sample_inputs(data, at), *((label,) if (label := _label_of(data, at)) else ()))
+        for at in range(len(data))
+    )
+    return stamped(rows)
 
 
 def _world(root: Path, split: str, _: bool) -> tuple[PeopleImages, BodyModel, int]:

@@ -5,6 +5,7 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen 
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from codistill.bodies.base import BodyModel
@@ -19,14 +20,23 @@ from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.frozen.resumed import check_resumed, with_encoder
+from codistill.tasks.frozen.same_encoder import told_of
 from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
+from codistill.tasks.people.data import (
+    PeopleData,
+    check_people,
+    labelled_inputs,
+    limited_people,
+    open_people,
+)
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.smplx_layouts import SmplxImages
 from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
+from codistill.tasks.people.views import ViewLabels
 from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
 
@@ -45,6 +55,7 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     for note in data.notes:
         runtime.say(f"note: {note}")
     check_people(data.samples, f"{config.data} (train)")
+    held_out = _held_out(config, process)
     features = FrozenFeatures(config.features).to(process.device)
     encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
     size = whole_patches(config.size or data.size, features.patch_size)
@@ -58,15 +69,21 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
         f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
     )
+    changes = process.on_main(
+        lambda: check_resumed(
+            runtime.out, RUN, with_encoder(labelled_inputs(plan.data), features), runtime.say
+        )
+    )
     surface = data.body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else data.body
     if recipe.stored:
         plan = _stored(plan, config, features, runtime, process)
         head = read_windows(head, plan, surface, config, features, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
-    facts = _train(config, plan, trainable, features, surface, runtime, process)
+    facts = _train(config, plan, held_out, trainable, features, surface, runtime, process)
     if facts is None:
         return False
     if process.is_main:
+        facts |= {"data_changed": changes} if changes else {}
         record = _record(config, data, plan, head, features, facts)
         if encoder is not None:
             record = _with_encoder(record, encoder, runtime)
@@ -94,10 +111,10 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with tokens and labels of every image in memory or mapped. The first process computes them."""
+    """The plan with tokens and labels of every image in memory or mapped. The first process makes both."""
 
-    def stored() -> StoredTokens:
-        return store_tokens(
+    def made() -> tuple[Path, tuple[int, ...], tuple[ViewLabels, ...]]:
+        found = store_tokens(
             plan.data,
             features,
             plan.size,
@@ -106,15 +123,11 @@ def _stored(
             mirror=plan.mirror,
             device=process.device,
             progress=_reports(runtime),
+            say=runtime.say,
         )
+        return found.file, found.values.shape, found.labels
 
-    if process.is_main:
-        found = stored()
-        process.barrier()
-    else:
-        process.barrier()
-        found = stored()
-    return ViewPlan(**{**vars(plan), "stored": found})
+    return ViewPlan(**{**vars(plan), "stored": StoredTokens.opened(*process.on_main(made))})
 
 
 def _reports(runtime: Runtime) -> Any:
@@ -132,6 +145,7 @@ def _reports(runtime: Runtime) -> Any:
 def _train(
     config: PeopleFit,
     plan: ViewPlan,
+    held_out: PeopleData | None,
     trainable: HumanMeshHead | HumanMeshModel,
     features: FrozenFeatures,
     body: BodyModel,
@@ -162,7 +176,7 @@ def _train(
     summary = train(
         objective,
         batches,
-        _validation(config, plan, body, process),
+        _validation(config, plan, held_out, body, process),
         config=EngineConfig(
             total_steps=recipe.steps,
             seed=config.seed,
@@ -190,13 +204,23 @@ def _train(
     }
 
 
-def _validation(config: PeopleFit, plan: ViewPlan, body: BodyModel, process: Process) -> Any:
-    """The val split's batches, or None."""
+def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
+    """The val split, checked, or None."""
     if not config.validate_every:
         return None
     held_out = open_people(config.data, "val", partial=config.partial)
     if len(held_out.samples) < process.world_size:
         raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
+    check_people(held_out.samples, f"{config.data} (val)")
+    return held_out
+
+
+def _validation(
+    config: PeopleFit, plan: ViewPlan, held_out: PeopleData | None, body: BodyModel, process: Process
+) -> Any:
+    """The val split's batches, or None."""
+    if held_out is None:
+        return None
     samples = held_out.samples
     if isinstance(samples, SmplxImages) and isinstance(body, SmplxBody):
         samples = samples.on(body)  # as wide as the training labels
@@ -225,7 +249,7 @@ def _record(
         },
         test={"size": plan.size},
         head=asdict(head.config),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit={
             "protocol": recipe.name,
             "steps": recipe.steps,

@@ -25,11 +25,13 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
+from codistill.files.inputs import Part, fact
 from codistill.geometry.cameras import camera_matrix
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
 from codistill.tasks.frozen.data import read_list
+from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import (
     FACTS,
     PeopleImage,
@@ -61,6 +63,15 @@ class FolderPeople:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The picture."""
+        entry = _object(self.lines[index], f"{self.file}, line {index + 1}")
+        return (self.root / str(entry.get("image")),)
+
+    def label_of(self, index: int) -> Part:
+        """Its line."""
+        return fact(f"line {index + 1} of {self.file}", self.body.name, self.lines[index])
 
     def __getitem__(self, index: int) -> PeopleImage:
         where = f"{self.file}, line {index + 1}"

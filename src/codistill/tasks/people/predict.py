@@ -23,6 +23,7 @@ from codistill.heads.human_mesh.prediction import PeoplePrediction
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import TENSORS, read_record
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.same_encoder import check_features, say_unknown
 from codistill.tasks.people.baseline import MeanBody
 from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.people.views import Placement, square_pixels
@@ -164,6 +165,7 @@ def load_people(
     features: FeatureConfig | None = None,
     test: PeopleTest | None = None,
     body: BodyModel | None = None,
+    other_encoder: bool = False,
 ) -> PeopleEstimator:
     """A fitted or released head with its encoder and body model.
 
@@ -173,6 +175,7 @@ def load_people(
         features: another encoder than the head was fitted on, of the same width and patch size.
         test: see the class.
         body: the body model, if it is loaded already.
+        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -193,7 +196,9 @@ def load_people(
     if body is None or _other_width(body, named, config):
         options = {"n_shape": config.n_shape} if named == "smplx" else {}
         body = load_body(named, **options)
-    return _assembled(path, network, features or record.features, body, test, int(record.test["size"]))
+    found = _assembled(path, network, features or record.features, body, test, int(record.test["size"]))
+    check_features(path, record, found.features, other_encoder)
+    return found
 
 
 def _released(
@@ -204,7 +209,10 @@ def _released(
     if body is None or _other_width(body, "smplx", config):
         body = load_body("smplx", n_shape=config.n_shape, n_expression=config.n_expression)
     size = config.table_size * config.patch_size
-    features = features or FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
+    if features is None:
+        features = FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
+    else:
+        say_unknown(path, features.encoder)
     return _assembled(path, network, features, body, test, size)
 
 

@@ -41,7 +41,10 @@ class PeopleImage:
 
 
 class PeopleImages(Protocol):
-    """A map-style, picklable data set of `PeopleImage`."""
+    """A map-style, picklable data set of `PeopleImage`; what lies in files says in which: see `frozen/inputs.py`.
+
+    Those are the files of the pictures; `label_of(index)` is a fact for what a list says of one.
+    """
 
     def __len__(self) -> int: ...
 

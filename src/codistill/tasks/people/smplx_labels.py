@@ -178,4 +178,6 @@ def _reasons(
 def _differs_within(names: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Which rows differ from the first row of the same name."""
     _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    return np.logical_not(np.isclose(values, values[first[inverse]], rtol=1e-5, atol=1e-4, equal_nan=True).all(1))
+    return np.logical_not(
+        np.isclose(values, values[first[inverse]], rtol=1e-5, atol=1e-4, equal_nan=True).all(1)
+    )

@@ -19,9 +19,11 @@ import torch
 from codistill.bodies.load import load_body
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
+from codistill.files.inputs import Part
 from codistill.files.listing import any_case, list_files
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
+from codistill.tasks.frozen.inputs import SampleInputs, content_hash
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels
 
@@ -64,6 +66,15 @@ class SmplxImages:
                 "other bodies. Fit on labels as wide as these, or leave these out."
             )
         return replace(self, body=body)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The picture."""
+        return (self.images[index][0],)
+
+    def label_of(self, index: int) -> Part:
+        """Its people."""
+        path, _, rows = self.images[index]
+        return f"label of {path}", content_hash(rows)
 
     @torch.no_grad()
     def __getitem__(self, index: int) -> PeopleImage:

@@ -15,7 +15,7 @@ from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.least_squares import start_by_least_squares
+from codistill.tasks.people.least_squares import LeastSquares, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
 from codistill.weights.read import read_checkpoint
 from codistill.weights.run import checkpoints
@@ -79,9 +79,13 @@ def read_windows(
     nn.init.zeros_(head.pose.weight)
     nn.init.zeros_(head.pose.bias)
     head.pose.requires_grad_(False)
-    if not process.is_main or checkpoints(runtime.out / RUN):
+
+    def start() -> LeastSquares | None:
+        return start_by_least_squares(head.to(process.device), plan, body, process.device)
+
+    if process.on_main(lambda: bool(checkpoints(runtime.out / RUN))):
         return head
-    found = start_by_least_squares(head.to(process.device), plan, body, process.device)
+    found = process.on_main(start)
     if found is None:
         raise DataError(
             f"{config.data}: nobody who has rotations and shape lies in an image of the train split"

@@ -1,10 +1,10 @@
-"""Tokens of frozen encoders, computed once: every image as it is and mirrored, in half precision, in one file.
+"""Tokens of frozen encoders, computed once: every image as it is and mirrored, in half precision, in one folder.
 
-The file's name is a hash of the weights, the data and the size, so that another encoder or split never reads it.
+The folder's name is a hash of the weights, the data and the size, so that another encoder or split never reads it;
+images whose files changed are computed again (`frozen/stored_arrays.py`).
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.engine.files import cannot_write, make_directory
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed, open_array
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.types import Tokens
 
 BATCH = 16
+TOKENS = "tokens.f16"
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,17 @@ class StoredTokens:
     Attributes:
         values: (image, 2, patch, channel) float16, as it is and mirrored; mapped from a file.
         labels: per image.
+        file: that holds the values.
     """
 
     values: np.ndarray
     labels: tuple[ViewLabels, ...]
+    file: Path
+
+    @classmethod
+    def opened(cls, file: Path, shape: tuple[int, ...], labels: tuple[ViewLabels, ...]) -> "StoredTokens":
+        """Map the values of a file that is complete; each process does so for itself."""
+        return cls(open_array(file, shape, np.float16, mode="r"), labels, file)
 
     def patches(self, items: Sequence[int], flips: Sequence[bool]) -> Tensor:
         """(batch, patch, channel) fp32 of some images."""
@@ -58,6 +67,7 @@ def store_tokens(
     mirror: bool,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
 ) -> StoredTokens:
     """Compute, or find, the tokens of a data set; its labels are read in any case.
 
@@ -65,46 +75,47 @@ def store_tokens(
         data: labelled images.
         features: the frozen encoder, on `device`.
         size: of the squares.
-        folder: where the file is kept.
+        folder: where tokens are kept, in a folder of their own.
         about: what tells this data from other data: spec, split, limit.
         mirror: mirrored images as well.
         device: to compute on.
         progress: called with images done and in all.
+        say: told what changed since the tokens were computed, if anything did.
 
     Raises:
-        DataError: if an image cannot be used.
-        CheckpointError: if the file cannot be written.
+        DataError: if an image cannot be used, or tokens do not fit into fp16.
+        CheckpointError: if they cannot be written.
     """
-    make_directory(folder)
+    key = {"features": features.fingerprint(), "data": about, "size": size, "mirror": mirror}
+    place = folder / f"people-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
     views = 2 if mirror else 1
-    cells = (size // features.patch_size) ** 2
-    shape = (len(data), views, cells, features.channels)
-    key = hashlib.sha256(repr((features.fingerprint(), about, size, shape)).encode()).hexdigest()[:16]
-    path = folder / f"people-{key}.npy"
-    found = path.is_file()
-    partial = path.with_suffix(".partial.npy")
-    try:
-        values = None if found else np.lib.format.open_memmap(partial, "w+", np.float16, shape)
-        labels: list[ViewLabels] = []
-        for start in range(0, len(data), BATCH):
-            made = [square_view(data[index], size) for index in range(start, min(start + BATCH, len(data)))]
-            labels += [one for _, one in made]
-            if values is not None:
-                for view in range(views):
-                    pixels = [mirrored_pixels(p) if view else p for p, _ in made]
-                    values[start : start + len(made), view] = _encoded(features, pixels, device)
-            progress(len(labels), len(data))
-        if values is not None:
-            values.flush()
-            del values
-            os.replace(partial, path)  # noqa: PTH105
-        return StoredTokens(np.load(path, mmap_mode="r"), tuple(labels))
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    shape = (len(data), views, (size // features.patch_size) ** 2, features.channels)
+    files = {TOKENS: (shape, np.float16)}
+    store = ArrayStore(place, key, files, inputs_of(data), by_place=False, what="tokens", say=say)
+    missing = set(store.todo().tolist())
+    labels: list[ViewLabels] = []
+    for start in range(0, len(data), BATCH):
+        rows = range(start, min(start + BATCH, len(data)))
+        made = [square_view(data[row], size) for row in rows]
+        labels += [one for _, one in made]
+        wanted = [at for at, row in enumerate(rows) if row in missing]
+        if wanted:
+            chosen = np.array(rows)[wanted]
+            for view in range(views):
+                pixels = [mirrored_pixels(made[at][0]) if view else made[at][0] for at in wanted]
+                store.arrays()[TOKENS][chosen, view] = _encoded(
+                    features, pixels, device, made[wanted[0]][1].name
+                )
+            store.wrote(0, tuple(chosen.tolist()), save_every=32 * BATCH)
+        progress(len(labels), len(data))
+    return StoredTokens.opened(place / TOKENS, shape, tuple(labels))
 
 
 @torch.inference_mode()
-def _encoded(features: FrozenFeatures, pixels: Sequence[np.ndarray], device: torch.device) -> np.ndarray:
+def _encoded(
+    features: FrozenFeatures, pixels: Sequence[np.ndarray], device: torch.device, name: str
+) -> np.ndarray:
     images = normalized(torch.from_numpy(np.stack(pixels)).to(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        return head_tokens(features, images).patches.to(torch.float16).cpu().numpy()
+        tokens = head_tokens(features, images).patches
+    return narrowed(tokens, name, "Encode in every step (--online), which keeps nothing.")

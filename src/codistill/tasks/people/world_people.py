@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from codistill.bodies.anny import PHENOTYPES
 from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth, nobody
 from codistill.world.dataset import PeopleDataset
 
@@ -28,6 +29,10 @@ class WorldPeople:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The image's shard, and which of it."""
+        return self.samples.inputs_of(index)
 
     def __getitem__(self, index: int) -> PeopleImage:
         sample = self.samples[index]

@@ -13,14 +13,17 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import weights_hash
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
 from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
 from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
+from codistill.files.inputs import Inputs
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import weights_hash
+from codistill.tasks.frozen.inputs import inputs_of
+from codistill.tasks.frozen.resumed import check_resumed, encoder_part
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
@@ -61,6 +64,9 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
+    changes = process.on_main(
+        lambda: check_resumed(runtime.out, RUN, _inputs(config, data, encoder), runtime.say)
+    )
     started = time.perf_counter()
     training, validation = _batches(config, encoder, head.config, data, runtime, process)
     encoded = time.perf_counter()
@@ -100,6 +106,7 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
     if not summary.finished:
         return False
     if process.is_main:
+        told = {"data_changed": changes} if changes else {}
         write_two_view_head(
             runtime.out,
             head,
@@ -108,7 +115,8 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             trained=learner,
             size=config.size,
             data={"spec": config.data, "pairs": len(data)},
-            fit=_facts(config, head, summary, process, encoded - started, time.perf_counter() - encoded),
+            fit=_facts(config, head, summary, process, encoded - started, time.perf_counter() - encoded)
+            | told,
             command=list(runtime.command),
         )
     return True
@@ -137,6 +145,13 @@ def _facts(
         "seconds_per_step": round(training / done, 4) if done else None,
         "device": str(process.device),
     }
+
+
+def _inputs(config: TwoViewFit, data: PairData, encoder: Encoder) -> Inputs:
+    """What the head is fitted on."""
+    found = inputs_of(data)
+    part = encoder_part(config.encoder, weights_hash(encoder))
+    return Inputs(found.rows, (*found.shared, part))
 
 
 def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
@@ -226,7 +241,6 @@ def _cache(
         "weights": weights_hash(encoder),
         "norm": not shape.fresh_norm,
         "data": config.data,
-        "pairs": len(data),
         "passes": passes,
         "limit": config.limit,
         "views": asdict(maker),
@@ -248,4 +262,5 @@ def _cache(
             norm=not shape.fresh_norm,
             device=runtime.device,
             progress=lambda done, _: bar.update(line, completed=done),
+            say=runtime.say,
         )

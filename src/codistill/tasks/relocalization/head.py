@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.plain import from_plain, to_plain
@@ -22,6 +23,7 @@ from codistill.heads.two_view.names import to_released
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
+from codistill.tasks.frozen.same_encoder import FINGERPRINT, check_encoder, say_unknown
 from codistill.tasks.unfrozen import write_unfrozen
 from codistill.weights.cache import find_weights
 from codistill.weights.known import find_known
@@ -84,7 +86,13 @@ def write_two_view_head(
         CheckpointError: if that is not possible.
     """
     spec = encoder.spec
-    said = {"name": spec.name, "licence": spec.licence, "dim": spec.dim, "patch_size": spec.patch_size}
+    said: dict[str, Any] = {
+        "name": spec.name,
+        "licence": spec.licence,
+        "dim": spec.dim,
+        "patch_size": spec.patch_size,
+        FINGERPRINT: encoder_fingerprint(encoder if trained is None else trained).as_json(),
+    }
     if trained is not None:
         said["trained_from"] = name
         name = write_unfrozen(folder, trained, named=name, task=TASK, command=command)
@@ -104,12 +112,15 @@ def write_two_view_head(
     write_head(folder, record, released_names(head), command)
 
 
-def read_two_view_head(folder: str | Path, encoder: str | None = None) -> OpenedTwoView:
+def read_two_view_head(
+    folder: str | Path, encoder: str | None = None, *, other_encoder: bool = False
+) -> OpenedTwoView:
     """A fitted head with its encoder.
 
     Args:
         folder: of the head.
-        encoder: another one than it was fitted on.
+        encoder: where it is, if not where it was.
+        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
 
     Raises:
         CheckpointError: if there is no such head, or it is damaged.
@@ -133,6 +144,8 @@ def read_two_view_head(folder: str | Path, encoder: str | None = None) -> Opened
     head.load_state_dict(tensors, assign=True)
     name = encoder or record.features.encoder
     model = TwoViewModel(load_encoder(name), head).eval()
+    norm = not head.config.fresh_norm
+    check_encoder(folder, record, name, model.encoder, other_encoder, norm=norm)
     told = {key: record.fit[key] for key in ("recipe", "steps", "batch_size") if key in record.fit}
     about = {
         "head": str(folder),
@@ -154,6 +167,8 @@ def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView
     if not path.exists() and find_known(str(path)) is not None:
         path = find_weights(str(path))
     model = load_two_view(path, encoder=encoder)
+    if encoder is not None:
+        say_unknown(path, encoder)
     dune = model.head.config.fresh_norm
     spec = model.encoder.spec
     about = {"model": str(path), "encoder": encoder or spec.name, "name": spec.name, "licence": spec.licence}
@@ -161,9 +176,13 @@ def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView
 
 
 def open_two_view(
-    head: str | Path | None, model: str | Path | None, encoder: str | None = None
+    head: str | Path | None,
+    model: str | Path | None,
+    encoder: str | None = None,
+    *,
+    other_encoder: bool = False,
 ) -> OpenedTwoView:
-    """A head folder or a released file.
+    """A head folder or a released file; `encoder` and `other_encoder` as in `read_two_view_head`.
 
     Raises:
         ConfigError: if both or none are named.
@@ -173,7 +192,9 @@ def open_two_view(
             "name one of --head DIR (from `codistill fit relocalization`) and --model FILE (MASt3R, DUSt3R, "
             "DUNE-MASt3R)"
         )
-    return read_two_view_head(head, encoder) if head is not None else open_released(str(model), encoder)
+    if head is not None:
+        return read_two_view_head(head, encoder, other_encoder=other_encoder)
+    return open_released(str(model), encoder)
 
 
 def init_file(path: str | Path) -> Path:

@@ -12,8 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from codistill.errors import DataError
+from codistill.files.inputs import Row, fact
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs, shared_inputs
 from codistill.world.dataset import PairDataset
 
 
@@ -58,7 +60,7 @@ class Pair:
 
 
 class PairData(Protocol):
-    """A map-style, picklable data set of `Pair`."""
+    """A map-style, picklable data set of `Pair`; what lies in files says in which: see `frozen/inputs.py`."""
 
     def __len__(self) -> int: ...
 
@@ -87,6 +89,10 @@ class WorldPairs:
             for view in range(2)
         )
         return Pair(first, second, sample.overlap, sample.name)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The pair's shard, and which of it."""
+        return self.samples.inputs_of(index)
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,13 @@ class ViewFiles:
                     f"{image.shape[0]}x{image.shape[1]}: they must agree"
                 )
         return PosedImage(image, depth, self.intrinsics, self.camera_to_world, str(self.image))
+
+    @property
+    def inputs(self) -> SampleInputs:
+        """The files, and the camera."""
+        camera = fact(f"camera of {self.image}", self.intrinsics.tolist(), self.camera_to_world.tolist())
+        files = (self.image,) if self.depth is None else (self.image, self.depth)
+        return (*files, camera)
 
 
 SKY = 65535
@@ -163,6 +176,11 @@ class FilePairs:
         name = f"{first.image} {second.image}"
         return Pair(first.read(), second.read(), self.overlaps[index], name)
 
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Images, depth and cameras of both views."""
+        first, second = self.views[index]
+        return (*first.inputs, *second.inputs)
+
 
 @dataclass(frozen=True)
 class PairSubset:
@@ -176,6 +194,14 @@ class PairSubset:
 
     def __getitem__(self, index: int) -> Pair:
         return self.data[self.indices[index]]
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Of that pair."""
+        return sample_inputs(self.data, self.indices[index])
+
+    def shared_inputs(self) -> Row:
+        """Of the data set."""
+        return shared_inputs(self.data)
 
 
 def limited_pairs(data: PairData, limit: int | None) -> PairData:

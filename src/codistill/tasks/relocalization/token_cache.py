@@ -1,15 +1,14 @@
 """Tokens of pair views, computed once and kept on disk as memory-mapped arrays, with the truth of the same views.
 
-    DIR/cache.json     what the cache is of (the key); another key is another cache
-        tokens.f16     (view of a pair, first or second, patch, channel)
+    DIR/tokens.f16     (view of a pair, first or second, patch, channel)
         depth.u16      (view of a pair, first or second, row, column): millimetres, 0 unknown, 65535 sky
         camera.f32     (view of a pair, first or second, 25): intrinsics, camera-to-world
-        done.json      how many views are written
+        …              what they are of and were made from, and how far they are: `frozen/stored_arrays.py`
 
-View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build goes on.
+View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build goes on;
+pairs whose files or cameras changed are made again.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from torch import Tensor
 
 from codistill.data.randomness import generator
 from codistill.encoders.base import Encoder
-from codistill.engine.files import cannot_write, make_directory, write_atomic
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
+from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import DONE, claim, open_array, stored_views
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed
 from codistill.tasks.relocalization.batches import VIEW
-from codistill.tasks.relocalization.pairs import PairData, metres_to_stored, stored_to_metres
-from codistill.tasks.relocalization.views import PairViews
+from codistill.tasks.relocalization.pairs import Pair, PairData, metres_to_stored, stored_to_metres
+from codistill.tasks.relocalization.views import PairView, PairViews
 
 _MARGIN = 2**30
 """Bytes of the disk that stay free."""
@@ -58,10 +57,10 @@ class CacheShape:
 
 
 class TokenCache:
-    """A complete cache: rows as tensors, and the pairs' names."""
+    """A complete cache: rows as tensors; `identity` is another for another key or other inputs."""
 
-    def __init__(self, folder: Path, shape: CacheShape) -> None:
-        self.shape = shape
+    def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
+        self.shape, self.identity = shape, identity
         maps = {
             name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
             for name, (size, dtype) in shape.files().items()
@@ -114,6 +113,7 @@ def build_token_cache(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
     batch_size: int = 8,
+    say: Say = lambda text: None,
 ) -> TokenCache:
     """Open a cache, computing what it lacks. The first pass is without randomness.
 
@@ -128,59 +128,52 @@ def build_token_cache(
         device: of the encoder.
         progress: called with views done and in all.
         batch_size: pairs at a time.
+        say: told what changed since the cache was made, if anything did.
 
     Raises:
         ConfigError: if the folder holds another cache.
         DataError: if a pair cannot be used, or tokens do not fit into fp16.
         CheckpointError: if the disk is full or read-only.
     """
-    make_directory(folder)
-    claim(folder, key, "tokens")
-    done = stored_views(folder, shape.files(), shape.views)
-    progress(done, shape.views)
-    if done < shape.views:
-        files = {
-            name: open_array(folder / name, size, dtype) for name, (size, dtype) in shape.files().items()
-        }
-        while done < shape.views:
-            rows = range(done, min(done + batch_size, shape.views))
-            views = [_view(data, maker, row, seed) for row in rows]
-            span = slice(rows.start, rows.stop)
-            files["tokens.f16"][span] = _encoded(encoder, np.stack([v.images for v in views]), norm, device)
-            files["depth.u16"][span] = np.stack([metres_to_stored(v.depths) for v in views])
-            files["camera.f32"][span] = np.stack(
-                [np.concatenate((v.intrinsics.reshape(2, 9), v.poses.reshape(2, 16)), axis=1) for v in views]
-            )
-            done = rows.stop
-            if done == shape.views or done % (32 * batch_size) < batch_size:
-                _sync(folder, files, done)
-            progress(done, shape.views)
-    return TokenCache(folder, shape)
+    passes = shape.views // len(data)
+    store = ArrayStore(
+        folder,
+        key,
+        shape.files(),
+        inputs_of(data),
+        passes=passes,
+        by_place=passes > 1,
+        what="tokens",
+        say=say,
+    )
+    progress(store.made, shape.views)
+    for number, rows in list(store.groups(batch_size)):
+        files = store.arrays()
+        pairs = [data[row] for row in rows]
+        views = [_view(maker, pair, number, row, seed) for pair, row in zip(pairs, rows, strict=True)]
+        at = number * len(data) + np.array(rows)
+        images = np.stack([v.images for v in views])
+        files["tokens.f16"][at] = _encoded(encoder, images, norm, device, pairs[0].name)
+        files["depth.u16"][at] = np.stack([metres_to_stored(v.depths) for v in views])
+        files["camera.f32"][at] = np.stack(
+            [np.concatenate((v.intrinsics.reshape(2, 9), v.poses.reshape(2, 16)), axis=1) for v in views]
+        )
+        store.wrote(number, rows, save_every=32 * batch_size)
+        progress(store.made, shape.views)
+    return TokenCache(folder, shape, store.identity)
 
 
-def _view(data: PairData, maker: PairViews, row: int, seed: int):
-    number, item = divmod(row, len(data))
-    pair = data[item]
+def _view(maker: PairViews, pair: Pair, number: int, item: int, seed: int) -> PairView:
     return maker.plain(pair) if number == 0 else maker(pair, generator(seed, VIEW, number, item))
 
 
 @torch.inference_mode()
-def _encoded(encoder: Encoder, images: np.ndarray, norm: bool, device: torch.device | str) -> np.ndarray:
+def _encoded(
+    encoder: Encoder, images: np.ndarray, norm: bool, device: torch.device | str, name: str
+) -> np.ndarray:
     """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
     pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
     device_type = torch.device(device).type
     with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
         tokens = encoder(pixels, norm=norm).patches
-    tokens = tokens.to(torch.float16).cpu()
-    if not tokens.isfinite().all():
-        raise DataError("the encoder's tokens are too large for fp16; take --online, which keeps nothing")
-    return tokens.unflatten(0, (-1, 2)).numpy()
-
-
-def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:
-    try:
-        for file in files.values():
-            file.flush()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    write_atomic(folder / DONE, json.dumps({"views": done}) + "\n")
+    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec
+from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.segmentation.layouts import LAYOUTS
 from codistill.world.dataset import SegmentationDataset, World
@@ -95,6 +96,10 @@ class WorldSegmentation:
     def __getitem__(self, index: int) -> DenseSample:
         sample = self.samples[index]
         return DenseSample(sample.image.numpy(), sample.labels.numpy(), sample.name)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The sample's shard, and which of it."""
+        return self.samples.inputs_of(index)
 
 
 def open_segmentation(spec: str, split: str, *, partial: bool = False) -> SegmentationData:

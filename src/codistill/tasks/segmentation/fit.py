@@ -29,6 +29,7 @@ from codistill.tasks.frozen.data import check_data, limited, spread
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.published_fit import fit_published
+from codistill.tasks.frozen.same_encoder import told_of
 from codistill.tasks.segmentation.data import SegmentationData, class_shares, open_segmentation
 from codistill.tasks.segmentation.views import SegmentationViews
 from codistill.types import Tokens
@@ -180,7 +181,7 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
         data={"spec": config.data, "images": len(data.samples), "classes": list(data.classes)},
         test={**asdict(data.protocol), "steps": steps},
         head=asdict(shape),
-        encoder=features.describe(),
+        encoder=told_of(features),
         fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
     )
     if process.is_main:

@@ -192,7 +192,7 @@ def folder(root: Path, split: str, partial: bool) -> Found:
     found = list(by_stem(list_files(images)).values())
     pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
     expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
-    return Found(FilePairs(pairs, LabelValues(values, expected)), tuple(classes))
+    return Found(FilePairs(pairs, LabelValues(values, expected), about=(path,)), tuple(classes))
 
 
 def _split(split: str, known: tuple[str, ...]) -> str:

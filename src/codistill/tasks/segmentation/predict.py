@@ -20,6 +20,7 @@ from codistill.heads.linear.segmentation import SegmentationHead
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, read_record
 from codistill.tasks.frozen.loading import normalized
+from codistill.tasks.frozen.same_encoder import check_features, say_unknown
 from codistill.tasks.frozen.sliding import slide
 from codistill.tasks.segmentation.data import SegmentationProtocol
 from codistill.tasks.segmentation.fit import head_input
@@ -123,6 +124,7 @@ def load_segmenter(
     test: SegmentationTest | None = None,
     protocol: SegmentationProtocol | None = None,
     classes: tuple[str, ...] | None = None,
+    other_encoder: bool = False,
 ) -> Segmenter:
     """A fitted or released head with its encoder.
 
@@ -132,6 +134,7 @@ def load_segmenter(
             the head's own encoder. Needed for a released file.
         test: see the class.
         protocol, classes: for a released file, which does not say.
+        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -143,7 +146,9 @@ def load_segmenter(
         return _released(path, features, test, protocol, classes)
     record = read_record(path, "segmentation")
     network = read_linear_head(path / TENSORS)
-    return _assembled(path, network, features or record.features, _protocol(record), _classes(record), test)
+    found = _assembled(path, network, features or record.features, _protocol(record), _classes(record), test)
+    check_features(path, record, found.features, other_encoder)
+    return found
 
 
 def _released(
@@ -157,6 +162,7 @@ def _released(
         raise ConfigError(
             f"{path}: a released head says neither its encoder nor its classes: add --encoder, and --data or --kind"
         )
+    say_unknown(path, features.encoder)
     return _assembled(path, read_linear_head(path), features, protocol, classes, test)
 
 

@@ -1,0 +1,207 @@
+"""What the rows of a kept result were made from, and what of that is another now.
+
+A row (an image's features, a pair's tokens) comes from parts: files, told by size and modification time, and facts,
+which are short texts (a label, the hash of a camera read from a list). The table of them lies beside the result:
+
+    columns row, name, stamp    one line per part; row -1 holds for all rows (a list of classes)
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codistill.files.stamps import stamp_of
+
+Part = tuple[str, str]
+"""A name, and a text that is another when the part is."""
+
+Row = tuple[Part, ...]
+_SCHEMA = pa.schema([("row", pa.int32()), ("name", pa.string()), ("stamp", pa.string())])
+_SHARED = -1
+_MISSING = "missing"
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every row is made from.
+
+    Attributes:
+        rows: parts of each row, in the order of the rows. Rows of equal parts are equal.
+        shared: parts that all rows are made from.
+    """
+
+    rows: tuple[Row, ...]
+    shared: Row = ()
+
+    def digest(self) -> str:
+        """SHA-256 over all parts: equal inputs have equal ones."""
+        return hashlib.sha256(repr((self.shared, self.rows)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the inputs of a kept result differ from those of today.
+
+    Attributes:
+        sources: per row of today, the old row that was made from the same parts; -1 where there is none.
+        text: what differs, with names; empty if nothing does.
+    """
+
+    sources: tuple[int, ...]
+    text: str
+
+    @property
+    def new_rows(self) -> int:
+        """Rows that must be made anew."""
+        return sum(source < 0 for source in self.sources)
+
+
+class Stamper:
+    """Parts of files; a file that many rows share is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+
+    def part(self, path: str | os.PathLike[str]) -> Part:
+        """A file's name and stamp; one that is missing has a stamp too, and fails where it is read.
+
+        The name says where links of folders lead: one that is set to another version of a data set is noticed.
+        """
+        folder, base = os.path.split(os.fspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        name = os.path.join(self._folders[folder], base)  # noqa: PTH118  (a million of these)
+        if name not in self._known:
+            try:
+                stamp = stamp_of(name)
+                self._known[name] = f"{stamp.size} {stamp.modified_ns}"
+            except OSError:
+                self._known[name] = _MISSING
+        return name, self._known[name]
+
+
+def content_part(path: str | os.PathLike[str]) -> Part:
+    """A small file's name and the hash of what it says: touching it changes nothing."""
+    name = os.fspath(path)
+    try:
+        return name, hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    except OSError:
+        return name, _MISSING
+
+
+def write_inputs(path: Path, inputs: Inputs) -> None:
+    """Write the table, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    numbered = [(_SHARED, inputs.shared), *enumerate(inputs.rows)]
+    lines = [(row, *part) for row, parts in numbered for part in parts]
+    columns = [pa.array([line[at] for line in lines], field.type) for at, field in enumerate(_SCHEMA)]
+    metadata = {b"rows": str(len(inputs.rows)).encode()}
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        table = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
+        pq.write_table(table, temporary, compression="zstd")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_inputs(path: Path) -> Inputs | None:
+    """The table, or None where there is none or it is damaged: the result is then made from who knows what."""
+    try:
+        table = pq.read_table(path)
+        count = int((table.schema.metadata or {})[b"rows"])
+        rows: list[list[Part]] = [[] for _ in range(count + 1)]  # the last one: shared
+        columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
+        for row, name, stamp in zip(*columns, strict=True):
+            rows[row].append((name, stamp))
+    except (OSError, pa.ArrowException, KeyError, ValueError, IndexError):
+        return None
+    return Inputs(tuple(map(tuple, rows[:-1])), tuple(rows[-1]))
+
+
+def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
+    """Which rows may stay.
+
+    Args:
+        old: of what is kept.
+        new: of today.
+        by_place: a row also depends on its number and on how many there are (random views do).
+    """
+    text = _text(old, new)
+    if old.shared != new.shared or (by_place and len(old.rows) != len(new.rows)):
+        return Change((-1,) * len(new.rows), text)
+    if by_place:
+        pairs = zip(old.rows, new.rows, strict=True)
+        sources = tuple(at if before == now else -1 for at, (before, now) in enumerate(pairs))
+    else:
+        places = {parts: at for at, parts in enumerate(old.rows)}
+        # A row that stayed where it was is not moved to its twin.
+        kept = (at < len(old.rows) and old.rows[at] == parts for at, parts in enumerate(new.rows))
+        sources = tuple(
+            at if same else places.get(parts, -1)
+            for at, (same, parts) in enumerate(zip(kept, new.rows, strict=True))
+        )
+    return Change(sources, text)
+
+
+def _text(old: Inputs, new: Inputs) -> str:
+    """What differs: parts that changed, came or went, some by name; or the order of the rows alone."""
+    if old == new:
+        return ""
+    before, now = _stamps(old), _stamps(new)
+    changed = [name for name, stamp in now.items() if name in before and before[name] != stamp]
+    parts = [
+        named_text("changed", changed),
+        named_text("new", [name for name in now if name not in before]),
+        named_text("gone", [name for name in before if name not in now]),
+    ]
+    found = "; ".join(part for part in parts if part)
+    if found:
+        return found
+    same = Counter(old.rows) == Counter(new.rows)
+    return "the order of the images" if same else "what belongs together"
+
+
+def named_text(what: str, names: Sequence[str]) -> str:
+    """`changed: a, b, c and 4 others`; nothing where there are none."""
+    if not names:
+        return ""
+    others = len(names) - _SHOWN
+    more = f" and {others} other{'s' * (others > 1)}" if others > 0 else ""
+    return f"{what}: {', '.join(names[:_SHOWN])}{more}"
+
+
+def _stamps(inputs: Inputs) -> dict[str, str]:
+    return {name: stamp for row in (inputs.shared, *inputs.rows) for name, stamp in row}
+
+
+def fact(name: str, *values: object) -> Part:
+    """What a list or a label says, as a part: a name, and a hash of the values' texts."""
+    return name, hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+def stamped(rows: Iterable[Sequence[str | os.PathLike[str] | Part]], shared: Row = ()) -> Inputs:
+    """Inputs of rows whose files and facts are listed.
+
+    Args:
+        rows: per row, paths, which are looked at now, and facts, which are taken as they are.
+        shared: parts of all rows.
+    """
+    stamper = Stamper()
+    return Inputs(
+        tuple(
+            tuple(part if isinstance(part, tuple) else stamper.part(part) for part in parts) for parts in rows
+        ),
+        shared,
+    )

@@ -1,0 +1,71 @@
+"""Shards of features whose images are others now: found by what their headers say of the files, and made again."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from codistill.data import Source
+from codistill.engine.files import remove_quietly
+from codistill.files.inputs import Inputs, Stamper, compare
+from codistill.tasks.extraction.layout import INDEX, FeatureSpec, shard_path
+
+HEADER = "inputs"
+"""Key in a shard's header."""
+
+
+def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
+    """What some images are made from: their names in the source, and the stamps of the files that hold them."""
+    stamper = Stamper()
+    return Inputs(
+        tuple(
+            (
+                (source.name_of(row), ""),
+                *((path.name, stamper.part(path)[1]) for path in source.files_of(row)),
+            )
+            for row in rows
+        )
+    )
+
+
+def changed_shards(
+    folder: Path, spec: FeatureSpec, source: Source, shards: Sequence[int]
+) -> tuple[list[int], str]:
+    """Which of some shards are there, but of other images than today's.
+
+    Returns:
+        Their numbers, and what changed in the first of them.
+    """
+    stale, text = [], ""
+    for shard in shards:
+        path = shard_path(folder, shard)
+        if not path.exists():
+            continue
+        old, new = _inputs_of(path), shard_inputs(source, spec.rows_of(shard))
+        if old != new:
+            stale.append(shard)
+            text = text or (f"damaged: {path.name}" if old is None else compare(old, new, by_place=True).text)
+    return stale, text
+
+
+def remove_shards(folder: Path, stale: Sequence[int]) -> None:
+    """Remove some shards, and the index before them: the folder is not finished then."""
+    remove_quietly(folder / INDEX)
+    for shard in stale:
+        remove_quietly(shard_path(folder, shard))
+
+
+def surplus_shards(folder: Path, spec: FeatureSpec) -> list[int]:
+    """Shards beyond the last, of images that are gone."""
+    numbers = (int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.safetensors"))
+    return sorted(number for number in numbers if number >= spec.shards)
+
+
+def _inputs_of(path: Path) -> Inputs | None:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            rows = json.loads((file.metadata() or {})[HEADER])
+        return Inputs(tuple(tuple((name, stamp) for name, stamp in parts) for parts in rows))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return None
