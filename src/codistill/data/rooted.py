@@ -45,8 +45,9 @@ def path_below(name: str, root: str) -> str:
 
 def leaves_root(where: str, root: str) -> DataError:
     """The error for a name outside of the root; `where` says which one."""
+    above = os.path.abspath(root)  # noqa: PTH100
     return DataError(
-        f"{where} lies outside of the root {root}: a list, manifest or index names files below its root. Move the "
+        f"{where} lies outside of the root {above}: a list, manifest or index names files below its root. Move the "
         "files, or give a root that holds them: `root` of the source (--source NAME,DOMAIN,PATH,root=DIR), --root of "
         "`codistill index`."
     )
