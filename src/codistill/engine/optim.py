@@ -188,6 +188,12 @@ class TrainOptimizer:
         self._adamw.zero_grad(set_to_none=True)
 
     @torch.no_grad()
+    def scale_gradients(self, factor: Tensor) -> None:
+        """Multiply all gradients by a scalar on the device, the same on every rank."""
+        gradients = [_local(p.grad) for p in self.parameters.values() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+
+    @torch.no_grad()
     def measure(self) -> GradientNorms:
         """Norm of every gradient tensor, over all of its shards."""
         whole = [p.grad for p in self.parameters.values() if p.grad is not None]

@@ -13,7 +13,7 @@ from codistill.data import LoaderConfig, eval_loader, train_loader
 from codistill.data.randomness import RESOLUTION, generator
 from codistill.distill.calibration import calibrate
 from codistill.distill.objective import DistillationObjective
-from codistill.distill.sharing import check_sharing
+from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.parallel import compile_units
@@ -232,6 +232,11 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
     parts = part.world_size * recipe.engine.accumulate
     loader = loader_config(recipe)
+    if not recipe.image_sizes and loader.batch_size % parts:
+        raise ConfigError(
+            f"loader.batch_size {loader.batch_size} must be a multiple of {part.world_size} rank(s) times "
+            f"engine.accumulate {recipe.engine.accumulate} = {parts}"
+        )
     if recipe.image_sizes:
         times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
         loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
@@ -260,7 +265,10 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
 
 def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
-    """A batch in equal consecutive parts, for gradient accumulation; what was replaced stays with the first.
+    """A batch in equal parts, for gradient accumulation; what was replaced stays with the first.
+
+    The images are dealt out like cards, one domain after the other, so that every part holds all domains in the batch's
+    proportions, whatever their order in the batch.
 
     Raises:
         ConfigError: if it does not divide.
@@ -269,15 +277,23 @@ def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
         raise ConfigError(
             f"engine.accumulate {parts} does not divide the {len(batch)} images that each process has of a step"
         )
-    size = len(batch) // parts
-    for start in range(0, len(batch), size):
-        chosen = slice(start, start + size)
+    if parts == 1:
+        yield batch
+        return
+    domains = list(dict.fromkeys(batch.domains))
+    order = sorted(range(len(batch)), key=lambda place: domains.index(batch.domains[place]))
+    images = batch.images
+    if order != list(range(len(batch))):  # a balanced batch is in order, and needs no copy
+        images = images.index_select(0, to_device(torch.tensor(order), images.device))
+    for part in range(parts):
+        chosen = order[part::parts]
         yield Batch(
-            images=batch.images[chosen],
-            domains=batch.domains[chosen],
-            sources=batch.sources[chosen],
-            names=batch.names[chosen],
-            bad=batch.bad if start == 0 else (),
+            images=images[part::parts],
+            domains=tuple(batch.domains[place] for place in chosen),
+            sources=tuple(batch.sources[place] for place in chosen),
+            names=tuple(batch.names[place] for place in chosen),
+            bad=batch.bad if part == 0 else (),
+            places=tuple(chosen),
         )
 
 
