@@ -17,6 +17,8 @@ def _teacher(text: str) -> TeacherConfig:
     kept = []
     for part in encoder.split(","):
         key, _, value = part.partition("=")
+        if key in own:
+            raise ConfigError(f"--teacher {text}: {key} is there twice")
         if key in ("domain", "kinds", "weight") and value:
             own[key] = value
         else:
@@ -56,3 +58,9 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
             )
         sources.append(SourceConfig(name=parts[0], domain=parts[1], path=parts[2]))
     return tuple(sources)
+
+
+def typed_fields(overrides: list[str]) -> set[str]:
+    """Dotted paths of the recipe's fields that a command line names: `engine.total_steps` of `--engine.total-steps`."""
+    flags = (text[2:].split("=", 1)[0] for text in overrides if text.startswith("--"))
+    return {flag.replace("-", "_").replace(".no_", ".") for flag in flags}

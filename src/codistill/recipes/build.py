@@ -21,6 +21,7 @@ from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.step import autocast
 from codistill.errors import ConfigError
 from codistill.nn.vit import VIT_SIZES, vit_config
+from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.student.load import load_any_student
 from codistill.student.student import Student
@@ -144,9 +145,16 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     """The objective of a recipe, and what its student starts without (see `build_student`)."""
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
-    bank = build_bank(recipe)
+    check_recipe(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
-    check_sharing(recipe.distill.sharing, bank.domains, sources)
+    teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
+    check_sharing(recipe.distill.sharing, teacher_domains, sources)
+    bank = build_bank(recipe)
+    if recipe.distill.loss.summary != "token" and not any("cls" in bank[name].kinds for name in bank.names):
+        raise ConfigError(
+            f"distill.loss.summary = {recipe.distill.loss.summary} would have no effect: no teacher has a class token. "
+            "Leave it at token."
+        )
     student, fresh = build_student(recipe, bank.target_specs())
     compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(
