@@ -128,9 +128,7 @@ def test_the_length_on_the_command_line_counts() -> None:
     steps = resolved(published, "--engine.total-steps", "50000")
     assert (steps.total_steps, steps.engine.total_steps, steps.epochs) == (50_000, 50_000, None)
     assert resolved(published, "--engine.total_steps=7").total_steps == 7
-    assert (
-        resolved(published, "--epochs", "3").engine.total_steps == 3754
-    )  # 3 · 1 281 167 / 1024 = 3753.4
+    assert resolved(published, "--epochs", "3").engine.total_steps == 3754  # 3 · 1 281 167 / 1024 = 3753.4
     assert resolved(published, "--loader.batch-size", "512").engine.total_steps == 250_228
     assert resolved("debug", "--epochs", "0.001").engine.total_steps == 108
     with pytest.raises(ConfigError, match="Keep one"):

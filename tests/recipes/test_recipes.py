@@ -9,6 +9,7 @@ import torch
 from codistill.engine.config import dump_yaml, load_yaml
 from codistill.errors import ConfigError
 from codistill.recipes.build import build_encoder, build_objective, build_student
+from codistill.recipes.names import RECIPE_NAMES
 from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.student.student import Student
@@ -99,3 +100,7 @@ def test_users_own_python_file(tmp_path: Path) -> None:
         find_recipe(f"{path}:OTHER")
     with pytest.raises(ConfigError, match="no such file"):
         find_recipe(f"{tmp_path}/nothing.py:A")
+
+
+def test_the_quick_list_of_names_is_that_of_the_recipes() -> None:
+    assert tuple(sorted(RECIPES)) == RECIPE_NAMES
