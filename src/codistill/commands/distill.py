@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -14,6 +15,7 @@ from rich.table import Table
 from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
 from codistill.commands.world_ready import ensure_world
 from codistill.data.opening import resolve
+from codistill.data.pattern_use import check_patterns_match
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
@@ -161,6 +163,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
         for source in (*recipe.training_sources, *held_out):
             resolve(source)  # before any teacher is fetched
+            process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)

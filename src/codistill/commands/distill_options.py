@@ -2,6 +2,7 @@
 
 from codistill.data import SourceConfig
 from codistill.errors import ConfigError
+from codistill.recipes.fields import path_of_flag
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TokenKind
 
@@ -62,5 +63,4 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
 
 def typed_fields(overrides: list[str]) -> set[str]:
     """Dotted paths of the recipe's fields that a command line names: `engine.total_steps` of `--engine.total-steps`."""
-    flags = (text[2:].split("=", 1)[0] for text in overrides if text.startswith("--"))
-    return {flag.replace("-", "_").replace(".no_", ".") for flag in flags}
+    return {path_of_flag(text) for text in overrides if text.startswith("--")}

@@ -8,9 +8,12 @@ import importlib
 from pathlib import Path
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.recipes.fields import check_flags
 from codistill.recipes.names import RECIPE_NAMES
 
 _SHOWS = ("--list", "--print-config", "--help-fields", "--help", "-h")
+_OWN = ("--out", "--teacher", "--source", "--held-out", "--device", *_SHOWS)
+"""Options of `codistill distill` that are no fields of a recipe."""
 
 
 def distill(argv: list[str]) -> int:
@@ -23,6 +26,8 @@ def distill(argv: list[str]) -> int:
     asked = {text.split("=", 1)[0] for text in argv}
     if named and "--out" not in asked and not asked.intersection(_SHOWS):
         raise ConfigError("where to? add --out RUN, the folder of the run")
+    if named and not asked.intersection(("--help-fields", "--help", "-h")):
+        check_flags([text for text in argv if text.startswith("--") and text.split("=", 1)[0] not in _OWN])
     return _run("codistill.commands.distill", argv)
 
 
