@@ -15,13 +15,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.index:main",
         "list an image source into a manifest, or pack it into shards",
     ),
-    "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
+    "distill": ("codistill.commands.named_recipe:distill", "train a student; the same command again resumes"),
     "shrink": (
         "codistill.commands.shrink:main",
         "a narrower encoder from a trained one: where a student can start",
     ),
     "plan": (
-        "codistill.commands.plan:main",
+        "codistill.commands.named_recipe:plan",
         "operations, hours, loader cores and cost of a recipe on N GPUs",
     ),
     "fit": (

@@ -37,6 +37,7 @@ class MissingExtraError(CodistillError, ImportError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Text of an error for an unknown name: the nearest known ones, then all of them."""
     names = sorted(known)
+    name = name if len(name) <= 100 else name[:97] + "..."
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or '(none)'}."

@@ -70,6 +70,8 @@ class Batch:
         sources: per image, the name of its source.
         names: per image, its name within the source: what an error report lists.
         bad: images that were replaced while this batch was made.
+        places: where the images stand among those that the process has of the step, for a part of a step that was
+            cut; None: in order, see `StepContext.slots`.
     """
 
     images: Float[Tensor, "batch 3 row column"]
@@ -77,6 +79,7 @@ class Batch:
     sources: tuple[str, ...]
     names: tuple[str, ...]
     bad: tuple[BadImage, ...] = ()
+    places: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.domains)

@@ -140,7 +140,15 @@ HELD_OUT_NOWHERE = [
             [*HELD_OUT_NOWHERE, "--engine.validate-every", "2"],
             "nothing at /no/such/folder",
         ),
-        ([*HELD_OUT_NOWHERE, "--engine.validate-every", "0"], "/no/such.pth"),  # nobody looks at them
+        ([*HELD_OUT_NOWHERE, "--engine.validate-every", "0"], "--held-out would have no effect"),
+        (
+            ["debug", "--loader.image-size", "336", "--out", "x"],
+            "loader.image_size = 336 would have no effect",
+        ),
+        (
+            ["debug", "--augment.blur", "0", "--augment.blur-kernel", "9", "--out", "x"],
+            "would have no effect",
+        ),
         (["debug", "--image-size", "57", "--out", "x"], "nearest: 56"),
         (
             ["debug", "--distill.sharing.mode", "none", "--source", "a,cats,/tmp", "--out", "x"],

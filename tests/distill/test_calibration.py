@@ -186,3 +186,18 @@ def test_refusals() -> None:
         TargetConfig(transform="phi_s")
     with pytest.raises(ConfigError, match="no Hadamard matrix of order 30"):
         phi_s(torch.eye(30))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_statistics_are_fp32_whatever_the_precision_of_the_run(enabled: bool) -> None:
+    data = correlated(3000, 32)
+    second = SecondMoments(32, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        for part in torch.tensor(data, dtype=torch.float32).split(500):
+            second.add(part)
+    _, covariance = second.covariance()
+    wanted = np.cov(data.T)
+    assert np.linalg.norm(covariance.numpy() - wanted) / np.linalg.norm(wanted) < 1e-6
+    rotation, deviation = phi_s(covariance)
+    rotated = (data - data.mean(0)) @ rotation.numpy().T / float(deviation)
+    np.testing.assert_allclose(rotated.var(0, ddof=1), 1.0, atol=1e-4)

@@ -1,4 +1,5 @@
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,6 +178,27 @@ def test_missing_file_and_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="could not be written"):
         save_yaml(FULL, tmp_path / "file" / "c.yaml")
+
+
+def test_only_a_regular_file_of_some_size_is_a_config(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            load_yaml(Recipe, path)
+    with pytest.raises(ConfigError, match="characters long"):
+        load_yaml(Recipe, written(tmp_path, "steps: 1\n#" + "x" * (1 << 20)))
+
+
+def test_a_wrong_value_is_shown_in_a_few_words(tmp_path):
+    """However much a few aliases spell out, the text of the error is short."""
+    nine = ", ".join
+    bomb = f"lr: [&a [{nine('x' * 9)}], &b [{nine(['*a'] * 9)}], &c [{nine(['*b'] * 9)}], &d [{nine(['*c'] * 9)}]]"
+    with pytest.raises(ConfigError, match="expected a number") as error:
+        load_yaml(Recipe, written(tmp_path, "steps: 1\n" + bomb))
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+    with pytest.raises(ConfigError, match="Unknown option") as error:
+        load_yaml(Recipe, written(tmp_path, "steps: 1\n" + "k" * 900 + ": 1"))
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
 
 
 def test_changed_fields_leave_out_what_may_change():

@@ -91,6 +91,10 @@ def test_a_prefix_slows_its_parameters_down_by_its_factor():
         ConfigError, match=r"names 'O\.', with which no .* begin with: pos_embed, mask_token, 0, 2"
     ):
         optimizer_of(network(), lr_scales=(("O.", 0.5),))
+    with pytest.raises(ConfigError, match=r"gives '0\.' more than one factor"):
+        optimizer_of(network(), lr_scales=(("0.", 0.5), ("0.", 0.2)))
+    with pytest.raises(ConfigError, match=r"factor of '0\.' in lr_scales would have no effect"):
+        optimizer_of(network(), lr_scales=(("0.", 0.5), ("0.weight", 0.2), ("0.bias", 0.2)))
 
 
 def test_a_parameter_without_gradient_is_left_alone():

@@ -51,7 +51,6 @@ def step_of(kind: str, **optim) -> tuple[TrainStep, RunLog]:
         engine_toys.Path("unused"),
         process,
         every=9,
-        images_per_step=8,
         learning_rates=optimizer.learning_rates,
         trackers=[],
         display=ProgressDisplay(9, 0, None),

@@ -8,11 +8,12 @@ import torch
 
 from codistill.engine.config import dump_yaml, load_yaml
 from codistill.errors import ConfigError
-from codistill.recipes.build import build_encoder, build_objective, build_student, split_batch
+from codistill.recipes.build import build_encoder, build_objective, build_student
+from codistill.recipes.names import RECIPE_NAMES
 from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.student.student import Student
-from codistill.types import Batch, TargetSpec
+from codistill.types import TargetSpec
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -101,10 +102,5 @@ def test_users_own_python_file(tmp_path: Path) -> None:
         find_recipe(f"{tmp_path}/nothing.py:A")
 
 
-def test_accumulation_splits_evenly() -> None:
-    batch = Batch(torch.arange(6.0).view(6, 1, 1, 1), tuple("abcdef"), tuple("abcdef"), tuple("abcdef"))
-    parts = list(split_batch(batch, 3))
-    assert [part.names for part in parts] == [("a", "b"), ("c", "d"), ("e", "f")]
-    assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
-    with pytest.raises(ConfigError, match="does not divide the 6 images"):
-        list(split_batch(batch, 4))
+def test_the_quick_list_of_names_is_that_of_the_recipes() -> None:
+    assert tuple(sorted(RECIPES)) == RECIPE_NAMES

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -13,10 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codistill.commands.distill_options import parse_sources, parse_teachers
+from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
 from codistill.data.opening import resolve
+from codistill.data.pattern_use import check_patterns_match
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
@@ -31,6 +33,7 @@ from codistill.recipes.build import (
     training_batches,
     validation_batches,
 )
+from codistill.recipes.idle import check_length, check_recipe
 from codistill.recipes.places import at_home, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
@@ -51,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a student from a recipe; the same command again resumes the run.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --engine, --sources.0.path and the like are fields
     )
     parser.add_argument(
         "recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME"
@@ -90,13 +94,27 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
         recipe = replace(recipe, teachers=parse_teachers(arguments.teacher))
     if arguments.source:
         # The recipe's held-out images belong to its own sources.
-        recipe = replace(recipe, sources=parse_sources(arguments.source), validation=(), world=None)
+        recipe = replace(
+            recipe, sources=parse_sources(arguments.source), validation=(), world=None, world_path=""
+        )
+        if not arguments.held_out:
+            recipe = replace(recipe, engine=replace(recipe.engine, validate_every=0))
     if arguments.held_out:
         recipe = replace(recipe, validation=parse_sources(arguments.held_out))
+    typed = typed_fields(overrides)
+    check_length(recipe)
+    if "engine.total_steps" in typed and "epochs" not in typed:
+        recipe = replace(recipe, epochs=None)
     if overrides or arguments.help_fields:
         args = ["--help"] if arguments.help_fields else overrides
         recipe = tyro.cli(Recipe, default=recipe, args=args, prog=f"codistill distill {arguments.recipe}")
-    return replace(recipe, engine=replace(recipe.engine, total_steps=recipe.total_steps))
+    recipe = recipe if "engine.total_steps" in typed else recipe.with_length()
+    check_recipe(recipe, typed)
+    if arguments.held_out and not recipe.engine.validate_every:
+        raise ConfigError(
+            "--held-out would have no effect: engine.validate_every is 0. Add --engine.validate-every N."
+        )
+    return recipe
 
 
 def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str], console: Console) -> None:
@@ -152,6 +170,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
         for source in (*recipe.training_sources, *held_out):
             resolve(source)  # before any teacher is fetched
+            process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)

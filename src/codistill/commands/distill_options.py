@@ -2,6 +2,7 @@
 
 from codistill.data import SourceConfig
 from codistill.errors import ConfigError
+from codistill.recipes.fields import path_of_flag
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TokenKind
 
@@ -17,6 +18,8 @@ def _teacher(text: str) -> TeacherConfig:
     kept = []
     for part in encoder.split(","):
         key, _, value = part.partition("=")
+        if key in own:
+            raise ConfigError(f"--teacher {text}: {key} is there twice")
         if key in ("domain", "kinds", "weight") and value:
             own[key] = value
         else:
@@ -64,3 +67,8 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
             SourceConfig(name=parts[0], domain=parts[1], path=path or parts[2], root=root if mark else None)
         )
     return tuple(sources)
+
+
+def typed_fields(overrides: list[str]) -> set[str]:
+    """Dotted paths of the recipe's fields that a command line names: `engine.total_steps` of `--engine.total-steps`."""
+    return {path_of_flag(text) for text in overrides if text.startswith("--")}

@@ -4,20 +4,42 @@ A counter-based generator (Philox, Salmon et al. 2011) takes (seed, purpose) as 
 its counter: any draw can be made at once, in any process, and no generator state has to be saved.
 """
 
+from enum import IntEnum, unique
+
 import numpy as np
 
-AUGMENT, REPLACE, RESOLUTION = 1, 2, 3
-"""What a draw is for; equal counters with different purposes are independent."""
+
+@unique
+class Purpose(IntEnum):
+    """What a draw is for; equal counters with different purposes are independent.
+
+    Every purpose of the library is listed here, so that no number is taken twice. Recorded runs draw by these
+    numbers: a number that was used keeps its meaning, a new purpose takes a new number.
+    """
+
+    AUGMENT = 1  # what happens to a training image
+    REPLACE = 2  # which image stands in for a bad one
+    RESOLUTION = 3  # image side of a step
+    DENSE_VIEW = 11  # crop and colours of a labelled image
+    DENSE_PIXELS = 12  # pixels of a view that a frozen-feature fit learns from
+    DENSE_ORDER = 13  # split between training and choosing
+    PAIR_VIEW = 21  # crops and colours of a pair of views
+    PAIR_MATCHES = 22  # correspondences of a pair
+    PAIR_ORDER = 23  # order of cached pairs
+    PEOPLE_MIRROR = 31  # whether a picture of people is mirrored
+
+
+AUGMENT, REPLACE, RESOLUTION = Purpose.AUGMENT, Purpose.REPLACE, Purpose.RESOLUTION
 
 _MASK = (1 << 64) - 1
 
 
-def generator(seed: int, purpose: int, step: int, slot: int = 0, attempt: int = 0) -> np.random.Generator:
+def generator(seed: int, purpose: Purpose, step: int, slot: int = 0, attempt: int = 0) -> np.random.Generator:
     """A fresh generator for one image of one step.
 
     Args:
         seed: of the run, any integer.
-        purpose: `AUGMENT`, `REPLACE`, `RESOLUTION`.
+        purpose: what is drawn.
         step, slot: 0-based optimizer step, and place in its global batch.
         attempt: 0, then 1, 2, ... for the replacements of a bad image.
     """

@@ -62,7 +62,10 @@ class SecondMoments(Moments):
         mean = flat.mean(0)
         centred = flat - mean  # products in fp32, so of what is left without the mean
         mean = mean.double()
-        count, products = flat.shape[0], (centred.T @ centred).double()
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # batches are taken under the run's, for the teachers
+            count, products = flat.shape[0], (centred.T @ centred).double()
         self.packed[0, 0] += count
         self.packed[0, 1:] += count * mean
         self.packed[1:, 1:] += products + count * torch.outer(mean, mean)

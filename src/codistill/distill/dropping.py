@@ -4,6 +4,7 @@ Lowest-loss dropping keeps, per image, the teacher with the largest loss and dro
 probability p, among the teachers that sharing allows. Source: UNIC, section 3.3; DUNE uses p = 0.5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,11 +53,13 @@ def lowest_loss_dropping(
     return kept * allowed
 
 
-def uniform_draws(*, seed: int, step: int, slots: range, teachers: int) -> Float[Tensor, "teacher image"]:
+def uniform_draws(
+    *, seed: int, step: int, slots: Sequence[int], teachers: int
+) -> Float[Tensor, "teacher image"]:
     """Draws for some slots of a step's global batch, on the host: a function of (seed, step, slot) alone.
 
     So neither the number of ranks nor gradient accumulation changes what an image draws.
     """
     generator = np.random.default_rng([seed, step])
-    draws = generator.random((slots[-1] + 1, teachers), dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray(draws[slots.start :: slots.step].T))
+    draws = generator.random((max(slots) + 1, teachers), dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(draws[list(slots)].T))

@@ -86,10 +86,11 @@ def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
         return None
     if indices[-1] - indices[0] + 1 == len(indices):
         return slice(indices[0], indices[-1] + 1)
-    return _to_device(torch.tensor(indices), device)
+    return to_device(torch.tensor(indices), device)
 
 
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small host tensor on a device, without waiting for what is queued there."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -118,7 +119,7 @@ def plan_sharing(
             rows[name], counts[name] = _as_rows(indices or [0], batch, device), len(indices)
     if all(all(row) for row in table):
         return SharingPlan(torch.ones(len(table), batch, device=device), rows, counts)
-    return SharingPlan(_to_device(torch.tensor(table, dtype=torch.float32), device), rows, counts)
+    return SharingPlan(to_device(torch.tensor(table, dtype=torch.float32), device), rows, counts)
 
 
 def check_sharing(

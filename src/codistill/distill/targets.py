@@ -1,6 +1,7 @@
 """Target standardization: raw teacher tokens in, tokens with zero mean and unit deviation per channel out.
 
-In training the statistics are those of the current global batch (all ranks, images and tokens), and running
+In training the statistics are those of the current global batch (all ranks, images and tokens, and all parts where
+gradients are accumulated), and running
 buffers follow with a momentum; in evaluation the buffers are used. Ranks exchange counts, sums and squared sums
 only: a few kilobytes for all teachers together, where gathering the tokens would take gigabytes. The local
 moments are taken by a two-pass mean and variance and combined in fp64, so nothing cancels where a channel's mean
@@ -9,7 +10,7 @@ Options: statistics that are fixed before training (EUPE), channels rotated to e
 `distill/calibration.py`; class tokens left as they are but for their spread, for the angular loss.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,8 @@ from codistill.types import TokenKind, Tokens
 
 Moments = Tensor
 """(2, channel) fp64 and a count, flattened: count, count * mean, squared sum."""
-
+Scales = dict[tuple[str, TokenKind], tuple[Tensor, Tensor]]
+"""Mean and deviation, each (channel,), by teacher and token kind."""
 
 SPREAD_FLOOR = 0.05
 """Smallest spread of directions, in radians, that the angular loss divides by."""
@@ -146,6 +148,40 @@ class TargetStandardizer:
             return None
         return buffers.of_kind("cls").std[0].clamp(min=SPREAD_FLOOR).square()
 
+    def measure(self, raw: Mapping[str, Tokens], counts: Mapping[str, int]) -> Tensor:
+        """Moments of a batch, or of a part of it, packed for `follow`: those of several parts and ranks add up.
+
+        Args:
+            raw: per teacher, tokens of this rank's rows.
+            counts: per teacher, how many rows count (0: the rows only stand in).
+        """
+        packed: list[Tensor] = []
+        for teacher, tokens in raw.items():
+            for kind, _ in self._buffers(teacher).by_kind():
+                x = tokens.of_kind(kind)
+                if x is None:
+                    raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
+                local = local_directions if self.by_direction(kind) else local_moments
+                packed.append(local(x, counts[teacher] > 0))
+        return torch.cat(packed)
+
+    @torch.no_grad()
+    def follow(self, packed: Tensor, teachers: Iterable[str], momentum: float) -> Scales:
+        """Update the buffers from the moments of the whole global batch; means and deviations to standardize with.
+
+        Args:
+            packed: sum of what `measure` gave.
+            teachers: the same, in the same order.
+            momentum: of the buffers.
+        """
+        slots = [(teacher, *pair) for teacher in teachers for pair in self._buffers(teacher).by_kind()]
+        scales: Scales = {}
+        sizes = [1 + 2 * buffers.mean.numel() for *_, buffers in slots]
+        for (teacher, kind, buffers), moments in zip(slots, packed.split(sizes), strict=True):
+            of = mean_and_spread if self.by_direction(kind) else mean_and_std
+            scales[teacher, kind] = self._follow(buffers, of(moments), momentum)
+        return scales
+
     @torch.no_grad()
     def batch(
         self,
@@ -157,28 +193,14 @@ class TargetStandardizer:
         """Training: standardize by the global batch's statistics and update the buffers. One collective.
 
         Args:
-            raw: per teacher, tokens of this rank's rows.
-            counts: per teacher, how many rows count (0: the rows only stand in).
+            raw, counts: see `measure`.
             momentum: of the buffers; 0 uses them as they are.
             all_reduce_sum: sums a tensor over ranks.
         """
         if momentum == 0.0:
             return self.running(raw)
-        slots: list[tuple[str, TokenKind, KindStatistics, Tensor]] = []
-        for teacher, tokens in raw.items():
-            for kind, buffers in self._buffers(teacher).by_kind():
-                x = tokens.of_kind(kind)  # type: ignore[arg-type]
-                if x is None:
-                    raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
-                local = local_directions if self.by_direction(kind) else local_moments
-                slots.append((teacher, kind, buffers, local(x, counts[teacher] > 0)))  # type: ignore[arg-type]
-        packed = all_reduce_sum(torch.cat([moments for *_, moments in slots]))
-        scales: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
-        sizes = [moments.numel() for *_, moments in slots]
-        for (teacher, kind, buffers, _), moments in zip(slots, packed.split(sizes), strict=True):
-            of = mean_and_spread if self.by_direction(kind) else mean_and_std
-            scales[teacher, kind] = self._follow(buffers, of(moments), momentum)
-        return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
+        packed = all_reduce_sum(self.measure(raw, counts))
+        return self.standardize(raw, self.follow(packed, raw, momentum))
 
     def _follow(
         self, buffers: KindStatistics, found: tuple[Tensor, Tensor, Tensor], momentum: float
@@ -195,16 +217,22 @@ class TargetStandardizer:
     @torch.no_grad()
     def running(self, raw: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """Evaluation: standardize by the buffers."""
-        scales = {
+        return self.standardize(raw, self.kept(raw))
+
+    def kept(self, teachers: Iterable[str]) -> Scales:
+        """The buffers' means and deviations."""
+        return {
             (teacher, kind): (buffers.mean, buffers.std)
-            for teacher in raw
+            for teacher in teachers
             for kind, buffers in self._buffers(teacher).by_kind()
         }
+
+    @torch.no_grad()
+    def standardize(self, raw: Mapping[str, Tokens], scales: Scales) -> dict[str, Tokens]:
+        """Raw tokens by given means and deviations."""
         return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
 
-    def _apply(
-        self, tokens: Tokens, teacher: str, scales: Mapping[tuple[str, str], tuple[Tensor, Tensor]]
-    ) -> Tokens:
+    def _apply(self, tokens: Tokens, teacher: str, scales: Scales) -> Tokens:
         def scaled(kind: TokenKind) -> Tensor | None:
             x = tokens.of_kind(kind)
             if x is None or (teacher, kind) not in scales:

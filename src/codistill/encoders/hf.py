@@ -14,12 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
 from codistill.errors import CheckpointError, ConfigError, MissingExtraError
+from codistill.files.yaml_text import parse_yaml
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 from codistill.weights.cache import is_offline
 
@@ -224,8 +224,8 @@ def _licence(transformers: ModuleType, source: str) -> str:
     if not text.startswith("---"):
         return "unknown"
     try:
-        head = yaml.safe_load(text.split("---")[1])
-    except yaml.YAMLError:
+        head = parse_yaml(text.split("---")[1])
+    except ValueError:
         return "unknown"
     said = head.get("license") if isinstance(head, dict) else None
     return str(said) if said else "unknown"

@@ -1,12 +1,11 @@
 """Config files: a frozen dataclass to a YAML file and back, and what changed between two of them.
 
-YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated.
+See `files/yaml_text.py` for how YAML is read.
 """
 
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,6 +15,7 @@ import yaml
 from codistill.engine.files import write_atomic
 from codistill.engine.plain import CLASS_KEY, from_plain, to_plain
 from codistill.errors import ConfigError
+from codistill.files.yaml_text import MAX_CHARACTERS, RESOLVERS, parse_yaml
 
 T = TypeVar("T")
 CHANGEABLE = {"changeable": True}
@@ -23,10 +23,6 @@ CHANGEABLE = {"changeable": True}
 
 `field(default=..., metadata=CHANGEABLE)`; layers below the engine write the dict out.
 """
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's core scalars, and no key twice."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -41,59 +37,30 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-_FLOAT = re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\.inf)$|^\.nan$")
-_RESOLVERS = (
-    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
-    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf")),
-    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789")),
-    ("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789")),
-)
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in _RESOLVERS:
-    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+for _tag, _pattern, _first in RESOLVERS:
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    result: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
-        key = loader.construct_object(key_node)
-        if key in result:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
-        result[key] = loader.construct_object(value_node, deep=True)
-    return result
-
-
-# Only these: PyYAML's own constructors of dates, sets and binary fail in their own ways on malformed text.
-_Loader.yaml_constructors = {
-    "tag:yaml.org,2002:null": lambda loader, node: None,
-    "tag:yaml.org,2002:bool": lambda loader, node: node.value == "true",
-    "tag:yaml.org,2002:int": lambda loader, node: int(node.value),
-    "tag:yaml.org,2002:float": lambda loader, node: float(
-        node.value.replace(".inf", "inf").replace(".nan", "nan")
-    ),
-    "tag:yaml.org,2002:str": yaml.SafeLoader.construct_scalar,
-    "tag:yaml.org,2002:seq": lambda loader, node: [loader.construct_object(n, deep=True) for n in node.value],
-    "tag:yaml.org,2002:map": _mapping,
-    None: yaml.SafeLoader.construct_undefined,
-}
 
 
 def read_yaml(path: Path) -> Any:
     """What a YAML file holds, as plain values.
 
     Raises:
-        ConfigError: if the file cannot be read or is not YAML; the text names the file and the line.
+        ConfigError: if the file cannot be read, is not YAML, or spells out more than a config can (see `parse_yaml`);
+            the text names the file and the line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is not a regular file. Give the path of a YAML file.")
+        with path.open("rb") as file:  # a character has at most four bytes; what is longer is refused below
+            data = file.read(4 * MAX_CHARACTERS + 4)
+        return parse_yaml(data.decode("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}. Give the path of a YAML file."
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ConfigError:
+        raise
+    except ValueError as error:
         raise ConfigError(f"{path} is not a config in YAML: {error}") from error
 
 

@@ -44,7 +44,6 @@ class RunLog:
         run_dir: where the files are; rank 0 alone writes.
         process: this process.
         every: steps of a log interval.
-        images_per_step: of the global batch.
         learning_rates: by step.
         trackers: curves beside metrics.jsonl; none on ranks other than 0.
         display: what a person sees.
@@ -56,7 +55,6 @@ class RunLog:
         process: Process,
         *,
         every: int,
-        images_per_step: int,
         learning_rates: Sequence[float],
         trackers: Sequence[Tracker],
         display: ProgressDisplay,
@@ -64,7 +62,8 @@ class RunLog:
         self.run_dir, self.process, self.display, self.trackers = run_dir, process, display, trackers
         self.timer = PhaseTimer(process.device)
         self.bad_images = 0
-        self._images_per_step, self._learning_rates = images_per_step, learning_rates
+        self._learning_rates = learning_rates
+        self._images = 0
         self._ring = MetricRing(every, process.device, summed=("bad_images",))
         self._bad: list[dict[str, Any]] = []
 
@@ -91,6 +90,7 @@ class RunLog:
 
     def add(self, step: int, metrics: Mapping[str, Tensor], batches: Sequence[Batch]) -> None:
         """Keep one step's scalars and the bad images of its batches; nothing is read from the device."""
+        self._images += sum(len(batch) for batch in batches)
         bad = [image for batch in batches for image in batch.bad]
         self._bad += [
             {"step": step, "source": image.source, "name": image.name, "reason": image.reason}
@@ -106,11 +106,12 @@ class RunLog:
         if not rows:
             return []
         seconds, phases = self.timer.collect()
+        images, self._images = self._images * self.process.world_size, 0  # every rank has an equal part
         self._gather_bad(rows)
         if self.process.is_main:
             interval = {
                 "time/step": seconds / len(rows),
-                "time/images_per_second": self._images_per_step * len(rows) / seconds,
+                "time/images_per_second": images / seconds,
                 **{f"time/share/{name}": spent / seconds for name, spent in phases.items()},
                 "memory/peak_gib": peak_memory(self.process.device),
             }

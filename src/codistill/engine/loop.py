@@ -139,7 +139,6 @@ class _Run:
             self.run_dir,
             self.process,
             every=config.log_every,
-            images_per_step=self.settings.global_batch,
             learning_rates=self.optimizer.learning_rates,
             trackers=[TRACKERS[name](self.run_dir, self.start, plain) for name in config.trackers if main],
             display=ProgressDisplay(config.total_steps, self.start, console if main else None),

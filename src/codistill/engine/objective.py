@@ -4,10 +4,10 @@ Distillation, two-view and human-mesh training are three of them. The objective 
 its `trainable` module alone is wrapped for distribution, moved between devices and saved.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -32,7 +32,8 @@ class StepContext:
         total_steps: steps of the whole run.
         seed: of the run. Random draws in the step come from (seed, step, slot), never from a global generator.
         rank, world_size: of this process; see `slots` for which images of the global batch it holds.
-        micro_step: which gradient-accumulation part of the step this is.
+        micro_step, micro_steps: which gradient-accumulation part of the step this is, and of how many.
+        prepared: what `LooksAhead.prepare` gave for this part; None where there is only one.
         all_reduce_sum: sums a tensor over all ranks, in place, and returns it. Identity for one process.
         phase: `with context.phase("teachers"):` books the time of the block, without a device sync.
     """
@@ -43,6 +44,8 @@ class StepContext:
     rank: int = 0
     world_size: int = 1
     micro_step: int = 0
+    micro_steps: int = 1
+    prepared: Any = None
     all_reduce_sum: Callable[[Tensor], Tensor] = identity
     phase: Callable[[str], AbstractContextManager[None]] = _no_timing
 
@@ -54,6 +57,12 @@ class StepContext:
         first = self.rank + self.world_size * self.micro_step * count
         return range(first, first + self.world_size * count, self.world_size)
 
+    def slots_of(self, batch: Batch) -> Sequence[int]:
+        """Places of a batch's images in the step's global batch, also of a part that was not cut in order."""
+        if batch.places is None:
+            return self.slots(len(batch))
+        return [self.rank + self.world_size * place for place in batch.places]
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -61,12 +70,16 @@ class StepResult:
 
     Attributes:
         loss: the scalar to differentiate.
+        total: where a step has several parts: what the sum of their losses over all parts and ranks is yet to be
+            divided by, in this part (a scalar on the device, detached). None: `loss` is a mean already, and the
+            step's is that of its parts.
         metrics: scalars on the device, detached, the same names in every step; NaN where a batch has nothing to
             say. Means over this rank's images unless the name says otherwise.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    total: Tensor | None = None
 
 
 class Objective(Protocol):
@@ -96,4 +109,13 @@ class Objective(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What an export must say: architecture, normalization, teachers and their licences. JSON only."""
+        ...
+
+
+@runtime_checkable
+class LooksAhead(Protocol):
+    """An objective to which all images of a step matter, however many parts gradients are accumulated over."""
+
+    def prepare(self, batches: Sequence[Batch], context: StepContext) -> Sequence[Any]:
+        """What each part needs to know of all; called before the first part's forward, in steps of several parts."""
         ...

@@ -159,12 +159,23 @@ class TrainOptimizer:
 
     def _check_prefixes(self) -> None:
         """Refuse learning rates for what does not exist: a slip of the pen would train at the full rate."""
-        for prefix, _ in self.config.lr_scales:
+        prefixes = [prefix for prefix, _ in self.config.lr_scales]
+        longest = {
+            max((p for p in prefixes if name.startswith(p)), key=len, default="") for name in self.parameters
+        }
+        for prefix in prefixes:
+            if prefixes.count(prefix) > 1:
+                raise ConfigError(f"lr_scales gives {prefix!r} more than one factor; keep one.")
             if not any(name.startswith(prefix) for name in self.parameters):
                 first = dict.fromkeys(name.partition(".")[0] for name in self.parameters)
                 raise ConfigError(
                     f"lr_scales names {prefix!r}, with which no trained parameter begins. They begin with: "
                     f"{', '.join(first)}."
+                )
+            if prefix not in longest:
+                raise ConfigError(
+                    f"the factor of {prefix!r} in lr_scales would have no effect: every trained parameter that begins "
+                    "so also begins with a longer prefix of the list. Leave it out."
                 )
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -186,6 +197,12 @@ class TrainOptimizer:
     def zero_grad(self) -> None:
         """Forget all gradients."""
         self._adamw.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def scale_gradients(self, factor: Tensor) -> None:
+        """Multiply all gradients by a scalar on the device, the same on every rank."""
+        gradients = [_local(p.grad) for p in self.parameters.values() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def measure(self) -> GradientNorms:

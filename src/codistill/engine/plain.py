@@ -8,12 +8,15 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from reprlib import Repr
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from codistill.errors import ConfigError, unknown_name
 
 CLASS_KEY = "class"
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 
 
@@ -89,7 +92,7 @@ def from_plain(hint: Any, value: Any, where: str = "") -> Any:
 
 
 def _wrong(where: str, value: Any, wanted: str) -> ConfigError:
-    shown = repr(value)
+    shown = _SHORT.repr(value)  # never of the whole value, which may be large
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return ConfigError(f"{where or 'the config'} is {shown} ({type(value).__name__}); expected {wanted}.")
 

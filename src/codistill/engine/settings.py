@@ -21,7 +21,7 @@ class EngineConfig:
         precision: of the forward pass; `auto` is bf16 on CUDA and fp32 on a CPU.
         max_nonfinite: so many steps in a row with a loss or gradient that is not finite stop the run; each is
             skipped.
-        accumulate: batches per optimizer step and rank.
+        accumulate: parts into which each rank cuts its images of a step, and whose gradients add up.
         strategy: with several processes: `ddp` (a whole copy each) or `fsdp2` (everything sharded).
         compile: `torch.compile` the transformer blocks.
         activation_checkpointing: recompute them in the backward pass instead of keeping their activations.

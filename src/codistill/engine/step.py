@@ -1,19 +1,21 @@
 """One optimizer step: batches in, device scalars out, and not one read from the device.
 
-for each micro-step: forward → loss → backward (gradients travel with the last one)
+several parts: what the objective must know of all of them
+for each part (micro-step): forward → loss → backward (gradients travel with the last one)
 norms → anything not finite on any rank? → clip → AdamW, unless so → buffers back, if so
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from codistill.engine.distributed import Process
 from codistill.engine.nonfinite import SKIPPED
-from codistill.engine.objective import Objective, StepContext
+from codistill.engine.objective import LooksAhead, Objective, StepContext, StepResult
 from codistill.engine.optim import GradientNorms, TrainOptimizer
 from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
@@ -65,25 +67,53 @@ class TrainStep:
         """Update the model by one step's batches; its metrics, as scalars on the device."""
         self.optimizer.zero_grad()
         before = [buffer.clone() for buffer in self.buffers]
-        losses: list[Tensor] = []
-        metrics: list[dict[str, Tensor]] = []
+        results: list[StepResult] = []
+        prepared = self._prepare(step, batches)
         for micro, batch in enumerate(batches):
-            context = self.context(step=step, micro_step=micro)
+            ahead = prepared.pop(0) if prepared else None
+            context = self.context(step=step, micro_step=micro, micro_steps=len(batches), prepared=ahead)
             seed_generators(context)
             with synchronizing(self.model, last=micro == len(batches) - 1):
                 with autocast(self.precision, self.process.device):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
                     (result.loss / len(batches)).backward()
-            losses.append(result.loss.detach())
-            metrics.append(result.metrics)
+            results.append(replace(result, loss=result.loss.detach()))
+            del context, ahead, result  # a part's targets are as large as its images
         with self.timer.phase("optimizer"):
+            results = self._divide(results)
+            losses, metrics = [r.loss for r in results], [r.metrics for r in results]
             gradients = self.optimizer.measure()
             skip = self._skip(losses, gradients)
             self.optimizer.update(step, gradients, skip)
             self._restore(before, skip)
         means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
+
+    def _prepare(self, step: int, batches: Sequence[Batch]) -> list[Any]:
+        """What the objective wants each part to know of all parts of a step; empty where there is but one."""
+        if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
+            return []
+        with autocast(self.precision, self.process.device):
+            return list(self.objective.prepare(batches, self.context(step=step, micro_steps=len(batches))))
+
+    @torch.no_grad()
+    def _divide(self, results: list[StepResult]) -> list[StepResult]:
+        """Divide losses and gradients by the total over all parts and ranks, where the objective leaves that to it.
+
+        Gradients are then (1 / parts) times the mean over ranks of a sum; totals are summed over both.
+        """
+        totals = [result.total for result in results if result.total is not None]
+        if not totals:
+            return results
+        everything = self.process.all_reduce_sum(torch.stack(totals).sum(), "totals")
+        factor = len(results) * self.process.world_size / everything
+        self.optimizer.scale_gradients(factor)
+        losses = [result.loss * factor for result in results]
+        return [
+            replace(result, loss=loss, metrics={**result.metrics, "loss": loss})
+            for result, loss in zip(results, losses, strict=True)
+        ]
 
     @torch.no_grad()
     def _skip(self, losses: Sequence[Tensor], gradients: GradientNorms) -> Tensor:

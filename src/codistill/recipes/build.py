@@ -13,7 +13,7 @@ from codistill.data import LoaderConfig, eval_loader, train_loader
 from codistill.data.randomness import RESOLUTION, generator
 from codistill.distill.calibration import calibrate
 from codistill.distill.objective import DistillationObjective
-from codistill.distill.sharing import check_sharing
+from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.parallel import compile_units
@@ -21,6 +21,7 @@ from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.step import autocast
 from codistill.errors import ConfigError
 from codistill.nn.vit import VIT_SIZES, vit_config
+from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.student.load import load_any_student
 from codistill.student.student import Student
@@ -144,9 +145,16 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     """The objective of a recipe, and what its student starts without (see `build_student`)."""
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
-    bank = build_bank(recipe)
+    check_recipe(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
-    check_sharing(recipe.distill.sharing, bank.domains, sources)
+    teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
+    check_sharing(recipe.distill.sharing, teacher_domains, sources)
+    bank = build_bank(recipe)
+    if recipe.distill.loss.summary != "token" and not any("cls" in bank[name].kinds for name in bank.names):
+        raise ConfigError(
+            f"distill.loss.summary = {recipe.distill.loss.summary} would have no effect: no teacher has a class token. "
+            "Leave it at token."
+        )
     student, fresh = build_student(recipe, bank.target_specs())
     compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(
@@ -232,6 +240,11 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
     parts = part.world_size * recipe.engine.accumulate
     loader = loader_config(recipe)
+    if not recipe.image_sizes and loader.batch_size % parts:
+        raise ConfigError(
+            f"loader.batch_size {loader.batch_size} must be a multiple of {part.world_size} rank(s) times "
+            f"engine.accumulate {recipe.engine.accumulate} = {parts}"
+        )
     if recipe.image_sizes:
         times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
         loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
@@ -260,7 +273,10 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
 
 def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
-    """A batch in equal consecutive parts, for gradient accumulation; what was replaced stays with the first.
+    """A batch in equal parts, for gradient accumulation; what was replaced stays with the first.
+
+    The images are dealt out like cards, one domain after the other, so that every part holds all domains in the batch's
+    proportions, whatever their order in the batch.
 
     Raises:
         ConfigError: if it does not divide.
@@ -269,15 +285,23 @@ def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
         raise ConfigError(
             f"engine.accumulate {parts} does not divide the {len(batch)} images that each process has of a step"
         )
-    size = len(batch) // parts
-    for start in range(0, len(batch), size):
-        chosen = slice(start, start + size)
+    if parts == 1:
+        yield batch
+        return
+    domains = list(dict.fromkeys(batch.domains))
+    order = sorted(range(len(batch)), key=lambda place: domains.index(batch.domains[place]))
+    images = batch.images
+    if order != list(range(len(batch))):  # a balanced batch is in order, and needs no copy
+        images = images.index_select(0, to_device(torch.tensor(order), images.device))
+    for part in range(parts):
+        chosen = order[part::parts]
         yield Batch(
-            images=batch.images[chosen],
-            domains=batch.domains[chosen],
-            sources=batch.sources[chosen],
-            names=batch.names[chosen],
-            bad=batch.bad if start == 0 else (),
+            images=images[part::parts],
+            domains=tuple(batch.domains[place] for place in chosen),
+            sources=tuple(batch.sources[place] for place in chosen),
+            names=tuple(batch.names[place] for place in chosen),
+            bad=batch.bad if part == 0 else (),
+            places=tuple(chosen),
         )
 
 

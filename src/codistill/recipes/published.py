@@ -1,7 +1,7 @@
 """The four published DUNE models and UNIC, as the reference implementation trains them.
 
 The reference takes 128 images per GPU; the batch here is global. 1024 is eight GPUs' worth; the learning rate
-follows it (lr * batch / 256). `total_steps` follows from `epochs`.
+follows it (lr * batch / 256). `total_steps` follows from `epochs` and the batch.
 Sources: DUNE (CVPR 2025) and its README; UNIC (ECCV 2024).
 """
 
@@ -12,10 +12,11 @@ from codistill.distill.objective import DistillConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
-from codistill.recipes.recipe import Recipe, StudentConfig
+from codistill.recipes.recipe import Recipe, StudentConfig, published_steps
 from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
 
+BATCH = 1024
 ALL_SOURCES = tuple(name for name in CATALOGUE if name != "in1k")
 """The 19 sets of DUNE, in the order of its table."""
 
@@ -47,14 +48,19 @@ def stage_one(name: str, size: str, about: str) -> Recipe:
         teachers=DUNE_TEACHERS,
         sources=training_sources(),
         validation=held_out_sources(),
-        loader=LoaderConfig(batch_size=1024, num_workers=14),
-        engine=EngineConfig(total_steps=1, log_every=50, checkpoint_every=1000, validate_every=5000),
+        loader=LoaderConfig(batch_size=BATCH, num_workers=14),
+        engine=EngineConfig(
+            total_steps=published_steps(100.0, BATCH),
+            log_every=50,
+            checkpoint_every=1000,
+            validate_every=5000,
+        ),
     )
 
 
 def stage_two(name: str, first: Recipe) -> Recipe:
     """50 more at 448 pixels from the first stage's run (`runs/NAME`, or --student.init), learning rate 5e-5."""
-    return replace(
+    second = replace(
         first,
         name=name,
         about=f"{first.about.split(',')[0]}, 448 px: 50 epochs from the run of {first.name}",
@@ -63,6 +69,7 @@ def stage_two(name: str, first: Recipe) -> Recipe:
         student=replace(first.student, init=f"runs/{first.name}"),
         optim=replace(first.optim, lr=5e-5),
     )
+    return second.with_length()
 
 
 DUNE_BASE_336 = stage_one(
@@ -93,10 +100,12 @@ UNIC = Recipe(
     sources=training_sources(("in1k",)),
     validation=held_out_sources(("in1k",)),
     augment=AugmentConfig(),
-    loader=LoaderConfig(batch_size=1024, num_workers=14),
+    loader=LoaderConfig(batch_size=BATCH, num_workers=14),
     distill=DistillConfig(targets=TargetConfig(statistics="running")),
     optim=OptimConfig(clip="none", warmup_fraction=0.05),
-    engine=EngineConfig(total_steps=1, log_every=50, checkpoint_every=1000, validate_every=5000),
+    engine=EngineConfig(
+        total_steps=published_steps(200.0, BATCH), log_every=50, checkpoint_every=1000, validate_every=5000
+    ),
 )
 
 RECIPES = (DUNE_BASE_336, DUNE_BASE_448, DUNE_SMALL_336, DUNE_SMALL_448, UNIC)

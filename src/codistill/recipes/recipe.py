@@ -4,7 +4,7 @@ Nothing here builds anything; `recipes/build.py` does. Recipes derive from recip
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
@@ -56,6 +56,10 @@ class StudentConfig:
             raise ConfigError(f"student.ema must be in [0, 1), 0 for none; got {self.ema}")
 
 
+_UNSAID_LENGTH = EngineConfig(total_steps=1000)
+"""The engine of a recipe that gives none: itself, not its equals, so that `epochs` may say the length."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A distillation.
@@ -66,7 +70,8 @@ class Recipe:
         image_sizes: sides to draw from, one for each step (multi-resolution training). A step's batch then holds so
             many images that it has about as many tokens as `loader.batch_size` images of `image_size`. Empty:
             `image_size` always.
-        epochs: length in passes of 1 281 167 images (the published unit). None: `engine.total_steps` counts.
+        epochs: length in passes of 1 281 167 images (the published unit), of which `engine.total_steps` is then the
+            number of steps. None: `engine.total_steps` alone says it.
         student, teachers, distill, optim, engine: the method; see the classes.
         sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
         validation: held-out sources.
@@ -90,7 +95,7 @@ class Recipe:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    engine: EngineConfig = field(default_factory=lambda: EngineConfig(total_steps=1000))
+    engine: EngineConfig = _UNSAID_LENGTH
 
     def __post_init__(self) -> None:
         for size in (self.image_size, *self.image_sizes):
@@ -106,6 +111,8 @@ class Recipe:
             raise ConfigError(
                 f"epochs must be positive, or null to count engine.total_steps; got {self.epochs}"
             )
+        if self.epochs is not None and self.engine is _UNSAID_LENGTH:
+            object.__setattr__(self, "engine", self.with_length().engine)
         for what, items in (("teacher", self.teachers), ("source", self.sources)):
             names = [item.name for item in items]
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -126,6 +133,13 @@ class Recipe:
         if self.world is None:
             return ()
         return tuple(world_source(Path(self.world_path), domain, split) for domain in self.world.domains)
+
+    def with_length(self) -> "Recipe":
+        """The same with the `engine.total_steps` that `epochs` makes of its batch; itself without `epochs`."""
+        if self.epochs is None:
+            return self
+        steps = published_steps(self.epochs, self.loader.batch_size)
+        return replace(self, engine=replace(self.engine, total_steps=steps))
 
     @property
     def total_steps(self) -> int:

@@ -3,7 +3,8 @@
 import importlib.util
 from pathlib import Path
 
-from codistill.engine.config import load_yaml
+from codistill.engine.config import load_yaml, read_yaml
+from codistill.engine.plain import from_plain
 from codistill.errors import ConfigError, unknown_name
 from codistill.recipes import published, small, tables, world
 from codistill.recipes.recipe import Recipe
@@ -28,12 +29,24 @@ def find_recipe(what: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
     if what.endswith((".yaml", ".yml")):
-        return load_yaml(Recipe, Path(what))
+        return _from_yaml(Path(what))
     if ".py:" in what:
         return _from_python(what)
     raise ConfigError(
         f"{unknown_name('recipe', what, RECIPES)} A path of a .yaml file or file.py:NAME will do as well."
     )
+
+
+def _from_yaml(path: Path) -> Recipe:
+    """A saved recipe; one with `epochs` need not say how many steps that makes."""
+    plain = read_yaml(path)
+    engine = plain.get("engine") if isinstance(plain, dict) else None
+    if not isinstance(engine, dict) or plain.get("epochs") is None or "total_steps" in engine:
+        return load_yaml(Recipe, path)
+    try:
+        return from_plain(Recipe, {**plain, "engine": {**engine, "total_steps": 1}}).with_length()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _from_python(what: str) -> Recipe:

@@ -26,7 +26,7 @@ from codistill.engine.timing import PhaseTimer
 from codistill.errors import ConfigError
 from codistill.nn.linear import left_to_blas
 from codistill.nn.products import Operand, Product
-from codistill.recipes.build import build_bank, build_student, compile_teachers
+from codistill.recipes.build import build_bank, build_student, compile_teachers, split_batch
 from codistill.recipes.product_timer import Best, ProductTimer, measured
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.bank import TeacherBank
@@ -68,7 +68,8 @@ class BenchedStep:
         self.timer = PhaseTimer(device)
         self.best = Best()
         self._step = self._train_step()
-        self.batch = random_batch(recipe, list(bank.domains.values()), device)
+        whole = random_batch(recipe, list(bank.domains.values()), device)
+        self.batches = list(split_batch(whole, recipe.engine.accumulate))
         self.count = 0
 
     def _train_step(self) -> TrainStep:
@@ -95,7 +96,7 @@ class BenchedStep:
     def run(self) -> dict[str, Tensor]:
         """One step; its metrics, on the device."""
         with left_to_blas() if self.blas else nullcontext():
-            metrics = self._step(self.count, [self.batch])
+            metrics = self._step(self.count, self.batches)
         self.count += 1
         return metrics
 

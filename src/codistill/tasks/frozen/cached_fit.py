@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from codistill.data.permutation import keys_of, permute
-from codistill.data.randomness import generator
+from codistill.data.randomness import Purpose, generator
 from codistill.engine.config import config_hash
 from codistill.engine.distributed import Process
 from codistill.engine.files import make_directory
@@ -28,8 +28,7 @@ from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.loading import PIXELS, ViewMaker
 
 _SCORED_PIXELS = 4096
-_ORDER = 13
-"""What the split's permutation is for; see `loading.VIEW`."""
+_ORDER = Purpose.DENSE_ORDER
 
 
 @dataclass(frozen=True)

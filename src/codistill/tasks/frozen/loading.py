@@ -14,14 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.data.permutation import keys_of, permute
-from codistill.data.randomness import generator
+from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import DenseData, DenseSample
 from codistill.tasks.frozen.workers import made_by_workers
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
 
-VIEW, PIXELS = 11, 12
-"""What draws are for, beside those of the data layer."""
+VIEW, PIXELS = Purpose.DENSE_VIEW, Purpose.DENSE_PIXELS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from codistill.data.randomness import generator
+from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
 from codistill.tasks.frozen.loading import Request, in_parts, normalized, training_requests
@@ -22,8 +22,7 @@ from codistill.tasks.people.tokens import StoredTokens
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.types import Batch
 
-MIRROR = 13
-"""What draws are for, beside those of the data layer and of other tasks."""
+MIRROR = Purpose.PEOPLE_MIRROR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from codistill.data.randomness import generator
+from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.correspondences import PosedDepth, reciprocal_correspondences, sample_correspondences
 from codistill.geometry.poses import invert_pose
@@ -25,8 +25,7 @@ from codistill.tasks.relocalization.pairs import PairData
 from codistill.tasks.relocalization.views import PairView, PairViews
 from codistill.types import Batch
 
-VIEW, MATCHES = 21, 22
-"""What draws are for, beside those of the data layer."""
+VIEW, MATCHES = Purpose.PAIR_VIEW, Purpose.PAIR_MATCHES
 DEPTH_TOLERANCE = 0.05
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from codistill.data.permutation import keys_of, permute
+from codistill.data.randomness import Purpose
 from codistill.tasks.relocalization.batches import PairBatch, matches_generator, pair_truth, stacked_truth
 from codistill.tasks.relocalization.token_cache import TokenCache
 
-_ORDER = 23
-"""What the order of views is for; see `batches.VIEW`."""
+_ORDER = Purpose.PAIR_ORDER
 
 
 def cached_batches(

@@ -1,0 +1,42 @@
+"""Whether a source's include and exclude patterns match anything: one that does not is most often mistyped.
+
+An `exclude` with a slip of the pen would put held-out images into training, an `include` would lose some, both in
+silence.
+"""
+
+import fnmatch
+import re
+from dataclasses import replace
+
+from codistill.data.opening import open_source, resolve
+from codistill.data.source import SourceConfig
+from codistill.errors import DataError
+
+
+def check_patterns_match(config: SourceConfig) -> None:
+    """Refuse globs that match no image of the source. Named patterns (`@imagenet1k`) may match nothing.
+
+    The names are walked until every pattern has matched one. What a manifest holds may have been filtered when it was
+    made, so of a manifest only `include` is checked.
+
+    Raises:
+        DataError: naming the patterns; or if the source cannot be opened, see `open_source`.
+    """
+    globs = [pattern for pattern in (*config.include, *config.exclude) if not pattern.startswith("@")]
+    if not globs:
+        return
+    resolved, kind = resolve(config)
+    if kind == "manifest":
+        globs = [pattern for pattern in globs if pattern in config.include]
+    source = open_source(replace(resolved, include=(), exclude=(), expected=0))
+    left = {pattern: re.compile(fnmatch.translate(pattern)).match for pattern in globs}
+    for index in range(len(source)):
+        if not left:
+            return
+        name = source.name_of(index)
+        left = {pattern: match for pattern, match in left.items() if match(name) is None}
+    if left:
+        raise DataError(
+            f"source {config.name!r}: {', '.join(map(repr, left))} among include and exclude matches none of its "
+            f"{len(source)} images (e.g. {source.name_of(0)!r}); correct it or leave it out"
+        )

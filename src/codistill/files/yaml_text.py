@@ -1,0 +1,126 @@
+"""YAML text to plain values, at a cost that its length bounds.
+
+YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated. An alias (`*a`) stands for a
+copy of what it names, so a few hundred bytes can spell out billions of values: what a text spells out is counted before
+anything is made of it.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+MAX_CHARACTERS = 1 << 20
+MAX_VALUES = 100_000
+MAX_DEPTH = 50
+
+FLOAT = re.compile(r"^[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|\.inf)$|^\.nan$")
+RESOLVERS = (
+    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf")),
+    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789")),
+    ("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789")),
+)
+"""Tag, pattern and first characters of what is not text without quotes: the core schema of YAML 1.2."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's core scalars, no key twice, and a bound on nesting while it parses."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH + 1:  # before the parser's own recursion, whose end is slow
+            raise yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH} levels", self.get_mark())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in RESOLVERS:
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+        key = loader.construct_object(key_node)
+        if key in result:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {str(key)[:60]!r} twice", key_node.start_mark
+            )
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+# Only these: PyYAML's own constructors of dates, sets and binary fail in their own ways on malformed text.
+_Loader.yaml_constructors = {
+    "tag:yaml.org,2002:null": lambda loader, node: None,
+    "tag:yaml.org,2002:bool": lambda loader, node: node.value == "true",
+    "tag:yaml.org,2002:int": lambda loader, node: int(node.value),
+    "tag:yaml.org,2002:float": lambda loader, node: float(
+        node.value.replace(".inf", "inf").replace(".nan", "nan")
+    ),
+    "tag:yaml.org,2002:str": yaml.SafeLoader.construct_scalar,
+    "tag:yaml.org,2002:seq": lambda loader, node: [loader.construct_object(n, deep=True) for n in node.value],
+    "tag:yaml.org,2002:map": _mapping,
+    None: yaml.SafeLoader.construct_undefined,
+}
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says, as dicts, lists, text, numbers, truth values and None.
+
+    Raises:
+        ValueError: if it is not YAML, or longer, deeper or of more values (aliases spelt out) than the limits of this
+            module; the text names the line where there is one.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it is {len(text):,} characters long; at most {MAX_CHARACTERS:,} are read")
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return None
+            _measure(root, {})
+            return loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Values that a node spells out, and the levels they are nested in; each node is visited once.
+
+    Args:
+        node: a parsed value.
+        known: what was found for the nodes seen before, by identity; None while one is being measured.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return 1, 0
+    line = f"line {node.start_mark.line + 1}"
+    if id(node) in known:
+        seen = known[id(node)]
+        if seen is None:
+            raise ValueError(f"an alias stands within what it names ({line})")
+        return seen
+    known[id(node)] = None
+    values, levels = 1, 1
+    for part in node.value:
+        for child in part if isinstance(part, tuple) else (part,):  # a mapping's are pairs
+            found = _measure(child, known)
+            values, levels = values + found[0], max(levels, found[1] + 1)
+    if values > MAX_VALUES:
+        raise ValueError(
+            f"it spells out more than {MAX_VALUES:,} values ({line}); write fewer, or fewer aliases"
+        )
+    if levels > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels ({line})")
+    known[id(node)] = values, levels
+    return values, levels

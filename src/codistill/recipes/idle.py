@@ -1,0 +1,226 @@
+"""Options that would do nothing: a recipe in, ConfigError out where it sets one.
+
+Some options only matter beside others (the kernel of a blur that never happens), some name things (sources, domains,
+teachers) that may not be there. A recipe that sets one of the former to other than its default, or names what is not
+there, says something that training would not do: it is refused, with what to change.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from codistill.data.mixing import SourceSize, mixture_of
+from codistill.data.source import SourceConfig
+from codistill.errors import ConfigError, unknown_name
+from codistill.nn.vit import VIT_SIZES
+from codistill.recipes.recipe import Recipe, published_steps
+
+Idle = tuple[str, str]
+"""Dotted path of an option, and why it does nothing."""
+
+
+def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
+    """Refuse a recipe that sets options which do nothing, or names what is not there.
+
+    Args:
+        recipe: with all its overrides.
+        typed: dotted paths that the user wrote on the command line: these are refused whatever their value.
+
+    Raises:
+        ConfigError: the first such option, why it has no effect, and what to change.
+    """
+    check_length(recipe)
+    for path, reason in idle_options(recipe):
+        value, default = _value_and_default(recipe, path)
+        if path in typed or value != default:
+            raise ConfigError(
+                f"{path} = {_shown(value)} would have no effect: {reason}. Leave it out (its default is "
+                f"{_shown(default)}), or change that."
+            )
+    _check_names(recipe)
+
+
+def check_length(recipe: Recipe) -> None:
+    """Refuse two lengths of a run that disagree.
+
+    Raises:
+        ConfigError: if `epochs` and `engine.total_steps` say different numbers of steps.
+    """
+    if recipe.epochs is None:
+        return
+    steps = published_steps(recipe.epochs, recipe.loader.batch_size)
+    if recipe.engine.total_steps != steps:
+        raise ConfigError(
+            f"epochs = {recipe.epochs:g} makes {steps} steps of {recipe.loader.batch_size} images, but "
+            f"engine.total_steps = {recipe.engine.total_steps}. Keep one: epochs = null, to train "
+            f"{recipe.engine.total_steps} steps; or engine.total_steps = {steps}."
+        )
+
+
+def idle_options(recipe: Recipe) -> Iterator[Idle]:
+    """Every option that does nothing in this recipe, whether it is set or not."""
+    yield "loader.image_size", "a recipe's image_size (--image-size) is the side of its images"
+    if recipe.world is None:
+        yield "world_path", "the recipe has no world"
+    if not recipe.held_out_sources:
+        yield "engine.validate_every", "no images are held out (--held-out NAME,DOMAIN,PATH)"
+    if recipe.loader.num_workers == 0:
+        yield from _paths("loader", ("prefetch", "start_method"), "loader.num_workers is 0")
+    yield from _augment(recipe)
+    yield from _student(recipe)
+    yield from _distill(recipe)
+    yield from _optim(recipe)
+
+
+def _paths(section: str, names: Iterable[str], reason: str) -> Iterator[Idle]:
+    return ((f"{section}.{name}", reason) for name in names)
+
+
+def _augment(recipe: Recipe) -> Iterator[Idle]:
+    augment = recipe.augment
+    strengths = ("brightness", "contrast", "saturation", "hue")
+    if augment.jitter == 0:
+        yield from _paths("augment", strengths, "augment.jitter, its probability, is 0")
+    if not any(getattr(augment, name) for name in strengths):
+        yield "augment.jitter", f"{', '.join(strengths)} are all 0"
+    if augment.blur == 0:
+        yield from _paths("augment", ("blur_kernel", "blur_sigma"), "augment.blur, its probability, is 0")
+    if augment.blur_kernel == 1:
+        yield from _paths("augment", ("blur", "blur_sigma"), "augment.blur_kernel is 1 pixel")
+    if augment.solarize == 0:
+        yield "augment.solarize_threshold", "augment.solarize, its probability, is 0"
+    if augment.implementation == "reference":
+        yield "augment.reduced_decoding", "augment.implementation reference decodes whole images"
+
+
+def _student(recipe: Recipe) -> Iterator[Idle]:
+    student, projector = recipe.student, recipe.student.projector
+    if student.init:
+        yield "student.layer_scale", "student.init brings its own"
+    kind = f"student.projector.kind is {projector.kind}"
+    if projector.kind != "transformer":
+        yield from _paths("student.projector", ("num_blocks", "num_heads", "layer_scale"), kind)
+    else:
+        yield "student.projector.hidden", kind
+    if projector.kind != "ladder":
+        yield from _paths("student.projector", ("last_hidden", "blocks"), kind)
+        return
+    known = VIT_SIZES.get(student.size, {}).get("depth", 0)
+    depth = int(student.depth or known)
+    blocks = projector.student_blocks(depth) if depth else ()
+    if blocks and depth - 1 not in blocks:
+        yield "student.projector.last_hidden", f"the ladder does not stand on the last block, {depth - 1}"
+    if blocks == (depth - 1,):
+        yield "student.projector.hidden", "the ladder stands on the last block alone (see last_hidden)"
+
+
+def _distill(recipe: Recipe) -> Iterator[Idle]:
+    distill = recipe.distill
+    sharing, targets = distill.sharing, distill.targets
+    if sharing.mode == "full":
+        yield "distill.sharing.skip_untaught", "with sharing mode full every teacher teaches every image"
+    if sharing.mode != "generic":
+        yield "distill.sharing.generic_domain", f"distill.sharing.mode is {sharing.mode}"
+    elif sharing.shared_sources is not None:
+        yield "distill.sharing.generic_domain", "distill.sharing.shared_sources says what is shared"
+    if distill.dropping.mode == "none":
+        yield "distill.dropping.probability", "distill.dropping.mode is none"
+    elif recipe.teachers and recipe.training_sources and _most_teachers(recipe) < 2:
+        yield "distill.dropping.probability", "no image has more than one teacher"
+    if targets.statistics == "fixed":
+        reason = "distill.targets.statistics is fixed: they do not move"
+        yield from _paths("distill.targets", ("momentum_start", "momentum_end"), reason)
+    else:
+        yield (
+            "distill.targets.estimate_steps",
+            f"distill.targets.statistics is {targets.statistics}, not fixed",
+        )
+    kinds = {kind for teacher in recipe.teachers for kind in teacher.kinds or ("cls", "patch")}
+    if recipe.teachers and "cls" not in kinds:
+        yield "distill.loss.summary", "no teacher has class tokens among its kinds"
+    if kinds == {"cls"} and distill.loss.summary != "token":
+        weights = ("cosine_weight", "smooth_l1_weight")
+        yield from _paths("distill.loss", weights, f"class tokens alone, with summary {distill.loss.summary}")
+
+
+def _optim(recipe: Recipe) -> Iterator[Idle]:
+    optim = recipe.optim
+    if optim.clip == "none":
+        yield "optim.clip_norm", "optim.clip is none"
+    if optim.weight_decay == 0:
+        yield "optim.decay", "optim.weight_decay is 0"
+    if optim.schedule == "warmup_cosine":
+        yield "optim.ramp_start", "optim.schedule warmup_cosine warms up from 0"
+    elif optim.warmup_fraction == 0:
+        yield "optim.ramp_start", "optim.warmup_fraction is 0"
+
+
+def _most_teachers(recipe: Recipe) -> int:
+    """Teachers of the source that has most."""
+    teaches = recipe.distill.sharing.teaches
+    return max(
+        sum(teaches(teacher.domain, source.domain, source.name) for teacher in recipe.teachers)
+        for source in recipe.training_sources
+    )
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Refuse names that stand for nothing, and intervals that never come."""
+    sources = recipe.training_sources
+    names, domains = [source.name for source in sources], {source.domain for source in sources}
+    sharing = recipe.distill.sharing
+    if sources and sharing.mode == "generic":
+        if sharing.shared_sources == ():
+            raise ConfigError("distill.sharing.shared_sources is empty: that shares nothing. Use mode none.")
+        for name in sharing.shared_sources or ():
+            if name not in names:
+                raise ConfigError(unknown_name("source in distill.sharing.shared_sources", name, names))
+        if sharing.shared_sources is None and sharing.generic_domain not in domains:
+            raise ConfigError(
+                f"distill.sharing.generic_domain {sharing.generic_domain!r} is the domain of no source, so mode "
+                f"generic would share nothing; the sources' domains: {', '.join(sorted(domains))}"
+            )
+    if sources:
+        mixture_of([SourceSize(s.name, s.domain, 1) for s in sources], recipe.mix, recipe.loader.batch_size)
+    held_out = [source.name for source in recipe.held_out_sources]
+    twice = sorted({name for name in held_out if held_out.count(name) > 1})
+    if twice:
+        raise ConfigError(f"held-out source names must differ; {', '.join(twice)} is there more than once")
+    for source in (*recipe.sources, *recipe.validation):
+        _check_source(source)
+    engine = recipe.engine
+    if engine.keep_every % engine.checkpoint_every:
+        raise ConfigError(
+            f"engine.keep_every {engine.keep_every} must be a multiple of engine.checkpoint_every "
+            f"{engine.checkpoint_every}: other steps have no checkpoint to keep"
+        )
+    if engine.stop_after is not None and not 0 < engine.stop_after <= recipe.total_steps:
+        raise ConfigError(
+            f"engine.stop_after {engine.stop_after} is no step of this run, which has {recipe.total_steps}"
+        )
+
+
+def _check_source(source: SourceConfig) -> None:
+    without = {
+        "generated": ("root", "include", "exclude", "rotation", "expected"),
+        "folder": ("root",),
+        "shards": ("root",),
+    }
+    for name in without.get(source.kind, ()):
+        if getattr(source, name) != SourceConfig.__dataclass_fields__[name].default:
+            raise ConfigError(
+                f"source {source.name!r}: {name} would have no effect on a source of kind {source.kind}; leave it out"
+            )
+
+
+def _value_and_default(recipe: Recipe, path: str) -> tuple[Any, Any]:
+    *sections, name = path.split(".")
+    config: Any = recipe
+    for section in sections:
+        config = getattr(config, section)
+    field = next(field for field in dataclasses.fields(config) if field.name == name)
+    return getattr(config, name), field.default
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,55 @@
+"""The fields that are read from source are those of the classes, and a slip in one is told without importing them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from codistill.engine.plain import field_hints
+from codistill.errors import ConfigError
+from codistill.recipes.fields import check_flags, field_paths
+from codistill.recipes.recipe import Recipe
+
+
+def classes(hint: Any) -> list[type]:
+    found = [inner for part in get_args(hint) for inner in classes(part)]
+    return [hint] if hasattr(hint, "__dataclass_fields__") else found
+
+
+def walk(cls: type, prefix: str = "") -> Iterator[str]:
+    for name, hint in field_hints(cls).items():
+        inner = classes(hint)
+        yield from (path for one in inner for path in walk(one, f"{prefix}{name}."))
+        if not inner:
+            yield prefix + name
+
+
+def test_fields_are_those_of_the_classes() -> None:
+    assert field_paths() == set(walk(Recipe))
+
+
+def test_flags_of_fields_are_known_and_others_are_not() -> None:
+    check_flags(["--engine.total-steps=3", "--engine.no-compile", "--teachers.0.image-size", "--image_size"])
+    for flag, near in (("--engine.total-stepz", "--engine.total-steps"), ("--imagesize=3", "--image-size")):
+        with pytest.raises(ConfigError, match=f"Did you mean .*{near}"):
+            check_flags([flag])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["distill", "debgu", "--out", "x"], "Did you mean 'debug'"),
+        (["distill", "debug", "--out", "x", "--optim.lrr", "1"], "Did you mean --optim.lr"),
+        (["distill", "debug"], "add --out RUN"),
+        (["plan", "unicc"], "Did you mean 'unic'"),
+    ],
+)
+def test_a_slip_is_told_before_pytorch_is_imported(arguments: list[str], text: str) -> None:
+    program = (
+        "import sys; from codistill.cli import main; print(main(sys.argv[1:])); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "False"], done.stderr
+    assert text in done.stderr
