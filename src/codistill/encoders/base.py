@@ -7,6 +7,7 @@ converts the normalization, prepares images from files, PIL or uint8, and refuse
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -94,6 +95,24 @@ class Encoder(nn.Module, ABC):
         """
         batch = preprocess_images(images, self.spec.patch_size, size)
         return batch.to(next(self.parameters(), torch.empty(0)).device)
+
+    def architecture(self) -> dict[str, Any]:
+        """What decides the features beside the weights, as plain data: for fingerprints, see `encoders.fingerprint`.
+
+        Subclasses add what their spec does not say. New fields are added only where they differ from what was
+        computed before there was such a field, so that fingerprints written earlier stay valid.
+        """
+        spec = self.spec
+        return {
+            "type": type(self).__name__,
+            "dim": spec.dim,
+            "patch_size": spec.patch_size,
+            "depth": spec.depth,
+            "has_cls": spec.has_cls,
+            "num_registers": spec.num_registers,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+        }
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

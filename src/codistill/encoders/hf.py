@@ -26,6 +26,7 @@ from codistill.weights.cache import is_offline
 PREFIX = "hf:"
 MAX_PREFIX_TOKENS = 32
 FINAL_NORMS = ("layernorm", "norm", "post_layernorm")
+_NO_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "id2label", "label2id")
 
 
 class HfEncoder(Encoder):
@@ -85,6 +86,12 @@ class HfEncoder(Encoder):
             raise ValueError(f"blocks {wrong} do not exist: {self.spec.name} has {depth} (0 to {depth - 1})")
         hidden = self._run(images, output_hidden_states=True).hidden_states[-depth:]
         return [self._tokens(hidden[block % depth], images, norm) for block in blocks]
+
+    def architecture(self) -> dict[str, Any]:
+        """Also the model's own configuration, without what only says where it comes from."""
+        config: Any = self.model.config
+        said = {key: value for key, value in config.to_diff_dict().items() if key not in _NO_ARCHITECTURE}
+        return {**super().architecture(), "config": said}
 
     def _run(self, images: Tensor, **options: Any) -> Any:
         if self.resizes:

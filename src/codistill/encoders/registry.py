@@ -13,7 +13,9 @@ def resnet18():
 encoder = codistill.load_encoder("resnet18")        # and --teacher resnet,resnet18 on the command line
 """
 
+import hashlib
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -102,6 +104,18 @@ class FunctionEncoder(Encoder):
                 f"Correct the spec's dim ({self.spec.dim}), patch_size ({patch}; it must be the stride) or has_cls."
             )
         return tokens
+
+    def architecture(self) -> dict[str, Any]:
+        """Also the module's structure, or where the function is defined (its code is not looked at)."""
+        function = self.function
+        if isinstance(function, nn.Module):
+            said = {"structure": hashlib.sha256(repr(function).encode()).hexdigest()}
+        else:
+            made = getattr(function, "func", function)
+            said = {
+                "function": f"{getattr(made, '__module__', '')}.{getattr(made, '__qualname__', type(made))}"
+            }
+        return {**super().architecture(), **said}
 
 
 def as_tokens(output: Tensor | Tokens, grid: tuple[int, int], norm: bool, spec: EncoderSpec) -> Tokens:

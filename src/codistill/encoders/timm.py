@@ -23,7 +23,16 @@ from codistill.weights.cache import is_offline
 PREFIX = "timm:"
 
 
-class TimmViT(Encoder):
+class TimmEncoder(Encoder):
+    """What both kinds of timm encoder share."""
+
+    def architecture(self) -> dict[str, Any]:
+        """Also timm's name of the model, without the tag of its weights."""
+        name = self.spec.name.removeprefix(PREFIX)
+        return {**super().architecture(), "model": name.partition(".")[0]}
+
+
+class TimmViT(TimmEncoder):
     """A timm vision transformer: patches, and whatever precedes them.
 
     Args:
@@ -89,7 +98,7 @@ class TimmViT(Encoder):
         )
 
 
-class TimmMap(Encoder):
+class TimmMap(TimmEncoder):
     """Any other timm network: its last feature map as patches, its stride as the patch size."""
 
     def __init__(self, model: nn.Module, about: dict[str, Any]) -> None:

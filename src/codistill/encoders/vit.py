@@ -1,6 +1,8 @@
 """Our vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, MASt3R's encoder, Multi-HMR's backbone."""
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from torch import Tensor
 
@@ -48,3 +50,10 @@ class ViTEncoder(Encoder, VisionTransformer):
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
         """Tokens after chosen blocks, of images in the network's own normalization."""
         return VisionTransformer.encode_blocks(self, images, blocks, norm)
+
+    def architecture(self) -> dict[str, Any]:
+        """Also the fields of `ViTConfig` that differ from their defaults; stochastic depth acts in training only."""
+        said = {field.name: getattr(self.config, field.name) for field in fields(self.config)}
+        defaults = {field.name: field.default for field in fields(self.config)}
+        named = {key: value for key, value in said.items() if key != "drop_path" and value != defaults[key]}
+        return {**super().architecture(), **named}

@@ -5,6 +5,7 @@ evaluations); the token map is not cropped back, which is part of those protocol
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import add_weights
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.tasks.frozen.baseline import BASELINES
 from codistill.types import Tokens
+from codistill.weights.export import as_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,24 +151,11 @@ class FrozenFeatures(nn.Module):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over all weights and the choices above: equal features have equal ones."""
+        """SHA-256 over the encoder's architecture, all weights and the choices above: equal features, equal ones."""
         digest = hashlib.sha256(repr(replace(self.config, encoder="-")).encode())
-        digest.update(repr((self.encoder.spec.dim, self.patch_size)).encode())
-        _add_weights(digest, self)
+        digest.update(json.dumps(as_json(self.encoder.architecture()), sort_keys=True).encode())
+        add_weights(digest, self)
         return digest.hexdigest()
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over all weights: names of encoders are paths, and what lies there may be exchanged."""
-    digest = hashlib.sha256()
-    _add_weights(digest, module)
-    return digest.hexdigest()
-
-
-def _add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _encoder(text: str) -> Encoder:

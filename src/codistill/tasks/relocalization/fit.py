@@ -13,6 +13,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import weights_hash
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
 from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
@@ -20,7 +21,6 @@ from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import weights_hash
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit

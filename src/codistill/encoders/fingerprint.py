@@ -1,0 +1,86 @@
+"""Which encoder made these features: an `Encoder` in, its name, architecture and weights hash out.
+
+Names of encoders are paths or words, and what lies there may be exchanged; equal widths say nothing. What was made
+from an encoder (a head, stored tokens) keeps its fingerprint and compares before it is used with another one.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from codistill.encoders.base import Encoder
+from codistill.weights.export import as_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFingerprint:
+    """What tells encoders apart, as plain data.
+
+    Attributes:
+        name: of the encoder, for messages: it may differ between equal encoders (a file that was moved).
+        architecture: what `Encoder.architecture` says: sizes, normalization, and whatever else decides the features
+            beside the weights. JSON data; fields at their default value are left out.
+        weights: SHA-256 over all weights and buffers, see `weights_hash`.
+    """
+
+    name: str
+    architecture: dict[str, Any]
+    weights: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What a JSON file keeps; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, said: Any) -> "EncoderFingerprint | None":
+        """The fingerprint that a JSON file keeps; None where it has none (files of older versions)."""
+        if not isinstance(said, Mapping):
+            return None
+        name, architecture, weights = (said.get(key) for key in ("name", "architecture", "weights"))
+        if not isinstance(architecture, Mapping) or not isinstance(weights, str):
+            return None
+        return cls(name=str(name), architecture=dict(architecture), weights=weights)
+
+    def difference(self, other: "EncoderFingerprint") -> str:
+        """How `other` differs in what it computes, as a clause for a message; empty where it does not.
+
+        Names do not count.
+        """
+        ours, theirs = self.architecture, other.architecture
+        changed = [
+            f"{key} {ours.get(key, 'default')} against {theirs.get(key, 'default')}"
+            for key in sorted({*ours, *theirs})
+            if ours.get(key) != theirs.get(key)
+        ]
+        if changed:
+            return f"the architectures differ ({'; '.join(changed[:4])})"
+        if self.weights != other.weights:
+            return f"the weights differ (SHA-256 {self.weights[:12]}… against {other.weights[:12]}…)"
+        return ""
+
+
+def encoder_fingerprint(encoder: Encoder) -> EncoderFingerprint:
+    """The fingerprint of an encoder as it is now; reads all of its weights (about a second per GB)."""
+    return EncoderFingerprint(
+        name=encoder.spec.name,
+        architecture=as_json(encoder.architecture()),
+        weights=weights_hash(encoder),
+    )
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights and buffers that a module saves."""
+    digest = hashlib.sha256()
+    add_weights(digest, module)
+    return digest.hexdigest()
+
+
+def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
+    """Feed a module's weights into a running hash, in the order of their names."""
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
