@@ -1,13 +1,11 @@
 """`hf:org/repo` or `hf:FOLDER`: a vision model of the transformers library as an encoder (extra `hf`).
 
 Vision transformers give their class and register tokens and intermediate blocks; networks whose output is a map give
-it as patches, with their stride as the patch size. Normalization comes from `preprocessor_config.json`, the licence
-from the model card. Code in a repository is never run.
+it as patches, with their stride as the patch size. What the pixels must be comes from the image processor's file, the
+licence from the model card. Code in a repository is never run. Options: `summary=…` (see `summary`), `mean`, `std`.
 """
 
 import inspect
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +17,18 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.hf_input import normalization, text_file
+from codistill.encoders.hf_layout import RAISED, find_layout, probe_images
+from codistill.encoders.options import as_options, split_options
+from codistill.encoders.summary import check_summary, no_summary
 from codistill.errors import CheckpointError, ConfigError, MissingExtraError
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
+from codistill.types import EncoderSpec, Tokens
 from codistill.weights.cache import is_offline
 
 PREFIX = "hf:"
-MAX_PREFIX_TOKENS = 32
-FINAL_NORMS = ("layernorm", "norm", "post_layernorm")
+OPTIONS = ("summary", "mean", "std")
+INSIDE = ("vision_model", "vision_encoder", "vision_tower")
+"""Where models of images and text, or of images and prompts, keep their image encoder."""
 _NO_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "id2label", "label2id")
 
 
@@ -35,48 +38,81 @@ class HfEncoder(Encoder):
     Args:
         model: gives `last_hidden_state`, (batch, token, channel) or (batch, channel, row, column).
         name, licence, mean, std: for the spec.
+        summary: which vector is `Tokens.cls`, see `encoders.summary`.
+        projection: from the pooled vector into the space shared with text, where the model has one.
 
     Raises:
-        ConfigError: if its output is neither a map nor patches after a few prefix tokens.
+        ConfigError: if its output is neither a map nor patches among other tokens, or it has no such summary.
     """
 
     def __init__(
-        self, model: nn.Module, *, name: str, licence: str, mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        licence: str,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        summary: str | None = None,
+        projection: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.model = model.eval()
         config: Any = model.config
-        self.resizes = "interpolate_pos_encoding" in _parameters(model)
-        size = _side(getattr(config, "image_size", None)) or 224
+        self._takes = _parameters(model)
+        patch = _side(getattr(config, "patch_size", None))
+        if patch is None:
+            patch = _side(getattr(getattr(config, "backbone_config", None), "patch_size", None))
+        size = _native_size(config, patch)
+        depth = int(getattr(config, "num_hidden_layers", 0) or 0)
+        self._patch = patch
         with torch.no_grad():
-            probe = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
-            self.final_norm = self._take_final_norm(probe)
-            shape = tuple(self._hidden(probe).shape)
-        patch, prefix = _token_layout(shape, size, _side(getattr(config, "patch_size", None)), name)
-        registers = int(getattr(config, "num_register_tokens", None) or 0)
-        has_cls = prefix > registers
+            # windows of transformers' Swin shrink, and stay small, when it sees a small image
+            fixed = getattr(config, "window_size", None) is not None
+            self.layout = find_layout(self._run, patch=patch, size=size, depth=depth, name=name, fixed=fixed)
+            self._probe = self._small_images(size, fixed)
+            self.summary, self.indices = check_summary(summary, name), _summary_tokens(config, summary, name)
+            self.projection = projection if summary == "projected" else None
+            self.has_cls, cls_dim = self._find_summary(name)
+            pooled = self.summary in ("pooled", "projected")
+            self.final_norm = nn.Identity() if pooled or self.layout.is_map else self._take_final_norm()
+        prefix = 0 if self.layout.is_map else self.layout.prefix
         self.spec = EncoderSpec(
             name=name,
-            dim=shape[1] if len(shape) == 4 else shape[2],
-            patch_size=patch,
-            depth=int(getattr(config, "num_hidden_layers", 0) or 0) if len(shape) == 3 else 0,
-            has_cls=has_cls,
-            num_registers=prefix - int(has_cls),
+            dim=self.layout.dim,
+            patch_size=self.layout.patch,
+            depth=depth if self.layout.blocks else 0,
+            has_cls=self.has_cls,
+            num_registers=prefix - len(self.indices) if prefix else 0,
             image_size=size,
             mean=mean,
             std=std,
             licence=licence,
+            cls_dim=cls_dim,
         )
 
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
-        """Tokens of the last layer."""
-        return self._tokens(self._hidden(images), images, norm)
+        """Tokens of the last layer.
+
+        Raises:
+            ConfigError: if the model does not take images of this size; for norm=False beside a pooled summary.
+        """
+        if self.summary not in ("pooled", "projected"):
+            return self._tokens(self._checked(images).last_hidden_state, images, norm)
+        if not norm:
+            raise ConfigError(
+                f"{self.spec.name}: summary={self.summary} comes after the final norm; ask for norm=True, or load it "
+                "without summary="
+            )
+        output = self._checked(images)
+        return self._tokens(output.last_hidden_state, images, norm, self._pooled(output))
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
         """Tokens after chosen blocks, in the order given.
 
         Raises:
             ValueError: for a block that the model does not have.
+            ConfigError: as `encode`; with a pooled summary, which blocks do not have.
         """
         depth = self.spec.depth
         if not depth:
@@ -84,82 +120,203 @@ class HfEncoder(Encoder):
         wrong = [block for block in blocks if not -depth <= block < depth]
         if wrong:
             raise ValueError(f"blocks {wrong} do not exist: {self.spec.name} has {depth} (0 to {depth - 1})")
-        hidden = self._run(images, output_hidden_states=True).hidden_states[-depth:]
+        if self.summary in ("pooled", "projected"):
+            raise ConfigError(
+                f"{self.spec.name}: single blocks have no summary={self.summary}; load it without summary="
+            )
+        hidden = self._checked(images, output_hidden_states=True).hidden_states[-depth:]
         return [self._tokens(hidden[block % depth], images, norm) for block in blocks]
 
     def architecture(self) -> dict[str, Any]:
-        """Also the model's own configuration, without what only says where it comes from."""
+        """Also the model's own configuration, without what only says where it comes from, and the summary."""
         config: Any = self.model.config
         said = {key: value for key, value in config.to_diff_dict().items() if key not in _NO_ARCHITECTURE}
-        return {**super().architecture(), "config": said}
+        more = {} if self.summary is None else {"summary": self.summary}
+        return {**super().architecture(), "config": said, **more}
+
+    def _checked(self, images: Tensor, **options: Any) -> Any:
+        """The model's output; an error of its own at a size that is not its native one is explained."""
+        try:
+            output = self._run(images, **options)
+        except RAISED as error:
+            native = self.spec.image_size
+            if images.shape[-2:] == (native, native) or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise self._wrong_size(images, str(error)) from error
+        hidden, patch = output.last_hidden_state, self.spec.patch_size
+        grid = (images.shape[-2] // patch, images.shape[-1] // patch)
+        tokens = (
+            (hidden.shape[1:3] if self.layout.channels_last else hidden.shape[2:]).numel()
+            if hidden.ndim == 4
+            else hidden.shape[1]
+        )
+        if tokens < self.layout.prefix + grid[0] * grid[1]:
+            raise self._wrong_size(images, f"it gives {tokens} tokens for a grid of {grid[0]}x{grid[1]}")
+        return output
+
+    def _wrong_size(self, images: Tensor, reason: str) -> ConfigError:
+        native, (height, width) = self.spec.image_size, images.shape[-2:]
+        return ConfigError(
+            f"{self.spec.name} does not take images of {height}x{width} ({(reason.splitlines() or ['?'])[0][:200]}). "
+            f"Resize them to {native}x{native}, its native size, or choose a model of flexible size."
+        )
 
     def _run(self, images: Tensor, **options: Any) -> Any:
-        if self.resizes:
+        if "interpolate_pos_encoding" in self._takes:
             options["interpolate_pos_encoding"] = True
+        patch = self._patch
+        if patch and "noise" in self._takes and getattr(self.model.config, "mask_ratio", None) is not None:
+            count = (images.shape[-2] // patch) * (
+                images.shape[-1] // patch
+            )  # nothing masked, nothing shuffled
+            options["noise"] = torch.arange(count, device=images.device).float().expand(images.shape[0], -1)
+        if patch and {"spatial_shapes", "pixel_attention_mask"} <= self._takes:
+            return self.model(**_packed_patches(images, patch), **options)
         return self.model(pixel_values=images, **options)
 
-    def _hidden(self, images: Tensor) -> Tensor:
-        return self._run(images).last_hidden_state
+    def _find_summary(self, name: str) -> tuple[bool, int | None]:
+        """Whether tokens come with a summary, and its width where that is another than the tokens'."""
+        layout, word = self.layout, self.summary
+        if word in ("pooled", "projected"):
+            if word == "projected" and self.projection is None:
+                raise no_summary(word, name, "it has no projection into a space shared with text")
+            output = self._run(self._probe)
+            if not isinstance(getattr(output, "pooler_output", None), Tensor):
+                raise no_summary(word, name, "it has no pooling of its own")
+            width = self._pooled(output).shape[1]
+            return True, None if width == layout.dim else width
+        count = len(self.indices)
+        if word == "cls" and (not count or layout.is_map):
+            raise no_summary(word, name, "it has no class token")
+        if count and not layout.is_map and layout.prefix > max(self.indices):
+            return True, None if count == 1 else count * layout.dim
+        if word is not None:
+            raise no_summary(word, name, "it has no tokens but patches")
+        self.indices = ()
+        return False, None
 
-    def _take_final_norm(self, probe: Tensor) -> nn.Module:
+    def _small_images(self, size: int, fixed: bool) -> Tensor:
+        """The smallest image that the model takes, to try things on."""
+        side = size if fixed else 2 * self.layout.patch
+        try:
+            self._run(probe := probe_images(side, side)[:1])
+        except RAISED:
+            return probe_images(size, size)[:1]
+        return probe
+
+    def _pooled(self, output: Any) -> Tensor:
+        pooled = output.pooler_output.flatten(1)
+        return pooled if self.projection is None else self.projection(pooled)
+
+    def _take_final_norm(self) -> nn.Module:
         """Take the final norm out of the model, so that tokens can be had without it too."""
-        before = self._hidden(probe)
-        for name in FINAL_NORMS:
-            norm = getattr(self.model, name, None)
-            if not isinstance(norm, nn.Module) or isinstance(norm, nn.Identity):
+        before = self._run(self._probe).last_hidden_state
+        for path, norm in list(self.model.named_modules()):
+            outer = path.count(".") <= 1 and not any(part.isdecimal() for part in path.split("."))
+            if not outer or "norm" not in type(norm).__name__.lower():
                 continue
-            setattr(self.model, name, nn.Identity())
-            bare = self._hidden(probe)
-            if not torch.equal(bare, before) and torch.equal(norm(bare), before):
-                return norm
-            setattr(self.model, name, norm)  # it is not the last thing that happens to the tokens
+            parent = self.model.get_submodule(path.rpartition(".")[0])
+            leaf = path.rpartition(".")[2]
+            setattr(parent, leaf, nn.Identity())
+            try:
+                bare = self._run(self._probe).last_hidden_state
+                if not torch.equal(bare, before) and torch.equal(norm(bare), before):
+                    return norm
+            except RAISED:
+                pass  # of another width: a norm between stages
+            setattr(parent, leaf, norm)  # it is not the last thing that happens to the tokens
         return nn.Identity()
 
-    def _tokens(self, hidden: Tensor, images: Tensor, norm: bool) -> Tokens:
+    def _tokens(self, hidden: Tensor, images: Tensor, norm: bool, cls: Tensor | None = None) -> Tokens:
+        layout = self.layout
+        grid = (images.shape[-2] // layout.patch, images.shape[-1] // layout.patch)
+        if layout.is_map:
+            patches = hidden.flatten(1, 2) if layout.channels_last else hidden.flatten(2).transpose(1, 2)
+            return Tokens(patches=patches, grid=grid, cls=cls, normed=norm)
         if norm:
             hidden = self.final_norm(hidden)
-        patch, first = self.spec.patch_size, int(self.spec.has_cls)
-        grid = (images.shape[-2] // patch, images.shape[-1] // patch)
-        if hidden.ndim == 4:
-            return Tokens(patches=hidden.flatten(2).transpose(1, 2), grid=grid, normed=norm)
-        last = first + self.spec.num_registers
+        first, others = layout.prefix, [i for i in range(layout.prefix) if i not in self.indices]
+        if cls is None and self.indices:
+            cls = (
+                hidden[:, list(self.indices)].flatten(1)
+                if len(self.indices) > 1
+                else hidden[:, self.indices[0]]
+            )
         return Tokens(
-            patches=hidden[:, last:],
+            patches=hidden[:, first : first + grid[0] * grid[1]],
             grid=grid,
-            cls=hidden[:, 0] if first else None,
-            registers=hidden[:, first:last] if self.spec.num_registers else None,
+            cls=cls,
+            registers=hidden[:, others] if others else None,
             normed=norm,
         )
 
 
-def hf_encoder(text: str) -> HfEncoder:
-    """The encoder of `hf:org/repo` or `hf:FOLDER`.
+def hf_encoder(text: str, **given: Any) -> HfEncoder:
+    """The encoder of `hf:org/repo` or `hf:FOLDER`, with options.
 
     Raises:
         MissingExtraError: if transformers is not installed.
-        CheckpointError: if the model cannot be had or loaded.
+        CheckpointError: if the model cannot be had or loaded, or its weights are not whole.
         ConfigError: if it is no vision model of a supported kind.
     """
     repo = text.removeprefix(PREFIX)
+    exists = Path(repo).expanduser().is_dir()
+    repo, options = (repo, {}) if exists else split_options(repo, OPTIONS)
+    options |= as_options(OPTIONS, **given)
     transformers = _import_transformers(repo)
     source = str(Path(repo).expanduser()) if Path(repo).expanduser().is_dir() else repo
+    whole = _load(transformers, source, repo)
+    model = whole
+    if "pixel_values" not in _parameters(whole) or "input_ids" in _parameters(whole):
+        model = next((part for name in INSIDE if (part := getattr(whole, name, None)) is not None), whole)
+    if "pixel_values" not in _parameters(model):
+        videos = "pixel_values_videos" in _parameters(model)
+        why = "takes videos (pixel_values_videos), not images" if videos else "takes no images (pixel_values)"
+        raise ConfigError(
+            f"hf:{repo}: {type(model).__name__} {why}: name a vision model, or wrap it by hand: "
+            "codistill.register_encoder with FunctionEncoder"
+        )
+    if getattr(model.config, "model_type", "") == "timm_wrapper":
+        raise ConfigError(
+            f"hf:{repo}: holds a model of timm: load it as timm:{'local-dir' if exists else 'hf-hub'}:{repo}"
+        )
+    if getattr(model.config, "mask_ratio", None) is not None:
+        model.config.mask_ratio = 0.0  # of pre-training: an encoder sees the whole image
+    stated = {key: value for key, value in options.items() if key in ("mean", "std")}
+    mean, std = normalization(transformers, source, model.config, stated, hasattr(model, "input_conditioner"))
+    return HfEncoder(
+        model.float(),
+        name=f"{PREFIX}{repo}",
+        licence=_licence(transformers, source),
+        mean=mean,
+        std=std,
+        summary=options.get("summary"),
+        projection=getattr(whole, "visual_projection", None),
+    )
+
+
+def _load(transformers: ModuleType, source: str, repo: str) -> nn.Module:
+    """The model, all of whose weights come from the files."""
     try:
-        model = transformers.AutoModel.from_pretrained(source, local_files_only=is_offline())
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        config = transformers.AutoConfig.from_pretrained(source, local_files_only=is_offline())
+        kind = transformers.AutoModel
+        if type(config) not in transformers.AutoModel._model_mapping:  # e.g. a text model's vision half alone
+            names = getattr(config, "architectures", None) or ()
+            kind = next((found for name in names if (found := getattr(transformers, name, None))), kind)
+        model, info = kind.from_pretrained(source, local_files_only=is_offline(), output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
             f"hf:{repo}: transformers cannot load it ({reason}). Expected a repository ORG/NAME of the hub, or "
             "a folder made by save_pretrained; repositories that bring their own code are not run."
         ) from error
-    model = getattr(model, "vision_model", model).float()
-    if "pixel_values" not in _parameters(model):
-        raise ConfigError(
-            f"hf:{repo}: {type(model).__name__} takes no images (pixel_values): name a vision model"
+    missing = [name for name in info.get("missing_keys", ()) if "pooler" not in name]
+    if missing:
+        raise CheckpointError(
+            f"hf:{repo}: its files lack {len(missing)} tensors of a {type(model).__name__}, which would stay random: "
+            f"{', '.join(sorted(missing)[:4])} … . They are incomplete or of another model."
         )
-    mean, std = _normalization(transformers, source)
-    return HfEncoder(
-        model, name=f"{PREFIX}{repo}", licence=_licence(transformers, source), mean=mean, std=std
-    )
+    return model
 
 
 def _import_transformers(repo: str) -> ModuleType:
@@ -183,44 +340,45 @@ def _side(size: Any) -> int | None:
     return None
 
 
-def _token_layout(shape: tuple[int, ...], size: int, patch: int | None, name: str) -> tuple[int, int]:
-    """Stride and number of prefix tokens, from the output's shape for an image of `size` pixels a side."""
-    if len(shape) == 4 and shape[2] == shape[3] and size % shape[2] == 0:
-        return size // shape[2], 0
-    if len(shape) == 3:
-        if patch and 0 <= (prefix := shape[1] - (size // patch) ** 2) <= MAX_PREFIX_TOKENS:
-            return patch, prefix
-        side = math.isqrt(shape[1])
-        if side * side == shape[1] and size % side == 0:
-            return size // side, 0
-    raise ConfigError(
-        f"{name}: gives {shape} for a {size}x{size} image: neither a map nor patch tokens. Wrap it by hand: "
-        "codistill.register_encoder with FunctionEncoder."
-    )
+def _native_size(config: Any, patch: int | None) -> int:
+    """The side of the square images that the model was made for, as far as its configuration says."""
+    inner = getattr(config, "backbone_config", None)
+    side = _side(getattr(config, "image_size", None)) or _side(getattr(inner, "image_size", None))
+    places = getattr(config, "num_patches", None)
+    if side is None and patch and isinstance(places, int):
+        side = int(places**0.5) * patch
+    return side or 224
 
 
-def _file(transformers: ModuleType, source: str, filename: str) -> str:
-    """A text file of the model; empty where it has none."""
-    try:
-        path = transformers.utils.cached_file(source, filename, local_files_only=is_offline())
-        return Path(path).read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError):
-        return ""
+def _summary_tokens(config: Any, word: str | None, name: str) -> tuple[int, ...]:
+    """Places of the tokens that are the model's summary, among those before the patches."""
+    said = getattr(config, "summary_idxs", None)
+    places = tuple(int(place) for place in said) if said else ()
+    if word is None or not word.isdecimal():
+        return places if word is None and places else (0,)
+    if not places:
+        places = tuple(range(int(getattr(config, "n_cls_tokens", None) or 1)))
+    if int(word) >= len(places):
+        raise no_summary(word, name, f"it has {len(places)} (0 to {len(places) - 1})")
+    return (places[int(word)],)
 
 
-def _normalization(transformers: ModuleType, source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of `preprocessor_config.json`; ImageNet's where there is none."""
-    text = _file(transformers, source, "preprocessor_config.json")
-    try:
-        said = json.loads(text) if text else {}
-    except ValueError as error:
-        raise CheckpointError(f"hf:{source}: damaged preprocessor_config.json ({error})") from error
-    return tuple(said.get("image_mean") or IMAGENET_MEAN), tuple(said.get("image_std") or IMAGENET_STD)
+def _packed_patches(images: Tensor, patch: int) -> dict[str, Tensor]:
+    """What models of any size and shape (SigLIP 2 NaFlex) take: flat patches, a mask that hides none, grids."""
+    batch, channels, height, width = images.shape
+    rows, columns = height // patch, width // patch
+    patches = images.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
+    device = images.device
+    return {
+        "pixel_values": patches.reshape(batch, rows * columns, -1),
+        "pixel_attention_mask": torch.ones(batch, rows * columns, dtype=torch.long, device=device),
+        "spatial_shapes": torch.tensor([[rows, columns]] * batch, dtype=torch.long, device=device),
+    }
 
 
 def _licence(transformers: ModuleType, source: str) -> str:
     """The licence in the head of the model card."""
-    text = _file(transformers, source, "README.md")
+    text = text_file(transformers, source, "README.md")
     if not text.startswith("---"):
         return "unknown"
     try:
