@@ -170,3 +170,16 @@ def test_nothing_can_be_said_of_what_says_all_itself(tmp_path) -> None:
             load_encoder(f"{tmp_path / place},num_heads=3")
     with pytest.raises(ConfigError, match="summary cannot be given"):
         load_encoder(tmp_path / "dinov2_vits14.pth", summary="pooled")
+
+
+@pytest.mark.parametrize(("dim", "said"), [(128, True), (384, False)])
+def test_heads_that_a_layout_implies_are_said_at_other_widths(tmp_path, caplog, dim: int, said: bool) -> None:
+    config = ViTConfig(dim=dim, depth=1, num_heads=1, image_size=28, hidden=8)
+    state = {
+        f"backbone.encoder.{name}": torch.zeros(shape) for name, shape in expected_shapes(config).items()
+    }
+    torch.save({"model_state_dict": state}, tmp_path / "hmr.pt")
+    assert read_encoder_weights(tmp_path / "hmr.pt").config.num_heads == dim // 64
+    assert ("hmr.pt,num_heads=N" in caplog.text) == said
+    caplog.clear()
+    assert read_encoder_weights(tmp_path / "hmr.pt", num_heads=4).config.num_heads == 4 and not caplog.text

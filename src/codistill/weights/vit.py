@@ -4,6 +4,7 @@ In: a `StateDict` under DINOv2's names, with or without a block's chunk index. O
 `VisionTransformer`'s names. What the tensors do not say is in `stated`.
 """
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.weights.state import StateDict
 from codistill.weights.stated import HEAD_DIM, Stated
+
+LOGGER = logging.getLogger("codistill")
+PUBLISHED_WIDTHS = (192, 384, 768, 1024, 1536)
+"""Of the networks with 64 channels per head that DUNE, UNIC, MASt3R and Multi-HMR publish or build on."""
 
 _BLOCK = re.compile(r"blocks\.(?:(\d{1,6})\.)?(\d{1,6})\.(\D.*)", re.ASCII)
 
@@ -99,6 +104,12 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
             "expected (width, 3, patch, patch)"
         )
     depth = count_blocks(state)
+    if stated.num_heads is None and dim not in PUBLISHED_WIDTHS and dim % HEAD_DIM == 0:
+        LOGGER.warning(
+            "%s: does not say its heads; one per %d channels is taken, as in every published network of its layout. "
+            "Say another number: %s,num_heads=N",
+            *(state.path, HEAD_DIM, state.path.name),
+        )
     swiglu = state.has("blocks.0.mlp.w12.weight")
     if swiglu:
         hidden = state.tensor("blocks.0.mlp.w3.weight", 2).shape[1]
