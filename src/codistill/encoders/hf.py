@@ -55,7 +55,8 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
             f"hf:{repo}: holds a model of timm: load it as timm:{'local-dir' if exists else 'hf-hub'}:{repo}"
         )
     if getattr(model.config, "mask_ratio", None) is not None:
-        model.config.mask_ratio = 0.0  # of pre-training: an encoder sees the whole image
+        config: Any = model.config
+        config.mask_ratio = 0.0  # of pre-training: an encoder sees the whole image
     stated = {key: value for key, value in options.items() if key in ("mean", "std")}
     mean, std = normalization(transformers, source, model.config, stated, hasattr(model, "input_conditioner"))
     return HfEncoder(

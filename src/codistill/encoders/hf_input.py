@@ -90,14 +90,15 @@ def _of_processor(
 
 
 def _three(source: str, key: str, value: Any) -> tuple[float, ...]:
+    plain: Any = value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = [value] * 3
-    good = isinstance(value, (list, tuple)) and len(value) == 3
-    if not good or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in value):
+        plain = [value] * 3
+    good = isinstance(plain, (list, tuple)) and len(plain) == 3
+    if not good or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in plain):
         raise CheckpointError(
             f"hf:{source}: {key} of its processor must be three numbers; got {value!r}. Say it: ,mean=…,std=…"
         )
-    return tuple(float(x) for x in value)
+    return tuple(float(x) for x in plain)
 
 
 def _default_processor(transformers: ModuleType, model_type: str) -> Any:

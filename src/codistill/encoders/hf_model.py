@@ -227,7 +227,7 @@ class HfEncoder(Encoder):
             cls = (
                 hidden[:, list(self.indices)].flatten(1)
                 if len(self.indices) > 1
-                else hidden[:, self.indices[0]]
+                else hidden[:, min(self.indices)]
             )
         return Tokens(
             patches=hidden[:, first : first + grid[0] * grid[1]],

@@ -91,8 +91,8 @@ def _as_list(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (str, Path, Image.Image, *_BYTES)):
-        return [images]
-    return list(images)
+        return [images]  # type: ignore[list-item]
+    return list(images)  # type: ignore[arg-type]
 
 
 def _to_rgb(image: ImageLike) -> np.ndarray:

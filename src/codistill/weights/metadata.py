@@ -87,21 +87,22 @@ def _value(fact: str, value: Any, state: StateDict) -> Any:
             value = json.loads(value.lower())
         except ValueError:
             return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    plain: Any = value
+    number = isinstance(plain, (int, float)) and not isinstance(plain, bool) and math.isfinite(plain)
     match fact:
         case "num_heads":
-            if number and value == int(value) and value > 0:
-                return int(value)
+            if number and plain == int(plain) and plain > 0:
+                return int(plain)
             raise CheckpointError(
                 f"{state.path}: its metadata says num_heads {value!r}, no whole number above 0"
             )
         case "mean" | "std":
-            numbers = isinstance(value, (list, tuple)) and len(value) == 3
-            if numbers and all(isinstance(x, (int, float)) and math.isfinite(x) for x in value):
-                return tuple(float(x) for x in value)
+            numbers = isinstance(plain, (list, tuple)) and len(plain) == 3
+            if numbers and all(isinstance(x, (int, float)) and math.isfinite(x) for x in plain):
+                return tuple(float(x) for x in plain)
             return None
         case "norm_eps" | "position_offset":
-            return float(value) if number else None
+            return float(plain) if number else None
         case "position_antialias":
             return value if isinstance(value, bool) else None
         case "activation":
