@@ -1,15 +1,18 @@
 """What travels between the parts: `Tokens` out of an encoder, `Batch` out of the loader, `EncoderSpec` beside both.
 
 All are frozen. Tensors keep the batch first; token sequences are (batch, patch, channel); maps are
-(batch, channel, row, column).
+(batch, channel, row, column). `Tokens` is a pytree node, so that functions of torch that walk through containers
+(torch.export, torch.func, collectives on trees) take it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from codistill.errors import ConfigError
 
@@ -22,9 +25,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tokens:
-    """An encoder's output for a batch of images of one shape.
+    """An encoder's output for a batch of images of one shape. Indexing, length and iteration go over the batch.
 
     Attributes:
         patches: (batch, patch, channel), row-major over the grid.
@@ -49,6 +52,82 @@ class Tokens:
     def of_kind(self, kind: TokenKind) -> Tensor | None:
         """`cls` (batch, channel) or `patch` (batch, patch, channel) tokens."""
         return self.cls if kind == "cls" else self.patches
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Tokens":
+        """The same with every tensor replaced by what the function makes of it."""
+        changed = {name: function(value) for name in _TENSORS if (value := getattr(self, name)) is not None}
+        return replace(self, **changed)
+
+    def to(self, *args: Any, **kwargs: Any) -> "Tokens":
+        """On another device or in another dtype; arguments as of `torch.Tensor.to`."""
+        return self.map(lambda tensor: tensor.to(*args, **kwargs))
+
+    def cpu(self) -> "Tokens":
+        """On the CPU."""
+        return self.to("cpu")
+
+    def detach(self) -> "Tokens":
+        """Without a history of gradients."""
+        return self.map(Tensor.detach)
+
+    def __len__(self) -> int:
+        return self.patches.shape[0]
+
+    def __getitem__(self, index: "int | slice | Sequence[int] | Tensor") -> "Tokens":
+        """Some images of the batch; one image (an integer) stays a batch of one."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"image {index} of a batch of {len(self)}")
+            index = slice(index % len(self), index % len(self) + 1)
+        elif not isinstance(index, (slice, Tensor)):
+            index = torch.as_tensor(index, device=self.patches.device)
+        return self.map(lambda tensor: tensor[index])
+
+    def __iter__(self) -> "Iterator[Tokens]":
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{name}={None if value is None else tuple(value.shape)}"
+            for name in _TENSORS
+            if (value := getattr(self, name)) is not None or name == "cls"
+        )
+        kind = f"{str(self.patches.dtype).removeprefix('torch.')}, {self.patches.device}"
+        return f"Tokens({shapes}, grid={self.grid}, normed={self.normed}, {kind})"
+
+
+_TENSORS = ("patches", "cls", "registers")
+
+
+def _flatten(tokens: Tokens) -> tuple[list[Tensor], tuple[Any, ...]]:
+    names = tuple(name for name in _TENSORS if getattr(tokens, name) is not None)
+    return [getattr(tokens, name) for name in names], (names, tuple(tokens.grid), tokens.normed)
+
+
+def _flatten_with_keys(tokens: Tokens) -> tuple[list[tuple[Any, Tensor]], tuple[Any, ...]]:
+    values, context = _flatten(tokens)
+    return [(pytree.GetAttrKey(name), value) for name, value in zip(context[0], values, strict=True)], context
+
+
+def _unflatten(values: "Iterator[Any]", context: Sequence[Any]) -> Tokens:
+    """The node around any leaves: torch puts other things than tensors into it while it traces."""
+    names, grid, normed = context
+    tokens = object.__new__(Tokens)
+    held = dict.fromkeys(_TENSORS) | dict(zip(names, values, strict=True))
+    for name, value in {**held, "grid": tuple(grid), "normed": normed}.items():
+        object.__setattr__(tokens, name, value)
+    return tokens
+
+
+pytree.register_pytree_node(
+    Tokens,
+    _flatten,
+    _unflatten,  # type: ignore[arg-type]
+    serialized_type_name="codistill.types.Tokens",
+    flatten_with_keys_fn=_flatten_with_keys,  # type: ignore[arg-type]
+    to_dumpable_context=list,
+    from_dumpable_context=lambda context: (tuple(context[0]), tuple(context[1]), context[2]),
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +183,8 @@ class EncoderSpec:
         mean, std: the normalization the network itself wants. Callers always bring ImageNet-normalized images;
             the encoder converts.
         licence: of the weights; "unknown" where nobody said.
+        cls_dim: channels of `Tokens.cls` where it is no token of the network's width (several summary tokens, a
+            projection); None: `dim`.
     """
 
     name: str
@@ -116,6 +197,7 @@ class EncoderSpec:
     mean: Sequence[float] = field(default=IMAGENET_MEAN)
     std: Sequence[float] = field(default=IMAGENET_STD)
     licence: str = "unknown"
+    cls_dim: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,17 @@ def test_convert_then_inspect(tmp_path, capsys) -> None:
     original = load_encoder("random:vit_tiny,image_size=28")
     save_file(original.state_dict(), file)
     assert (
-        convert([f"{file},image_size=56", "--out", str(tmp_path / "out"), "--licence", "MIT", "--name", "x"])
+        convert(
+            [
+                f"{file},like=dinov2,image_size=56",
+                "--out",
+                str(tmp_path / "out"),
+                "--licence",
+                "MIT",
+                "--name",
+                "x",
+            ]
+        )
         == 0
     )
     assert "licence: MIT" in capsys.readouterr().out
@@ -129,8 +139,8 @@ def test_convert_then_inspect(tmp_path, capsys) -> None:
         56,
     )
     with pytest.raises(CheckpointError, match="--overwrite"):
-        convert([str(file), "--out", str(tmp_path / "out")])
-    assert convert([str(file), "--out", str(tmp_path / "out"), "--overwrite"]) == 0
+        convert([f"{file},like=dinov2", "--out", str(tmp_path / "out")])
+    assert convert([f"{file},like=dinov2", "--out", str(tmp_path / "out"), "--overwrite"]) == 0
     loaded = load_encoder(tmp_path / "out")
     for name, tensor in original.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)

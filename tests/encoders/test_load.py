@@ -10,8 +10,11 @@ from torch import Tensor
 
 from codistill.encoders import load
 from codistill.encoders.base import Encoder
-from codistill.encoders.load import load_encoder, split_options
+from codistill.encoders.load import load_encoder
+from codistill.encoders.options import split_options
+from codistill.encoders.registry import register_encoder
 from codistill.errors import CheckpointError, CodistillError, ConfigError
+from codistill.student.load import load_any_student, load_student
 from codistill.weights.export import write_export
 from codistill.weights.layouts import read_weights
 
@@ -105,12 +108,14 @@ def tiny() -> Encoder:
 
 def test_a_file_and_its_export_load_bit_for_bit(tmp_path) -> None:
     original = tiny()
-    save_file(original.state_dict(), tmp_path / "mine.safetensors", metadata={"license": "MIT"})
+    save_file(
+        original.state_dict(), tmp_path / "mine.safetensors", metadata={"license": "MIT", "like": "dinov2"}
+    )
     weights = read_weights(tmp_path / "mine.safetensors")
     write_export(tmp_path / "export", weights)
     for place in ("mine.safetensors", "export", "export/encoder.safetensors"):
         loaded = load_encoder(tmp_path / place)
-        assert all(p.requires_grad and not p.is_meta and p.is_contiguous() for p in loaded.parameters())
+        assert not any(p.requires_grad or p.is_meta or not p.is_contiguous() for p in loaded.parameters())
         assert loaded.spec.licence == "MIT" and loaded.spec.name == "mine"
         for name, tensor in original.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor), name
@@ -118,8 +123,8 @@ def test_a_file_and_its_export_load_bit_for_bit(tmp_path) -> None:
 
 def test_a_path_with_commas_is_a_path(tmp_path) -> None:
     save_file(tiny().state_dict(), tmp_path / "lr=1,wd=2")
-    assert load_encoder(tmp_path / "lr=1,wd=2").spec.dim == 64
-    assert load_encoder(f"{tmp_path}/lr=1,wd=2,num_heads=2").config.num_heads == 2
+    assert load_encoder(tmp_path / "lr=1,wd=2", like="dinov2").spec.dim == 64
+    assert load_encoder(f"{tmp_path}/lr=1,wd=2,like=dinov2,num_heads=2").config.num_heads == 2
 
 
 def test_weights_are_copied_out_of_the_file(tmp_path) -> None:
@@ -127,7 +132,7 @@ def test_weights_are_copied_out_of_the_file(tmp_path) -> None:
     original = tiny()
     file = tmp_path / "mine.safetensors"
     save_file(original.state_dict(), file)
-    loaded = load_encoder(file)
+    loaded = load_encoder(file, like="dinov2")
     file.write_bytes(b"\0" * file.stat().st_size)
     assert torch.equal(loaded.state_dict()["pos_embed"], original.state_dict()["pos_embed"])
 
@@ -137,7 +142,7 @@ def test_half_precision_files_are_computed_in_full_precision(tmp_path) -> None:
     save_file(
         {name: tensor.half() for name, tensor in original.state_dict().items()}, tmp_path / "half.safetensors"
     )
-    loaded = load_encoder(tmp_path / "half.safetensors")
+    loaded = load_encoder(tmp_path / "half.safetensors", like="dinov2")
     assert loaded(torch.zeros(1, 3, 28, 28)).patches.dtype == torch.float32
 
 
@@ -178,3 +183,53 @@ def test_a_restricted_licence_is_said_once(monkeypatch, tmp_path, caplog) -> Non
         load_encoder(tmp_path / "dune_vitsmall_14_448.safetensors")
     said = [record.getMessage() for record in caplog.records if record.name == "codistill"]
     assert len(said) == 1 and "non-commercial" in said[0] and "https://" in said[0]
+
+
+def test_a_loaded_encoder_is_frozen_unless_training_is_asked_for(tmp_path) -> None:
+    images = torch.zeros(1, 3, 28, 28)
+    save_file(tiny().state_dict(), tmp_path / "mine.safetensors", metadata={"like": "dinov2"})
+    register_encoder("mine", tiny_trainable, replace=True)
+    for what in ("random:vit_tiny,depth=1,dim=64,num_heads=1", tmp_path / "mine.safetensors", "mine"):
+        frozen = load_encoder(what)
+        assert not frozen.training and not any(p.requires_grad for p in frozen.parameters())
+        frozen(images).patches.numpy()
+        frozen.intermediate(images, [0])[0].cls.numpy()
+        assert load_encoder(what, train=True)(images).patches.requires_grad
+    wanted = images.requires_grad_()  # gradients of the images themselves are still to be had
+    load_encoder(tmp_path / "mine.safetensors")(wanted).patches.sum().backward()
+    assert wanted.grad is not None
+
+
+def tiny_trainable() -> Encoder:
+    return tiny().requires_grad_(True)
+
+
+@needs_golden
+def test_a_loaded_student_is_frozen_unless_training_is_asked_for() -> None:
+    file = str(GOLDEN / "dune_nano_released_layout.pth")
+    student = load_student(file)
+    tokens = student.encoder(student.encoder.preprocess(torch.zeros(56, 56), size=56), norm=False)
+    student.project(tokens, student.targets[0].name).patches.numpy()
+    assert all(p.requires_grad for p in load_student(file, train=True).encoder.blocks.parameters())
+    assert all(p.requires_grad for p in load_any_student(file).encoder.blocks.parameters())
+    assert load_student(f"{file},image_size=112").encoder.spec.image_size == 112
+
+
+def test_options_say_what_they_take() -> None:
+    assert split_options("a.pt,mean=0.5,std=0.1/0.2/0.3,position_antialias=false")[1] == {
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.1, 0.2, 0.3),
+        "position_antialias": False,
+    }
+    for text, said in (
+        ("mean=0.5/0.5", "three numbers.*imagenet"),
+        ("std=0", "three numbers"),
+        ("position_antialias=1", "true or false"),
+        ("norm_eps=-1", "0 or more"),
+        ("num_heads=2,num_heads=3", "given twice"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            split_options(f"a.pt,{text}")
+    for wrong in ({"mean": (0.5, 0.5)}, {"num_heads": 0}, {"norm_eps": "x"}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            load_encoder("dinov2_vits14", **wrong)

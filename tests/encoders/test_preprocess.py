@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
+from codistill.encoders.load import load_encoder
 from codistill.encoders.preprocess import preprocess_images, target_size
 from codistill.errors import DataError
 
@@ -69,10 +72,8 @@ def test_alpha_is_composited() -> None:
 def test_errors_say_what_was_given(pixels: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"different shapes .*\(56, 84\).* size="):
         preprocess_images([pixels, pixels[:30]], 14)
-    with pytest.raises(DataError, match=r"got float64 of shape \(60, 80, 3\)"):
-        preprocess_images(pixels / 255, 14)
-    with pytest.raises(DataError, match=r"uint8 of shape \(60, 80\)"):
-        preprocess_images(pixels[..., 0], 14)
+    with pytest.raises(DataError, match=r"\[0, 1\]; got float64 of shape \(60, 80, 3\), from 0 to 2"):
+        preprocess_images(np.linspace(0, 2, 60 * 80 * 3).reshape(60, 80, 3), 14)
     with pytest.raises(DataError, match="got BytesIO"):
         preprocess_images([io.BytesIO()], 14)  # type: ignore[list-item]
     with pytest.raises(DataError, match="no images"):
@@ -81,3 +82,71 @@ def test_errors_say_what_was_given(pixels: np.ndarray, tmp_path: Path) -> None:
         preprocess_images(tmp_path / "gone.png", 14)
     with pytest.raises(ValueError, match="got size 0"):
         preprocess_images(pixels, 14, 0)
+
+
+def test_every_layout_of_an_array_gives_the_same(pixels: np.ndarray) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "png")
+    tensor = torch.from_numpy(pixels.copy())
+    expected = preprocess_images(pixels, 14)
+    same = [
+        tensor.permute(2, 0, 1),
+        pixels.transpose(2, 0, 1),
+        encoded.getvalue(),
+        bytearray(encoded.getvalue()),
+    ]
+    same += [memoryview(encoded.getvalue()), tensor[None], tensor.permute(2, 0, 1)[None]]
+    for image in same:
+        torch.testing.assert_close(preprocess_images(image, 14), expected)
+    floats = [tensor / 255, (tensor / 255).permute(2, 0, 1).double(), pixels / np.float32(255)]
+    for image in floats:  # bicubic on floats instead of 8 bits, which round after each axis
+        found = preprocess_images(image, 14)
+        assert float((found - expected).abs().max()) < 1.5 / 255 / 0.224
+    whole = preprocess_images(tensor[:56, :70] / 255, 14)  # nothing to resize: exact
+    torch.testing.assert_close(whole, preprocess_images(tensor[:56, :70], 14))
+
+
+@given(rows=st.integers(5, 40), columns=st.integers(5, 40), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_grey_and_transparent_arrays_are_as_pillow_sees_them(rows: int, columns: int, seed: int) -> None:
+    drawn = np.random.default_rng(seed).integers(0, 256, (rows, columns, 4), dtype=np.uint8)
+    grey = preprocess_images(Image.fromarray(drawn[..., 0]), 7)
+    for image in (drawn[..., 0], drawn[..., :1], drawn[None, ..., 0], torch.from_numpy(drawn[..., 0].copy())):
+        torch.testing.assert_close(preprocess_images(image, 7), grey)
+    clear = preprocess_images(Image.fromarray(drawn), 7)
+    for image in (drawn, drawn.transpose(2, 0, 1)):
+        assert float((preprocess_images(image, 7) - clear).abs().max()) < 2.01 / 255 / 0.224
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((3, 60, 3), np.uint8), "first or its last axis"),
+        (np.zeros((4, 60, 3), np.float32), "first or its last axis"),
+        (np.zeros((10, 60, 80), np.uint8), "no outer axis"),
+        (np.zeros((60, 80, 2), np.uint8), "no outer axis"),
+        (np.zeros((2, 2, 3, 60, 80), np.uint8), r"must be \(row, column\)"),
+        (np.zeros((60, 80, 3), np.uint16), "uint8 values or floats"),
+        (np.zeros((60, 80, 3), bool), "uint8 values or floats"),
+        (np.zeros((60, 80, 3), np.int64), "uint8 values or floats"),
+        (np.zeros((0, 80, 3), np.uint8), "uint8 values or floats"),
+        (np.full((60, 80, 3), 255.0), r"from 255 to 255.*by 255"),
+        (np.full((3, 60, 80), -0.2), r"go to the encoder"),
+        (np.full((60, 80), np.nan), r"\[0, 1\]"),
+        (b"no image", "not an image|known format"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_ambiguous_is_refused(image: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        preprocess_images(image, 14)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_the_batch_has_the_encoder_s_dtype(pixels: np.ndarray, dtype: torch.dtype) -> None:
+    encoder = load_encoder("random:vit_tiny,dim=8,depth=1,num_heads=1").to(dtype)
+    batch = encoder.preprocess(pixels, 28)
+    assert batch.dtype == dtype
+    assert encoder(batch).patches.dtype == dtype
+    meta = encoder.to("meta").preprocess(pixels, 28)
+    assert meta.device.type == "meta"

@@ -14,6 +14,7 @@ from codistill.types import Tokens
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.layouts import LAYOUTS, detect_layout
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
@@ -37,7 +38,8 @@ def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
 def from_dinov2_keys(tensors: dict[str, Tensor], tmp_path, num_heads: int) -> ViTEncoder:
     """Through the same door as a DINOv2 file."""
     state = StateDict.of_checkpoint(tmp_path / "file.pth", tensors)
-    weights = LAYOUTS[detect_layout(state)].read(state, num_heads)
+    like = "dinov2_reg" if "register_tokens" in tensors else "dinov2"
+    weights = LAYOUTS[detect_layout(state)].read(state, Stated(like=like, num_heads=num_heads))
     assert isinstance(weights, EncoderWeights)
     return encoder_from_weights(weights)
 

@@ -61,9 +61,10 @@ def test_second_stage_starts_from_the_first(tmp_path: Path) -> None:
     from codistill.weights.export import write_export
     from codistill.weights.layout_student import read_student
     from codistill.weights.state import StateDict
+    from codistill.weights.stated import Stated
 
     state = StateDict.of_checkpoint(tmp_path / "first", {"model": objective.trainable.state_dict()})
-    write_export(tmp_path / "first", read_student(state, 2))
+    write_export(tmp_path / "first", read_student(state, Stated(num_heads=2)))
     second = replace(debug, image_size=84, student=replace(debug.student, init=str(tmp_path / "first")))
     student, fresh = build_student(second, objective.trainable.targets)
     assert fresh == []

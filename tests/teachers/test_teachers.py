@@ -1,6 +1,7 @@
 """Teachers: any encoder, matched grids, a convolutional network of another stride, refusals."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,11 @@ def test_licences_are_described() -> None:
     assert described["licence"] == "none (random weights)"
     assert described["domain"] == "3d"
     assert described["kinds"] == ["cls", "patch"]
+
+
+def test_a_summary_wider_than_the_tokens_is_no_target() -> None:
+    encoder = seeded_encoder("random:vit_tiny,dim=16,depth=1,num_heads=2")
+    encoder.spec = replace(encoder.spec, cls_dim=48)
+    with pytest.raises(ConfigError, match=r"48 channels, its patches 16.*summary=0.*kinds=patch"):
+        Teacher(TeacherConfig(name="radio"), encoder)
+    assert Teacher(TeacherConfig(name="radio", kinds=("patch",)), encoder).kinds == ("patch",)

@@ -40,7 +40,7 @@ def whole_file(kind: str) -> bytes:
             save_file(
                 {name: tensor.clone() for name, tensor in encoder().items()},
                 path,
-                metadata={"license": "MIT"},
+                metadata={"license": "MIT", "like": "dinov2"},
             )
         elif kind == "tiny zip":
             torch.save({"model": {"w": torch.zeros(2, 2), "b": torch.ones(1)}, "args": args, "iter": 3}, path)
@@ -117,7 +117,7 @@ def test_damaged_exports_are_refused_by_name(injuries: list[tuple[str, float, in
 def _weights():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vit.safetensors"
-        save_file(encoder(), path)
+        save_file(encoder(), path, metadata={"like": "dinov2"})
         return read_weights(path)
 
 

@@ -21,6 +21,7 @@ from codistill.weights.layouts import (
     read_weights,
 )
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 from codistill.weights.vit import expected_shapes
 
 SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -69,7 +70,7 @@ def test_dinov2_without_registers(tmp_path, options: dict) -> None:
 
 def test_dinov2_with_registers_resizes_by_size_and_dune_by_factor(tmp_path) -> None:
     tensors = vit(**REGISTERS)
-    hub = read_encoder_weights(saved(tmp_path, tensors, "hub.pth"))
+    hub = read_encoder_weights(saved(tmp_path, tensors, "dinov2_vits14_reg4_pretrain.pth"))
     assert (hub.layout, hub.config.position_offset, hub.config.position_antialias) == ("DINOv2", 0.0, True)
     chunked = in_chunks(tensors, lambda i: f"0.{i}")
     dune = read_encoder_weights(saved(tmp_path, chunked, "dune.pth"))
@@ -320,7 +321,7 @@ def test_files_that_hold_no_encoder(tmp_path, content: dict, said: str) -> None:
 
 def test_an_encoder_is_no_student(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"holds an encoder without projectors \(layout DINOv2\)"):
-        read_student_weights(saved(tmp_path, vit()))
+        read_student_weights(saved(tmp_path, vit(), "dinov2_vits14.pth"))
 
 
 @needs_golden
@@ -331,7 +332,7 @@ def test_published_listings_at_real_size(file: Path) -> None:
     tensors = {name: torch.empty(shape, device="meta") for name, shape in listing.items()}
     state = StateDict.of_checkpoint(file, {"model": tensors})
     assert detect_layout(state) == "DUNE / UNIC student"
-    weights = LAYOUTS["DUNE / UNIC student"].read(state, None)
+    weights = LAYOUTS["DUNE / UNIC student"].read(state, Stated())
     assert isinstance(weights, StudentWeights)
     config = weights.encoder.config
     assert config.num_heads == config.dim // 64 and config.num_registers == 4
@@ -354,7 +355,7 @@ def test_published_mast3r_listing_at_real_size() -> None:
         name: torch.empty(shape, device="meta") for name, shape in json.loads(file.read_text()).items()
     }
     state = StateDict.of_checkpoint(file, {"model": tensors})
-    weights = LAYOUTS[detect_layout(state)].read(state, None)
+    weights = LAYOUTS[detect_layout(state)].read(state, Stated())
     assert isinstance(weights, EncoderWeights)
     assert (weights.config.dim, weights.config.depth, weights.config.num_heads) == (1024, 24, 16)
 

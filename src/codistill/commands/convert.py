@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from codistill.encoders.load import split_options
+from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.errors import ConfigError
 from codistill.weights.cache import find_weights
 from codistill.weights.contents import EncoderWeights, StudentWeights
@@ -22,14 +22,14 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     exists = Path(arguments.what).expanduser().exists()
     text, options = (arguments.what, {}) if exists else split_options(arguments.what)
-    num_heads = arguments.num_heads or options.get("num_heads")
-    image_size = arguments.image_size or options.get("image_size")
+    sizes = {"num_heads": arguments.num_heads, "image_size": arguments.image_size}
+    options |= as_options(sizes, **sizes)
     path = Path(text).expanduser()
     known = None if path.exists() else find_known(text)
     if known is not None and known.content == "two-view decoder":
         raise ConfigError(f"{known.name} is a two-view decoder: only encoders and students are converted")
-    weights = read_weights(find_weights(text) if known else path, num_heads=num_heads)
-    weights = _adjusted(weights, image_size, arguments.licence, arguments.name)
+    weights = read_weights(find_weights(text) if known else path, stated=stated_of(options))
+    weights = _adjusted(weights, options.get("image_size"), arguments.licence, arguments.name)
     if arguments.encoder_only and isinstance(weights, StudentWeights):
         weights = weights.encoder
     folder = write_export(arguments.out, weights, overwrite=arguments.overwrite)

@@ -17,7 +17,8 @@ from rich.table import Table
 from codistill.commands.inspect_data import describe_manifest, describe_shard
 from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
-from codistill.encoders.load import KINDS, load_encoder, split_options
+from codistill.encoders.load import KINDS, load_encoder
+from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED
 from codistill.errors import CheckpointError, unknown_name
 from codistill.tasks.frozen.head_files import TENSORS
@@ -30,6 +31,7 @@ from codistill.weights.layouts import read_weights
 from codistill.weights.read import read_checkpoint, read_header
 from codistill.weights.run import checkpoints
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 
 MAX_GROUPS = 12
 NOT_IN_TABLES = {
@@ -105,15 +107,16 @@ def describe(
     if is_fit_folder(path):
         of_head = {"path": str(path)} | describe_head(path)
         return of_head | ({"tensors": _tensor_rows(read_checkpoint(path / TENSORS))} if keys else {})
-    description = {"path": str(path)} | _describe_weights(path, num_heads or options.get("num_heads"), keys)
+    options |= as_options(["num_heads"], num_heads=num_heads)
+    description = {"path": str(path)} | _describe_weights(path, stated_of(options), keys)
     if hashed and path.is_file():
         description |= _hashes(path)
     return description
 
 
-def _describe_weights(path: Path, num_heads: int | None, keys: bool) -> dict[str, Any]:
+def _describe_weights(path: Path, stated: Stated, keys: bool) -> dict[str, Any]:
     try:
-        weights = read_weights(path, num_heads=num_heads)
+        weights = read_weights(path, stated=stated)
     except CheckpointError as error:
         if path.is_dir():
             raise

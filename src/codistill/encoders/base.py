@@ -83,18 +83,21 @@ class Encoder(nn.Module, ABC):
     def preprocess(
         self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None
     ) -> Float[Tensor, "batch 3 row column"]:
-        """Paths, PIL images or uint8 arrays to one ImageNet-normalized batch on this encoder's device.
+        """Images of any kind to one ImageNet-normalized batch, on this encoder's device and in its dtype.
 
         Args:
-            images: one or several of: a path, a PIL image, a uint8 array or tensor (row, column, 3).
+            images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8
+                or of floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column).
             size: wanted (rows, columns) or shorter side in pixels; rounded to multiples of the patch size.
                 None keeps each image's size (rounded). All images of a batch must then come out alike.
 
         Raises:
-            DataError: if a file does not decode, or the images come out in different shapes.
+            DataError: if a file does not decode, an array holds other values or leaves open where its channels are,
+                or the images come out in different shapes.
         """
         batch = preprocess_images(images, self.spec.patch_size, size)
-        return batch.to(next(self.parameters(), torch.empty(0)).device)
+        like = next((p for p in self.parameters() if p.is_floating_point()), batch)
+        return batch.to(like.device, like.dtype)
 
     def architecture(self) -> dict[str, Any]:
         """What decides the features beside the weights, as plain data: for fingerprints, see `encoders.fingerprint`.

@@ -9,17 +9,21 @@
     load_encoder("random:vit_tiny")                seeded random weights
     load_encoder("mine")                           a name given to register_encoder
 
-Options follow after commas: `file.pt,num_heads=3`, `dinov2_vits14,image_size=448`.
+Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
+`hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen: training it is asked for, `load_encoder(..., train=True)`.
 """
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
+from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED
 from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.timm import timm_encoder
@@ -29,46 +33,89 @@ from codistill.weights.cache import SUFFIXES, find_weights
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_encoder_weights
+from codistill.weights.stated import Stated
 
 LOGGER = logging.getLogger("codistill")
-OPTIONS = ("num_heads", "image_size")
-KINDS = {"timm:": timm_encoder, "hf:": hf_encoder, "random:": seeded_encoder}
-"""Kinds of encoder by prefix; each function takes the whole text."""
+KINDS: dict[str, Callable[..., Encoder]] = {
+    "timm:": timm_encoder,
+    "hf:": hf_encoder,
+    "random:": seeded_encoder,
+}
+"""Kinds of encoder by prefix; each function takes the whole text, and options as keywords."""
 
 _TOLD: set[str] = set()
 
 
 def load_encoder(
-    what: str | Path | Encoder, *, num_heads: int | None = None, image_size: int | None = None
+    what: str | Path | Encoder,
+    *,
+    num_heads: int | None = None,
+    image_size: int | None = None,
+    like: str | None = None,
+    mean: Sequence[float] | str | None = None,
+    std: Sequence[float] | str | None = None,
+    activation: str | None = None,
+    norm_eps: float | None = None,
+    position_offset: float | None = None,
+    position_antialias: bool | None = None,
+    summary: str | None = None,
+    train: bool = False,
 ) -> Encoder:
-    """An encoder in evaluation mode, on the CPU, in fp32; see the module's text for what may be given.
+    """An encoder in evaluation mode, frozen, on the CPU, in fp32; see the module's text for what may be given.
 
     Args:
         what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` comes back as it is.
-        num_heads: attention heads, for files that do not say and are not 64 channels wide per head.
+        num_heads: attention heads of a weights file that does not say them.
         image_size: make this the native size: a learned positional embedding is resized once.
+        like: a family or known name that says what a weights file does not, see `weights.stated.FAMILIES`.
+        mean, std: the normalization that the network was trained with, where neither a file nor a model's metadata
+            says it (or says it wrong): three numbers, `imagenet`, or `none` for pixels in [0, 1].
+        activation, norm_eps, position_offset, position_antialias: as in `ViTConfig`, for weights files.
+        summary: which vector of a `timm:` or `hf:` model is `Tokens.cls`, see `encoders.summary`.
+        train: parameters want gradients. Without, the encoder is frozen: it computes without keeping anything for a
+            backward pass (unless the images themselves want gradients).
 
     Raises:
-        CheckpointError: for files that are missing, damaged or of an unknown layout.
+        CheckpointError: for files that are missing, damaged or of an unknown layout, or that leave open what the
+            features depend on.
         ConfigError: for an unknown name or option; the text lists the known ones.
         MissingExtraError: if `timm:` or `hf:` is not installed.
     """
     if isinstance(what, Encoder):
         return what
-    text = str(what)
+    given = as_options(
+        PARSERS,
+        num_heads=num_heads,
+        image_size=image_size,
+        like=like,
+        mean=mean,
+        std=std,
+        activation=activation,
+        norm_eps=norm_eps,
+        position_offset=position_offset,
+        position_antialias=position_antialias,
+        summary=summary,
+    )
+    encoder = _load(str(what), given)
+    return encoder.eval().requires_grad_(train)
+
+
+def _load(text: str, given: dict[str, Any]) -> Encoder:
+    """An encoder of any kind; options in the text and those given beside it count alike, the latter first."""
     for prefix, load in KINDS.items():
         if text.startswith(prefix):
-            _refuse_options(prefix, num_heads=num_heads, image_size=image_size)
-            return load(text).eval()
-    text, options = (text, {}) if text and Path(text).expanduser().exists() else split_options(text)
-    num_heads = options.get("num_heads", num_heads)
-    image_size = options.get("image_size", image_size)
+            return load(text, **given)
+    whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
+    text, options = (text, {}) if whole else split_options(text)
+    options |= given
     if text in REGISTERED:
-        _refuse_options(text, num_heads=num_heads, image_size=image_size)
+        _refuse_options(text, options)
         return _registered(text)
-    weights = _read(text, num_heads)
-    if image_size is not None:
-        weights = weights.at_image_size(image_size)
+    if "summary" in options:
+        raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
+    weights = _read(text, stated_of(options))
+    if (size := options.get("image_size")) is not None:
+        weights = weights.at_image_size(size)
     _tell_licence(weights)
     return encoder_from_weights(weights)
 
@@ -88,27 +135,7 @@ def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:
     return encoder.eval()
 
 
-def split_options(text: str) -> tuple[str, dict[str, int]]:
-    """`file.pt,num_heads=3` as the path and its options.
-
-    Raises:
-        ConfigError: for an unknown option or a value that is no whole number above 0.
-    """
-    options: dict[str, int] = {}
-    while "=" in (part := text.rpartition(",")[2]) and "," in text:
-        key, _, value = part.partition("=")
-        if options and Path(text).expanduser().exists():
-            break
-        if key not in OPTIONS:
-            raise ConfigError(unknown_name(f"option in {text!r}:", key, OPTIONS))
-        if not value.isdecimal() or int(value) < 1:
-            raise ConfigError(f"option {key} in {text!r} must be a whole number above 0; got {value!r}")
-        options[key] = int(value)
-        text = text.rpartition(",")[0]
-    return text, options
-
-
-def _read(text: str, num_heads: int | None) -> EncoderWeights:
+def _read(text: str, stated: Stated) -> EncoderWeights:
     """Weights of an existing path, or of known weights by name."""
     if not text.strip():
         raise ConfigError("no encoder was named: give a file, a folder or a name")
@@ -121,12 +148,12 @@ def _read(text: str, num_heads: int | None) -> EncoderWeights:
                 f"{unknown_name('encoder', text, names)} Other kinds: a file or folder (there is none called "
                 f"{text!r} here), {', '.join(f'{prefix}…' for prefix in KINDS)}."
             )
-        return read_encoder_weights(path, num_heads=num_heads)
+        return read_encoder_weights(path, stated=stated)
     if known.content == "two-view decoder":
         raise ConfigError(
             f"{known.name} is a two-view decoder, not an encoder: give it where a head is asked for (--head)"
         )
-    weights = read_encoder_weights(find_weights(text), num_heads=num_heads)
+    weights = read_encoder_weights(find_weights(text), stated=stated)
     return replace(weights, name=known.name, licence=known.licence)
 
 
@@ -144,10 +171,10 @@ def _registered(name: str) -> Encoder:
     return encoder.eval()
 
 
-def _refuse_options(what: str, **options: int | None) -> None:
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    if given:
-        raise ConfigError(f"{', '.join(given)} cannot be given for {what}: its sizes are its own")
+def _refuse_options(what: str, options: Mapping[str, Any]) -> None:
+    if options:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise ConfigError(f"{given} cannot be given for {what}: its sizes are its own")
 
 
 def _tell_licence(weights: EncoderWeights) -> None:

@@ -1,7 +1,9 @@
-"""Paths, PIL images and uint8 arrays to one ImageNet-normalized batch whose sides are multiples of the patch size.
+"""Any kind of image to one ImageNet-normalized batch whose sides are multiples of the patch size.
 
 What enters may be one image or several; what leaves is float (batch, 3, row, column). Resizing is bicubic with
-antialiasing, on 8 bits, as in the evaluation transforms of DINOv2.
+antialiasing, as in the evaluation transforms of DINOv2: on 8 bits, or on floats where floats came in. Arrays hold
+uint8 or floats in [0, 1]; grey ones (row, column) become RGB; channels (1, 3 or 4) may be the first or the last axis,
+and an array where both could be is refused.
 """
 
 from collections.abc import Sequence
@@ -12,13 +14,20 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from codistill.errors import DataError
-from codistill.imaging import pillow_to_rgb, read_rgb, resize_rgb
+from codistill.imaging import decode_rgb, pillow_to_rgb, read_rgb, resize_rgb
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
-ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-"""A path, a PIL image, or uint8 (row, column, 3)."""
+ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
+"""A path, the bytes of an image file, a PIL image, or an array or tensor of pixels."""
+
+CHANNELS = (1, 3, 4)
+ROUNDING = 1e-5
+"""How far beyond [0, 1] a float may lie and still count as 0 or 1."""
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 def preprocess_images(
@@ -27,29 +36,30 @@ def preprocess_images(
     """Bring images to one ImageNet-normalized batch.
 
     Args:
-        images: one or several of: a path, a PIL image, a uint8 array or tensor (row, column, 3); a uint8 array or
-            tensor (image, row, column, 3) counts as several.
+        images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8 or of
+            floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column); an array or tensor with
+            four axes counts as several images.
         patch_size: sides come out as multiples of it.
         size: (rows, columns), or the shorter side in pixels; rounded to the nearest multiples. None keeps each
             image's own size, rounded.
 
     Raises:
-        DataError: if a file does not decode, an array is not uint8 (row, column, 3), or the images come out in
-            different shapes.
+        DataError: if a file does not decode, an array holds other values or leaves open where its channels are, or
+            the images come out in different shapes.
         ValueError: for a size or a patch size below 1.
     """
     listed = _as_list(images)
     if not listed:
         raise DataError("no images were given; give at least one")
     arrays = [_to_rgb(image) for image in listed]
-    arrays = [resize_rgb(image, target_size(image.shape[:2], patch_size, size)) for image in arrays]
+    arrays = [_resize(image, target_size(image.shape[:2], patch_size, size)) for image in arrays]
     shapes = sorted({image.shape[:2] for image in arrays})
     if len(shapes) > 1:
         raise DataError(
             f"the images come out in different shapes (rows, columns): {', '.join(map(str, shapes))}. "
             "Give size=(rows, columns), or pass them one by one."
         )
-    stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div_(255)
+    stacked = torch.stack([_unit(image) for image in arrays])
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return stacked.sub_(mean).div_(std).contiguous()
 
@@ -80,26 +90,80 @@ def _multiple(side: float, patch_size: int) -> int:
 def _as_list(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, Path, Image.Image)):
-        return [images]
-    return list(images)
+    if isinstance(images, (str, Path, Image.Image, *_BYTES)):
+        return [images]  # type: ignore[list-item]
+    return list(images)  # type: ignore[arg-type]
 
 
 def _to_rgb(image: ImageLike) -> np.ndarray:
-    """One image as (row, column, 3) uint8."""
+    """One image as (row, column, 3): uint8, or float32 in [0, 1]."""
     if isinstance(image, (str, Path)):
         return read_rgb(image)
+    if isinstance(image, _BYTES):
+        return decode_rgb(bytes(image), name=f"image of {len(image):,} bytes")
     if isinstance(image, Image.Image):
         return pillow_to_rgb(image)
     if isinstance(image, Tensor):
-        image = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
     if not isinstance(image, np.ndarray):
         raise DataError(
-            f"an image must be a path, a PIL image or uint8 (row, column, 3); got {type(image).__name__}"
+            "an image must be a path, the bytes of an image file, a PIL image, or an array or tensor; got "
+            f"{type(image).__name__}"
         )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+    return _array_to_rgb(image)
+
+
+def _array_to_rgb(image: np.ndarray) -> np.ndarray:
+    """An array of 8-bit values or of floats in [0, 1], its channels first, last or none, as (row, column, 3)."""
+    what = f"{image.dtype} of shape {image.shape}"
+    if image.size == 0 or (image.dtype.kind != "f" and image.dtype != np.uint8):
         raise DataError(
-            f"an image array must be uint8 (row, column, 3); got {image.dtype} of shape {image.shape}. "
-            "Float images that are already ImageNet-normalized (batch, 3, row, column) go to the encoder directly."
+            f"an image array must hold uint8 values or floats in [0, 1]; got {what}. Other integers have no known "
+            "range: bring them to uint8, or divide by their largest possible value."
         )
-    return image
+    if image.dtype.kind == "f":
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -ROUNDING and high <= 1.0 + ROUNDING):
+            raise DataError(
+                f"a floating-point image must lie in [0, 1]; got {what}, from {low:.4g} to {high:.4g}. Divide values "
+                "of 0 to 255 by 255; images that are normalized already, (batch, 3, row, column), go to the encoder."
+            )
+        image = image.astype(np.float32).clip(0.0, 1.0)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3:
+        raise DataError(f"an image array must be (row, column), (row, column, channel) or CHW; got {what}")
+    last, first = (image.shape[axis] in CHANNELS for axis in (2, 0))
+    if last == first:
+        problem = (
+            "channels may be its first or its last axis"
+            if first
+            else "no outer axis holds 1, 3 or 4 channels"
+        )
+        raise DataError(
+            f"an image array of shape {image.shape}: {problem}. Give (row, column, 3) with more rows than channels, or "
+            "a PIL image; several grey images as a list of (row, column)."
+        )
+    image = image.transpose(1, 2, 0) if first else image
+    if image.shape[2] == 4:  # transparency is laid over white, as for files
+        full = 1.0 if image.dtype == np.float32 else 255.0
+        alpha = image[..., 3:].astype(np.float32) / full
+        laid = image[..., :3] * alpha + full * (1 - alpha)
+        image = laid if image.dtype == np.float32 else laid.round().astype(np.uint8)
+    return np.ascontiguousarray(image if image.shape[2] == 3 else image.repeat(3, axis=2))
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic with antialiasing; floats are kept in [0, 1], which bicubic weights may leave."""
+    if image.dtype == np.uint8 or image.shape[:2] == size:
+        return resize_rgb(image, size)
+    batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+    resized = interpolate(batch, size=size, mode="bicubic", antialias=True).clamp_(0.0, 1.0)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def _unit(image: np.ndarray) -> Tensor:
+    """(3, row, column) in [0, 1]."""
+    values = torch.from_numpy(image).permute(2, 0, 1)
+    return values if image.dtype == np.float32 else values.float().div_(255)

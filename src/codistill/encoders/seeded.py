@@ -4,6 +4,8 @@ They need no file and no network, and stand in for teachers where none can be ha
 `random:vit_tiny,patch_size=16,seed=3`.
 """
 
+from typing import Any
+
 import torch
 
 from codistill.encoders.vit import ViTEncoder
@@ -31,12 +33,17 @@ def _options(text: str) -> dict[str, int | str]:
     return options
 
 
-def seeded_encoder(text: str) -> ViTEncoder:
+def seeded_encoder(text: str, **given: Any) -> ViTEncoder:
     """The encoder of `random:SIZE,…` (with or without the prefix); the weights depend on the text alone.
 
     Raises:
-        ConfigError: for an unknown size or option.
+        ConfigError: for an unknown size or option, or one that is given beside the text.
     """
+    if given:
+        said = ", ".join(f"{key}={value}" for key, value in given.items())
+        raise ConfigError(
+            f"{said} cannot be given for random: encoders: their text says all, e.g. {text},seed=1"
+        )
     size, _, rest = text.removeprefix("random:").partition(",")
     options = _options(rest)
     seed = int(options.pop("seed", 0))

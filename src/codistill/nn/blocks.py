@@ -1,17 +1,35 @@
 """Pre-norm transformer blocks and their parts, named as in the DINOv2 files.
 
-x = x + ls1(attn(norm1(x)));  x = x + ls2(mlp(norm2(x))).  LayerNorm eps 1e-6, exact GELU.
+x = x + ls1(attn(norm1(x)));  x = x + ls2(mlp(norm2(x))).  LayerNorm eps 1e-6, exact GELU unless said otherwise.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, silu
 
 from codistill.nn.attention import CrossAttention, SelfAttention
 from codistill.nn.linear import Linear
 from codistill.nn.rope import RopeTables
 
 NORM_EPS = 1e-6
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return gelu(x, approximate="tanh")
+
+
+def _quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": gelu,
+    "gelu_tanh": _gelu_tanh,
+    "quick_gelu": _quick_gelu,
+}
+"""Exact GELU, its tanh approximation (SigLIP), and x sigmoid(1.702 x) (OpenAI's CLIP): other features each."""
 
 
 class LayerScale(nn.Module):
@@ -42,15 +60,20 @@ class DropPath(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Linear, exact GELU, Linear."""
+    """Linear, an activation (exact GELU), Linear."""
 
-    def __init__(self, dim: int, hidden: int, out: int | None = None) -> None:
+    def __init__(self, dim: int, hidden: int, out: int | None = None, activation: str = "gelu") -> None:
         super().__init__()
+        self.activation = activation
         self.fc1 = Linear(dim, hidden)
         self.fc2 = Linear(hidden, dim if out is None else out)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the second layer sees."""
+        return self.fc1.gelu(x) if self.activation == "gelu" else ACTIVATIONS[self.activation](self.fc1(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.fc1.gelu(x))
+        return self.fc2(self.hidden(x))
 
 
 class SwiGlu(nn.Module):
@@ -76,6 +99,8 @@ class Block(nn.Module):
         layer_scale: initial LayerScale value, or None for no LayerScale.
         drop_path: stochastic-depth rate.
         qkv_bias: whether the qkv projection has a bias.
+        activation: of the `gelu` feed-forward part, a key of `ACTIVATIONS`.
+        norm_eps: of the LayerNorms.
     """
 
     def __init__(
@@ -87,12 +112,15 @@ class Block(nn.Module):
         layer_scale: float | None = None,
         drop_path: float = 0.0,
         qkv_bias: bool = True,
+        activation: str = "gelu",
+        norm_eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = SelfAttention(dim, num_heads, qkv_bias)
-        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = SwiGlu(dim, hidden) if feed_forward == "swiglu" else Mlp(dim, hidden)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        swiglu = feed_forward == "swiglu"
+        self.mlp = SwiGlu(dim, hidden) if swiglu else Mlp(dim, hidden, activation=activation)
         self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
         self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
         self.drop_path = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.errors import ConfigError, unknown_name
-from codistill.nn.blocks import NORM_EPS, Block, init_transformer_weights
+from codistill.nn.blocks import ACTIVATIONS, NORM_EPS, Block, init_transformer_weights
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables, cached_grid_tables
 from codistill.types import Tokens
@@ -37,6 +37,8 @@ class ViTConfig:
         position: `learned` or `rope` (2-D, `rope_base`).
         position_offset, position_antialias: how a learned embedding is resized, see `nn/position.py`.
         drop_path: stochastic-depth rate of the last block, growing linearly from 0.
+        activation: of the `gelu` feed-forward part: `gelu` (exact), `gelu_tanh` or `quick_gelu`.
+        norm_eps: of every LayerNorm.
     """
 
     dim: int
@@ -55,6 +57,8 @@ class ViTConfig:
     position_offset: float = 0.1
     position_antialias: bool = False
     drop_path: float = 0.0
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
+    norm_eps: float = NORM_EPS
 
     def __post_init__(self) -> None:
         for name in ("dim", "depth", "num_heads", "patch_size", "image_size"):
@@ -69,6 +73,10 @@ class ViTConfig:
             )
         if not 0.0 <= self.drop_path < 1.0:
             raise ConfigError(f"drop_path must be in [0, 1); got {self.drop_path}")
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(unknown_name("activation", self.activation, ACTIVATIONS))
+        if not 0.0 < self.norm_eps < 1.0:
+            raise ConfigError(f"norm_eps must be in (0, 1); got {self.norm_eps}")
 
     @property
     def hidden_size(self) -> int:
@@ -139,10 +147,12 @@ class VisionTransformer(nn.Module):
                 config.feed_forward,
                 config.layer_scale,
                 rate,
+                activation=config.activation,
+                norm_eps=config.norm_eps,
             )
             for rate in rates
         )
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

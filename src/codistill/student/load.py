@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from codistill.encoders.load import encoder_from_weights, split_options
+from codistill.encoders.load import encoder_from_weights
+from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.errors import CheckpointError
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
@@ -94,35 +95,42 @@ def student_of_weights(weights: StudentWeights) -> Student:
     return student.eval()
 
 
-def load_student(what: str, *, num_heads: int | None = None, image_size: int | None = None) -> Student:
-    """A student with its projectors.
+def load_student(
+    what: str, *, num_heads: int | None = None, image_size: int | None = None, train: bool = False
+) -> Student:
+    """A student with its projectors, in evaluation mode and frozen.
 
     Args:
-        what: a released DUNE or UNIC file, a run, an export with projectors, or a known name.
+        what: a released DUNE or UNIC file, a run, an export with projectors, or a known name; options as for
+            `load_encoder`.
         num_heads: heads of the encoder, where neither the file nor its width tells.
         image_size: another native size in pixels; the positional embedding is resized.
+        train: parameters want gradients.
 
     Raises:
         CheckpointError: if there is no such thing, or it has no projectors.
     """
-    path, options = _locate(what)
-    weights = read_student_weights(path, num_heads=num_heads or options.get("num_heads"))
-    return student_of_weights(_resized(weights, image_size))
+    path, options = _locate(what, num_heads=num_heads, image_size=image_size)
+    weights = read_student_weights(path, stated=stated_of(options))
+    student = student_of_weights(_resized(weights, options.get("image_size")))
+    return student if train else student.requires_grad_(False)
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
-    """As `load_student`, but an encoder alone comes as a student without teachers: a start for training on."""
-    path, options = _locate(what)
-    weights = read_weights(path, num_heads=options.get("num_heads"))
+    """As `load_student`, for training on; an encoder alone comes as a student without teachers."""
+    path, options = _locate(what, image_size=image_size)
+    weights = read_weights(path, stated=stated_of(options))
     if isinstance(weights, EncoderWeights):
         weights = StudentWeights(encoder=weights, projectors={}, statistics={}, teachers=())
-    return student_of_weights(_resized(weights, image_size))
+    return student_of_weights(_resized(weights, options.get("image_size")))
 
 
-def _locate(what: str) -> tuple[Path, dict[str, int]]:
-    """The file or folder of a path or a known name, and the options behind it."""
-    text, options = split_options(what)
+def _locate(what: str, **given: int | None) -> tuple[Path, dict[str, Any]]:
+    """The file or folder of a path or a known name, and the options behind it or given beside it."""
+    exists = Path(what).expanduser().exists()
+    text, options = (what, {}) if exists else split_options(what)
     path = Path(text).expanduser()
+    options |= as_options(given, **given)
     return (find_weights(text) if find_known(text) and not path.exists() else path), options
 
 

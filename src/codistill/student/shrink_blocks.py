@@ -154,6 +154,6 @@ def _layers(feed_forward: nn.Module) -> tuple[nn.Linear, nn.Linear]:
 def _hidden(feed_forward: nn.Module, x: Tensor) -> Tensor:
     """What the hidden units give to the output layer."""
     if isinstance(feed_forward, Mlp):
-        return feed_forward.fc1.gelu(x)
+        return feed_forward.hidden(x)
     one, two = _layers(feed_forward)[0](x).chunk(2, dim=-1)
     return silu(one) * two

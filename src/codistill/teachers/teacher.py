@@ -103,6 +103,12 @@ class Teacher(nn.Module):
             raise ConfigError(
                 f"teacher {config.name!r} ({spec.name}) has no class token, so its kinds must be (patch,); got {kinds}"
             )
+        if "cls" in kinds and spec.cls_dim is not None:
+            raise ConfigError(
+                f"the summary of teacher {config.name!r} ({spec.name}) has {spec.cls_dim} channels, its patches "
+                f"{spec.dim}: one projector cannot learn both. Choose one of several summary tokens (summary=0 behind "
+                "the encoder's name), or teach patches alone: kinds=patch"
+            )
         if config.image_size is not None and config.image_size % spec.patch_size:
             near = max(1, round(config.image_size / spec.patch_size)) * spec.patch_size
             raise ConfigError(

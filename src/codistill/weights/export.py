@@ -31,6 +31,7 @@ from codistill.weights.layout_student import projector_tensors, read_student, wi
 from codistill.weights.layout_vit import check_vit
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 from codistill.weights.vit import config_from_fields
 
 FORMAT = "codistill-export"
@@ -140,7 +141,7 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
         return encoder
     tensors = read_checkpoint(path)
     tensors.update({f"encoder.{name}": tensor for name, tensor in encoder.tensors.items()})
-    student = read_student(StateDict.of_checkpoint(path, tensors), None, encoder.config, encoder.layout)
+    student = read_student(StateDict.of_checkpoint(path, tensors), Stated(), encoder.config, encoder.layout)
     projector, iteration = config.get("projector"), config.get("iteration")
     student = replace(
         student,

@@ -15,7 +15,8 @@ from codistill.weights.contents import EncoderWeights
 from codistill.weights.known import MAST3R_LICENCE
 from codistill.weights.layout_vit import name_and_licence, plain_extra
 from codistill.weights.state import StateDict
-from codistill.weights.vit import expected_shapes, infer_config
+from codistill.weights.stated import Stated
+from codistill.weights.vit import encoder_width, expected_shapes, infer_config
 
 HALF = (0.5, 0.5, 0.5)
 PUBLISHED_SIZE = 512
@@ -57,7 +58,7 @@ def is_mast3r(state: StateDict) -> bool:
     return state.has("enc_blocks.0.norm1.weight") or state.has("enc_norm.weight", "patch_embed.proj.weight")
 
 
-def read_mast3r(state: StateDict, num_heads: int | None) -> EncoderWeights:
+def read_mast3r(state: StateDict, stated: Stated) -> EncoderWeights:
     """The encoder in a MASt3R, DUSt3R or CroCo v2 file."""
     arguments = constructor_arguments(state)
     position = str(arguments.get("pos_embed", "RoPE100"))
@@ -68,8 +69,9 @@ def read_mast3r(state: StateDict, num_heads: int | None) -> EncoderWeights:
             "CroCo v1 files cannot be loaded; CroCo v2, DUSt3R and MASt3R ones can."
         )
     state_vit = state.renamed(encoder_name)
-    heads = num_heads if num_heads is not None else _whole_number(arguments, "enc_num_heads", state)
-    config = infer_config(state_vit, heads, {"rope_base": float(rope[1]), "layer_scale": None})
+    stated = stated.over(Stated(num_heads=_whole_number(arguments, "enc_num_heads", state)))
+    stated = stated.resolved(encoder_width(state_vit))
+    config = infer_config(state_vit, stated, {"rope_base": float(rope[1]), "layer_scale": None})
     size = _image_size(arguments.get("img_size", PUBLISHED_SIZE), config.patch_size, state)
     config = replace(config, image_size=size)
     state_vit.check(expected_shapes(config), file_name)
@@ -77,9 +79,8 @@ def read_mast3r(state: StateDict, num_heads: int | None) -> EncoderWeights:
         config=config,
         tensors=state_vit.tensors,
         layout="MASt3R",
-        mean=HALF,
-        std=HALF,
         extra=plain_extra(state),
+        **{"mean": HALF, "std": HALF, **stated.normalization()},
         **name_and_licence(state, MAST3R_LICENCE),
     )
 
@@ -106,7 +107,7 @@ def is_two_view_decoder(state: StateDict) -> bool:
     return state.has("mast3r.decoder_embed.weight")
 
 
-def refuse_two_view_decoder(state: StateDict, num_heads: int | None) -> EncoderWeights:
+def refuse_two_view_decoder(state: StateDict, stated: Stated) -> EncoderWeights:
     """There is no encoder in such a file: say where it is."""
     encoder = state.rest.get("dune_backbone_name", "a DUNE encoder")
     raise CheckpointError(

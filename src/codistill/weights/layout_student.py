@@ -19,7 +19,8 @@ from codistill.weights.contents import EncoderWeights, StudentWeights, TargetMom
 from codistill.weights.known import DUNE_LICENCE, find_known
 from codistill.weights.layout_vit import OFFSET_RULE, check_vit, name_and_licence, plain_extra
 from codistill.weights.state import StateDict
-from codistill.weights.vit import infer_config, unchunked
+from codistill.weights.stated import Stated
+from codistill.weights.vit import encoder_width, infer_config, unchunked
 
 PREFIX = "encoder."
 AVERAGE = "average."
@@ -48,7 +49,7 @@ def is_student(state: StateDict) -> bool:
 
 def read_student(
     state: StateDict,
-    num_heads: int | None,
+    stated: Stated,
     config: ViTConfig | None = None,
     layout: str = "DUNE / UNIC student",
 ) -> StudentWeights:
@@ -56,7 +57,7 @@ def read_student(
 
     Args:
         state: the whole file's tensors.
-        num_heads: of the encoder, if it is not one per 64 channels.
+        stated: what the caller says of the encoder.
         config: the encoder's architecture, where the run or export says it.
         layout: what to call the layout.
 
@@ -65,11 +66,13 @@ def read_student(
     """
     state = averaged(state)
     encoder, chunked = unchunked(state.under(PREFIX))
-    config = config or infer_config(encoder, num_heads, OFFSET_RULE)
-    check_vit(encoder, config, chunked)
-    parts = _collect(state)
     extra = plain_extra(state)
     args = extra.get("args", {})
+    if config is None:
+        stated = stated.over(heads_in_arguments(encoder, args)).resolved(encoder_width(encoder))
+        config = infer_config(encoder, stated, OFFSET_RULE)
+    check_vit(encoder, config, chunked)
+    parts = _collect(state)
     if note := _disagreement(args, config):
         extra["note"] = note
     moments = {name: _moments(state, name, kinds) for name, kinds in parts.moments.items()}
@@ -81,6 +84,7 @@ def read_student(
             tensors=encoder.tensors,
             layout=layout,
             extra=extra,
+            **stated.normalization(),
             **name_and_licence(state, DUNE_LICENCE),
         ),
         projectors=parts.projectors,
@@ -179,6 +183,18 @@ def _teacher(
         "kinds": kinds,
         "licence": known.licence if known else "unknown",
     }
+
+
+def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
+    """The heads of the size that the file's training arguments name, where it has the width of the tensors."""
+    arch = args.get("enc_args")
+    arch = arch.get("arch") if isinstance(arch, Mapping) else None
+    named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
+    return (
+        Stated(num_heads=int(named["num_heads"]))
+        if named and named["dim"] == encoder_width(state)
+        else Stated()
+    )
 
 
 def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:

@@ -4,6 +4,7 @@ How a positional embedding is resized is not in the tensors. DINOv2 with registe
 DINOv2 without registers and every DUNE file (which count blocks in chunks) by a scale factor with offset 0.1.
 """
 
+import logging
 from argparse import Namespace
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -11,9 +12,14 @@ from typing import Any
 
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights
-from codistill.weights.known import DUNE_LICENCE, MULTIHMR_LICENCE, known_stem
+from codistill.weights.download import file_sha256
+from codistill.weights.known import DUNE_LICENCE, KNOWN, MULTIHMR_LICENCE, KnownWeights, known_stem
+from codistill.weights.metadata import facts_in_metadata
 from codistill.weights.state import StateDict
-from codistill.weights.vit import expected_shapes, infer_config, unchunked
+from codistill.weights.stated import HEAD_DIM, Stated, family_of_known, require_facts
+from codistill.weights.vit import count_blocks, encoder_width, expected_shapes, infer_config, unchunked
+
+LOGGER = logging.getLogger("codistill")
 
 OFFSET_RULE: dict[str, Any] = {"position_offset": 0.1, "position_antialias": False}
 ANTIALIAS_RULE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": True}
@@ -23,9 +29,11 @@ TEACHER_PREFIX = "backbone."
 """Of the teacher in a DINOv2 training checkpoint."""
 
 
-def name_and_licence(state: StateDict, released: str = "") -> dict[str, Any]:
-    """Name and licence of a file: of the known weights that its name says, else its stem and what is known."""
-    known = known_stem(state.path.stem)
+def name_and_licence(
+    state: StateDict, released: str = "", known: KnownWeights | None = None
+) -> dict[str, Any]:
+    """Name and licence of a file: of the known weights that it is, else its stem and what is known."""
+    known = known or known_stem(state.path.stem)
     if known is not None:
         return {"name": known.name, "licence": known.licence}
     licence = f"unknown (released ones: {released})" if released else "unknown"
@@ -57,25 +65,77 @@ def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> Non
 
 
 def is_dinov2(state: StateDict) -> bool:
-    """Whether these are a DINOv2-family encoder's tensors and nothing else."""
+    """Whether these are a plain vision transformer's tensors under DINOv2's names and nothing else."""
     return state.has("patch_embed.proj.weight", "pos_embed", "norm.weight")
 
 
-def read_dinov2(state: StateDict, num_heads: int | None) -> EncoderWeights:
-    """A DINOv2 file, or the encoder of a DUNE student alone (registers, and blocks in chunks)."""
+def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
+    """A DINOv2 file, the encoder of a DUNE student alone (registers, and blocks in chunks), or a look-alike.
+
+    Many networks have these names: DINO, MAE, DeiT, timm's. What their tensors do not say must be stated, in the
+    file's metadata, or follow from its known name or hash. Two kinds of file can be of DINOv2's code alone, and are
+    taken for its family with a warning: blocks in chunks; and a published size with LayerScale and mask token (what
+    somebody trained on from DINOv2).
+    """
     state, chunked = unchunked(state)
     registers = state.has("register_tokens")
-    dune = chunked and registers
-    rule = ANTIALIAS_RULE if registers and not dune else OFFSET_RULE
-    config = infer_config(state, num_heads, rule)
+    known = known_stem(state.path.stem) or known_by_hash(state)
+    stated = stated.over(facts_in_metadata(state))
+    if stated.like is None:
+        stated = stated.over(Stated(like=_family(state, known, chunked, stated)))
+    stated = stated.resolved(encoder_width(state))
+    require_facts(state, stated)
+    config = infer_config(state, stated, {})
     check_vit(state, config, chunked)
+    dune = chunked and registers and stated.like in (None, "dune")
     return EncoderWeights(
         config=config,
         tensors=state.tensors,
         layout="DUNE encoder" if dune else "DINOv2",
         extra=plain_extra(state),
-        **name_and_licence(state, DUNE_LICENCE if dune else ""),
+        **stated.normalization(),
+        **name_and_licence(state, DUNE_LICENCE if dune else "", known),
     )
+
+
+def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated: Stated) -> str | None:
+    """The family that a file's known name or hash says, or parts that no other family has; None where nothing does."""
+    if known is not None:
+        return family_of_known(known)
+    if not chunked and _published_shapes(state) is None:
+        return None
+    registers = state.has("register_tokens")
+    family = ("dune" if chunked else "dinov2_reg") if registers else "dinov2"
+    if not stated.given:
+        why = "its blocks are in chunks" if chunked else "it has the names and sizes of a DINOv2 file"
+        LOGGER.warning(
+            "%s: taken for a %s encoder, because %s: %d channels per head, ImageNet's mean and std, positions resized "
+            "as there. Say so to silence this, or say what it is: %s,like=NAME",
+            *(state.path, family, why, HEAD_DIM, state.path.name),
+        )
+    return family
+
+
+def known_by_hash(state: StateDict) -> KnownWeights | None:
+    """The known file that this one is a copy of, whatever it is called; it is hashed only if its shapes suggest one."""
+    if _published_shapes(state) is None or not state.path.is_file():
+        return None
+    hashes = {known.sha256: known for known in KNOWN.values() if known.sha256}
+    return hashes.get(file_sha256(state.path))
+
+
+def _published_shapes(state: StateDict) -> str | None:
+    """The DINOv2 size that these tensors have: width, blocks, 14-pixel patches, LayerScale and DINOv2's mask token."""
+    size = {384: ("small", 12), 768: ("base", 12), 1024: ("large", 24), 1536: ("giant", 40)}.get(
+        width := encoder_width(state)
+    )
+    mask = state.tensors.get("mask_token")
+    patch = state.tensors["patch_embed.proj.weight"].shape[-1]
+    if size is None or patch != 14 or not state.has("blocks.0.ls1.gamma"):
+        return None
+    if mask is None or tuple(mask.shape) != (1, width) or count_blocks(state) != size[1]:
+        return None
+    return size[0]
 
 
 def is_dinov2_training(state: StateDict) -> bool:
@@ -83,16 +143,18 @@ def is_dinov2_training(state: StateDict) -> bool:
     return state.has(f"{TEACHER_PREFIX}patch_embed.proj.weight")
 
 
-def read_dinov2_training(state: StateDict, num_heads: int | None) -> EncoderWeights:
+def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
     """The backbone in a DINOv2 training checkpoint; its heads are left out."""
     state, chunked = unchunked(state.under(TEACHER_PREFIX))
-    config = infer_config(state, num_heads, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
+    stated = stated.resolved(encoder_width(state))
+    config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
     check_vit(state, config, chunked)
     return EncoderWeights(
         config=config,
         tensors=state.tensors,
         layout="DINOv2 training",
         extra=plain_extra(state),
+        **stated.normalization(),
         **name_and_licence(state),
     )
 
@@ -102,15 +164,17 @@ def is_multihmr(state: StateDict) -> bool:
     return state.has(f"{MULTIHMR_PREFIX}patch_embed.proj.weight")
 
 
-def read_multihmr(state: StateDict, num_heads: int | None) -> EncoderWeights:
+def read_multihmr(state: StateDict, stated: Stated) -> EncoderWeights:
     """The DINOv2 backbone inside a Multi-HMR file; its heads are left out."""
     backbone, chunked = unchunked(state.under(MULTIHMR_PREFIX))
-    config = infer_config(backbone, num_heads, OFFSET_RULE)
+    stated = stated.resolved(encoder_width(backbone))
+    config = infer_config(backbone, stated, OFFSET_RULE)
     check_vit(backbone, config, chunked)
     return EncoderWeights(
         config=config,
         tensors=backbone.tensors,
         layout="Multi-HMR",
         extra=plain_extra(state),
+        **stated.normalization(),
         **name_and_licence(state, MULTIHMR_LICENCE),
     )

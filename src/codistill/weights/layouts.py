@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codistill.errors import CheckpointError
+from codistill.errors import CheckpointError, ConfigError
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import is_export, read_export, read_export_file
 from codistill.weights.layout_mast3r import (
@@ -28,16 +28,18 @@ from codistill.weights.layout_vit import (
 from codistill.weights.read import read_checkpoint, read_header
 from codistill.weights.run import is_run, read_run
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 
 Weights = EncoderWeights | StudentWeights
+NOTHING_STATED = Stated()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How to recognize a layout, and how to read it (given the number of heads, if the caller knows it)."""
+    """How to recognize a layout, and how to read it (given what the caller knows beside the tensors)."""
 
     matches: Callable[[StateDict], bool]
-    read: Callable[[StateDict, int | None], Weights]
+    read: Callable[[StateDict, Stated], Weights]
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -77,12 +79,15 @@ def detect_layout(state: StateDict) -> str:
     )
 
 
-def read_weights(path: str | Path, *, num_heads: int | None = None) -> Weights:
+def read_weights(
+    path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
+) -> Weights:
     """Everything codistill can use in a weights file, a run or an export.
 
     Args:
         path: a file of any known layout, a run folder (or one of its checkpoints), or an export folder.
-        num_heads: attention heads of the encoder, for files of another head width than 64 that do not say it.
+        num_heads: attention heads of the encoder: short for `stated`.
+        stated: what the tensors do not say; it goes before what the file says. Runs and exports say it all.
 
     Returns:
         `StudentWeights` for students, `EncoderWeights` for everything else. Tensors may be memory-mapped.
@@ -91,35 +96,43 @@ def read_weights(path: str | Path, *, num_heads: int | None = None) -> Weights:
         CheckpointError: naming the file, what was found, what was expected, and what to do.
     """
     path = Path(path).expanduser()
+    stated = Stated(num_heads=num_heads).over(stated)
     if is_run(path):
+        _refuse_stated(path, "run", stated)
         return read_run(path)
     if is_export(path):
+        _refuse_stated(path, "export", stated)
         return read_export(path)
     if path.is_dir() and (path / "config.json").is_file():
         raise CheckpointError(
             f"{path}: is no codistill export. If it is a transformers model, load it as hf:{path}"
         )
-    state = StateDict.of_checkpoint(path, read_checkpoint(path))
-    header = read_header(path)
+    state = replace(StateDict.of_checkpoint(path, read_checkpoint(path)), header=read_header(path))
+    header = state.header
     if (own := read_export_file(state, header)) is not None:
+        _refuse_stated(path, "export", stated)
         return own
-    weights = LAYOUTS[detect_layout(state)].read(state, num_heads)
+    weights = LAYOUTS[detect_layout(state)].read(state, stated)
     return _with_header(weights, header.get("license") or header.get("licence"))
 
 
-def read_encoder_weights(path: str | Path, *, num_heads: int | None = None) -> EncoderWeights:
+def read_encoder_weights(
+    path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
+) -> EncoderWeights:
     """As `read_weights`, a student's encoder alone."""
-    weights = read_weights(path, num_heads=num_heads)
+    weights = read_weights(path, num_heads=num_heads, stated=stated)
     return weights.encoder if isinstance(weights, StudentWeights) else weights
 
 
-def read_student_weights(path: str | Path, *, num_heads: int | None = None) -> StudentWeights:
+def read_student_weights(
+    path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
+) -> StudentWeights:
     """As `read_weights`, for students with projectors only.
 
     Raises:
         CheckpointError: if there is no projector in it.
     """
-    weights = read_weights(path, num_heads=num_heads)
+    weights = read_weights(path, num_heads=num_heads, stated=stated)
     if not isinstance(weights, StudentWeights) or not weights.projectors:
         layout = (weights.encoder if isinstance(weights, StudentWeights) else weights).layout
         raise CheckpointError(
@@ -127,6 +140,14 @@ def read_student_weights(path: str | Path, *, num_heads: int | None = None) -> S
             "projections need a student: a released DUNE file, a run, or an export with projectors.safetensors."
         )
     return weights
+
+
+def _refuse_stated(path: Path, kind: str, stated: Stated) -> None:
+    if given := stated.given:
+        raise ConfigError(
+            f"{path}: {', '.join(given)} cannot be given for it: it is a codistill {kind}, which says its own "
+            "architecture and normalization"
+        )
 
 
 def _with_header(weights: Weights, licence: str | None) -> Weights:

@@ -17,6 +17,7 @@ from codistill.weights.jsonfile import read_json
 from codistill.weights.layout_student import read_student, with_teachers
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 from codistill.weights.vit import config_from_fields
 
 CHECKPOINTS, DESCRIBE = "checkpoints", "describe.json"
@@ -65,7 +66,7 @@ def _student(folder: Path, run: Path, config: ViTConfig) -> StudentWeights:
     file = folder / MODEL
     try:
         state = StateDict.of_checkpoint(file, read_checkpoint(file))
-        return read_student(state, None, config, layout="codistill run")
+        return read_student(state, Stated(), config, layout="codistill run")
     except CheckpointError as error:
         older = [other for other in checkpoints(run) if other.name < folder.name]
         if not older:

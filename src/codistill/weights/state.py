@@ -6,7 +6,7 @@ selection by prefix and renaming; and the two errors every layout shares: missin
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ class StateDict:
         tensors: by plain name.
         names: plain name to the name in the file.
         rest: the checkpoint's other entries.
+        header: the text metadata of a safetensors file.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     names: dict[str, str]
     rest: dict[str, Any]
+    header: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_checkpoint(cls, path: Path, checkpoint: Mapping[str, Any]) -> "StateDict":
@@ -74,11 +76,10 @@ class StateDict:
     def renamed(self, rename: Callable[[str], str | None]) -> "StateDict":
         """The tensors under other names; None leaves one out."""
         new = {name: rename(name) for name in self.tensors}
-        return StateDict(
-            path=self.path,
+        return replace(
+            self,
             tensors={to: self.tensors[name] for name, to in new.items() if to is not None},
             names={to: self.names[name] for name, to in new.items() if to is not None},
-            rest=self.rest,
         )
 
     def has(self, *names: str) -> bool:

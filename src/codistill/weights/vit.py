@@ -1,9 +1,10 @@
 """A vision transformer's architecture from its tensors, and the proof that all of them are there.
 
 In: a `StateDict` under DINOv2's names, with or without a block's chunk index. Out: `ViTConfig` and tensors under
-`VisionTransformer`'s names. Only the number of heads is not in the tensors.
+`VisionTransformer`'s names. What the tensors do not say is in `stated`.
 """
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ import torch
 from codistill.errors import CheckpointError, ConfigError
 from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.weights.state import StateDict
+from codistill.weights.stated import HEAD_DIM, Stated
 
-HEAD_DIM = 64
-"""Channels per head of every published network."""
+LOGGER = logging.getLogger("codistill")
+PUBLISHED_WIDTHS = (192, 384, 768, 1024, 1536)
+"""Of the networks with 64 channels per head that DUNE, UNIC, MASt3R and Multi-HMR publish or build on."""
 
 _BLOCK = re.compile(r"blocks\.(?:(\d{1,6})\.)?(\d{1,6})\.(\D.*)", re.ASCII)
 
@@ -37,6 +40,11 @@ def unchunked(state: StateDict) -> tuple[StateDict, bool]:
     number = {place: place[1] if through else rank for rank, place in enumerate(places)}
     new = {n: f"blocks.{number[int(m[1]), int(m[2])]}.{m[3]}" for n, m in chunked.items()}
     return state.renamed(lambda name: new.get(name, name)), True
+
+
+def encoder_width(state: StateDict) -> int:
+    """Channels of a token."""
+    return state.tensor("patch_embed.proj.weight", 4).shape[0]
 
 
 def count_blocks(state: StateDict) -> int:
@@ -76,14 +84,14 @@ def count_heads(dim: int, given: int | None, state: StateDict) -> int:
     return given or dim // HEAD_DIM
 
 
-def infer_config(state: StateDict, num_heads: int | None, known: Mapping[str, Any]) -> ViTConfig:
+def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> ViTConfig:
     """The architecture of tensors under `VisionTransformer`'s names.
 
     Args:
         state: the tensors.
-        num_heads: if known.
-        known: fields that the tensors do not tell (`image_size` without a learned positional embedding, the
-            resizing rule …).
+        stated: what the caller or the file says; without heads, there is one per 64 channels.
+        known: fields that the tensors do not tell and every file of the layout has in common (`image_size` without a
+            learned positional embedding, the resizing rule …); `stated` goes before them.
 
     Raises:
         CheckpointError: if a tensor that says a size is missing or of an impossible shape.
@@ -96,6 +104,12 @@ def infer_config(state: StateDict, num_heads: int | None, known: Mapping[str, An
             "expected (width, 3, patch, patch)"
         )
     depth = count_blocks(state)
+    if stated.num_heads is None and dim not in PUBLISHED_WIDTHS and dim % HEAD_DIM == 0:
+        LOGGER.warning(
+            "%s: does not say its heads; one per %d channels is taken, as in every published network of its layout. "
+            "Say another number: %s,num_heads=N",
+            *(state.path, HEAD_DIM, state.path.name),
+        )
     swiglu = state.has("blocks.0.mlp.w12.weight")
     if swiglu:
         hidden = state.tensor("blocks.0.mlp.w3.weight", 2).shape[1]
@@ -105,7 +119,7 @@ def infer_config(state: StateDict, num_heads: int | None, known: Mapping[str, An
     read: dict[str, Any] = {
         "dim": dim,
         "depth": depth,
-        "num_heads": count_heads(dim, num_heads, state),
+        "num_heads": count_heads(dim, stated.num_heads, state),
         "patch_size": patch,
         "num_registers": state.tensor("register_tokens", 3).shape[1] if state.has("register_tokens") else 0,
         "has_cls": has_cls,
@@ -126,7 +140,7 @@ def infer_config(state: StateDict, num_heads: int | None, known: Mapping[str, An
             )
         read["image_size"] = side * patch
     try:
-        return ViTConfig(**{**known, **read})
+        return ViTConfig(**{**known, **stated.architecture(), **read})
     except ConfigError as error:
         raise CheckpointError(f"{state.path}: {error}") from error
 

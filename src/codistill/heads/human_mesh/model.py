@@ -38,8 +38,8 @@ class HumanMeshModel(nn.Module):
                 "encoder that the head was trained on, or start a new head from it (see load.initialize)."
             )
         self.encoder, self.head, self.freeze_encoder = encoder, head, freeze_encoder
+        encoder.requires_grad_(not freeze_encoder)
         if freeze_encoder:
-            encoder.requires_grad_(False)
             encoder.eval()
 
     def train(self, mode: bool = True) -> "HumanMeshModel":

@@ -46,8 +46,8 @@ class TwoViewModel(nn.Module):
                 "encoder that the head was trained on."
             )
         self.encoder, self.head, self.freeze_encoder = encoder, head, freeze_encoder
+        encoder.requires_grad_(not freeze_encoder)
         if freeze_encoder:
-            encoder.requires_grad_(False)
             encoder.eval()
 
     def train(self, mode: bool = True) -> "TwoViewModel":

@@ -36,6 +36,7 @@ from codistill.weights.layout_mast3r import read_mast3r
 from codistill.weights.layouts import read_encoder_weights
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
+from codistill.weights.stated import Stated
 
 FORWARD_TOLERANCE = 5e-6
 LOSS_TOLERANCE = 1e-5
@@ -215,7 +216,7 @@ def check_listing(path: Path) -> Iterator[CheckResult]:
         listing = {name: shape for name, shape in listing.items() if not name.startswith("imagenet_")}
     else:
         state = StateDict.of_checkpoint(path, {"model": model})
-        implied = mast3r_listing(weights.config, read_mast3r(state, None).config)
+        implied = mast3r_listing(weights.config, read_mast3r(state, Stated()).config)
     wrong = sorted(name for name in listing.keys() | implied.keys() if listing.get(name) != implied.get(name))
     yield CheckResult(
         name=f"{path.stem}: {len(listing)} keys and shapes",

@@ -149,7 +149,7 @@ def prepare(config: DepthFit) -> DepthData:
 
 def head_config(features: FrozenFeatures, protocol: DepthData, bins: int) -> DepthHeadConfig:
     """The head that fits some features."""
-    width = features.channels * (2 if features.has_cls else 1)
+    width = features.channels + features.cls_channels
     limits = protocol.protocol
     return DepthHeadConfig(
         channels=width * len(features.config.blocks),

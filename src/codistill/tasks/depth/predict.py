@@ -105,7 +105,7 @@ def load_depth_estimator(
     if not isinstance(network, DepthHead):
         raise CheckpointError(f"{path}: holds a segmentation head, not one for depth")
     frozen = FrozenFeatures(features)
-    width = frozen.channels * (2 if frozen.has_cls else 1) * len(features.blocks)
+    width = (frozen.channels + frozen.cls_channels) * len(features.blocks)
     if width != network.config.channels:
         raise ConfigError(
             f"{path} takes {network.config.channels} channels (patch and class tokens of every level); "

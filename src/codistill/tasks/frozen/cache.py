@@ -117,7 +117,7 @@ def cache_shape(
         views=views,
         grid=features.grid(maker.size),
         channels=features.channels * levels,
-        cls_channels=features.channels * levels if with_cls and features.has_cls else 0,
+        cls_channels=features.cls_channels * levels if with_cls else 0,
         target=maker.size,
         kind=kind,
     )

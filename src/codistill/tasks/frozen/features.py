@@ -74,6 +74,7 @@ class FrozenFeatures(nn.Module):
         encoder: the encoder; `encoder.spec` says its patch size and licence.
         channels: of a token.
         has_cls: whether tokens come with a class token.
+        cls_channels: of the class token: 0 without one; more than `channels` for some summaries.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
@@ -93,6 +94,8 @@ class FrozenFeatures(nn.Module):
         else:
             self.encoder = _encoder(config.encoder)
             self.channels, self.has_cls = self.encoder.spec.dim, self.encoder.spec.has_cls
+        wide = None if self.student is not None else self.encoder.spec.cls_dim
+        self.cls_channels = (wide or self.channels) if self.has_cls else 0
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "FrozenFeatures":

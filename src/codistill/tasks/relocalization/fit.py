@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codistill.encoders.base import Encoder
-from codistill.encoders.fingerprint import weights_hash
+from codistill.encoders.fingerprint import encoder_fingerprint, weights_hash
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
 from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
@@ -238,7 +238,7 @@ def _cache(
     runtime.say(announce(sizes, folder))
     key = {
         "encoder": config.encoder,
-        "weights": weights_hash(encoder),
+        "fingerprint": encoder_fingerprint(encoder).as_json(),
         "norm": not shape.fresh_norm,
         "data": config.data,
         "passes": passes,

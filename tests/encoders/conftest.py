@@ -1,0 +1,6 @@
+"""Tests here find `hf_families`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
