@@ -130,8 +130,6 @@ class DistillationObjective:
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
         """One batch's loss; no host sync, one collective (two with `loss_normalizer = global`)."""
         plan = self.plan(batch)
-        if context.micro_step == 0:
-            self.trainable.update_average()
         with context.phase("teachers"):
             raw = self.bank(batch.images, plan.rows)
             momentum = self.momentum(context.step, context.total_steps)
@@ -143,6 +141,10 @@ class DistillationObjective:
             coefficients = self._coefficients(table, plan, context)
             loss = self._normalize(table, coefficients, context)
         return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan))
+
+    def after_update(self) -> None:
+        """Let the moving average of the weights, where one is kept, follow what the step made of them."""
+        self.trainable.update_average()
 
     def plan(self, batch: Batch) -> SharingPlan:
         """Which teacher teaches which image of a batch."""

@@ -7,7 +7,7 @@ its `trainable` module alone is wrapped for distribution, moved between devices 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -96,4 +96,13 @@ class Objective(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What an export must say: architecture, normalization, teachers and their licences. JSON only."""
+        ...
+
+
+@runtime_checkable
+class FollowsUpdates(Protocol):
+    """An objective that has something to do after every optimizer step, such as a moving average of the weights."""
+
+    def after_update(self) -> None:
+        """Called when the parameters have their new values, on the device: no host sync, no collective."""
         ...
