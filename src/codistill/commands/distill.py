@@ -17,8 +17,9 @@ from codistill.data.opening import resolve
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
+from codistill.engine.files import refuse_file
 from codistill.engine.loop import train
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.build import (
     DataPart,
@@ -36,6 +37,8 @@ EPILOG = """\
 The recipe comes first; every field of it can be overridden: --engine.total-steps 100, --student.size vit_small,
 --distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
 With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
+Exit code: 0 finished; 75 stopped before its end by SIGTERM, SIGHUP, Ctrl-C or --engine.stop-after, and saved: the
+same command goes on; 2 something is wrong with what was given.
 """
 
 
@@ -139,7 +142,12 @@ def main(argv: list[str]) -> int:
 
 
 def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
-    """Train a resolved recipe to its end and write the export."""
+    """Train a resolved recipe to its end and write the export.
+
+    Raises:
+        StoppedError: if it was asked to stop before.
+    """
+    refuse_file(out)
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
@@ -148,6 +156,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
+        process.barrier()  # teachers may come from the network: some ranks have theirs much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
             keep_freed_memory()
@@ -166,13 +175,15 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             global_batch=recipe.loader.batch_size,
             recipe=recipe,
         )
-        if process.is_main and summary.finished:
-            folder = export_run(out)
-            console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
-        elif process.is_main:
-            console.print(
+        if not summary.finished:
+            raise StoppedError(
                 f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
             )
+        if process.is_main:
+            folder = export_run(out)
+            console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
+            if summary.failed_validations:
+                console.print(f"{summary.failed_validations} validations failed: see above")
 
 
 def export_run(run: Path) -> Path:

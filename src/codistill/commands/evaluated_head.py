@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codistill.commands.head_options import feature_config, make_runtime, needed_data
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
@@ -76,7 +76,8 @@ def head_to_evaluate(
         norm: the task's default for the encoder's final norm.
 
     Raises:
-        ConfigError: if nothing was named, or the fit was stopped.
+        ConfigError: if nothing was named.
+        StoppedError: if the fit was asked to stop.
         CheckpointError: if there is no such head.
     """
     path = Path(arguments.head) if arguments.head else _fitted(arguments, argv, task, config_of, fit)
@@ -100,5 +101,5 @@ def _fitted(
         )
     head = arguments.out / "head"
     if not fit(config_of(arguments), make_runtime(arguments, head, ["evaluate", task, *argv])):
-        raise ConfigError(f"the fit in {head} was stopped before its end; the same command goes on")
+        raise StoppedError(f"the fit in {head} was stopped before its end: the same command goes on")
     return head
