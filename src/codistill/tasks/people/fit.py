@@ -104,13 +104,9 @@ def _stored(
             progress=_reports(runtime),
         )
 
-    if process.is_main:
-        found = stored()
-        process.barrier()
-    else:
-        process.barrier()
-        found = stored()
-    return ViewPlan(**{**vars(plan), "stored": found})
+    mine: list[StoredTokens] = []
+    process.on_main(lambda: mine.append(stored()))
+    return ViewPlan(**{**vars(plan), "stored": mine[0] if mine else stored()})
 
 
 def _reports(runtime: Runtime) -> Any:
