@@ -99,14 +99,16 @@ class Process:
 
     def on_main(self, work: Callable[[], Result]) -> Result:
         """Run something on rank 0 alone while the others wait, however long; its result, or error, on every rank."""
-        result, error = None, None
+        result: Any = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
             except Exception as raised:  # whatever it is, the others must not wait for a result
                 error = raised
         if self.world_size > 1:
-            result, said = self.broadcast_object((result, None if error is None else _sendable(error)))
+            sent = (result, None if error is None else _sendable(error))
+            result, said = self.broadcast_object(sent)
             error = error or said
         if error is not None:
             raise error
