@@ -5,9 +5,10 @@ line; everything else is a bug and shows its traceback.
 """
 
 import importlib
+import os
 import sys
 
-from codistill.errors import CodistillError, unknown_name
+from codistill.errors import CodistillError, StoppedError, unknown_name
 from codistill.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -77,7 +78,7 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code (2 for a user's error)."""
+    """Run a command; returns the exit code: 2 for a user's error, 75 for a run that was asked to stop."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())
@@ -92,9 +93,13 @@ def main(argv: list[str] | None = None) -> int:
     module, function = COMMANDS[name][0].split(":")
     try:
         return getattr(importlib.import_module(module), function)(rest)
+    except StoppedError as error:
+        if os.environ.get("RANK", "0") == "0":  # all ranks stop together: one of them says so
+            print(f"codistill {name}: {error}", file=sys.stderr)
+        return error.exit_code
     except CodistillError as error:
         print(f"codistill {name}: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print(f"codistill {name}: interrupted", file=sys.stderr)
         return 130

@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 
 class CodistillError(Exception):
-    """Base of every error that codistill raises for bad input."""
+    """Base of every error that codistill raises for bad input.
+
+    Attributes:
+        exit_code: what a command that ends with it returns.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(CodistillError, ValueError):
@@ -22,6 +28,16 @@ class DataError(CodistillError, ValueError):
 
 class CheckpointError(CodistillError, ValueError):
     """A weights file, a run or an export cannot be used."""
+
+
+class StoppedError(CodistillError):
+    """A run was asked to stop before its end: what it did is saved, and the same command goes on.
+
+    The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h): not 0, so that `fit && evaluate` does not go on
+    with what is not finished; not that of an error, so that a scheduler can tell which jobs to start again.
+    """
+
+    exit_code = 75
 
 
 class MissingExtraError(CodistillError, ImportError):

@@ -60,6 +60,13 @@ def toy_batches(
     return from_step
 
 
+def held_out_batches(process: Process, images: int, delay: float = 0.0) -> Iterator[Batch]:
+    """This rank's batches of so many held-out images: all of one image, so ranks differ in their number."""
+    for slot in range(process.rank, images, process.world_size):
+        time.sleep(delay)
+        yield Batch(image_of(10_000, slot)[None], ("generic",), ("held-out",), (f"{slot}.jpg",))
+
+
 class TinyNetwork(nn.Module):
     """Two layers with normalization statistics (global, through the context) and a parameter that is never used."""
 
@@ -104,8 +111,13 @@ class LinearObjective:
         )
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
-        errors = [(model(b.images) - b.images.mean(dim=(2, 3))[:, :2]).square().mean() for b in batches]
-        return {"error": float(torch.stack(errors).mean())}
+        sums = torch.zeros(2)
+        for b in batches:
+            sums += torch.tensor(
+                [float((model(b.images) - b.images.mean(dim=(2, 3))[:, :2]).square().mean(1).sum()), len(b)]
+            )
+        error, images = context.all_reduce_sum(sums).tolist()
+        return {"error": error / images, "images": images} if images else {}
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "toy"}
@@ -150,6 +162,7 @@ def run_toy(
     change: Callable[[int, Batch], Batch] = lambda step, batch: batch,
     delay: float = 0.0,
     objective: LinearObjective | None = None,
+    held_out: Callable[[], Iterable[Batch]] | None = None,
     optim: OptimConfig | None = None,
     **options: Any,
 ) -> TrainSummary:
@@ -161,7 +174,7 @@ def run_toy(
     return train(
         objective or OBJECTIVES[kind](),
         toy_batches(process, steps, config.accumulate, change, delay),
-        lambda: toy_batches(process, 2)(0),
+        held_out or (lambda: toy_batches(process, 2)(0)),
         config=config,
         optim=optim or OptimConfig(lr=0.02, reference_batch=None),
         run_dir=run_dir,

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import torch
 from engine_toys import run_toy
 from safetensors.torch import load_file
 
-from codistill.engine.distributed import Process, choose_device, start_process
-from codistill.errors import ConfigError
+from codistill.engine.distributed import Process, _sendable, choose_device, start_process
+from codistill.errors import CodistillError, ConfigError, DataError, MissingExtraError
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -143,6 +144,26 @@ def test_one_process_is_the_identity():
         process.on_main(lambda: (_ for _ in ()).throw(OSError("no")))
 
 
+class UnsendableError(CodistillError):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (DataError("text"), DataError),
+        (KeyError("text"), KeyError),
+        (MissingExtraError("text", "extra", "this"), CodistillError),
+        (UnsendableError("some", "text"), CodistillError),
+        (json.JSONDecodeError("text", "{", 0), json.JSONDecodeError),
+    ],
+)
+def test_an_error_of_the_first_rank_reaches_the_others_whatever_it_is(error, kind):
+    arrived = pickle.loads(pickle.dumps(_sendable(error)))
+    assert type(arrived) is kind and "text" in str(arrived)
+
+
 def test_an_incomplete_environment_says_what_is_missing(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"RANK is ''.*torchrun"), start_process("cpu"):
@@ -156,7 +177,27 @@ def test_an_incomplete_environment_says_what_is_missing(monkeypatch):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="auto, cpu or cuda"):
         choose_device("gpu")  # type: ignore[arg-type]
-    if not torch.cuda.is_available():
-        assert choose_device("auto").type == "cpu"
-        with pytest.raises(ConfigError, match=r"there are 0.*device = cpu"):
-            choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("built", "visible", "said"),
+    [(None, None, "built without CUDA"), ("13.0", "", "CUDA_VISIBLE_DEVICES"), ("13.0", None, "nvidia-smi")],
+)
+def test_a_machine_without_cuda_is_told_what_it_lacks(monkeypatch, built, visible, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ConfigError, match=rf"{said}.*device = cpu") as found:
+        choose_device("cuda")
+    assert "torchrun" not in str(found.value)
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"there are 2\..*torchrun --nproc-per-node"):
+        choose_device("cuda", 2)

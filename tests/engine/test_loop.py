@@ -226,6 +226,39 @@ def test_a_request_to_stop_saves_and_ends_and_the_same_call_goes_on(tmp_path, st
     same_run(tmp_path, straight["linear"])
 
 
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_that_come_in_pairs_still_save(tmp_path, first, second):
+    """A scheduler signals every process, and torchrun passes its own signal on to its workers."""
+
+    def twice(step: int, batch: Batch) -> Batch:
+        if step == 1:
+            for number in (first, second, second):
+                os.kill(os.getpid(), number)
+        return batch
+
+    summary = run_toy(tmp_path, steps=4, change=twice)
+    assert (summary.step, summary.stopped_by) == (2, first.name)
+    assert (tmp_path / "checkpoints" / "step_00000002").is_dir()
+
+
+def test_a_second_control_c_that_comes_late_interrupts_at_once(tmp_path, monkeypatch):
+    def twice(step: int, batch: Batch) -> Batch:
+        for late in (0.0, 10.0):
+            monkeypatch.setattr(time, "monotonic", lambda late=late, now=time.monotonic: now() + late)
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch
+
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(tmp_path, steps=4, change=twice)
+
+
+def test_a_run_past_its_stop_after_does_nothing(tmp_path):
+    run_toy(tmp_path, stop_after=5)
+    summary = run_toy(tmp_path, stop_after=5)
+    assert (summary.step, summary.finished, summary.stopped_by) == (5, False, "stop_after")
+
+
 def test_it_also_runs_outside_the_main_thread(tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(run_toy(tmp_path, steps=2)))
@@ -302,8 +335,12 @@ def test_the_folder_is_one_process_s(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"file/run could not be written"):
-        run_toy(tmp_path / "file" / "run")
+    for run in ("file", "file/run", "file/run/deeper"):
+        with pytest.raises(
+            CheckpointError, match=rf"{run} could not be written.*/file is a file, where"
+        ) as found:
+            run_toy(tmp_path / run)
+        assert "space" not in str(found.value)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 from functools import partial
+from itertools import pairwise
 
 import engine_toys
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from codistill.engine.distributed import Process
@@ -148,3 +150,22 @@ def test_precision_is_bf16_only_where_asked_or_on_cuda():
         assert layer(x).dtype == torch.float32
     with autocast("bf16", torch.device("cpu")):
         assert layer(x).dtype == torch.bfloat16
+
+
+def test_an_objective_that_follows_updates_sees_every_one_of_them_the_last_too(tmp_path):
+    """An average of the weights that is saved after a step knows that step."""
+
+    class Following(engine_toys.LinearObjective):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trainable.register_buffer("average", self.trainable.second.weight.detach().clone())
+
+        def after_update(self) -> None:
+            self.trainable.average.lerp_(self.trainable.second.weight.detach(), 0.5)
+
+    engine_toys.run_toy(
+        tmp_path, steps=4, checkpoint_every=1, keep_checkpoints=9, accumulate=2, objective=Following()
+    )
+    saved = [load_file(tmp_path / f"checkpoints/step_{step:08d}/model.safetensors") for step in (1, 2, 3, 4)]
+    for before, after in pairwise(saved):
+        torch.testing.assert_close(after["average"], before["average"].lerp(after["second.weight"], 0.5))

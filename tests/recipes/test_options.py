@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     straight, resumed = (tmp_path_factory.mktemp(name) / "run" for name in ("straight", "resumed"))
     assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(straight)]) == 0
     assert (
-        main(["distill", "debug", *TEACHERS, *OPTIONS, "--engine.stop-after=4", "--out", str(resumed)]) == 0
+        main(["distill", "debug", *TEACHERS, *OPTIONS, "--engine.stop-after=4", "--out", str(resumed)]) == 75
     )
     assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(resumed)]) == 0
     return straight, resumed

@@ -22,9 +22,9 @@ from codistill.data.pattern_use import check_patterns_match
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
-from codistill.engine.files import make_directory
+from codistill.engine.files import make_directory, refuse_file
 from codistill.engine.loop import train
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.build import (
     DataPart,
@@ -45,6 +45,8 @@ EPILOG = """\
 The recipe comes first; every field of it can be overridden: --engine.total-steps 100, --student.size vit_small,
 --distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
 With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
+Exit code: 0 finished; 75 stopped before its end by SIGTERM, SIGHUP, Ctrl-C or --engine.stop-after, and saved: the
+same command goes on; 2 something is wrong with what was given.
 """
 
 
@@ -163,7 +165,12 @@ def main(argv: list[str]) -> int:
 
 
 def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
-    """Train a resolved recipe to its end and write the export."""
+    """Train a resolved recipe to its end and write the export.
+
+    Raises:
+        StoppedError: if it was asked to stop before.
+    """
+    refuse_file(out)
     recipe = at_home(recipe)
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))
@@ -175,6 +182,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
             _note_data(recipe, out, held_out, console)
+        process.barrier()  # teachers may come from the network: some ranks have theirs much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
             keep_freed_memory()
@@ -193,13 +201,15 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             global_batch=recipe.loader.batch_size,
             recipe=recipe,
         )
-        if process.is_main and summary.finished:
-            folder = export_run(out)
-            console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
-        elif process.is_main:
-            console.print(
+        if not summary.finished:
+            raise StoppedError(
                 f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
             )
+        if process.is_main:
+            folder = export_run(out)
+            console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
+            if summary.failed_validations:
+                console.print(f"{summary.failed_validations} validations failed: see above")
 
 
 def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:

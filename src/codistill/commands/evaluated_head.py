@@ -13,7 +13,7 @@ from codistill.commands.head_options import (
     make_runtime,
     needed_data,
 )
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
@@ -88,7 +88,8 @@ def head_to_evaluate(
         open_data: a spec and a split to the samples to score, checked.
 
     Raises:
-        ConfigError: if nothing was named, or the fit was stopped.
+        ConfigError: if nothing was named.
+        StoppedError: if the fit was asked to stop.
         CheckpointError: if there is no such head.
         DataError: if the data cannot be used, or there is no evaluation to compare with.
     """
@@ -109,7 +110,7 @@ def head_to_evaluate(
     if config is not None:
         path = arguments.out / "head"
         if not fit(config, make_runtime(arguments, path, ["evaluate", task, *argv])):
-            raise ConfigError(f"the fit in {path} was stopped before its end; the same command goes on")
+            raise StoppedError(f"the fit in {path} was stopped before its end: the same command goes on")
         record = read_record(path, task)
     assert path is not None
     return EvaluatedHead(path, record, spec, split, features), data

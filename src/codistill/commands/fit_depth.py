@@ -12,6 +12,7 @@ from codistill.commands.head_options import (
     needed_features,
 )
 from codistill.engine.distributed import start_process
+from codistill.errors import StoppedError
 from codistill.tasks.depth.data import PROTOCOLS
 from codistill.tasks.depth.fit import CACHED_RATES, OPTIM, PUBLISHED_RATES, DepthFit, fit_depth
 
@@ -56,7 +57,6 @@ def main(argv: list[str]) -> int:
     with start_process(arguments.device) as process:
         runtime = make_runtime(arguments, arguments.out, ["fit", "depth", *argv], process)
         if not fit_depth(config, runtime, process):
-            runtime.say("stopped: the same command goes on")
-            return 0
+            raise StoppedError("stopped before its end: the same command goes on")
     print(f"{arguments.out}")
     return 0

@@ -13,7 +13,7 @@ from codistill.commands.head_options import (
     needed_features,
 )
 from codistill.engine.distributed import start_process
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import KINDS
 from codistill.tasks.people.fit import fit_people
@@ -109,7 +109,7 @@ def main(argv: list[str]) -> int:
     with start_process(arguments.device) as process:
         runtime = make_runtime(arguments, arguments.out, ["fit", "people", *argv], process)
         if not fit_people(config, runtime, process):
-            runtime.say("stopped: the same command goes on")
-        elif process.is_main:
+            raise StoppedError("stopped before its end: the same command goes on")
+        if process.is_main:
             print(arguments.out)
     return 0

@@ -10,7 +10,7 @@ from codistill.commands.head_options import (
     needed_data,
 )
 from codistill.engine.distributed import start_process
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, StoppedError
 from codistill.tasks.relocalization.config import RECIPES, TwoViewFit, two_view_fit
 from codistill.tasks.relocalization.fit import fit_two_view
 from codistill.tasks.relocalization.layouts import KINDS
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
     with start_process(arguments.device) as process:
         runtime = make_runtime(arguments, arguments.out, ["fit", "relocalization", *argv], process)
         if not fit_two_view(config, runtime, process):
-            runtime.say("stopped: the same command goes on")
-        elif process.is_main:
+            raise StoppedError("stopped before its end: the same command goes on")
+        if process.is_main:
             print(arguments.out)
     return 0

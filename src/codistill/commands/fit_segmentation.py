@@ -12,6 +12,7 @@ from codistill.commands.head_options import (
     needed_features,
 )
 from codistill.engine.distributed import start_process
+from codistill.errors import StoppedError
 from codistill.tasks.segmentation.data import PROTOCOLS
 from codistill.tasks.segmentation.fit import CACHED_RATES, OPTIM, SegmentationFit, fit_segmentation
 
@@ -55,7 +56,6 @@ def main(argv: list[str]) -> int:
     with start_process(arguments.device) as process:
         runtime = make_runtime(arguments, arguments.out, ["fit", "segmentation", *argv], process)
         if not fit_segmentation(config, runtime, process):
-            runtime.say("stopped: the same command goes on")
-            return 0
+            raise StoppedError("stopped before its end: the same command goes on")
     print(f"{arguments.out}")
     return 0

@@ -20,6 +20,7 @@ from codistill.data.mixing import SourceSize
 from codistill.data.orphans import end_with
 from codistill.data.pixels import imagenet_normalize_, normalized, unit_range
 from codistill.data.worker import RawBatch, Request
+from codistill.data.worker_signals import leave_signals_to_the_loader
 from codistill.errors import DataError
 from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.types import BadImage, Batch
@@ -132,10 +133,11 @@ def _start_context(method: str) -> BaseContext:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["codistill.data.worker"])
+        context.set_forkserver_preload(["codistill.data.worker", "codistill.data.forkserver_signals"])
     return context
 
 
 def _start_worker(_: int, loading: int) -> None:
     use_one_opencv_thread()
+    leave_signals_to_the_loader()
     end_with(loading)

@@ -139,8 +139,6 @@ class DistillationObjective:
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
         """One batch's loss; no host sync, one collective (two with `loss_normalizer = global`)."""
-        if context.micro_step == 0:
-            self.trainable.update_average()
         ahead: Ahead = context.prepared or self.prepare([batch], context)[0]
         with context.phase("teachers"):
             targets = self.standardizer.standardize(ahead.raw, ahead.scales)
@@ -170,6 +168,10 @@ class DistillationObjective:
                 packed = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
                 scales = self.standardizer.follow(context.all_reduce_sum(packed), raws[0], momentum)
         return [Ahead(plan, raw, scales) for plan, raw in zip(plans, raws, strict=True)]
+
+    def after_update(self) -> None:
+        """Let the moving average of the weights, where one is kept, follow what the step made of them."""
+        self.trainable.update_average()
 
     def plan(self, batch: Batch) -> SharingPlan:
         """Which teacher teaches which image of a batch."""

@@ -3,15 +3,19 @@
     with start_process(device="auto") as process: ...
 
 torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR) decides; without it there is one process and
-nothing is communicated. CPU tensors and objects travel over gloo, CUDA tensors over NCCL.
+nothing is communicated. CPU tensors travel over gloo, CUDA tensors over NCCL: within half an hour, or a rank hangs.
+Objects, and waiting, have a gloo group of their own without such a limit: rank 0 may encode images or build a world
+for days while the others wait. A rank that dies is noticed at once, since its connections close.
 """
 
 import os
+import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -19,10 +23,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from codistill.engine.rendezvous import store_of_the_living
-from codistill.errors import ConfigError
+from codistill.errors import CodistillError, ConfigError
 
 Result = TypeVar("Result")
 _GLOO_REST = 0.1  # seconds
+_STEP_TIMEOUT = timedelta(minutes=30)
+_WAIT_TIMEOUT = timedelta(days=30)
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
@@ -35,6 +41,7 @@ class Process:
         local_rank: on this machine.
         device: where this process computes.
         traffic: bytes of tensors given to `all_reduce_sum`, by what they were; counted for one process too.
+        patient: the group of objects and of waiting, without a time limit; None for one process.
     """
 
     rank: int = 0
@@ -42,6 +49,7 @@ class Process:
     local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     traffic: Counter[str] = field(default_factory=Counter)
+    patient: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -56,9 +64,16 @@ class Process:
         return tensor
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self.world_size > 1:
-            dist.all_reduce(torch.zeros(1))  # over gloo: no device is involved
+        """Wait until every rank is here, however long the others take."""
+        self.add_up([0.0])
+
+    def add_up(self, numbers: Sequence[float]) -> list[float]:
+        """Sum a few numbers of the host over all ranks; no device is involved, and it waits as `barrier` does."""
+        if self.world_size == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(sums, group=self.patient)
+        return sums.tolist()
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Rank 0's values into every rank's tensors, in place."""
@@ -71,7 +86,7 @@ class Process:
         if self.world_size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        dist.broadcast_object_list(box, src=0, group=self.patient, device=torch.device("cpu"))
         return box[0]
 
     def gather_objects(self, value: Any) -> list[Any]:
@@ -79,21 +94,35 @@ class Process:
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.patient)
         return values
 
     def on_main(self, work: Callable[[], Result]) -> Result:
-        """Run something on rank 0 alone while the others wait; its result, or its error, on every rank."""
-        result, error = None, None
+        """Run something on rank 0 alone while the others wait, however long; its result, or error, on every rank."""
+        result: Any = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
-            except (OSError, ValueError, RuntimeError) as raised:
+            except Exception as raised:  # whatever it is, the others must not wait for a result
                 error = raised
-        result, error = self.broadcast_object((result, error))
+        if self.world_size > 1:
+            sent = (result, None if error is None else _sendable(error))
+            result, said = self.broadcast_object(sent)
+            error = error or said
         if error is not None:
             raise error
         return result
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or one of its kind with its text if it does not survive the way to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception's own way of being pickled can fail in any way
+        kind = CodistillError if isinstance(error, CodistillError) else RuntimeError
+        return kind(str(error) if kind is CodistillError else f"{type(error).__name__}: {error}")
+    return error
 
 
 def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
@@ -106,13 +135,26 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
         raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda.")
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device is cuda, but {_why_no_cuda()}; or take the CPU: device = cpu, or auto.")
+    count = torch.cuda.device_count()
     if local_rank >= count:
         raise ConfigError(
             f"process {local_rank} of this machine wants a CUDA device of its own, but there are {count}. "
             "Start fewer processes (torchrun --nproc-per-node), or use the CPU (device = cpu)."
         )
     return torch.device("cuda", local_rank)
+
+
+def _why_no_cuda() -> str:
+    """What PyTorch lacks to use a GPU, and what to do about it."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return (
+            f"this PyTorch ({torch.__version__}) was built without CUDA: install one that was built with it"
+        )
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU: unset it"
+    return "PyTorch finds no GPU that it can use: see whether this machine has one, and whether nvidia-smi shows it"
 
 
 def _environment(name: str) -> int:
@@ -144,9 +186,17 @@ def start_process(device: DeviceChoice = "auto") -> Iterator[Process]:
         store = store_of_the_living(rank, world_size)
     except ValueError as error:
         raise ConfigError(f"torchrun's environment is not complete: {error}") from error
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=_STEP_TIMEOUT)
+    patient = dist.new_group(backend="gloo", timeout=_WAIT_TIMEOUT)
+    assert isinstance(patient, dist.ProcessGroup)
     try:
-        yield Process(rank=rank, world_size=world_size, local_rank=local_rank, device=chosen)
+        yield Process(
+            rank=rank,
+            world_size=world_size,
+            local_rank=local_rank,
+            device=chosen,
+            patient=patient,
+        )
     finally:
         # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to let go of the last tensors, and
         # would end the process with an abort if that happened while it shuts down.

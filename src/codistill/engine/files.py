@@ -1,21 +1,56 @@
 """Files that are either whole or not there: written beside their place, synced to the disk, then renamed."""
 
+import errno
 import hashlib
 import os
 import shutil
 from pathlib import Path
 
-from codistill.errors import CheckpointError
+from codistill.errors import CheckpointError, ConfigError
 
 
 def cannot_write(path: Path, error: Exception) -> CheckpointError:
-    """The error for a full disk, a read-only folder, a path through a file."""
-    parent = next((p for p in (path, *path.parents) if p.is_dir()), Path())
-    free = shutil.disk_usage(parent).free / 2**30
+    """The error for a full disk, a read-only folder, a path through a file: it says which of them, and what to do."""
     return CheckpointError(
-        f"{path} could not be written: {error}. {free:.1f} GiB are free in {parent}. Nothing that was already "
-        "saved is lost; free some space or fix the permissions, and run the same command again."
+        f"{path} could not be written: {error}. {_way_out(path, error)} Nothing that was already saved is lost."
     )
+
+
+def _way_out(path: Path, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    parent = next((p for p in (path, *path.parents) if p.is_dir()), Path())
+    file = file_on_the_way(path) if number in (errno.EEXIST, errno.ENOTDIR) else None
+    if file is not None:
+        return f"{file} is a file, where a folder is needed: name another folder, or move the file away."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{parent} does not let you write there: name another folder, or change its permissions."
+    if number in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+        return "Name another folder."
+    free = shutil.disk_usage(parent).free / 2**30
+    return (
+        f"{free:.1f} GiB are free in {parent}: free some space (or raise a quota or limit), and run the same command "
+        "again."
+    )
+
+
+def file_on_the_way(folder: Path) -> Path | None:
+    """What is there under the name of a folder, or of one that it lies in, and is no folder; None if nothing is."""
+    there = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), None)
+    return there if there is not None and not there.is_dir() else None
+
+
+def refuse_file(folder: Path) -> None:
+    """Check that a folder that is to be written to is not a file, nor lies in one, before anything is computed.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    file = file_on_the_way(folder)
+    if file is not None:
+        raise ConfigError(
+            f"{folder} cannot be a folder for output: {file} is a file (or a link that leads nowhere). Name another "
+            "folder, or move the file away."
+        )
 
 
 def make_directory(path: Path) -> None:

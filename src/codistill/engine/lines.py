@@ -56,3 +56,27 @@ def cut_back(path: Path, size: int) -> None:
         os.truncate(path, size)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def cut_after_step(path: Path, step: int) -> int | None:
+    """Keep the lines up to a step, whenever they were written, and forget the rest, and what is no whole line.
+
+    Returns:
+        The step of the last line that stays; None if there is none.
+
+    Raises:
+        CheckpointError: if the file is read-only.
+    """
+    if not path.exists():
+        return None
+    size, last = 0, None
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            of_line = int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            break
+        if of_line > step or not line.endswith(b"\n"):
+            break
+        size, last = size + len(line), of_line
+    cut_back(path, size)
+    return last

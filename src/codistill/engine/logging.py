@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codistill.engine.distributed import Process
-from codistill.engine.lines import append_lines, cut_back, size_of
+from codistill.engine.lines import append_lines, cut_after_step, cut_back, size_of
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.ring import MetricRing
 from codistill.engine.timing import PhaseTimer
@@ -170,7 +170,11 @@ def line_sizes(run_dir: Path) -> dict[str, int]:
     return {name: size_of(run_dir / name) for name in LINE_FILES}
 
 
-def cut_lines(run_dir: Path, sizes: Mapping[str, int]) -> None:
-    """Forget the lines written after a checkpoint that saw these sizes."""
-    for name in LINE_FILES:
+def cut_lines(run_dir: Path, step: int, sizes: Mapping[str, int]) -> None:
+    """Forget the lines written after the checkpoint of a step, which saw these sizes.
+
+    The validation of that very step stays: it comes after the checkpoint.
+    """
+    for name in (METRICS, BAD_IMAGES):
         cut_back(run_dir / name, int(sizes.get(name, 0)))
+    cut_after_step(run_dir / VALIDATION, step)

@@ -5,7 +5,7 @@ number of threads, a resumed run equals an undisturbed one bit for bit, since ba
 (seed, step).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,19 @@ from codistill.engine.logging import Row, RunLog, line_sizes, mean_of_rows
 from codistill.engine.nonfinite import NonFiniteWatch
 from codistill.engine.objective import Objective, StepContext
 from codistill.engine.optim import OptimConfig, TrainOptimizer
-from codistill.engine.parallel import compile_units, evaluating, recompute_activations, wrap
+from codistill.engine.parallel import compile_units, recompute_activations, wrap
 from codistill.engine.plain import to_plain
 from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.run_dir import Opened, locked, open_run, write_description
 from codistill.engine.settings import EngineConfig, Settings, TrainSummary
 from codistill.engine.signals import StopVote
-from codistill.engine.step import TrainStep, autocast
+from codistill.engine.step import TrainStep
 from codistill.engine.tracking import TRACKERS
+from codistill.engine.validation import ValBatches, Validation, ValidationError
 from codistill.types import Batch
 
 TrainBatches = Callable[[int], Iterable[Batch]]
-ValBatches = Callable[[], Iterable[Batch]]
 
 __all__ = ["EngineConfig", "TrainBatches", "TrainSummary", "ValBatches", "train"]
 
@@ -67,6 +67,7 @@ def train(
         ConfigError: if the folder holds a run with another recipe, or another process trains in it.
         CheckpointError: if nothing can be written or read there; what was saved stays.
         NonFiniteError: after `max_nonfinite` skipped steps in a row.
+        ValidationError: if a validation fails and `failed_validation` is `fatal`; a checkpoint was written before.
         DataError: if the batches end early.
     """
     run_dir = Path(run_dir)
@@ -75,9 +76,11 @@ def train(
     with locked(run_dir, process.is_main):
         recipe = settings if recipe is None else recipe
         opened = process.on_main(lambda: open_run(run_dir, recipe, settings))
-        run = _Run(objective, settings, run_dir, process, opened, console or Console(stderr=True))
+        run = _Run(
+            objective, settings, run_dir, process, opened, val_batches, console or Console(stderr=True)
+        )
         with run.log, run.vote.listening():
-            return run.train(train_batches, val_batches)
+            return run.train(train_batches)
 
 
 class _Run:
@@ -90,6 +93,7 @@ class _Run:
         run_dir: Path,
         process: Process,
         opened: Opened,
+        val_batches: ValBatches | None,
         console: Console,
     ) -> None:
         self.objective, self.settings, self.config = objective, settings, settings.engine
@@ -110,8 +114,19 @@ class _Run:
             all_reduce_sum=process.all_reduce_sum,
             phase=self.log.timer.phase,
         )
+        self.validation = Validation(
+            objective,
+            self.model,
+            val_batches,
+            config=self.config,
+            run_dir=run_dir,
+            process=process,
+            vote=self.vote,
+            log=self.log,
+            context=self.context,
+        )
+        self.saved = opened.step
         self.last_rows: list[Row] = []
-        self.last_validation: Mapping[str, float] = {}
 
     def _restore_and_wrap(self, opened: Opened) -> None:
         config, process = self.config, self.process
@@ -144,12 +159,13 @@ class _Run:
             display=ProgressDisplay(config.total_steps, self.start, console if main else None),
         )
 
-    def train(self, train_batches: TrainBatches, val_batches: ValBatches | None) -> TrainSummary:
+    def train(self, train_batches: TrainBatches) -> TrainSummary:
         """All steps that are left, or as many as nobody asks to stop before."""
         config, total = self.config, self.config.total_steps
         self._greet()
-        if self.start >= total:
-            return self._summary(self.start, None)
+        stop = self._begin()
+        if stop is not None or self.start >= total:
+            return self._summary(self.start, stop)
         self.process.on_main(lambda: write_description(self.run_dir, self.objective.describe()))
         self.model.train()
         run_step = TrainStep(
@@ -170,8 +186,7 @@ class _Run:
             metrics = run_step(step, batches)
             self.watch.saw(step, batches)
             self.log.add(step, metrics, batches)
-            stop = self._stop(step + 1)
-            self._after(step + 1, stop is not None, val_batches)
+            stop = self._after(step + 1, self._stop(step + 1))
             if stop is not None:
                 return self._summary(step + 1, stop)
         return self._summary(total, None)
@@ -184,37 +199,53 @@ class _Run:
         elif self.start:
             self.log.display.line(f"resuming {self.run_dir} after step {self.start}")
 
+    def _begin(self) -> str | None:
+        """Before the first step: the validation that the last call did not come to; why to stop, or None."""
+        if self.validation.missing(self.start):
+            self.log.display.line(f"the validation after step {self.start} is still to be done")
+            if self.validation.run(self.start) == "stopped":
+                return self._asked()
+        return self._limit(self.start)
+
+    def _asked(self) -> str:
+        return self.vote.requested or "another rank"
+
     def _stop(self, done: int) -> str | None:
         """Why to stop after so many steps, or None."""
         if self.vote.agreed():
-            return self.vote.requested or "another rank"
-        return "stop_after" if done == self.config.stop_after else None
+            return self._asked()
+        return self._limit(done)
 
-    def _after(self, done: int, stopping: bool, val_batches: ValBatches | None) -> None:
-        """What is due after so many steps: reading the metrics, validation, a checkpoint."""
+    def _limit(self, done: int) -> str | None:
+        limit = self.config.stop_after
+        return "stop_after" if limit is not None and limit <= done < self.config.total_steps else None
+
+    def _after(self, done: int, stop: str | None) -> str | None:
+        """What is due after so many steps: reading the metrics, a checkpoint, then validation; why to stop, or None."""
         config = self.config
-        ending = done == config.total_steps
-        saving = stopping or ending or done % config.checkpoint_every == 0
-        validating = config.validate_every > 0 and (ending or done % config.validate_every == 0)
+        saving = stop is not None or done == config.total_steps or done % config.checkpoint_every == 0
+        validating = self.validation.due(done)
         if saving or validating or self.log.full or done % config.log_every == 0:
             self.last_rows = self.log.flush()
             self.watch.check(self.last_rows)
-        if validating and val_batches is not None:
-            self._validate(done, val_batches)
         if saving:
+            self._save(done)
+        if validating and stop is None:
+            try:
+                stop = self._asked() if self.validation.run(done) == "stopped" else None
+            except ValidationError:
+                self._save(done)
+                raise
+        if stop is not None:
             self._save(done)
         if saving or validating:
             self.log.timer.restart()
-
-    def _validate(self, done: int, val_batches: ValBatches) -> None:
-        batches = DeviceBatches(val_batches(), self.process.device)
-        reduce = partial(self.process.all_reduce_sum, what="validation")
-        context = self.context(step=done, all_reduce_sum=reduce)
-        with evaluating(self.model), autocast(self.config.precision, self.process.device):
-            self.last_validation = self.objective.evaluate(self.model, batches, context)
-        self.log.validation(done, self.last_validation)
+        return stop
 
     def _save(self, done: int) -> None:
+        """Write the checkpoint after so many steps, unless it is there."""
+        if self.saved == done:
+            return
         lines = self.process.on_main(lambda: line_sizes(self.run_dir))
         save_checkpoint(
             self.run_dir,
@@ -229,9 +260,10 @@ class _Run:
             process=self.process,
             keep=Keep(last=self.config.keep_checkpoints, every=self.config.keep_every),
         )
+        self.saved = done
 
     def _summary(self, done: int, stopped_by: str | None) -> TrainSummary:
-        finished = done >= self.config.total_steps
+        finished = done >= self.config.total_steps and not (stopped_by and self.validation.due(done))
         if stopped_by is not None and not finished:
             self.log.display.line(
                 f"stopped by {stopped_by} after step {done}; the same command goes on from there"
@@ -245,5 +277,6 @@ class _Run:
             skipped=self.watch.skipped,
             bad_images=self.log.bad_images,
             metrics=mean_of_rows(self.last_rows),
-            validation=dict(self.last_validation),
+            validation=dict(self.validation.last),
+            failed_validations=len(self.validation.failed),
         )

@@ -119,3 +119,12 @@ class LooksAhead(Protocol):
     def prepare(self, batches: Sequence[Batch], context: StepContext) -> Sequence[Any]:
         """What each part needs to know of all; called before the first part's forward, in steps of several parts."""
         ...
+
+
+@runtime_checkable
+class FollowsUpdates(Protocol):
+    """An objective that has something to do after every optimizer step, such as a moving average of the weights."""
+
+    def after_update(self) -> None:
+        """Called when the parameters have their new values, on the device: no host sync, no collective."""
+        ...

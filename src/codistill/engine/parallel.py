@@ -115,3 +115,28 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train()
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """All of an FSDP2 model's parameters on every rank within the block, so that a forward needs no other rank.
+
+    It takes the memory of the whole model once. Every rank must enter and leave it. A forward that failed inside does
+    no harm to the steps that follow.
+    """
+    units = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    if isinstance(model, FSDPModule):
+        model._get_fsdp_state()._lazy_init()  # else done by the first forward, and a resumed run may begin here
+    for unit in units:
+        unit.unshard()
+        unit.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for unit in units:
+            unit.reshard()
+            unit.set_reshard_after_forward(unit is not model, recurse=False)  # `fully_shard`'s own rule
+        if isinstance(model, FSDPModule) and hasattr(
+            model, "reset_iter_state"
+        ):  # not in the oldest torch allowed
+            model.reset_iter_state()

@@ -84,7 +84,7 @@ def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
     if checkpoint is not None:
         _refuse_changes(run_dir, checkpoint, recipe, settings)
     sizes: Mapping[str, int] = {} if checkpoint is None else checkpoint.state.get("lines", {})
-    cut_lines(run_dir, sizes)
+    cut_lines(run_dir, 0 if checkpoint is None else checkpoint.step, sizes)
     save_yaml(recipe, run_dir / CONFIG)
     if to_plain(load_yaml(type(recipe), run_dir / CONFIG)) != to_plain(recipe):
         raise TypeError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from codistill.engine.config import CHANGEABLE
 from codistill.engine.optim import OptimConfig
@@ -9,6 +10,8 @@ from codistill.engine.parallel import Strategy
 from codistill.engine.step import Precision
 from codistill.engine.tracking import TRACKERS, TrackerName
 from codistill.errors import ConfigError, unknown_name
+
+FailedValidation = Literal["reported", "fatal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,9 @@ class EngineConfig:
         checkpoint_every: steps between two checkpoints; there is always one at the end.
         keep_checkpoints: so many of the newest stay.
         keep_every: those of every so many steps stay too (0: none).
-        validate_every: steps between two validations, and at the end (0: none).
+        validate_every: steps between two validations, and at the end (0: none). A due checkpoint is written first.
+        failed_validation: what follows when a validation cannot be computed: it is `reported` and training goes on,
+            or it is `fatal`, after a checkpoint.
         stop_after: leave after this step as if asked to stop; the same call without it goes on.
         trackers: curves beside metrics.jsonl.
     """
@@ -47,6 +52,7 @@ class EngineConfig:
     keep_checkpoints: int = field(default=2, metadata=CHANGEABLE)
     keep_every: int = field(default=0, metadata=CHANGEABLE)
     validate_every: int = field(default=0, metadata=CHANGEABLE)
+    failed_validation: FailedValidation = field(default="reported", metadata=CHANGEABLE)
     stop_after: int | None = field(default=None, metadata=CHANGEABLE)
     trackers: tuple[TrackerName, ...] = field(default=("tensorboard",), metadata=CHANGEABLE)
 
@@ -65,6 +71,7 @@ class EngineConfig:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         choices = {"precision": ("auto", "fp32", "bf16"), "strategy": ("ddp", "fsdp2")}
+        choices["failed_validation"] = ("reported", "fatal")
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(unknown_name(name, str(getattr(self, name)), allowed))
@@ -80,12 +87,13 @@ class TrainSummary:
     Attributes:
         step, total_steps: steps done, and of the run.
         resumed_from: step this call started at; 0 for a new run.
-        finished: whether all steps are done.
+        finished: whether all steps are done, and the validation that follows the last one, if one is due.
         stopped_by: the signal that ended this call early, `stop_after`, or None.
         skipped: steps of this call that were skipped because something was not finite.
         bad_images: images that this call replaced.
         metrics: means over the last log interval of this call.
         validation: the last validation of this call.
+        failed_validations: those of this call that could not be computed.
     """
 
     step: int
@@ -97,6 +105,7 @@ class TrainSummary:
     bad_images: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
+    failed_validations: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

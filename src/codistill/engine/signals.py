@@ -1,12 +1,16 @@
-"""Stopping on request: SIGTERM or Ctrl-C in, an agreement among all ranks to stop after the same step out.
+"""Stopping on request: a signal in, an agreement among all ranks to stop after the same step out.
 
-A preempted node gets SIGTERM; the run then writes a checkpoint and ends. The request travels with the flags that
-every step sums over ranks anyway; on CUDA its sum is read two steps later, when the device has long written it,
-so no step waits. A second Ctrl-C interrupts at once.
+A preempted node gets SIGTERM, a closed terminal sends SIGHUP, Ctrl-C is SIGINT; the run then writes a checkpoint and
+ends. The request travels with the flags that every step sums over ranks anyway; on CUDA its sum is read two steps
+later, when the device has long written it, so no step waits.
+
+Signals come in pairs: a scheduler sends one to every process, and torchrun passes its own on to its workers. So a
+second signal changes nothing, except for a Ctrl-C that comes as late as only a person's does: that interrupts at once.
 """
 
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +22,8 @@ from torch import Tensor
 from codistill.engine.distributed import Process
 
 _CUDA_LAG = 2
+_PAIR = 2.0
+"""Seconds within which a Ctrl-C is the other half of a pair, not a person who has waited enough."""
 
 
 class StopVote:
@@ -63,20 +69,29 @@ class StopVote:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as requests to stop, within the block (only possible in the main thread)."""
+        """Take signals as requests to stop, within the block (only possible in the main thread)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
+        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not so under nohup
+            previous[signal.SIGHUP] = signal.SIG_DFL
+        asked = 0.0
+
         def request(number: int, frame: FrameType | None) -> None:
-            self.requested = signal.Signals(number).name
-            restore()
+            nonlocal asked
+            now = time.monotonic()
+            if self.requested is None:
+                self.requested, asked = signal.Signals(number).name, now
+            elif number == signal.SIGINT and now - asked > _PAIR:
+                restore()
+                raise KeyboardInterrupt
 
         def restore() -> None:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         for number in previous:
             signal.signal(number, request)
         try:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from codistill.engine.distributed import Process
 from codistill.engine.nonfinite import SKIPPED
-from codistill.engine.objective import LooksAhead, Objective, StepContext, StepResult
+from codistill.engine.objective import FollowsUpdates, LooksAhead, Objective, StepContext, StepResult
 from codistill.engine.optim import GradientNorms, TrainOptimizer
 from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
@@ -87,6 +87,8 @@ class TrainStep:
             skip = self._skip(losses, gradients)
             self.optimizer.update(step, gradients, skip)
             self._restore(before, skip)
+            if isinstance(self.objective, FollowsUpdates):
+                self.objective.after_update()
         means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 

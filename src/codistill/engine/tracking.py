@@ -1,5 +1,12 @@
-"""Where curves go beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by an option."""
+"""Where curves go beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by an option.
 
+A run is known to Weights & Biases and MLflow by an id of its own, kept in the run's trackers.json: a resumed run goes
+on under it, and two runs whose folders have one name stay two.
+"""
+
+import json
+import logging
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,9 +14,12 @@ from typing import Any, Literal, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
-from codistill.engine.files import cannot_write
+from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.errors import MissingExtraError
+from codistill.weights.jsonfile import read_json
 
+IDS = "trackers.json"
+_LOG = logging.getLogger(__name__)
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
@@ -57,16 +67,56 @@ class TensorBoardTracker:
                 self._writer.close()
 
 
+class RunIds:
+    """What outside trackers know a run by.
+
+    Args:
+        run_dir: the run, where the ids are kept.
+        start_step: where this call goes on; a run that begins anew gets new ids.
+
+    A folder that was copied is another run; one that was moved is the same.
+    """
+
+    def __init__(self, run_dir: Path, start_step: int) -> None:
+        self._path, self._goes_on = run_dir / IDS, start_step > 0
+        known = read_json(self._path) if self._path.is_file() else {}
+        here = run_dir.absolute()
+        other = Path(str(known.get("folder", here))) / IDS
+        copied = other.is_file() and not other.samefile(self._path)
+        self._known: dict[str, Any] = {
+            "folder": str(here),
+            "ids": {} if copied else dict(known.get("ids", {})),
+        }
+        if known and self._known["folder"] != known.get("folder"):
+            self._write()
+
+    def get(self, tracker: str) -> str | None:
+        """The id under which a tracker knows this run; None if it does not yet."""
+        return self._known["ids"].get(tracker) if self._goes_on else None
+
+    def keep(self, tracker: str, name: str) -> None:
+        """Remember an id."""
+        self._known["ids"][tracker] = name
+        self._write()
+
+    def _write(self) -> None:
+        make_directory(self._path.parent)
+        write_atomic(self._path, json.dumps(self._known, indent=1) + "\n")
+
+
 class WandbTracker:
-    """A Weights & Biases run named like the run folder, continued under the same id."""
+    """A Weights & Biases run named like the run folder; a resumed run goes on under its own id."""
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("wandb", "tracking", "the tracker wandb") from error
+        ids = RunIds(run_dir, start_step)
+        name = ids.get("wandb") or uuid.uuid4().hex
+        ids.keep("wandb", name)
         self._run = wandb.init(
-            dir=str(run_dir), name=run_dir.name, id=run_dir.name, resume="allow", config=dict(config)
+            dir=str(run_dir), name=run_dir.name, id=name, resume="allow", config=dict(config)
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -77,7 +127,10 @@ class WandbTracker:
 
 
 class MlflowTracker:
-    """An MLflow run named like the run folder; where it goes is MLflow's own setting (MLFLOW_TRACKING_URI)."""
+    """An MLflow run named like the run folder; a resumed run goes on in it.
+
+    Where it goes is MLflow's own setting (MLFLOW_TRACKING_URI).
+    """
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
@@ -85,8 +138,22 @@ class MlflowTracker:
         except ImportError as error:
             raise MissingExtraError("mlflow", "tracking", "the tracker mlflow") from error
         self._mlflow = mlflow
-        mlflow.start_run(run_name=run_dir.name)
+        ids = RunIds(run_dir, start_step)
+        if self._goes_on(ids.get("mlflow")):
+            return
+        ids.keep("mlflow", mlflow.start_run(run_name=run_dir.name).info.run_id)
         mlflow.log_dict(dict(config), "config.json")
+
+    def _goes_on(self, known: str | None) -> bool:
+        """Whether the known run could be continued; it may lie on another server than today's, or be deleted."""
+        if known is None:
+            return False
+        try:
+            self._mlflow.start_run(run_id=known)
+        except self._mlflow.exceptions.MlflowException as error:
+            _LOG.warning("MLflow cannot go on in run %s (%s): it gets a new one", known, error)
+            return False
+        return True
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(values), step=step)

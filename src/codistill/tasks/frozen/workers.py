@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from codistill.data.loader import default_workers
+from codistill.data.worker_signals import leave_signals_to_the_loader
 from codistill.errors import DataError
 from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 
@@ -67,4 +68,5 @@ def made_by_workers(
 
 def _one_thread(_: int) -> None:
     use_one_opencv_thread()
+    leave_signals_to_the_loader()
     torch.set_num_threads(1)
