@@ -12,6 +12,7 @@ import numpy as np
 
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.refine import refine_relative_pose, sampson_distance
+from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
 _MIN_MATCHES = 5
 
@@ -23,13 +24,12 @@ def pose_from_matches(
     intrinsics_b: FloatArray,
     *,
     threshold: float = 2.0,
-    probability: float = 0.9999,
-    iterations: int = 10_000,
+    probability: float = PROBABILITY,
+    iterations: int = MAX_SAMPLES,
     refine: bool = True,
+    seed: int = 0,
 ) -> PoseEstimate | None:
     """`pose_b_from_a` up to the length of its translation, which is 1.
-
-    Deterministic: OpenCV's sampler starts from the same state at each call.
 
     Args:
         pixels_a, pixels_b: (match, 2), (x, y).
@@ -39,6 +39,7 @@ def pose_from_matches(
         iterations: at most so many samples.
         refine: minimize the Sampson distance over the inliers afterwards, about ten times less error under
             outliers; False stops where the Map-free baselines stop. Inliers and confidence are theirs either way.
+        seed: of the sampling; the same seed gives the same estimate.
 
     Returns:
         The estimate, its confidence the number of inliers in front of both cameras; None with fewer than 5 finite
@@ -56,15 +57,8 @@ def pose_from_matches(
         for pixels, intrinsics in ((pixels_a, intrinsics_a), (pixels_b, intrinsics_b))
     )
     focal = np.mean([k[i, i] for k in (np.asarray(intrinsics_a), np.asarray(intrinsics_b)) for i in (0, 1)])
-    essentials, mask = cv2.findEssentialMat(
-        a,
-        b,
-        np.eye(3),
-        method=cv2.USAC_MAGSAC,
-        prob=probability,
-        threshold=threshold / float(focal),
-        maxIters=iterations,
-    )
+    parameters = _magsac(threshold / float(focal), probability, iterations, seed)
+    essentials, mask = cv2.findEssentialMat(a, b, np.eye(3), np.eye(3), np.zeros(4), np.zeros(4), parameters)
     if essentials is None or mask is None:
         return None
     best: PoseEstimate | None = None
@@ -138,6 +132,19 @@ def with_metric_scale(
         inliers=inliers,
         confidence=float(high[winner] - low[winner]),
     )
+
+
+def _magsac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
+    """What OpenCV's `USAC_MAGSAC` stands for, with a seed."""
+    parameters = cv2.UsacParams()
+    parameters.threshold, parameters.confidence = threshold, probability
+    parameters.maxIterations, parameters.randomGeneratorState = iterations, seed
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.loIterations, parameters.loSampleSize = 10, 50
+    parameters.final_polisher, parameters.final_polisher_iterations = cv2.MAGSAC, 3
+    return parameters
 
 
 def _normalized(pixels: FloatArray, intrinsics: FloatArray) -> FloatArray:

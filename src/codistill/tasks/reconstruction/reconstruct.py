@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codistill.errors import ConfigError
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.reconstruction.align import AlignConfig, align
 from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
 from codistill.tasks.reconstruction.images import SourceImage
@@ -21,12 +22,14 @@ class ReconstructConfig:
         min_matches: consistent matches that a pair must have to count as overlapping; 0 takes every pair.
         min_confidence: of points; None drops the least confident fifth of each image.
         align: of all images together.
+        robust: of the poses of pairs and of the first guess.
     """
 
     window: int | None = None
     min_matches: int = 12
     min_confidence: float | None = None
     align: AlignConfig = field(default_factory=AlignConfig)
+    robust: RobustConfig = field(default_factory=RobustConfig)
 
     def __post_init__(self) -> None:
         if self.min_matches < 0:
@@ -52,9 +55,9 @@ def reconstruct(
         DataError: if images do not overlap, or one is too elongated.
     """
     pairs = choose_pairs(len(images), config.window)
-    graph = build_graph(predictor, images, pairs, progress)
+    graph = build_graph(predictor, images, pairs, progress, config.robust)
     if config.min_matches:
         check_connected(graph, images, config.min_matches)
-    start = first_guess(graph, images)
+    start = first_guess(graph, images, config.robust)
     aligned = align(graph, start, [image.focal is not None for image in images], config.align)
     return make_scene(graph, images, aligned, min_confidence=config.min_confidence)
