@@ -13,6 +13,7 @@ al., TPAMI 2013); LO-RANSAC (Chum, Matas, Kittler, DAGM 2003).
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
@@ -64,15 +65,20 @@ def pose_from_points_and_pixels(
     object_points = np.ascontiguousarray(points[finite], dtype=np.float64)
     image_points = np.ascontiguousarray(pixels[finite], dtype=np.float64)
     camera = np.array(intrinsics, dtype=np.float64)
-    matched = (object_points, image_points, camera)
     try:
         if solver == "usac":
             found, _, turn, shift, _ = cv2.solvePnPRansac(
-                *matched, None, params=_usac(threshold, probability, iterations, seed)
+                object_points,
+                image_points,
+                camera,
+                None,
+                params=_usac(threshold, probability, iterations, seed),
             )
         else:
             found, turn, shift, _ = cv2.solvePnPRansac(
-                *matched,
+                object_points,
+                image_points,
+                camera,
                 None,
                 flags=_OLDER[solver],
                 reprojectionError=threshold,
@@ -83,7 +89,8 @@ def pose_from_points_and_pixels(
         return None
     if not found:
         return None
-    turn, shift, chosen = _refined(*matched, turn, shift, threshold)
+    start = np.asarray(turn, dtype=np.float64), np.asarray(shift, dtype=np.float64)
+    turn, shift, chosen = _refined(object_points, image_points, camera, *start, threshold)
     if chosen.sum() < _MIN_POINTS:
         return None
     inliers = np.zeros(count, dtype=bool)
@@ -112,7 +119,7 @@ def _refined(
     turn: FloatArray,
     shift: FloatArray,
     threshold: float,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     """Least squares over the inliers, and over the new inliers, while the truncated squared error falls.
 
     Returns:
@@ -123,11 +130,9 @@ def _refined(
         chosen = squared < threshold**2
         if chosen.sum() < _MIN_REFINE:
             break
-        start = (
-            np.array(turn, dtype=np.float64),
-            np.array(shift, dtype=np.float64),
-        )  # OpenCV writes into these
-        candidate = cv2.solvePnPRefineLM(points[chosen], pixels[chosen], camera, None, *start)
+        start = turn.copy(), shift.copy()  # OpenCV writes into these
+        moved = cv2.solvePnPRefineLM(points[chosen], pixels[chosen], camera, None, *start)
+        candidate = np.asarray(moved[0], dtype=np.float64), np.asarray(moved[1], dtype=np.float64)
         again = _squared_error(points, pixels, camera, *candidate)
         if not np.minimum(again, threshold**2).sum() < np.minimum(squared, threshold**2).sum():
             break

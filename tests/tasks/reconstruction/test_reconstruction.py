@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,10 @@ import pytest
 import torch
 from pair_toys import INTRINSICS, OraclePredictor, look, plane_view
 from PIL import Image
+from scipy.optimize import minimize_scalar
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.reconstruction.align import AlignConfig, align
+from codistill.tasks.reconstruction.align import AlignConfig, align, depth_along
 from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
 from codistill.tasks.reconstruction.files import write_scene
 from codistill.tasks.reconstruction.images import SourceImage, read_image
@@ -70,6 +72,44 @@ def test_alignment_mends_a_wrong_first_guess():
     after = np.linalg.norm(_relative(poses)[1][:3, 3] - truth[:3, 3])
     assert before > 0.35 and after < 0.1
     assert found.losses[-1] < 0.2 * found.losses[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_optimized_depth_is_that_of_every_pixel_at_odd_sizes(noise):
+    """Of a first guess without any relief, and better than the single predictions where these are noisy."""
+    views, images = _images(((57, 85), (43, 71), (56, 84)))
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    draw = torch.Generator().manual_seed(0)
+
+    def disturbed(points):
+        return points * (1 + noise * torch.randn(points.shape[:2], generator=draw))[..., None]
+
+    start = first_guess(graph, images)
+    edges = tuple(replace(e, points=(disturbed(e.points[0]), disturbed(e.points[1]))) for e in graph.edges)
+    truth = [depth.clone() for depth in start.depths]
+    for depth in start.depths:
+        depth.fill_(float(depth.median()))
+    config = AlignConfig(iterations=1, lr=1e-7, pixels=500)  # cameras stay
+    found = align(replace(graph, edges=edges), start, [True] * 3, config)
+    for depth, true in zip(found.depths, truth, strict=True):
+        error = (depth / true - 1).abs().flatten()
+        assert depth.shape == true.shape
+        assert torch.quantile(error, 0.95) < (0.002 if not noise else 0.8 * 2 * noise)
+        assert error.median() < max(0.0002, 0.75 * 0.6745 * noise)  # four predictions of a pixel, not one
+
+
+def test_most_of_several_predictions_decide_a_pixels_depth():
+    rays = torch.tensor([[[0.1, -0.2, 1.0], [0.0, 0.3, 1.0]]])
+    points = [rays * depth for depth in (2.0, 2.0, 2.02, 9.0)]
+    weights = [torch.ones(1, 2)] * 4
+    torch.testing.assert_close(
+        depth_along(rays, points, weights), torch.full((1, 2), 2.0), atol=0.021, rtol=0
+    )
+    alone = depth_along(rays, [rays * 3.0 + torch.tensor([0.2, -0.1, 0.0])], [torch.ones(1, 2)])
+    best = minimize_scalar(
+        lambda z: float(((rays[0, 0] * z - rays[0, 0] * 3 - torch.tensor([0.2, -0.1, 0])) ** 2).sum())
+    )
+    assert float(alone[0, 0]) == pytest.approx(best.x, abs=1e-5)
 
 
 def test_a_known_focal_length_stays():

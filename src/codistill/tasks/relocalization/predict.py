@@ -190,11 +190,16 @@ class TwoViewPredictor:
             raise ConfigError(unknown_name("solver", solver, SOLVERS))
         robust = robust or RobustConfig()
         limit = threshold or 0.008 * float(np.hypot(*pair.fit_b.original))
-        draws = {"iterations": robust.samples, "seed": robust.seed}
         if solver == "pointmap":
             points, pixels = confident_points(pair.b_in_a, pair.fit_b)
             return pose_from_points_and_pixels(
-                points, pixels, intrinsics_b, threshold=limit, solver=robust.pnp, **draws
+                points,
+                pixels,
+                intrinsics_b,
+                threshold=limit,
+                solver=robust.pnp,
+                iterations=robust.samples,
+                seed=robust.seed,
             )
         matches = self.match(pair)
         if solver == "pnp":
@@ -204,15 +209,27 @@ class TwoViewPredictor:
                 intrinsics_b,
                 threshold=limit,
                 solver=robust.pnp,
-                **draws,
+                iterations=robust.samples,
+                seed=robust.seed,
             )
         if solver == "procrustes":
             return pose_from_point_pairs(
-                matches.points_a, matches.points_b, threshold=threshold or 0.1, **draws
+                matches.points_a,
+                matches.points_b,
+                threshold=threshold or 0.1,
+                iterations=robust.samples,
+                seed=robust.seed,
             )
         pixels = (matches.pixels_a, matches.pixels_b)
         pixel = 2.0 / min(pair.fit_b.scale)
-        found = pose_from_matches(*pixels, intrinsics_a, intrinsics_b, threshold=threshold or pixel, **draws)
+        found = pose_from_matches(
+            *pixels,
+            intrinsics_a,
+            intrinsics_b,
+            threshold=threshold or pixel,
+            iterations=robust.samples,
+            seed=robust.seed,
+        )
         return None if found is None else with_metric_scale(found, matches.points_a, matches.points_b)
 
 
