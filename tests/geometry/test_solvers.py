@@ -228,3 +228,76 @@ def test_wrong_shapes_and_names_are_named() -> None:
     assert found is not None
     with pytest.raises(ValueError, match="made from 400 matches, the points are of 399"):
         with_metric_scale(found, data["points_a"][1:], data["points_b"][1:])
+
+
+def degenerate(kind: str, noise: float, seed: int) -> dict[str, np.ndarray]:
+    """Fifty matches that leave the pose open."""
+    draw = np.random.default_rng(seed)
+    place, along = draw.uniform([-1, -1, 4], [1, 1, 6]), draw.normal(size=3) * 0.4
+    steps = {
+        "copies": np.zeros(50),
+        "two places": np.arange(50) % 2,
+        "line": draw.uniform(-1, 1, 50),
+    }[kind]
+    points_a = place + steps[:, None] * along
+    points_b = points_a @ TURN.T + SHIFT
+    data = {"points_a": points_a, "points_b": points_b}
+    data |= {"pixels_a": pixels_of(points_a, K_A), "pixels_b": pixels_of(points_b, K_B)}
+    return {
+        name: x + noise * (1.0 if "pixels" in name else 0.01) * draw.normal(size=x.shape)
+        for name, x in data.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["copies", "two places", "line"])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_matches_that_leave_the_pose_open_are_no_estimate(kind: str, noise: float) -> None:
+    for seed in range(4):
+        data = degenerate(kind, noise, seed)
+        for solver in ("usac", "p3p"):
+            found = pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, solver=solver)  # type: ignore[arg-type]
+            assert found is None or not found.is_usable(), (solver, seed)
+        found = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B)
+        assert found is None or not found.is_usable(), ("emat", seed)
+        found = pose_from_point_pairs(data["points_a"], data["points_b"])
+        assert found is None or not found.is_usable(), ("procrustes", seed)
+
+
+def test_a_plane_and_a_few_matches_are_enough_where_they_determine_the_pose() -> None:
+    for seed in range(4):
+        draw = np.random.default_rng(seed)
+        points_a = np.c_[draw.uniform(-2, 2, (30, 2)), np.zeros(30)]
+        points_a[:, 2] = 5 + 0.3 * points_a[:, 0]
+        points_b = points_a @ TURN.T + SHIFT
+        pixels_a, pixels_b = pixels_of(points_a, K_A), pixels_of(points_b, K_B)
+        for found in (
+            pose_from_points_and_pixels(points_a, pixels_b, K_B),
+            pose_from_points_and_pixels(points_a[:8], pixels_b[:8], K_B),
+            pose_from_point_pairs(points_a, points_b),
+            pose_from_point_pairs(points_a[:6], points_b[:6]),
+        ):
+            assert found is not None and found.is_usable() and degrees_off(found.rotation) < 0.1
+        assert pose_from_matches(pixels_a, pixels_b, K_A, K_B) is not None  # one of a plane's two solutions
+
+
+def test_a_camera_that_only_turned_keeps_its_rotation() -> None:
+    draw = np.random.default_rng(0)
+    points = draw.uniform([-2, -2, 3], [2, 2, 9], (80, 3))
+    pixels = [
+        pixels_of(p, k) + 0.3 * draw.normal(size=(80, 2)) for p, k in ((points, K_A), (points @ TURN.T, K_B))
+    ]
+    found = pose_from_matches(*pixels, K_A, K_B)
+    assert found is not None and found.is_usable() and degrees_off(found.rotation) < 0.5
+
+
+def test_matches_behind_a_camera_are_no_estimate() -> None:
+    """All agree with one essential matrix; 40 % are before both cameras, 30 % behind one and 30 % behind both."""
+    draw = np.random.default_rng(1)
+    far, near = (draw.uniform([-2, -2, z], [2, 2, z + 2], (count, 3)) for z, count in ((7, 70), (3, 30)))
+    far[:30] *= -1
+    points, ahead = np.concatenate((far, near)), np.array([0.5, -0.3, -6.0])
+    pixels = pixels_of(points, K_A), pixels_of(points @ TURN.T + ahead, K_B)
+    assert pose_from_matches(*pixels, K_A, K_B) is None
+    seen = [xy[30:70] for xy in pixels]
+    found = pose_from_matches(*seen, K_A, K_B)
+    assert found is not None and found.confidence == 40 and degrees_off(found.rotation) < 0.1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.geometry.degeneracy import determined, spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, PROBABILITY, PnpSolver
 
@@ -51,7 +52,7 @@ def pose_from_points_and_pixels(
 
     Returns:
         The estimate, its confidence the number of inliers, all of them in front of the camera; None with fewer than
-        4 finite matches or no consensus.
+        4 finite matches, no consensus, or inliers that leave the pose open (copies of a match, points on a line).
 
     Raises:
         ValueError: if the arrays do not match. ConfigError: for an unknown solver.
@@ -60,7 +61,7 @@ def pose_from_points_and_pixels(
         raise ConfigError(unknown_name("PnP solver", solver, PNP_SOLVERS))
     count = check_matched("pose_from_points_and_pixels", points=(points, 3), pixels=(pixels, 2))
     finite = np.flatnonzero(np.isfinite(points).all(1) & np.isfinite(pixels).all(1))
-    if len(finite) < _MIN_POINTS:
+    if len(finite) < _MIN_POINTS or not np.isfinite(intrinsics).all():
         return None
     object_points = np.ascontiguousarray(points[finite], dtype=np.float64)
     image_points = np.ascontiguousarray(pixels[finite], dtype=np.float64)
@@ -92,6 +93,9 @@ def pose_from_points_and_pixels(
     start = np.asarray(turn, dtype=np.float64), np.asarray(shift, dtype=np.float64)
     turn, shift, chosen = _refined(object_points, image_points, camera, *start, threshold)
     if chosen.sum() < _MIN_POINTS:
+        return None
+    seen = object_points[chosen], image_points[chosen]
+    if not _well_posed(*seen, camera, turn, shift, threshold):
         return None
     inliers = np.zeros(count, dtype=bool)
     inliers[finite[chosen]] = True
@@ -138,6 +142,32 @@ def _refined(
             break
         (turn, shift), squared = candidate, again
     return turn, shift, squared < threshold**2
+
+
+def _well_posed(
+    points: FloatArray,
+    pixels: FloatArray,
+    camera: FloatArray,
+    turn: FloatArray,
+    shift: FloatArray,
+    threshold: float,
+) -> bool:
+    """Whether these inliers leave no motion of the camera open; translations count in units of the points' depth."""
+    local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
+    x, y, z = local.T
+    depth, focal = float(np.median(z)), float(camera[0, 0])
+    apart = spread_over(pixels, 1, threshold) and spread_over(points, 2, threshold * depth / focal)
+    if not apart:
+        return False
+    fx, fy, zero = camera[0, 0] / z, camera[1, 1] / z, np.zeros_like(z)
+    by_point = np.stack(  # (match, pixel axis, point axis)
+        [np.stack([fx, zero, -fx * x / z], axis=1), np.stack([zero, fy, -fy * y / z], axis=1)], axis=1
+    )
+    by_turn = np.stack(  # (match, point axis, rotation axis): the cross product with each axis
+        [np.stack([zero, z, -y], 1), np.stack([-z, zero, x], 1), np.stack([y, -x, zero], 1)], axis=1
+    )
+    jacobian = np.concatenate([by_point @ by_turn, by_point * depth], axis=2).reshape(-1, 6)
+    return determined(jacobian, threshold)
 
 
 def _squared_error(

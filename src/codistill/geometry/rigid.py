@@ -10,6 +10,7 @@ import math
 import numpy as np
 import torch
 
+from codistill.geometry.degeneracy import spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.procrustes import procrustes
 from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
@@ -37,7 +38,8 @@ def pose_from_point_pairs(
         seed: of the sampling; the same seed gives the same estimate.
 
     Returns:
-        The estimate, its confidence the number of inliers; None with fewer than 3 finite matches or inliers.
+        The estimate, its confidence the number of inliers; None with fewer than 3 finite matches or inliers,
+        or inliers that leave the rotation open: copies of one match, or points on a line.
 
     Raises:
         ValueError: if the arrays do not match.
@@ -60,6 +62,9 @@ def pose_from_point_pairs(
         if bool((again == inliers).all()):
             break
         inliers = again
+    chosen = inliers.numpy()
+    if not all(spread_over(points.numpy()[chosen], 2, threshold) for points in (a, b)):
+        return None
     mask = np.zeros(count, dtype=bool)
     mask[finite] = inliers.numpy()
     return PoseEstimate(rotation.numpy(), translation.numpy(), mask, float(inliers.sum()))

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.errors import DataError
 from codistill.geometry.cameras import ImageFit
 from codistill.geometry.essential import pose_from_matches
 from codistill.geometry.estimate import PoseEstimate
@@ -151,12 +152,16 @@ def relative_poses(
 def aligned_cameras(
     predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig, robust: RobustConfig
 ) -> Float[Tensor, "view 4 4"]:
-    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where a point is no number."""
+    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where there are none."""
     sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
     graph = build_graph(predictor, sources, choose_pairs(len(images)), robust=robust)
     if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
-    aligned = align(graph, first_guess(graph, sources, robust), [False] * len(sources), config)
+    try:
+        start = first_guess(graph, sources, robust)
+    except DataError:  # a view whose points say no focal length; the others are placed by them
+        return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
+    aligned = align(graph, start, [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()
 
 

@@ -159,7 +159,8 @@ def fitted_intrinsics(fit: ImageFit, focal: float) -> Tensor:
 def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
     """Focal length in the fitted image's pixels: the known one of the original, or what a pointmap says.
 
-    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees.
+    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees; NaN where it
+    has none.
     """
     if known is not None:
         return known * fit.scale[0]

@@ -4,12 +4,14 @@ Edges in, a `Start` out: focal lengths from the pointmaps, poses by PnP on the p
 Source: DUSt3R (arXiv 2312.14132), section 3.4, and the published initialization by a minimum spanning tree.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.errors import DataError
 from codistill.geometry.pnp import pose_from_points_and_pixels
 from codistill.geometry.poses import invert_pose, transform_points
 from codistill.geometry.procrustes import Similarity, procrustes
@@ -60,6 +62,9 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
         graph: connected.
         images: for their known focal lengths.
         robust: of PnP.
+
+    Raises:
+        DataError: if the points of an image say no focal length, and nobody else does.
     """
     count = len(images)
     world = _placed_points(spanning_tree(graph.edges, count), count)
@@ -68,6 +73,11 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
         own = max((e for e in graph.edges if e.first == number), key=lambda edge: edge.score)
         fit = graph.fits[number]
         focal = fitted_focal(own.points[0], fit, image.focal)
+        if not math.isfinite(focal):
+            raise DataError(
+                f"{image.path}: its predicted points lie on one ray and say no focal length. Give it with --focal, or "
+                "leave the image out."
+            )
         pose = _camera(
             world[number], own.confidence[0], fitted_intrinsics(fit, focal), robust or RobustConfig()
         )
