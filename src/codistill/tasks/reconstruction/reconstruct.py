@@ -1,5 +1,6 @@
 """From pictures to a scene: predict pairs, guess, align, fuse."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from codistill.geometry.robust import RobustConfig
 from codistill.tasks.reconstruction.align import AlignConfig, align
 from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
 from codistill.tasks.reconstruction.images import SourceImage
-from codistill.tasks.reconstruction.scene import Scene, make_scene
+from codistill.tasks.reconstruction.scene import Scene, check_confidence, make_scene
 from codistill.tasks.reconstruction.start import first_guess
 from codistill.tasks.relocalization.predict import TwoViewPredictor
 
@@ -34,6 +35,8 @@ class ReconstructConfig:
     def __post_init__(self) -> None:
         if self.min_matches < 0:
             raise ConfigError(f"min_matches must be 0 or more; got {self.min_matches}")
+        if self.min_confidence is not None and not math.isfinite(self.min_confidence):
+            raise ConfigError(f"min_confidence must be a number; got {self.min_confidence}")
 
 
 def reconstruct(
@@ -52,12 +55,14 @@ def reconstruct(
 
     Raises:
         ConfigError: for fewer than two images.
-        DataError: if images do not overlap, or one is too elongated.
+        DataError: if images do not overlap, one is too elongated, or no point is confident enough.
     """
     pairs = choose_pairs(len(images), config.window)
     graph = build_graph(predictor, images, pairs, progress, config.robust)
     if config.min_matches:
         check_connected(graph, images, config.min_matches)
+    if config.min_confidence is not None:
+        check_confidence(graph, len(images), config.min_confidence)
     start = first_guess(graph, images, config.robust)
     aligned = align(graph, start, [image.focal is not None for image in images], config.align)
     return make_scene(graph, images, aligned, min_confidence=config.min_confidence)
