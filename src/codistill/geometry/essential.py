@@ -67,7 +67,9 @@ def pose_from_matches(
     if essentials is None or mask is None:
         return None
     limit, consensus = threshold / float(focal), mask.ravel() > 0
-    rotation, direction, supporters = _in_front_most(essentials, a, b, consensus, limit)
+    rotation, direction, supporters = _in_front_most(
+        np.asarray(essentials, dtype=np.float64), a, b, consensus, limit
+    )
     if supporters.sum() < _LEAST_IN_FRONT * consensus.sum():
         return None
     inliers = np.zeros(count, dtype=bool)
