@@ -141,10 +141,12 @@ def _facts(
 
 def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
     patch = encoder.spec.patch_size
-    if any(side % patch for side in config.size):
-        near = "x".join(str(max(1, round(side / patch)) * patch) for side in config.size)
+    for size in (config.size, *config.shapes):
+        if not any(side % patch for side in size):
+            continue
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in size)
         raise ConfigError(
-            f"views of {config.size[0]}x{config.size[1]} pixels are no multiples of the patch size {patch} of "
+            f"views of {size[0]}x{size[1]} pixels are no multiples of the patch size {patch} of "
             f"{encoder.spec.name}; take --size {near}"
         )
 
@@ -157,7 +159,7 @@ def _batches(
     runtime: Runtime,
     process: Process,
 ) -> tuple[TrainBatches, ValBatches | None]:
-    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter)
+    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
     steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
     if not config.cached:
         batches = online_batches(
