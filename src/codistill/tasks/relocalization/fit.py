@@ -25,9 +25,10 @@ from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
 from codistill.tasks.relocalization.head import write_two_view_head
+from codistill.tasks.relocalization.held_out import split_by_place
 from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
-from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.relocalization.pairs import PairData, check_pairs, limited_pairs
 from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.relocalization.views import PairViews
@@ -179,29 +180,21 @@ def _batches(
             "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
             "--accumulate, or take --online"
         )
-    held = max(1, min(_HELD_OUT, len(data) // 20))
-    training = PairSubset(data, tuple(range(len(data) - held)))
-    caches = {
-        "training": _cache("training", training, config.views, config, encoder, shape, maker, runtime),
-        "held-out": _cache(
-            "held-out",
-            PairSubset(data, tuple(range(len(data) - held, len(data)))),
-            1,
-            config,
-            encoder,
-            shape,
-            maker,
-            runtime,
-        ),
-    }
-    held_out = caches["held-out"]
+    training, watched = split_by_place(data, max(1, min(_HELD_OUT, len(data) // 20)))
+    parts = (encoder, shape, maker, runtime)
+    cached = _cache("training", training, config.views, config, *parts)
+    batches = cached_batches(cached, batch_size=config.batch_size, **steps)
+    if len(watched) == 0:
+        runtime.say("nothing is held out: all pairs share images or a scene")
+        return batches, None
+    held_out = _cache("held-out", watched, 1, config, *parts)
 
     def validation():
         for start in range(0, len(held_out), config.batch_size):
             views = np.arange(start, min(start + config.batch_size, len(held_out)))
             yield cached_batch(held_out, views, seed=config.seed, step=start, matches=config.matches)
 
-    return cached_batches(caches["training"], batch_size=config.batch_size, **steps), validation
+    return batches, validation
 
 
 def _cache(
