@@ -146,6 +146,22 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_pat
             ["evaluate", "relocalization", "--data", "world:x", "--out", "o", "--submission", "z"],
             "--submission belongs to Map-free data",
         ),
+        *(
+            (["evaluate", "relocalization", "--data", "world:x", "--out", "o", *words], said)
+            for words, said in (
+                (
+                    ["--baseline", "sift", "--solver", "emat"],
+                    "--solver would change nothing: --baseline sift",
+                ),
+                (["--baseline", "none", "--samples", "5"], "--samples would change nothing: --baseline none"),
+                (
+                    ["--head", "h", "--solver", "emat", "--pnp", "p3p"],
+                    "--pnp would change nothing: --solver emat",
+                ),
+                (["--head", "h", "--samples", "0"], "number of samples must be 1 or more; got 0"),
+                (["--head", "h", "--threshold", "0"], "--threshold must be above 0; got 0"),
+            )
+        ),
         (["fit", "relocalization", "--out", "o"], "which encoder? add --encoder"),
         (["fit", "relocalization", "--out", "o", "--encoder", "e"], "which data set? add --data"),
         (

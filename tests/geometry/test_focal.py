@@ -58,3 +58,11 @@ def test_unknown_method_names_the_known_ones() -> None:
 def test_gradient_reaches_the_pointmap() -> None:
     points = plane(4, 5, 6.0) + 0.05 * torch.randn(1, 4, 5, 3, dtype=torch.float64)
     assert torch.autograd.gradcheck(estimate_focal, (points.requires_grad_(),), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["weiszfeld", "median"])
+def test_points_on_one_ray_have_no_focal_length(method):
+    same = torch.tensor([0.2, -0.1, 2.0]).expand(1, 6, 8, 3)
+    nearly = same + 1e-6 * torch.randn(1, 6, 8, 3, generator=torch.Generator().manual_seed(0))
+    for points in (same, nearly, same * torch.rand(1, 6, 8, 1), torch.zeros(1, 6, 8, 3)):
+        assert estimate_focal(points, method=method, clip=(0.5, 4.0)).isnan().all()

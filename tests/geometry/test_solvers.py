@@ -1,4 +1,4 @@
-"""Robust pose solvers on synthetic truth with 0 to 70 % outliers; determinism; what they refuse."""
+"""Robust pose solvers on synthetic truth with 0 to 89 % outliers; determinism; what they refuse."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def degrees_off(rotation: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("outliers", OUTLIERS)
-@pytest.mark.parametrize("solver", ["sqpnp", "p3p", "epnp"])
+@pytest.mark.parametrize("solver", ["usac", "p3p", "sqpnp", "epnp"])
 def test_pnp(outliers: float, solver: str) -> None:
     data = matches(outliers)
     found = pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, solver=solver)  # type: ignore[arg-type]
@@ -54,6 +54,55 @@ def test_pnp(outliers: float, solver: str) -> None:
     wrong = int(outliers * 400)
     assert found.inliers[wrong:].mean() > 0.95 and found.inliers[:wrong].sum() <= 4
     assert found.confidence == found.inliers.sum() and found.is_usable()
+
+
+def crowded(
+    seed: int, outliers: float, planar: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points with 2 % error of distance, pixels with 1 px of noise, rotation, translation; 300 matches."""
+    draw = np.random.default_rng(seed)
+    turn, shift = Rotation.from_rotvec(draw.normal(size=3) * 0.3).as_matrix(), draw.normal(size=3) * 0.5
+    pixels = draw.uniform([0, 0], [540, 720], (300, 2))
+    rays = (np.c_[pixels, np.ones(300)]) @ np.linalg.inv(K_A).T
+    depth = 4 / (1 - 0.3 * rays[:, 0]) if planar else draw.uniform(2, 6, 300)
+    points = (rays * depth[:, None] - shift) @ turn
+    points *= 1 + 0.02 * draw.normal(size=(300, 1))
+    pixels += draw.normal(size=(300, 2))
+    wrong = draw.random(300) < outliers
+    pixels[wrong] = draw.uniform([0, 0], [540, 720], (wrong.sum(), 2))
+    return points, pixels, turn, shift
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("outliers", [0.8, 0.85, 0.89])
+def test_pnp_needs_three_right_matches_of_a_sample(outliers: float, planar: bool) -> None:
+    """Five-point samples solve 52, 15 and 2 % of such inputs within 25 cm and 5 degrees, whatever refines them."""
+    solved = 0
+    for seed in range(8):
+        points, pixels, turn, shift = crowded(seed, outliers, planar)
+        found = pose_from_points_and_pixels(points, pixels, K_A, threshold=7.2)
+        if found is not None:
+            degrees = np.degrees(Rotation.from_matrix(found.rotation @ turn.T).magnitude())
+            metres = np.linalg.norm(found.rotation.T @ found.translation - turn.T @ shift)
+            solved += degrees < 5 and metres < 0.25
+    assert solved >= 7
+
+
+def test_fewer_samples_where_many_agree_and_no_more_than_asked_for() -> None:
+    """The default budget finds what a budget of a few samples cannot; a clean input does not use it up."""
+    points, pixels, *_ = crowded(1, 0.89, False)
+    found = pose_from_points_and_pixels(points, pixels, K_A, threshold=7.2)
+    hasty = pose_from_points_and_pixels(points, pixels, K_A, threshold=7.2, iterations=10)
+    assert found is not None and found.confidence > 12
+    assert hasty is None or hasty.confidence < 12
+    clean = matches(0.1)
+    for solve in (
+        lambda n: pose_from_points_and_pixels(clean["points_a"], clean["pixels_b"], K_B, iterations=n),
+        lambda n: pose_from_point_pairs(clean["points_a"], clean["points_b"], iterations=n),
+    ):
+        many, few = solve(10_000), solve(500)
+        assert many is not None and few is not None
+        np.testing.assert_array_equal(many.matrix(), few.matrix())
 
 
 @pytest.mark.parametrize("outliers", OUTLIERS)
@@ -126,16 +175,17 @@ def test_the_scale_vote_agrees_with_the_quadratic_count() -> None:
     np.testing.assert_allclose(found.translation, lengths[winner] * estimate.translation)
 
 
-def test_the_same_input_gives_the_same_estimate() -> None:
+def test_the_same_input_and_seed_give_the_same_estimate() -> None:
     data = matches(0.6, seed=5)
     for solve in (
-        lambda: pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B),
-        lambda: pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B),
-        lambda: pose_from_point_pairs(data["points_a"], data["points_b"]),
+        lambda seed: pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, seed=seed),
+        lambda seed: pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B, seed=seed),
+        lambda seed: pose_from_point_pairs(data["points_a"], data["points_b"], seed=seed),
     ):
-        first, second = solve(), solve()
-        assert first is not None and second is not None
-        np.testing.assert_array_equal(first.matrix(), second.matrix())
+        for seed in (0, 7):
+            first, second = solve(seed), solve(seed)
+            assert first is not None and second is not None
+            np.testing.assert_array_equal(first.matrix(), second.matrix())
 
 
 def test_values_that_are_not_finite_are_never_inliers() -> None:
@@ -178,3 +228,76 @@ def test_wrong_shapes_and_names_are_named() -> None:
     assert found is not None
     with pytest.raises(ValueError, match="made from 400 matches, the points are of 399"):
         with_metric_scale(found, data["points_a"][1:], data["points_b"][1:])
+
+
+def degenerate(kind: str, noise: float, seed: int) -> dict[str, np.ndarray]:
+    """Fifty matches that leave the pose open."""
+    draw = np.random.default_rng(seed)
+    place, along = draw.uniform([-1, -1, 4], [1, 1, 6]), draw.normal(size=3) * 0.4
+    steps = {
+        "copies": np.zeros(50),
+        "two places": np.arange(50) % 2,
+        "line": draw.uniform(-1, 1, 50),
+    }[kind]
+    points_a = place + steps[:, None] * along
+    points_b = points_a @ TURN.T + SHIFT
+    data = {"points_a": points_a, "points_b": points_b}
+    data |= {"pixels_a": pixels_of(points_a, K_A), "pixels_b": pixels_of(points_b, K_B)}
+    return {
+        name: x + noise * (1.0 if "pixels" in name else 0.01) * draw.normal(size=x.shape)
+        for name, x in data.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["copies", "two places", "line"])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_matches_that_leave_the_pose_open_are_no_estimate(kind: str, noise: float) -> None:
+    for seed in range(4):
+        data = degenerate(kind, noise, seed)
+        for solver in ("usac", "p3p"):
+            found = pose_from_points_and_pixels(data["points_a"], data["pixels_b"], K_B, solver=solver)  # type: ignore[arg-type]
+            assert found is None or not found.is_usable(), (solver, seed)
+        found = pose_from_matches(data["pixels_a"], data["pixels_b"], K_A, K_B)
+        assert found is None or not found.is_usable(), ("emat", seed)
+        found = pose_from_point_pairs(data["points_a"], data["points_b"])
+        assert found is None or not found.is_usable(), ("procrustes", seed)
+
+
+def test_a_plane_and_a_few_matches_are_enough_where_they_determine_the_pose() -> None:
+    for seed in range(4):
+        draw = np.random.default_rng(seed)
+        points_a = np.c_[draw.uniform(-2, 2, (30, 2)), np.zeros(30)]
+        points_a[:, 2] = 5 + 0.3 * points_a[:, 0]
+        points_b = points_a @ TURN.T + SHIFT
+        pixels_a, pixels_b = pixels_of(points_a, K_A), pixels_of(points_b, K_B)
+        for found in (
+            pose_from_points_and_pixels(points_a, pixels_b, K_B),
+            pose_from_points_and_pixels(points_a[:8], pixels_b[:8], K_B),
+            pose_from_point_pairs(points_a, points_b),
+            pose_from_point_pairs(points_a[:6], points_b[:6]),
+        ):
+            assert found is not None and found.is_usable() and degrees_off(found.rotation) < 0.1
+        assert pose_from_matches(pixels_a, pixels_b, K_A, K_B) is not None  # one of a plane's two solutions
+
+
+def test_a_camera_that_only_turned_keeps_its_rotation() -> None:
+    draw = np.random.default_rng(0)
+    points = draw.uniform([-2, -2, 3], [2, 2, 9], (80, 3))
+    pixels = [
+        pixels_of(p, k) + 0.3 * draw.normal(size=(80, 2)) for p, k in ((points, K_A), (points @ TURN.T, K_B))
+    ]
+    found = pose_from_matches(*pixels, K_A, K_B)
+    assert found is not None and found.is_usable() and degrees_off(found.rotation) < 0.5
+
+
+def test_matches_behind_a_camera_are_no_estimate() -> None:
+    """All agree with one essential matrix; 40 % are before both cameras, 30 % behind one and 30 % behind both."""
+    draw = np.random.default_rng(1)
+    far, near = (draw.uniform([-2, -2, z], [2, 2, z + 2], (count, 3)) for z, count in ((7, 70), (3, 30)))
+    far[:30] *= -1
+    points, ahead = np.concatenate((far, near)), np.array([0.5, -0.3, -6.0])
+    pixels = pixels_of(points, K_A), pixels_of(points @ TURN.T + ahead, K_B)
+    assert pose_from_matches(*pixels, K_A, K_B) is None
+    seen = [xy[30:70] for xy in pixels]
+    found = pose_from_matches(*seen, K_A, K_B)
+    assert found is not None and found.confidence == 40 and degrees_off(found.rotation) < 0.1

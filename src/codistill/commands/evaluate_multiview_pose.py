@@ -5,6 +5,11 @@ from dataclasses import asdict
 
 from codistill.commands.evaluate_multiview import add_options, open_data, open_predictor, write_result
 from codistill.commands.head_options import ImageProgress
+from codistill.commands.two_view_options import (
+    add_robust_options,
+    refuse_without_effect,
+    robust_config,
+)
 from codistill.tasks.multiview.evaluate_pose import PoseProtocol, evaluate_pose
 from codistill.tasks.multiview.predict import ESTIMATORS
 from codistill.tasks.reconstruction.align import AlignConfig
@@ -29,20 +34,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=10, metavar="N", help="views of each sequence (10)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of views (0)")
     parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
-    parser.add_argument(
-        "--iterations", type=int, default=300, help="of the alignment; 0 keeps its first guess (300)"
-    )
+    parser.add_argument("--iterations", type=int, help="of the alignment; 0 keeps its first guess (300)")
+    add_robust_options(parser)
     return parser
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
+    estimator = arguments.estimator
+    if estimator == "matches":
+        refuse_without_effect(arguments, ("pnp",), "matches give an essential matrix")
+    if estimator != "alignment":
+        refuse_without_effect(arguments, ("iterations",), f"--estimator {estimator} aligns nothing")
     protocol = PoseProtocol(
-        estimator=arguments.estimator,
+        estimator=estimator,
         frames=arguments.frames,
         seed=arguments.seed,
-        align=AlignConfig(iterations=arguments.iterations),
+        align=AlignConfig(iterations=300 if arguments.iterations is None else arguments.iterations),
+        robust=robust_config(arguments),
     )
     data = open_data(arguments)
     predictor = open_predictor(arguments, arguments.subsample)

@@ -16,7 +16,12 @@ from codistill.commands.head_options import (
     add_runtime_options,
     make_runtime,
 )
-from codistill.commands.two_view_options import data_of
+from codistill.commands.two_view_options import (
+    add_robust_options,
+    data_of,
+    refuse_without_effect,
+    robust_config,
+)
 from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import as_picture, save_picture
@@ -63,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--submission", type=Path, metavar="ZIP", help="Map-free poses that are there already")
     parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
     add_other_encoder_option(parser)
-    parser.add_argument("--solver", choices=SOLVERS, default="pnp", help="pose from matches or points (pnp)")
+    parser.add_argument("--solver", choices=SOLVERS, help="pose from matches or points (pnp)")
     parser.add_argument(
         "--threshold",
         type=float,
@@ -72,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "2 network pixels for emat; 0.1 m)",
     )
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
-    parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
+    parser.add_argument("--subsample", type=int, metavar="PX", help="distance of match seeds (8)")
     parser.add_argument("--split", help="(the world's and a folder's test, Map-free's val)")
     parser.add_argument(
         "--limit",
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="pairs in matches.png (6)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
+    add_robust_options(parser)
     add_runtime_options(parser)
     return parser
 
@@ -94,6 +100,10 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
         )
+    _refuse_ignored(arguments)
+    robust_config(arguments)
+    if arguments.threshold is not None and not arguments.threshold > 0:
+        raise ConfigError(f"--threshold must be above 0; got {arguments.threshold:g}")
     kind, root = parse_spec(data_of(arguments), KINDS)
     split = arguments.split or ("val" if kind == "mapfree" else "test")
     command = ["evaluate", "relocalization", *argv]
@@ -126,6 +136,28 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _refuse_ignored(arguments: argparse.Namespace) -> None:
+    """Refuse options of what is not used.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    model = ("solver", "threshold", "pnp", "encoder", "long-edge", "subsample")
+    draws = ("samples", "sample-seed")
+    if arguments.submission is not None:
+        refuse_without_effect(arguments, (*model, *draws), "a submission has its poses already")
+    elif arguments.baseline in ("none", "median"):
+        refuse_without_effect(
+            arguments, (*model, *draws), f"--baseline {arguments.baseline} looks at no image"
+        )
+    elif arguments.baseline:
+        refuse_without_effect(
+            arguments, model, f"--baseline {arguments.baseline} has its own essential matrix"
+        )
+    elif arguments.solver in ("emat", "procrustes"):
+        refuse_without_effect(arguments, ("pnp",), f"--solver {arguments.solver} is no PnP")
+
+
 def _motion(arguments: argparse.Namespace, kind: str) -> TrainingMotion | None:
     """Motion of the training pairs where a baseline needs it."""
     if arguments.baseline in (None, "none"):
@@ -142,20 +174,29 @@ def _method(
     """What to score, what a metrics file says of it, and the model if there is one."""
     if arguments.baseline:
         nothing = TrainingMotion(np.zeros(3), np.zeros(3), 0.0, 0)
-        return baseline(arguments.baseline, motion or nothing, device), {"baseline": arguments.baseline}, None
+        robust = asdict(robust_config(arguments))
+        about: dict[str, Any] = {"baseline": arguments.baseline}
+        if arguments.baseline in ("sift", "loftr"):
+            about["robust"] = {name: value for name, value in robust.items() if name != "pnp"}
+        return baseline(arguments.baseline, motion or nothing, device, robust_config(arguments)), about, None
     opened = open_two_view(
         arguments.head, arguments.model, arguments.encoder, other_encoder=arguments.other_encoder
     )
-    predictor = TwoViewPredictor(opened, subsample=arguments.subsample, long_edge=arguments.long_edge).to(
-        device
-    )
+    predictor = TwoViewPredictor(
+        opened,
+        subsample=8 if arguments.subsample is None else arguments.subsample,
+        long_edge=arguments.long_edge,
+    ).to(device)
+    solver = arguments.solver or SOLVERS[0]
     about = {
         **opened.about,
-        "solver": arguments.solver,
+        "solver": solver,
+        "robust": asdict(robust_config(arguments)),
         "threshold": arguments.threshold,
         "long_edge": predictor.long_edge,
     }
-    return head_method(predictor, arguments.solver, arguments.threshold), about, predictor
+    method = head_method(predictor, solver, arguments.threshold, robust_config(arguments))
+    return method, about, predictor
 
 
 def _write(

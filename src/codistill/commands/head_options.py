@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import math
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -230,10 +232,18 @@ def make_runtime(
     )
 
 
+_EVERY = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
 class ImageProgress:
-    """A bar over images, on the standard error stream; call it with images done and in all."""
+    """A bar over images, on the standard error stream; call it with images done and in all.
+
+    Where that stream is no terminal it says a line at the first image, and one every half minute with the time left.
+    """
 
     def __init__(self, title: str) -> None:
+        self._title, self._begun, self._said = title, time.monotonic(), -math.inf
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(file=sys.stderr)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -248,3 +258,11 @@ class ImageProgress:
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._line, completed=done, total=total)
+        now = time.monotonic()
+        if self._bar.console.is_terminal or now - self._said < _EVERY or done >= total:
+            return
+        left = (now - self._begun) / max(done, 1) * (total - done)
+        self._said = now
+        print(
+            f"{self._title}: {done} of {total}, about {left / 60:.1f} min left", file=sys.stderr, flush=True
+        )

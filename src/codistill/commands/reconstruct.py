@@ -10,6 +10,7 @@ from codistill.commands.head_options import (
     add_runtime_options,
     make_runtime,
 )
+from codistill.commands.two_view_options import add_robust_options, robust_config
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
 from codistill.tasks.reconstruction.align import AlignConfig
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
     )
+    add_robust_options(parser)
     add_runtime_options(parser)
     return parser
 
@@ -72,6 +74,7 @@ def main(argv: list[str]) -> int:
         min_matches=arguments.min_matches,
         min_confidence=arguments.min_confidence,
         align=AlignConfig(iterations=arguments.iterations),
+        robust=robust_config(arguments),
     )
     for path in arguments.out:
         check_target(path)

@@ -9,11 +9,16 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from codistill.geometry.degeneracy import determined, spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
-from codistill.geometry.refine import refine_relative_pose, sampson_distance
+from codistill.geometry.refine import refine_relative_pose, sampson_distance, sampson_jacobian
+from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
 _MIN_MATCHES = 5
+_LEAST_IN_FRONT = 0.5
+"""Share of the consensus; less means that the matches contradict the essential matrix they agree with."""
 
 
 def pose_from_matches(
@@ -23,13 +28,12 @@ def pose_from_matches(
     intrinsics_b: FloatArray,
     *,
     threshold: float = 2.0,
-    probability: float = 0.9999,
-    iterations: int = 10_000,
+    probability: float = PROBABILITY,
+    iterations: int = MAX_SAMPLES,
     refine: bool = True,
+    seed: int = 0,
 ) -> PoseEstimate | None:
     """`pose_b_from_a` up to the length of its translation, which is 1.
-
-    Deterministic: OpenCV's sampler starts from the same state at each call.
 
     Args:
         pixels_a, pixels_b: (match, 2), (x, y).
@@ -39,10 +43,12 @@ def pose_from_matches(
         iterations: at most so many samples.
         refine: minimize the Sampson distance over the inliers afterwards, about ten times less error under
             outliers; False stops where the Map-free baselines stop. Inliers and confidence are theirs either way.
+        seed: of the sampling; the same seed gives the same estimate.
 
     Returns:
         The estimate, its confidence the number of inliers in front of both cameras; None with fewer than 5 finite
-        matches or no consensus.
+        matches, no consensus, most of it behind a camera, or inliers that leave the rotation open (copies of one
+        match, points on a line). After a mere turn of the camera the direction means nothing.
 
     Raises:
         ValueError: if the arrays do not match.
@@ -56,42 +62,73 @@ def pose_from_matches(
         for pixels, intrinsics in ((pixels_a, intrinsics_a), (pixels_b, intrinsics_b))
     )
     focal = np.mean([k[i, i] for k in (np.asarray(intrinsics_a), np.asarray(intrinsics_b)) for i in (0, 1)])
-    essentials, mask = cv2.findEssentialMat(
-        a,
-        b,
-        np.eye(3),
-        method=cv2.USAC_MAGSAC,
-        prob=probability,
-        threshold=threshold / float(focal),
-        maxIters=iterations,
-    )
+    parameters = _magsac(threshold / float(focal), probability, iterations, seed)
+    essentials, mask = cv2.findEssentialMat(a, b, np.eye(3), np.eye(3), np.zeros(4), np.zeros(4), parameters)
     if essentials is None or mask is None:
         return None
-    best: PoseEstimate | None = None
-    for essential in np.split(essentials, len(essentials) // 3):
-        _, rotation, translation, in_front = cv2.recoverPose(
-            essential, a, b, np.eye(3), 1e9, mask=mask.copy()
-        )[:4]
-        supporters = in_front.ravel() > 0
-        if best is None or supporters.sum() > best.confidence:
-            inliers = np.zeros(count, dtype=bool)
-            inliers[finite[supporters]] = True
-            direction = translation.ravel().astype(np.float64)
-            best = PoseEstimate(rotation.astype(np.float64), direction, inliers, float(supporters.sum()))
-    if best is None or best.confidence == 0:
+    limit, consensus = threshold / float(focal), mask.ravel() > 0
+    rotation, direction, supporters = _in_front_most(
+        np.asarray(essentials, dtype=np.float64), a, b, consensus, limit
+    )
+    if supporters.sum() < _LEAST_IN_FRONT * consensus.sum():
         return None
-    if refine and best.confidence > _MIN_MATCHES:
-        limit = threshold / float(focal)
-        chosen = best.inliers[finite]
+    inliers = np.zeros(count, dtype=bool)
+    inliers[finite[supporters]] = True
+    confidence = float(supporters.sum())
+    if refine and confidence > _MIN_MATCHES:
+        chosen = supporters
         for _ in range(2):  # the second time on the inliers of the first
             rotation, direction = refine_relative_pose(
-                best.rotation, best.translation, a[chosen], b[chosen], scale=limit / 2
+                rotation, direction, a[chosen], b[chosen], scale=limit / 2
             )
-            best = replace(best, rotation=rotation, translation=direction)
             chosen = np.abs(sampson_distance(rotation, direction, a, b)) < limit
             if chosen.sum() <= _MIN_MATCHES:
                 break
+    if not _turn_is_determined(rotation, direction, a[supporters], b[supporters], limit):
+        return None
+    return PoseEstimate(rotation, direction, inliers, confidence)
+
+
+def _in_front_most(
+    essentials: FloatArray, a: FloatArray, b: FloatArray, consensus: NDArray[np.bool_], limit: float
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Of the poses that essential matrices (3 * matrix, 3) stand for, the one with most inliers before both cameras.
+
+    Returns:
+        Rotation, direction, and which of the consensus lie before both cameras.
+    """
+    best = np.eye(3), np.zeros(3), np.zeros(len(a), dtype=bool)
+    for essential in np.split(essentials, len(essentials) // 3):
+        *turns, aside = (np.asarray(m, dtype=np.float64) for m in cv2.decomposeEssentialMat(essential))
+        for turn in turns:
+            for direction in (aside.ravel(), -aside.ravel()):
+                supporters = consensus & _in_front(turn, direction, a, b, limit)
+                if supporters.sum() > best[2].sum():
+                    best = turn, direction, supporters
     return best
+
+
+def _in_front(
+    rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
+) -> NDArray[np.bool_]:
+    """Which matches meet before both cameras; rays parallel within the tolerance meet far away, where both look."""
+    ones = np.ones((len(a), 1))
+    ray_a, ray_b = np.concatenate((a, ones), 1) @ rotation.T, np.concatenate((b, ones), 1)
+    normal = np.cross(ray_a, ray_b)
+    ahead_a = (np.cross(ray_b, direction) * normal).sum(1) > 0
+    ahead_b = (np.cross(ray_a, direction) * normal).sum(1) > 0
+    sine = np.linalg.norm(normal, axis=1) / (np.linalg.norm(ray_a, axis=1) * np.linalg.norm(ray_b, axis=1))
+    return np.where(sine > limit, ahead_a & ahead_b, (ray_a * ray_b).sum(1) > 0)
+
+
+def _turn_is_determined(
+    rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
+) -> bool:
+    """Whether inliers leave no rotation open; a camera that only turned has no direction, and that is no fault."""
+    if not any(spread_over(rays, 2, limit) for rays in (a, b)):
+        return False
+    jacobian = sampson_jacobian(rotation, direction, a, b)
+    return determined(jacobian[:, :3], limit, others=jacobian[:, 3:])
 
 
 def with_metric_scale(
@@ -138,6 +175,19 @@ def with_metric_scale(
         inliers=inliers,
         confidence=float(high[winner] - low[winner]),
     )
+
+
+def _magsac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
+    """What OpenCV's `USAC_MAGSAC` stands for, with a seed."""
+    parameters = cv2.UsacParams()
+    parameters.threshold, parameters.confidence = threshold, probability
+    parameters.maxIterations, parameters.randomGeneratorState = iterations, seed
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.loIterations, parameters.loSampleSize = 10, 50
+    parameters.final_polisher, parameters.final_polisher_iterations = cv2.MAGSAC, 3
+    return parameters
 
 
 def _normalized(pixels: FloatArray, intrinsics: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ the per-coordinate ratios. Source: DUSt3R (arXiv 2312.14132), section 3.3.
 import math
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,6 +36,10 @@ def estimate_focal(
         clip: smallest and largest focal length, as multiples of the one that spans 60 degrees over the longer
             side; None does not clip.
 
+    Returns:
+        (batch,); NaN where no focal length explains the pointmap better than any other: all points on one ray, or the
+        best one not above 0.
+
     Raises:
         ConfigError: for an unknown method.
     """
@@ -50,14 +55,26 @@ def estimate_focal(
         focal = _median(pixels, points)
     else:
         raise ConfigError(unknown_name("focal method", method, ("weiszfeld", "median")))
+    focal = torch.where(_has_rays(points) & (focal > 0), focal, torch.nan)
     if clip is not None:
         base = max(rows, columns) / (2 * math.tan(math.radians(30)))
         focal = focal.clamp(clip[0] * base, clip[1] * base)
     return focal
 
 
+def _has_rays(points: Tensor) -> Tensor:
+    """(batch,) whether points (batch, point, 3) lie on different rays."""
+    quotient = _quotient(points)
+    return (quotient - quotient.mean(-2, keepdim=True)).norm(dim=-1).amax(-1) > 1e-4
+
+
+def _quotient(points: Tensor) -> Tensor:
+    """(X, Y) / Z, (0, 0) where that is no number."""
+    return (points[..., :2] / points[..., 2:]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def _weiszfeld(pixels: Tensor, points: Tensor) -> Tensor:
-    quotient = (points[..., :2] / points[..., 2:]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    quotient = _quotient(points)
     along = (pixels * quotient).sum(-1)
     square = (quotient * quotient).sum(-1)
     focal = along.mean(-1) / square.mean(-1)

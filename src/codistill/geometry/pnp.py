@@ -1,25 +1,30 @@
-"""Pose from 3-D points and their pixels (PnP) under outliers: OpenCV's RANSAC, then refinement on the inliers.
+"""Pose from 3-D points and their pixels (PnP) under outliers: RANSAC, then refinement on the inliers.
 
-For relocalization the points are the reference view's metric pointmap at the matches, the pixels those in the
-query; the pose comes out in metres without any scale step. Source: MASt3R's visual-localization practice.
+The default samples three points, solves them exactly (P3P, up to four poses a sample), improves every new best pose on
+random subsets of its inliers (local optimization) and stops as soon as enough samples were drawn for its share of
+inliers: OpenCV's USAC. The other solvers are OpenCV's older RANSAC, without local optimization: `p3p` samples four
+points (the fourth picks one of the poses); `sqpnp` and `epnp` both sample five and solve them by EPnP, so that they
+need far more samples under many outliers.
+
+For relocalization the points are the reference view's metric pointmap at the matches, the pixels those in the query;
+the pose comes out in metres without any scale step. Sources: MASt3R's visual-localization practice; USAC (Raguram et
+al., TPAMI 2013); LO-RANSAC (Chum, Matas, Kittler, DAGM 2003).
 """
-
-from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.geometry.degeneracy import determined, spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
+from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, PROBABILITY, PnpSolver
 
-PnpSolver = Literal["sqpnp", "p3p", "epnp"]
-_SOLVERS: dict[str, int] = {
-    "sqpnp": cv2.SOLVEPNP_SQPNP,
-    "p3p": cv2.SOLVEPNP_P3P,
-    "epnp": cv2.SOLVEPNP_EPNP,
-}
+_OLDER = {"p3p": cv2.SOLVEPNP_P3P, "sqpnp": cv2.SOLVEPNP_SQPNP, "epnp": cv2.SOLVEPNP_EPNP}
 _MIN_POINTS = 4
 _MIN_REFINE = 6
+_REFITS = 5
+_LOCAL_ROUNDS, _LOCAL_SAMPLE = 10, 14
 
 
 def pose_from_points_and_pixels(
@@ -28,13 +33,12 @@ def pose_from_points_and_pixels(
     intrinsics: FloatArray,
     *,
     threshold: float = 5.0,
-    probability: float = 0.9999,
-    iterations: int = 1000,
-    solver: PnpSolver = "sqpnp",
+    probability: float = PROBABILITY,
+    iterations: int = MAX_SAMPLES,
+    solver: PnpSolver = "usac",
+    seed: int = 0,
 ) -> PoseEstimate | None:
     """The pose that maps the points' frame to the camera of the pixels.
-
-    Deterministic: OpenCV seeds its own generator at each call.
 
     Args:
         points: (match, 3), metres, in the reference frame. Rows that are not finite are never inliers.
@@ -42,42 +46,136 @@ def pose_from_points_and_pixels(
         intrinsics: (3, 3) of that camera.
         threshold: largest reprojection error of an inlier, pixels.
         probability: wanted probability that one all-inlier sample was drawn.
-        iterations: at most so many samples. At 70 % outliers, 1000 samples of 4 hold about 8 clean ones.
-        solver: minimal solver of the sampling: `sqpnp`, `p3p`, `epnp`.
+        iterations: at most so many samples; fewer are drawn where many matches agree.
+        solver: see the module.
+        seed: of the sampling of `usac`; the others start from the same state at each call.
 
     Returns:
-        The estimate, its confidence the number of inliers; None with fewer than 4 finite matches or no consensus.
+        The estimate, its confidence the number of inliers, all of them in front of the camera; None with fewer than
+        4 finite matches, no consensus, or inliers that leave the pose open (copies of a match, points on a line).
 
     Raises:
         ValueError: if the arrays do not match. ConfigError: for an unknown solver.
     """
-    if solver not in _SOLVERS:
-        raise ConfigError(unknown_name("PnP solver", solver, _SOLVERS))
+    if solver not in PNP_SOLVERS:
+        raise ConfigError(unknown_name("PnP solver", solver, PNP_SOLVERS))
     count = check_matched("pose_from_points_and_pixels", points=(points, 3), pixels=(pixels, 2))
     finite = np.flatnonzero(np.isfinite(points).all(1) & np.isfinite(pixels).all(1))
-    if len(finite) < _MIN_POINTS:
+    if len(finite) < _MIN_POINTS or not np.isfinite(intrinsics).all():
         return None
     object_points = np.ascontiguousarray(points[finite], dtype=np.float64)
     image_points = np.ascontiguousarray(pixels[finite], dtype=np.float64)
-    camera = np.asarray(intrinsics, dtype=np.float64)
-    found, turn, shift, chosen = cv2.solvePnPRansac(
-        object_points,
-        image_points,
-        camera,
-        None,
-        flags=_SOLVERS[solver],
-        reprojectionError=threshold,
-        confidence=probability,
-        iterationsCount=iterations,
-    )
-    if not found or chosen is None:
+    camera = np.array(intrinsics, dtype=np.float64)
+    try:
+        if solver == "usac":
+            found, _, turn, shift, _ = cv2.solvePnPRansac(
+                object_points,
+                image_points,
+                camera,
+                None,
+                params=_usac(threshold, probability, iterations, seed),
+            )
+        else:
+            found, turn, shift, _ = cv2.solvePnPRansac(
+                object_points,
+                image_points,
+                camera,
+                None,
+                flags=_OLDER[solver],
+                reprojectionError=threshold,
+                confidence=probability,
+                iterationsCount=iterations,
+            )
+    except cv2.error:  # what OpenCV throws where no sample of degenerate points has a solution
         return None
-    chosen = chosen.ravel().astype(np.intp)
-    if len(chosen) >= _MIN_REFINE:
-        turn, shift = cv2.solvePnPRefineLM(
-            object_points[chosen], image_points[chosen], camera, None, turn, shift
-        )
+    if not found:
+        return None
+    start = np.asarray(turn, dtype=np.float64), np.asarray(shift, dtype=np.float64)
+    turn, shift, chosen = _refined(object_points, image_points, camera, *start, threshold)
+    if chosen.sum() < _MIN_POINTS:
+        return None
+    seen = object_points[chosen], image_points[chosen]
+    if not _well_posed(*seen, camera, turn, shift, threshold):
+        return None
     inliers = np.zeros(count, dtype=bool)
     inliers[finite[chosen]] = True
     rotation = cv2.Rodrigues(turn)[0].astype(np.float64)
-    return PoseEstimate(rotation, shift.ravel().astype(np.float64), inliers, float(len(chosen)))
+    return PoseEstimate(rotation, shift.ravel().astype(np.float64), inliers, float(chosen.sum()))
+
+
+def _usac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
+    parameters = cv2.UsacParams()
+    parameters.threshold, parameters.confidence = threshold, probability
+    parameters.maxIterations, parameters.randomGeneratorState = iterations, seed
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.score = cv2.SCORE_METHOD_MSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_INNER_LO
+    parameters.loIterations, parameters.loSampleSize = _LOCAL_ROUNDS, _LOCAL_SAMPLE
+    parameters.final_polisher, parameters.final_polisher_iterations = cv2.LSQ_POLISHER, 3
+    parameters.isParallel = False  # threads would make it depend on their timing
+    return parameters
+
+
+def _refined(
+    points: FloatArray,
+    pixels: FloatArray,
+    camera: FloatArray,
+    turn: FloatArray,
+    shift: FloatArray,
+    threshold: float,
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Least squares over the inliers, and over the new inliers, while the truncated squared error falls.
+
+    Returns:
+        Rotation vector, translation, and which points are inliers of these.
+    """
+    squared = _squared_error(points, pixels, camera, turn, shift)
+    for _ in range(_REFITS):
+        chosen = squared < threshold**2
+        if chosen.sum() < _MIN_REFINE:
+            break
+        start = turn.copy(), shift.copy()  # OpenCV writes into these
+        moved = cv2.solvePnPRefineLM(points[chosen], pixels[chosen], camera, None, *start)
+        candidate = np.asarray(moved[0], dtype=np.float64), np.asarray(moved[1], dtype=np.float64)
+        again = _squared_error(points, pixels, camera, *candidate)
+        if not np.minimum(again, threshold**2).sum() < np.minimum(squared, threshold**2).sum():
+            break
+        (turn, shift), squared = candidate, again
+    return turn, shift, squared < threshold**2
+
+
+def _well_posed(
+    points: FloatArray,
+    pixels: FloatArray,
+    camera: FloatArray,
+    turn: FloatArray,
+    shift: FloatArray,
+    threshold: float,
+) -> bool:
+    """Whether these inliers leave no motion of the camera open; translations count in units of the points' depth."""
+    local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
+    x, y, z = local.T
+    depth, focal = float(np.median(z)), float(camera[0, 0])
+    apart = spread_over(pixels, 1, threshold) and spread_over(points, 2, threshold * depth / focal)
+    if not apart:
+        return False
+    fx, fy, zero = camera[0, 0] / z, camera[1, 1] / z, np.zeros_like(z)
+    by_point = np.stack(  # (match, pixel axis, point axis)
+        [np.stack([fx, zero, -fx * x / z], axis=1), np.stack([zero, fy, -fy * y / z], axis=1)], axis=1
+    )
+    by_turn = np.stack(  # (match, point axis, rotation axis): the cross product with each axis
+        [np.stack([zero, z, -y], 1), np.stack([-z, zero, x], 1), np.stack([y, -x, zero], 1)], axis=1
+    )
+    jacobian = np.concatenate([by_point @ by_turn, by_point * depth], axis=2).reshape(-1, 6)
+    return determined(jacobian, threshold)
+
+
+def _squared_error(
+    points: FloatArray, pixels: FloatArray, camera: FloatArray, turn: FloatArray, shift: FloatArray
+) -> FloatArray:
+    """Squared reprojection errors (match,), infinite behind the camera."""
+    local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        projected = local @ camera.T
+        squared = ((projected[:, :2] / projected[:, 2:] - pixels) ** 2).sum(1)
+    return np.where((local[:, 2] > 0) & np.isfinite(squared), squared, np.inf)

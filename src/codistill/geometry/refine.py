@@ -36,13 +36,7 @@ def refine_relative_pose(
     damping, cost = 1e-3, _cost(sampson_distance(rotation, direction, rays_a, rays_b), scale)
     for _ in range(iterations):
         error = sampson_distance(rotation, direction, rays_a, rays_b)
-        jacobian = np.stack(
-            [
-                (sampson_distance(*_moved(rotation, direction, _STEP * axis), rays_a, rays_b) - error) / _STEP
-                for axis in np.eye(5)
-            ],
-            axis=1,
-        )
+        jacobian = sampson_jacobian(rotation, direction, rays_a, rays_b)
         weight = 1.0 / (1.0 + (error / scale) ** 2)
         normal = jacobian.T @ (weight[:, None] * jacobian)
         gradient = jacobian.T @ (weight * error)
@@ -59,6 +53,17 @@ def refine_relative_pose(
         if converged:
             break
     return rotation, direction
+
+
+def sampson_jacobian(
+    rotation: FloatArray, direction: FloatArray, rays_a: FloatArray, rays_b: FloatArray
+) -> FloatArray:
+    """Change (match, 5) of Sampson distances by a rotation vector (3) and by moving the direction aside (2)."""
+    error = sampson_distance(rotation, direction, rays_a, rays_b)
+    moved = [
+        sampson_distance(*_moved(rotation, direction, _STEP * axis), rays_a, rays_b) for axis in np.eye(5)
+    ]
+    return (np.stack(moved, axis=1) - error[:, None]) / _STEP
 
 
 def _moved(rotation: FloatArray, direction: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:

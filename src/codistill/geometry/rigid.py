@@ -1,18 +1,21 @@
 """Rigid pose from 3-D to 3-D matches under outliers: RANSAC over the closed-form alignment of three points.
 
-All hypotheses are solved and scored in a few batched operations; the best one is refitted to its inliers until they
-no longer change. Used where both views have metric points and neither pixels nor intrinsics are wanted.
+Samples are solved and scored in batches until enough were drawn for the best one's share of inliers; that pose is
+refitted to its inliers until they no longer change. Used where both views have metric points and neither pixels nor
+intrinsics are wanted.
 """
 
-from collections.abc import Iterator
+import math
 
 import numpy as np
 import torch
 
+from codistill.geometry.degeneracy import spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.procrustes import procrustes
+from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
-_CHUNK = 2_000_000  # distances held at once
+_BATCH = 500  # samples between two looks at whether to go on
 _REFITS = 10
 
 
@@ -21,7 +24,8 @@ def pose_from_point_pairs(
     points_b: FloatArray,
     *,
     threshold: float = 0.1,
-    iterations: int = 1000,
+    probability: float = PROBABILITY,
+    iterations: int = MAX_SAMPLES,
     seed: int = 0,
 ) -> PoseEstimate | None:
     """`pose_b_from_a` from matched points in both frames.
@@ -29,11 +33,13 @@ def pose_from_point_pairs(
     Args:
         points_a, points_b: (match, 3), metres. Rows that are not finite are never inliers.
         threshold: largest distance of an inlier, metres.
-        iterations: samples of three. At 70 % outliers, 1000 samples hold about 27 clean ones.
+        probability: wanted probability that one all-inlier sample was drawn.
+        iterations: at most so many samples of three.
         seed: of the sampling; the same seed gives the same estimate.
 
     Returns:
-        The estimate, its confidence the number of inliers; None with fewer than 3 finite matches or inliers.
+        The estimate, its confidence the number of inliers; None with fewer than 3 finite matches or inliers,
+        or inliers that leave the rotation open: copies of one match, or points on a line.
 
     Raises:
         ValueError: if the arrays do not match.
@@ -43,16 +49,7 @@ def pose_from_point_pairs(
     if len(finite) < 3:
         return None
     a, b = (torch.from_numpy(points[finite].astype(np.float64)) for points in (points_a, points_b))
-    sample = _triples(len(finite), iterations, seed)
-    hypotheses = procrustes(a[sample], b[sample])
-    support = torch.cat(
-        [
-            ((rotated + shift[:, None] - b).norm(dim=-1) < threshold).sum(-1)
-            for rotated, shift in _moved(a, hypotheses.rotation, hypotheses.translation)
-        ]
-    )
-    best = int(support.argmax())
-    rotation, translation = hypotheses.rotation[best], hypotheses.translation[best]
+    rotation, translation = _consensus(a, b, threshold, probability, iterations, seed)
     inliers = (a @ rotation.T + translation - b).norm(dim=-1) < threshold
     for _ in range(_REFITS):
         if int(inliers.sum()) < 3:
@@ -65,9 +62,39 @@ def pose_from_point_pairs(
         if bool((again == inliers).all()):
             break
         inliers = again
+    chosen = inliers.numpy()
+    if not all(spread_over(points.numpy()[chosen], 2, threshold) for points in (a, b)):
+        return None
     mask = np.zeros(count, dtype=bool)
     mask[finite] = inliers.numpy()
     return PoseEstimate(rotation.numpy(), translation.numpy(), mask, float(inliers.sum()))
+
+
+def _consensus(
+    a: torch.Tensor, b: torch.Tensor, threshold: float, probability: float, iterations: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotation and translation of the sample that most matches agree with."""
+    samples = _triples(len(a), iterations, seed)
+    most, rotation, translation = -1, torch.eye(3, dtype=a.dtype), torch.zeros(3, dtype=a.dtype)
+    needed, drawn = float(iterations), 0
+    while drawn < min(needed, iterations):
+        sample = samples[drawn : drawn + _BATCH]
+        found = procrustes(a[sample], b[sample])
+        support = torch.cat(
+            [
+                ((a @ turn.mT + shift[:, None] - b).square().sum(-1) < threshold**2).sum(-1)
+                for turn, shift in zip(
+                    found.rotation.split(50), found.translation.split(50), strict=True
+                )  # few at once: what stays in a cache is several times faster
+            ]
+        )
+        drawn, best = drawn + len(sample), int(support.argmax())
+        if int(support[best]) > most:
+            most, rotation, translation = int(support[best]), found.rotation[best], found.translation[best]
+            clean = (most / len(a)) ** 3
+            if clean > 0:
+                needed = math.log(1.0 - probability) / math.log1p(-min(clean, 1.0 - 1e-12))
+    return rotation, translation
 
 
 def _triples(count: int, iterations: int, seed: int) -> torch.Tensor:
@@ -80,13 +107,3 @@ def _triples(count: int, iterations: int, seed: int) -> torch.Tensor:
     third = third + (third >= low)
     third = third + (third >= high)
     return torch.from_numpy(np.stack((first, second, third), axis=1))
-
-
-def _moved(
-    points: torch.Tensor, rotations: torch.Tensor, translations: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Points under chunks of the rotations, with the translations of the same chunk."""
-    size = max(1, _CHUNK // len(points))
-    for start in range(0, len(rotations), size):
-        part = slice(start, start + size)
-        yield torch.einsum("hij,nj->hni", rotations[part], points), translations[part]

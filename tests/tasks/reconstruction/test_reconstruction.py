@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +8,13 @@ import pytest
 import torch
 from pair_toys import INTRINSICS, OraclePredictor, look, plane_view
 from PIL import Image
+from scipy.optimize import minimize_scalar
+from scipy.spatial.transform import Rotation
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.reconstruction.align import AlignConfig, align
+from codistill.tasks.reconstruction.align import AlignConfig, align, depth_along
 from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
-from codistill.tasks.reconstruction.files import write_scene
+from codistill.tasks.reconstruction.files import check_target, write_scene
 from codistill.tasks.reconstruction.images import SourceImage, read_image
 from codistill.tasks.reconstruction.preview import preview, render_points
 from codistill.tasks.reconstruction.reconstruct import ReconstructConfig, reconstruct
@@ -72,6 +76,44 @@ def test_alignment_mends_a_wrong_first_guess():
     assert found.losses[-1] < 0.2 * found.losses[0]
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_optimized_depth_is_that_of_every_pixel_at_odd_sizes(noise):
+    """Of a first guess without any relief, and better than the single predictions where these are noisy."""
+    views, images = _images(((57, 85), (43, 71), (56, 84)))
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    draw = torch.Generator().manual_seed(0)
+
+    def disturbed(points):
+        return points * (1 + noise * torch.randn(points.shape[:2], generator=draw))[..., None]
+
+    start = first_guess(graph, images)
+    edges = tuple(replace(e, points=(disturbed(e.points[0]), disturbed(e.points[1]))) for e in graph.edges)
+    truth = [depth.clone() for depth in start.depths]
+    for depth in start.depths:
+        depth.fill_(float(depth.median()))
+    config = AlignConfig(iterations=1, lr=1e-7, pixels=500)  # cameras stay
+    found = align(replace(graph, edges=edges), start, [True] * 3, config)
+    for depth, true in zip(found.depths, truth, strict=True):
+        error = (depth / true - 1).abs().flatten()
+        assert depth.shape == true.shape
+        assert torch.quantile(error, 0.95) < (0.002 if not noise else 0.8 * 2 * noise)
+        assert error.median() < max(0.0002, 0.75 * 0.6745 * noise)  # four predictions of a pixel, not one
+
+
+def test_most_of_several_predictions_decide_a_pixels_depth():
+    rays = torch.tensor([[[0.1, -0.2, 1.0], [0.0, 0.3, 1.0]]])
+    points = [rays * depth for depth in (2.0, 2.0, 2.02, 9.0)]
+    weights = [torch.ones(1, 2)] * 4
+    torch.testing.assert_close(
+        depth_along(rays, points, weights), torch.full((1, 2), 2.0), atol=0.021, rtol=0
+    )
+    alone = depth_along(rays, [rays * 3.0 + torch.tensor([0.2, -0.1, 0.0])], [torch.ones(1, 2)])
+    best = minimize_scalar(
+        lambda z: float(((rays[0, 0] * z - rays[0, 0] * 3 - torch.tensor([0.2, -0.1, 0])) ** 2).sum())
+    )
+    assert float(alone[0, 0]) == pytest.approx(best.x, abs=2e-4)
+
+
 def test_a_known_focal_length_stays():
     views, images = _images(focal=80.0)
     graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
@@ -119,18 +161,102 @@ def test_files_hold_the_scene(scene, tmp_path):
     assert model.bounds[1][1] >= -y.min() - 1e-3  # y points up in glTF
     told = json.loads((tmp_path / "s.json").read_text())
     assert told["cameras"][1]["height"] == 42 and told["points"] == len(scene.points)
-    lines = [
-        line for line in (tmp_path / "colmap" / "images.txt").read_text().splitlines() if line[:1] != "#"
+
+
+def read_text_model(folder):
+    """A COLMAP text model as its documentation says: fields end at blanks, an image has two lines."""
+
+    def lines(name):
+        text = (folder / name).read_text(encoding="utf-8").split("\n")
+        return [line for line in text[:-1] if not line.startswith("#")]
+
+    cameras = {}
+    for line in lines("cameras.txt"):
+        number, model, width, height, *parameters = line.split(" ")
+        assert model == "PINHOLE" and len(parameters) == 4 and int(number) not in cameras
+        cameras[int(number)] = (int(width), int(height), [float(value) for value in parameters])
+    images, rows = {}, lines("images.txt")
+    assert len(rows) % 2 == 0 and not any(rows[1::2])
+    for line in rows[::2]:
+        number, *pose, camera, name = line.split(" ")
+        assert len(pose) == 7 and name not in images and int(camera) in cameras
+        images[name] = ([float(value) for value in pose], int(camera), int(number))
+    points = []
+    for line in lines("points3D.txt"):
+        _, x, y, z, red, green, blue, error = line.split(" ")
+        assert float(error) >= 0
+        points.append([float(x), float(y), float(z), int(red), int(green), int(blue)])
+    return cameras, images, np.array(points)
+
+
+def test_a_colmap_folder_fits_its_pictures_whatever_these_are_called_and_however_they_lie(scene, tmp_path):
+    """Names with blanks, equal names, names of other scripts; a photograph that EXIF turns."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paths = [
+        tmp_path / "a" / "my photo (1).jpg",
+        tmp_path / "b" / "my photo (1).jpg",
+        tmp_path / "写真 #.jpg",
     ]
-    w, x, y_, z, *shift = map(float, lines[2].split()[1:8])
-    rotation = np.array(
-        [
-            [1 - 2 * (y_**2 + z**2), 2 * (x * y_ - w * z), 2 * (x * z + w * y_)],
-            [2 * (x * y_ + w * z), 1 - 2 * (x**2 + z**2), 2 * (y_ * z - w * x)],
-            [2 * (x * z - w * y_), 2 * (y_ * z + w * x), 1 - 2 * (x**2 + y_**2)],
-        ]
-    )
-    np.testing.assert_allclose(-rotation.T @ shift, scene.cameras[1].camera_to_world[:3, 3], atol=1e-5)
+    cameras = []
+    for path, camera in zip(paths, scene.cameras, strict=True):
+        path.parent.mkdir(exist_ok=True)
+        lying = np.rot90(camera.image.pixels)
+        Image.fromarray(np.ascontiguousarray(lying)).save(path, exif=exif, quality=95)
+        read = read_image(path)
+        assert read.size == camera.image.size and read.orientation == 6
+        cameras.append(replace(camera, image=read))
+    turned = replace(scene, cameras=tuple(cameras))
+    write_scene(turned, tmp_path / "model", {})
+    found, images, points = read_text_model(tmp_path / "model")
+    table = json.loads((tmp_path / "model" / "names.json").read_text())
+    assert [table[name] for name in images] == [str(path) for path in paths]
+    assert sorted(images) == sorted(path.name for path in (tmp_path / "model" / "images").iterdir())
+    assert len({name.casefold() for name in images}) == 3
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in images)
+    for (name, (pose, number, _)), camera in zip(images.items(), turned.cameras, strict=True):
+        with Image.open(tmp_path / "model" / "images" / name) as picture:
+            assert picture.size == found[number][:2] and picture.getexif().get(0x0112, 1) == 1
+            np.testing.assert_array_equal(np.asarray(picture), camera.image.pixels)
+        width, height, (fx, fy, cx, cy) = found[number]
+        assert (cx, cy) == (width / 2, height / 2) and fx == fy == pytest.approx(camera.focal, abs=1e-5)
+        turn = Rotation.from_quat(pose[:4], scalar_first=True).as_matrix()
+        np.testing.assert_allclose(-turn.T @ pose[4:], camera.camera_to_world[:3, 3], atol=1e-5)
+    np.testing.assert_allclose(points[:, :3], scene.points, atol=1e-5)
+    write_scene(turned, tmp_path / "scene.json", {})
+    told = json.loads((tmp_path / "scene.json").read_text())["cameras"]
+    assert [camera["name"] for camera in told] == list(images)
+    assert [(camera["width"], camera["height"], camera["exif_orientation"]) for camera in told] == [
+        (*found[number][:2], 6) for _, number, _ in images.values()
+    ]
+
+
+def test_pycolmap_reads_the_folder(scene, tmp_path):
+    pycolmap = pytest.importorskip("pycolmap")
+    write_scene(scene, tmp_path / "model", {})
+    model = pycolmap.Reconstruction(str(tmp_path / "model"))
+    assert [image.name for image in model.images.values()] == list(scene.names())
+    assert len(model.points3D) == len(scene.points)
+
+
+def test_a_confidence_that_leaves_no_point_is_refused_before_the_alignment():
+    views, images = _images()
+    config = ReconstructConfig(min_confidence=1e6, align=AlignConfig(iterations=10**9))
+    with pytest.raises(
+        DataError, match=r"no point is left: a confidence of 1e\+06 .*the largest of \d+ pixels is"
+    ):
+        reconstruct(OraclePredictor(views), images, config)
+    with pytest.raises(ConfigError, match="min_confidence must be a number"):
+        ReconstructConfig(min_confidence=float("nan"))
+
+
+def test_targets_that_cannot_be_written_are_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder.ply").mkdir()
+    with pytest.raises(DataError, match="is a file, and COLMAP needs a folder"):
+        check_target(tmp_path / "file")
+    with pytest.raises(DataError, match="is a folder, and a file is to be written"):
+        check_target(tmp_path / "folder.ply")
 
 
 def test_other_suffixes_are_refused(scene, tmp_path):

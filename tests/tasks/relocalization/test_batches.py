@@ -119,6 +119,17 @@ def test_a_step_cut_into_parts_sees_the_same_views():
         online_batches(ToyPairs(), maker, accumulate=3, **options)
 
 
+def test_steps_draw_an_aspect_ratio_that_all_their_ranks_and_parts_share():
+    maker = PairViews(size=(14, 28), shapes=((14, 28), (28, 42)))
+    options = {"batch_size": 4, "total_steps": 12, "seed": 7, "matches": 10, "workers": 0}
+    whole = [tuple(batch.images.shape[2:]) for batch in online_batches(ToyPairs(), maker, **options)(0)]
+    assert set(whole) == {(14, 28), (28, 14), (28, 42), (42, 28)}
+    again = [tuple(b.images.shape[2:]) for b in online_batches(ToyPairs(), maker, **options)(5)]
+    assert again == whole[5:]
+    parts = online_batches(ToyPairs(), maker, accumulate=2, rank=1, world_size=2, **options)(0)
+    assert [tuple(batch.images.shape[2:]) for batch in parts] == [size for size in whole for _ in range(2)]
+
+
 def test_too_little_disk_is_said_before_anything_is_written(tmp_path):
     shape = CacheShape(views=10**9, grid=(37, 37), channels=1024, size=(518, 518))
     with pytest.raises(ConfigError, match=r"too little\. Use fewer views"):

@@ -177,6 +177,17 @@ def test_the_published_recipe_has_the_published_numbers():
     assert count + unused == 323_479_888
 
 
+def test_the_published_recipe_sees_upright_pictures_too():
+    config = two_view_fit("published", data="x", encoder="y")
+    maker = PairViews(size=config.size, shapes=config.shapes)
+    sizes = {maker.of_step(0, step).size for step in range(200)}
+    assert len(sizes) == 10 and {(rows, columns) for columns, rows in sizes} == sizes
+    assert all(max(size) == 518 and size[0] % 14 == size[1] % 14 == 0 for size in sizes)
+    assert two_view_fit("published", data="x", encoder="y", size=(518, 392)).shapes == ()
+    with pytest.raises(ConfigError, match="cached views have one size"):
+        TwoViewFit(data="x", encoder="y", shapes=((28, 56),))
+
+
 def test_opening_wants_one_of_head_and_model():
     for given in ((None, None), ("a", "b")):
         with pytest.raises(ConfigError, match="one of --head DIR"):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.poses import invert_pose
+from codistill.geometry.robust import RobustConfig
 from codistill.metrics.multiview_pose import MAX_ANGLE, PairErrors, pair_errors, pose_scores
 from codistill.tasks.multiview.data import ViewSets
 from codistill.tasks.multiview.predict import ESTIMATORS, Estimator, relative_poses
@@ -39,12 +40,14 @@ class PoseProtocol:
         frames: views of each sequence, drawn without replacement; all where there are fewer.
         seed: of the draw, which also depends on the sequence's name, so that no other sequence changes it.
         align: of the global alignment.
+        robust: how poses are estimated under outliers.
     """
 
     estimator: Estimator = "matches"
     frames: int = 10
     seed: int = 0
     align: AlignConfig = field(default_factory=AlignConfig)
+    robust: RobustConfig = field(default_factory=RobustConfig)
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
@@ -76,7 +79,7 @@ def evaluate_pose(
         sample = data[index]
         views = [sample.read(number) for number in protocol.chosen(sample.name, len(sample))]
         images = [view.image for view in views]
-        found = relative_poses(predictor, images, protocol.estimator, protocol.align)
+        found = relative_poses(predictor, images, protocol.estimator, protocol.align, protocol.robust)
         poses = torch.from_numpy(np.stack([view.camera_to_world for view in views])).double()
         error = errors_of_pairs(found, invert_pose(poses))
         scored = pose_scores([error], THRESHOLDS)

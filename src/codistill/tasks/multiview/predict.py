@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.errors import DataError
 from codistill.geometry.cameras import ImageFit
 from codistill.geometry.essential import pose_from_matches
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.pnp import pose_from_points_and_pixels
 from codistill.geometry.poses import invert_pose, relative_pose
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.reconstruction.align import AlignConfig, align
 from codistill.tasks.reconstruction.edges import build_graph, choose_pairs, fitted_focal, fitted_intrinsics
 from codistill.tasks.reconstruction.images import SourceImage
@@ -35,7 +37,6 @@ ESTIMATORS: tuple[Estimator, ...] = ("matches", "pnp", "alignment")
 _MATCH_THRESHOLD = 1.0
 """Pixels of the network: two of them let a wrong solution win at low resolution."""
 _PNP_THRESHOLD = 5.0
-_PNP_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,27 @@ def in_original(
     return values[y[:rows].clamp(0, values.shape[0] - 1)][:, x[:columns].clamp(0, values.shape[1] - 1)]
 
 
-def matched_pose(predictor: TwoViewPredictor, pair: PairPrediction) -> PoseEstimate | None:
+def matched_pose(
+    predictor: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig
+) -> PoseEstimate | None:
     """Second from first camera, with a translation of length 1, from the descriptors' matches."""
     matches = predictor.match(pair).fitted
     first, second = _intrinsics(pair.a.points[0], pair.fit_a), _intrinsics(pair.b.points[0], pair.fit_b)
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         return None
     pixels1, pixels2 = (found.double().cpu().numpy() for found in (matches.pixels1, matches.pixels2))
-    return pose_from_matches(pixels1, pixels2, first, second, threshold=_MATCH_THRESHOLD)
+    return pose_from_matches(
+        pixels1,
+        pixels2,
+        first,
+        second,
+        threshold=_MATCH_THRESHOLD,
+        iterations=robust.samples,
+        seed=robust.seed,
+    )
 
 
-def pnp_pose(_: TwoViewPredictor, pair: PairPrediction) -> PoseEstimate | None:
+def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
     """Second from first camera from the second view's more confident points; its focal length is the first view's."""
     points, pixels = confident_points(pair.b_in_a, pair.fit_b)
     focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
@@ -90,11 +101,18 @@ def pnp_pose(_: TwoViewPredictor, pair: PairPrediction) -> PoseEstimate | None:
         return None
     fitted = pair.fit_b.from_original(torch.from_numpy(pixels)).numpy()
     return pose_from_points_and_pixels(
-        points, fitted, intrinsics, threshold=_PNP_THRESHOLD, iterations=_PNP_ITERATIONS
+        points,
+        fitted,
+        intrinsics,
+        threshold=_PNP_THRESHOLD,
+        iterations=robust.samples,
+        solver=robust.pnp,
+        seed=robust.seed,
     )
 
 
-PAIR_ESTIMATORS: dict[Estimator, Callable[[TwoViewPredictor, PairPrediction], PoseEstimate | None]] = {
+PairEstimator = Callable[[TwoViewPredictor, PairPrediction, RobustConfig], PoseEstimate | None]
+PAIR_ESTIMATORS: dict[Estimator, PairEstimator] = {
     "matches": matched_pose,
     "pnp": pnp_pose,
 }
@@ -106,6 +124,7 @@ def relative_poses(
     images: Sequence[np.ndarray],
     estimator: Estimator,
     config: AlignConfig | None = None,
+    robust: RobustConfig | None = None,
 ) -> Float[Tensor, "pair 4 4"]:
     """Poses of all pairs i < j, camera j from camera i, in the order of `torch.triu_indices`; NaN where there is none.
 
@@ -114,29 +133,35 @@ def relative_poses(
         images: (row, column, 3) uint8, of any sizes.
         estimator: see `ESTIMATORS`.
         config: of the alignment.
+        robust: of the poses of pairs, and of the alignment's first guess.
     """
+    robust = robust or RobustConfig()
     pairs = choose_pairs(len(images))
     if estimator == "alignment":
-        cameras = invert_pose(aligned_cameras(predictor, images, config or AlignConfig()))
+        cameras = invert_pose(aligned_cameras(predictor, images, config or AlignConfig(), robust))
         first, second = (list(numbers) for numbers in zip(*pairs, strict=True))
         return relative_pose(cameras[first], cameras[second])
     poses = torch.full((len(pairs), 4, 4), torch.nan, dtype=torch.float64)
     for row, (i, j) in enumerate(pairs):
-        found = PAIR_ESTIMATORS[estimator](predictor, predictor(images[i], images[j]))
+        found = PAIR_ESTIMATORS[estimator](predictor, predictor(images[i], images[j]), robust)
         if found is not None and found.is_usable(0):
             poses[row] = torch.from_numpy(found.matrix())
     return poses
 
 
 def aligned_cameras(
-    predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig
+    predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig, robust: RobustConfig
 ) -> Float[Tensor, "view 4 4"]:
-    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where a point is no number."""
+    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where there are none."""
     sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
-    graph = build_graph(predictor, sources, choose_pairs(len(images)))
+    graph = build_graph(predictor, sources, choose_pairs(len(images)), robust=robust)
     if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
-    aligned = align(graph, first_guess(graph, sources), [False] * len(sources), config)
+    try:
+        start = first_guess(graph, sources, robust)
+    except DataError:  # a view whose points say no focal length; the others are placed by them
+        return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
+    aligned = align(graph, start, [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()
 
 

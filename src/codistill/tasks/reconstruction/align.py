@@ -2,9 +2,9 @@
 
 Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
 the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
-the scales of the edges have product 1. Images are thinned to a few thousand pixels each; the change of depth found
-there is interpolated. Source: DUSt3R (arXiv 2312.14132), equation 5, with the published optimizer (Adam, betas 0.9 and
-0.9, rate 0.01, 300 steps, cosine).
+the scales of the edges have product 1. Images are thinned to a few thousand pixels each for that; afterwards every
+pixel's depth is solved by itself, with the cameras and edges as they came out. Source: DUSt3R (arXiv 2312.14132),
+equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
 """
 
 import math
@@ -12,16 +12,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
 from codistill.errors import ConfigError
-from codistill.geometry.poses import matrix_to_quaternion, pose_matrix, quaternion_to_matrix, transform_points
+from codistill.geometry.poses import (
+    invert_pose,
+    matrix_to_quaternion,
+    pose_matrix,
+    quaternion_to_matrix,
+    transform_points,
+)
 from codistill.geometry.projection import pixel_grid
 from codistill.tasks.reconstruction.edges import Graph, fitted_intrinsics
 from codistill.tasks.reconstruction.start import MIN_DEPTH, Start
 
 _FOCAL_BREAK = 20.0
 """Focal lengths move this much slower than everything else."""
+_DEPTH_ROUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
         optimizer.step()
         losses.append(loss.detach())
     with torch.no_grad():
-        return _finished(scene, start, steps, [float(value) for value in losses])
+        return _finished(graph, scene, start, [float(value) for value in losses])
 
 
 class _Variables(nn.Module):
@@ -190,11 +197,45 @@ def _padded(values: Tensor, length: int, fill: float = 0.0) -> Tensor:
     return pad(flat, (0, 0, 0, length - len(flat)), value=fill)
 
 
-def _finished(scene: _Variables, start: Start, steps: list[int], losses: list[float]) -> Aligned:
+def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]) -> Aligned:
+    """Cameras as optimized; depth at all pixels, each with the cameras, focal lengths and edges as they came out."""
+    scales = (scene.edge_scale - scene.edge_scale.mean()).exp()
+    edges = pose_matrix(quaternion_to_matrix(scene.edge_turn), scene.edge_shift)
+    focals, poses = scene.focals(), scene.poses()
     depths = []
-    for number, (first, step) in enumerate(zip(start.depths, steps, strict=True)):
-        thin = first[::step, ::step]
-        change = scene.depth[number, : thin.numel()].view_as(thin) - thin.log()
-        grown = interpolate(change[None, None], size=first.shape, mode="bilinear", align_corners=False)[0, 0]
-        depths.append((first.log() + grown).exp().clamp(min=MIN_DEPTH))
-    return Aligned(scene.focals().tolist(), list(scene.poses().detach()), depths, losses)
+    for number, (fit, first) in enumerate(zip(graph.fits, start.depths, strict=True)):
+        grid = pixel_grid(first.shape[0], first.shape[1]) - fitted_intrinsics(fit, 1.0)[:2, 2]
+        rays = torch.cat((grid / focals[number], torch.ones_like(grid[..., :1])), dim=-1)
+        to_camera = invert_pose(poses[number])
+        seen, weights = [], []
+        for edge, pose, scale in zip(graph.edges, edges, scales, strict=True):
+            for view, image in enumerate((edge.first, edge.second)):
+                if image == number:
+                    seen.append(transform_points(to_camera @ pose, edge.points[view] * scale))
+                    weights.append(edge.confidence[view].clamp(min=1.0 + 1e-3).log())
+        depths.append(depth_along(rays, seen, weights).clamp(min=MIN_DEPTH))
+    return Aligned(focals.tolist(), list(poses.detach()), depths, losses)
+
+
+def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """The depth z (row, column) at which z times a pixel's ray is closest to its points.
+
+    Minimizes the weighted sum of unsquared distances, pixel by pixel (Weiszfeld), so that the better half of several
+    predictions decides.
+
+    Args:
+        rays: (row, column, 3) with z = 1.
+        points: predictions of every pixel's point, (row, column, 3) each, in the camera's frame.
+        weights: of them, (row, column) each, positive.
+    """
+    square = rays.square().sum(-1)
+    along = torch.stack([(rays * x).sum(-1) / square for x in points])
+    aside = torch.stack([x.square().sum(-1) for x in points]) - square * along.square()
+    weight = torch.stack(weights)
+    depth = (weight * along).sum(0) / weight.sum(0)
+    for _ in range(_DEPTH_ROUNDS if len(points) > 1 else 0):
+        distance = (square * (depth - along).square() + aside.clamp(min=0.0)).sqrt()
+        # Relative to the depth, so that a point on the ray itself does not decide alone.
+        pull = weight / distance.clamp(min=1e-4 * depth.abs().clamp(min=MIN_DEPTH))
+        depth = (pull * along).sum(0) / pull.sum(0)
+    return depth

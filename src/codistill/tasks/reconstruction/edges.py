@@ -14,6 +14,7 @@ from torch import Tensor
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import ImageFit, camera_matrix
 from codistill.geometry.focal import estimate_focal
+from codistill.geometry.robust import RobustConfig
 from codistill.heads.two_view.network import ViewPrediction
 from codistill.tasks.reconstruction.images import SourceImage
 from codistill.tasks.relocalization.predict import PairMatches, PairPrediction, TwoViewPredictor
@@ -89,6 +90,7 @@ def build_graph(
     images: list[SourceImage],
     pairs: list[tuple[int, int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    robust: RobustConfig | None = None,
 ) -> Graph:
     """Predict every pair.
 
@@ -97,6 +99,7 @@ def build_graph(
         images: of any sizes.
         pairs: from `choose_pairs`.
         progress: called with pairs done and in all.
+        robust: of the poses that matches must agree with.
 
     Raises:
         DataError: for an image that is too elongated for the network.
@@ -106,7 +109,7 @@ def build_graph(
     for done, (i, j) in enumerate(pairs, start=1):
         prediction = predictor(images[i].pixels, images[j].pixels)
         edges += [_edge(i, j, prediction), _edge(j, i, prediction.swapped())]
-        links.append(_link(predictor, prediction, i, j, (images[i], images[j])))
+        links.append(_link(predictor, prediction, i, j, (images[i], images[j]), robust))
         progress(done, len(pairs))
     return Graph(tuple(edges), tuple(links), fits)
 
@@ -127,6 +130,7 @@ def _link(
     i: int,
     j: int,
     images: tuple[SourceImage, SourceImage],
+    robust: RobustConfig | None,
 ) -> Link:
     matches = predictor.match(prediction)
     intrinsics = [
@@ -136,7 +140,7 @@ def _link(
             (prediction.b, prediction.fit_b, images[1]),
         )
     ]
-    pose = predictor.pose(prediction, *intrinsics, solver="pnp")
+    pose = predictor.pose(prediction, *intrinsics, solver="pnp", robust=robust)
     return Link(i, j, matches, 0 if pose is None else int(pose.inliers.sum()))
 
 
@@ -155,7 +159,8 @@ def fitted_intrinsics(fit: ImageFit, focal: float) -> Tensor:
 def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
     """Focal length in the fitted image's pixels: the known one of the original, or what a pointmap says.
 
-    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees.
+    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees; NaN where it
+    has none.
     """
     if known is not None:
         return known * fit.scale[0]

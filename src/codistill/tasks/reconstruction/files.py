@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from codistill.errors import DataError, MissingExtraError, unknown_name
-from codistill.geometry.poses import matrix_to_quaternion
+from codistill.tasks.reconstruction.colmap import write_colmap
 from codistill.tasks.reconstruction.scene import Camera, Scene
 
 _TO_GLTF = np.diag([1.0, -1.0, -1.0, 1.0])
 """glTF has y up and looks along -z."""
-_COLMAP_POINTS = 100_000
 
 
 def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
@@ -37,23 +35,38 @@ def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Refuse a path whose suffix says no known kind of file, before anything is computed.
+    """Refuse what could not be written, before anything is computed.
 
     Raises:
-        DataError: listing the kinds.
+        DataError: for a suffix that says no known kind of file, listing the kinds; for a folder where a file is to be,
+            or a file where a folder is.
+        MissingExtraError: for .glb without trimesh.
     """
     if path.suffix.lower() not in _WRITERS:
         raise DataError(
             f"{path}: {unknown_name('kind of file', path.suffix, [s for s in _WRITERS if s])} "
             "A name without a suffix is a folder for COLMAP's text model."
         )
+    if path.exists() and path.is_dir() != (path.suffix == ""):
+        kind = (
+            "a folder, and a file is to be written" if path.is_dir() else "a file, and COLMAP needs a folder"
+        )
+        raise DataError(f"{path} is {kind}; give another name")
+    if path.suffix.lower() == ".glb":
+        _trimesh()
 
 
 def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
-    """Cameras, pairs and settings as plain data: focal lengths in pixels of the original images, poses in metres."""
+    """Cameras, pairs and settings as plain data: focal lengths in pixels of the original images, poses in metres.
+
+    Width, height and principal point are of the picture turned upright, as `exif_orientation` (1 to 8) says the file's
+    is to be turned; `name` is unique, and the picture's in a COLMAP folder.
+    """
     cameras = [
         {
             "image": str(camera.image.path),
+            "name": name,
+            "exif_orientation": camera.image.orientation,
             "width": camera.image.size[1],
             "height": camera.image.size[0],
             "focal": round(camera.focal, 3),
@@ -62,7 +75,7 @@ def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
             "camera_to_world": np.round(camera.camera_to_world, 6).tolist(),
             "mean_confidence": round(float(camera.confidence.mean()), 4),
         }
-        for camera in scene.cameras
+        for camera, name in zip(scene.cameras, scene.names(), strict=True)
     ]
     pairs = [
         {"images": [link.first, link.second], "matches": len(link.matches), "consistent": link.inliers}
@@ -88,22 +101,27 @@ def _write_ply(scene: Scene, path: Path, about: dict[str, Any]) -> None:
 
 
 def _write_glb(scene: Scene, path: Path, about: dict[str, Any]) -> None:
-    try:
-        import trimesh
-    except ImportError as error:
-        raise MissingExtraError("trimesh", "world", "writing GLB files") from error
+    trimesh = _trimesh()
     model = trimesh.Scene()
     model.add_geometry(trimesh.PointCloud(scene.points, colors=scene.colours), geom_name="points")
     size = _camera_size(scene)
-    for number, camera in enumerate(scene.cameras):
+    for number, (camera, name) in enumerate(zip(scene.cameras, scene.names(), strict=True)):
         vertices, faces = frustum(camera, size)
         colour = np.tile([*camera_colour(number), 255], (len(faces), 1)).astype(np.uint8)
         mesh = trimesh.Trimesh(vertices, faces, face_colors=colour, process=False)
-        model.add_geometry(mesh, geom_name=f"camera_{number}")
+        model.add_geometry(mesh, geom_name=f"camera_{name}")
     model.apply_transform(_TO_GLTF)
     data = model.export(file_type="glb")
     assert isinstance(data, bytes)
     path.write_bytes(data)
+
+
+def _trimesh() -> Any:
+    try:
+        import trimesh
+    except ImportError as error:
+        raise MissingExtraError("trimesh", "world", "writing GLB files") from error
+    return trimesh
 
 
 def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
@@ -133,30 +151,7 @@ def _camera_size(scene: Scene) -> float:
 
 
 def _write_colmap(scene: Scene, path: Path, about: dict[str, Any]) -> None:
-    """cameras.txt, images.txt, points3D.txt; points carry no tracks, and at most 100 000 are written."""
-    path.mkdir(parents=True, exist_ok=True)
-    cameras, images = (
-        ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy"],
-        ["# IMAGE_ID qw qx qy qz tx ty tz CAMERA_ID NAME"],
-    )
-    for number, camera in enumerate(scene.cameras, start=1):
-        rows, columns = camera.image.size
-        f = camera.focal
-        # COLMAP's pixel centres are at halves
-        cameras.append(f"{number} PINHOLE {columns} {rows} {f:.6f} {f:.6f} {columns / 2} {rows / 2}")
-        pose = np.linalg.inv(camera.camera_to_world)
-        quaternion = matrix_to_quaternion(torch.from_numpy(pose[:3, :3])).tolist()
-        numbers = " ".join(f"{value:.9f}" for value in (*quaternion, *pose[:3, 3]))
-        images += [f"{number} {numbers} {number} {camera.image.path.name}", ""]
-    step = max(1, -(-len(scene.points) // _COLMAP_POINTS))
-    rows_of = zip(scene.points[::step], scene.colours[::step], strict=True)
-    points = ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"]
-    points += [
-        f"{number} {x:.6f} {y:.6f} {z:.6f} {r} {g} {b} 0"
-        for number, ((x, y, z), (r, g, b)) in enumerate(rows_of, 1)
-    ]
-    for name, lines in (("cameras.txt", cameras), ("images.txt", images), ("points3D.txt", points)):
-        (path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_colmap(scene, path)
 
 
 _WRITERS = {".glb": _write_glb, ".ply": _write_ply, ".json": _write_json, "": _write_colmap}

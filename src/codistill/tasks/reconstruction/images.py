@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codistill.imaging import equivalent_focal, read_rgb
+from codistill.imaging import equivalent_focal, read_file, read_header, read_rgb
 
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 
@@ -18,11 +18,13 @@ class SourceImage:
     Attributes:
         path: where it lies. pixels: (row, column, 3) uint8, turned as its EXIF says.
         focal: in pixels, or None if nobody knows.
+        orientation: EXIF's, 1 to 8, by which the file's pixels were turned; 1: they were upright.
     """
 
     path: Path
     pixels: np.ndarray
     focal: float | None = None
+    orientation: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,7 +39,9 @@ def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
         DataError: if it cannot be decoded.
     """
     pixels = read_rgb(path)
-    return SourceImage(Path(path), pixels, focal or exif_focal(path, pixels.shape[0], pixels.shape[1]))
+    known = focal or exif_focal(path, pixels.shape[0], pixels.shape[1])
+    turned = read_header(read_file(path), name=str(path)).orientation
+    return SourceImage(Path(path), pixels, known, turned)
 
 
 def exif_focal(path: str | Path, rows: int, columns: int) -> float | None:

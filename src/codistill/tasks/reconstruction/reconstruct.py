@@ -1,13 +1,15 @@
 """From pictures to a scene: predict pairs, guess, align, fuse."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codistill.errors import ConfigError
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.reconstruction.align import AlignConfig, align
 from codistill.tasks.reconstruction.edges import build_graph, check_connected, choose_pairs
 from codistill.tasks.reconstruction.images import SourceImage
-from codistill.tasks.reconstruction.scene import Scene, make_scene
+from codistill.tasks.reconstruction.scene import Scene, check_confidence, make_scene
 from codistill.tasks.reconstruction.start import first_guess
 from codistill.tasks.relocalization.predict import TwoViewPredictor
 
@@ -21,16 +23,20 @@ class ReconstructConfig:
         min_matches: consistent matches that a pair must have to count as overlapping; 0 takes every pair.
         min_confidence: of points; None drops the least confident fifth of each image.
         align: of all images together.
+        robust: of the poses of pairs and of the first guess.
     """
 
     window: int | None = None
     min_matches: int = 12
     min_confidence: float | None = None
     align: AlignConfig = field(default_factory=AlignConfig)
+    robust: RobustConfig = field(default_factory=RobustConfig)
 
     def __post_init__(self) -> None:
         if self.min_matches < 0:
             raise ConfigError(f"min_matches must be 0 or more; got {self.min_matches}")
+        if self.min_confidence is not None and not math.isfinite(self.min_confidence):
+            raise ConfigError(f"min_confidence must be a number; got {self.min_confidence}")
 
 
 def reconstruct(
@@ -49,12 +55,14 @@ def reconstruct(
 
     Raises:
         ConfigError: for fewer than two images.
-        DataError: if images do not overlap, or one is too elongated.
+        DataError: if images do not overlap, one is too elongated, or no point is confident enough.
     """
     pairs = choose_pairs(len(images), config.window)
-    graph = build_graph(predictor, images, pairs, progress)
+    graph = build_graph(predictor, images, pairs, progress, config.robust)
     if config.min_matches:
         check_connected(graph, images, config.min_matches)
-    start = first_guess(graph, images)
+    if config.min_confidence is not None:
+        check_confidence(graph, len(images), config.min_confidence)
+    start = first_guess(graph, images, config.robust)
     aligned = align(graph, start, [image.focal is not None for image in images], config.align)
     return make_scene(graph, images, aligned, min_confidence=config.min_confidence)

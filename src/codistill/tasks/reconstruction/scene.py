@@ -1,11 +1,13 @@
 """A reconstruction: cameras in the first one's frame, depth maps, and the coloured points that are confident enough."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.errors import DataError
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.imaging import resize_rgb
@@ -61,6 +63,28 @@ class Scene:
     colours: np.ndarray
     links: tuple[Link, ...]
     losses: tuple[float, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """A name for each image: unique, a file's on any system, without blanks; begins with its number."""
+        stems = [re.sub(r"[^A-Za-z0-9-]+", "_", c.image.path.stem).strip("_")[:40] for c in self.cameras]
+        return tuple(
+            f"{number:04d}{'_' if stem else ''}{stem}.png" for number, stem in enumerate(stems, start=1)
+        )
+
+
+def check_confidence(graph: Graph, count: int, least: float) -> None:
+    """Refuse a least confidence that leaves no point at all, before images are aligned.
+
+    Raises:
+        DataError: with the confidences that there are.
+    """
+    found = torch.cat([confidence.flatten() for confidence in best_confidence(graph, count)])
+    if not bool((found >= least).any()):
+        raise DataError(
+            f"no point is left: a confidence of {least:g} is asked for (--min-confidence), and the largest of "
+            f"{len(found)} pixels is {float(found.max()):.4g}, half of them have {float(found.median()):.4g}. Ask for "
+            "less."
+        )
 
 
 def make_scene(

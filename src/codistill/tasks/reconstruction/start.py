@@ -4,16 +4,19 @@ Edges in, a `Start` out: focal lengths from the pointmaps, poses by PnP on the p
 Source: DUSt3R (arXiv 2312.14132), section 3.4, and the published initialization by a minimum spanning tree.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.errors import DataError
 from codistill.geometry.pnp import pose_from_points_and_pixels
 from codistill.geometry.poses import invert_pose, transform_points
 from codistill.geometry.procrustes import Similarity, procrustes
 from codistill.geometry.projection import pixel_grid
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.reconstruction.edges import Edge, Graph, fitted_focal, fitted_intrinsics
 from codistill.tasks.reconstruction.images import SourceImage
 
@@ -52,12 +55,16 @@ def spanning_tree(edges: tuple[Edge, ...], count: int) -> list[Edge]:
     return tree
 
 
-def first_guess(graph: Graph, images: list[SourceImage]) -> Start:
+def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | None = None) -> Start:
     """Place every image.
 
     Args:
         graph: connected.
         images: for their known focal lengths.
+        robust: of PnP.
+
+    Raises:
+        DataError: if the points of an image say no focal length, and nobody else does.
     """
     count = len(images)
     world = _placed_points(spanning_tree(graph.edges, count), count)
@@ -66,7 +73,14 @@ def first_guess(graph: Graph, images: list[SourceImage]) -> Start:
         own = max((e for e in graph.edges if e.first == number), key=lambda edge: edge.score)
         fit = graph.fits[number]
         focal = fitted_focal(own.points[0], fit, image.focal)
-        pose = _camera(world[number], own.confidence[0], fitted_intrinsics(fit, focal))
+        if not math.isfinite(focal):
+            raise DataError(
+                f"{image.path}: its predicted points lie on one ray and say no focal length. Give it with --focal, or "
+                "leave the image out."
+            )
+        pose = _camera(
+            world[number], own.confidence[0], fitted_intrinsics(fit, focal), robust or RobustConfig()
+        )
         depth = transform_points(invert_pose(pose), world[number])[..., 2]
         usable = depth > MIN_DEPTH
         middle = depth[usable].median() if usable.any() else depth.new_tensor(1.0)
@@ -97,7 +111,7 @@ def _placed_points(tree: list[Edge], count: int) -> list[Tensor]:
     return [points for points in world if points is not None]
 
 
-def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor) -> Tensor:
+def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor, robust: RobustConfig) -> Tensor:
     """Camera-to-world pose from an image's world points, (4, 4)."""
     rows, columns, _ = points.shape
     flat, grid = points.flatten(0, 1), pixel_grid(rows, columns).flatten(0, 1)
@@ -108,7 +122,9 @@ def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor) -> Tensor:
         grid[chosen].double().numpy(),
         intrinsics.double().numpy(),
         threshold=max(2.0, 0.01 * float(np.hypot(rows, columns))),
-        iterations=200,
+        iterations=robust.samples,
+        solver=robust.pnp,
+        seed=robust.seed,
     )
     if found is None:
         return torch.eye(4)

@@ -16,6 +16,7 @@ import torch
 from codistill.errors import CheckpointError, MissingExtraError
 from codistill.geometry.essential import pose_from_matches
 from codistill.geometry.estimate import PoseEstimate
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.frozen.data import spread
 from codistill.tasks.relocalization.pairs import Pair, PairData
 
@@ -140,10 +141,20 @@ def _loftr() -> torch.nn.Module:
         ) from error
 
 
-def matched_pose(pair: Pair, matcher: Matcher, length: float) -> PoseEstimate | None:
+def matched_pose(
+    pair: Pair, matcher: Matcher, length: float, robust: RobustConfig | None = None
+) -> PoseEstimate | None:
     """Second from first camera through a matcher, with a translation of given length, or None."""
     pixels = matcher(pair.first.image, pair.second.image)
-    found = pose_from_matches(*pixels, pair.first.intrinsics, pair.second.intrinsics, threshold=1.0)
+    robust = robust or RobustConfig()
+    found = pose_from_matches(
+        *pixels,
+        pair.first.intrinsics,
+        pair.second.intrinsics,
+        threshold=1.0,
+        iterations=robust.samples,
+        seed=robust.seed,
+    )
     if found is None or not found.is_usable():
         return None
     return replace(found, translation=found.translation * length)
@@ -153,7 +164,7 @@ BASELINES = ("none", "median", "sift", "loftr")
 
 
 def baseline(
-    name: str, motion: TrainingMotion, device: torch.device | str
+    name: str, motion: TrainingMotion, device: torch.device | str, robust: RobustConfig | None = None
 ) -> Callable[[Pair], PoseEstimate | None]:
     """A baseline as a function from a pair to the pose of its second camera from its first.
 
@@ -161,6 +172,7 @@ def baseline(
         name: one of `BASELINES`.
         motion: of the training pairs.
         device: of learned matchers.
+        robust: of matchers.
 
     Raises:
         MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
@@ -170,4 +182,4 @@ def baseline(
     if name == "median":
         return lambda _: motion.estimate()
     matcher = sift_matches if name == "sift" else loftr_matcher(device)
-    return lambda pair: matched_pose(pair, matcher, motion.length)
+    return lambda pair: matched_pose(pair, matcher, motion.length, robust)

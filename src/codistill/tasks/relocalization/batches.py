@@ -138,11 +138,12 @@ class PairRequests(Dataset[RawPairs]):
 
     def __getitem__(self, request: Request) -> RawPairs:
         images, truths, names = [], [], []
+        maker = self.maker.of_step(self.seed, request.step)
         try:
             for slot, item in zip(request.slots, request.items, strict=True):
                 pair = self.data[item]
                 rng = generator(self.seed, VIEW, request.step, slot)
-                view: PairView = self.maker.plain(pair) if request.plain else self.maker(pair, rng)
+                view: PairView = maker.plain(pair) if request.plain else maker(pair, rng)
                 depths, intrinsics, poses = map(torch.from_numpy, (view.depths, view.intrinsics, view.poses))
                 draw = matches_generator(self.seed, request.step, slot)
                 truths.append(pair_truth(depths, intrinsics, poses, self.matches, draw))

@@ -45,6 +45,8 @@ class TwoViewFit:
         encoder: whatever `load_encoder` accepts.
         recipe: the name of the recipe that this began with.
         size: rows and columns of the views, multiples of the encoder's patch size.
+        shapes: sizes that steps draw from in place of `size`, each lying or upright; () keeps to `size`. Not for cached
+            views.
         shape: of the head.
         loss, optim: see the classes; `optim` decays every tensor with two or more dimensions.
         steps: of the run.
@@ -66,6 +68,7 @@ class TwoViewFit:
     encoder: str
     recipe: str = "small"
     size: tuple[int, int] = (224, 224)
+    shapes: tuple[tuple[int, int], ...] = ()
     shape: HeadShape = field(default_factory=HeadShape)
     loss: TwoViewLossConfig = field(default_factory=TwoViewLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -90,6 +93,8 @@ class TwoViewFit:
                 raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        if self.cached and self.shapes:
+            raise ConfigError("cached views have one size: shapes must be empty, or cached off")
         check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.cached)
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
@@ -129,6 +134,7 @@ SMALL: dict[str, Any] = {
 PUBLISHED: dict[str, Any] = {
     "recipe": "published",
     "size": (392, 518),
+    "shapes": ((392, 518), (336, 518), (294, 518), (252, 518), (168, 518)),
     "shape": HeadShape(),
     "optim": OptimConfig(
         lr=1e-4,
@@ -153,9 +159,14 @@ RECIPES: dict[str, dict[str, Any]] = {"small": SMALL, "published": PUBLISHED}
 
 
 def two_view_fit(recipe: str, **changes: Any) -> TwoViewFit:
-    """A recipe with some fields changed; None leaves the recipe's value. `lr` changes the optimizer's."""
+    """A recipe with some fields changed; None leaves the recipe's value. `lr` changes the optimizer's.
+
+    A given size is the only one: the recipe's shapes go.
+    """
     chosen = {name: value for name, value in changes.items() if value is not None}
     fields = RECIPES[recipe] | {name: value for name, value in chosen.items() if name != "lr"}
+    if "size" in chosen and "shapes" not in chosen:
+        fields = fields | {"shapes": ()}
     if "lr" in chosen:
         fields = fields | {"optim": replace(fields["optim"], lr=chosen["lr"])}
     return TwoViewFit(**fields)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codistill.geometry.estimate import PoseEstimate
+from codistill.geometry.robust import RobustConfig
 from codistill.tasks.frozen.data import spread
 from codistill.tasks.relocalization.pairs import Pair, PairData
 from codistill.tasks.relocalization.predict import Solver, TwoViewPredictor
@@ -15,18 +16,28 @@ Method = Callable[[Pair], PoseEstimate | None]
 """A pair to the pose of its second camera from its first; None where there is none."""
 
 
-def head_method(predictor: TwoViewPredictor, solver: Solver, threshold: float | None = None) -> Method:
+def head_method(
+    predictor: TwoViewPredictor,
+    solver: Solver,
+    threshold: float | None = None,
+    robust: RobustConfig | None = None,
+) -> Method:
     """A two-view model as a method; poses with less than 6 supporters or absurd translations are dropped.
 
     Args:
         predictor: on its device.
-        solver, threshold: see `TwoViewPredictor.pose`.
+        solver, threshold, robust: see `TwoViewPredictor.pose`.
     """
 
     def pose(pair: Pair) -> PoseEstimate | None:
         prediction = predictor(pair.first.image, pair.second.image)
         found = predictor.pose(
-            prediction, pair.first.intrinsics, pair.second.intrinsics, solver=solver, threshold=threshold
+            prediction,
+            pair.first.intrinsics,
+            pair.second.intrinsics,
+            solver=solver,
+            threshold=threshold,
+            robust=robust,
         )
         return found if found is not None and found.is_usable() else None
 

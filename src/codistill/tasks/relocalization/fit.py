@@ -28,9 +28,10 @@ from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
 from codistill.tasks.relocalization.head import write_two_view_head
+from codistill.tasks.relocalization.held_out import split_by_place
 from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
-from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.relocalization.pairs import PairData, check_pairs, limited_pairs
 from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.relocalization.views import PairViews
@@ -156,10 +157,12 @@ def _inputs(config: TwoViewFit, data: PairData, encoder: Encoder) -> Inputs:
 
 def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
     patch = encoder.spec.patch_size
-    if any(side % patch for side in config.size):
-        near = "x".join(str(max(1, round(side / patch)) * patch) for side in config.size)
+    for size in (config.size, *config.shapes):
+        if not any(side % patch for side in size):
+            continue
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in size)
         raise ConfigError(
-            f"views of {config.size[0]}x{config.size[1]} pixels are no multiples of the patch size {patch} of "
+            f"views of {size[0]}x{size[1]} pixels are no multiples of the patch size {patch} of "
             f"{encoder.spec.name}; take --size {near}"
         )
 
@@ -172,7 +175,7 @@ def _batches(
     runtime: Runtime,
     process: Process,
 ) -> tuple[TrainBatches, ValBatches | None]:
-    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter)
+    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
     steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
     if not config.cached:
         batches = online_batches(
@@ -192,29 +195,21 @@ def _batches(
             "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
             "--accumulate, or take --online"
         )
-    held = max(1, min(_HELD_OUT, len(data) // 20))
-    training = PairSubset(data, tuple(range(len(data) - held)))
-    caches = {
-        "training": _cache("training", training, config.views, config, encoder, shape, maker, runtime),
-        "held-out": _cache(
-            "held-out",
-            PairSubset(data, tuple(range(len(data) - held, len(data)))),
-            1,
-            config,
-            encoder,
-            shape,
-            maker,
-            runtime,
-        ),
-    }
-    held_out = caches["held-out"]
+    training, watched = split_by_place(data, max(1, min(_HELD_OUT, len(data) // 20)))
+    parts = (encoder, shape, maker, runtime)
+    cached = _cache("training", training, config.views, config, *parts)
+    batches = cached_batches(cached, batch_size=config.batch_size, **steps)
+    if len(watched) == 0:
+        runtime.say("nothing is held out: all pairs share images or a scene")
+        return batches, None
+    held_out = _cache("held-out", watched, 1, config, *parts)
 
     def validation():
         for start in range(0, len(held_out), config.batch_size):
             views = np.arange(start, min(start + config.batch_size, len(held_out)))
             yield cached_batch(held_out, views, seed=config.seed, step=start, matches=config.matches)
 
-    return cached_batches(caches["training"], batch_size=config.batch_size, **steps), validation
+    return batches, validation
 
 
 def _cache(

@@ -118,16 +118,17 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
 
 def _mapfree(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
-    views, overlaps = [], []
+    views, overlaps, scenes = [], [], []
     for scene in (path for path in list_folders(folder) if (path / "poses.txt").is_file()):
         cameras = mapfree_cameras(scene)
         for first, second, overlap in _mapfree_pairs(scene):
             if first in cameras and second in cameras:
                 views.append((_mapfree_view(scene, first, cameras), _mapfree_view(scene, second, cameras)))
                 overlaps.append(overlap)
+                scenes.append(scene.name)
     if not views:
         raise DataError(f"{folder}: holds no pairs. Expected layout: {MAPFREE_LAYOUT}")
-    return FilePairs(tuple(views), tuple(overlaps))
+    return FilePairs(tuple(views), tuple(overlaps), tuple(scenes))
 
 
 def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:

@@ -163,10 +163,12 @@ class FilePairs:
 
     Attributes:
         views: first and second view of each pair. overlaps: of each pair, NaN where unknown.
+        scenes: of each pair; () where nobody knows.
     """
 
     views: tuple[tuple[ViewFiles, ViewFiles], ...]
     overlaps: tuple[float, ...]
+    scenes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.views)

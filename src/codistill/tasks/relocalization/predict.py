@@ -20,6 +20,7 @@ from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.pnp import pose_from_points_and_pixels
 from codistill.geometry.projection import pixel_grid
 from codistill.geometry.rigid import pose_from_point_pairs
+from codistill.geometry.robust import RobustConfig
 from codistill.heads.two_view.matching import Matches, symmetric_matches
 from codistill.heads.two_view.model import TwoViewModel
 from codistill.heads.two_view.network import ViewPrediction
@@ -167,6 +168,7 @@ class TwoViewPredictor:
         *,
         solver: Solver = "pnp",
         threshold: float | None = None,
+        robust: RobustConfig | None = None,
     ) -> PoseEstimate | None:
         """The pose that maps camera a's frame to camera b's.
 
@@ -176,6 +178,7 @@ class TwoViewPredictor:
             solver: see `SOLVERS`.
             threshold: of inliers, pixels of the original image (metres for procrustes); None: 0.8 % of the image's
                 diagonal, or 2 pixels of the network's image for `emat`, 10 cm for `procrustes`.
+            robust: how PnP is solved, and the samples of every solver (the defaults).
 
         Returns:
             None if there are too few matches or no consensus.
@@ -185,22 +188,47 @@ class TwoViewPredictor:
         """
         if solver not in SOLVERS:
             raise ConfigError(unknown_name("solver", solver, SOLVERS))
-        diagonal = float(np.hypot(*pair.fit_b.original))
+        robust = robust or RobustConfig()
+        limit = threshold or 0.008 * float(np.hypot(*pair.fit_b.original))
         if solver == "pointmap":
             points, pixels = confident_points(pair.b_in_a, pair.fit_b)
             return pose_from_points_and_pixels(
-                points, pixels, intrinsics_b, threshold=threshold or 0.008 * diagonal
+                points,
+                pixels,
+                intrinsics_b,
+                threshold=limit,
+                solver=robust.pnp,
+                iterations=robust.samples,
+                seed=robust.seed,
             )
         matches = self.match(pair)
         if solver == "pnp":
             return pose_from_points_and_pixels(
-                matches.points_a, matches.pixels_b, intrinsics_b, threshold=threshold or 0.008 * diagonal
+                matches.points_a,
+                matches.pixels_b,
+                intrinsics_b,
+                threshold=limit,
+                solver=robust.pnp,
+                iterations=robust.samples,
+                seed=robust.seed,
             )
         if solver == "procrustes":
-            return pose_from_point_pairs(matches.points_a, matches.points_b, threshold=threshold or 0.1)
+            return pose_from_point_pairs(
+                matches.points_a,
+                matches.points_b,
+                threshold=threshold or 0.1,
+                iterations=robust.samples,
+                seed=robust.seed,
+            )
+        pixels = (matches.pixels_a, matches.pixels_b)
         pixel = 2.0 / min(pair.fit_b.scale)
         found = pose_from_matches(
-            matches.pixels_a, matches.pixels_b, intrinsics_a, intrinsics_b, threshold=threshold or pixel
+            *pixels,
+            intrinsics_a,
+            intrinsics_b,
+            threshold=threshold or pixel,
+            iterations=robust.samples,
+            seed=robust.seed,
         )
         return None if found is None else with_metric_scale(found, matches.points_a, matches.points_b)
 

@@ -2,19 +2,23 @@
 
 A `Pair` and a generator in, a `PairView` of fixed size out; depth is never interpolated, intrinsics follow. Both views
 are drawn apart. Source: the published two-view training (crops centred on the principal point, colour jitter of half
-brightness, contrast and saturation, a tenth of the hue); its random aspect ratios are a choice of `size` here.
+brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as colour
 
+from codistill.data.randomness import generator
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import crop_intrinsics, scale_intrinsics
 from codistill.tasks.relocalization.pairs import Pair, PosedImage
+
+SHAPE = 24
+"""What draws are for, beside those of `batches`."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,20 @@ class PairViews:
         size: rows and columns of every view.
         zoom: smallest random crop, as a share of the largest that fits; 1 never zooms.
         jitter: largest change of brightness, contrast and saturation; a fifth of it for the hue; 0 changes no colour.
+        shapes: sizes that steps draw from in place of `size`, each lying or upright; () keeps to `size`.
     """
 
     size: tuple[int, int]
     zoom: float = 0.8
     jitter: float = 0.5
+    shapes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or not 0.0 < self.zoom <= 1.0 or not 0.0 <= self.jitter < 1.0:
+        if (
+            min(min(size) for size in (self.size, *self.shapes)) < 1
+            or not 0.0 < self.zoom <= 1.0
+            or not 0.0 <= self.jitter < 1.0
+        ):
             raise ConfigError(f"sizes must be positive, 0 < zoom <= 1, 0 <= jitter < 1; got {self}")
 
     def __call__(self, pair: Pair, rng: np.random.Generator) -> PairView:
@@ -58,6 +68,14 @@ class PairViews:
             image, depth, intrinsics = self._cropped(view, float(rng.uniform(self.zoom, 1.0)))
             views.append((recolour(image, self.jitter, rng), depth, intrinsics))
         return self._stacked(pair, views)
+
+    def of_step(self, seed: int, step: int) -> "PairViews":
+        """The same with the size that all pairs of a step have."""
+        if not self.shapes:
+            return self
+        draw = generator(seed, SHAPE, step)
+        size = self.shapes[int(draw.integers(len(self.shapes)))]
+        return replace(self, size=size[::-1] if draw.integers(2) else size)
 
     def plain(self, pair: Pair) -> PairView:
         """The largest crops that fit, without any randomness."""

@@ -1,0 +1,38 @@
+"""What all robust solvers share: how many samples they may draw, how sure they want to be, and where draws begin."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from codistill.errors import ConfigError, unknown_name
+
+PnpSolver = Literal["usac", "p3p", "sqpnp", "epnp"]
+PNP_SOLVERS: tuple[PnpSolver, ...] = get_args(PnpSolver)
+"""Names of `geometry.pnp`'s solvers, the default first."""
+
+MAX_SAMPLES = 10_000
+"""The one budget of every robust solver, so that methods are compared and not their patience."""
+PROBABILITY = 0.9999
+"""That one all-inlier sample was drawn, before a solver stops earlier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustConfig:
+    """How poses are estimated under outliers, whatever the solver.
+
+    Attributes:
+        pnp: see `geometry.pnp`.
+        samples: at most so many, of every solver.
+        seed: of their draws.
+    """
+
+    pnp: PnpSolver = PNP_SOLVERS[0]
+    samples: int = MAX_SAMPLES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pnp not in PNP_SOLVERS:
+            raise ConfigError(unknown_name("PnP solver", self.pnp, PNP_SOLVERS))
+        if self.samples < 1:
+            raise ConfigError(f"the number of samples must be 1 or more; got {self.samples}")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"the seed of the samples must lie in [0, 2**31); got {self.seed}")
