@@ -6,6 +6,7 @@ from dataclasses import replace
 from codistill.commands import fit_segmentation
 from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
 from codistill.commands.evaluation_output import (
+    as_array,
     comparison,
     print_scores,
     read_per_image,
@@ -57,11 +58,15 @@ def main(argv: list[str]) -> int:
         result = evaluate_segmentation(
             segmenter.to(runtime.device), data, pictures=arguments.pictures, progress=progress
         )
-    print_scores(f"{segmenter.features.config.encoder} on {data.spec} ({data.split})", result.intervals())
+    print_scores(
+        f"{segmenter.features.config.encoder} on {data.spec} ({data.split})",
+        result.intervals(),
+        result.groups,
+    )
     numbers = {
         "task": "segmentation",
         "unit": "per cent",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": result.groups.about(),
         "data": data.spec,
         "split": data.split,
         "images": len(result.names),
@@ -72,14 +77,14 @@ def main(argv: list[str]) -> int:
     }
     if arguments.against is not None:
         counts, names = read_per_image(arguments.against, "counts")
-        other = SegmentationResult(counts, names, result.classes, [])
+        other = SegmentationResult(counts, names, result.groups, result.classes, [])
         numbers["comparison"] = comparison(
             arguments.against, "miou", difference(result, other), arguments.margin
         )
     write_evaluation(
         out,
         numbers,
-        {"counts": result.counts},
+        {"counts": result.counts, **as_array(result.groups)},
         result.names,
         result.pictures,
         ["evaluate", "segmentation", *argv],

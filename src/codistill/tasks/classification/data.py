@@ -10,6 +10,7 @@ import numpy as np
 
 from codistill.errors import DataError
 from codistill.tasks.frozen.data import IMAGE_SUFFIXES, spread
+from codistill.tasks.frozen.groups import Groups, groups_of
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
@@ -22,6 +23,7 @@ class ImageFolder:
         root: the folder. split: `train` or `val`.
         paths: of the images.
         labels: (image,) class numbers.
+        groups: which images belong together.
         classes: names by number.
     """
 
@@ -29,6 +31,7 @@ class ImageFolder:
     split: str
     paths: tuple[Path, ...]
     labels: np.ndarray
+    groups: Groups
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -45,7 +48,8 @@ class ImageFolder:
     def chosen(self, indices: np.ndarray) -> "ImageFolder":
         """Some of the images."""
         paths = tuple(self.paths[index] for index in indices.tolist())
-        return ImageFolder(self.root, self.split, paths, self.labels[indices], self.classes)
+        groups = self.groups.at(indices.tolist())
+        return ImageFolder(self.root, self.split, paths, self.labels[indices], groups, self.classes)
 
 
 def open_image_folder(root: str | Path, split: str) -> ImageFolder:
@@ -78,7 +82,9 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
         labels += [known[name]] * len(found)
     if split == "train" and len(there) < len(classes):
         raise DataError(f"{folder}: misses classes")
-    return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), classes)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    groups = groups_of(root, split, names)
+    return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), groups, classes)
 
 
 def _split_folder(root: Path, split: str) -> Path:

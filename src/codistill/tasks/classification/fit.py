@@ -149,7 +149,7 @@ def _sweep(
     fit: dict[str, Any],
 ) -> tuple[FeatureConfig, ImageVectors]:
     """Run the sweep; the chosen head's tensors and facts go into the last two. Gives what the head stands on."""
-    kept, held = split_per_class(data.labels, HELD_OUT, config.seed)
+    kept, held = split_per_class(data.labels, HELD_OUT, config.seed, data.groups.names)
     folder = runtime.out / f"sweep-{config_hash(config)[:12]}"
     make_directory(folder)
 
@@ -199,7 +199,9 @@ def _logistic(
 ) -> dict[str, Any]:
     vectors = torch.from_numpy(np.array(bank)).to(runtime.device)
     labels = torch.from_numpy(data.labels).to(runtime.device)
-    choice = choose_logistic(vectors, labels, len(data.classes), strengths=config.strengths, seed=config.seed)
+    choice = choose_logistic(
+        vectors, labels, len(data.classes), data.groups.names, strengths=config.strengths, seed=config.seed
+    )
     tensors |= {"weight": choice.model.weight, "bias": choice.model.bias}
     listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
     runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")

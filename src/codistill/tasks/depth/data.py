@@ -4,6 +4,7 @@ Kinds: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. D
 millimetres, 0 where nothing is known.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from codistill.tasks.frozen.data import (
     parse_spec,
     read_list,
 )
+from codistill.tasks.frozen.groups import Groups, groups_of
 from codistill.world.dataset import DepthDataset, World
 
 MAX_METRES = 65.535
@@ -88,6 +90,11 @@ class WorldDepth:
     """The embedded world's samples as arrays; sky becomes unknown."""
 
     samples: DepthDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Scenes: of a room there are two views."""
+        return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -162,7 +169,15 @@ def _nyud(root: Path, split: str, partial: bool) -> DenseData:
         )
     targets = dict(zip(images, depths, strict=True))
     pairs = pair_up(sorted(images), targets.__getitem__, str(listing))
-    return FilePairs(pairs, metres, (480, 640))
+    return FilePairs(pairs, _nyud_groups(root, split, [image for image, _ in pairs]), metres, (480, 640))
+
+
+def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:
+    """Scenes of the training list (parts a, b, … of a recording are one); the test list names room types only."""
+    folders = [image.parent.name for image in images]
+    names = [f"{image.parent.name}/{image.name}" for image in images]
+    scenes = tuple(re.sub(r"(?<=\d)[a-z]$", "", folder) for folder in folders)
+    return groups_of(root, split, names, Groups(scenes, "scenes" if split == "train" else "room types"))
 
 
 def _nyu_path(root: Path, name: str, split: str) -> Path:
@@ -178,4 +193,5 @@ def _folder(root: Path, split: str) -> DenseData:
     images = need_folder(root / "images" / split, layout)
     depths = need_folder(root / "depth" / split, layout)
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return FilePairs(pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})"), metres)
+    pairs = pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})")
+    return FilePairs(pairs, groups_of(root, split, [path.name for path in found]), metres)

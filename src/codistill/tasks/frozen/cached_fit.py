@@ -4,6 +4,7 @@ The task says how heads are built, what they lose on sampled pixels and how they
 """
 
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,17 @@ from codistill.data.randomness import generator
 from codistill.engine.config import config_hash
 from codistill.engine.distributed import Process
 from codistill.engine.files import make_directory
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
 from codistill.tasks.frozen.batched_fit import FitPlan, HeadsAdamW, fit_heads
 from codistill.tasks.frozen.cache import CacheShape, FeatureCache, announce, build_cache, cache_shape
 from codistill.tasks.frozen.cached_task import CachedTask, sample_pixels
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import DenseData, Subset
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.groups import named_groups, split_groups
 from codistill.tasks.frozen.loading import PIXELS, ViewMaker
 
 _SCORED_PIXELS = 4096
-_ORDER = 13
-"""What the split's permutation is for; see `loading.VIEW`."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,13 @@ def refuse_several(process: Process) -> None:
 
 
 def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Subset]:
-    """Training and held-out samples; the same for the same seed.
+    """Training and held-out samples of different groups (see `split_groups`); the same for the same seed.
 
     Raises:
         DataError: if there are fewer than two samples.
     """
-    count = len(data)
-    if count < 2:
-        raise DataError(f"a fit needs two images at least, one to choose between heads; got {count}")
-    held = min(max(8, round(share * count)), count // 2)
-    order = permute(np.arange(count), count, keys_of(seed, _ORDER))
-    chosen = sorted(order[:held].tolist())
-    rest = sorted(order[held:].tolist())
-    return Subset(data, tuple(rest)), Subset(data, tuple(chosen))
+    split = split_groups(named_groups(data), max(8, round(share * len(data))), seed)
+    return Subset(data, split.training), Subset(data, split.held_out)
 
 
 def fit_cached(
@@ -89,6 +83,12 @@ def fit_cached(
     """
     features.to(runtime.device)
     training, held_out = split_held_out(data, config.held_out, config.seed)
+    shared = sorted({*training.groups.names} & {*held_out.groups.names})
+    if shared:
+        runtime.say(
+            f"all images are of one group ({training.groups.kind}: {shared[0]}): those that choose the learning rate "
+            "resemble those that train, and flatter large rates"
+        )
     shapes = {
         "training": cache_shape(
             features, maker, len(training) * config.views, task.kind, with_cls=task.with_cls
@@ -123,6 +123,11 @@ def fit_cached(
         "chosen_lr": config.learning_rates[chosen],
         "training_views": len(caches["training"]),
         "held_out_images": len(held_out),
+        "held_out_groups": {
+            "count": held_out.groups.count,
+            "kind": held_out.groups.kind,
+            "shared": bool(shared),
+        },
         "cache_bytes": sum(s.num_bytes for s in shapes.values()),
         "seconds_features": round(encoded - started, 2),
         "seconds_fit": round(fitted - encoded, 2),
@@ -156,6 +161,7 @@ def _cache(
         "encoder": config.features.encoder,
         "data": config.data,
         "images": len(part),
+        "samples": zlib.crc32(np.array(part.indices, dtype=np.int64).tobytes()),
         "of": [config.limit, config.held_out],
         "views": repr(maker),
         "passes": config.views if name == "training" else 0,

@@ -12,6 +12,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.frozen.groups import Groups, named_groups
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 CHECKED = 64
@@ -34,7 +35,7 @@ class DenseSample:
 
 
 class DenseData(Protocol):
-    """A map-style, picklable data set of `DenseSample`."""
+    """A map-style, picklable data set of `DenseSample`; its `groups`, if it has some, say what belongs together."""
 
     def __len__(self) -> int: ...
 
@@ -47,11 +48,13 @@ class FilePairs:
 
     Attributes:
         pairs: paths.
+        groups: of the pairs.
         convert: the PNG's values as the target; raises DataError for values that make no sense.
         shape: rows and columns that every image must have, or None.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
+    groups: Groups
     convert: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, int] | None = None
 
@@ -85,6 +88,11 @@ class Subset:
 
     data: DenseData
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these samples."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -11,6 +11,7 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import DataError
 from codistill.tasks.frozen.data import CHECKED, parse_spec, spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.people.folder import open_folder
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton
 from codistill.tasks.people.smplx_layouts import open_agora, open_bedlam
@@ -45,6 +46,11 @@ class SomePeople:
 
     data: PeopleImages
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these images."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

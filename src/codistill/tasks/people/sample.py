@@ -41,7 +41,7 @@ class PeopleImage:
 
 
 class PeopleImages(Protocol):
-    """A map-style, picklable data set of `PeopleImage`."""
+    """A map-style, picklable data set of `PeopleImage`; its `groups`, if it has some, say what belongs together."""
 
     def __len__(self) -> int: ...
 

@@ -10,9 +10,11 @@ labels' pixels start at the image's corner. Images of sequences called `closeup`
 Source: the label files of BEDLAM (CVPR 2023); the reading of them: Multi-HMR (arXiv 2402.14654).
 """
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
@@ -52,10 +55,21 @@ class SmplxImages:
     Attributes:
         images: (file, whether it lies on its side, people) each.
         body: SMPL-X: joints follow from the parameters.
+        kind: of its groups.
     """
 
     images: tuple[tuple[Path, bool, Rows], ...]
     body: SmplxBody
+    kind: Literal["sequences", "places"]
+
+    @property
+    def groups(self) -> Groups:
+        """BEDLAM's sequences, by their folders; AGORA's places, of which several cameras see several crowds."""
+        if self.kind == "sequences":
+            names = [str(path.parent) for path, _, _ in self.images]
+        else:
+            names = [re.sub(r"_cam\d+_.*", "", path.name) for path, _, _ in self.images]
+        return Groups(tuple(names), self.kind)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,7 +135,7 @@ def _opened(
     kept = tuple(one for one in found if one[0] not in gone)
     body = load_body("smplx", n_shape=SHAPES)
     assert isinstance(body, SmplxBody)
-    return SmplxImages(kept, body), body
+    return SmplxImages(kept, body, "sequences" if inner else "places"), body
 
 
 def people_of(file: Path) -> dict[str, Rows]:

@@ -21,6 +21,7 @@ from codistill.errors import ConfigError
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import weights_hash
+from codistill.tasks.frozen.groups import named_groups, split_groups
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
@@ -178,12 +179,18 @@ def _batches(
             "--accumulate, or take --online"
         )
     held = max(1, min(_HELD_OUT, len(data) // 20))
-    training = PairSubset(data, tuple(range(len(data) - held)))
+    split = split_groups(named_groups(data), held, config.seed)
+    if split.shared:
+        runtime.say(
+            f"all pairs are of one group ({named_groups(data).kind}): the held-out ones resemble those that train, "
+            "and their losses are flattering"
+        )
+    training = PairSubset(data, split.training)
     caches = {
         "training": _cache("training", training, config.views, config, encoder, shape, maker, runtime),
         "held-out": _cache(
             "held-out",
-            PairSubset(data, tuple(range(len(data) - held, len(data)))),
+            PairSubset(data, split.held_out),
             1,
             config,
             encoder,

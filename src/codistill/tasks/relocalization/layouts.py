@@ -19,6 +19,7 @@ import torch
 from codistill.errors import DataError
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
 from codistill.tasks.frozen.data import IMAGE_SUFFIXES, need_folder, parse_spec, read_list
+from codistill.tasks.frozen.groups import GROUPS_FILE, Groups, groups_of, joined
 from codistill.tasks.relocalization.pairs import FilePairs, PairData, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 
@@ -61,7 +62,7 @@ def _folder(root: Path, split: str) -> PairData:
         for path in sorted(need_folder(folder / "images", FOLDER_LAYOUT).iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES
     }
-    views, overlaps = [], []
+    views, overlaps, members = [], [], []
     listing = folder / "pairs.txt"
     for number, line in enumerate(read_list(listing, FOLDER_LAYOUT), start=1):
         words, overlap = line.split(), math.nan
@@ -75,10 +76,21 @@ def _folder(root: Path, split: str) -> PairData:
             for known, what in ((images, "an image in images/"), (cameras, "a line in cameras.txt")):
                 if name not in known:
                     raise DataError(f"{listing}, line {number}: {name!r} has not {what}")
+        members.append((words[0], words[1]))
         first, second = (_view(folder, images[name], cameras[name]) for name in words[:2])
         views.append((first, second))
         overlaps.append(overlap)
-    return FilePairs(tuple(views), tuple(overlaps))
+    return FilePairs(tuple(views), tuple(overlaps), _folder_groups(root, split, members))
+
+
+def _folder_groups(root: Path, split: str, members: list[tuple[str, str]]) -> Groups:
+    """Pairs that share an image, or whose images groups.json puts together, directly or through other pairs."""
+    names = sorted({name for pair in members for name in pair})
+    said = groups_of(
+        root, split, names, Groups(tuple(names), f"pairs that share an image (no {GROUPS_FILE})")
+    )
+    group = dict(zip(names, said.names, strict=True))
+    return Groups(joined([(group[first], group[second]) for first, second in members]), said.kind)
 
 
 def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> ViewFiles:
@@ -121,16 +133,17 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
 
 def _mapfree(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
-    views, overlaps = [], []
+    views, overlaps, scenes = [], [], []
     for scene in sorted(path for path in folder.iterdir() if (path / "poses.txt").is_file()):
         cameras = mapfree_cameras(scene)
         for first, second, overlap in _mapfree_pairs(scene):
             if first in cameras and second in cameras:
                 views.append((_mapfree_view(scene, first, cameras), _mapfree_view(scene, second, cameras)))
                 overlaps.append(overlap)
+                scenes.append(scene.name)
     if not views:
         raise DataError(f"{folder}: holds no pairs. Expected layout: {MAPFREE_LAYOUT}")
-    return FilePairs(tuple(views), tuple(overlaps))
+    return FilePairs(tuple(views), tuple(overlaps), Groups(tuple(scenes), "scenes"))
 
 
 def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:

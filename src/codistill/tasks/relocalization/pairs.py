@@ -14,6 +14,7 @@ import numpy as np
 from codistill.errors import DataError
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.world.dataset import PairDataset
 
 
@@ -58,7 +59,7 @@ class Pair:
 
 
 class PairData(Protocol):
-    """A map-style, picklable data set of `Pair`."""
+    """A map-style, picklable data set of `Pair`; its `groups`, if it has some, say what belongs together."""
 
     def __len__(self) -> int: ...
 
@@ -70,6 +71,11 @@ class WorldPairs:
     """The embedded world's rooms."""
 
     samples: PairDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Rooms."""
+        return Groups(self.samples.scenes(), "rooms")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -150,10 +156,12 @@ class FilePairs:
 
     Attributes:
         views: first and second view of each pair. overlaps: of each pair, NaN where unknown.
+        groups: of the pairs.
     """
 
     views: tuple[tuple[ViewFiles, ViewFiles], ...]
     overlaps: tuple[float, ...]
+    groups: Groups
 
     def __len__(self) -> int:
         return len(self.views)
@@ -170,6 +178,11 @@ class PairSubset:
 
     data: PairData
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these pairs."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -11,6 +11,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.segmentation.layouts import LAYOUTS
 from codistill.world.dataset import SegmentationDataset, World
@@ -88,6 +89,11 @@ class WorldSegmentation:
     """The embedded world's samples as arrays."""
 
     samples: SegmentationDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Scenes."""
+        return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -21,6 +21,7 @@ from codistill.tasks.frozen.data import (
     pair_up,
     read_list,
 )
+from codistill.tasks.frozen.groups import Groups, alone, groups_of
 from codistill.tasks.segmentation.classes import (
     ADE20K,
     CITYSCAPES,
@@ -87,7 +88,10 @@ def ade20k(root: Path, split: str, partial: bool) -> Found:
     labels = need_folder(root / "annotations" / folder, layout)
     check_count(len(images), {"train": 20210, "val": 2000}[split], f"{root} ({split})", partial)
     pairs = pair_up(images, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
-    return Found(FilePairs(pairs, shifted_labels(150)), ADE20K)
+    groups = groups_of(
+        root, split, [image.name for image in images], alone([i.name for i in images], "images")
+    )
+    return Found(FilePairs(pairs, groups, shifted_labels(150)), ADE20K)
 
 
 def cityscapes(root: Path, split: str, partial: bool) -> Found:
@@ -111,7 +115,11 @@ def cityscapes(root: Path, split: str, partial: bool) -> Found:
     else:
         known = dict.fromkeys((*range(34), 255), IGNORE)
         values = LabelValues(known | {raw: n for n, raw in enumerate(CITYSCAPES_IDS)}, "label ids 0 to 33")
-    return Found(FilePairs(pair_up(images, label_of, f"{root} ({split})"), values, (1024, 2048)), CITYSCAPES)
+    pairs = pair_up(images, label_of, f"{root} ({split})")
+    # CITY_SEQUENCE_FRAME: a drive through a city is numbered on, or cut into many numbers, as the authors did it.
+    sequences = Groups(tuple(image.name.rsplit("_", 2)[0] for image in images), "sequences")
+    groups = groups_of(root, split, [f"{image.parent.name}/{image.name}" for image in images], sequences)
+    return Found(FilePairs(pairs, groups, values, (1024, 2048)), CITYSCAPES)
 
 
 def nyuv2(root: Path, split: str, partial: bool) -> Found:
@@ -138,7 +146,9 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         [by_stem[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
-    return Found(FilePairs(pairs, shifted_labels(40)), NYU40)
+    # The files are numbered on through the scenes and do not say where one ends.
+    groups = groups_of(root, split, [image.name for image, _ in pairs])
+    return Found(FilePairs(pairs, groups, shifted_labels(40)), NYU40)
 
 
 def scannet(root: Path, split: str, partial: bool) -> Found:
@@ -166,7 +176,9 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         images, lambda image: image.parent.parent / "label" / f"{image.stem}.png", f"{root} ({split})"
     )
-    return Found(FilePairs(pairs, values), SCANNET20)
+    places = Groups(tuple(image.parent.parent.name.split("_")[0] for image in images), "scenes")
+    names = [f"{image.parent.parent.name}/{image.name}" for image in images]
+    return Found(FilePairs(pairs, groups_of(root, split, names, places), values), SCANNET20)
 
 
 def folder(root: Path, split: str, partial: bool) -> Found:
@@ -185,7 +197,8 @@ def folder(root: Path, split: str, partial: bool) -> Found:
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
     expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
-    return Found(FilePairs(pairs, LabelValues(values, expected)), tuple(classes))
+    groups = groups_of(root, split, [path.name for path in found])
+    return Found(FilePairs(pairs, groups, LabelValues(values, expected)), tuple(classes))
 
 
 def _split(split: str, known: tuple[str, ...]) -> str:
