@@ -3,7 +3,7 @@
     DIR/cache.json     what the cache is of (the key); another key is another cache
         tokens.f16     (view, patch, channel of all levels)
         cls.f16        (view, channel of all levels), where the encoder has class tokens
-        target.u8|u16  (view, row, column): classes, or millimetres
+        target.u8|u16  (view, row, column): classes, or depth in units of `CacheShape.unit`
         done.json      how many views are written
 
 View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on.
@@ -48,6 +48,7 @@ class CacheShape:
         cls_channels: of the class tokens, all levels together; 0 for none.
         target: rows and columns.
         kind: of the targets.
+        unit: metres that targets count in.
     """
 
     views: int
@@ -56,6 +57,7 @@ class CacheShape:
     cls_channels: int
     target: tuple[int, int]
     kind: TargetKind
+    unit: float = 0.001
 
     def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and number type by file name."""
@@ -105,11 +107,17 @@ class FeatureCache:
         values = self._maps["target"][views]
         if self.shape.kind == "classes":
             return torch.from_numpy(values)
-        return torch.from_numpy(values.astype(np.float32) / 1000.0)
+        return torch.from_numpy((values * self.shape.unit).astype(np.float32))
 
 
 def cache_shape(
-    features: FrozenFeatures, maker: ViewMaker, views: int, kind: TargetKind, *, with_cls: bool
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    views: int,
+    kind: TargetKind,
+    *,
+    with_cls: bool,
+    unit: float = 0.001,
 ) -> CacheShape:
     """Sizes of the cache of so many views."""
     levels = len(features.config.blocks)
@@ -120,6 +128,7 @@ def cache_shape(
         cls_channels=features.channels * levels if with_cls and features.has_cls else 0,
         target=maker.size,
         kind=kind,
+        unit=unit,
     )
 
 
@@ -197,7 +206,7 @@ def build_cache(
         ):
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
                 levels = features(batch.images)
-            _write(files, slice(done, done + len(batch)), levels, batch.target, batch.names)
+            _write(files, slice(done, done + len(batch)), levels, batch.target, batch.names, shape.unit)
             done += len(batch)
             if done == shape.views or done % (16 * batch_size) < batch_size:
                 _sync(folder, files, done)
@@ -217,7 +226,12 @@ def _requests(count: int, views: int, done: int, batch_size: int, plain: bool) -
 
 
 def _write(
-    files: dict[str, np.memmap], rows: slice, levels: list[Tokens], target: Tensor, names: tuple[str, ...]
+    files: dict[str, np.memmap],
+    rows: slice,
+    levels: list[Tokens],
+    target: Tensor,
+    names: tuple[str, ...],
+    unit: float,
 ) -> None:
     tokens = torch.cat([level.patches for level in levels], dim=-1).to(torch.float16).cpu()
     if not tokens.isfinite().all():
@@ -234,7 +248,7 @@ def _write(
     if "target.u8" in files:
         files["target.u8"][rows] = target.numpy()
     else:
-        files["target.u16"][rows] = (target.clamp(0, 65.535) * 1000.0).round().to(torch.int32).numpy()
+        files["target.u16"][rows] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
 
 
 def _sync(folder: Path, files: dict[str, np.memmap], done: int) -> None:

@@ -91,9 +91,11 @@ def fit_cached(
         )
     shapes = {
         "training": cache_shape(
-            features, maker, len(training) * config.views, task.kind, with_cls=task.with_cls
+            features, maker, len(training) * config.views, task.kind, with_cls=task.with_cls, unit=task.unit
         ),
-        "held-out": cache_shape(features, maker, len(held_out), task.kind, with_cls=task.with_cls),
+        "held-out": cache_shape(
+            features, maker, len(held_out), task.kind, with_cls=task.with_cls, unit=task.unit
+        ),
     }
     runtime.say(announce(shapes, runtime.cache_folder))
     started = time.perf_counter()

@@ -145,8 +145,9 @@ def stored_to_metres(values: np.ndarray) -> np.ndarray:
 
 
 def metres_to_stored(depth: np.ndarray) -> np.ndarray:
-    """The inverse of `stored_to_metres`; what is farther than 65.534 m is stored as that."""
-    known = np.clip(np.nan_to_num(depth, nan=0.0, posinf=0.0), 0.0, (SKY - 1) / 1000.0)
+    """The inverse of `stored_to_metres`; what is farther than 65.534 m, and no sky, becomes unknown."""
+    known = np.nan_to_num(depth, nan=0.0, posinf=0.0)
+    known = np.where((known > 0) & (known <= (SKY - 1) / 1000.0), known, 0.0)
     return np.where(np.isposinf(depth), SKY, np.round(known * 1000.0)).astype(np.uint16)
 
 
