@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from codistill.commands import fit_segmentation
-from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
+from codistill.commands.evaluated_head import add_evaluation_options, default_split, head_to_evaluate
 from codistill.commands.evaluation_output import (
     as_array,
     comparison,
@@ -19,7 +19,7 @@ from codistill.commands.head_options import (
 )
 from codistill.tasks.frozen.data import limited
 from codistill.tasks.frozen.pictures import legend_picture
-from codistill.tasks.segmentation.data import open_segmentation
+from codistill.tasks.segmentation.data import classes_seen, open_segmentation
 from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import fit_segmentation as fit
 from codistill.tasks.segmentation.predict import MULTI_SCALE, SegmentationTest, load_segmenter
@@ -39,11 +39,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _say_absent(arguments: argparse.Namespace) -> None:
+    """Say, before a head is fitted, which classes the scored images do not have."""
+    split = arguments.split or default_split(arguments.data)
+    data = open_segmentation(arguments.data, split, partial=arguments.partial)
+    about = classes_seen(replace(data, samples=limited(data.samples, arguments.limit))).about("scoring")
+    if about:
+        print(about)
+
+
 def main(argv: list[str]) -> int:
     """Run the command."""
     arguments = _parser().parse_args(argv)
     scales = parse_numbers(arguments.scales, float, "--scales") or (1.0,)
     test = SegmentationTest(scales=scales, mirror=arguments.mirror)
+    if not arguments.head and arguments.data:
+        _say_absent(arguments)
     head = head_to_evaluate(
         arguments, argv, "segmentation", fit_segmentation.config_of, fit, fit_segmentation.NORM
     )
@@ -63,6 +74,14 @@ def main(argv: list[str]) -> int:
         result.intervals(),
         result.groups,
     )
+    absent = result.absent_classes()
+    if absent:
+        wrong = sum(absent.values())
+        print(
+            f"{len(absent)} of {len(result.classes)} classes have no labelled pixel in these images: {len(absent) - wrong} "
+            f"are left out of the means, {wrong} were predicted and count as 0 in mIoU ({', '.join(list(absent)[:8])}"
+            f"{' …' if len(absent) > 8 else ''})"
+        )
     numbers = {
         "task": "segmentation",
         "unit": "per cent",

@@ -59,6 +59,11 @@ def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, ma
     parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
 
 
+def default_split(spec: str) -> str:
+    """What is scored if nothing else is asked for."""
+    return "test" if spec.startswith("world:") else "val"
+
+
 def head_to_evaluate(
     arguments: argparse.Namespace,
     argv: list[str],
@@ -82,7 +87,7 @@ def head_to_evaluate(
     path = Path(arguments.head) if arguments.head else _fitted(arguments, argv, task, config_of, fit)
     record = read_record(path, task) if is_head(path) or not path.is_file() else None
     spec = arguments.data or (record.data["spec"] if record else needed_data(arguments))
-    split = arguments.split or ("test" if spec.startswith("world:") else "val")
+    split = arguments.split or default_split(spec)
     features = feature_config(arguments, norm) if arguments.head else None
     return EvaluatedHead(path, record, spec, split, features)
 

@@ -28,6 +28,7 @@ from codistill.tasks.frozen.data import (
     need_folder,
     pair_up,
     parse_spec,
+    pngs_of,
     read_list,
 )
 from codistill.tasks.frozen.groups import Groups, groups_of
@@ -273,5 +274,5 @@ def _folder(root: Path, split: str, unit: float) -> DenseData:
     images = need_folder(root / "images" / split, layout)
     depths = need_folder(root / "depth" / split, layout)
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    pairs = pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})")
+    pairs = pair_up(found, pngs_of(depths), f"{root} ({split})")
     return FilePairs(pairs, groups_of(root, split, [path.name for path in found]), Metres(unit))

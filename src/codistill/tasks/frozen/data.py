@@ -159,6 +159,12 @@ def pair_up(
     return pairs
 
 
+def pngs_of(folder: Path) -> Callable[[Path], Path]:
+    """From an image to the PNG of its name in a folder, however its suffix is written."""
+    known = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"}
+    return lambda image: known.get(image.stem, folder / f"{image.stem}.png")
+
+
 def need_folder(folder: Path, layout: str) -> Path:
     """The folder, if it is there.
 

@@ -47,6 +47,16 @@ class SegmentationResult:
         pixels = self.counts.sum(0)[1:].sum(0)
         return sorted(number for number in pixels.argsort()[::-1][:most].tolist() if pixels[number] > 0)
 
+    def absent_classes(self) -> dict[str, bool]:
+        """Classes without a labelled pixel in the scored images; whether they were predicted somewhere.
+
+        mIoU leaves out those that were not, and counts those that were as 0, as published evaluations do.
+        """
+        _, predicted, labelled = self.counts.sum(0)
+        return {
+            name: bool(predicted[number]) for number, name in enumerate(self.classes) if labelled[number] == 0
+        }
+
     def intervals(self) -> dict[str, Interval]:
         """Every score with its 95 % interval; groups are resampled."""
         return {name: bootstrap_sums(self.counts, score, self.groups.names) for name, score in SCORES.items()}
@@ -59,6 +69,10 @@ class SegmentationResult:
             "class_iou": {
                 name: None if np.isnan(value) else round(float(value), 3)
                 for name, value in zip(self.classes, per_class, strict=True)
+            },
+            "absent_classes": {
+                name: "predicted, counts as 0" if there else "left out"
+                for name, there in self.absent_classes().items()
             },
         }
 

@@ -19,6 +19,7 @@ from codistill.tasks.frozen.data import (
     check_count,
     need_folder,
     pair_up,
+    pngs_of,
     read_list,
 )
 from codistill.tasks.frozen.groups import Groups, alone, groups_of
@@ -32,6 +33,8 @@ from codistill.tasks.segmentation.classes import (
 )
 
 _UNEXPECTED = 254
+MAX_CLASSES = 254
+"""Classes are bytes; 254 and 255 mean something else."""
 
 
 @dataclass(frozen=True)
@@ -182,23 +185,48 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
 
 
 def folder(root: Path, split: str, partial: bool) -> Found:
-    """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: a list of names; 255 is ignored."""
-    layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (a list of names)"
+    """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: names, or names with their label values."""
+    layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (see docs/evaluation.md)"
     images = need_folder(root / "images" / split, layout)
     labels = need_folder(root / "labels" / split, layout)
-    path = root / "classes.json"
+    classes, values = folder_classes(root / "classes.json", layout)
+    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    pairs = pair_up(found, pngs_of(labels), f"{root} ({split})")
+    groups = groups_of(root, split, [path.name for path in found])
+    return Found(FilePairs(pairs, groups, values), classes)
+
+
+def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValues]:
+    """The classes of a folder of one's own, and what its label values mean.
+
+    `["sky", "ground"]` are the values 0 and 1; `{"background": 0, "foreground": 255}` says the values. 255 is ignored
+    unless it is said to be a class.
+
+    Raises:
+        DataError: for anything else.
+    """
     try:
-        classes = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
-    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(c, str) for c in classes):
-        raise DataError(f'{path}: expected a list of two or more class names, ["sky", "ground", …]')
-    values = {255: IGNORE} | {number: number for number in range(len(classes))}
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
-    expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
-    groups = groups_of(root, split, [path.name for path in found])
-    return Found(FilePairs(pairs, groups, LabelValues(values, expected)), tuple(classes))
+    values = dict(enumerate(said)) if isinstance(said, list) else {}
+    if isinstance(said, dict) and len({*map(str, said.values())}) == len(said):
+        values = {value: name for name, value in said.items()}
+    good = all(
+        type(value) is int and 0 <= value < 65536 and isinstance(name, str) for value, name in values.items()
+    )
+    if not good or not 2 <= len(values) <= MAX_CLASSES:
+        raise DataError(
+            f'{path}: expected a list of two or more class names, ["sky", "ground", …], or names with the values that '
+            f'they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
+        )
+    meaning = {255: IGNORE} | {value: number for number, value in enumerate(values)}
+    listed = (
+        f"0 to {len(values) - 1}" if list(values) == list(range(len(values))) else ", ".join(map(str, values))
+    )
+    ignored = "" if 255 in values else ", and 255 (ignored)"
+    expected = f"{listed} (classes.json has {len(values)} names){ignored}"
+    return tuple(values.values()), LabelValues(meaning, expected)
 
 
 def _split(split: str, known: tuple[str, ...]) -> str:
