@@ -43,7 +43,8 @@ def _say_absent(arguments: argparse.Namespace) -> None:
     """Say, before a head is fitted, which classes the scored images do not have."""
     split = arguments.split or default_split(arguments.data)
     data = open_segmentation(arguments.data, split, partial=arguments.partial)
-    about = classes_seen(replace(data, samples=limited(data.samples, arguments.limit))).about("scoring")
+    data = replace(data, samples=limited(data.samples, arguments.limit))
+    about = classes_seen(data, several=False).about("scoring")
     if about:
         print(about)
 
@@ -77,10 +78,10 @@ def main(argv: list[str]) -> int:
     absent = result.absent_classes()
     if absent:
         wrong = sum(absent.values())
+        listed = f"{', '.join(list(absent)[:8])}{' …' if len(absent) > 8 else ''}"
         print(
-            f"{len(absent)} of {len(result.classes)} classes have no labelled pixel in these images: {len(absent) - wrong} "
-            f"are left out of the means, {wrong} were predicted and count as 0 in mIoU ({', '.join(list(absent)[:8])}"
-            f"{' …' if len(absent) > 8 else ''})"
+            f"{len(absent)} of {len(result.classes)} classes have no labelled pixel in these images ({listed}): "
+            f"{len(absent) - wrong} are left out of the means, {wrong} were predicted and count as 0 in mIoU"
         )
     numbers = {
         "task": "segmentation",

@@ -56,7 +56,9 @@ def add_fit_options(
         default="cached",
         help="cached: several heads on stored features; published: one head, fresh views every step (cached)",
     )
-    group.add_argument("--steps", type=int, help="optimizer steps (the data set's own number)")
+    group.add_argument(
+        "--steps", type=int, help="optimizer steps (the data set's own number; cached: fewer on little data)"
+    )
     group.add_argument("--batch-size", type=int, default=16, help="views of a step (16)")
     group.add_argument(
         "--lr",
@@ -64,7 +66,9 @@ def add_fit_options(
         help=f"learning rates, one head each (cached: {','.join(f'{r:g}' for r in rates)}; published: {published})",
     )
     group.add_argument("--weight-decay", type=float, default=decay, help=f"({decay:g})")
-    group.add_argument("--views", type=int, default=4, help="cached: random views of each image (4)")
+    group.add_argument(
+        "--views", type=int, help="cached: random views of each image (4; 2 of more than 250 images)"
+    )
     group.add_argument(
         "--pixels", type=int, default=pixels, help=f"cached: random pixels of each view and step ({pixels})"
     )

@@ -134,5 +134,13 @@ def _fit(metrics: Mapping[str, Any]) -> str:
     fit = metrics.get("fit") or method.get("fit") or {}
     parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]
     parts += [f"{fit['steps']} steps"] if "steps" in fit else []
-    parts += [f"lr {fit['chosen_lr']:g}"] if "chosen_lr" in fit else []
+    parts += [f"lr {fit['chosen_lr']:g}{_edge(fit)}"] if "chosen_lr" in fit else []
     return ", ".join(parts) or "released"
+
+
+def _edge(fit: Mapping[str, Any]) -> str:
+    """Whether the chosen learning rate is at the edge of those tried, where others might do better."""
+    rates = [head["lr"] for head in fit.get("heads") or () if isinstance(head, Mapping) and "lr" in head]
+    if len(rates) < 2 or fit["chosen_lr"] not in (min(rates), max(rates)):
+        return ""
+    return f" ({'smallest' if fit['chosen_lr'] == min(rates) else 'largest'} tried)"

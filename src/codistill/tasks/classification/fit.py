@@ -23,6 +23,7 @@ from codistill.tasks.classification.sweep import LEVELS, sweep
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.frozen.rate_sweep import edge_of
 
 Classifier = Literal["knn", "linear"]
 Protocol = Literal["cached", "published"]
@@ -176,11 +177,17 @@ def _sweep(
         f"best of {sum(map(len, result.accuracies.values()))} heads on held-out images: {result.seen.name}, learning "
         f"rate {result.rate:g} (for a batch of 256): {best:.1%}"
     )
+    edge = edge_of(result.rate, result.accuracies[result.seen.name])
+    if edge:
+        runtime.say(
+            f"{result.rate:g} is the {edge} learning rate of the sweep: others may do better (--steps)"
+        )
     fit |= {
         "steps": config.steps,
         "batch_size": config.batch_size,
         "chosen_input": result.seen.name,
         "chosen_lr": result.rate,
+        "lr_at_edge": edge,
         "held_out_accuracy": {
             name: {f"{rate:g}": round(value, 6) for rate, value in by_rate.items()}
             for name, by_rate in result.accuracies.items()

@@ -25,7 +25,7 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.tasks.depth.data import RANGE_FILE, DepthData, known_share, open_depth
 from codistill.tasks.depth.views import DepthViews
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import CHECKED, check_data, limited, spread
@@ -66,7 +66,7 @@ class DepthFit(HeadFit):
 
     learning_rates: tuple[float, ...] = CACHED_RATES
     weight_decay: float = 0.01
-    pixels: int = 64
+    pixels: int = 32
     gradient_loss: float = 0.0
     bins: int = 256
 
@@ -127,19 +127,10 @@ class CachedDepth(CachedTask):
         outer = corners_of(sampled.rows, sampled.columns, fine, sampled.target_size)
         cells = outer.cells.flatten(1)
         inner = corners_of(cells // fine[1], cells % fine[1], sampled.grid, fine)
-        features = self._beside_cls(features_at(sampled.tokens, inner), sampled.cls)
         views, pixels, _ = outer.cells.shape
-        depth = heads(features.flatten(0, 1)).view(heads.heads, views, pixels, 4)
+        depth = heads.in_views(features_at(sampled.tokens, inner), sampled.cls, self.levels)
+        depth = depth.view(heads.heads, views, pixels, 4)
         return (depth * outer.weights).sum(-1)
-
-    def _beside_cls(self, features: Tensor, cls: Tensor | None) -> Tensor:
-        """Each level's features beside its own class token, as `depth_input` has them."""
-        if cls is None:
-            return features
-        parts = []
-        for level, token in zip(features.chunk(self.levels, -1), cls.chunk(self.levels, -1), strict=True):
-            parts += (level, token[:, None].expand_as(level))
-        return torch.cat(parts, dim=-1)
 
 
 def prepare(config: DepthFit) -> DepthData:
@@ -197,7 +188,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
     process = process or Process(device=runtime.device)
     data = prepare(config)
     features = FrozenFeatures(config.features)
-    steps = config.steps or data.protocol.steps
+    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
     maker = DepthViews(data.protocol)
     shape = head_config(features, data, config.bins)
     runtime.say(

@@ -22,7 +22,7 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
 from codistill.tasks.frozen.data import check_data, limited
@@ -143,7 +143,7 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
     if seen.absent:
         runtime.say(f"{seen.about('training')}; no head can learn them")
     features = FrozenFeatures(config.features)
-    steps = config.steps or data.protocol.steps
+    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
     maker = SegmentationViews(data.protocol)
     shape = SegmentationHeadConfig(
         channels=features.channels * len(config.features.blocks), num_classes=len(data.classes)
