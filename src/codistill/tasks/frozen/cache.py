@@ -107,7 +107,7 @@ class FeatureCache:
         values = self._maps["target"][views]
         if self.shape.kind == "classes":
             return torch.from_numpy(values)
-        return torch.from_numpy((values * self.shape.unit).astype(np.float32))
+        return torch.from_numpy((values.astype(np.float64) * self.shape.unit).astype(np.float32))
 
 
 def cache_shape(

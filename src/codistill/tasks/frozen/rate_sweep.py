@@ -70,6 +70,7 @@ def sweep_rates(
     scores: dict[float, float] = {}
     best: tuple[float, Any, int, float] | None = None
     rates: Sequence[float] = config.learning_rates
+    edge = ""
     for round_number in range(1 + (EXTENSIONS if extendable else 0)):
         heads = _fitted(task, replace(config, learning_rates=tuple(rates)), steps, training, runtime)
         found = _scores(task, heads, held_out, config.seed, runtime.device)
@@ -93,6 +94,7 @@ def sweep_rates(
                 f"{best[3]:g} is the {edge} learning rate tried; the sweep goes on with "
                 f"{', '.join(f'{rate:g}' for rate in rates)}"
             )
+    assert best is not None  # every fit has a learning rate
     scores = dict(sorted(scores.items()))
     _comment(task, best[3], scores, edge, runtime)
     return RateSweep(best[1], best[2], best[3], scores, edge)
