@@ -1,9 +1,14 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from codistill.errors import DataError
 from codistill.metrics import interval
-from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_sums
+from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_rows, bootstrap_sums
 from codistill.metrics.segmentation import mean_iou
 
 
@@ -35,9 +40,9 @@ def test_it_does_not_matter_how_many_resamples_are_held_at_a_time(monkeypatch):
 
 
 def test_better_and_equal_are_said_of_whole_intervals():
-    assert Interval(3.0, 2.5, 3.5, 9).above(Interval(2.0, 1.5, 2.4, 9))
-    assert not Interval(3.0, 2.3, 3.5, 9).above(Interval(2.0, 1.5, 2.4, 9))
-    assert Interval(0.1, -0.4, 0.5, 9).within(0.5) and not Interval(0.1, -0.4, 0.6, 9).within(0.5)
+    assert Interval(3.0, 2.5, 3.5, 9, 9).above(Interval(2.0, 1.5, 2.4, 9, 9))
+    assert not Interval(3.0, 2.3, 3.5, 9, 9).above(Interval(2.0, 1.5, 2.4, 9, 9))
+    assert Interval(0.1, -0.4, 0.5, 9, 9).within(0.5) and not Interval(0.1, -0.4, 0.6, 9, 9).within(0.5)
 
 
 def test_it_needs_images_and_numbers():
@@ -45,3 +50,68 @@ def test_it_needs_images_and_numbers():
         bootstrap_sums(np.zeros((0, 3)), lambda sums: sums[:, 0])
     with pytest.raises(DataError, match="finite values"):
         bootstrap_mean(np.array([1.0, np.nan]))
+
+
+def in_rooms(rooms: int, seed: int, noise: float = 0.3) -> tuple[np.ndarray, list[str]]:
+    """Two pictures of every room, alike."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(size=rooms).repeat(2)
+    return level + noise * rng.normal(size=2 * rooms), [f"room {index // 2}" for index in range(2 * rooms)]
+
+
+def test_groups_of_equal_size_are_resampled_as_their_means_would_be():
+    values, rooms = in_rooms(60, 4)
+    found, means = bootstrap_mean(values, rooms), bootstrap_mean(values.reshape(-1, 2).mean(1))
+    assert (found.low, found.high) == pytest.approx((means.low, means.high))
+    assert (found.count, found.groups) == (120, 60)
+    alone = bootstrap_mean(values)
+    assert (found.high - found.low) > 1.25 * (alone.high - alone.low)  # type: ignore[operator]
+
+
+def test_the_interval_covers_what_it_promises_where_pictures_share_rooms():
+    covered = {"rooms": 0, "pictures": 0}
+    for seed in range(200):
+        values, rooms = in_rooms(40, seed)
+        for name, groups in (("rooms", rooms), ("pictures", None)):
+            found = bootstrap_mean(values, groups, seed=seed, resamples=300)
+            covered[name] += found.low <= 0.0 <= found.high  # type: ignore[operator]
+    assert covered["rooms"] >= 180 and covered["pictures"] < 178
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=6),
+    seed=st.integers(0, 10_000),
+    order=st.randoms(use_true_random=False),
+)
+@settings(max_examples=15, deadline=None)
+def test_means_sums_and_rows_resample_the_same_groups(sizes, seed, order):
+    groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    order.shuffle(groups)
+    values = np.random.default_rng(seed).normal(size=len(groups))
+    mean = bootstrap_mean(values, groups, seed=seed, resamples=50)
+    counts = np.stack((values, np.ones(len(values))), axis=1)
+    sums = bootstrap_sums(counts, lambda s: s[:, 0] / s[:, 1], groups, seed=seed, resamples=50)
+    drawn = list(bootstrap_rows(len(groups), groups, seed=seed, resamples=50))
+    rows = np.percentile([values[one].mean() for one in drawn], [2.5, 97.5])
+    assert (mean.low, mean.high) == pytest.approx((sums.low, sums.high))
+    assert (mean.low, mean.high) == pytest.approx(tuple(rows))
+    assert mean.groups == sums.groups == len(sizes)
+    for one in drawn:  # a group comes whole, or not at all
+        times = np.bincount(one, minlength=len(groups))
+        assert all(len({times[i] for i in range(len(groups)) if groups[i] == g}) == 1 for g in set(groups))
+
+
+@pytest.mark.parametrize("groups", [["street"] * 28, None])
+def test_one_group_or_one_sample_leaves_the_interval_unknown(groups):
+    values = np.random.default_rng(0).random(28 if groups else 1)
+    found = bootstrap_mean(values, groups)
+    assert (found.low, found.high, found.groups) == (None, None, 1)
+    assert str(found).endswith("[unknown]") and not found.within(1e9) and not found.above(found)
+    sums = bootstrap_sums(values[:, None], lambda s: s[:, 0], groups)
+    assert (sums.low, sums.high) == (None, None)
+    json.dumps([asdict(found), asdict(sums)], allow_nan=False)
+
+
+def test_every_sample_needs_a_group():
+    with pytest.raises(DataError, match="got 2 groups of 3 samples"):
+        bootstrap_mean(np.arange(3.0), ["a", "b"])

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from codistill.render.camera import Camera
+from codistill.world.checks import see_through
+from codistill.world.dataset import PairSample
 from codistill.world.pairs import overlap, reproject
 
 
@@ -31,6 +34,37 @@ def test_points_move_by_the_disparity_and_hidden_ones_are_told():
     hidden = 20 * 40 + 25  # lands on column 15, where view 2 sees something nearer
     assert found.inside[hidden]
     assert not found.visible[hidden]
+
+
+def before_a_wall(x: float, edge: float, lift: float = 0.0) -> np.ndarray:
+    """Depth of a wall 4 m away, and of a board 2 m away right of `edge` (metres), seen by `camera(x)`."""
+    column = np.arange(40)
+    board = x + 2.0 * (column - 19.5) / 40 > edge
+    return np.where(board, 2.0 + lift, 4.0)[None].repeat(40, 0)
+
+
+def pair_of(edge: float, lift: float = 0.0) -> PairSample:
+    cameras = camera(0.0), camera(0.14)
+    depths = torch.tensor(np.stack((before_a_wall(0.0, edge), before_a_wall(0.14, edge, lift)))).float()
+    return PairSample(
+        images=torch.zeros(2, 40, 40, 3, dtype=torch.uint8),
+        depths=depths,
+        intrinsics=torch.tensor(np.stack([one.intrinsics for one in cameras])).float(),
+        poses=torch.tensor(np.stack([one.pose for one in cameras])).float(),
+        relative=torch.eye(4),
+        overlap=0.5,
+        name="board",
+    )
+
+
+@pytest.mark.parametrize("column", np.arange(30.0, 41.0, 0.1))
+def test_a_consistent_pair_is_never_seen_through_wherever_an_edge_falls(column):
+    # An edge just outside of the second picture is met by points that round to its last column.
+    assert see_through(pair_of(0.14 + 2.0 * (column - 19.5) / 40)) == 0.0
+
+
+def test_a_surface_out_of_place_is_seen_through():
+    assert see_through(pair_of(0.3, lift=0.2)) > 0.1
 
 
 def test_the_sky_overlaps_with_nothing():

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codistill.errors import ConfigError
 from codistill.world.categories import CATEGORIES
@@ -59,7 +61,16 @@ def test_depth_survives_sixteen_bits():
     back = millimetres_to_depth(depth_to_millimetres(depth))
     np.testing.assert_allclose(back[0, :2], depth[0, :2], atol=5.1e-4)
     assert np.isinf(back[0, 2])
-    assert back[0, 3] == pytest.approx(65.535)
+
+
+@given(st.floats(0.001, 1000.0))
+def test_depth_that_does_not_fit_is_unknown_and_never_a_number(metres):
+    back = float(millimetres_to_depth(depth_to_millimetres(np.array([[metres]])))[0, 0])
+    assert back == pytest.approx(metres, abs=5.1e-4) if metres < 65.534 else back in (np.inf, 65.534)
+
+
+def test_what_older_worlds_stored_for_everything_beyond_is_unknown():
+    assert np.isinf(millimetres_to_depth(np.array([[65535]], dtype=np.uint16))).all()
 
 
 def test_wrong_names_say_what_there_is():

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.evaluation_output import print_scores, write_evaluation
+from codistill.commands.evaluation_output import as_array, print_scores, write_evaluation
 from codistill.commands.head_options import (
     ImageProgress,
     add_feature_options,
@@ -137,11 +137,13 @@ def evaluate_main(task: Classifier, argv: list[str]) -> int:
         data.paths, runtime.device, batch_size=arguments.batch_size or 32, workers=arguments.workers
     )
     result = evaluate_classifier(classifier, data, vectors)
-    print_scores(f"{classifier.features.config.encoder}, {task}, on {root}", result.intervals())
+    print_scores(
+        f"{classifier.features.config.encoder}, {task}, on {root}", result.intervals(), result.groups
+    )
     numbers = {
         "task": task,
         "unit": "per cent",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": result.groups.about(),
         "data": str(root),
         "split": arguments.split,
         "images": len(data),
@@ -149,7 +151,7 @@ def evaluate_main(task: Classifier, argv: list[str]) -> int:
         "fit": classifier.record.fit,
         **result.summary(),
     }
-    hits = {name.replace("=", "_"): values for name, values in result.hits.items()}
+    hits = {name.replace("=", "_"): values for name, values in result.hits.items()} | as_array(result.groups)
     write_evaluation(out, numbers, hits, result.names, [], ["evaluate", task, *argv])
     print(f"wrote {out}: metrics.json, per_image.npz")
     return 0

@@ -8,6 +8,7 @@ import numpy as np
 from codistill.commands import fit_depth
 from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
 from codistill.commands.evaluation_output import (
+    as_array,
     comparison,
     print_scores,
     read_per_image,
@@ -58,12 +59,16 @@ def main(argv: list[str]) -> int:
         result = evaluate_depth(
             estimator.to(runtime.device), data, pictures=arguments.pictures, progress=progress
         )
-    print_scores(f"{estimator.features.config.encoder} on {data.spec} ({data.split})", result.intervals())
+    print_scores(
+        f"{estimator.features.config.encoder} on {data.spec} ({data.split})",
+        result.intervals(),
+        result.groups,
+    )
     limits = data.protocol
     numbers = {
         "task": "depth",
         "unit": "metres (rmse, sq_rel), shares (a1, a2, a3), 100 log (silog); means over images",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": result.groups.about(),
         "data": data.spec,
         "split": data.split,
         "images": len(result.names),
@@ -78,14 +83,14 @@ def main(argv: list[str]) -> int:
     }
     if arguments.against is not None:
         scores, names = read_per_image(arguments.against, "scores")
-        other = DepthResult(scores, names, [])
+        other = DepthResult(scores, names, result.groups, [])
         numbers["comparison"] = comparison(
             arguments.against, "rmse", difference(result, other), arguments.margin
         )
     write_evaluation(
         out,
         numbers,
-        {"scores": result.scores, "metrics": np.array(DEPTH_METRICS)},
+        {"scores": result.scores, "metrics": np.array(DEPTH_METRICS), **as_array(result.groups)},
         result.names,
         result.pictures,
         ["evaluate", "depth", *argv],

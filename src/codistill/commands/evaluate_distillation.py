@@ -4,6 +4,7 @@ Beside the runs stands ridge regression from raw patch pixels and position, fitt
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from codistill.data import eval_loader, open_source, train_loader
-from codistill.errors import ConfigError
+from codistill.data import SourceConfig, eval_loader, open_source, train_loader
+from codistill.errors import ConfigError, unknown_name
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
@@ -25,6 +26,7 @@ from codistill.tasks.distillation.evaluate import (
     student_similarity,
     target_reader,
 )
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.record import write_metrics
 
 
@@ -42,6 +44,14 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=40,
         help="training batches the ridge regression sees; 0 for none (40)",
+    )
+    parser.add_argument(
+        "--groups",
+        action="append",
+        default=[],
+        metavar="SOURCE=REGEX",
+        help="images of a held-out source that belong together (a camera, a scene): what REGEX matches in their names; "
+        "^ for all of them. Intervals resample groups (the recipe's own rule, or each image alone); repeatable",
     )
     parser.add_argument("--out", type=Path, metavar="JSON", help="metrics file (RUN/distillation.json)")
     return parser
@@ -68,9 +78,26 @@ def _ridge(recipe: Recipe, reader: TargetReader, steps: int) -> tuple[PerImage, 
     return ridge_similarity(reader, training, held_out, recipe.student.patch_size)
 
 
-def _intervals(result: PerImage, sources: list[str]) -> dict[str, Interval]:
-    everything = {"all": bootstrap_mean(result.values)}
-    return everything | {source: bootstrap_mean(result.of_source(source)) for source in sources}
+def _intervals(result: PerImage, sources: Sequence[SourceConfig]) -> dict[str, Interval]:
+    everything = {"all": bootstrap_mean(result.values, result.groups(sources).names)}
+    return everything | {
+        source.name: bootstrap_mean(result.of_source(source.name), result.groups(sources, source.name).names)
+        for source in sources
+    }
+
+
+def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple[SourceConfig, ...]:
+    """The sources with the rules of `--groups` in place of their own."""
+    given: dict[str, str] = {}
+    known = [source.name for source in sources]
+    for rule in rules:
+        name, equals, pattern = rule.partition("=")
+        if not equals or not pattern:
+            raise ConfigError(f"--groups {rule}: write SOURCE=REGEX, e.g. --groups street=^")
+        if name not in known:
+            raise ConfigError(f"--groups {rule}: {unknown_name('held-out source', name, known)}")
+        given[name] = pattern
+    return tuple(replace(source, groups=given.get(source.name, source.groups)) for source in sources)
 
 
 def main(argv: list[str]) -> int:
@@ -85,26 +112,29 @@ def main(argv: list[str]) -> int:
     for source in (*recipe.held_out_sources, *(recipe.training_sources if arguments.ridge_steps else ())):
         open_source(source)
     bank = build_bank(replace(recipe, teachers=tuple(chosen)))
-    sources = [source.name for source in recipe.held_out_sources]
+    sources = _with_groups(recipe.held_out_sources, arguments.groups)
     loader = replace(loader_config(recipe), num_workers=0)
     methods: dict[str, dict[str, Interval]] = {}
+    groups = Groups((), "")
     notes: dict[str, Any] = {}
     for run in arguments.encoder:
         student = load_student(run)
         reader = target_reader(student, bank, teacher)
         held_out = eval_loader(recipe.held_out_sources, loader)
-        methods[Path(run).name] = _intervals(student_similarity(student, reader, held_out), sources)
+        result = student_similarity(student, reader, held_out)
+        methods[Path(run).name] = _intervals(result, sources)
+        groups = result.groups(sources)
     if arguments.ridge_steps:
         reader = target_reader(load_student(arguments.encoder[0]), bank, teacher)
         result, penalty = _ridge(recipe, reader, arguments.ridge_steps)
         methods["ridge from pixels and position"] = _intervals(result, sources)
         notes["ridge"] = {"penalty": penalty, "images": arguments.ridge_steps * recipe.loader.batch_size}
-    _print(methods, teacher)
+    _print(methods, teacher, groups)
     out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
     numbers = {
         "task": "distillation",
         "metric": "cosine similarity of patch tokens, standardized, mean over patches, then images",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": groups.about(),
         "teacher": teacher,
         "teacher_licence": bank.describe()[0]["licence"],
         "image_size": recipe.image_size,
@@ -116,12 +146,17 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _print(methods: dict[str, dict[str, Interval]], teacher: str) -> None:
-    table = Table(title=f"Cosine similarity with {teacher} on held-out images", title_justify="left")
+def _print(methods: dict[str, dict[str, Interval]], teacher: str, groups: Groups) -> None:
+    table = Table(
+        title=f"Cosine similarity with {teacher} on held-out images",
+        title_justify="left",
+        caption=f"in brackets: images, groups that intervals resample ({groups.kind})",
+        caption_justify="left",
+    )
     first = next(iter(methods.values()))
     table.add_column("method")
     for source, interval in first.items():
-        table.add_column(f"{source} ({interval.count})")
+        table.add_column(f"{source} ({interval.count}, {interval.groups})")
     for name, intervals in methods.items():
         table.add_row(name, *(str(interval) for interval in intervals.values()))
     Console().print(table)

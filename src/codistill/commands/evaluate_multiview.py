@@ -8,6 +8,7 @@ from codistill.commands.evaluation_output import (
     METRICS,
     PER_IMAGE,
     PICTURES,
+    as_array,
     print_scores,
     write_evaluation,
 )
@@ -63,7 +64,7 @@ def write_result(
     """Print the scores; write metrics.json, per_image.npz and pictures.png."""
     scores, categories = result.intervals(), result.by_category()
     title = f"{predictor.about['encoder']}, {task}, on {arguments.data} ({arguments.split})"
-    print_scores(title, scores, "samples")
+    print_scores(title, scores, result.groups, "samples")
     for name, values in categories.items():
         count = next(iter(values.values())).count
         means = ", ".join(f"{key} {interval.mean:.1f}" for key, interval in values.items())
@@ -71,7 +72,7 @@ def write_result(
     numbers = {
         "task": task,
         "unit": "percent",
-        "interval": "95 % percentile bootstrap over samples, within their categories",
+        "interval": f"{result.groups.about('samples')}, within their categories",
         "data": arguments.data,
         "split": arguments.split,
         "images": len(result.names),
@@ -82,6 +83,11 @@ def write_result(
         "by_category": {name: plain(values) for name, values in categories.items()},
     }
     write_evaluation(
-        arguments.out, numbers, result.details, result.names, result.pictures, ["evaluate", task, *argv]
+        arguments.out,
+        numbers,
+        result.details | as_array(result.groups),
+        result.names,
+        result.pictures,
+        ["evaluate", task, *argv],
     )
     print(f"wrote {arguments.out}: {METRICS}, {PER_IMAGE}{f', {PICTURES}' if result.pictures else ''}")

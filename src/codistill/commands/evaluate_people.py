@@ -11,10 +11,11 @@ from rich.table import Table
 
 from codistill.commands import fit_people
 from codistill.commands.evaluated_head import EvaluatedHead, add_evaluation_options, head_to_evaluate
-from codistill.commands.evaluation_output import comparison, print_scores, write_evaluation
+from codistill.commands.evaluation_output import as_array, comparison, print_scores, write_evaluation
 from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.commands.people import add_test_options, test_of
 from codistill.errors import ConfigError, DataError
+from codistill.metrics.interval import Interval
 from codistill.tasks.people.baseline import MeanBody
 from codistill.tasks.people.data import PeopleData, check_people, limited_people, open_people
 from codistill.tasks.people.evaluate import evaluate_people
@@ -90,12 +91,16 @@ def main(argv: list[str]) -> int:
             estimator, data, cells=arguments.cells, pictures=arguments.pictures, progress=progress
         )
     scores = result.scores
-    print_scores(f"{estimator.features.config.encoder} on {data.spec} ({data.split})", scores.intervals())
+    print_scores(
+        f"{estimator.features.config.encoder} on {data.spec} ({data.split})",
+        scores.intervals(),
+        scores.together,
+    )
     _print_groups(scores)
     numbers = {
         "task": "people",
         "unit": "per cent for detection, millimetres for errors, metres for place",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": scores.together.about(),
         "data": data.spec,
         "split": data.split,
         "images": len(scores.names),
@@ -117,7 +122,14 @@ def main(argv: list[str]) -> int:
         found = difference(scores, _read_scores(arguments.against, scores), arguments.score)
         numbers["comparison"] = comparison(arguments.against, arguments.score, found, arguments.margin)
     command = ["evaluate", "people", *argv]
-    write_evaluation(out, numbers, {"counts": scores.counts}, scores.names, result.pictures, command)
+    write_evaluation(
+        out,
+        numbers,
+        {"counts": scores.counts, **as_array(scores.together)},
+        scores.names,
+        result.pictures,
+        command,
+    )
     arrays: dict[str, Any] = dict(scores.people)
     np.savez_compressed(out / PER_PERSON, **arrays)
     files = f"metrics.json, per_image.npz, {PER_PERSON}{', pictures.png' if result.pictures else ''}"
@@ -130,7 +142,10 @@ def _read_scores(folder: Path, own: PeopleScores) -> PeopleScores:
     try:
         with np.load(folder / "per_image.npz") as images, np.load(folder / PER_PERSON) as people:
             other = PeopleScores(
-                images["counts"], {key: people[key] for key in people.files}, tuple(images["names"].tolist())
+                images["counts"],
+                {key: people[key] for key in people.files},
+                tuple(images["names"].tolist()),
+                own.together,
             )
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
@@ -155,7 +170,7 @@ def _print_groups(scores: PeopleScores) -> None:
         for title, group in bins.items():
             error = group.get("pa_pve") or group.get("pa_mpjpe")
             cells = [
-                f"{one['mean']:.1f} [{one['low']:.1f}, {one['high']:.1f}]" if one else "–"
+                f"{one['mean']:.1f} [{Interval(**one).limits(1)}]" if one else "–"
                 for one in (group["recall"], error)
             ]
             table.add_row(fact, title, str(group["people"]), *cells)

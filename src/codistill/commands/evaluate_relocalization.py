@@ -211,14 +211,14 @@ def _write(
     """Print the scores; write metrics.json and per_image.npz."""
     errors, out = result.errors, arguments.out
     scores, bins = intervals(errors), by_overlap(errors)
-    print_scores(f"{_title(about)} on {arguments.data} ({split})", scores, "pairs")
+    print_scores(f"{_title(about)} on {arguments.data} ({split})", scores, errors.groups, "pairs")
     for name, values in bins.items():
         parts = [f"{key} {values[key]}" for key in ("vcre_precision_90", "vcre_auc_90", "median_rotation")]
         print(f"overlap {name} ({values['estimated'].count} pairs): {', '.join(parts)}")
     numbers = {
         "task": "relocalization",
         "unit": "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees",
-        "interval": "95 % percentile bootstrap over pairs",
+        "interval": errors.groups.about("pairs"),
         "virtual_camera": {"width": VIRTUAL_SIZE[0], "height": VIRTUAL_SIZE[1], "focal": 590},
         "data": arguments.data,
         "split": split,
@@ -237,6 +237,7 @@ def _write(
     np.savez_compressed(
         out / PER_IMAGE,
         names=np.array(errors.names),
+        groups=np.array(errors.groups.names),
         overlap=errors.overlap,
         translation=errors.translation,
         rotation=errors.rotation,

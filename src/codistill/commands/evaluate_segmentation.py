@@ -6,6 +6,7 @@ from dataclasses import replace
 from codistill.commands import fit_segmentation
 from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
 from codistill.commands.evaluation_output import (
+    as_array,
     comparison,
     print_scores,
     read_per_image,
@@ -18,7 +19,7 @@ from codistill.commands.head_options import (
 )
 from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.pictures import legend_picture
-from codistill.tasks.segmentation.data import SegmentationData, open_segmentation
+from codistill.tasks.segmentation.data import SegmentationData, classes_seen, open_segmentation
 from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import fit_segmentation as fit
 from codistill.tasks.segmentation.predict import MULTI_SCALE, SegmentationTest, load_segmenter
@@ -48,6 +49,9 @@ def main(argv: list[str]) -> int:
         data = open_segmentation(spec, split, partial=arguments.partial)
         data = replace(data, samples=limited(data.samples, arguments.limit))
         check_data(data.samples, f"{spec} ({split})")
+        about = "" if arguments.head else classes_seen(data, several=False).about("scoring")
+        if about:
+            print(about)  # before a head is fitted
         return data
 
     head, data = head_to_evaluate(
@@ -67,11 +71,23 @@ def main(argv: list[str]) -> int:
         result = evaluate_segmentation(
             segmenter.to(runtime.device), data, pictures=arguments.pictures, progress=progress
         )
-    print_scores(f"{segmenter.features.config.encoder} on {data.spec} ({data.split})", result.intervals())
+    print_scores(
+        f"{segmenter.features.config.encoder} on {data.spec} ({data.split})",
+        result.intervals(),
+        result.groups,
+    )
+    absent = result.absent_classes()
+    if absent:
+        wrong = sum(absent.values())
+        listed = f"{', '.join(list(absent)[:8])}{' …' if len(absent) > 8 else ''}"
+        print(
+            f"{len(absent)} of {len(result.classes)} classes have no labelled pixel in these images ({listed}): "
+            f"{len(absent) - wrong} are left out of the means, {wrong} were predicted and count as 0 in mIoU"
+        )
     numbers = {
         "task": "segmentation",
         "unit": "per cent",
-        "interval": "95 % percentile bootstrap over images",
+        "interval": result.groups.about(),
         "data": data.spec,
         "split": data.split,
         "images": len(result.names),
@@ -82,14 +98,14 @@ def main(argv: list[str]) -> int:
     }
     if arguments.against is not None:
         counts, names = read_per_image(arguments.against, "counts")
-        other = SegmentationResult(counts, names, result.classes, [])
+        other = SegmentationResult(counts, names, result.groups, result.classes, [])
         numbers["comparison"] = comparison(
             arguments.against, "miou", difference(result, other), arguments.margin
         )
     write_evaluation(
         out,
         numbers,
-        {"counts": result.counts},
+        {"counts": result.counts, **as_array(result.groups)},
         result.names,
         result.pictures,
         ["evaluate", "segmentation", *argv],

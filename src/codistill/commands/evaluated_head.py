@@ -67,6 +67,11 @@ def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, ma
     parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
 
 
+def default_split(spec: str) -> str:
+    """What is scored if nothing else is asked for."""
+    return "test" if spec.startswith("world:") else "val"
+
+
 def head_to_evaluate(
     arguments: argparse.Namespace,
     argv: list[str],
@@ -104,7 +109,7 @@ def head_to_evaluate(
     if path is not None and (is_head(path) or not path.is_file()):
         record = read_record(path, task)
     spec = arguments.data or (record.data["spec"] if record else needed_data(arguments))
-    split = arguments.split or ("test" if spec.startswith("world:") else "val")
+    split = arguments.split or default_split(spec)
     features = head_features(arguments, norm, task=task) if path is not None else None
     data = open_data(spec, split)
     if config is not None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from codistill.errors import DataError
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.record import write_metrics
 
 METRICS, PER_IMAGE, PICTURES = "metrics.json", "per_image.npz", "pictures.png"
@@ -80,12 +81,29 @@ def comparison(other: Path, name: str, found: Interval, margin: float | None) ->
     return result
 
 
-def print_scores(title: str, scores: Mapping[str, Interval], unit: str = "images") -> None:
-    """A table of scores with intervals; `unit` is what they are over."""
-    count = next(iter(scores.values())).count
-    table = Table(title=f"{title} ({count} {unit})", title_justify="left")
+def as_array(groups: Groups) -> dict[str, np.ndarray]:
+    """Groups for per_image.npz."""
+    return {"groups": np.array(groups.names)}
+
+
+def print_scores(title: str, scores: Mapping[str, Interval], groups: Groups, unit: str = "images") -> None:
+    """A table of scores with intervals.
+
+    Args:
+        title: of the table. scores: by name.
+        groups: what was resampled. unit: what the scores are over.
+    """
+    first = next(iter(scores.values()))
+    caption = f"intervals resample {first.groups} groups: {groups.kind}"
+    warning = groups.warning()
+    table = Table(
+        title=f"{title} ({first.count} {unit})",
+        title_justify="left",
+        caption=f"{caption}\n{warning}" if warning else caption,
+        caption_justify="left",
+    )
     for column in ("score", "value", "95 % interval"):
         table.add_column(column)
     for name, interval in scores.items():
-        table.add_row(name, f"{interval.mean:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+        table.add_row(name, f"{interval.mean:.3f}", interval.limits(between=" to "))
     Console().print(table)

@@ -24,7 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER; kinds: {', '.join(PROTOCOLS)}")
     add_feature_options(parser, NORM)
     sweep = f"{OPTIM.lr:g}; try {','.join(f'{rate:g}' for rate in PUBLISHED_RATES)}"
-    add_fit_options(parser, rates=CACHED_RATES, published=sweep, pixels=64, decay=OPTIM.weight_decay)
+    add_fit_options(
+        parser, rates=CACHED_RATES, published=sweep, pixels=DepthFit.pixels, decay=OPTIM.weight_decay
+    )
     parser.add_argument(
         "--gradient-loss",
         type=float,

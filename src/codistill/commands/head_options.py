@@ -2,9 +2,7 @@
 
 import argparse
 import logging
-import math
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from codistill.errors import ConfigError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import read_record
+from codistill.tasks.frozen.progress import Lines
 
 
 def add_feature_options(parser: argparse.ArgumentParser, norm: bool) -> None:
@@ -69,7 +68,9 @@ def add_fit_options(
         default="cached",
         help="cached: several heads on stored features; published: one head, fresh views every step (cached)",
     )
-    group.add_argument("--steps", type=int, help="optimizer steps (the data set's own number)")
+    group.add_argument(
+        "--steps", type=int, help="optimizer steps (the data set's own number; cached: fewer on little data)"
+    )
     group.add_argument("--batch-size", type=int, default=16, help="views of a step (16)")
     group.add_argument(
         "--lr",
@@ -77,7 +78,9 @@ def add_fit_options(
         help=f"learning rates, one head each (cached: {','.join(f'{r:g}' for r in rates)}; published: {published})",
     )
     group.add_argument("--weight-decay", type=float, default=decay, help=f"({decay:g})")
-    group.add_argument("--views", type=int, default=4, help="cached: random views of each image (4)")
+    group.add_argument(
+        "--views", type=int, help="cached: random views of each image (4; 2 of more than 250 images)"
+    )
     group.add_argument(
         "--pixels", type=int, default=pixels, help=f"cached: random pixels of each view and step ({pixels})"
     )
@@ -232,22 +235,19 @@ def make_runtime(
     )
 
 
-_EVERY = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
-
-
 class ImageProgress:
     """A bar over images, on the standard error stream; call it with images done and in all.
 
-    Where that stream is no terminal it says a line at the first image, and one every half minute with the time left.
+    Where that stream is no terminal it says a line when it begins, and one every half minute with the time left.
     """
 
     def __init__(self, title: str) -> None:
-        self._title, self._begun, self._said = title, time.monotonic(), -math.inf
+        self._title = title
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(file=sys.stderr)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._line = self._bar.add_task("", total=None)
+        self._lines: Lines | None = None
 
     def __enter__(self) -> "ImageProgress":
         self._bar.start()
@@ -257,12 +257,14 @@ class ImageProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._line, completed=done, total=total)
-        now = time.monotonic()
-        if self._bar.console.is_terminal or now - self._said < _EVERY or done >= total:
+        if self._bar.console.is_terminal:
+            self._bar.update(self._line, completed=done, total=total)
             return
-        left = (now - self._begun) / max(done, 1) * (total - done)
-        self._said = now
-        print(
-            f"{self._title}: {done} of {total}, about {left / 60:.1f} min left", file=sys.stderr, flush=True
-        )
+        if self._lines is None:
+            _say(f"{self._title}: {total} in all")
+            self._lines = Lines(_say, self._title, total)
+        self._lines(done)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from codistill.files.listing import IMAGE_SUFFIXES
 from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_changes
+from codistill.tasks.results_table import shown_score
 
 EXAMPLES_PER_SOURCE = 2
 
@@ -100,7 +101,7 @@ def _metrics_tables(run: Path, page: Page) -> None:
         page.text(f"{numbers.get('metric', '')}; {numbers.get('interval', '')}")
         sources = list(next(iter(numbers["methods"].values())))
         rows = [
-            (name, *(f"{v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for v in by_source.values()))
+            (name, *(shown_score(v) for v in by_source.values()))
             for name, by_source in numbers["methods"].items()
         ]
         page.table(("method", *sources), rows)

@@ -46,6 +46,8 @@ class SourceConfig:
             one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
         rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
         expected: number of images that should be there; opening fails with fewer. 0 expects nothing.
+        groups: regular expression; what it matches in an image's relative path names the group (room, sequence, camera)
+            that the image belongs to, and intervals resample groups. `^` makes one group of all; "" one of each image.
     """
 
     name: str
@@ -59,6 +61,7 @@ class SourceConfig:
     exclude: tuple[str, ...] = ()
     rotation: str = "none"
     expected: int = 0
+    groups: str = field(default="", metadata=_CHANGEABLE)
 
     def __post_init__(self) -> None:
         for what in ("name", "path", "domain"):
@@ -73,6 +76,28 @@ class SourceConfig:
             if isinstance(patterns, str):
                 raise ConfigError(f"source {self.name!r}: include and exclude are lists; got {patterns!r}")
             check_patterns(patterns)
+        try:
+            re.compile(self.groups)
+        except re.error as error:
+            raise ConfigError(
+                f"source {self.name!r}: groups must be a regular expression; got {self.groups!r} ({error})"
+            ) from error
+
+    def group_of(self, image: str) -> str:
+        """The group of an image, by its relative path.
+
+        Raises:
+            DataError: if `groups` does not match it.
+        """
+        if not self.groups:
+            return f"{self.name}: {image}"
+        found = re.search(self.groups, image)
+        if found is None:
+            raise DataError(
+                f"source {self.name!r}: its groups, {self.groups!r}, match nothing in {image!r}. Give a regular "
+                "expression that finds the group in every image's path (`^` makes one group of all)."
+            )
+        return f"{self.name}: {' '.join(part for part in found.groups() if part) or found.group()}"
 
 
 def check_source_name(name: str) -> None:

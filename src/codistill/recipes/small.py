@@ -33,15 +33,17 @@ HELD_OUT_PAIRS = (
     "left12.jpg",
     "right12.jpg",
 )
+STEREO_GROUPS = r"^(?:left|right)(\d+)|^([A-Za-z_]+?)\d*\."
+"""The two images of a pair: left04 and right04, aero1 and aero3."""
 HELD_OUT_FRAMES = ("vtest_06[3-9]?.jpg", "vtest_07??.jpg")
 GAP_FRAMES = ("vtest_06[0-2]?.jpg",)
 
 
 def _real_mini(held_out: bool) -> tuple[SourceConfig, ...]:
     parts = (
-        ("photographs", "generic", "generic", HELD_OUT_PHOTOGRAPHS, ()),
-        ("stereo", "3d", "stereo", HELD_OUT_PAIRS, ()),
-        ("street", "human", "people", HELD_OUT_FRAMES, GAP_FRAMES),
+        ("photographs", "generic", "generic", HELD_OUT_PHOTOGRAPHS, (), ""),
+        ("stereo", "3d", "stereo", HELD_OUT_PAIRS, (), STEREO_GROUPS),
+        ("street", "human", "people", HELD_OUT_FRAMES, GAP_FRAMES, "^"),
     )
     return tuple(
         SourceConfig(
@@ -50,8 +52,9 @@ def _real_mini(held_out: bool) -> tuple[SourceConfig, ...]:
             path=f"{REAL_MINI}/{folder}",
             include=out if held_out else (),
             exclude=() if held_out else (*out, *gap),
+            groups=groups,
         )
-        for name, domain, folder, out, gap in parts
+        for name, domain, folder, out, gap, groups in parts
     )
 
 

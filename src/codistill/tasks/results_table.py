@@ -49,7 +49,7 @@ def results_table(paths: Sequence[Path]) -> str:
 
     Raises:
         CheckpointError: if a file cannot be read.
-        ValueError: if the files are of several tasks or data sets.
+        ValueError: if the files are of several tasks or data sets, or some intervals are over groups and some not.
     """
     contents = [read_json(path) for path in paths]
     kinds = {result_kind(metrics) for metrics in contents}
@@ -60,7 +60,22 @@ def results_table(paths: Sequence[Path]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     unit = SAMPLES.get(task, "images")
-    return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {unit}.\n"
+    over = {resampled(metrics, unit) for metrics in contents}
+    if len(over) > 1:
+        raise ValueError(f"a table is of intervals over one kind of groups; got {sorted(over)}")
+    return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {over.pop()}.\n"
+
+
+def resampled(metrics: Mapping[str, Any], unit: str) -> str:
+    """What the intervals of a metrics file are over: `150 groups of images`, or its images."""
+    counts = {
+        (score["groups"], score["count"])
+        for score in metrics["scores"].values()
+        if isinstance(score, Mapping) and "groups" in score and "count" in score
+    }
+    if not counts or all(groups == count for groups, count in counts):
+        return unit
+    return f"{max(groups for groups, _ in counts)} groups of {unit}"
 
 
 def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -100,11 +115,14 @@ def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
 
 
 def shown_score(score: Mapping[str, Any] | None) -> str:
-    """Mean and interval; a dash for a score that is not defined there."""
-    if score is None or None in (score["mean"], score["low"], score["high"]):
+    """Mean and interval, which may be unknown; a dash for a score that is not defined there."""
+    if score is None or score["mean"] is None:
         return "–"
     digits = 1 if score["mean"] > 10 else 3
-    low, high = (f"{score[side]:.{digits}f}" for side in ("low", "high"))
+    if score["low"] is None:
+        return f"{score['mean']:.{digits}f} [unknown]"
+    # A median that is infinite in many resamples has no largest number: JSON knows none.
+    low, high = ("∞" if score[side] is None else f"{score[side]:.{digits}f}" for side in ("low", "high"))
     return f"{score['mean']:.{digits}f} [{low}, {high}]"
 
 
@@ -116,5 +134,13 @@ def _fit(metrics: Mapping[str, Any]) -> str:
     fit = metrics.get("fit") or method.get("fit") or {}
     parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]
     parts += [f"{fit['steps']} steps"] if "steps" in fit else []
-    parts += [f"lr {fit['chosen_lr']:g}"] if "chosen_lr" in fit else []
+    parts += [f"lr {fit['chosen_lr']:g}{_edge(fit)}"] if "chosen_lr" in fit else []
     return ", ".join(parts) or "released"
+
+
+def _edge(fit: Mapping[str, Any]) -> str:
+    """Whether the chosen learning rate is at the edge of those tried, where others might do better."""
+    rates = [head["lr"] for head in fit.get("heads") or () if isinstance(head, Mapping) and "lr" in head]
+    if len(rates) < 2 or fit["chosen_lr"] not in (min(rates), max(rates)):
+        return ""
+    return f" ({'smallest' if fit['chosen_lr'] == min(rates) else 'largest'} tried)"

@@ -77,7 +77,8 @@ def see_through(pair: PairSample) -> float:
     """Share of view 1's pixels, projected into view 2, where view 2 looks past them: 0 in a consistent world.
 
     Hidden points lie behind what view 2 sees; a point can never lie before it. Pixels next to a step of depth in view
-    2 are left out: which of its two surfaces a pixel's centre meets is a matter of rounding.
+    2 are left out: which of its two surfaces a pixel's centre meets is a matter of rounding. So are those at its
+    border, where the step may lie just outside of the picture.
     """
     first, second = cameras_of(pair)
     depth = pair.depths[1].numpy()
@@ -94,9 +95,9 @@ def see_through(pair: PairSample) -> float:
 def _near_step(
     depth: NDArray[np.float32], pixels: NDArray[np.float64], inside: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(N,) whether the 3×3 pixels around a point span more than 4 % of depth."""
+    """(N,) whether the 3×3 pixels around a point span more than 4 % of depth, or are not all in the picture."""
     safe = np.where(np.isfinite(depth), depth, 1e4)
-    padded = np.pad(safe, 1, mode="edge")
+    padded = np.pad(safe, 1, constant_values=np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     step = windows.max(axis=(2, 3)) > 1.04 * windows.min(axis=(2, 3))
     out = np.zeros(len(pixels), bool)

@@ -26,7 +26,7 @@ from codistill.files.inputs import Part
 from codistill.imaging import decode_map, decode_rgb
 from codistill.world.build import read_world, split_folder
 from codistill.world.classes import CLASSES
-from codistill.world.identity import DATA_DOMAIN, SPLITS, VIEWS
+from codistill.world.identity import DATA_DOMAIN, SCENE, SPLITS, VIEWS, scene_of
 from codistill.world.sample import millimetres_to_depth
 
 
@@ -114,6 +114,14 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
 
     def __len__(self) -> int:
         return sum(len(source) for source in self.sources()) // self.views
+
+    def scenes(self) -> tuple[str, ...]:
+        """The scene of every sample, in order: the two views of a room have one."""
+        return tuple(
+            scene_of(source.name_of(index))
+            for source in self.sources()
+            for index in range(0, len(source), self.views)
+        )
 
     def __getitem__(self, index: int) -> SampleType:  # type: ignore[override]
         return self.read(*self._place(index))
@@ -261,6 +269,7 @@ def world_source(root: Path, domain: str, split: str) -> SourceConfig:
         domain=DATA_DOMAIN[domain],
         kind="shards",
         expected=VIEWS[domain],
+        groups=SCENE,
     )
 
 

@@ -1,5 +1,6 @@
 """Which scene: seed, domain, split and index, and the random numbers that follow from them and from nothing else."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,15 @@ SPLITS = ("train", "val", "test")
 
 VIEWS = {"objects": 1, "rooms": 2, "people": 1}
 """Pictures per scene."""
+
+SCENE = r"(?:objects|rooms|people)-(?:train|val|test)-\d+"
+"""In a picture's name, its scene: see `SceneId.key`."""
+
+
+def scene_of(name: str) -> str:
+    """The scene of a picture, by its name: `rooms-train-0000012` for both of its views."""
+    found = re.search(SCENE, name)
+    return found.group() if found else name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from codistill.world.shot import Shot
 
 JPEG_QUALITY = 92
 MAX_DEPTH = 65.535
-"""Metres that fit into 16 bits of millimetres; 0 stands for infinity."""
+"""Metres that fit into 16 bits of millimetres. 0 stands for what is farther: the sky, or a surface beyond."""
 
 FORMAT = 1
 
@@ -80,16 +80,16 @@ def encode_views(scene_id: SceneId, views: list[View]) -> list[tuple[str, dict[s
 
 
 def depth_to_millimetres(depth: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """16-bit millimetres of metres; 0 for infinity."""
-    finite = np.isfinite(depth)
-    metres = np.minimum(np.where(finite, depth, 0.0), MAX_DEPTH)
-    return np.where(finite, np.maximum(np.round(metres * 1000.0), 1), 0).astype(np.uint16)
+    """16-bit millimetres of metres; 0 for infinity, and for what is too far for them (65.535 m is not its depth)."""
+    near = np.isfinite(depth) & (depth < MAX_DEPTH - 5e-4)
+    metres = np.where(near, depth, 0.0)
+    return np.where(near, np.maximum(np.round(metres * 1000.0), 1), 0).astype(np.uint16)
 
 
 def millimetres_to_depth(image: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-    """Metres, inf where the image is 0."""
+    """Metres, inf where the image is 0, or 65535: worlds built before had everything beyond stored as that."""
     metres = image.astype(np.float32) / 1000.0
-    return np.where(image == 0, np.float32(np.inf), metres)
+    return np.where((image == 0) | (image == 65535), np.float32(np.inf), metres)
 
 
 def _jpeg(rgb: NDArray[np.uint8]) -> bytes:

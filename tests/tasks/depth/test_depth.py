@@ -18,6 +18,7 @@ from codistill.tasks.depth.predict import load_depth_estimator
 from codistill.tasks.frozen.cached_task import Sampled
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.groups import alone
 from codistill.tasks.frozen.head_files import read_record
 
 
@@ -146,13 +147,13 @@ def test_predictions_are_averaged_with_the_mirror_image(heads):
 def test_images_without_truth_are_counted_not_scored():
     scores = np.full((3, len(DEPTH_METRICS)), 0.5)
     scores[1] = np.nan
-    result = DepthResult(scores, ("a", "b", "c"), [])
+    result = DepthResult(scores, ("a", "b", "c"), alone("abc"), [])
     assert result.intervals()["rmse"].count == 2 and result.summary()["images_without_truth"] == 1
     json.dumps(result.summary(), allow_nan=False)
     with pytest.raises(DataError, match="no image has known depth"):
-        DepthResult(scores[1:2], ("b",), []).intervals()
+        DepthResult(scores[1:2], ("b",), alone("b"), []).intervals()
     with pytest.raises(ConfigError, match="same images"):
-        difference(result, DepthResult(scores, ("a", "b", "d"), []))
+        difference(result, DepthResult(scores, ("a", "b", "d"), alone("abd"), []))
 
 
 def test_heads_of_another_width_or_task_say_so(heads):

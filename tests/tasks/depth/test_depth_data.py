@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -5,7 +8,8 @@ from task_toys import depth_lists, write_png
 
 from codistill.errors import DataError
 from codistill.tasks.depth.data import PROTOCOLS, DepthProtocol, open_depth
-from codistill.tasks.depth.views import DepthViews, recolour, turned
+from codistill.tasks.depth.fit import check_range
+from codistill.tasks.depth.views import DepthViews, recolour, resize_depth, resize_pair, turned
 from codistill.tasks.frozen.data import DenseSample, check_data
 
 
@@ -120,3 +124,91 @@ def test_images_and_views_agree_after_resizing():
     image = np.repeat((depth * 40).astype(np.uint8)[..., None], 3, axis=2)
     view = DepthViews(protocol).plain(DenseSample(image, depth, ""))
     assert np.median(np.abs(view.pixels[..., 0] / 40 - view.target)) < 0.03  # edges apart
+
+
+@pytest.mark.parametrize("size", [28, 97, 112, 224, 336, 448])
+def test_a_border_shrinks_with_its_image_and_nothing_is_padded(size):
+    protocol = PROTOCOLS["nyud"].at_size(size)
+    rng = np.random.default_rng(0)
+    depth = np.full((480, 640), 2.0, np.float32)
+    image = np.full((480, 640, 3), 90, np.uint8)
+    image[:45] = image[472:] = image[:, :43] = image[:, 608:] = 255  # the frame that training must not see
+    maker = DepthViews(replace(protocol, degrees=0.0))
+    views = [maker.plain(DenseSample(image, depth, "x"))]
+    views += [maker(DenseSample(image, depth, "x"), rng) for _ in range(6)]
+    for view in views:
+        assert view.inside == maker.size == view.target.shape and (view.target == 2.0).all()
+        assert len(np.unique(view.pixels[..., 0])) == 1
+    assert maker.size[0] == pytest.approx(416 * size / 480, abs=1) and maker.size[1] == pytest.approx(
+        544 * size / 640, abs=1
+    )
+
+
+@pytest.mark.parametrize("size", [(112, 98), (98, 112), (448, 300), (56, 17)])
+def test_image_and_depth_are_read_at_the_same_places(size):
+    rows, columns = np.meshgrid(np.arange(224.0), np.arange(160.0), indexing="ij")
+    depth = (40.0 + 0.2 * rows + 0.1 * columns).astype(np.float32)
+    _, found = resize_pair(np.zeros((224, 160, 3), np.uint8), depth, size)
+    down, across = (
+        (np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(size, depth.shape, strict=True)
+    )
+    np.testing.assert_allclose(
+        found[2:-2, 2:-2], (40.0 + 0.2 * down[:, None] + 0.1 * across)[2:-2, 2:-2], rtol=1e-5
+    )
+
+
+def test_resized_depth_has_no_surface_that_was_not_there():
+    depth = np.where(np.arange(60)[None] < 31, 2.0, 5.0).repeat(50, 0).astype(np.float32)
+    depth[20:30] = 0.0
+    for size in ((25, 30), (23, 41), (100, 120)):
+        assert set(np.unique(resize_depth(depth, size))) == {0.0, 2.0, 5.0}
+
+
+def folder_of(root, metres, unit=0.001):
+    for split in ("train", "val"):
+        for index in range(3):
+            write_png(root / "images" / split / f"{index}.png", np.zeros((20, 24, 3), np.uint8))
+            values = np.full((20, 24), metres / unit, np.uint16)
+            write_png(root / "depth" / split / f"{index}.png", values)
+    return f"folder:{root}"
+
+
+def test_depth_beyond_the_range_is_refused_until_somebody_says_it(tmp_path):
+    spec = folder_of(tmp_path, 24.0)
+    with pytest.raises(
+        DataError, match=r"100\.0% of the known depth lies outside.*depth\.json.*\"farthest\": 24"
+    ):
+        check_range(open_depth(spec, "train"))
+    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 80}))
+    data = open_depth(spec, "train")
+    check_range(data)
+    assert (data.protocol.nearest, data.protocol.farthest) == (1e-3, 80.0)
+    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 12}))
+    with pytest.raises(DataError, match="would be left out"):
+        check_range(open_depth(spec, "train"))  # nothing at all is left
+
+
+def test_a_folder_says_its_unit(tmp_path):
+    spec = folder_of(tmp_path, 120.0, unit=1 / 256)
+    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 200, "metres_per_unit": 1 / 256}))
+    data = open_depth(spec, "val")
+    check_range(data)
+    assert data.samples[0].target.max() == pytest.approx(120.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"farthest": 80.0, "unit": 1},
+        {"farthest": "far"},
+        {"farthest": 0.0},
+        {"metres_per_unit": 0},
+        {"nearest": 20.0},
+        {"farthest": True},
+    ],
+)
+def test_a_range_that_makes_no_sense_is_named(tmp_path, said):
+    spec = folder_of(tmp_path, 2.0)
+    (tmp_path / "depth.json").write_text(json.dumps(said))
+    with pytest.raises(DataError, match=r"depth\.json: expected"):
+        open_depth(spec, "train")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from codistill.errors import DataError
 from codistill.tasks.frozen.data import FilePairs, pair_up
+from codistill.tasks.frozen.groups import Groups
 
 MASK = np.random.default_rng(0).random((6, 8)) > 0.5
 
@@ -19,9 +20,9 @@ def pairs_in(folder: Path, labels: dict[str, np.ndarray]) -> FilePairs:
         Image.new("RGB", values.shape[::-1]).save(image)
         Image.fromarray(values).save(folder / name)
         images.append(image)
-    # The first field is `pairs`, `convert` turns numbers into targets.
     found = pair_up(images, lambda image: image.with_suffix(".png"), "mine")
-    return FilePairs(pairs=found, convert=lambda values: values)
+    groups = Groups(tuple(labels), "images")
+    return FilePairs(pairs=found, groups=groups, convert=lambda values: values)
 
 
 def test_labels_of_one_bit_and_in_capital_letters_are_read(tmp_path: Path) -> None:

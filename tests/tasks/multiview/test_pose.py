@@ -9,6 +9,7 @@ from hilly_scene import hilly_pair, hilly_views, oracle, write_sample
 from codistill.errors import ConfigError, DataError
 from codistill.metrics.interval import bootstrap_mean
 from codistill.metrics.multiview_pose import PairErrors, pair_errors, pose_scores
+from codistill.tasks.frozen.groups import alone
 from codistill.tasks.multiview.data import PairSet, open_views
 from codistill.tasks.multiview.evaluate_pose import (
     POSE_SCORES,
@@ -75,7 +76,9 @@ def _result(errors: list[PairErrors], categories: tuple[str, ...]) -> MultiviewR
     rows = [(pose_scores([e]), len(e.rotation)) for e in errors]
     sums = np.array([np.array([*s.rra.values(), *s.rta.values(), s.maa]) * n for s, n in rows])
     weights = np.array([n for _, n in rows], dtype=float)
-    return MultiviewResult(POSE_SCORES, sums, weights, ("",) * len(errors), categories, {}, [])
+    return MultiviewResult(
+        POSE_SCORES, sums, weights, ("",) * len(errors), categories, alone(categories), {}, []
+    )
 
 
 def test_pairs_are_pooled_in_a_category_and_categories_averaged():
@@ -102,6 +105,18 @@ def test_intervals_of_one_category_are_those_of_a_mean():
     assert found.low == pytest.approx(plain.low, abs=0.15) and found.high == pytest.approx(
         plain.high, abs=0.15
     )
+
+
+def test_a_category_of_one_sequence_leaves_the_interval_unknown():
+    values = np.random.default_rng(0).normal(50, 10, (8, 1))
+    categories = ["cup"] * 4 + ["kite"] * 4
+
+    def scored(groups):
+        return category_intervals(["x"], values, np.ones(8), categories, groups)["x"]
+
+    several, one = scored(["1", "1", "2", "2", "3", "3", "4", "4"]), scored(["1", "1", "2", "2", *"3333"])
+    assert several.groups == 4 and several.low < several.mean < several.high  # type: ignore[operator]
+    assert (one.low, one.high, one.groups) == (None, None, 3) and one.mean == several.mean
 
 
 def test_scores_need_finite_numbers():

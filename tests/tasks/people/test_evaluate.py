@@ -13,6 +13,7 @@ from codistill.errors import ConfigError, DataError
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.tasks.frozen.groups import alone
 from codistill.tasks.people.baseline import MeanBody, nearest_rotation
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.evaluate import evaluate_people
@@ -164,7 +165,8 @@ def made_scores(errors: list[float], misses: int = 0) -> PeopleScores:
         **{name: np.array(errors, float) for name in ERRORS},
     }
     counts = np.array([[1, 0, 0] if np.isfinite(e) else [0, 1, 0] for e in errors])
-    return PeopleScores(counts, people, tuple(map(str, range(count))))
+    names = tuple(map(str, range(count)))
+    return PeopleScores(counts, people, names, alone(names))
 
 
 def test_differences_are_paired_over_images() -> None:

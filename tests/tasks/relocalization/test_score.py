@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from pair_toys import OraclePredictor, ToyPairs, plane_pair
 from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
+from codistill.tasks.frozen.groups import Groups, alone
 from codistill.tasks.relocalization.baselines import (
     TrainingMotion,
     baseline,
@@ -30,7 +32,8 @@ def _estimate(translation, confidence=1.0):
 def _errors(estimates, overlap=None):
     count = len(estimates)
     overlap = np.full(count, 0.5) if overlap is None else np.array(overlap)
-    return pair_errors(tuple(map(str, range(count))), overlap, estimates, np.tile(np.eye(4), (count, 1, 1)))
+    names = tuple(map(str, range(count)))
+    return pair_errors(names, overlap, estimates, np.tile(np.eye(4), (count, 1, 1)), alone(names))
 
 
 def test_the_virtual_camera_gives_the_benchmarks_golden_numbers():
@@ -226,3 +229,12 @@ def test_matches_are_drawn_where_they_are():
     assert drawn[20, 10].any() and drawn[20, 68 + 30].any() and not drawn[20, 2].any()
     empty = match_picture(black, black, np.zeros((0, 2)), np.zeros((0, 2)), height=40)
     assert not empty[:, :60].any()
+
+
+def test_pairs_of_one_scene_leave_intervals_unknown_and_scenes_are_drawn_whole():
+    found = _errors([_estimate([-0.1 * (index % 5), 0, 0]) for index in range(40)])
+    scenes = replace(found, groups=Groups(tuple(f"s{index // 10}" for index in range(40)), "scenes"))
+    one = intervals(replace(found, groups=Groups(("s",) * 40, "scenes")), resamples=20)
+    assert all((score.low, score.high, score.groups) == (None, None, 1) for score in one.values())
+    assert plain(one)["estimated"]["low"] is None
+    assert intervals(scenes, resamples=20)["estimated"].groups == 4

@@ -11,13 +11,15 @@ from torch.nn.functional import interpolate
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.linear.losses import pixel_cross_entropy
+from codistill.metrics.segmentation import PREDICTED
 from codistill.tasks.frozen.cached_fit import split_held_out
 from codistill.tasks.frozen.cached_task import Sampled
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.frozen.groups import alone
 from codistill.tasks.frozen.head_files import read_record
 from codistill.tasks.segmentation.data import open_segmentation
-from codistill.tasks.segmentation.evaluate import difference, evaluate_segmentation
+from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import (
     OPTIM,
     CachedSegmentation,
@@ -114,6 +116,17 @@ def test_both_protocols_learn_and_agree(heads, root):
     assert difference(cached, published).within(15.0)
     assert len(cached.pictures) == 2 and len(cached.pictures[0]) == 3
     assert set(cached.summary()["class_iou"]) == {"red", "green", "blue"}
+
+
+def test_classes_without_pixels_are_marked_in_the_result():
+    counts = np.zeros((2, 3, 4), dtype=int)
+    counts[:, :, 0], counts[:, :, 1] = 10, 5
+    counts[0, PREDICTED, 2] = 3  # never labelled, predicted somewhere; the fourth is neither
+    result = SegmentationResult(counts, ("a", "b"), alone("ab"), ("sky", "sea", "boat", "bird"), [])
+    summary = result.summary()
+    assert summary["absent_classes"] == {"boat": "predicted, counts as 0", "bird": "left out"}
+    assert summary["class_iou"] == {"sky": 100.0, "sea": 100.0, "boat": 0.0, "bird": None}
+    assert summary["scores"]["miou"]["mean"] == pytest.approx(200 / 3)
 
 
 def test_the_record_says_how_it_was_made(heads, root):

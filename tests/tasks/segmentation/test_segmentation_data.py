@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from task_toys import segmentation_folder, write_png
+from task_toys import segmentation_folder, toy_scene, write_png
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.frozen.data import check_data
-from codistill.tasks.segmentation.data import class_shares, open_segmentation
+from codistill.tasks.segmentation.data import classes_seen, open_segmentation
 
 RGB = np.zeros((6, 8, 3), dtype=np.uint8)
 
@@ -138,9 +138,61 @@ def test_wrong_splits_say_what_is_allowed(tmp_path):
 
 def test_labels_that_are_all_ignored_are_noticed(tmp_path):
     root = segmentation_folder(tmp_path / "own", train=2, val=1)
-    samples = open_segmentation(f"folder:{root}", "train").samples
-    assert class_shares(samples, [0, 1], 3).sum() == pytest.approx(1.0)
+    data = open_segmentation(f"folder:{root}", "train")
+    assert not classes_seen(data).absent
     for index in range(2):
         write_png(root / "labels" / "train" / f"{index:04d}.png", np.full((70, 84), 255, dtype=np.uint8))
-    with pytest.raises(DataError, match="every label is 255"):
-        class_shares(samples, [0, 1], 3)
+    with pytest.raises(DataError, match="every label is ignored"):
+        classes_seen(data)
+
+
+def masks(root, classes, foreground=255, suffix=".png"):
+    """Binary masks of another value than 1, as drawing programs write them."""
+    root.mkdir(parents=True)
+    (root / "classes.json").write_text(json.dumps(classes))
+    for split in ("train", "val"):
+        for index in range(3):
+            image, labels = toy_scene(index)
+            write_png(root / "images" / split / f"{index}.png", image)
+            write_png(
+                root / "labels" / split / f"{index}{suffix}",
+                np.where(labels > 0, foreground, 0).astype(np.uint8),
+            )
+    return f"folder:{root}"
+
+
+def test_masks_of_0_and_255_have_a_foreground_or_are_refused(tmp_path):
+    spec = masks(tmp_path / "a", ["background", "foreground"])
+    with pytest.raises(DataError, match=r"only 'background' has labelled pixels.*\"foreground\": 255"):
+        classes_seen(open_segmentation(spec, "train"))
+    data = open_segmentation(masks(tmp_path / "b", {"background": 0, "foreground": 255}), "train")
+    assert data.classes == ("background", "foreground") and not classes_seen(data).absent
+    target = data.samples[0].target
+    assert set(np.unique(target)) == {0, 1} and np.array_equal(target, toy_scene(0)[1] > 0)
+
+
+@pytest.mark.parametrize("foreground", [1, 7, 128, 254])
+def test_label_values_mean_what_classes_json_says(tmp_path, foreground):
+    spec = masks(tmp_path / "a", {"ground": 0, "thing": foreground, "rare": 60}, foreground)
+    seen = classes_seen(open_segmentation(spec, "train"))
+    assert seen.absent == ("rare",)
+    assert seen.about("training") == "1 classes have no labelled pixel in the 3 images for training: rare"
+    assert open_segmentation(masks(tmp_path / "b", ["a", "b"], 255), "train").samples[0].target.max() == 255
+    other = open_segmentation(masks(tmp_path / "c", {"ground": 0, "thing": 9}, 8), "train")
+    with pytest.raises(DataError, match=r"has the label values 8; expected 0, 9"):
+        check_data(other.samples, "c")
+
+
+def test_labels_may_have_upper_case_names(tmp_path):
+    spec = masks(tmp_path / "a", ["background", "foreground"], 1, ".PNG")
+    data = open_segmentation(spec, "train")
+    assert not classes_seen(data).absent
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [["one"], {"a": 0}, {"a": 0, "b": 0}, {"a": -1, "b": 1}, {"a": "0", "b": "1"}, {"a": True, "b": 0}, 7],
+)
+def test_classes_that_make_no_sense_are_named(tmp_path, classes):
+    with pytest.raises(DataError, match=r"classes\.json: expected a list of two or more class names"):
+        open_segmentation(masks(tmp_path / "a", classes), "train")

@@ -100,6 +100,31 @@ class DepthHeads(nn.Module):
         """Depth (metres) at places, from interpolated features."""
         return depth_of_scores(_scores(features.float(), self.weight, self.bias), self.centres, dim=2)
 
+    def in_views(
+        self,
+        features: Float[Tensor, "view place channel"],
+        cls: Float[Tensor, "view channel"] | None,
+        levels: int,
+    ) -> Float[Tensor, "head view place"]:
+        """Depth (metres) at places of views, whose class tokens stand beside every place, as `depth_input` has them.
+
+        A class token's part of the scores is the same all over its view: computed once, it halves the work.
+
+        Args:
+            features: of all levels, one after the other. cls: the same of the class tokens, or None.
+            levels: how many there are.
+        """
+        if cls is None:
+            depth = self.forward(features.flatten(0, 1))
+            return depth.view(self.heads, *features.shape[:2])
+        patch, token = (
+            part.flatten(2) for part in self.weight.unflatten(2, (levels, 2, -1)).unbind(3)
+        )  # (head, bin, level x channel) each
+        scores = _scores(features.flatten(0, 1).float(), patch, self.bias).unflatten(1, features.shape[:2])
+        beside = _scores(cls.float(), token, torch.zeros_like(self.bias))  # (head, view, bin)
+        depth = depth_of_scores((scores + beside[:, :, None]).flatten(1, 2), self.centres, dim=2)
+        return depth.unflatten(1, features.shape[:2])
+
     def pick(self, index: int) -> DepthHead:
         """One head, in evaluation mode, sharing no memory."""
         head = DepthHead(self.config)

@@ -13,6 +13,7 @@ from codistill.files.inputs import Inputs, fact, stamped
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
 from codistill.imaging import read_rgb
 from codistill.tasks.frozen.data import CHECKED, spread
+from codistill.tasks.frozen.groups import Groups, groups_of
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
@@ -25,6 +26,7 @@ class ImageFolder:
         root: the folder. split: `train` or `val`.
         paths: of the images.
         labels: (image,) class numbers.
+        groups: which images belong together.
         classes: names by number.
     """
 
@@ -32,6 +34,7 @@ class ImageFolder:
     split: str
     paths: tuple[Path, ...]
     labels: np.ndarray
+    groups: Groups
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -54,7 +57,8 @@ class ImageFolder:
     def chosen(self, indices: np.ndarray) -> "ImageFolder":
         """Some of the images."""
         paths = tuple(self.paths[index] for index in indices.tolist())
-        return ImageFolder(self.root, self.split, paths, self.labels[indices], self.classes)
+        groups = self.groups.at(indices.tolist())
+        return ImageFolder(self.root, self.split, paths, self.labels[indices], groups, self.classes)
 
 
 def open_image_folder(root: str | Path, split: str) -> ImageFolder:
@@ -89,7 +93,9 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
     passed.say(folder)
     if split == "train" and len(there) < len(classes):
         raise DataError(f"{folder}: misses classes")
-    return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), classes)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    groups = groups_of(root, split, names)
+    return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), groups, classes)
 
 
 def check_images(data: ImageFolder) -> None:

@@ -13,6 +13,7 @@ from codistill.metrics.classification import hits_at, mean_per_class
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.classification.predict import ImageClassifier
+from codistill.tasks.frozen.groups import Groups
 
 RANKS = (1, 5)
 """Top-5 only where there are more than five classes."""
@@ -26,16 +27,18 @@ class ClassificationResult:
         hits: by variant, (image, rank) whether the true class is among the best `RANKS`.
         labels: (image,) true classes.
         names: of the images.
+        groups: which of them belong together.
     """
 
     hits: Mapping[str, np.ndarray]
     labels: np.ndarray
     names: tuple[str, ...]
+    groups: Groups
 
     def intervals(self) -> dict[str, Interval]:
-        """Accuracies in per cent with 95 % intervals over images, by variant and rank."""
+        """Accuracies in per cent with 95 % intervals (groups are resampled), by variant and rank."""
         return {
-            f"{variant} top-{rank}": bootstrap_mean(100.0 * hits[:, column])
+            f"{variant} top-{rank}": bootstrap_mean(100.0 * hits[:, column], self.groups.names)
             for variant, hits in self.hits.items()
             for column, rank in zip(range(hits.shape[1]), RANKS, strict=False)
         }
@@ -76,4 +79,4 @@ def evaluate_classifier(
         for variant, scores in classifier.scores(vectors).items()
     }
     names = tuple(str(path.relative_to(data.root)) for path in data.paths)
-    return ClassificationResult(hits, data.labels, names)
+    return ClassificationResult(hits, data.labels, names, data.groups)

@@ -22,6 +22,7 @@ from codistill.tasks.classification.sweep import LEVELS, sweep
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.frozen.rate_sweep import edge_of
 from codistill.tasks.frozen.resumed import stage_folder, with_encoder
 from codistill.tasks.frozen.same_encoder import told_of
 
@@ -152,7 +153,7 @@ def _sweep(
     fit: dict[str, Any],
 ) -> tuple[FeatureConfig, ImageVectors]:
     """Run the sweep; the chosen head's tensors and facts go into the last two. Gives what the head stands on."""
-    kept, held = split_per_class(data.labels, HELD_OUT, config.seed)
+    kept, held = split_per_class(data.labels, HELD_OUT, config.seed, data.groups.names)
     inputs = with_encoder(data.inputs(), features)
     folder = stage_folder(runtime.out, f"sweep-{config_hash(config)[:12]}", inputs, runtime.say)
 
@@ -179,11 +180,17 @@ def _sweep(
         f"best of {sum(map(len, result.accuracies.values()))} heads on held-out images: {result.seen.name}, learning "
         f"rate {result.rate:g} (for a batch of 256): {best:.1%}"
     )
+    edge = edge_of(result.rate, result.accuracies[result.seen.name])
+    if edge:
+        runtime.say(
+            f"{result.rate:g} is the {edge} learning rate of the sweep: others may do better (--steps)"
+        )
     fit |= {
         "steps": config.steps,
         "batch_size": config.batch_size,
         "chosen_input": result.seen.name,
         "chosen_lr": result.rate,
+        "lr_at_edge": edge,
         "held_out_accuracy": {
             name: {f"{rate:g}": round(value, 6) for rate, value in by_rate.items()}
             for name, by_rate in result.accuracies.items()
@@ -202,7 +209,9 @@ def _logistic(
 ) -> dict[str, Any]:
     vectors = torch.from_numpy(np.array(bank)).to(runtime.device)
     labels = torch.from_numpy(data.labels).to(runtime.device)
-    choice = choose_logistic(vectors, labels, len(data.classes), strengths=config.strengths, seed=config.seed)
+    choice = choose_logistic(
+        vectors, labels, len(data.classes), data.groups.names, strengths=config.strengths, seed=config.seed
+    )
     tensors |= {"weight": choice.model.weight, "bias": choice.model.bias}
     listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
     runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")

@@ -5,6 +5,7 @@ classification of t-ReX and UNIC for small data sets (C from 1e-5 to 1e6 on a fi
 with a grid in place of their random search.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from codistill.errors import DataError
+from codistill.metrics.interval import group_numbers
 
 STRENGTHS = tuple(float(10.0**exponent) for exponent in range(-5, 7))
 _ITERATIONS = 1000
@@ -87,20 +89,21 @@ def choose_logistic(
     vectors: Float[Tensor, "image channel"],
     labels: Int[Tensor, " image"],
     num_classes: int,
+    groups: Sequence[str] | None = None,
     *,
     strengths: tuple[float, ...] = STRENGTHS,
     held_out: float = 0.2,
     seed: int = 0,
 ) -> Choice:
-    """Choose C on a held-out part of every class, then fit on all.
+    """Choose C on a held-out part of every class, of other groups than the rest (`split_per_class`); then fit on all.
 
     Raises:
-        DataError: if no class has two images.
+        DataError: if no class has images of two groups.
     """
-    kept, held = split_per_class(labels.cpu().numpy(), held_out, seed)
+    kept, held = split_per_class(labels.cpu().numpy(), held_out, seed, groups)
     if held.size == 0:
         raise DataError(
-            "no class has two training images: there is nothing to choose the regularization with"
+            "no class has two training images (of different groups): there is nothing to choose the regularization with"
         )
     train, test = (torch.from_numpy(part).to(vectors.device) for part in (kept, held))
     accuracies: dict[float, float] = {}
@@ -113,13 +116,33 @@ def choose_logistic(
     return Choice(fit_logistic(vectors, labels, num_classes, best), accuracies)
 
 
-def split_per_class(labels: np.ndarray, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices kept and held out: of each class with two images or more, the share rounded up, but never all."""
+def split_per_class(
+    labels: np.ndarray, held_out: float, seed: int, groups: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices kept and held out: of each class with two images or more, the share rounded up, but never all.
+
+    A group is held out as a whole, so that no held-out image has a relative in training; a class may then give more
+    than its share, or nothing if its images are all of one group.
+
+    Args:
+        labels: (image,) classes. held_out: the share. seed: of the draw.
+        groups: of each image, what it belongs to; None for images that are independent.
+    """
     generator = np.random.default_rng(seed)
-    kept, held = [], []
-    for number in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == number))
-        count = min(int(np.ceil(held_out * len(members))), len(members) - 1)
-        held.append(members[:count])
-        kept.append(members[count:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
+    numbers, count = group_numbers(groups, len(labels))
+    rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=count))[:-1])
+    classes, label = np.unique(labels, return_inverse=True)
+    left = np.bincount(label, minlength=len(classes))
+    held = np.zeros(len(labels), dtype=bool)
+    for number in range(len(classes)):
+        members = generator.permutation(np.flatnonzero(label == number))
+        least = len(members) - min(int(np.ceil(held_out * len(members))), len(members) - 1)
+        for image in members.tolist():
+            if left[number] <= least:
+                break
+            group = rows[numbers[image]]
+            touched, taken = np.unique(label[group], return_counts=True)
+            if not held[image] and (left[touched] > taken).all():
+                held[group] = True
+                left[touched] -= taken
+    return np.flatnonzero(~held), np.flatnonzero(held)

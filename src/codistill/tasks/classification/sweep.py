@@ -24,6 +24,7 @@ from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.frozen.batched_fit import FitPlan, HeadsSGD, fit_heads
 from codistill.tasks.frozen.data import DenseSample
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.frozen.loading import Request, View, training_requests, view_batches
 from codistill.types import Tokens
 
@@ -76,6 +77,11 @@ class LabelledImages:
     """An image folder as data whose target is a class number."""
 
     folder: ImageFolder
+
+    @property
+    def groups(self) -> Groups:
+        """Of the folder."""
+        return self.folder.groups
 
     def __len__(self) -> int:
         return len(self.folder)

@@ -13,6 +13,7 @@ from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.tasks.depth.data import DepthData
 from codistill.tasks.depth.predict import DepthEstimator
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.pictures import depth_picture
 
 HEADLINES = ("rmse", "a1", "abs_rel")
@@ -26,28 +27,33 @@ class DepthResult:
     Attributes:
         scores: (image, metric) in the order of `DEPTH_METRICS`; NaN rows for images without known depth.
         names: of the images.
+        groups: which images belong together.
         pictures: rows of input, truth, prediction, (row, column, 3) uint8.
     """
 
     scores: np.ndarray
     names: tuple[str, ...]
+    groups: Groups
     pictures: list[list[np.ndarray]]
 
     @property
     def scored(self) -> np.ndarray:
-        """Rows of images with known depth.
+        """Numbers of the images with known depth.
 
         Raises:
             DataError: if there are none.
         """
-        known = ~np.isnan(self.scores[:, 0])
-        if not known.any():
+        known = np.flatnonzero(~np.isnan(self.scores[:, 0]))
+        if not known.size:
             raise DataError("no image has known depth in the scored range")
-        return self.scores[known]
+        return known
 
     def intervals(self) -> dict[str, Interval]:
-        """Every score with its 95 % interval over images."""
-        return {name: bootstrap_mean(self.scored[:, column]) for column, name in enumerate(DEPTH_METRICS)}
+        """Every score with its 95 % interval; groups are resampled."""
+        rows, groups = self.scores[self.scored], self.groups.at(self.scored.tolist())
+        return {
+            name: bootstrap_mean(rows[:, column], groups.names) for column, name in enumerate(DEPTH_METRICS)
+        }
 
     def summary(self) -> dict[str, Any]:
         """Numbers for a metrics file."""
@@ -58,15 +64,20 @@ class DepthResult:
 
 
 def difference(one: DepthResult, other: DepthResult, metric: str = "rmse") -> Interval:
-    """A score of `one` minus that of `other`, with the interval of the paired difference over the same images.
+    """A score of `one` minus that of `other`, with the interval of the paired difference; the same groups are drawn.
 
     Raises:
         ConfigError: if they were tested on different images.
+        DataError: if no image is scored in both.
     """
     if one.names != other.names:
         raise ConfigError("a paired difference needs the same images in the same order")
     column = DEPTH_METRICS.index(metric)
-    return bootstrap_mean(one.scored[:, column] - other.scored[:, column])
+    both = one.scores[:, column] - other.scores[:, column]
+    known = np.flatnonzero(~np.isnan(both))
+    if not known.size:
+        raise DataError("no image has known depth in the scored range of both")
+    return bootstrap_mean(both[known], one.groups.at(known.tolist()).names)
 
 
 def evaluate_depth(
@@ -100,7 +111,7 @@ def evaluate_depth(
         if index in shown:
             rows.append([sample.image, *_pictures(sample.target, predicted, limits.farthest)])
         progress(index + 1, total)
-    return DepthResult(np.stack(scores), tuple(names), rows)
+    return DepthResult(np.stack(scores), tuple(names), named_groups(data.samples), rows)
 
 
 def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list[np.ndarray]:

@@ -5,6 +5,8 @@ third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alo
 """
 
 from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,18 +16,19 @@ from torch.nn.functional import interpolate
 
 from codistill.engine.distributed import Process
 from codistill.engine.optim import OptimConfig
+from codistill.errors import DataError
 from codistill.heads.linear.batched import DepthHeads
 from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig, depth_input
 from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
-from codistill.tasks.depth.data import DepthData, open_depth
+from codistill.tasks.depth.data import RANGE_FILE, DepthData, known_share, open_depth
 from codistill.tasks.depth.views import DepthViews
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
-from codistill.tasks.frozen.data import check_data, limited
+from codistill.tasks.frozen.data import CHECKED, check_data, limited, spread
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.published_fit import fit_published
@@ -64,7 +67,7 @@ class DepthFit(HeadFit):
 
     learning_rates: tuple[float, ...] = CACHED_RATES
     weight_decay: float = 0.01
-    pixels: int = 64
+    pixels: int = 32
     gradient_loss: float = 0.0
     bins: int = 256
 
@@ -87,6 +90,11 @@ class CachedDepth(CachedTask):
     levels: int
     head: DepthHeadConfig
     starting: int
+
+    @property
+    def unit(self) -> float:
+        """Millimetres, or less fine where 16 bits of them do not reach as far as the head."""
+        return max(0.001, self.head.farthest / 65535)
 
     def build(self, channels: int, count: int) -> DepthHeads:
         """Fresh heads."""
@@ -120,19 +128,10 @@ class CachedDepth(CachedTask):
         outer = corners_of(sampled.rows, sampled.columns, fine, sampled.target_size)
         cells = outer.cells.flatten(1)
         inner = corners_of(cells // fine[1], cells % fine[1], sampled.grid, fine)
-        features = self._beside_cls(features_at(sampled.tokens, inner), sampled.cls)
         views, pixels, _ = outer.cells.shape
-        depth = heads(features.flatten(0, 1)).view(heads.heads, views, pixels, 4)
+        depth = heads.in_views(features_at(sampled.tokens, inner), sampled.cls, self.levels)
+        depth = depth.view(heads.heads, views, pixels, 4)
         return (depth * outer.weights).sum(-1)
-
-    def _beside_cls(self, features: Tensor, cls: Tensor | None) -> Tensor:
-        """Each level's features beside its own class token, as `depth_input` has them."""
-        if cls is None:
-            return features
-        parts = []
-        for level, token in zip(features.chunk(self.levels, -1), cls.chunk(self.levels, -1), strict=True):
-            parts += (level, token[:, None].expand_as(level))
-        return torch.cat(parts, dim=-1)
 
 
 def prepare(config: DepthFit) -> DepthData:
@@ -143,8 +142,27 @@ def prepare(config: DepthFit) -> DepthData:
     """
     data = open_depth(config.data, "train", partial=config.partial)
     check_data(data.samples, f"{config.data} (train)")
+    check_range(data)
     protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
     return DepthData(data.spec, data.split, limited(data.samples, config.limit), protocol)
+
+
+def check_range(data: DepthData) -> None:
+    """Whether most of the known depth lies in the range that is learnt and scored; `CHECKED` images are looked at.
+
+    Raises:
+        DataError: if less than 99 % does and nobody said so, or nothing.
+    """
+    share, farthest = known_share(data.samples, data.protocol, spread(len(data.samples), CHECKED))
+    limits = data.protocol
+    said = data.spec.startswith("folder:") and (Path(data.spec.partition(":")[2]) / RANGE_FILE).is_file()
+    if share == 0 or (share < 0.99 and data.spec.startswith("folder:") and not said):
+        raise DataError(
+            f"{data.spec} ({data.split}): {1 - share:.1%} of the known depth lies outside of {limits.nearest:g} to "
+            f"{limits.farthest:g} m (the farthest: {farthest:.1f} m) and would be left out. Say the data's range in "
+            f'{RANGE_FILE} beside images and depth: {{"farthest": {max(ceil(farthest), 1)}}}; or, if it is meant, '
+            f'{{"farthest": {limits.farthest:g}}}.'
+        )
 
 
 def head_config(features: FrozenFeatures, protocol: DepthData, bins: int) -> DepthHeadConfig:
@@ -171,7 +189,7 @@ def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None
     process = process or Process(device=runtime.device)
     data = prepare(config)
     features = FrozenFeatures(config.features)
-    steps = config.steps or data.protocol.steps
+    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
     maker = DepthViews(data.protocol)
     shape = head_config(features, data, config.bins)
     runtime.say(

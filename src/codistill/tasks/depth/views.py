@@ -1,7 +1,7 @@
 """What training sees of an image with depth: border cut, turned, mirrored, cropped and recoloured at random.
 
-uint8 image and metres in, a `View` out; depth is never interpolated. Source: the NYU pipeline of the
-Monocular-Depth-Estimation-Toolbox as DINOv2 uses it, in its order.
+uint8 image and metres in, a `View` out; depth is interpolated within a surface only, never across an edge. Source: the
+NYU pipeline of the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it, in its order.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,33 @@ _GAMMA, _BRIGHTNESS, _COLOUR = (0.9, 1.1), (0.75, 1.25), (0.9, 1.1)
 def resize_pair(
     image: np.ndarray, depth: np.ndarray, size: tuple[int, int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image (area when shrinking, else bilinear) and depth (nearest) at (rows, columns)."""
+    """Image (area when shrinking, else bilinear) and depth (see `resize_depth`) at (rows, columns)."""
     if size is None or image.shape[:2] == tuple(size):
         return image, depth
     method = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
-    return (
-        cv2.resize(image, size[::-1], interpolation=method),
-        cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST),
-    )
+    return cv2.resize(image, size[::-1], interpolation=method), resize_depth(depth, size)
+
+
+def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Depth (row, column) at (rows, columns), read at the centre of every new pixel.
+
+    Between four known pixels of one surface (within 5 % of each other) it is interpolated; at edges, and beside pixels
+    without depth (0), the nearest pixel counts, since a mean would lie in the air.
+    """
+    place = [
+        np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        for new, old in zip(size, depth.shape, strict=True)
+    ]
+    low = [np.floor(at).astype(np.int64) for at in place]
+    high = [np.minimum(at + 1, old - 1) for at, old in zip(low, depth.shape, strict=True)]
+    down, across = (place[0] - low[0])[:, None], (place[1] - low[1])[None]
+    corners = [depth[np.ix_(rows, columns)] for rows in (low[0], high[0]) for columns in (low[1], high[1])]
+    nearest = depth[np.ix_(*(np.rint(at).astype(np.int64) for at in place))]
+    least, most = np.minimum.reduce(corners), np.maximum.reduce(corners)
+    upper = corners[0] * (1 - across) + corners[1] * across
+    lower = corners[2] * (1 - across) + corners[3] * across
+    smooth = (least > 0) & np.isfinite(most) & (most <= 1.05 * least)
+    return np.where(smooth, upper * (1 - down) + lower * down, nearest).astype(depth.dtype)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ images (augmented as in training); another run, e.g. one with a frozen random en
 Similarities are taken in the standardized space, where predicting the mean token scores 0.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from codistill.data import SourceConfig
 from codistill.distill.targets import TargetConfig, TargetStandardizer
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.student import Student
 from codistill.tasks.distillation.ridge import fit_ridge, patch_features
+from codistill.tasks.frozen.groups import Groups
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch, TokenKind
 
@@ -32,6 +34,20 @@ class PerImage:
     def of_source(self, source: str) -> np.ndarray:
         """The values of one source's images."""
         return self.values[[name == source for name in self.sources]]
+
+    def groups(self, sources: Sequence[SourceConfig], source: str | None = None) -> Groups:
+        """What the images, or those of one source, belong to, as their sources say.
+
+        Raises:
+            DataError: if a source's rule does not fit one of its images.
+        """
+        rules = {one.name: one for one in sources}
+        chosen = [
+            (of, name) for of, name in zip(self.sources, self.names, strict=True) if source in (None, of)
+        ]
+        used = sorted({of for of, _ in chosen})
+        kind = "; ".join(f"{of}: {rules[of].groups or 'each image alone, no rule'}" for of in used)
+        return Groups(tuple(rules[of].group_of(name) for of, name in chosen), kind)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     DIR/tokens.f16     (view, patch, channel of all levels)
         cls.f16        (view, channel of all levels), where the encoder has class tokens
-        target.u8|u16  (view, row, column): classes, or millimetres
+        target.u8|u16  (view, row, column): classes, or depth in units of `CacheShape.unit`
         …              what they are of and were made from, and how far they are: `stored_arrays.py`
 
 View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on;
@@ -47,6 +47,7 @@ class CacheShape:
         cls_channels: of the class tokens, all levels together; 0 for none.
         target: rows and columns.
         kind: of the targets.
+        unit: metres that targets count in.
     """
 
     views: int
@@ -55,6 +56,7 @@ class CacheShape:
     cls_channels: int
     target: tuple[int, int]
     kind: TargetKind
+    unit: float = 0.001
 
     def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and number type by file name."""
@@ -105,11 +107,17 @@ class FeatureCache:
         values = self._maps["target"][views]
         if self.shape.kind == "classes":
             return torch.from_numpy(values)
-        return torch.from_numpy(values.astype(np.float32) / 1000.0)
+        return torch.from_numpy((values.astype(np.float64) * self.shape.unit).astype(np.float32))
 
 
 def cache_shape(
-    features: FrozenFeatures, maker: ViewMaker, views: int, kind: TargetKind, *, with_cls: bool
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    views: int,
+    kind: TargetKind,
+    *,
+    with_cls: bool,
+    unit: float = 0.001,
 ) -> CacheShape:
     """Sizes of the cache of so many views."""
     levels = len(features.config.blocks)
@@ -120,6 +128,7 @@ def cache_shape(
         cls_channels=features.cls_channels * levels if with_cls else 0,
         target=maker.size,
         kind=kind,
+        unit=unit,
     )
 
 
@@ -198,7 +207,7 @@ def build_cache(
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
                 levels = features(batch.images)
             views = number * len(data) + np.array(rows)
-            _write(store.arrays(), views, levels, batch.target, batch.names)
+            _write(store.arrays(), views, levels, batch.target, batch.names, shape.unit)
             store.wrote(number, rows, save_every=16 * batch_size)
             progress(store.made, shape.views)
     return FeatureCache(folder, shape, store.identity)
@@ -210,6 +219,7 @@ def _write(
     levels: list[Tokens],
     target: Tensor,
     names: tuple[str, ...],
+    unit: float,
 ) -> None:
     advice = "Use the encoder's final norm (--norm on), or --protocol published."
     tokens = torch.cat([level.patches for level in levels], dim=-1)
@@ -222,7 +232,7 @@ def _write(
     if "target.u8" in files:
         files["target.u8"][views] = target.numpy()
     else:
-        files["target.u16"][views] = (target.clamp(0, 65.535) * 1000.0).round().to(torch.int32).numpy()
+        files["target.u16"][views] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
 
 
 def _size(count: int) -> str:

@@ -49,6 +49,11 @@ class CachedTask(ABC):
     score_name: ClassVar[str]
     clip_norm: ClassVar[float | None] = None
 
+    @property
+    def unit(self) -> float:
+        """Metres that a stored target counts in."""
+        return 0.001
+
     @abstractmethod
     def build(self, channels: int, count: int) -> nn.Module:
         """`count` fresh heads on maps of so many channels (class tokens included)."""

@@ -23,11 +23,11 @@ class HeadFit:
         data: `KIND:FOLDER` of the training data.
         features: what the head stands on.
         protocol: `published`: one head, fresh views in every step; `cached`: several heads on features of a few views.
-        steps: None for the data set's own number.
+        steps: None for the data set's own number; cached: fewer on little data.
         batch_size: views of a step.
         learning_rates: one per head; `published` takes exactly one.
         weight_decay: AdamW's, on every parameter.
-        views: cached: random views of each image.
+        views: cached: random views of each image; None for as many as the number of images asks for.
         pixels: cached: random pixels of each view in each step.
         held_out: cached: share of the training images that chooses between heads (8 at least, half at most).
         seed: of every draw.
@@ -43,7 +43,7 @@ class HeadFit:
     batch_size: int = 16
     learning_rates: tuple[float, ...] = (1e-3,)
     weight_decay: float = 1e-4
-    views: int = 4
+    views: int | None = None
     pixels: int = 256
     held_out: float = 0.05
     seed: int = 0
@@ -55,7 +55,8 @@ class HeadFit:
         if self.protocol not in ("cached", "published"):
             raise ConfigError(f"protocol must be cached or published; got {self.protocol!r}")
         for name in ("batch_size", "views", "pixels"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps must be 1 or more; got {self.steps}")

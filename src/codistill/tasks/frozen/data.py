@@ -15,6 +15,7 @@ from codistill.files.inputs import Row, content_part
 from codistill.files.lines import read_lines
 from codistill.files.listing import any_case
 from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs, shared_inputs
 
 CHECKED = 64
@@ -37,7 +38,10 @@ class DenseSample:
 
 
 class DenseData(Protocol):
-    """A map-style, picklable data set of `DenseSample`; what lies in files says in which: see `inputs.py`."""
+    """A map-style, picklable data set of `DenseSample`.
+
+    What lies in files says in which (`inputs.py`); its `groups`, if it has some, say what belongs together.
+    """
 
     def __len__(self) -> int: ...
 
@@ -50,12 +54,14 @@ class FilePairs:
 
     Attributes:
         pairs: paths.
+        groups: of the pairs.
         convert: the PNG's values as the target; raises DataError for values that make no sense.
         shape: rows and columns that every image must have, or None.
         about: small files that say what the values mean.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
+    groups: Groups
     convert: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, int] | None = None
     about: tuple[Path, ...] = ()
@@ -98,6 +104,11 @@ class Subset:
 
     data: DenseData
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these samples."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -17,6 +17,7 @@ from typing import Protocol
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
 from codistill.tasks.frozen.data import need_folder, parse_spec, read_list, spread
+from codistill.tasks.frozen.groups import Groups, groups_of, named_groups
 from codistill.tasks.relocalization.layouts import open_pairs, read_cameras
 from codistill.tasks.relocalization.pairs import Pair, PairData, PosedImage, ViewFiles
 
@@ -53,7 +54,7 @@ class ViewSet(Protocol):
 
 
 class ViewSets(Protocol):
-    """A map-style data set of `ViewSet`."""
+    """A map-style data set of `ViewSet`; its `groups`, if it has some, say what belongs together."""
 
     def __len__(self) -> int: ...
 
@@ -89,6 +90,11 @@ class PairSets:
     """Pairs as sets of two views."""
 
     pairs: PairData
+
+    @property
+    def groups(self) -> Groups:
+        """Those of the pairs."""
+        return named_groups(self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -153,9 +159,10 @@ class FolderSet:
 
 @dataclass(frozen=True)
 class FolderSets:
-    """Folders of views."""
+    """Folders of views, and which of them belong together."""
 
     samples: tuple[FolderSet, ...]
+    groups: Groups
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -170,6 +177,11 @@ class SomeSets:
 
     data: ViewSets
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these samples."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -229,7 +241,8 @@ def open_folder(split: Path) -> FolderSets:
             f"{split}: {depths[3]} samples lie in category folders and {depths[2]} do not; put all of them into "
             "one, or none"
         )
-    return FolderSets(tuple(_sample(path, folder) for path in listings))
+    samples = tuple(_sample(path, folder) for path in listings)
+    return FolderSets(samples, groups_of(split.parent, split.name, [sample.name for sample in samples]))
 
 
 def _sample(listing: Path, root: Path) -> FolderSet:

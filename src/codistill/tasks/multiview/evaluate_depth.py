@@ -25,6 +25,7 @@ from codistill.metrics.multiview_depth import (
     fuse_depths,
     median,
 )
+from codistill.tasks.frozen.groups import named_groups
 from codistill.tasks.frozen.pictures import depth_picture
 from codistill.tasks.multiview.data import ViewSet, ViewSets
 from codistill.tasks.multiview.predict import in_original, pair_depth
@@ -97,6 +98,7 @@ def evaluate_depth(
         weights=np.ones(len(names)),
         names=tuple(names),
         categories=tuple(categories),
+        groups=named_groups(data),
         details={"scores": table, "sources_used": np.array(used)},
         pictures=pictures,
     )

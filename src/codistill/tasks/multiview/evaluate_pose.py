@@ -16,6 +16,7 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.robust import RobustConfig
 from codistill.metrics.multiview_pose import MAX_ANGLE, PairErrors, pair_errors, pose_scores
+from codistill.tasks.frozen.groups import named_groups
 from codistill.tasks.multiview.data import ViewSets
 from codistill.tasks.multiview.predict import ESTIMATORS, Estimator, relative_poses
 from codistill.tasks.multiview.score import MultiviewResult
@@ -95,6 +96,7 @@ def evaluate_pose(
         weights=pairs.astype(np.float64),
         names=tuple(names),
         categories=tuple(categories),
+        groups=named_groups(data),
         details={
             "pairs": pairs,
             "rotation": np.concatenate([error.rotation.numpy() for error in errors]),

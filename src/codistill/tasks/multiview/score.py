@@ -1,7 +1,8 @@
 """Scores of samples, averaged in their categories and then over the categories, with intervals.
 
 A sample brings sums and a weight (its pairs of views, or 1); a category's score is the sum of its samples' sums over
-their weights. Samples are the unit of resampling, within their category, so that every resample has all categories.
+their weights. Groups of samples (a sequence, a scene) are the unit of resampling, within their category, so that every
+resample has all categories; of a category with one group alone, and of a mean over it, no interval is known.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.metrics.interval import RESAMPLES, Interval
+from codistill.metrics.interval import RESAMPLES, Interval, group_numbers
+from codistill.tasks.frozen.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class MultiviewResult:
         scores: names of the measures.
         sums: (sample, measure), percent times the weight.
         weights: (sample,), pairs of views, or ones.
-        names, categories: of the samples.
+        names, categories, groups: of the samples.
         details: arrays for a file of numbers per sample.
         pictures: rows of image, truth, prediction, (row, column, 3) uint8.
     """
@@ -31,18 +33,25 @@ class MultiviewResult:
     weights: np.ndarray
     names: tuple[str, ...]
     categories: tuple[str, ...]
+    groups: Groups
     details: dict[str, np.ndarray]
     pictures: list[list[np.ndarray]]
 
     def intervals(self) -> dict[str, Interval]:
-        """Means over categories, with 95 % intervals over samples."""
-        return category_intervals(self.scores, self.sums, self.weights, self.categories)
+        """Means over categories, with 95 % intervals over groups of samples."""
+        return category_intervals(self.scores, self.sums, self.weights, self.categories, self.groups.names)
 
     def by_category(self) -> dict[str, dict[str, Interval]]:
         """The same for every category; nothing where there is only one."""
-        found = groups(self.categories)
+        found = by_name(self.categories)
         return {
-            name: category_intervals(self.scores, self.sums[rows], self.weights[rows], [name] * len(rows))
+            name: category_intervals(
+                self.scores,
+                self.sums[rows],
+                self.weights[rows],
+                [name] * len(rows),
+                self.groups.at(rows.tolist()).names,
+            )
             for name, rows in found.items()
             if len(found) > 1
         }
@@ -53,16 +62,18 @@ def category_intervals(
     sums: np.ndarray,
     weights: np.ndarray,
     categories: Sequence[str],
+    groups: Sequence[str] | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """Every measure as a mean over categories, with a percentile-bootstrap 95 % interval over samples.
+    """Every measure as a mean over categories, with a percentile-bootstrap 95 % interval.
 
     Args:
         names: of the measures.
         sums: (sample, measure). weights: (sample,), positive.
         categories: of the samples.
+        groups: of the samples, resampled within each category; None where all are independent.
         seed, resamples: of the bootstrap.
 
     Raises:
@@ -71,20 +82,36 @@ def category_intervals(
     if len(sums) == 0 or not np.isfinite(sums).all():
         raise DataError(f"scores need finite numbers of one sample at least; got {len(sums)} samples")
     generator = np.random.default_rng(seed)
-    drawn, whole = [], []
-    for rows in groups(categories).values():
-        times = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
-        drawn.append((times @ sums[rows]) / (times @ weights[rows])[:, None])
+    numbers, _ = group_numbers(groups, len(sums))
+    drawn, whole, counts = [], [], []
+    for rows in by_name(categories).values():
+        known, number = np.unique(numbers[rows], return_inverse=True)
+        count = len(known)
+        group_sums, group_weights = (
+            np.zeros((count, sums.shape[1])),
+            np.bincount(number, weights[rows], count),
+        )
+        np.add.at(group_sums, number, sums[rows])
+        times = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+        drawn.append((times @ group_sums) / (times @ group_weights)[:, None])
         whole.append(sums[rows].sum(0) / weights[rows].sum())
+        counts.append(count)
     low, high = np.percentile(np.mean(drawn, axis=0), [2.5, 97.5], axis=0)
     means = np.mean(whole, axis=0)
+    known = min(counts) > 1
     return {
-        name: Interval(float(means[column]), float(low[column]), float(high[column]), len(sums))
+        name: Interval(
+            mean=float(means[column]),
+            low=float(low[column]) if known else None,
+            high=float(high[column]) if known else None,
+            count=len(sums),
+            groups=sum(counts),
+        )
         for column, name in enumerate(names)
     }
 
 
-def groups(categories: Sequence[str]) -> dict[str, np.ndarray]:
+def by_name(categories: Sequence[str]) -> dict[str, np.ndarray]:
     """Numbers of the samples of every category, sorted by its name."""
     labels = np.asarray(categories)
     return {str(name): np.flatnonzero(labels == name) for name in np.unique(labels)}

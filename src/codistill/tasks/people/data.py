@@ -12,6 +12,7 @@ from codistill.bodies.load import load_body
 from codistill.errors import DataError
 from codistill.files.inputs import Inputs, Part, stamped
 from codistill.tasks.frozen.data import CHECKED, parse_spec, spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs
 from codistill.tasks.people.folder import open_folder
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton
@@ -49,6 +50,11 @@ class SomePeople:
 
     data: PeopleImages
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these images."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

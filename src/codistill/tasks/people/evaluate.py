@@ -25,6 +25,7 @@ from codistill.metrics.human_mesh import (
     relative_to,
 )
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import named_groups
 from codistill.tasks.people.data import PeopleData
 from codistill.tasks.people.draw import draw_bodies
 from codistill.tasks.people.predict import Bodies, PeopleEstimator
@@ -84,7 +85,9 @@ def evaluate_people(
             drawn.append(_pictures(sample, found, vertices, data.body))
         progress(index + 1, total)
     people = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return PeopleResult(PeopleScores(np.array(counts), people, tuple(names)), drawn)
+    return PeopleResult(
+        PeopleScores(np.array(counts), people, tuple(names), named_groups(data.samples)), drawn
+    )
 
 
 _CELL = 14

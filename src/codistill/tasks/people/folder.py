@@ -31,6 +31,7 @@ from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
 from codistill.tasks.frozen.data import read_list
+from codistill.tasks.frozen.groups import Groups, groups_of
 from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import (
     FACTS,
@@ -60,6 +61,13 @@ class FolderPeople:
     lines: tuple[str, ...]
     file: Path
     body: BodyModel
+
+    @property
+    def groups(self) -> Groups:
+        """What groups.json says, by the images' paths in the lines."""
+        lines = enumerate(self.lines, start=1)
+        names = [str(_object(line, f"{self.file}, line {number}").get("image")) for number, line in lines]
+        return groups_of(self.root, self.file.stem, names)
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -20,6 +20,7 @@ from codistill.heads.human_mesh.place import pose_bodies
 from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
+from codistill.tasks.frozen.groups import named_groups, split_groups
 from codistill.tasks.people.loading import ViewPlan, assembled
 
 PENALTIES = (0.15, 0.5, 1.5, 5.0, 15.0)
@@ -29,7 +30,7 @@ VALUES = 12_288
 """Of a window that are read at most: the normal matrix has 604 MB, three times in memory."""
 
 _HELD_OUT = 10
-"""Every so many-th image chooses the penalty."""
+"""One image of so many chooses the penalty."""
 _IMAGES = 32
 _BODIES = 256
 """At once."""
@@ -67,9 +68,7 @@ def start_by_least_squares(
         device: to compute on.
     """
     body, limit = body.to(device), body.shape_limit
-    images = range(len(plan.data))
-    held = images[_HELD_OUT - 1 :: _HELD_OUT]
-    fitted = [i for i in images if i not in held]
+    held, fitted = _held_out(plan)
     sample = _sample(_people(head, plan, fitted, limit, device))
     if sample is None:
         return None
@@ -98,6 +97,19 @@ def start_by_least_squares(
     linear.bias.copy_(bias - mean @ weight)
     linear.weight.copy_(_projected(weight.T, basis.T).contiguous())
     return LeastSquares(sums.count, best, error, mean_error)
+
+
+def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
+    """Numbers of the images that choose the penalty, and of the others: no group (scene, sequence) is in both.
+
+    Where all images are of one group nobody is held out, and the largest penalty is taken.
+    """
+    wanted = len(plan.data) // _HELD_OUT
+    groups = named_groups(plan.data)
+    if not wanted or groups.count < 2:
+        return [], list(range(len(plan.data)))
+    split = split_groups(groups, wanted, plan.seed)
+    return list(split.held_out), list(split.training)
 
 
 @dataclass(frozen=True)

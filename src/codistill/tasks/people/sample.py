@@ -41,9 +41,10 @@ class PeopleImage:
 
 
 class PeopleImages(Protocol):
-    """A map-style, picklable data set of `PeopleImage`; what lies in files says in which: see `frozen/inputs.py`.
+    """A map-style, picklable data set of `PeopleImage`; its `groups`, if it has some, say what belongs together.
 
-    Those are the files of the pictures; `label_of(index)` is a fact for what a list says of one.
+    What lies in files says in which (`frozen/inputs.py`): those of the pictures. `label_of(index)` is a fact for what a
+    list says of one.
     """
 
     def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Scores of people with bootstrap intervals over images, altogether and by distance, visibility and age.
+"""Scores of people with bootstrap intervals over groups of images, altogether and by distance, visibility and age.
 
 One row per true person (errors NaN where it was missed) and detection counts per image in. Errors are means over
 matched people, as everywhere in this field: read them beside recall.
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codistill.metrics.interval import Interval, bootstrap_sums
+from codistill.tasks.frozen.groups import Groups
 
 ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place")
 """Per matched person: millimetres, but for `place`, metres between the true and the predicted head."""
@@ -58,11 +59,13 @@ class PeopleScores:
         counts: (image, 3): matches, misses, false positives.
         people: (true person,) arrays: `image`, `matched`, `distance`, those of `FACTS` that are known, and `ERRORS`.
         names: of the images.
+        together: which of them belong together.
     """
 
     counts: np.ndarray
     people: Mapping[str, np.ndarray]
     names: tuple[str, ...]
+    together: Groups
 
     def errors_by_image(self, name: str, chosen: np.ndarray | None = None) -> np.ndarray:
         """(image, 2): sum of an error over matched people (of those chosen), and how many."""
@@ -74,11 +77,13 @@ class PeopleScores:
 
     def intervals(self) -> dict[str, Interval]:
         """Every score that is defined, with its 95 % interval."""
-        found = {name: bootstrap_sums(self.counts, score) for name, score in DETECTION.items()}
+        found = {
+            name: bootstrap_sums(self.counts, score, self.together.names) for name, score in DETECTION.items()
+        }
         for name in ERRORS:
             sums = self.errors_by_image(name)
             if sums[:, 1].sum():
-                found[name] = bootstrap_sums(sums, mean_of_sums)
+                found[name] = bootstrap_sums(sums, mean_of_sums, self.together.names)
         return found
 
     def groups(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -103,10 +108,12 @@ class PeopleScores:
         sums = self.errors_by_image(error, chosen)
         group: dict[str, Any] = {
             "people": int(chosen.sum()),
-            "recall": asdict(bootstrap_sums(np.stack((matched, whole - matched), axis=1), recall)),
+            "recall": asdict(
+                bootstrap_sums(np.stack((matched, whole - matched), axis=1), recall, self.together.names)
+            ),
         }
         if sums[:, 1].sum():
-            group[error] = asdict(bootstrap_sums(sums, mean_of_sums))
+            group[error] = asdict(bootstrap_sums(sums, mean_of_sums, self.together.names))
         return group
 
     def summary(self) -> dict[str, Any]:
@@ -135,4 +142,4 @@ def difference(one: PeopleScores, other: PeopleScores, name: str) -> Interval:
     else:
         pair = np.stack((one.errors_by_image(name), other.errors_by_image(name)), axis=1)
         score = mean_of_sums
-    return bootstrap_sums(pair, lambda sums: score(sums[:, 0]) - score(sums[:, 1]))
+    return bootstrap_sums(pair, lambda sums: score(sums[:, 0]) - score(sums[:, 1]), one.together.names)

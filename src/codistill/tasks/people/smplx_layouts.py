@@ -10,8 +10,10 @@ on their side.
 Source: the label files of BEDLAM (CVPR 2023); the reading of them: Multi-HMR (arXiv 2402.14654).
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from codistill.files.inputs import Part
 from codistill.files.listing import any_case, list_files
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.frozen.inputs import SampleInputs, content_hash
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels
@@ -43,12 +46,23 @@ class SmplxImages:
     Attributes:
         images: (file, whether it lies on its side, people) each.
         body: SMPL-X with as many shape numbers as the widest label: joints follow from the parameters.
+        kind: of its groups.
         notes: what was left out of the label files, or filled up.
     """
 
     images: tuple[tuple[Path, bool, Rows], ...]
     body: SmplxBody
+    kind: Literal["sequences", "places"]
     notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> Groups:
+        """BEDLAM's sequences, by their folders; AGORA's places, of which several cameras see several crowds."""
+        if self.kind == "sequences":
+            names = [str(path.parent) for path, _, _ in self.images]
+        else:
+            names = [re.sub(r"_cam\d+_.*", "", path.name) for path, _, _ in self.images]
+        return Groups(tuple(names), self.kind)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -146,7 +160,7 @@ def _opened(
         notes.append(
             f"labels have {sorted(widths)} shape numbers: the body has {max(widths)}, missing ones are 0"
         )
-    return SmplxImages(kept, body, tuple(notes)), body
+    return SmplxImages(kept, body, "sequences" if inner else "places", tuple(notes)), body
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

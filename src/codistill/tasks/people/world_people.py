@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from codistill.bodies.anny import PHENOTYPES
 from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth, nobody
 from codistill.world.dataset import PeopleDataset
@@ -26,6 +27,11 @@ class WorldPeople:
 
     samples: PeopleDataset
     skeleton: Skeleton
+
+    @property
+    def groups(self) -> Groups:
+        """Scenes."""
+        return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
         return len(self.samples)

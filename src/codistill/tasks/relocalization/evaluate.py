@@ -8,6 +8,7 @@ import numpy as np
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.robust import RobustConfig
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import named_groups
 from codistill.tasks.relocalization.pairs import Pair, PairData
 from codistill.tasks.relocalization.predict import Solver, TwoViewPredictor
 from codistill.tasks.relocalization.score import PairErrors, pair_errors
@@ -73,7 +74,8 @@ def evaluate_pairs(
         overlaps.append(pair.overlap)
         truth.append(pair.second_from_first)
         progress(index + 1, len(data))
-    errors = pair_errors(tuple(names), np.array(overlaps), estimates, np.array(truth).reshape(-1, 4, 4))
+    matrices = np.array(truth).reshape(-1, 4, 4)
+    errors = pair_errors(tuple(names), np.array(overlaps), estimates, matrices, named_groups(data))
     poses = np.stack([np.full((4, 4), np.nan) if e is None else e.matrix() for e in estimates])
     return RelocalizationResult(errors, poses)
 

@@ -22,16 +22,16 @@ from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.frozen.config import Runtime
+from codistill.tasks.frozen.groups import named_groups, split_groups
 from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.resumed import check_resumed, encoder_part
 from codistill.tasks.relocalization.batches import online_batches
 from codistill.tasks.relocalization.cached_batches import cached_batch, cached_batches
 from codistill.tasks.relocalization.config import TwoViewFit
 from codistill.tasks.relocalization.head import write_two_view_head
-from codistill.tasks.relocalization.held_out import split_by_place
 from codistill.tasks.relocalization.layouts import open_pairs
 from codistill.tasks.relocalization.objective import TwoViewObjective
-from codistill.tasks.relocalization.pairs import PairData, check_pairs, limited_pairs
+from codistill.tasks.relocalization.pairs import PairData, PairSubset, check_pairs, limited_pairs
 from codistill.tasks.relocalization.start import fresh_head
 from codistill.tasks.relocalization.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.relocalization.views import PairViews
@@ -195,14 +195,17 @@ def _batches(
             "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
             "--accumulate, or take --online"
         )
-    training, watched = split_by_place(data, max(1, min(_HELD_OUT, len(data) // 20)))
+    held = max(1, min(_HELD_OUT, len(data) // 20))
+    split = split_groups(named_groups(data), held, config.seed)
+    if split.shared:
+        runtime.say(
+            f"all pairs are of one group ({named_groups(data).kind}): the held-out ones resemble those that train, "
+            "and their losses are flattering"
+        )
     parts = (encoder, shape, maker, runtime)
-    cached = _cache("training", training, config.views, config, *parts)
+    cached = _cache("training", PairSubset(data, split.training), config.views, config, *parts)
+    held_out = _cache("held-out", PairSubset(data, split.held_out), 1, config, *parts)
     batches = cached_batches(cached, batch_size=config.batch_size, **steps)
-    if len(watched) == 0:
-        runtime.say("nothing is held out: all pairs share images or a scene")
-        return batches, None
-    held_out = _cache("held-out", watched, 1, config, *parts)
 
     def validation():
         for start in range(0, len(held_out), config.batch_size):

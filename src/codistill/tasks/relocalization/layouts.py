@@ -20,6 +20,7 @@ from codistill.errors import DataError
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
 from codistill.tasks.frozen.data import need_folder, parse_spec, read_list
+from codistill.tasks.frozen.groups import GROUPS_FILE, Groups, groups_of, joined
 from codistill.tasks.relocalization.pairs import FilePairs, PairData, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 
@@ -58,7 +59,7 @@ def _folder(root: Path, split: str) -> PairData:
     folder = need_folder(root / split, FOLDER_LAYOUT)
     cameras = read_cameras(folder / "cameras.txt")
     images = by_stem(list_files(need_folder(folder / "images", FOLDER_LAYOUT)))
-    views, overlaps = [], []
+    views, overlaps, members = [], [], []
     listing = folder / "pairs.txt"
     for number, line in enumerate(read_list(listing, FOLDER_LAYOUT), start=1):
         words, overlap = line.split(), math.nan
@@ -72,10 +73,21 @@ def _folder(root: Path, split: str) -> PairData:
             for known, what in ((images, "an image in images/"), (cameras, "a line in cameras.txt")):
                 if name not in known:
                     raise DataError(f"{listing}, line {number}: {name!r} has not {what}")
+        members.append((words[0], words[1]))
         first, second = (_view(folder, images[name], cameras[name]) for name in words[:2])
         views.append((first, second))
         overlaps.append(overlap)
-    return FilePairs(tuple(views), tuple(overlaps))
+    return FilePairs(tuple(views), tuple(overlaps), _folder_groups(root, split, members))
+
+
+def _folder_groups(root: Path, split: str, members: list[tuple[str, str]]) -> Groups:
+    """Pairs that share an image, or whose images groups.json puts together, directly or through other pairs."""
+    names = sorted({name for pair in members for name in pair})
+    said = groups_of(
+        root, split, names, Groups(tuple(names), f"pairs that share an image (no {GROUPS_FILE})")
+    )
+    group = dict(zip(names, said.names, strict=True))
+    return Groups(joined([(group[first], group[second]) for first, second in members]), said.kind)
 
 
 def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> ViewFiles:
@@ -128,7 +140,7 @@ def _mapfree(root: Path, split: str) -> PairData:
                 scenes.append(scene.name)
     if not views:
         raise DataError(f"{folder}: holds no pairs. Expected layout: {MAPFREE_LAYOUT}")
-    return FilePairs(tuple(views), tuple(overlaps), tuple(scenes))
+    return FilePairs(tuple(views), tuple(overlaps), Groups(tuple(scenes), "scenes"))
 
 
 def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:

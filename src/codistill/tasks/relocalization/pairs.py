@@ -15,6 +15,7 @@ from codistill.errors import DataError
 from codistill.files.inputs import Row, fact
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs, shared_inputs
 from codistill.world.dataset import PairDataset
 
@@ -60,7 +61,10 @@ class Pair:
 
 
 class PairData(Protocol):
-    """A map-style, picklable data set of `Pair`; what lies in files says in which: see `frozen/inputs.py`."""
+    """A map-style, picklable data set of `Pair`; its `groups`, if it has some, say what belongs together.
+
+    What lies in files says in which: see `frozen/inputs.py`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -72,6 +76,11 @@ class WorldPairs:
     """The embedded world's rooms."""
 
     samples: PairDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Rooms."""
+        return Groups(self.samples.scenes(), "rooms")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -152,8 +161,9 @@ def stored_to_metres(values: np.ndarray) -> np.ndarray:
 
 
 def metres_to_stored(depth: np.ndarray) -> np.ndarray:
-    """The inverse of `stored_to_metres`; what is farther than 65.534 m is stored as that."""
-    known = np.clip(np.nan_to_num(depth, nan=0.0, posinf=0.0), 0.0, (SKY - 1) / 1000.0)
+    """The inverse of `stored_to_metres`; what is farther than 65.534 m, and no sky, becomes unknown."""
+    known = np.nan_to_num(depth, nan=0.0, posinf=0.0)
+    known = np.where((known > 0) & (known <= (SKY - 1) / 1000.0), known, 0.0)
     return np.where(np.isposinf(depth), SKY, np.round(known * 1000.0)).astype(np.uint16)
 
 
@@ -163,12 +173,12 @@ class FilePairs:
 
     Attributes:
         views: first and second view of each pair. overlaps: of each pair, NaN where unknown.
-        scenes: of each pair; () where nobody knows.
+        groups: of the pairs.
     """
 
     views: tuple[tuple[ViewFiles, ViewFiles], ...]
     overlaps: tuple[float, ...]
-    scenes: tuple[str, ...] = ()
+    groups: Groups
 
     def __len__(self) -> int:
         return len(self.views)
@@ -190,6 +200,11 @@ class PairSubset:
 
     data: PairData
     indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these pairs."""
+        return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -2,7 +2,7 @@
 
 The pairs of the world (and of a folder) are small pictures with their own intrinsics: their poses are scored on a
 virtual camera of 540x720 pixels with a focal length of 590, as Map-free's phones have, where "no motion" is not
-already right for many of them. Pairs are the unit of resampling.
+already right for many of them. Groups of pairs (rooms, scenes) are the unit of resampling.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import torch
 from codistill.errors import DataError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.poses import matrix_to_quaternion
-from codistill.metrics.interval import RESAMPLES, Interval
+from codistill.metrics.interval import RESAMPLES, Interval, bootstrap_rows
 from codistill.metrics.relocalization import (
     MAX_ROTATION,
     MAX_TRANSLATION,
@@ -23,6 +23,7 @@ from codistill.metrics.relocalization import (
     frame_errors,
     precision_auc,
 )
+from codistill.tasks.frozen.groups import Groups
 
 VIRTUAL_SIZE = (540, 720)
 VIRTUAL_INTRINSICS = ((590.0, 0.0, 270.0), (0.0, 590.0, 360.0), (0.0, 0.0, 1.0))
@@ -34,12 +35,13 @@ class PairErrors:
     """Errors of every pair, in order; infinite, with confidence 0, where there is no estimate.
 
     Attributes:
-        names: of the pairs. overlap: of each, NaN where unknown.
+        names: of the pairs. groups: which of them belong together. overlap: of each, NaN where unknown.
         translation: metres. rotation: degrees. vcre: pixels of the virtual camera.
         confidence: of the estimates, higher is better.
     """
 
     names: tuple[str, ...]
+    groups: Groups
     overlap: np.ndarray
     translation: np.ndarray
     rotation: np.ndarray
@@ -54,6 +56,7 @@ class PairErrors:
         names = tuple(name for name, chosen in zip(self.names, mask, strict=True) if chosen)
         return PairErrors(
             names,
+            self.groups.at(np.flatnonzero(mask).tolist()),
             self.overlap[mask],
             self.translation[mask],
             self.rotation[mask],
@@ -67,6 +70,7 @@ def pair_errors(
     overlap: np.ndarray,
     estimates: list[PoseEstimate | None],
     truth: np.ndarray,
+    groups: Groups,
 ) -> PairErrors:
     """Errors of estimated relative poses.
 
@@ -74,6 +78,7 @@ def pair_errors(
         names, overlap: of the pairs.
         estimates: second from first camera, or None.
         truth: (pair, 4, 4) second from first camera.
+        groups: of the pairs.
 
     Raises:
         DataError: without any pair.
@@ -96,7 +101,7 @@ def pair_errors(
         )
         translation[where], rotation[where] = scored.translation.numpy(), scored.rotation.numpy()
         vcre[where] = scored.vcre.numpy()
-    return PairErrors(names, overlap, translation, rotation, vcre, confidence)
+    return PairErrors(names, groups, overlap, translation, rotation, vcre, confidence)
 
 
 def _seven(poses: np.ndarray) -> torch.Tensor:
@@ -144,18 +149,19 @@ SCORES: dict[str, Score] = {
 
 
 def intervals(errors: PairErrors, *, seed: int = 0, resamples: int = RESAMPLES // 2) -> dict[str, Interval]:
-    """Every score with a percentile-bootstrap 95 % interval over pairs."""
-    draws = np.random.default_rng(seed).integers(0, len(errors), size=(resamples, len(errors)))
+    """Every score with a percentile-bootstrap 95 % interval; groups of pairs are resampled."""
     arrays = (errors.overlap, errors.translation, errors.rotation, errors.vcre, errors.confidence)
     values: dict[str, list[float]] = {name: [] for name in SCORES}
-    for row in draws:
-        drawn = PairErrors(("",) * len(errors), *(array[row] for array in arrays))
+    nobody = Groups((), "")
+    for rows in bootstrap_rows(len(errors), errors.groups.names, seed=seed, resamples=resamples):
+        drawn = PairErrors(("",) * len(rows), nobody, *(array[rows] for array in arrays))
         for name, score in SCORES.items():
             values[name].append(score(drawn))
-    found = {}
+    found, groups = {}, errors.groups.count
     for name, score in SCORES.items():
         low, high = np.percentile(values[name], [2.5, 97.5], method="nearest")  # medians may be infinite
-        found[name] = Interval(score(errors), float(low), float(high), len(errors))
+        limits = (float(low), float(high)) if groups > 1 else (None, None)
+        found[name] = Interval(score(errors), *limits, len(errors), groups)
     return found
 
 
@@ -170,17 +176,18 @@ def by_overlap(errors: PairErrors) -> dict[str, dict[str, Interval]]:
 
 
 def plain(scores: dict[str, Interval]) -> dict[str, dict[str, Any]]:
-    """For a metrics file: mean, low, high, count; null where a median is infinite."""
+    """For a metrics file: mean, low, high, count, groups; null where a median is infinite, or a limit unknown."""
     return {
         name: {
             "mean": _finite(interval.mean),
             "low": _finite(interval.low),
             "high": _finite(interval.high),
             "count": interval.count,
+            "groups": interval.groups,
         }
         for name, interval in scores.items()
     }
 
 
-def _finite(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return round(value, 6) if value is not None and np.isfinite(value) else None

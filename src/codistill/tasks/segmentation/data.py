@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec
+from codistill.tasks.frozen.data import DenseData, DenseSample, parse_spec, spread
+from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.segmentation.layouts import LAYOUTS
@@ -61,6 +62,9 @@ PROTOCOLS = {
 }
 
 
+LOOKED_AT = 512
+"""Images whose labels are searched for every class, at most."""
+
 RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet": SCANNET20}
 """Classes by kind, for released heads, whose files do not name them."""
 
@@ -89,6 +93,11 @@ class WorldSegmentation:
     """The embedded world's samples as arrays."""
 
     samples: SegmentationDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Scenes."""
+        return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -124,15 +133,55 @@ def open_segmentation(spec: str, split: str, *, partial: bool = False) -> Segmen
     return SegmentationData(spec, split, found.data, found.classes, protocol)
 
 
-def class_shares(data: DenseData, indices: list[int], num_classes: int) -> np.ndarray:
-    """Share of labelled pixels of each class over some samples.
+@dataclass(frozen=True)
+class ClassesSeen:
+    """Which classes have labelled pixels.
+
+    Attributes:
+        absent: names of those that have none in the images that were looked at.
+        images: that were looked at; all of them, or `LOOKED_AT`, or until every class was seen.
+        total: images of the data set.
+    """
+
+    absent: tuple[str, ...]
+    images: int
+    total: int
+
+    def about(self, what: str) -> str:
+        """A sentence of what is missing, for `what` (`training`, `scoring`); "" where nothing is."""
+        if not self.absent:
+            return ""
+        listed = ", ".join(self.absent[:8]) + (" …" if len(self.absent) > 8 else "")
+        where = f"the {self.total}" if self.images == self.total else f"{self.images} of the {self.total}"
+        return f"{len(self.absent)} classes have no labelled pixel in {where} images for {what}: {listed}"
+
+
+def classes_seen(data: SegmentationData, *, several: bool = True) -> ClassesSeen:
+    """Look for every class in labels, evenly spread, until all are found.
+
+    Args:
+        data: to look at.
+        several: whether pixels of one class alone are an error, as they are for training.
 
     Raises:
-        DataError: if none of them has a labelled pixel.
+        DataError: if there is no labelled pixel, or nothing to tell apart.
     """
-    counts = np.zeros(num_classes, dtype=np.int64)
-    for index in indices:
-        counts += np.bincount(data[index].target.ravel(), minlength=256)[:num_classes]
+    counts = np.zeros(len(data.classes), dtype=np.int64)
+    total, looked = len(data.samples), 0
+    for index in spread(total, LOOKED_AT):
+        counts += np.bincount(data.samples[index].target.ravel(), minlength=256)[: len(counts)]
+        looked += 1
+        if (counts > 0).all():
+            break
+    name = f"{data.spec} ({data.split})"
     if counts.sum() == 0:
-        raise DataError("none of the checked images has a labelled pixel: every label is 255 (ignored)")
-    return counts / counts.sum()
+        raise DataError(f"{name}: no image has a labelled pixel: every label is ignored (255)")
+    seen = [one for one, count in zip(data.classes, counts, strict=True) if count]
+    if several and len(seen) == 1:
+        raise DataError(
+            f"{name}: of {len(data.classes)} classes only {seen[0]!r} has labelled pixels in {looked} images, so there "
+            "is nothing to tell apart; 255 is ignored. If 255 is a class of the label files (a binary mask), say so in "
+            'classes.json: {"background": 0, "foreground": 255}.'
+        )
+    absent = tuple(one for one, count in zip(data.classes, counts, strict=True) if not count)
+    return ClassesSeen(absent, looked, total)

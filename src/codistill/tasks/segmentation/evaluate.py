@@ -11,6 +11,7 @@ from codistill.errors import ConfigError
 from codistill.metrics.interval import Interval, bootstrap_sums
 from codistill.metrics.segmentation import class_counts, class_iou, mean_accuracy, mean_iou, pixel_accuracy
 from codistill.tasks.frozen.data import spread
+from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.pictures import label_picture
 from codistill.tasks.segmentation.data import SegmentationData
 from codistill.tasks.segmentation.predict import Segmenter
@@ -30,12 +31,14 @@ class SegmentationResult:
     Attributes:
         counts: (image, 3, class) per image, see `metrics/segmentation.py`: what paired comparisons need.
         names: of the images.
+        groups: which images belong together.
         classes: names by number.
         pictures: rows of input, truth, prediction, (row, column, 3) uint8.
     """
 
     counts: np.ndarray
     names: tuple[str, ...]
+    groups: Groups
     classes: tuple[str, ...]
     pictures: list[list[np.ndarray]]
 
@@ -44,9 +47,19 @@ class SegmentationResult:
         pixels = self.counts.sum(0)[1:].sum(0)
         return sorted(number for number in pixels.argsort()[::-1][:most].tolist() if pixels[number] > 0)
 
+    def absent_classes(self) -> dict[str, bool]:
+        """Classes without a labelled pixel in the scored images; whether they were predicted somewhere.
+
+        mIoU leaves out those that were not, and counts those that were as 0, as published evaluations do.
+        """
+        _, predicted, labelled = self.counts.sum(0)
+        return {
+            name: bool(predicted[number]) for number, name in enumerate(self.classes) if labelled[number] == 0
+        }
+
     def intervals(self) -> dict[str, Interval]:
-        """Every score with its 95 % interval over images."""
-        return {name: bootstrap_sums(self.counts, score) for name, score in SCORES.items()}
+        """Every score with its 95 % interval; groups are resampled."""
+        return {name: bootstrap_sums(self.counts, score, self.groups.names) for name, score in SCORES.items()}
 
     def summary(self) -> dict[str, Any]:
         """Numbers for a metrics file."""
@@ -57,11 +70,15 @@ class SegmentationResult:
                 name: None if np.isnan(value) else round(float(value), 3)
                 for name, value in zip(self.classes, per_class, strict=True)
             },
+            "absent_classes": {
+                name: "predicted, counts as 0" if there else "left out"
+                for name, there in self.absent_classes().items()
+            },
         }
 
 
 def difference(one: SegmentationResult, other: SegmentationResult) -> Interval:
-    """mIoU of `one` minus that of `other`, with the interval of the paired difference over the same images.
+    """mIoU of `one` minus that of `other`, with the interval of the paired difference; the same groups are drawn.
 
     Raises:
         ConfigError: if they were tested on different images.
@@ -69,7 +86,7 @@ def difference(one: SegmentationResult, other: SegmentationResult) -> Interval:
     if one.names != other.names:
         raise ConfigError("a paired difference needs the same images in the same order")
     both = np.stack((one.counts, other.counts), axis=1)
-    return bootstrap_sums(both, lambda sums: mean_iou(sums[:, 0]) - mean_iou(sums[:, 1]))
+    return bootstrap_sums(both, lambda sums: mean_iou(sums[:, 0]) - mean_iou(sums[:, 1]), one.groups.names)
 
 
 def evaluate_segmentation(
@@ -111,4 +128,4 @@ def evaluate_segmentation(
                 [sample.image, label_picture(sample.target, number), label_picture(predicted, number)]
             )
         progress(index + 1, total)
-    return SegmentationResult(np.stack(counts), tuple(names), data.classes, rows)
+    return SegmentationResult(np.stack(counts), tuple(names), named_groups(data.samples), data.classes, rows)

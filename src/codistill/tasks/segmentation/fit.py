@@ -22,15 +22,15 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
 from codistill.tasks.frozen.cache import TargetKind
-from codistill.tasks.frozen.cached_fit import fit_cached, refuse_several
+from codistill.tasks.frozen.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.frozen.cached_task import CachedTask, Sampled
 from codistill.tasks.frozen.config import HeadFit, Runtime
-from codistill.tasks.frozen.data import check_data, limited, spread
+from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.frozen.head_files import HeadRecord, write_head
 from codistill.tasks.frozen.published_fit import fit_published
 from codistill.tasks.frozen.same_encoder import told_of
-from codistill.tasks.segmentation.data import SegmentationData, class_shares, open_segmentation
+from codistill.tasks.segmentation.data import SegmentationData, classes_seen, open_segmentation
 from codistill.tasks.segmentation.views import SegmentationViews
 from codistill.types import Tokens
 
@@ -122,9 +122,7 @@ def prepare(config: SegmentationFit) -> SegmentationData:
         DataError: if it cannot be used.
     """
     data = open_segmentation(config.data, "train", partial=config.partial)
-    name = f"{config.data} (train)"
-    check_data(data.samples, name)
-    class_shares(data.samples, spread(len(data.samples), 32), len(data.classes))
+    check_data(data.samples, f"{config.data} (train)")
     protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
     return SegmentationData(
         data.spec, data.split, limited(data.samples, config.limit), data.classes, protocol
@@ -142,8 +140,11 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
     """
     process = process or Process(device=runtime.device)
     data = prepare(config)
+    seen = classes_seen(data)
+    if seen.absent:
+        runtime.say(f"{seen.about('training')}; no head can learn them")
     features = FrozenFeatures(config.features)
-    steps = config.steps or data.protocol.steps
+    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
     maker = SegmentationViews(data.protocol)
     shape = SegmentationHeadConfig(
         channels=features.channels * len(config.features.blocks), num_classes=len(data.classes)
@@ -178,7 +179,12 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
     record = HeadRecord(
         task="segmentation",
         features=config.features,
-        data={"spec": config.data, "images": len(data.samples), "classes": list(data.classes)},
+        data={
+            "spec": config.data,
+            "images": len(data.samples),
+            "classes": list(data.classes),
+            "absent": list(seen.absent),
+        },
         test={**asdict(data.protocol), "steps": steps},
         head=asdict(shape),
         encoder=told_of(features),

@@ -22,6 +22,7 @@ from codistill.tasks.frozen.data import (
     pair_up,
     read_list,
 )
+from codistill.tasks.frozen.groups import Groups, alone, groups_of
 from codistill.tasks.segmentation.classes import (
     ADE20K,
     CITYSCAPES,
@@ -33,6 +34,8 @@ from codistill.tasks.segmentation.classes import (
 
 _UNEXPECTED = 254
 _JPEG = (".jpg", ".jpeg")
+MAX_CLASSES = 254
+"""Classes are bytes; 254 and 255 mean something else."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def ade20k(root: Path, split: str, partial: bool) -> Found:
     labels = need_folder(root / "annotations" / folder, layout)
     check_count(len(images), {"train": 20210, "val": 2000}[split], f"{root} ({split})", partial)
     pairs = pair_up(images, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
-    return Found(FilePairs(pairs, shifted_labels(150)), ADE20K)
+    groups = groups_of(
+        root, split, [image.name for image in images], alone([i.name for i in images], "images")
+    )
+    return Found(FilePairs(pairs, groups, shifted_labels(150)), ADE20K)
 
 
 def cityscapes(root: Path, split: str, partial: bool) -> Found:
@@ -116,7 +122,11 @@ def cityscapes(root: Path, split: str, partial: bool) -> Found:
     else:
         known = dict.fromkeys((*range(34), 255), IGNORE)
         values = LabelValues(known | {raw: n for n, raw in enumerate(CITYSCAPES_IDS)}, "label ids 0 to 33")
-    return Found(FilePairs(pair_up(images, label_of, f"{root} ({split})"), values, (1024, 2048)), CITYSCAPES)
+    pairs = pair_up(images, label_of, f"{root} ({split})")
+    # CITY_SEQUENCE_FRAME: a drive through a city is numbered on, or cut into many numbers, as the authors did it.
+    sequences = Groups(tuple(image.name.rsplit("_", 2)[0] for image in images), "sequences")
+    groups = groups_of(root, split, [f"{image.parent.name}/{image.name}" for image in images], sequences)
+    return Found(FilePairs(pairs, groups, values, (1024, 2048)), CITYSCAPES)
 
 
 def nyuv2(root: Path, split: str, partial: bool) -> Found:
@@ -143,7 +153,9 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         [pictures[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
-    return Found(FilePairs(pairs, shifted_labels(40)), NYU40)
+    # The files are numbered on through the scenes and do not say where one ends.
+    groups = groups_of(root, split, [image.name for image, _ in pairs])
+    return Found(FilePairs(pairs, groups, shifted_labels(40)), NYU40)
 
 
 def scannet(root: Path, split: str, partial: bool) -> Found:
@@ -173,26 +185,54 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         images, lambda image: image.parent.parent / "label" / f"{image.stem}.png", f"{root} ({split})"
     )
-    return Found(FilePairs(pairs, values), SCANNET20)
+    places = Groups(tuple(image.parent.parent.name.split("_")[0] for image in images), "scenes")
+    names = [f"{image.parent.parent.name}/{image.name}" for image in images]
+    return Found(FilePairs(pairs, groups_of(root, split, names, places), values), SCANNET20)
 
 
 def folder(root: Path, split: str, partial: bool) -> Found:
-    """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: a list of names; 255 is ignored."""
-    layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (a list of names)"
+    """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: names, or names with their label values."""
+    layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (see docs/evaluation.md)"
     images = need_folder(root / "images" / split, layout)
     labels = need_folder(root / "labels" / split, layout)
-    path = root / "classes.json"
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
-    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(c, str) for c in classes):
-        raise DataError(f'{path}: expected a list of two or more class names, ["sky", "ground", …]')
-    values = {255: IGNORE} | {number: number for number in range(len(classes))}
+    classes, values = folder_classes(root / "classes.json", layout)
     found = list(by_stem(list_files(images)).values())
     pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
-    expected = f"0 to {len(classes) - 1} (classes.json has {len(classes)} names), and 255 (ignored)"
-    return Found(FilePairs(pairs, LabelValues(values, expected), about=(path,)), tuple(classes))
+    groups = groups_of(root, split, [path.name for path in found])
+    return Found(FilePairs(pairs, groups, values, about=(root / "classes.json",)), classes)
+
+
+def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValues]:
+    """The classes of a folder of one's own, and what its label values mean.
+
+    `["sky", "ground"]` are the values 0 and 1; `{"background": 0, "foreground": 255}` says the values. 255 is ignored
+    unless it is said to be a class.
+
+    Raises:
+        DataError: for anything else.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
+    values = dict(enumerate(said)) if isinstance(said, list) else {}
+    if isinstance(said, dict) and len({*map(str, said.values())}) == len(said):
+        values = {value: name for name, value in said.items()}
+    good = all(
+        type(value) is int and 0 <= value < 65536 and isinstance(name, str) for value, name in values.items()
+    )
+    if not good or not 2 <= len(values) <= MAX_CLASSES:
+        raise DataError(
+            f'{path}: expected a list of two or more class names, ["sky", "ground", …], or names with the values that '
+            f'they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
+        )
+    meaning = {255: IGNORE} | {value: number for number, value in enumerate(values)}
+    listed = (
+        f"0 to {len(values) - 1}" if list(values) == list(range(len(values))) else ", ".join(map(str, values))
+    )
+    ignored = "" if 255 in values else ", and 255 (ignored)"
+    expected = f"{listed} (classes.json has {len(values)} names){ignored}"
+    return tuple(values.values()), LabelValues(meaning, expected)
 
 
 def _split(split: str, known: tuple[str, ...]) -> str:
