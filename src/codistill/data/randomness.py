@@ -22,10 +22,11 @@ class Purpose(IntEnum):
     RESOLUTION = 3  # image side of a step
     DENSE_VIEW = 11  # crop and colours of a labelled image
     DENSE_PIXELS = 12  # pixels of a view that a frozen-feature fit learns from
-    DENSE_ORDER = 13  # split between training and choosing
+    DENSE_ORDER = 13  # what is held out of training to choose by
     PAIR_VIEW = 21  # crops and colours of a pair of views
     PAIR_MATCHES = 22  # correspondences of a pair
     PAIR_ORDER = 23  # order of cached pairs
+    PAIR_SHAPE = 24  # aspect ratio and turn of a step's pairs
     PEOPLE_MIRROR = 31  # whether a picture of people is mirrored
 
 

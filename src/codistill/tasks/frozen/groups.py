@@ -16,14 +16,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from codistill.data.permutation import keys_of, permute
+from codistill.data.randomness import Purpose
 from codistill.errors import DataError
 from codistill.metrics.interval import FEW_GROUPS, group_numbers
 from codistill.weights.jsonfile import read_json
 
 GROUPS_FILE = "groups.json"
 ALONE = f"images, each its own group (no {GROUPS_FILE})"
-_ORDER = 13
-"""What the split's permutation is for; see `loading.VIEW`."""
+_ORDER = Purpose.DENSE_ORDER
 
 
 @dataclass(frozen=True)

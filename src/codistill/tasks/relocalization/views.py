@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as colour
 
-from codistill.data.randomness import generator
+from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import crop_intrinsics, scale_intrinsics
 from codistill.tasks.relocalization.pairs import Pair, PosedImage
 
-SHAPE = 24
-"""What draws are for, beside those of `batches`."""
+SHAPE = Purpose.PAIR_SHAPE
 
 
 @dataclass(frozen=True)
