@@ -17,7 +17,7 @@ from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.weights.cache import is_offline
 
 LOGGER = logging.getLogger("codistill")
-PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+RAW_PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Mean and std of a model that takes pixels in [0, 1]."""
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -47,7 +47,7 @@ def normalization(
     if said is None:
         default = _default_processor(transformers, str(getattr(config, "model_type", "")))
         if normalizes_inside or getattr(default, "do_normalize", True) is False:
-            return PIXELS
+            return RAW_PIXELS
         LOGGER.warning(
             "hf:%s: has no preprocessor_config.json that says its mean and std; ImageNet's are taken. If it was "
             "trained with others, say them: hf:%s,mean=0.5/0.5/0.5,std=0.5/0.5/0.5",
@@ -77,7 +77,7 @@ def _of_processor(
         raise CheckpointError(
             f"hf:{source}: rescale_factor {factor!r} of its processor is no positive number"
         )
-    mean, std = PIXELS
+    mean, std = RAW_PIXELS
     if word("do_normalize", True):
         mean = _three(source, "image_mean", word("image_mean", None))
         std = _three(source, "image_std", word("image_std", None))
