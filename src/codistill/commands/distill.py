@@ -197,8 +197,9 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             folder = export_run(out)
             console.print(f"finished: {out}; export: {folder}, for codistill.load_encoder({str(folder)!r})")
         elif process.is_main:
+            again = " without --engine.stop-after" if summary.stopped_by == "stop_after" else ""
             console.print(
-                f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
+                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} goes on"
             )
 
 

@@ -150,6 +150,8 @@ class _Run:
         self._greet()
         if self.start >= total:
             return self._summary(self.start, None)
+        if config.stop_after is not None and self.start >= config.stop_after:
+            return self._summary(self.start, "stop_after")
         self.process.on_main(lambda: write_description(self.run_dir, self.objective.describe()))
         self.model.train()
         run_step = TrainStep(
@@ -233,9 +235,8 @@ class _Run:
     def _summary(self, done: int, stopped_by: str | None) -> TrainSummary:
         finished = done >= self.config.total_steps
         if stopped_by is not None and not finished:
-            self.log.display.line(
-                f"stopped by {stopped_by} after step {done}; the same command goes on from there"
-            )
+            again = "the same command" + (" without stop_after" if stopped_by == "stop_after" else "")
+            self.log.display.line(f"stopped by {stopped_by} after step {done}; {again} goes on from there")
         return TrainSummary(
             step=done,
             total_steps=self.config.total_steps,

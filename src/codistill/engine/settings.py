@@ -30,7 +30,8 @@ class EngineConfig:
         keep_checkpoints: so many of the newest stay.
         keep_every: those of every so many steps stay too (0: none).
         validate_every: steps between two validations, and at the end (0: none).
-        stop_after: leave after this step as if asked to stop; the same call without it goes on.
+        stop_after: leave after this step as if asked to stop, at once where a run is there already; the same call
+            without it goes on.
         trackers: curves beside metrics.jsonl.
     """
 
@@ -64,6 +65,8 @@ class EngineConfig:
         for name in ("keep_every", "validate_every", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.stop_after is not None and self.stop_after < 1:
+            raise ConfigError(f"stop_after is {self.stop_after}; it must be 1 or more.")
         choices = {"precision": ("auto", "fp32", "bf16"), "strategy": ("ddp", "fsdp2")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
