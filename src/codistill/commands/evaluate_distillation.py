@@ -3,7 +3,6 @@
 Beside the runs stands ridge regression from raw patch pixels and position, fitted on the first run's training images.
 """
 
-import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from codistill.commands.parsers.evaluate_distillation import parse
 from codistill.data import eval_loader, open_source, train_loader
 from codistill.errors import ConfigError
 from codistill.metrics.interval import Interval, bootstrap_mean
@@ -26,25 +26,6 @@ from codistill.tasks.distillation.evaluate import (
     target_reader,
 )
 from codistill.tasks.record import write_metrics
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate distillation",
-        description="Cosine similarity of predicted and true patch tokens on held-out images, with intervals.",
-    )
-    parser.add_argument(
-        "--encoder", action="append", required=True, metavar="RUN", help="a run of `distill`; repeatable"
-    )
-    parser.add_argument("--teacher", metavar="NAME", help="which teacher (the first run's first one)")
-    parser.add_argument(
-        "--ridge-steps",
-        type=int,
-        default=40,
-        help="training batches the ridge regression sees; 0 for none (40)",
-    )
-    parser.add_argument("--out", type=Path, metavar="JSON", help="metrics file (RUN/distillation.json)")
-    return parser
 
 
 def _recipe_of(run: str) -> Recipe:
@@ -75,7 +56,7 @@ def _intervals(result: PerImage, sources: list[str]) -> dict[str, Interval]:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
     teacher = arguments.teacher or recipe.teachers[0].name
     chosen = [config for config in recipe.teachers if config.name == teacher]

@@ -1,43 +1,19 @@
 """`codistill evaluate multiview-pose --head DIR|--model FILE --data SPEC`: relative poses within sets of views."""
 
-import argparse
 from dataclasses import asdict
 
-from codistill.commands.evaluate_multiview import add_options, open_data, open_predictor, write_result
+from codistill.commands.evaluate_multiview import open_data, open_predictor, write_result
 from codistill.commands.head_options import ImageProgress
+from codistill.commands.parsers.evaluate_multiview_pose import parse
 from codistill.tasks.multiview.evaluate_pose import PoseProtocol, evaluate_pose
-from codistill.tasks.multiview.predict import ESTIMATORS
 from codistill.tasks.reconstruction.align import AlignConfig
 
 TASK = "multiview-pose"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"codistill evaluate {TASK}",
-        description="Relative poses of all pairs of some random views of every sequence, without given intrinsics: "
-        "shares of rotations and of directions of translation within 5, 15 and 30 degrees, and mAA(30).",
-    )
-    add_options(parser)
-    parser.add_argument(
-        "--estimator",
-        choices=ESTIMATORS,
-        default=ESTIMATORS[0],
-        help="matches and an essential matrix (MASt3R), PnP on points (DUSt3R), or the alignment of all views "
-        "together (%(default)s)",
-    )
-    parser.add_argument("--frames", type=int, default=10, metavar="N", help="views of each sequence (10)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of views (0)")
-    parser.add_argument("--subsample", type=int, default=8, metavar="PX", help="distance of match seeds (8)")
-    parser.add_argument(
-        "--iterations", type=int, default=300, help="of the alignment; 0 keeps its first guess (300)"
-    )
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     protocol = PoseProtocol(
         estimator=arguments.estimator,
         frames=arguments.frames,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.head_options import needed_data
+from codistill.commands.parsers.head_options import needed_data
 from codistill.tasks.frozen.head_files import read_record
 from codistill.tasks.relocalization.head import TASK
 
