@@ -28,7 +28,8 @@ def _config(arguments: argparse.Namespace, task: Classifier) -> ClassificationFi
         data=needed_data(arguments),
         features=needed_features(arguments, NORM),
         vectors=ImageVectors(kind=arguments.vector, resize=arguments.resize, crop=arguments.crop),
-        neighbours=(parse_numbers(arguments.neighbours, int, "--neighbours") if knn else ()) or NEIGHBOURS,
+        # None lets the fit choose; another classifier's value is part of its sweep's name.
+        neighbours=(parse_numbers(arguments.neighbours, int, "--neighbours") or None) if knn else NEIGHBOURS,
         temperature=arguments.temperature if knn else TEMPERATURE,
         strengths=(() if knn else parse_numbers(arguments.strengths, float, "--strengths")) or STRENGTHS,
         limit=arguments.fit_limit,
