@@ -6,6 +6,7 @@ from pathlib import Path
 from codistill.commands.parsers.head_options import add_other_encoder_option, add_runtime_options, needed_data
 from codistill.errors import ConfigError
 from codistill.files.literals import literal
+from codistill.files.specs import parse_spec
 
 BASELINES: tuple[str, ...] = literal("codistill.tasks.relocalization.baselines", "BASELINES")
 KINDS: tuple[str, ...] = literal("codistill.tasks.relocalization.layouts", "KINDS")
@@ -63,6 +64,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise ConfigError(
             f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
         )
-    if not arguments.head:
-        needed_data(arguments)
+    if arguments.data or not arguments.head:
+        parse_spec(needed_data(arguments), KINDS)
     return arguments

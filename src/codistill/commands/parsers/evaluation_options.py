@@ -1,10 +1,12 @@
 """Options that evaluations of heads share."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from codistill.commands.parsers.head_options import add_other_encoder_option, check_fit
 from codistill.errors import ConfigError
+from codistill.files.specs import parse_spec
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, margin: str) -> None:
@@ -25,24 +27,26 @@ def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, ma
     parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
 
 
-def check_evaluation(arguments: argparse.Namespace, data: str = "SPEC") -> argparse.Namespace:
+def check_evaluation(arguments: argparse.Namespace, kinds: Sequence[str] = ()) -> argparse.Namespace:
     """Refuse an evaluation of nothing; the arguments.
 
     Args:
         arguments: as parsed.
-        data: what --data takes.
+        kinds: of data set that --data may name; none: it names a folder.
 
     Raises:
-        ConfigError: where neither a head nor all that a fit needs is named.
+        ConfigError: where neither a head nor all that a fit needs is named, or data of no known kind.
     """
+    if arguments.data and kinds:
+        parse_spec(arguments.data, kinds)
     if arguments.head is not None:
         return arguments
-    if arguments.out is None and (arguments.encoder or arguments.baseline) and arguments.data:
+    folder = "SPEC" if kinds else "ROOT"
+    if arguments.out is None and not (arguments.encoder or arguments.baseline):
         raise ConfigError(
-            "where to? Without --head, one is fitted first: add --out OUT, the folder of the head and of its results"
+            f"which head? add --head HEAD, or --encoder E --data {folder} --out OUT to fit one first"
         )
     if arguments.out is None:
-        raise ConfigError(
-            f"which head? add --head HEAD, or --encoder E --data {data} --out OUT to fit one first"
-        )
-    return check_fit(arguments)
+        missing = "--out OUT" if arguments.data else f"--data {folder} --out OUT"
+        raise ConfigError(f"where to? Without --head HEAD, one is fitted first, in OUT/head: add {missing}")
+    return check_fit(arguments, kinds)

@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments, checked; ends the process where argparse has something to say."""
-    arguments = check_fit(make_parser().parse_args(argv))
+    arguments = check_fit(make_parser().parse_args(argv), KINDS)
     if arguments.recipe not in RECIPES:
         raise ConfigError(unknown_name("recipe", arguments.recipe, RECIPES))
     return arguments

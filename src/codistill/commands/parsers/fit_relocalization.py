@@ -6,6 +6,7 @@ from pathlib import Path
 from codistill.commands.parsers.head_options import add_runtime_options, add_unfreeze_options, needed_data
 from codistill.errors import ConfigError
 from codistill.files.literals import literal
+from codistill.files.specs import parse_spec
 
 KINDS: tuple[str, ...] = literal("codistill.tasks.relocalization.layouts", "KINDS")
 RECIPES: tuple[str, ...] = literal("codistill.tasks.relocalization.config", "RECIPES")
@@ -52,5 +53,5 @@ def parse(argv: list[str]) -> argparse.Namespace:
     arguments = make_parser().parse_args(argv)
     if not arguments.encoder:
         raise ConfigError("which encoder? add --encoder E")
-    needed_data(arguments)
+    parse_spec(needed_data(arguments), KINDS)
     return arguments

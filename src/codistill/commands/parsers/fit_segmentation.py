@@ -44,4 +44,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments, checked; ends the process where argparse has something to say."""
-    return check_fit(make_parser().parse_args(argv))
+    return check_fit(make_parser().parse_args(argv), PROTOCOLS)

@@ -1,11 +1,12 @@
 """Options that fitting, evaluating and using heads share: which features, how to fit, where to compute."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from codistill.errors import ConfigError
+from codistill.files.specs import parse_spec
 
 
 def add_feature_options(parser: argparse.ArgumentParser, norm: bool) -> None:
@@ -138,15 +139,21 @@ def named_encoder(arguments: argparse.Namespace) -> str | None:
     return f"baseline:{arguments.baseline}" if arguments.baseline else arguments.encoder
 
 
-def check_fit(arguments: argparse.Namespace) -> argparse.Namespace:
+def check_fit(arguments: argparse.Namespace, kinds: Sequence[str] = ()) -> argparse.Namespace:
     """Refuse a fit of nothing; the arguments.
 
+    Args:
+        arguments: as parsed.
+        kinds: of data set that --data may name; none: it names a folder.
+
     Raises:
-        ConfigError: where features or data are not named.
+        ConfigError: where features or data are not named, or of no known kind.
     """
     if named_encoder(arguments) is None:
         raise ConfigError("which features? add --encoder E (or --baseline colour)")
-    needed_data(arguments)
+    data = needed_data(arguments)
+    if kinds:
+        parse_spec(data, kinds)
     for option, kind in (("blocks", int), ("lr", float)):
         text = getattr(arguments, option, None)
         if isinstance(text, str):

@@ -9,6 +9,7 @@ from codistill.commands.parsers.head_options import (
     needed_data,
 )
 from codistill.files.literals import literal
+from codistill.files.specs import parse_spec
 
 KINDS: tuple[str, ...] = literal("codistill.tasks.multiview.data", "KINDS")
 
@@ -31,8 +32,8 @@ def check_views(arguments: argparse.Namespace) -> argparse.Namespace:
     """Refuse an evaluation without data; the arguments.
 
     Raises:
-        ConfigError: where neither data nor a head, which knows its own, is named.
+        ConfigError: where neither data nor a head, which knows its own, is named, or data of no known kind.
     """
-    if not arguments.head:
-        needed_data(arguments)
+    if arguments.data or not arguments.head:
+        parse_spec(needed_data(arguments), KINDS)
     return arguments
