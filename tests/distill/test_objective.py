@@ -91,7 +91,7 @@ def test_teacher_weights_multiply_the_losses_and_leave_dropping_alone() -> None:
     assert run((1.0, 1.0, 1.0)).loss.item() == plain.loss.item()
 
 
-def test_average_moves_at_the_start_of_a_step_once() -> None:
+def test_average_moves_after_an_update_and_not_with_its_batches() -> None:
     objective = make()
     objective.trainable.keep_average(0.5)
     before = objective.trainable.average["encoder"].cls_token.clone()  # type: ignore[index]
@@ -100,7 +100,10 @@ def test_average_moves_at_the_start_of_a_step_once() -> None:
     for micro in range(2):
         context = StepContext(step=3, total_steps=10, micro_step=micro)
         objective.step(objective.trainable, batch(), context)
-    torch.testing.assert_close(objective.trainable.average["encoder"].cls_token, before + 0.5)  # type: ignore[index]
+    average = objective.trainable.average["encoder"].cls_token  # type: ignore[index]
+    torch.testing.assert_close(average, before)
+    objective.after_update()
+    torch.testing.assert_close(average, before + 0.5)
 
 
 def test_skipping_untaught_images_changes_only_the_statistics() -> None:
