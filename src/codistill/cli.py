@@ -4,10 +4,10 @@ Each function takes the remaining arguments and returns an exit code. Errors of 
 line; everything else is a bug and shows its traceback.
 """
 
-import importlib
 import os
 import sys
 
+from codistill.commands.dispatch import call, run
 from codistill.errors import CodistillError, StoppedError, unknown_name
 from codistill.version import __version__
 
@@ -16,13 +16,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.index:main",
         "list an image source into a manifest, or pack it into shards",
     ),
-    "distill": ("codistill.commands.named_recipe:distill", "train a student; the same command again resumes"),
+    "distill": ("codistill.commands.distill:main", "train a student; the same command again resumes"),
     "shrink": (
         "codistill.commands.shrink:main",
         "a narrower encoder from a trained one: where a student can start",
     ),
     "plan": (
-        "codistill.commands.named_recipe:plan",
+        "codistill.commands.plan:main",
         "operations, hours, loader cores and cost of a recipe on N GPUs",
     ),
     "fit": (
@@ -58,6 +58,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
 }
 
+OF_PARTS = ("fit", "evaluate", "bench")
+"""Commands of which every part has a parser of its own."""
+
 
 def help_text() -> str:
     """The text of `codistill --help`."""
@@ -90,9 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"codistill: {unknown_name('command', name, COMMANDS)}", file=sys.stderr)
         return 2
-    module, function = COMMANDS[name][0].split(":")
+    target = COMMANDS[name][0]
     try:
-        return getattr(importlib.import_module(module), function)(rest)
+        return call(target, rest) if name in OF_PARTS else run(target, rest)
     except StoppedError as error:
         if os.environ.get("RANK", "0") == "0":  # all ranks stop together: one of them says so
             print(f"codistill {name}: {error}", file=sys.stderr)

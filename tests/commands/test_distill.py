@@ -21,11 +21,14 @@ def final(run: Path, step: int = 6) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoints" / f"step_{step:08d}" / "model.safetensors")
 
 
-def test_run_resumes_bit_for_bit_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_resumes_bit_for_bit_and_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CODISTILL_OFFLINE", "1")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     assert main(["distill", "debug", "--out", str(straight), *SHORT]) == 0
     assert main(["distill", "debug", "--out", str(resumed), *SHORT, "--engine.stop-after", "4"]) == 75
+    assert "the same command without --engine.stop-after goes on" in " ".join(capsys.readouterr().err.split())
     assert not (resumed / "export").exists()
     assert main(["distill", "debug", "--out", str(resumed), *SHORT]) == 0
     one, two = final(straight), final(resumed)

@@ -225,7 +225,10 @@ def test_knn_and_linear_from_folder_to_metrics(tmp_path):
             ["fit", "segmentation", "--encoder", "e", "--data", "folder:/x", "--out", "o", "--lr", "a"],
             "expected numbers",
         ),
-        (["evaluate", "segmentation", "--encoder", "e"], "which head? add --head HEAD"),
+        (
+            ["evaluate", "segmentation", "--encoder", "e"],
+            "one is fitted first, in OUT/head: add --data SPEC --out",
+        ),
         (["segment", "/nowhere/*.jpg", "--head", "h", "--out", "o"], "no file fits this pattern"),
         (["depth", "x.png", "--head", "/nowhere", "--out", "o"], "Fit a head first: codistill fit depth"),
     ],

@@ -2,25 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from codistill.distill.dropping import DroppingConfig
 from codistill.distill.objective import DistillationObjective, DistillConfig
 from codistill.distill.sharing import SharingConfig
+from codistill.distill.targets import TargetConfig
 from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError
 from codistill.nn.vit import ViTConfig
+from codistill.student.load import load_student
+from codistill.student.statistics import KindStatistics
 from codistill.student.student import Student
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig
 from codistill.types import Batch
+from codistill.weights.export import write_export
+from codistill.weights.jsonfile import write_json
+from codistill.weights.run import read_run
 
 DOMAINS = ("generic", "generic", "3d", "3d", "human", "human")
 CONTEXT = StepContext(step=3, total_steps=10, seed=1)
@@ -83,7 +91,7 @@ def test_teacher_weights_multiply_the_losses_and_leave_dropping_alone() -> None:
     assert run((1.0, 1.0, 1.0)).loss.item() == plain.loss.item()
 
 
-def test_average_moves_at_the_start_of_a_step_once() -> None:
+def test_average_moves_after_an_update_and_not_with_its_batches() -> None:
     objective = make()
     objective.trainable.keep_average(0.5)
     before = objective.trainable.average["encoder"].cls_token.clone()  # type: ignore[index]
@@ -92,7 +100,10 @@ def test_average_moves_at_the_start_of_a_step_once() -> None:
     for micro in range(2):
         context = StepContext(step=3, total_steps=10, micro_step=micro)
         objective.step(objective.trainable, batch(), context)
-    torch.testing.assert_close(objective.trainable.average["encoder"].cls_token, before + 0.5)  # type: ignore[index]
+    average = objective.trainable.average["encoder"].cls_token  # type: ignore[index]
+    torch.testing.assert_close(average, before)
+    objective.after_update()
+    torch.testing.assert_close(average, before + 0.5)
 
 
 def test_skipping_untaught_images_changes_only_the_statistics() -> None:
@@ -201,3 +212,32 @@ def test_student_and_bank_must_agree() -> None:
             objective.bank,
             DistillConfig(),
         )
+    with pytest.raises(ConfigError, match=r"undoes a std_floor of 0.001, its targets get 0.5"):
+        DistillationObjective(
+            objective.trainable, objective.bank, DistillConfig(targets=TargetConfig(std_floor=0.5))
+        )
+
+
+def test_a_student_undoes_the_floor_that_its_targets_were_divided_by(tmp_path: Path) -> None:
+    plain = make()
+    student = Student(plain.trainable.encoder, plain.trainable.targets, std_floor=0.5)
+    for buffers in student.target_statistics.modules():
+        if isinstance(buffers, KindStatistics):
+            buffers.std.fill_(0.02)
+            buffers.mean.fill_(3.0)
+    config = DistillConfig(targets=TargetConfig(std_floor=0.5))
+    objective = DistillationObjective(student, plain.bank, config)
+    raw = plain.bank(batch().images, dict.fromkeys(plain.bank.names, slice(0, 2)))
+    scaled = objective.standardizer.running(raw)
+    assert torch.allclose(scaled["t-3d"].patches, (raw["t-3d"].patches - 3.0) / 0.5)
+
+    folder = tmp_path / "checkpoints" / "step_00000001"
+    folder.mkdir(parents=True)
+    save_file(student.state_dict(), folder / "model.safetensors")
+    (folder / "state.json").write_text("{}")
+    write_json(tmp_path / "describe.json", objective.describe())
+    write_export(tmp_path / "export", read_run(tmp_path))
+    for again in (student, load_student(str(tmp_path)), load_student(str(tmp_path / "export"))):
+        for name, tokens in raw.items():
+            back = again.denormalize(scaled[name], name)
+            assert torch.allclose(back.patches, tokens.patches, atol=1e-5)

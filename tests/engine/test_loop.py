@@ -141,6 +141,18 @@ def test_a_finished_run_says_so_and_trains_nothing(straight, capsys):
     assert (straight["linear"] / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_run_that_is_where_it_should_stop_trains_nothing(tmp_path, straight, capsys):
+    run_toy(tmp_path, change=with_bad_image, stop_after=5)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for stop in (5, 3):
+        summary = run_toy(tmp_path, change=with_bad_image, stop_after=stop)
+        assert (summary.step, summary.finished, summary.stopped_by) == (5, False, "stop_after")
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert "after step 5; the same command without stop_after goes on" in capsys.readouterr().err
+    assert run_toy(tmp_path, change=with_bad_image, stop_after=12).finished
+    same_run(tmp_path, straight["linear"])
+
+
 def test_bad_images_are_listed_and_counted(straight):
     bad = lines(straight["linear"] / "bad_images.jsonl")
     assert [b["name"] for b in bad] == [f"broken-{step}.jpg" for step in (0, 3, 6, 9)]
@@ -253,12 +265,6 @@ def test_a_second_control_c_that_comes_late_interrupts_at_once(tmp_path, monkeyp
         run_toy(tmp_path, steps=4, change=twice)
 
 
-def test_a_run_past_its_stop_after_does_nothing(tmp_path):
-    run_toy(tmp_path, stop_after=5)
-    summary = run_toy(tmp_path, stop_after=5)
-    assert (summary.step, summary.finished, summary.stopped_by) == (5, False, "stop_after")
-
-
 def test_it_also_runs_outside_the_main_thread(tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(run_toy(tmp_path, steps=2)))
@@ -349,6 +355,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         ({"total_steps": 0}, "total_steps is 0"),
         ({"log_every": 0}, "log_every is 0"),
         ({"validate_every": -1}, "validate_every is -1"),
+        ({"stop_after": 0}, "stop_after is 0"),
         ({"precision": "fp16"}, "Unknown precision 'fp16'.*bf16"),
         ({"strategy": "fsdp"}, "Did you mean 'fsdp2'"),
         ({"trackers": ("wandbb",)}, "Did you mean 'wandb'"),

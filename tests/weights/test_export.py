@@ -60,6 +60,7 @@ def student() -> StudentWeights:
         proj_args={"num_heads": 2},
         iteration=70,
         recipe={"name": "mine", "lr": 1e-4},
+        std_floor=0.25,
     )
 
 
@@ -105,7 +106,7 @@ def test_a_student_comes_back_bit_for_bit_and_twice_gives_the_same_bytes(tmp_pat
         }
         for kind, pair in original.statistics[name].items():
             assert [bits(t) for t in read.statistics[name][kind]] == [bits(t) for t in pair]
-    assert read.teachers == original.teachers
+    assert read.teachers == original.teachers and read.std_floor == 0.25
     assert (read.proj_args, read.iteration, read.recipe) == (
         original.proj_args,
         original.iteration,
@@ -115,6 +116,16 @@ def test_a_student_comes_back_bit_for_bit_and_twice_gives_the_same_bytes(tmp_pat
     for file in ("encoder.safetensors", "projectors.safetensors"):
         one, two = load_file(tmp_path / "one" / file), load_file(tmp_path / "two" / file)
         assert {n: bits(t) for n, t in one.items()} == {n: bits(t) for n, t in two.items()}
+
+
+def test_an_export_that_does_not_say_the_floor_has_its_recipe_s(tmp_path) -> None:
+    weights = replace(student(), recipe={"distill": {"targets": {"std_floor": 0.5}}})
+    weights = replace(weights, statistics={**weights.statistics, "ladder": {"patch": (torch.rand(5),) * 2}})
+    config = write_export(tmp_path / "old", weights) / "config.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({key: value for key, value in said.items() if key != "std_floor"}))
+    read = read_export(tmp_path / "old")
+    assert isinstance(read, StudentWeights) and read.std_floor == 0.5
 
 
 @pytest.mark.skipif(not STUDENT.is_file(), reason="needs the golden files of ../shared")

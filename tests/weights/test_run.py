@@ -71,6 +71,23 @@ def test_the_newest_complete_checkpoint_is_read(run) -> None:
     assert weights.statistics["alpha"]["patch"][1].tolist() == [1.0] * 5
 
 
+def test_the_floor_of_target_deviations_is_the_run_s_own(run) -> None:
+    def floor() -> float:
+        weights = read_weights(run)
+        assert isinstance(weights, StudentWeights)
+        return weights.std_floor
+
+    assert floor() == 1e-3
+    (run / "config.yaml").write_text("distill:\n  targets:\n    std_floor: 0.25\n")
+    assert floor() == 0.25
+    described = json.loads((run / "describe.json").read_text())
+    (run / "describe.json").write_text(json.dumps(described | {"std_floor": 0.5}))
+    assert floor() == 0.5
+    (run / "describe.json").write_text(json.dumps(described | {"std_floor": -1}))
+    with pytest.raises(CheckpointError, match="std_floor must be a positive number; found -1"):
+        floor()
+
+
 def test_one_checkpoint_of_a_run(run) -> None:
     weights = read_weights(run / "checkpoints" / "step_00000090")
     assert isinstance(weights, StudentWeights)

@@ -13,33 +13,13 @@ from codistill.analysis.correlation import PairCorrelation, loss_change_correlat
 from codistill.analysis.log import read_series
 from codistill.analysis.variance import ExplainedVariance, explained_variance
 from codistill.commands.analyze_images import analyze_images
+from codistill.commands.parsers.analyze import parse
 from codistill.data import eval_loader
 from codistill.errors import ConfigError
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
 from codistill.student.load import load_student
 from codistill.tasks.record import write_metrics
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill analyze",
-        description="Of a run: explained variance of teachers and projections, and how teachers' losses move "
-        "together. Of any encoders, on images: features as colours, attention maps, nearest patches.",
-    )
-    parser.add_argument(
-        "targets",
-        nargs="+",
-        metavar="RUN|E",
-        help="runs of `distill`; with --images, what load_encoder takes",
-    )
-    parser.add_argument("--images", nargs="+", metavar="IMAGE", help="look at these with every encoder")
-    parser.add_argument("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
-    parser.add_argument("--block", type=int, default=-1, help="block of the attention maps (-1: the last)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)"
-    )
-    return parser
 
 
 def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
@@ -102,7 +82,7 @@ def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.images:
         return _of_images(arguments, argv)
     for target in arguments.targets:

@@ -1,13 +1,12 @@
 """`codistill bench encoder E…`: images per second of any encoder at given sizes, beside the floor of its products."""
 
-import argparse
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from codistill.commands.bench_step import where
+from codistill.commands.parsers.bench_encoder import parse
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
@@ -51,22 +50,6 @@ class EncoderSpeed:
         return self.batch_size / self.seconds
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill bench encoder", description=__doc__)
-    parser.add_argument("encoders", nargs="+", metavar="E", help="what load_encoder accepts")
-    parser.add_argument(
-        "--size", type=int, action="append", metavar="PX", help="square side; repeatable (224)"
-    )
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images of a pass (8)")
-    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="(auto)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile its transformer blocks")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
-    parser.add_argument("--rounds", type=int, default=5, help="passes, the fastest of which counts (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    return parser
-
-
 def bench_encoder(
     name: str, encoder: Encoder, size: int, *, batch: int, precision: str, rounds: int, device: torch.device
 ) -> EncoderSpeed:
@@ -102,7 +85,7 @@ def bench_encoder(
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if min(arguments.batch, arguments.rounds, arguments.threads, *(arguments.size or [1])) < 1:
         raise ConfigError("--batch, --rounds, --threads and --size must be positive")
     device = choose_device(arguments.device)

@@ -4,12 +4,10 @@ Same files, same run, one thread: a plain pipeline as anyone would write it (Pil
 normalized float at the end), our `reference` (its functions with our drawn parameters) and `fast`.
 """
 
-import argparse
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.transforms import v2
 
+from codistill.commands.parsers.bench_loader import parse
 from codistill.data.augment import AugmentConfig, augment_image
 from codistill.data.opening import open_source
 from codistill.data.pixels import normalized
@@ -35,7 +34,7 @@ Pipeline = Callable[[bytes, int], torch.Tensor]
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(argv)
+    options = parse(argv)
     images = _small_images(options.images, options.count)
     sets = {
         f"{len(images)} {'' if options.images else 'synthetic '}JPEGs of about {_shape(images[0])}": images
@@ -80,23 +79,6 @@ def main(argv: list[str]) -> int:
         )
         print(f"wrote {options.json}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill bench loader",
-        description="Images per second and core: decoding and augmentation, beside plain torchvision v2.",
-    )
-    parser.add_argument(
-        "--images", metavar="DIR", help="folder of JPEGs (default: synthetic ones of 640x480)"
-    )
-    parser.add_argument("--count", type=int, default=48, help="images to use (default 48)")
-    parser.add_argument("--size", type=int, default=336, help="side of the crops in pixels (default 336)")
-    parser.add_argument("--megapixels", type=float, default=10.0, help="of the enlarged copies; 0 for none")
-    parser.add_argument("--large-count", type=int, default=8, help="enlarged copies (default 8)")
-    parser.add_argument("--repeats", type=int, default=5, help="passes; the best counts (default 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    return parser
 
 
 def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:

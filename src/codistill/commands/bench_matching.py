@@ -1,14 +1,8 @@
-"""`codistill bench matching`: fast reciprocal against full mutual matching of two dense descriptor maps.
+"""`codistill bench matching`: fast reciprocal against full mutual matching of two dense descriptor maps."""
 
-The maps are made, so that the truth is known everywhere: unit descriptors of points of a textured plane, seen a second
-time through a homography (turned, nearer, tilted), with noise on both.
-"""
-
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -18,6 +12,7 @@ from torch.nn.functional import normalize
 
 from codistill.commands.bench_step import where
 from codistill.commands.fit_relocalization import parse_size
+from codistill.commands.parsers.bench_matching import parse
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError
 from codistill.geometry.projection import pixel_grid
@@ -45,18 +40,6 @@ class MatcherSpeed:
     within_3: float
     within_5: float
     coverage: float
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill bench matching", description=__doc__)
-    parser.add_argument("--size", default="384x512", metavar="ROWSxCOLUMNS", help="of the maps (384x512)")
-    parser.add_argument("--channels", type=int, default=24, help="of the descriptors (24)")
-    parser.add_argument("--noise", type=float, default=0.3, help="length of each descriptor's noise (0.3)")
-    parser.add_argument("--fast-only", action="store_true", help="leave the full mutual matcher out")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch on a CPU (1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    return parser
 
 
 def made_descriptors(
@@ -88,7 +71,7 @@ def made_descriptors(
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if min(arguments.channels, arguments.threads) < 1 or arguments.noise < 0:
         raise ConfigError("--channels and --threads must be positive, --noise not negative")
     size = parse_size(arguments.size)

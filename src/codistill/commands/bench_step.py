@@ -1,6 +1,5 @@
 """`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
 
-import argparse
 import platform
 from dataclasses import asdict
 from functools import partial
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.commands.distill import resolve_recipe
+from codistill.commands.parsers.bench_step import parse
 from codistill.engine.config import fixed_part
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
@@ -22,47 +22,12 @@ from codistill.recipes.recipe import Recipe
 from codistill.recipes.step_bench import StepReport, bench_step, threads
 from codistill.tasks.record import write_metrics
 
-EPILOG = """\
-RECIPE, if any, comes first: a known name, a saved .yaml or file.py:NAME (bench).
-Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile,
---student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing.
-The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
-"""
 BUSY = 0.9
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill bench step",
-        usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
-    parser.add_argument(
-        "--compare",
-        default="none",
-        choices=("none", "generic", "full", "int8", "blas", "nothing"),
-        help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
-        "layers by PyTorch's BLAS (none)",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    parser.set_defaults(source=None, held_out=None, help_fields=False)
-    return parser
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    # By hand: argparse would take the value of a recipe's field, which it does not know, for the recipe.
-    named = bool(argv) and not argv[0].startswith("-")
-    arguments, overrides = _parser().parse_known_args(argv[named:])
-    arguments.recipe = argv[0] if named else "bench"
+    arguments, overrides = parse(argv)
     if arguments.threads < 1 or arguments.rounds < 1:
         raise ConfigError(
             f"--threads and --rounds must be positive; got {arguments.threads} and {arguments.rounds}"

@@ -1,15 +1,14 @@
 """`codistill bench world`: pictures per second of the embedded world, and the processor time that one takes."""
 
-import argparse
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from codistill.commands.parsers.bench_world import parse
 from codistill.errors import ConfigError, unknown_name
 from codistill.tasks.record import write_metrics
 from codistill.world.compose import prepare_worker
@@ -18,16 +17,6 @@ from codistill.world.sample import encode_views, render_views
 
 WANTED = {224: 4.0, 112: 12.0}
 """Pictures per second on two cores that the project promises, by size."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill bench world", description=__doc__)
-    parser.add_argument("--images", type=int, default=24, help="pictures per domain (24)")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--domains", default=",".join(DOMAINS))
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    return parser
 
 
 def render_one(scene_id: SceneId, size: int) -> tuple[int, int, float]:
@@ -40,7 +29,7 @@ def render_one(scene_id: SceneId, size: int) -> tuple[int, int, float]:
 
 def main(argv: list[str]) -> int:
     """Measure and print; the first scene of each worker (imports, Anny) is not counted."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     domains = tuple(arguments.domains.split(","))
     for domain in domains:
         if domain not in DOMAINS:

@@ -1,9 +1,9 @@
 """`codistill convert WHAT --out DIR`: any known layout to encoder.safetensors + config.json (+ projectors)."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from codistill.commands.parsers.convert import parse
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.errors import ConfigError
 from codistill.weights.cache import find_weights
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     Raises:
         CodistillError: if it cannot be read, or the folder cannot be written.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     exists = Path(arguments.what).expanduser().exists()
     text, options = (arguments.what, {}) if exists else split_options(arguments.what)
     sizes = {"num_heads": arguments.num_heads, "image_size": arguments.image_size}
@@ -38,26 +38,6 @@ def main(argv: list[str]) -> int:
     print(f"{folder}: {encoder.name} ({encoder.layout}), {encoder.num_parameters:,} parameters{teachers}")
     print(f"licence: {encoder.licence}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill convert",
-        description="Convert weights of any known layout into encoder.safetensors + config.json.",
-    )
-    parser.add_argument("what", metavar="WHAT", help="a weights file, a run, an export, or a known name")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
-    parser.add_argument(
-        "--encoder-only", action="store_true", help="leave projectors and target statistics out"
-    )
-    parser.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="resize the positional embedding for this size"
-    )
-    parser.add_argument("--num-heads", type=int, metavar="N", help="heads of a file that does not say them")
-    parser.add_argument("--name", help="what to call the encoder")
-    parser.add_argument("--licence", help="licence of the weights, where the file does not say it")
-    return parser
 
 
 def _adjusted(

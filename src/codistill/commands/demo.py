@@ -1,6 +1,5 @@
 """`codistill demo --out DIR`: all of it, small, on this machine: images, teachers, a student, numbers, a picture."""
 
-import argparse
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from codistill.commands.distill import run_recipe
 from codistill.commands.evaluate_distillation import main as evaluate_distillation
+from codistill.commands.parsers.demo import parse
 from codistill.commands.pca import main as pca
 from codistill.commands.world_ready import ensure_world
 from codistill.data import open_source
@@ -19,23 +19,6 @@ from codistill.weights.cache import find_weights
 from codistill.weights.known import find_known
 
 PICTURES_PER_SOURCE = 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill demo",
-        description="A small world, a student from DINOv2 and two stand-ins, its numbers, its features.",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="(runs/demo)")
-    parser.add_argument(
-        "--teacher",
-        default="dinov2_vits14",
-        metavar="E",
-        help="the generic teacher: a file, or a known name looked for in the cache, in CODISTILL_WEIGHTS and on the "
-        "network (dinov2_vits14)",
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps (the recipe's)")
-    return parser
 
 
 def demo_recipe(out: Path, teacher: str, steps: int | None, console: Console) -> Recipe:
@@ -74,7 +57,7 @@ def _held_out_pictures(recipe: Recipe, folder: Path) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     console = Console(stderr=True)
     out: Path = arguments.out

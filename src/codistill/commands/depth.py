@@ -1,25 +1,12 @@
 """`codistill depth IMAGE… --head HEAD --out DIR`: depth as a picture (PNG) and as an array in metres (.npy)."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from codistill.commands.head_options import (
-    add_feature_options,
-    add_other_encoder_option,
-    add_runtime_options,
-    head_features,
-    make_runtime,
-)
-from codistill.commands.predicting import (
-    ImageFile,
-    Predicted,
-    add_image_options,
-    find_images,
-    run_predictions,
-    save_array,
-)
+from codistill.commands.head_options import head_features, make_runtime
+from codistill.commands.parsers.depth import parse
+from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.tasks.depth.data import PROTOCOLS
 from codistill.tasks.depth.predict import DepthEstimator, load_depth_estimator
@@ -31,22 +18,7 @@ BAR_WIDTH = 240
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="codistill depth",
-        description="Depth of every pixel: DIR/NAME.png (near is warm, far is cold, with a bar in metres), "
-        "DIR/NAME.npy (metres, fp32).",
-    )
-    add_image_options(parser)
-    parser.add_argument("--head", required=True, metavar="HEAD", help="of `codistill fit depth`")
-    parser.add_argument(
-        "--kind", choices=sorted(PROTOCOLS), help="what a released .pth head was fitted on; it does not say"
-    )
-    parser.add_argument("--no-mirror", action="store_true", help="do not average with the mirrored image")
-    parser.add_argument("--overlay", action="store_true", help="lay the colours over the image")
-    add_feature_options(parser, norm=False)
-    add_other_encoder_option(parser)
-    add_runtime_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     images = find_images(arguments.images)
     estimator = load_depth_estimator(
         arguments.head,

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
+from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
 from codistill.data.opening import resolve
@@ -40,53 +40,6 @@ from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.recipes.sources_record import note_sources
 from codistill.weights.export import write_export
 from codistill.weights.run import checkpoints, read_run
-
-EPILOG = """\
-The recipe comes first; every field of it can be overridden: --engine.total-steps 100, --student.size vit_small,
---distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
-With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
-Exit code: 0 finished; 75 stopped before its end by SIGTERM, SIGHUP, Ctrl-C or --engine.stop-after, and saved: the
-same command goes on; 2 something is wrong with what was given.
-"""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill distill",
-        description="Train a student from a recipe; the same command again resumes the run.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # --engine, --sources.0.path and the like are fields
-    )
-    parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME"
-    )
-    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        metavar="NAME,E[,domain=D][,kinds=cls+patch][,weight=W]",
-        help="a teacher, in place of the recipe's; repeatable",
-    )
-    parser.add_argument(
-        "--source",
-        action="append",
-        metavar="NAME,DOMAIN,PATH[,root=DIR]",
-        help="images, in place of the recipe's; repeatable",
-    )
-    parser.add_argument(
-        "--held-out",
-        action="append",
-        metavar="NAME,DOMAIN,PATH[,root=DIR]",
-        help="validation images, likewise; repeatable",
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--list", action="store_true", help="list the recipes")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resolved recipe as YAML and stop"
-    )
-    parser.add_argument("--help-fields", action="store_true", help="list every field that can be overridden")
-    return parser
 
 
 def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recipe:
@@ -143,22 +96,16 @@ def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = _parser()
-    arguments, overrides = parser.parse_known_args(argv)
+    arguments, overrides = parse(argv)
     console = Console(stderr=True)
     if arguments.list:
         for name, recipe in RECIPES.items():
             print(f"{name:<22} {recipe.about}")
         return 0
-    if not arguments.recipe:
-        parser.print_usage(sys.stderr)
-        raise ConfigError("which recipe? `codistill distill --list` shows the known ones")
     recipe = resolve_recipe(arguments, overrides)
     if arguments.print_config:
         print(dump_yaml(recipe), end="")
         return 0
-    if arguments.out is None:
-        raise ConfigError("where to? add --out RUN, the folder of the run")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     run_recipe(recipe, arguments.out, arguments.device, console)
     return 0
@@ -202,8 +149,9 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             recipe=recipe,
         )
         if not summary.finished:
+            again = " without --engine.stop-after" if summary.stopped_by == "stop_after" else ""
             raise StoppedError(
-                f"stopped after step {summary.step} of {summary.total_steps}: the same command goes on"
+                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} goes on"
             )
         if process.is_main:
             folder = export_run(out)

@@ -1,8 +1,6 @@
 """`codistill evaluate TASK …`: dispatches to one file per task."""
 
-import importlib
-
-from codistill.errors import ConfigError, unknown_name
+from codistill.commands.dispatch import run_part
 
 TASKS = {
     "distillation": "codistill.commands.evaluate_distillation:main",
@@ -20,10 +18,4 @@ TASKS = {
 
 def main(argv: list[str]) -> int:
     """Run one task's evaluation; `codistill evaluate TASK --help` says more."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: codistill evaluate {'|'.join(TASKS)} [arguments]")
-        return 0 if argv else 2
-    if argv[0] not in TASKS:
-        raise ConfigError(unknown_name("task", argv[0], TASKS))
-    module, function = TASKS[argv[0]].split(":")
-    return getattr(importlib.import_module(module), function)(argv[1:])
+    return run_part("evaluate", "task", TASKS, argv)

@@ -1,12 +1,11 @@
 """`codistill evaluate depth --head HEAD | --encoder E --data SPEC`: errors with intervals, pictures, comparisons."""
 
-import argparse
 from dataclasses import replace
 
 import numpy as np
 
 from codistill.commands import fit_depth
-from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
+from codistill.commands.evaluated_head import head_to_evaluate
 from codistill.commands.evaluation_output import (
     as_array,
     comparison,
@@ -15,6 +14,7 @@ from codistill.commands.evaluation_output import (
     write_evaluation,
 )
 from codistill.commands.head_options import ImageProgress, make_runtime
+from codistill.commands.parsers.evaluate_depth import parse
 from codistill.metrics.depth import DEPTH_METRICS
 from codistill.tasks.depth.data import DepthData, open_depth
 from codistill.tasks.depth.evaluate import DepthResult, difference, evaluate_depth
@@ -23,21 +23,9 @@ from codistill.tasks.depth.predict import load_depth_estimator
 from codistill.tasks.frozen.data import check_data, limited
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate depth",
-        description="Score a depth head. Without --head, one is fitted first (see `codistill fit depth`), in "
-        "OUT/head. With --head, --encoder puts another encoder under it. NYU's val split is its test list.",
-    )
-    add_evaluation_options(parser, released=".pth", margin="RMSE, metres")
-    parser.add_argument("--no-mirror", action="store_true", help="do not average with the mirrored image")
-    fit_depth.add_options(parser)
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
 
     def opened(spec: str, split: str) -> DepthData:
         data = open_depth(spec, split, partial=arguments.partial)

@@ -3,7 +3,6 @@
 Beside the runs stands ridge regression from raw patch pixels and position, fitted on the first run's training images.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from codistill.commands.parsers.evaluate_distillation import parse
 from codistill.data import SourceConfig, eval_loader, open_source, train_loader
 from codistill.errors import ConfigError, unknown_name
 from codistill.metrics.interval import Interval, bootstrap_mean
@@ -28,33 +28,6 @@ from codistill.tasks.distillation.evaluate import (
 )
 from codistill.tasks.frozen.groups import Groups
 from codistill.tasks.record import write_metrics
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate distillation",
-        description="Cosine similarity of predicted and true patch tokens on held-out images, with intervals.",
-    )
-    parser.add_argument(
-        "--encoder", action="append", required=True, metavar="RUN", help="a run of `distill`; repeatable"
-    )
-    parser.add_argument("--teacher", metavar="NAME", help="which teacher (the first run's first one)")
-    parser.add_argument(
-        "--ridge-steps",
-        type=int,
-        default=40,
-        help="training batches the ridge regression sees; 0 for none (40)",
-    )
-    parser.add_argument(
-        "--groups",
-        action="append",
-        default=[],
-        metavar="SOURCE=REGEX",
-        help="images of a held-out source that belong together (a camera, a scene): what REGEX matches in their names; "
-        "^ for all of them. Intervals resample groups (the recipe's own rule, or each image alone); repeatable",
-    )
-    parser.add_argument("--out", type=Path, metavar="JSON", help="metrics file (RUN/distillation.json)")
-    return parser
 
 
 def _recipe_of(run: str) -> Recipe:
@@ -102,7 +75,7 @@ def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
     teacher = arguments.teacher or recipe.teachers[0].name
     chosen = [config for config in recipe.teachers if config.name == teacher]

@@ -1,7 +1,6 @@
 """What both evaluations of several views share: options, opening model and data, the results folder."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from codistill.commands.evaluation_output import (
@@ -12,31 +11,13 @@ from codistill.commands.evaluation_output import (
     print_scores,
     write_evaluation,
 )
-from codistill.commands.head_options import (
-    add_other_encoder_option,
-    add_runtime_options,
-    make_runtime,
-)
+from codistill.commands.head_options import make_runtime
 from codistill.commands.two_view_options import data_of
-from codistill.tasks.multiview.data import KINDS, ViewSets, open_views
+from codistill.tasks.multiview.data import ViewSets, open_views
 from codistill.tasks.multiview.score import MultiviewResult
 from codistill.tasks.relocalization.head import open_two_view
 from codistill.tasks.relocalization.predict import TwoViewPredictor
 from codistill.tasks.relocalization.score import plain
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Model, data and output."""
-    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER, of {', '.join(KINDS)} (the head's own)")
-    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
-    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
-    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
-    add_other_encoder_option(parser)
-    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
-    parser.add_argument("--split", default="test", help="folder or split of the data set (test)")
-    parser.add_argument("--limit", type=int, metavar="N", help="N samples, evenly spread (all)")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
-    add_runtime_options(parser)
 
 
 def open_data(arguments: argparse.Namespace, *, keys: bool = False) -> ViewSets:

@@ -1,43 +1,18 @@
 """`codistill evaluate multiview-depth --head DIR|--model FILE --data SPEC`: depth of key views from their sources."""
 
-import argparse
 from dataclasses import asdict
 
-from codistill.commands.evaluate_multiview import add_options, open_data, open_predictor, write_result
+from codistill.commands.evaluate_multiview import open_data, open_predictor, write_result
 from codistill.commands.head_options import ImageProgress
-from codistill.tasks.multiview.evaluate_depth import ALIGNMENTS, ORDERS, DepthProtocol, evaluate_depth
+from codistill.commands.parsers.evaluate_multiview_depth import parse
+from codistill.tasks.multiview.evaluate_depth import DepthProtocol, evaluate_depth
 
 TASK = "multiview-depth"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"codistill evaluate {TASK}",
-        description="Depth of a key view as the Robust MVD benchmark measures it: one pair with every source, the "
-        "depths of growing sets of sources fused by confidence, the best set scored against the key's true depth.",
-    )
-    add_options(parser)
-    parser.add_argument(
-        "--sources",
-        choices=ORDERS,
-        default=ORDERS[0],
-        help="order in which sources are added: by their own error, which uses the truth, or by their distance "
-        "to the key in the list of views (%(default)s)",
-    )
-    parser.add_argument("--max-sources", type=int, metavar="N", help="sources at most (all)")
-    parser.add_argument(
-        "--alignment",
-        choices=ALIGNMENTS,
-        default=ALIGNMENTS[0],
-        help="of the prediction to the truth (%(default)s)",
-    )
-    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="samples in pictures.png (6)")
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     protocol = DepthProtocol(
         order=arguments.sources,
         alignment=arguments.alignment,

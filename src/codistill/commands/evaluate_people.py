@@ -1,6 +1,5 @@
 """`codistill evaluate people --head HEAD | --encoder E --data SPEC`: detection, body errors, groups, pictures."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.commands import fit_people
-from codistill.commands.evaluated_head import EvaluatedHead, add_evaluation_options, head_to_evaluate
+from codistill.commands.evaluated_head import EvaluatedHead, head_to_evaluate
 from codistill.commands.evaluation_output import as_array, comparison, print_scores, write_evaluation
 from codistill.commands.head_options import ImageProgress, make_runtime
-from codistill.commands.people import add_test_options, test_of
+from codistill.commands.parsers.evaluate_people import parse
+from codistill.commands.people import test_of
 from codistill.errors import ConfigError, DataError
 from codistill.metrics.interval import Interval
 from codistill.tasks.people.baseline import MeanBody
@@ -26,31 +26,6 @@ from codistill.tasks.people.scores import PeopleScores, difference
 PER_PERSON = "per_person.npz"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate people",
-        description="Score a human-mesh head. Without --head, one is fitted first (see `codistill fit people`), in "
-        "OUT/head. With --head, --encoder puts another encoder under it.",
-    )
-    add_evaluation_options(parser, released="Multi-HMR", margin="of --score")
-    parser.add_argument(
-        "--mean-body",
-        action="store_true",
-        help="baseline: the training set's mean body wherever the head finds someone",
-    )
-    parser.add_argument("--score", default="pa_pve", help="score of the paired difference (pa_pve)")
-    parser.add_argument(
-        "--cells",
-        type=int,
-        metavar="N",
-        help="as published: of two people whose heads are in one cell of a grid of N x N, only the nearer counts "
-        "(everybody counts)",
-    )
-    add_test_options(parser)
-    fit_people.add_options(parser)
-    return parser
-
-
 def _mean_body(head: EvaluatedHead, partial: bool) -> MeanBody:
     spec = head.record.data["spec"] if head.record else head.spec
     train = open_people(spec, "train", partial=partial)
@@ -60,7 +35,7 @@ def _mean_body(head: EvaluatedHead, partial: bool) -> MeanBody:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.cells is not None and arguments.cells < 1:
         raise ConfigError(f"--cells must be 1 or more; got {arguments.cells}")
 

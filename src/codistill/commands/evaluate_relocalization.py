@@ -10,18 +10,10 @@ import numpy as np
 import torch
 
 from codistill.commands.evaluation_output import METRICS, PER_IMAGE, print_scores
-from codistill.commands.head_options import (
-    ImageProgress,
-    add_other_encoder_option,
-    add_runtime_options,
-    make_runtime,
-)
-from codistill.commands.two_view_options import (
-    add_robust_options,
-    data_of,
-    refuse_without_effect,
-    robust_config,
-)
+from codistill.commands.head_options import ImageProgress, make_runtime
+from codistill.commands.parsers.evaluate_relocalization import parse
+from codistill.commands.parsers.two_view_options import robust_config
+from codistill.commands.two_view_options import data_of
 from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import as_picture, save_picture
@@ -29,7 +21,6 @@ from codistill.metrics.mapfree_submission import SubmissionScores, score_submiss
 from codistill.tasks.frozen.data import parse_spec
 from codistill.tasks.record import write_metrics
 from codistill.tasks.relocalization.baselines import (
-    BASELINES,
     TrainingMotion,
     baseline,
     sift_matches,
@@ -53,57 +44,9 @@ from codistill.tasks.relocalization.score import VIRTUAL_SIZE, by_overlap, inter
 _SCALE_WITHOUT_TRAINING = 1.0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate relocalization",
-        description="Locate the second view of every pair relative to the first. World and folder pairs are scored "
-        "on a virtual camera of 540x720 pixels, with intervals and by overlap; for mapfree:ROOT a submission is "
-        "written and scored as the benchmark does. --submission scores one that is there.",
-    )
-    parser.add_argument("--data", metavar="SPEC", help=f"KIND:FOLDER, of {', '.join(KINDS)} (the head's own)")
-    what = parser.add_argument_group("what to score, one of")
-    what.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
-    what.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
-    what.add_argument("--baseline", choices=BASELINES, help="no motion, median training motion, SIFT, LoFTR")
-    what.add_argument("--submission", type=Path, metavar="ZIP", help="Map-free poses that are there already")
-    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
-    add_other_encoder_option(parser)
-    parser.add_argument("--solver", choices=SOLVERS, help="pose from matches or points (pnp)")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="PX",
-        help="inliers of the solver: pixels of the original image, metres for procrustes (0.8 %% of the diagonal; "
-        "2 network pixels for emat; 0.1 m)",
-    )
-    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
-    parser.add_argument("--subsample", type=int, metavar="PX", help="distance of match seeds (8)")
-    parser.add_argument("--split", help="(the world's and a folder's test, Map-free's val)")
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="N pairs, evenly spread (all); of Map-free the first N queries, and the others count as failures",
-    )
-    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="pairs in matches.png (6)")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
-    add_robust_options(parser)
-    add_runtime_options(parser)
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
-    chosen = [n for n in ("head", "model", "baseline", "submission") if getattr(arguments, n) is not None]
-    if len(chosen) != 1:
-        raise ConfigError(
-            f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
-        )
-    _refuse_ignored(arguments)
-    robust_config(arguments)
-    if arguments.threshold is not None and not arguments.threshold > 0:
-        raise ConfigError(f"--threshold must be above 0; got {arguments.threshold:g}")
+    arguments = parse(argv)
     kind, root = parse_spec(data_of(arguments), KINDS)
     split = arguments.split or ("val" if kind == "mapfree" else "test")
     command = ["evaluate", "relocalization", *argv]
@@ -134,28 +77,6 @@ def main(argv: list[str]) -> int:
     if _pictures(arguments, data, predictor):
         print(f"wrote {arguments.out / 'matches.png'}")
     return 0
-
-
-def _refuse_ignored(arguments: argparse.Namespace) -> None:
-    """Refuse options of what is not used.
-
-    Raises:
-        ConfigError: naming them.
-    """
-    model = ("solver", "threshold", "pnp", "encoder", "long-edge", "subsample")
-    draws = ("samples", "sample-seed")
-    if arguments.submission is not None:
-        refuse_without_effect(arguments, (*model, *draws), "a submission has its poses already")
-    elif arguments.baseline in ("none", "median"):
-        refuse_without_effect(
-            arguments, (*model, *draws), f"--baseline {arguments.baseline} looks at no image"
-        )
-    elif arguments.baseline:
-        refuse_without_effect(
-            arguments, model, f"--baseline {arguments.baseline} has its own essential matrix"
-        )
-    elif arguments.solver in ("emat", "procrustes"):
-        refuse_without_effect(arguments, ("pnp",), f"--solver {arguments.solver} is no PnP")
 
 
 def _motion(arguments: argparse.Namespace, kind: str) -> TrainingMotion | None:

@@ -1,10 +1,9 @@
 """`codistill evaluate segmentation --head HEAD | --encoder E --data SPEC`: mIoU, intervals, pictures, comparisons."""
 
-import argparse
 from dataclasses import replace
 
 from codistill.commands import fit_segmentation
-from codistill.commands.evaluated_head import add_evaluation_options, head_to_evaluate
+from codistill.commands.evaluated_head import head_to_evaluate
 from codistill.commands.evaluation_output import (
     as_array,
     comparison,
@@ -12,36 +11,20 @@ from codistill.commands.evaluation_output import (
     read_per_image,
     write_evaluation,
 )
-from codistill.commands.head_options import (
-    ImageProgress,
-    make_runtime,
-    parse_numbers,
-)
+from codistill.commands.head_options import ImageProgress, make_runtime
+from codistill.commands.parsers.evaluate_segmentation import parse
+from codistill.commands.parsers.head_options import parse_numbers
 from codistill.tasks.frozen.data import check_data, limited
 from codistill.tasks.frozen.pictures import legend_picture
 from codistill.tasks.segmentation.data import SegmentationData, classes_seen, open_segmentation
 from codistill.tasks.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.segmentation.fit import fit_segmentation as fit
-from codistill.tasks.segmentation.predict import MULTI_SCALE, SegmentationTest, load_segmenter
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill evaluate segmentation",
-        description="Score a segmentation head. Without --head, one is fitted first (see `codistill fit "
-        "segmentation`), in OUT/head. With --head, --encoder puts another encoder under it.",
-    )
-    add_evaluation_options(parser, released=".pth", margin="mIoU, per cent")
-    scales = ",".join(f"{scale:g}" for scale in MULTI_SCALE)
-    parser.add_argument("--scales", metavar="S,…", help=f"average over scales; DINOv2's +ms: {scales} (1)")
-    parser.add_argument("--mirror", action="store_true", help="average with the mirrored image")
-    fit_segmentation.add_options(parser)
-    return parser
+from codistill.tasks.segmentation.predict import SegmentationTest, load_segmenter
 
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     scales = parse_numbers(arguments.scales, float, "--scales") or (1.0,)
     test = SegmentationTest(scales=scales, mirror=arguments.mirror)
 

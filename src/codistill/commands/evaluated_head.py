@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codistill.commands.evaluation_output import read_per_image
-from codistill.commands.head_options import (
-    add_other_encoder_option,
-    head_features,
-    make_runtime,
-    needed_data,
-)
-from codistill.errors import ConfigError, StoppedError
+from codistill.commands.head_options import head_features, make_runtime
+from codistill.commands.parsers.head_options import needed_data
+from codistill.errors import StoppedError
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
@@ -47,24 +43,6 @@ class EvaluatedHead:
     def fit(self) -> dict[str, Any]:
         """How it was fitted, for a metrics file."""
         return self.record.fit if self.record else {"released": str(self.path)}
-
-
-def add_evaluation_options(parser: argparse.ArgumentParser, *, released: str, margin: str) -> None:
-    """--head, --split, --limit, --pictures, --against, --margin, --out.
-
-    Args:
-        parser: to add to.
-        released: kind of file that a head may be.
-        margin: unit of --margin.
-    """
-    parser.add_argument("--head", metavar="HEAD", help=f"a fitted head, or a released {released} file")
-    add_other_encoder_option(parser)
-    parser.add_argument("--split", help="val or test (the world's test, val elsewhere)")
-    parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
-    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
-    parser.add_argument("--against", type=Path, metavar="OUT", help="paired difference to an evaluation")
-    parser.add_argument("--margin", type=float, help=f"call differences within ± margin equal ({margin})")
-    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
 
 
 def default_split(spec: str) -> str:
@@ -101,10 +79,6 @@ def head_to_evaluate(
     if arguments.against is not None:
         read_per_image(arguments.against, "names")
     record, path = None, Path(arguments.head) if arguments.head else None
-    if path is None and arguments.out is None:
-        raise ConfigError(
-            "which head? add --head HEAD, or --encoder E --data SPEC --out OUT to fit one first"
-        )
     config = config_of(arguments) if path is None else None
     if path is not None and (is_head(path) or not path.is_file()):
         record = read_record(path, task)

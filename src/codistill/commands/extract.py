@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from codistill.commands.parsers.extract import parse
 from codistill.data import Source, SourceConfig, open_source
 from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import add_weights
@@ -32,7 +32,6 @@ from codistill.tasks.extraction.changed import (
 from codistill.tasks.extraction.extract import Part, batches_of, seconds_per_image, write_shards
 from codistill.tasks.extraction.images import image_batches
 from codistill.tasks.extraction.layout import (
-    DTYPES,
     FeatureSpec,
     begin,
     check_space,
@@ -43,53 +42,6 @@ from codistill.tasks.extraction.layout import (
 from codistill.tasks.extraction.read import write_index
 from codistill.types import BadImage, Tokens
 from codistill.weights.export import as_json
-
-EPILOG = """\
-SOURCE is a folder, a text list, a Parquet manifest (`codistill index`) or a folder of tar shards.
-Read the result: from codistill.tasks.extraction.read import open_features; open_features(DIR)[0] is a Tokens.
-Several processes share the work: torchrun --nproc-per-node 8 -m codistill extract ..., or --part 0/4 on one machine,
---part 1/4 on the next, with one --out. Killed at any moment, the same command goes on.
-"""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill extract",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("--encoder", required=True, metavar="E", help="what load_encoder accepts")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--size", type=int, default=448, help="square side in pixels, rounded to patches (448)"
-    )
-    parser.add_argument(
-        "--fit", default="crop", choices=("crop", "stretch"), help="central square, or all of it (crop)"
-    )
-    parser.add_argument(
-        "--kinds", default="patch+cls", help="patch, cls or patch+cls (as far as there are any)"
-    )
-    parser.add_argument(
-        "--blocks", type=int, nargs="+", default=[], metavar="N", help="of these blocks instead"
-    )
-    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
-    parser.add_argument(
-        "--teacher", default="", metavar="NAME", help="a student's projection onto this teacher"
-    )
-    parser.add_argument("--dtype", default="fp16", choices=tuple(DTYPES), help="of the files (fp16)")
-    parser.add_argument(
-        "--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of the encoder"
-    )
-    parser.add_argument("--batch-size", type=int, default=16, help="(16)")
-    parser.add_argument("--shard-images", type=int, metavar="N", help="images of a file (about 1 GiB)")
-    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N images only")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--part", metavar="I/N", help="this process's part of the files (torchrun's rank)")
-    parser.add_argument("--dry-run", action="store_true", help="say size and time, and stop")
-    return parser
 
 
 @dataclass(frozen=True)
@@ -190,7 +142,7 @@ def _part(text: str | None) -> Part:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     for name in ("size", "batch_size", "shard_images", "limit"):
         value = getattr(arguments, name)
         if value is not None and value < 1:

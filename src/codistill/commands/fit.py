@@ -1,8 +1,6 @@
 """`codistill fit TASK …`: dispatches to one file per task."""
 
-import importlib
-
-from codistill.errors import ConfigError, unknown_name
+from codistill.commands.dispatch import run_part
 
 TASKS = {
     "segmentation": "codistill.commands.fit_segmentation:main",
@@ -17,10 +15,4 @@ TASKS = {
 
 def main(argv: list[str]) -> int:
     """Fit one task's head; `codistill fit TASK --help` says more."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: codistill fit {'|'.join(TASKS)} [arguments]")
-        return 0 if argv else 2
-    if argv[0] not in TASKS:
-        raise ConfigError(unknown_name("task", argv[0], TASKS))
-    module, function = TASKS[argv[0]].split(":")
-    return getattr(importlib.import_module(module), function)(argv[1:])
+    return run_part("fit", "task", TASKS, argv)

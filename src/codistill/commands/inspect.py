@@ -4,7 +4,6 @@ A path or a known name in; a table (or JSON) out: layout, architecture, paramete
 A file of an unknown layout is not an error here: its entries and tensors are listed.
 """
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from codistill.commands.inspect_data import describe_manifest, describe_shard
 from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
+from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     Raises:
         CodistillError: if it is missing, damaged, or none of these.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.what is None:
         description = {"known weights": [_known_row(known) for known in KNOWN.values()]}
     else:
@@ -61,22 +61,6 @@ def main(argv: list[str]) -> int:
     else:
         show(description, Console())
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill inspect",
-        description="What is in this checkpoint, run, export, head, manifest, shard, world or folder of features. "
-        "Without WHAT: known weights.",
-    )
-    parser.add_argument("what", nargs="?", metavar="WHAT", help="a file, a folder, or a known name")
-    parser.add_argument("--keys", action="store_true", help="list every tensor with its shape and dtype")
-    parser.add_argument(
-        "--hash", action="store_true", help="SHA-256 of the file, compared with the published ones"
-    )
-    parser.add_argument("--num-heads", type=int, metavar="N", help="heads of a file that does not say them")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser
 
 
 def describe(

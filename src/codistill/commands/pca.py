@@ -9,7 +9,8 @@ import torch
 
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
-from codistill.commands.predicting import IMAGES_HELP, exit_code, find_images, readable
+from codistill.commands.parsers.pca import parse
+from codistill.commands.predicting import exit_code, find_images, readable
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError
@@ -17,34 +18,6 @@ from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.types import Tokens
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill pca",
-        description="Patch tokens as colours: three principal components, fitted on all images of an encoder.",
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
-    parser.add_argument(
-        "--encoder", action="append", required=True, metavar="E", help="what load_encoder accepts; repeatable"
-    )
-    parser.add_argument(
-        "--teacher",
-        metavar="NAME",
-        help="of students, show the projection onto this teacher, in its own space",
-    )
-    parser.add_argument(
-        "--shared-basis",
-        action="store_true",
-        help="colour encoders of the first one's width by its basis: equal colours are then equal features",
-    )
-    parser.add_argument("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
-    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
-    parser.add_argument(
-        "--separate", action="store_true", help="a basis for every image instead of a joint one"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="PNG")
-    return parser
 
 
 @torch.inference_mode()
@@ -78,7 +51,7 @@ def _student(name: str, teacher: str) -> Student | None:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     named = find_images(arguments.images)

@@ -4,41 +4,15 @@ import argparse
 
 import numpy as np
 
-from codistill.commands.head_options import (
-    add_feature_options,
-    add_other_encoder_option,
-    add_runtime_options,
-    head_features,
-    make_runtime,
-)
-from codistill.commands.predicting import (
-    ImageFile,
-    Predicted,
-    add_image_options,
-    find_images,
-    run_predictions,
-)
+from codistill.commands.head_options import head_features, make_runtime
+from codistill.commands.parsers.people import NORM, parse
+from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.tasks.people.draw import Mark, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import find_camera
 from codistill.tasks.people.predict import PeopleEstimator, PeopleTest, load_people
 from codistill.weights.jsonfile import write_json
-
-NORM = False
-
-
-def add_test_options(parser: argparse.ArgumentParser) -> None:
-    """How people are looked for."""
-    parser.add_argument(
-        "--threshold", type=float, default=PeopleTest.threshold, help=f"least score ({PeopleTest.threshold})"
-    )
-    parser.add_argument(
-        "--kernel", type=int, default=PeopleTest.kernel, help="suppress weaker neighbours; 1: never (3)"
-    )
-    parser.add_argument(
-        "--test-size", type=int, metavar="PIXELS", help="side of what the encoder sees (the head's)"
-    )
 
 
 def test_of(arguments: argparse.Namespace) -> PeopleTest:
@@ -48,30 +22,7 @@ def test_of(arguments: argparse.Namespace) -> PeopleTest:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="codistill people",
-        description="Everybody in an image as a body in metres: DIR/NAME.png (numbered meshes over the image, and from "
-        "above), DIR/NAME.json (parameters, joints), DIR/NAME.glb (meshes and camera).",
-    )
-    add_image_options(parser)
-    parser.add_argument(
-        "--head",
-        required=True,
-        metavar="HEAD",
-        help="of `codistill fit people`, or a released Multi-HMR file",
-    )
-    parser.add_argument("--focal", type=float, metavar="PIXELS", help="focal length, if it is known")
-    parser.add_argument(
-        "--fov",
-        type=float,
-        metavar="DEGREES",
-        help="field of view across the longer side (from EXIF, else 60 is assumed)",
-    )
-    add_test_options(parser)
-    add_feature_options(parser, norm=NORM)
-    add_other_encoder_option(parser)
-    add_runtime_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     images = find_images(arguments.images)
     estimator = load_people(
         arguments.head,

@@ -4,7 +4,6 @@
 people and for programs (`--json`), and the exit code are here.
 """
 
-import argparse
 import glob
 import json
 import os
@@ -23,8 +22,6 @@ from codistill.imaging import read_rgb
 
 SOME_FAILED = 1
 """Exit code where some images could not be used; the others' results are written."""
-
-IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,6 @@ class Predicted:
     text: str
     files: Sequence[Path]
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Images, `--out` and `--json`."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON object a line and image, on standard output"
-    )
 
 
 def find_images(named: Sequence[str]) -> list[ImageFile]:

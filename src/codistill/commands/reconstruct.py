@@ -1,16 +1,11 @@
 """`codistill reconstruct IMAGE IMAGE… --head DIR|--model FILE --out scene.glb`: cameras and coloured points."""
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from codistill.commands.head_options import (
-    ImageProgress,
-    add_other_encoder_option,
-    add_runtime_options,
-    make_runtime,
-)
-from codistill.commands.two_view_options import add_robust_options, robust_config
+from codistill.commands.head_options import ImageProgress, make_runtime
+from codistill.commands.parsers.reconstruct import parse
+from codistill.commands.parsers.two_view_options import robust_config
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
 from codistill.tasks.reconstruction.align import AlignConfig
@@ -23,50 +18,9 @@ from codistill.tasks.relocalization.head import open_two_view
 from codistill.tasks.relocalization.predict import TwoViewPredictor
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill reconstruct",
-        description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
-        "scene.json (poses, focal lengths) and scene.png (depth, matches, the points from aside) are written.",
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="PATH",
-        help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
-    )
-    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
-    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
-    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
-    add_other_encoder_option(parser)
-    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
-    parser.add_argument(
-        "--focal",
-        type=float,
-        metavar="PX",
-        help="focal length of every image, in its pixels (its EXIF, else estimated)",
-    )
-    parser.add_argument(
-        "--window", type=int, metavar="N", help="only pairs at most N images apart (all pairs)"
-    )
-    parser.add_argument("--iterations", type=int, default=300, help="of global alignment; 0: none (300)")
-    parser.add_argument(
-        "--min-confidence", type=float, metavar="C", help="of points (the best four fifths of each image)"
-    )
-    parser.add_argument(
-        "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
-    )
-    add_robust_options(parser)
-    add_runtime_options(parser)
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.focal is not None and not arguments.focal > 0:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
     config = ReconstructConfig(

@@ -1,6 +1,5 @@
 """`codistill report RUN | HEAD…`: one self-contained HTML page: recipe, curves, held-out losses, figures, examples."""
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.commands.analyze import analyze_run
 from codistill.commands.inspect_head import is_fit_folder
+from codistill.commands.parsers.report import parse
 from codistill.commands.pca import main as pca
 from codistill.commands.report_heads import report_heads, smoothed
 from codistill.data import open_source
@@ -24,19 +24,6 @@ from codistill.recipes.sources_record import recorded_changes
 from codistill.tasks.results_table import shown_score
 
 EXAMPLES_PER_SOURCE = 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill report",
-        description="One HTML page about a run, or about heads of one task side by side.",
-    )
-    parser.add_argument(
-        "run", type=Path, nargs="+", metavar="RUN", help="a run of `distill`, or heads of `fit`"
-    )
-    parser.add_argument("--out", type=Path, metavar="HTML", help="(RUN/report.html)")
-    parser.add_argument("--curves", type=Path, metavar="PNG", help="of heads (curves.png beside the page)")
-    return parser
 
 
 def curves_figure(series: RunLogSeries, validation: RunLogSeries | None, path: Path) -> None:
@@ -154,7 +141,7 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     runs: list[Path] = arguments.run
     out = arguments.out or runs[0] / "report.html"
     if all(is_fit_folder(run) for run in runs):

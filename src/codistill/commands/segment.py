@@ -1,25 +1,12 @@
 """`codistill segment IMAGE… --head HEAD --out DIR`: classes as an overlay with a legend (PNG), as an array (.npy)."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from codistill.commands.head_options import (
-    add_feature_options,
-    add_other_encoder_option,
-    add_runtime_options,
-    head_features,
-    make_runtime,
-)
-from codistill.commands.predicting import (
-    ImageFile,
-    Predicted,
-    add_image_options,
-    find_images,
-    run_predictions,
-    save_array,
-)
+from codistill.commands.head_options import head_features, make_runtime
+from codistill.commands.parsers.segment import parse
+from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.metrics.segmentation import IGNORE
 from codistill.tasks.frozen.pictures import label_picture, legend_picture, overlay, under
@@ -35,21 +22,7 @@ LEGEND_WIDTH = 240
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="codistill segment",
-        description="Classes of every pixel: DIR/NAME.png (laid over the image, with a legend), DIR/NAME.npy (uint8).",
-    )
-    add_image_options(parser)
-    parser.add_argument("--head", required=True, metavar="HEAD", help="of `codistill fit segmentation`")
-    parser.add_argument(
-        "--kind", choices=sorted(RELEASED), help="what a released .pth head was fitted on; it does not say"
-    )
-    parser.add_argument("--mirror", action="store_true", help="average with the mirrored image")
-    parser.add_argument("--plain", action="store_true", help="colours alone: no image below them, no legend")
-    add_feature_options(parser, norm=True)
-    add_other_encoder_option(parser)
-    add_runtime_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     images = find_images(arguments.images)
     segmenter = load_segmenter(
         arguments.head,

@@ -1,11 +1,11 @@
 """`codistill shrink E --images SOURCE --num-heads N --out DIR`: a narrower encoder from a trained one, in minutes."""
 
 import argparse
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from codistill.commands.parsers.shrink import parse
 from codistill.data import Source, SourceConfig, open_source
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
@@ -17,12 +17,6 @@ from codistill.tasks.extraction.images import image_batches
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 
-EPILOG = """\
-SOURCE is a folder, a text list, a Parquet manifest or a folder of tar shards, of images like those it will see.
-Heads keep their width: a ViT-S (6 heads of 64) becomes a ViT-Ti with --num-heads 3. Then distil it further:
-codistill distill RECIPE --student.init DIR (docs/options.md).
-"""
-
 
 def main(argv: list[str]) -> int:
     """Shrink an encoder and write it as an export folder; returns 0.
@@ -30,7 +24,7 @@ def main(argv: list[str]) -> int:
     Raises:
         CodistillError: if encoder or images cannot be read or do not suit, or the folder cannot be written.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     if arguments.out.exists() and not arguments.overwrite:
         raise ConfigError(f"{arguments.out} exists: give another --out, or --overwrite to replace an export")
     if arguments.count < 1 or arguments.batch_size < 1:
@@ -131,33 +125,3 @@ def _write(arguments: argparse.Namespace, encoder: ViTEncoder, shrunk: Shrunk) -
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill shrink",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
-    parser.add_argument("--images", required=True, metavar="SOURCE", help="images to fit it to")
-    parser.add_argument("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
-    parser.add_argument(
-        "--teacher",
-        metavar="NAME",
-        help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the images, rounded to patches (the encoder's own)",
-    )
-    parser.add_argument("--count", type=int, default=400, metavar="N", help="images, evenly spread (400)")
-    parser.add_argument("--batch-size", type=int, default=20, metavar="N", help="(20)")
-    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    return parser

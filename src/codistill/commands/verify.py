@@ -3,7 +3,6 @@
 Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is damaged.
 """
 
-import argparse
 import importlib
 import json
 import math
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from codistill.commands.parsers.verify import parse
 from codistill.errors import CodistillError, DataError
 from codistill.metrics.check import CheckResult, failed
 
@@ -53,16 +53,7 @@ def line_of(result: CheckResult) -> str:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="codistill verify",
-        description="Compare with recorded numbers of the published implementations.",
-    )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of recorded numbers")
-    parser.add_argument(
-        "--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable"
-    )
-    parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     folder: Path = arguments.folder
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with recorded numbers (see docs/verify.md)")

@@ -107,6 +107,10 @@ class DistillationObjective:
         wanted, given = list(bank.domains), [target.name for target in student.targets]
         if wanted != given:
             raise ConfigError(f"the student has projectors for {given}, the bank has teachers {wanted}")
+        if student.std_floor != config.targets.std_floor:
+            raise ConfigError(
+                f"the student undoes a std_floor of {student.std_floor:g}, its targets get {config.targets.std_floor:g}"
+            )
         self.trainable = student
         self.bank = bank
         self.config = config
@@ -261,6 +265,7 @@ class DistillationObjective:
             "projector": asdict(self.trainable.projector_config),
             "teachers": teachers,
             "normalization": {"mean": list(spec.mean), "std": list(spec.std)},
+            "std_floor": self.config.targets.std_floor,
             "recipe": self.recipe,
             "licence": f"distilled from weights under: {'; '.join(licences)}",
         }

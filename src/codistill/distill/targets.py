@@ -44,7 +44,7 @@ class TargetConfig:
             that all have one variance, and divides by one number: a teacher's weak directions stay weak.
         estimate_steps: training batches that fixed statistics are taken from.
         momentum_start, momentum_end: the buffers' momentum follows a cosine between these.
-        std_floor: lower bound of the deviation, for the division only.
+        std_floor: lower bound of the deviation where it divides, and where a student undoes that.
     """
 
     statistics: Literal["batch", "running", "fixed"] = "batch"
@@ -68,7 +68,7 @@ class TargetConfig:
             raise ConfigError(f"estimate_steps must be positive; got {self.estimate_steps}")
         if not (0.0 <= self.momentum_end <= 1.0 and 0.0 <= self.momentum_start <= 1.0):
             raise ConfigError("target momenta must be in [0, 1]")
-        if self.std_floor <= 0:
+        if not 0 < self.std_floor < float("inf"):
             raise ConfigError(f"std_floor must be positive; got {self.std_floor}")
 
 

@@ -265,9 +265,8 @@ class _Run:
     def _summary(self, done: int, stopped_by: str | None) -> TrainSummary:
         finished = done >= self.config.total_steps and not (stopped_by and self.validation.due(done))
         if stopped_by is not None and not finished:
-            self.log.display.line(
-                f"stopped by {stopped_by} after step {done}; the same command goes on from there"
-            )
+            again = "the same command" + (" without stop_after" if stopped_by == "stop_after" else "")
+            self.log.display.line(f"stopped by {stopped_by} after step {done}; {again} goes on from there")
         return TrainSummary(
             step=done,
             total_steps=self.config.total_steps,

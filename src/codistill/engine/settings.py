@@ -35,7 +35,8 @@ class EngineConfig:
         validate_every: steps between two validations, and at the end (0: none). A due checkpoint is written first.
         failed_validation: what follows when a validation cannot be computed: it is `reported` and training goes on,
             or it is `fatal`, after a checkpoint.
-        stop_after: leave after this step as if asked to stop; the same call without it goes on.
+        stop_after: leave after this step as if asked to stop, at once where a run is there already; the same call
+            without it goes on.
         trackers: curves beside metrics.jsonl.
     """
 
@@ -70,6 +71,8 @@ class EngineConfig:
         for name in ("keep_every", "validate_every", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.stop_after is not None and self.stop_after < 1:
+            raise ConfigError(f"stop_after is {self.stop_after}; it must be 1 or more.")
         choices = {"precision": ("auto", "fp32", "bf16"), "strategy": ("ddp", "fsdp2")}
         choices["failed_validation"] = ("reported", "fatal")
         for name, allowed in choices.items():

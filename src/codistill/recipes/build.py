@@ -76,8 +76,8 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
         encoder = build_encoder(config, recipe.image_size)
         if start is not None:
             encoder = encoder_like(start.encoder, encoder, config)
-        rotated = recipe.distill.targets.transform == "phi_s"
-        student = Student(encoder, targets, config.projector, rotated_targets=rotated)
+        rotated, floor = recipe.distill.targets.transform == "phi_s", recipe.distill.targets.std_floor
+        student = Student(encoder, targets, config.projector, rotated_targets=rotated, std_floor=floor)
     lacking = [target.name for target in targets if "cls" in target.kinds and not encoder.config.has_cls]
     if lacking:
         raise ConfigError(

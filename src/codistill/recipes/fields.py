@@ -8,9 +8,9 @@ import difflib
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 
 from codistill.errors import ConfigError
+from codistill.files.literals import parsed
 
 SECTIONS = {
     "": ("recipes/recipe.py", "Recipe"),
@@ -42,8 +42,7 @@ def field_paths() -> frozenset[str]:
 
 def _of_section(section: str) -> Iterator[str]:
     file, name = SECTIONS[section]
-    tree = ast.parse(files("codistill").joinpath(file).read_text(encoding="utf-8"))
-    for node in tree.body:
+    for node in parsed(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for line in node.body:
                 if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):

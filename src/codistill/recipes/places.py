@@ -5,7 +5,6 @@ those that begin with `~` or a variable, which mean the same from anywhere. A ru
 and teachers finds them where they were as seen from the run.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,14 @@ from codistill.engine.config import load_yaml, save_yaml
 from codistill.engine.plain import to_plain
 from codistill.engine.run_dir import CONFIG
 from codistill.errors import ConfigError
+from codistill.files.places import absolute_encoder, absolute_path, moved_path, with_path
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_place
 
 
 def at_home(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, as seen from the current folder."""
-    return _with_places(recipe, _absolute, _absolute_encoder)
+    return _with_places(recipe, absolute_path, absolute_encoder)
 
 
 def read_run_recipe(run: Path) -> Recipe:
@@ -34,27 +34,13 @@ def read_run_recipe(run: Path) -> Recipe:
         raise ConfigError(f"{run}: is no run of `codistill distill` (it has no {CONFIG})")
     recipe = load_yaml(Recipe, run / CONFIG)
     before = recorded_place(run)
-    if before is None or before == _absolute(str(run)):
+    if before is None or before == absolute_path(str(run)):
         return recipe
 
     def moved(text: str) -> str:
-        if not text.startswith("/") or os.path.lexists(text):
-            return text
-        seen_from_run = os.path.relpath(text, before)
-        found = os.path.normpath(Path(_absolute(str(run))) / seen_from_run)
-        return found if os.path.lexists(found) else text
+        return moved_path(text, before, str(run))
 
-    return _with_places(recipe, moved, lambda text: moved_encoder(text, moved))
-
-
-def moved_encoder(text: str, moved: Callable[[str], str]) -> str:
-    """An encoder's text, whose options follow its path after commas, with its path moved."""
-    for end in range(len(text), 0, -1):
-        if end == len(text) or text[end] == ",":
-            found = moved(text[:end])
-            if found != text[:end]:
-                return found + text[end:]
-    return text
+    return _with_places(recipe, moved, lambda text: with_path(text, moved))
 
 
 def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
@@ -64,7 +50,7 @@ def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
     """
 
     def text(old: str, new: str) -> str:
-        return new if old == new or _absolute_encoder(old) == new else old
+        return new if old == new or absolute_encoder(old) == new else old
 
     names = {teacher.name: teacher.encoder for teacher in given.teachers}
     teachers = tuple(
@@ -103,18 +89,3 @@ def _with_places(recipe: Recipe, path: Callable[[str], str], encoder: Callable[[
         teachers=tuple(replace(teacher, encoder=encoder(teacher.encoder)) for teacher in recipe.teachers),
         student=replace(recipe.student, init=encoder(recipe.student.init)),
     )
-
-
-def _absolute(path: str) -> str:
-    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path."""
-    expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
-    if "$" in expanded or (expanded != path and expanded.startswith("/")):
-        return path
-    return os.path.abspath(expanded)  # noqa: PTH100
-
-
-def _absolute_encoder(text: str) -> str:
-    """The same for an encoder, if it names a file or folder that is there; options follow it after commas."""
-    if not text or text.startswith(("/", "~", "$")):
-        return text
-    return moved_encoder(text, lambda path: _absolute(path) if os.path.exists(path) else path)  # noqa: PTH110

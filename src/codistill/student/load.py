@@ -73,7 +73,13 @@ def student_of_weights(weights: StudentWeights) -> Student:
     if any(other != config for other in configs.values()):
         raise CheckpointError(f"{weights.encoder.name}: projectors differ between teachers: {configs}")
     rotated = any(len(parts) == 3 for kinds in weights.statistics.values() for parts in kinds.values())
-    student = Student(encoder_from_weights(weights.encoder), targets, config, rotated_targets=rotated)
+    student = Student(
+        encoder_from_weights(weights.encoder),
+        targets,
+        config,
+        rotated_targets=rotated,
+        std_floor=weights.std_floor,
+    )
     tensors = {
         f"projectors.{teacher}.{name}": tensor
         for teacher, projector in weights.projectors.items()

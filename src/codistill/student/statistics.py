@@ -2,7 +2,7 @@
 
 Buffers hold a mean and a standard deviation per channel and token kind, kept while training (`distill/targets.py`)
 or taken before it (`distill/calibration.py`); optionally a rotation of the channels between the two (PHI-S). The
-standard deviation is clamped from below, for the division only.
+standard deviation is clamped from below where it divides, and where that is undone; the buffer holds it as it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from codistill.types import TokenKind
-
-STD_FLOOR = 1e-3
+from codistill.weights.contents import STD_FLOOR
 
 
 def standardize(
@@ -46,14 +45,16 @@ class KindStatistics(nn.Module):
         dim: channels.
         rotated: keep a rotation (channel, channel) as well; the identity until something sets it. The standard
             deviation is then that of the rotated channels.
+        floor: lower bound of the deviation, for the division and for its inverse.
     """
 
     mean: Tensor
     std: Tensor
     rotation: Tensor | None
 
-    def __init__(self, dim: int, rotated: bool = False) -> None:
+    def __init__(self, dim: int, rotated: bool = False, floor: float = STD_FLOOR) -> None:
         super().__init__()
+        self.floor = floor
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
         self.register_buffer("rotation", torch.eye(dim) if rotated else None)
@@ -65,13 +66,13 @@ class KindStatistics(nn.Module):
             new = (1.0 - momentum) * buffer + momentum * value
             buffer.copy_(torch.where(torch.isfinite(value), new, buffer))
 
-    def standardize(self, x: Tensor, floor: float = STD_FLOOR) -> Tensor:
+    def standardize(self, x: Tensor) -> Tensor:
         """Tokens of the teacher (…, channel) by these statistics."""
-        return standardize(x, self.mean, self.std, floor, self.rotation)
+        return standardize(x, self.mean, self.std, self.floor, self.rotation)
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Standardized tokens back in the teacher's own space."""
-        return denormalize(x, self.mean, self.std, rotation=self.rotation)
+        return denormalize(x, self.mean, self.std, self.floor, self.rotation)
 
 
 class TargetStatistics(nn.ModuleDict):
@@ -80,10 +81,16 @@ class TargetStatistics(nn.ModuleDict):
     Args:
         dims: channels by token kind.
         rotated: kinds whose channels are rotated.
+        floor: lower bound of the deviations, where they divide.
     """
 
-    def __init__(self, dims: Mapping[TokenKind, int], rotated: tuple[TokenKind, ...] = ()) -> None:
-        super().__init__({kind: KindStatistics(dim, kind in rotated) for kind, dim in dims.items()})
+    def __init__(
+        self,
+        dims: Mapping[TokenKind, int],
+        rotated: tuple[TokenKind, ...] = (),
+        floor: float = STD_FLOOR,
+    ) -> None:
+        super().__init__({kind: KindStatistics(dim, kind in rotated, floor) for kind, dim in dims.items()})
 
     def by_kind(self) -> Iterator[tuple[TokenKind, KindStatistics]]:
         """Token kinds with their statistics."""

@@ -16,6 +16,7 @@ from codistill.student.average import WeightAverage
 from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
 from codistill.student.statistics import TargetStatistics
 from codistill.types import TargetSpec, TokenKind, Tokens
+from codistill.weights.contents import STD_FLOOR
 
 
 class Student(nn.Module):
@@ -26,6 +27,7 @@ class Student(nn.Module):
         targets: the teachers, in order.
         projector: which projector to build for each.
         rotated_targets: keep a rotation of the channels in the target statistics (PHI-S).
+        std_floor: lower bound of the target statistics' deviations, where they divide.
     """
 
     average: "WeightAverage | None"
@@ -36,6 +38,7 @@ class Student(nn.Module):
         targets: Sequence[TargetSpec],
         projector: ProjectorConfig | None = None,
         rotated_targets: bool = False,
+        std_floor: float = STD_FLOOR,
     ) -> None:
         super().__init__()
         names = [target.name for target in targets]
@@ -54,10 +57,13 @@ class Student(nn.Module):
         )
         self.target_statistics = nn.ModuleDict(
             {
-                t.name: TargetStatistics(dict.fromkeys(t.kinds, t.dim), t.kinds if rotated_targets else ())
+                t.name: TargetStatistics(
+                    dict.fromkeys(t.kinds, t.dim), t.kinds if rotated_targets else (), std_floor
+                )
                 for t in self.targets
             }
         )
+        self.std_floor = std_floor
         self.average = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
         for name, parameter in encoder.named_parameters():

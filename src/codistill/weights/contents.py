@@ -16,6 +16,9 @@ TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, ...]]]
 """Per teacher and token kind: mean and standard deviation, each (channel,); a rotation (channel, channel) after them
 where the targets were rotated (PHI-S)."""
 
+STD_FLOOR = 1e-3
+"""Lower bound of a target's standard deviation where nothing else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderWeights:
@@ -72,6 +75,7 @@ class StudentWeights:
         projectors: per teacher, tensors by their name within that teacher's projector: `blocks.0.…`, `linear.…`
             (transformer) or `{kind}.{block}.layers.{0,2}.…` (ladder, MLP).
         statistics: the teachers' target statistics; they decide which token kinds are targets.
+        std_floor: lower bound of their standard deviations, where a target is divided by one.
         teachers: per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … where the file says.
         proj_args: what the file says of the projectors (released files: `num_heads` … or nothing).
         iteration: optimizer steps behind it, or None.
@@ -85,6 +89,7 @@ class StudentWeights:
     proj_args: dict[str, Any] = field(default_factory=dict)
     iteration: int | None = None
     recipe: Any = None
+    std_floor: float = STD_FLOOR
 
     @property
     def num_projector_parameters(self) -> int:

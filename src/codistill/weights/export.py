@@ -27,7 +27,12 @@ from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.version import __version__
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.jsonfile import is_json_object, read_json, write_json
-from codistill.weights.layout_student import projector_tensors, read_student, with_teachers
+from codistill.weights.layout_student import (
+    projector_tensors,
+    read_std_floor,
+    read_student,
+    with_teachers,
+)
 from codistill.weights.layout_vit import check_vit
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
@@ -114,6 +119,7 @@ def describe_export(
         "teachers": list(teachers or ()),
         "projector": student.proj_args if student else {},
         "iteration": student.iteration if student else None,
+        "std_floor": student.std_floor if student else None,
         "source": encoder.extra.get("source")
         or {"layout": encoder.layout, "args": encoder.extra.get("args")},
     }
@@ -149,6 +155,7 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
         proj_args=dict(projector) if isinstance(projector, Mapping) else {},
         iteration=iteration if isinstance(iteration, int) else None,
         recipe=config.get("recipe"),
+        std_floor=read_std_floor(config, config.get("recipe"), str(folder / CONFIG)),
     )
     return with_teachers(student, config.get("teachers"))
 

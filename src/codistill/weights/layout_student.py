@@ -5,6 +5,7 @@ Names: `encoder.*`; `projectors.{teacher}.*` or, for ladders, `heads.{teacher}.{
 (ours). Widths come from the tensors; teachers in the order of the file's `teachers` entry.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from codistill.errors import CheckpointError
 from codistill.nn.vit import VIT_SIZES, ViTConfig
-from codistill.weights.contents import EncoderWeights, StudentWeights, TargetMoments
+from codistill.weights.contents import STD_FLOOR, EncoderWeights, StudentWeights, TargetMoments
 from codistill.weights.known import DUNE_LICENCE, find_known
 from codistill.weights.layout_vit import OFFSET_RULE, check_vit, name_and_licence, plain_extra
 from codistill.weights.state import StateDict
@@ -221,6 +222,22 @@ def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
     order = {name: place for place, name in enumerate(names)}
     merged = tuple(sorted(merged, key=lambda teacher: order.get(teacher["name"], len(order))))
     return replace(weights, teachers=merged)
+
+
+def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
+    """The floor of target deviations that a run's or export's JSON says; where it is older than that, its recipe's.
+
+    Raises:
+        CheckpointError: if it is no positive number.
+    """
+    floor = said.get("std_floor")
+    if floor is None:
+        for key in ("distill", "targets", "std_floor"):
+            recipe = recipe.get(key) if isinstance(recipe, Mapping) else None
+        floor = STD_FLOOR if recipe is None else recipe
+    if not isinstance(floor, int | float) or not 0 < floor < math.inf:
+        raise CheckpointError(f"{where}: std_floor must be a positive number; found {floor!r}")
+    return float(floor)
 
 
 def student_tensors(weights: StudentWeights) -> dict[str, Tensor]:

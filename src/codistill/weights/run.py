@@ -8,19 +8,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from codistill.errors import CheckpointError
+from codistill.files.yaml_text import parse_yaml
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import read_normalization
 from codistill.weights.jsonfile import read_json
-from codistill.weights.layout_student import read_student, with_teachers
+from codistill.weights.layout_student import read_std_floor, read_student, with_teachers
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 from codistill.weights.vit import config_from_fields
 
-CHECKPOINTS, DESCRIBE = "checkpoints", "describe.json"
+CHECKPOINTS, CONFIG, DESCRIBE = "checkpoints", "config.yaml", "describe.json"
 MODEL, STATE = "model.safetensors", "state.json"
 
 _STEP = re.compile(r"step_(\d{1,12})", re.ASCII)
@@ -76,6 +78,14 @@ def _student(folder: Path, run: Path, config: ViTConfig) -> StudentWeights:
         ) from error
 
 
+def _recipe(run: Path) -> Any:
+    """The recipe that a run keeps, as plain values; None where it cannot be read."""
+    try:
+        return parse_yaml((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
     """The student of a run, of its newest checkpoint or of the one named; averaged, where the run keeps an average.
 
@@ -108,5 +118,6 @@ def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
         proj_args=dict(projector) if isinstance(projector, Mapping) else {},
         iteration=int(step[1]) if step else None,
         recipe=describe.get("recipe"),
+        std_floor=read_std_floor(describe, _recipe(run), where),
     )
     return with_teachers(student, describe.get("teachers"))

@@ -1,3 +1,4 @@
+import io
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from task_toys import ENCODER, write_png
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError, DataError
+from codistill.tasks.classification import fit as fitting
 from codistill.tasks.classification.bank import ImageVectors, build_bank
 from codistill.tasks.classification.data import open_image_folder
 from codistill.tasks.classification.evaluate import evaluate_classifier
@@ -19,6 +21,7 @@ from codistill.tasks.classification.logistic import choose_logistic, fit_logisti
 from codistill.tasks.classification.predict import load_classifier
 from codistill.tasks.frozen.config import Runtime
 from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.frozen.head_files import read_record
 
 
 def blobs(count: int = 90, classes: int = 4, width: int = 6, seed: int = 0, spread: float = 1.2):
@@ -189,7 +192,7 @@ def test_classifiers_tell_the_toys_apart(root, tmp_path, task):
         data=str(root),
         features=FeatureConfig(encoder=ENCODER),
         vectors=ImageVectors(kind="mean", resize=64, crop=56),
-        neighbours=(3, 5, 400),
+        neighbours=(3, 5),
         strengths=(0.1, 10.0),
     )
     fit_classifier(config, Runtime(out=tmp_path, workers=0, console=Console(quiet=True)))
@@ -203,6 +206,41 @@ def test_classifiers_tell_the_toys_apart(root, tmp_path, task):
     other = "linear" if task == "knn" else "knn"
     with pytest.raises(ConfigError, match=f"is a head for {task}, not for {other}"):
         load_classifier(tmp_path, other)
+
+
+def fit_knn(root, out, neighbours, limit=None):
+    said = io.StringIO()
+    config = ClassificationFit(
+        task="knn",
+        data=str(root),
+        features=FeatureConfig(encoder="baseline:colour"),
+        vectors=ImageVectors(kind="mean", resize=64, crop=56),
+        neighbours=neighbours,
+        limit=limit,
+    )
+    fit_classifier(config, Runtime(out=out, workers=0, console=Console(file=said, width=200)))
+    return read_record(out).fit["neighbours"], said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "text"),
+    [
+        ((3, 400), "--neighbours 3,400: there are 6 training images"),
+        (None, r"fewer than the usual 10,20,100,200 neighbours: name how many vote, e.g. --neighbours 1,5"),
+    ],
+)
+def test_more_neighbours_than_images_are_refused_before_anything_is_encoded(
+    root, tmp_path, monkeypatch, neighbours, text
+):
+    monkeypatch.setattr(fitting, "FrozenFeatures", None)
+    with pytest.raises(ConfigError, match=text):
+        fit_knn(root, tmp_path, neighbours, limit=6)
+
+
+def test_the_usual_neighbours_are_cut_to_the_images_and_that_is_said(root, tmp_path):
+    used, said = fit_knn(root, tmp_path, None, limit=12)
+    assert used == [10]
+    assert "12 training images: no votes of 20,100,200 neighbours, only of 10" in said
 
 
 def test_folders_that_are_no_image_folders_say_what_is_expected(root, tmp_path):

@@ -42,7 +42,8 @@ class ClassificationFit:
         data: an image folder: ROOT/{train,val}/CLASS/IMAGE.
         features: which encoder, which blocks, normed or not.
         vectors: how tokens become one vector.
-        neighbours, temperature: of `knn`.
+        neighbours: of `knn`; None: the usual ones, as far as there are training images for them.
+        temperature: of `knn`.
         protocol: of `linear`: `cached`: logistic regression on vectors computed once; `published`: DINOv2's sweep of
             heads on random crops (`sweep.py`; its heads say themselves which vectors they take).
         strengths: the C that the cached protocol chooses from.
@@ -56,7 +57,7 @@ class ClassificationFit:
     data: str
     features: FeatureConfig
     vectors: ImageVectors = field(default_factory=ImageVectors)
-    neighbours: tuple[int, ...] = NEIGHBOURS
+    neighbours: tuple[int, ...] | None = None
     temperature: float = TEMPERATURE
     protocol: Protocol = "cached"
     strengths: tuple[float, ...] = STRENGTHS
@@ -76,10 +77,9 @@ class ClassificationFit:
             raise ConfigError(
                 "the published protocol is for linear, and chooses its blocks itself (no --blocks)"
             )
-        if not self.neighbours or min(self.neighbours) < 1 or self.temperature <= 0:
-            raise ConfigError(
-                f"neighbours and temperature must be positive; got {self.neighbours}, {self.temperature}"
-            )
+        named = NEIGHBOURS if self.neighbours is None else self.neighbours
+        if not named or min(named) < 1 or self.temperature <= 0:
+            raise ConfigError(f"neighbours and temperature must be positive; got {named}, {self.temperature}")
         if not self.strengths or min(self.strengths) <= 0 or self.batch_size < 1:
             raise ConfigError(f"C and the batch must be positive; got {self.strengths}, {self.batch_size}")
 
@@ -95,10 +95,11 @@ def fit_classifier(
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
     data = open_image_folder(config.data, "train").limited(config.limit)
-    neighbours = tuple(k for k in config.neighbours if k <= len(data))
-    if config.task == "knn" and not neighbours:
-        raise ConfigError(
-            f"{min(config.neighbours)} neighbours are more than the {len(data)} training images"
+    neighbours = possible_neighbours(config.neighbours, len(data)) if config.task == "knn" else ()
+    if config.task == "knn" and config.neighbours is None and neighbours != NEIGHBOURS:
+        missed = _listed(NEIGHBOURS[len(neighbours) :])
+        runtime.say(
+            f"{len(data)} training images: no votes of {missed} neighbours, only of {_listed(neighbours)}"
         )
     features = FrozenFeatures(_features(config)).to(runtime.device)
     runtime.say(
@@ -136,6 +137,35 @@ def fit_classifier(
         fit=fit,
     )
     write_head(runtime.out, record, tensors, list(runtime.command))
+
+
+def possible_neighbours(named: tuple[int, ...] | None, images: int) -> tuple[int, ...]:
+    """The numbers of neighbours to use: those that were named, else the usual ones that there are images for.
+
+    Args:
+        named: what was asked for.
+        images: training images.
+
+    Raises:
+        ConfigError: if there are fewer images than were named, or than the least of the usual numbers.
+    """
+    if named is not None:
+        if max(named) > images:
+            raise ConfigError(
+                f"--neighbours {_listed(named)}: there are {images} training images, and no more can vote"
+            )
+        return named
+    possible = tuple(k for k in NEIGHBOURS if k <= images)
+    if not possible:
+        raise ConfigError(
+            f"{images} training images are fewer than the usual {_listed(NEIGHBOURS)} neighbours: name how many vote, "
+            f"e.g. --neighbours 1,{min(5, images)}"
+        )
+    return possible
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _features(config: ClassificationFit) -> FeatureConfig:

@@ -3,17 +3,18 @@
 A data set that is incomplete, of the wrong resolution or with unexpected values says so before anything is computed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.errors import DataError
 from codistill.files.inputs import Row, content_part
 from codistill.files.lines import read_lines
 from codistill.files.listing import any_case
+from codistill.files.specs import parse_spec as parse_spec
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.tasks.frozen.groups import Groups, named_groups
 from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs, shared_inputs
@@ -205,20 +206,3 @@ def read_list(path: Path, layout: str) -> list[str]:
     except DataError as error:
         raise DataError(f"{error}. Expected layout: {layout}") from error
     return [line for line in lines if line.strip()]
-
-
-def parse_spec(spec: str, kinds: Iterable[str]) -> tuple[str, Path]:
-    """Kind and folder of `KIND:FOLDER`.
-
-    Raises:
-        ConfigError: for another form, or an unknown kind.
-    """
-    known = list(kinds)
-    kind, colon, folder = spec.partition(":")
-    if not colon or not folder:
-        raise ConfigError(
-            f"--data {spec}: write KIND:FOLDER, e.g. {known[0]}:/data/{known[0]} (kinds: {', '.join(known)})"
-        )
-    if kind not in known:
-        raise ConfigError(f"--data {spec}: {unknown_name('kind of data set', kind, known)}")
-    return kind, Path(folder).expanduser()

@@ -14,6 +14,7 @@ from torch import Tensor
 from codistill.engine.files import cannot_write, make_directory
 from codistill.engine.plain import from_plain, to_plain
 from codistill.errors import CheckpointError, ConfigError
+from codistill.files.places import absolute_encoder, absolute_path, absolute_place, moved_place
 from codistill.tasks.frozen.features import FeatureConfig
 from codistill.tasks.record import provenance
 from codistill.weights.export import save_tensors
@@ -31,13 +32,14 @@ class HeadRecord:
 
     Attributes:
         task: `segmentation`, `depth`, `knn`, `linear`.
-        features: what the head stands on; `read_record` says where an encoder of the head's own is (`OWN_ENCODER`).
+        features: what the head stands on; `read_record` says where its encoder is now (its own: `OWN_ENCODER`).
         data: the data set: its spec, its name, its classes.
         test: how images are brought to the head, and its answer back to the image.
         head: the head's own config.
         encoder: what the encoder said of itself: name, licence, sizes.
         fit: protocol, steps, learning rates, scores on held-out images, seconds.
         provenance: command, commit, versions, time.
+        place: the folder's absolute path when it was written; "" in heads from before that was kept.
     """
 
     task: str
@@ -48,22 +50,49 @@ class HeadRecord:
     encoder: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
 
 
 def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], command: list[str]) -> None:
-    """Write a head: its tensors, then what is said of it.
+    """Write a head: its tensors, then what is said of it; paths become absolute.
 
     Raises:
         CheckpointError: if that is not possible.
     """
     make_directory(folder)
-    plain = {"format": FORMAT, "format_version": VERSION, **to_plain(record)}
+    plain = {"format": FORMAT, "format_version": VERSION, **to_plain(_at_home(record, folder))}
     plain["provenance"] = provenance(command)
     try:
         save_tensors(folder / TENSORS, tensors, {"format": FORMAT})
         write_json(folder / RECORD, plain)
     except OSError as error:
         raise cannot_write(folder, error) from error
+
+
+def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
+    """The record with paths that do not depend on the current folder."""
+    encoder = record.features.encoder
+    if encoder.startswith("hf:"):  # a folder of save_pretrained, or a repository
+        encoder = absolute_place(encoder)
+    elif encoder != OWN_ENCODER:
+        encoder = absolute_encoder(encoder)
+    data = record.data
+    if "spec" in data:
+        data = {**data, "spec": absolute_place(str(data["spec"]))}
+    features = replace(record.features, encoder=encoder)
+    return replace(record, features=features, data=data, place=absolute_path(str(folder)))
+
+
+def _moved(record: HeadRecord, folder: Path) -> HeadRecord:
+    """The record as the folder is now: what was moved together with it is found beside it."""
+    before, now, encoder, data = record.place, str(folder), record.features.encoder, record.data
+    if encoder == OWN_ENCODER:
+        encoder = str(folder / OWN_ENCODER)
+    elif before:
+        encoder = moved_place(encoder, before, now)
+    if before and "spec" in data:
+        data = {**data, "spec": moved_place(str(data["spec"]), before, now)}
+    return replace(record, features=replace(record.features, encoder=encoder), data=data)
 
 
 def is_head(folder: Path) -> bool:
@@ -100,6 +129,4 @@ def read_record(folder: Path, task: str | None = None) -> HeadRecord:
         raise CheckpointError(str(error)) from error
     if task is not None and record.task != task:
         raise ConfigError(f"{folder}: is a head for {record.task}, not for {task}")
-    if record.features.encoder == OWN_ENCODER:
-        return replace(record, features=replace(record.features, encoder=str(folder / OWN_ENCODER)))
-    return record
+    return _moved(record, folder)

@@ -104,8 +104,8 @@ more against points than published: while it is not known which way somebody fac
 to a body that no pose gives, with its limbs drawn to its axis.
 """
 
-RECIPES = {recipe.name: recipe for recipe in (SMALL, PUBLISHED)}
-"""Every recipe."""
+RECIPES = {"small": SMALL, "published": PUBLISHED}
+"""Every recipe, by its name."""
 
 
 def find_people_recipe(name: str) -> PeopleRecipe:

@@ -1,0 +1,48 @@
+"""From a command's name to the function that runs it, by way of its parser, which imports nothing heavy.
+
+A module of commands and its parser have one name: `commands/segment.py` and `commands/parsers/segment.py`.
+"""
+
+import importlib
+from collections.abc import Mapping
+
+from codistill.errors import ConfigError, unknown_name
+
+PARSERS = "codistill.commands.parsers"
+
+
+def run(target: str, argv: list[str]) -> int:
+    """Run a command, `MODULE:FUNCTION`.
+
+    `parse(argv)` of its parser comes first: it answers --help and refuses what makes no sense before PyTorch is
+    imported, which takes seconds. The command parses once more for itself.
+    """
+    name = target.partition(":")[0].rpartition(".")[2]
+    importlib.import_module(f"{PARSERS}.{name}").parse(argv)
+    return call(target, argv)
+
+
+def call(target: str, argv: list[str]) -> int:
+    """Import `MODULE:FUNCTION` and call it with arguments; gives its exit code."""
+    module, function = target.split(":")
+    return getattr(importlib.import_module(module), function)(argv)
+
+
+def run_part(command: str, what: str, parts: Mapping[str, str], argv: list[str]) -> int:
+    """Run one of a command's parts, `codistill COMMAND PART …`.
+
+    Args:
+        command: its name.
+        what: the parts are called.
+        parts: by name, `MODULE:FUNCTION`.
+        argv: the part, and its arguments.
+
+    Raises:
+        ConfigError: for an unknown part.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: codistill {command} {'|'.join(parts)} [arguments]")
+        return 0 if argv else 2
+    if argv[0] not in parts:
+        raise ConfigError(unknown_name(what, argv[0], parts))
+    return run(parts[argv[0]], argv[1:])

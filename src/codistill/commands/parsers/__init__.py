@@ -1,0 +1,1 @@
+"""What each command may be told: parsers, which import nothing heavy, so that a slip is answered at once."""

@@ -1,0 +1,55 @@
+"""`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
+
+import argparse
+from pathlib import Path
+
+from codistill.commands.parsers.recipe_options import check_overrides, check_recipe_name
+
+EPILOG = """\
+RECIPE, if any, comes first: a known name, a saved .yaml or file.py:NAME (bench).
+Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile,
+--student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing.
+The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="codistill bench step",
+        usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
+    parser.add_argument(
+        "--compare",
+        default="none",
+        choices=("none", "generic", "full", "int8", "blas", "nothing"),
+        help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
+        "layers by PyTorch's BLAS (none)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    parser.set_defaults(source=None, held_out=None, help_fields=False)
+    return parser
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, checked, and the recipe's fields; ends the process where argparse has something to say.
+
+    Raises:
+        ConfigError: for an unknown recipe or option.
+    """
+    # By hand: argparse would take the value of a recipe's field, which it does not know, for the recipe.
+    named = bool(argv) and not argv[0].startswith("-")
+    arguments, overrides = make_parser().parse_known_args(argv[named:])
+    arguments.recipe = argv[0] if named else "bench"
+    check_overrides(overrides)
+    check_recipe_name(arguments.recipe)
+    return arguments, overrides

@@ -1,0 +1,60 @@
+"""What `codistill reconstruct` may be told."""
+
+import argparse
+from pathlib import Path
+
+from codistill.commands.parsers.head_options import add_other_encoder_option, add_runtime_options
+from codistill.commands.parsers.two_view_options import add_robust_options, robust_config
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="codistill reconstruct",
+        description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
+        "scene.json (poses, focal lengths) and scene.png (depth, matches, the points from aside) are written.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="PATH",
+        help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
+    )
+    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
+    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
+    add_other_encoder_option(parser)
+    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
+    parser.add_argument(
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length of every image, in its pixels (its EXIF, else estimated)",
+    )
+    parser.add_argument(
+        "--window", type=int, metavar="N", help="only pairs at most N images apart (all pairs)"
+    )
+    parser.add_argument("--iterations", type=int, default=300, help="of global alignment; 0: none (300)")
+    parser.add_argument(
+        "--min-confidence", type=float, metavar="C", help="of points (the best four fifths of each image)"
+    )
+    parser.add_argument(
+        "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
+    )
+    add_robust_options(parser)
+    add_runtime_options(parser)
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments, checked; ends the process where argparse has something to say.
+
+    Raises:
+        ConfigError: for numbers of samples that make no sense.
+    """
+    arguments = make_parser().parse_args(argv)
+    robust_config(arguments)
+    return arguments

@@ -1,0 +1,46 @@
+"""`codistill shrink E --images SOURCE --num-heads N --out DIR`: a narrower encoder from a trained one, in minutes."""
+
+import argparse
+from pathlib import Path
+
+EPILOG = """\
+SOURCE is a folder, a text list, a Parquet manifest or a folder of tar shards, of images like those it will see.
+Heads keep their width: a ViT-S (6 heads of 64) becomes a ViT-Ti with --num-heads 3. Then distil it further:
+codistill distill RECIPE --student.init DIR (docs/options.md).
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="codistill shrink",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
+    parser.add_argument("--images", required=True, metavar="SOURCE", help="images to fit it to")
+    parser.add_argument("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
+    parser.add_argument(
+        "--teacher",
+        metavar="NAME",
+        help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images, rounded to patches (the encoder's own)",
+    )
+    parser.add_argument("--count", type=int, default=400, metavar="N", help="images, evenly spread (400)")
+    parser.add_argument("--batch-size", type=int, default=20, metavar="N", help="(20)")
+    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments; ends the process where argparse has something to say."""
+    return make_parser().parse_args(argv)

@@ -1,0 +1,56 @@
+"""Values written down in a module, without importing it: PyTorch alone takes seconds.
+
+A command's parser lists kinds, recipes and defaults that stand beside the classes they belong to. Their sources are
+parsed instead of run (some milliseconds each).
+"""
+
+import ast
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def parsed(file: str) -> ast.Module:
+    """The syntax tree of a file of the package, by its path below `codistill/`."""
+    return ast.parse(files("codistill").joinpath(file).read_text(encoding="utf-8"))
+
+
+def literal(module: str, path: str) -> Any:
+    """What a module says: a plain value, or the names of a dictionary whose values are not plain.
+
+    Args:
+        module: `codistill.tasks.depth.fit`.
+        path: `NAME` of the module, `CLASS.FIELD`, or `NAME.KEYWORD` of what is called to make NAME.
+
+    Raises:
+        LookupError: if it is not written there as a literal.
+    """
+    body = parsed(f"{module.removeprefix('codistill.').replace('.', '/')}.py").body
+    name, _, inner = path.partition(".")
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name and inner:
+            return _plain(_assigned(node.body, inner, path))
+    value = _assigned(body, name, path)
+    if not inner:
+        return _plain(value)
+    for keyword in value.keywords if isinstance(value, ast.Call) else ():
+        if keyword.arg == inner:
+            return _plain(keyword.value)
+    raise LookupError(f"{module}: {path} is not written there")
+
+
+def _assigned(body: list[ast.stmt], name: str, path: str) -> ast.expr:
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            assert isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+            return node.value
+    raise LookupError(f"{path} is not written there")
+
+
+def _plain(value: ast.expr) -> Any:
+    if isinstance(value, ast.Dict):
+        return tuple(ast.literal_eval(key) for key in value.keys if key is not None)
+    return ast.literal_eval(value)

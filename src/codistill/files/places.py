@@ -1,0 +1,59 @@
+"""Paths that do not depend on the current folder, and paths of things that were moved together.
+
+What is typed is relative to where it was typed, and made absolute before it is saved, but for what begins with `~` or a
+variable, which means the same from anywhere. A folder that was moved together with what its paths lead to finds it
+where it was as seen from the folder.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def absolute_path(path: str) -> str:
+    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path."""
+    expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+    if "$" in expanded or (expanded != path and expanded.startswith("/")):
+        return path
+    return os.path.abspath(expanded)  # noqa: PTH100
+
+
+def absolute_encoder(text: str) -> str:
+    """The same for an encoder, if it names a file or folder that is there; options follow it after commas."""
+    if not text or text.startswith(("/", "~", "$")):
+        return text
+    return with_path(text, lambda path: absolute_path(path) if os.path.exists(path) else path)  # noqa: PTH110
+
+
+def absolute_place(spec: str) -> str:
+    """The same for a folder or `KIND:FOLDER`."""
+    whole = absolute_encoder(spec)
+    kind, colon, place = spec.partition(":")
+    return f"{kind}:{absolute_encoder(place)}" if whole == spec and colon else whole
+
+
+def moved_path(path: str, before: str, now: str) -> str:
+    """An absolute path that leads nowhere, as seen from a folder that was `before` and is `now`, if that is there."""
+    if not path.startswith("/") or os.path.lexists(path):
+        return path
+    seen = os.path.relpath(path, before)
+    found = os.path.normpath(Path(absolute_path(now)) / seen)
+    return found if os.path.lexists(found) else path
+
+
+def moved_place(spec: str, before: str, now: str) -> str:
+    """The same for a folder or `KIND:FOLDER`, with options after commas or not."""
+    kind, colon, place = spec.partition(":")
+    if colon and place.startswith("/"):
+        return f"{kind}:{with_path(place, lambda path: moved_path(path, before, now))}"
+    return with_path(spec, lambda path: moved_path(path, before, now))
+
+
+def with_path(text: str, change: Callable[[str], str]) -> str:
+    """A text whose options follow its path after commas, with its path changed; the longest that changes counts."""
+    for end in range(len(text), 0, -1):
+        if end == len(text) or text[end] == ",":
+            found = change(text[:end])
+            if found != text[:end]:
+                return found + text[end:]
+    return text
