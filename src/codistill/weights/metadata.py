@@ -97,10 +97,10 @@ def _value(fact: str, value: Any, state: StateDict) -> Any:
                 f"{state.path}: its metadata says num_heads {value!r}, no whole number above 0"
             )
         case "mean" | "std":
-            numbers = isinstance(plain, (list, tuple)) and len(plain) == 3
-            if numbers and all(isinstance(x, (int, float)) and math.isfinite(x) for x in plain):
-                return tuple(float(x) for x in plain)
-            return None
+            if not isinstance(plain, (list, tuple)) or len(plain) != 3:
+                return None
+            good = all(isinstance(x, (int, float)) and math.isfinite(x) for x in plain)
+            return tuple(float(x) for x in plain) if good else None
         case "norm_eps" | "position_offset":
             return float(plain) if number else None
         case "position_antialias":

@@ -136,5 +136,5 @@ def test_stored_tokens_are_not_taken_for_those_of_an_encoder_that_was_trained_si
     with torch.no_grad():
         encoder.cls_token.add_(1.0)
     write_unfrozen(tmp_path, encoder, command=command, **named)
-    with pytest.raises(ConfigError, match=r"tokens of something else \(different: weights\)"):
+    with pytest.raises(ConfigError, match=r"tokens of something else \(different: fingerprint\)"):
         fit_two_view(cached, replace(runtime, out=tmp_path / "two"))

@@ -164,9 +164,9 @@ def two_view_fit(recipe: str, **changes: Any) -> TwoViewFit:
     A given size is the only one: the recipe's shapes go.
     """
     chosen = {name: value for name, value in changes.items() if value is not None}
-    fields = RECIPES[recipe] | {name: value for name, value in chosen.items() if name != "lr"}
+    fields: dict[str, Any] = RECIPES[recipe] | {name: value for name, value in chosen.items() if name != "lr"}
     if "size" in chosen and "shapes" not in chosen:
-        fields = fields | {"shapes": ()}
+        fields["shapes"] = ()
     if "lr" in chosen:
-        fields = fields | {"optim": replace(fields["optim"], lr=chosen["lr"])}
+        fields["optim"] = replace(fields["optim"], lr=chosen["lr"])
     return TwoViewFit(**fields)
