@@ -78,7 +78,7 @@ def parse_evaluate(task: Classifier, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="score N images, evenly spread (all)")
     parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
     _add_options(parser, task)
-    return check_evaluation(_numbers(parser.parse_args(argv)))
+    return check_evaluation(parser, _numbers(parser.parse_args(argv)), used="batch_size")
 
 
 def _numbers(arguments: argparse.Namespace) -> argparse.Namespace:

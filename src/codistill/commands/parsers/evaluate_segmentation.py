@@ -26,4 +26,5 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments; ends the process where argparse has something to say."""
-    return check_evaluation(make_parser().parse_args(argv), fit_segmentation.PROTOCOLS)
+    parser = make_parser()
+    return check_evaluation(parser, parser.parse_args(argv), fit_segmentation.PROTOCOLS)
