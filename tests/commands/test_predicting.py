@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codistill.cli import main
 from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
 from codistill.errors import ConfigError, DataError
 
@@ -81,6 +82,18 @@ def test_json_has_a_line_for_every_image(tmp_path: Path, capsys: pytest.CaptureF
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == {"image": str(tmp_path / "a.jpg"), "files": ["out/a.png"], "rows": 4}
     assert lines[1]["image"].endswith("b.jpg") and lines[1]["error"]
+
+
+def test_pca_passes_over_what_cannot_be_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is no image, and a strip that would be enlarged to gigabytes."""
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "strip.png")
+    argv = ["pca", str(tmp_path), "--encoder", "random:vit_tiny,image_size=28", "--size", "448"]
+    assert main([*argv, "--out", str(tmp_path / "out" / "pca.png")]) == SOME_FAILED
+    said = capsys.readouterr()
+    assert "1 image(s), 1 encoder(s)" in said.out
+    assert "b.png" in said.err and "strip.png" in said.err and "2 of 3 images could not be used" in said.err
 
 
 def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:

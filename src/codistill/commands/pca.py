@@ -1,6 +1,7 @@
 """`codistill pca IMAGE… --encoder E --out PNG`: look at features. Several encoders stand side by side."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import torch
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
 from codistill.commands.parsers.pca import parse
-from codistill.commands.predicting import exit_code, find_images, readable
+from codistill.commands.predicting import exit_code, find_images
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
-from codistill.errors import CodistillError, ConfigError
+from codistill.errors import CodistillError, ConfigError, DataError
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
@@ -22,20 +23,25 @@ from codistill.types import Tokens
 
 @torch.inference_mode()
 def _tokens(
-    name: str, arguments: argparse.Namespace, images: Sequence[str]
-) -> tuple[list[Tokens], list[np.ndarray]]:
-    """Per image its tokens, and the image as it was seen."""
+    name: str, arguments: argparse.Namespace, images: Sequence[str], refused: dict[str, str]
+) -> dict[str, tuple[Tokens, np.ndarray]]:
+    """Of every image its tokens, and the image as it was seen; why one cannot be used is added to `refused`."""
     student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
-    seen = [encoder.preprocess(image, arguments.size) for image in images]
-    pictures = [picture_of(one) for one in seen]
-    if student is None:
-        return [encoder(one, norm=not arguments.no_norm) for one in seen], pictures
-    outputs = []
-    for one in seen:
-        blocks = encoder.intermediate(one, student.projector_blocks, norm=False)
-        outputs.append(student.project(blocks, arguments.teacher, denormalize=True))
-    return outputs, pictures
+    found: dict[str, tuple[Tokens, np.ndarray]] = {}
+    for image in images:
+        try:
+            seen = encoder.preprocess(image, arguments.size)
+        except DataError as error:
+            refused.setdefault(image, str(error))
+            continue
+        if student is None:
+            tokens = encoder(seen, norm=not arguments.no_norm)
+        else:
+            blocks = encoder.intermediate(seen, student.projector_blocks, norm=False)
+            tokens = student.project(blocks, arguments.teacher, denormalize=True)
+        found[image] = (tokens, picture_of(seen))
+    return found
 
 
 def _student(name: str, teacher: str) -> Student | None:
@@ -54,18 +60,23 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
-    named = find_images(arguments.images)
-    images = [str(image.path) for image in readable(named)]
-    if not images:
-        return exit_code(len(named), len(named))
-    results = [_tokens(name, arguments, images) for name in arguments.encoder]
+    images = [str(image.path) for image in find_images(arguments.images)]
+    refused: dict[str, str] = {}
+    results = [_tokens(name, arguments, images, refused) for name in arguments.encoder]
+    for image, reason in refused.items():
+        print(f"passed over {image}: {reason}", file=sys.stderr)
+    shown = [image for image in images if image not in refused]
+    if not shown:
+        return exit_code(len(images), len(images))
     columns = colour_columns(
-        [tokens for tokens, _ in results], separate=arguments.separate, shared_basis=arguments.shared_basis
+        [[found[image][0] for image in shown] for found in results],
+        separate=arguments.separate,
+        shared_basis=arguments.shared_basis,
     )
-    inputs = results[0][1]
+    inputs = [results[0][image][1] for image in shown]
     rows = [[inputs[i], *(column[i] for column in columns)] for i in range(len(inputs))]
     cell = (224, 224)
     captions = ["image", *(Path(name).name or name for name in arguments.encoder)]
     save_picture(grid_picture(rows, captions, cell), arguments.out)
     print(f"wrote {arguments.out}: {len(rows)} image(s), {len(columns)} encoder(s)")
-    return exit_code(len(named) - len(images), len(named))
+    return exit_code(len(refused), len(images))

@@ -153,11 +153,6 @@ def exit_code(failed: int, total: int) -> int:
     return 0 if not failed else SOME_FAILED if failed < total else 2
 
 
-def readable(images: Sequence[ImageFile]) -> list[ImageFile]:
-    """Those images that can be decoded; the others are reported."""
-    return [image for image in images if not isinstance(_pixels(image), str)]
-
-
 def _pixels(image: ImageFile) -> np.ndarray | str:
     """An image's pixels (row, column, 3) uint8, or why there are none, which is reported as well."""
     try:
