@@ -46,7 +46,10 @@ class PerImage:
             (of, name) for of, name in zip(self.sources, self.names, strict=True) if source in (None, of)
         ]
         used = sorted({of for of, _ in chosen})
-        kind = "; ".join(f"{of}: {rules[of].groups or 'each image alone, no rule'}" for of in used)
+        said: dict[str, list[str]] = {}
+        for of in used:
+            said.setdefault(rules[of].groups or "each image alone, no rule", []).append(of)
+        kind = "; ".join(f"{', '.join(names)}: {rule}" for rule, names in said.items())
         return Groups(tuple(rules[of].group_of(name) for of, name in chosen), kind)
 
 
