@@ -124,6 +124,5 @@ class OraclePredictor(TwoViewPredictor):
             self.fit(*b.depth.shape),
             oracle_view(a, a, scale),
             oracle_view(b, a, scale),
-            oracle_view(b, b, scale),
-            oracle_view(a, b, scale),
+            lambda: (oracle_view(b, b, scale), oracle_view(a, b, scale)),
         )

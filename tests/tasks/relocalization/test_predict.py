@@ -66,6 +66,31 @@ def test_images_of_any_sizes_come_back_in_their_own_pixels():
     assert len(matches.points_a) == len(matches.points_b) == len(matches.confidence) == len(matches)
 
 
+def test_the_other_order_is_decoded_only_where_it_is_used(monkeypatch):
+    """PnP takes the first camera's points alone; Procrustes the second's too. Both are what the network gives."""
+    predictor = TwoViewPredictor(_network(), subsample=4, border=0)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (56, 56, 3), dtype=np.uint8) for _ in range(2)]
+    calls = []
+    forward = type(predictor.model.head).forward
+    monkeypatch.setattr(
+        type(predictor.model.head),
+        "forward",
+        lambda self, *views: (calls.append(1), forward(self, *views))[1],
+    )
+    pair = predictor(*images)
+    predictor.pose(pair, INTRINSICS, INTRINSICS, solver="pnp")
+    predictor.pose(pair, INTRINSICS, INTRINSICS, solver="pointmap")
+    assert len(calls) == 1
+    predictor.pose(pair, INTRINSICS, INTRINSICS, solver="procrustes")
+    assert len(calls) == 2 and pair.swapped().swapped().a is pair.a
+    assert len(calls) == 2
+    with torch.inference_mode():
+        (a, b_in_a), (b, a_in_b) = predictor.model.symmetric(*(predictor.prepare(i)[0] for i in images))
+    for one, other in ((pair.a, a), (pair.b_in_a, b_in_a), (pair.b, b), (pair.a_in_b, a_in_b)):
+        torch.testing.assert_close(one.points, other.points, atol=1e-4, rtol=1e-4)
+
+
 def test_preparing_cuts_what_the_fit_says():
     predictor = TwoViewPredictor(_network(square_ok=False))
     image = np.full((80, 80, 3), 255, dtype=np.uint8)

@@ -5,7 +5,9 @@ and what comes out is in the original images' pixels again. Poses are metric whe
 Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3R (arXiv 2312.14132), section 3.3.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -27,6 +29,7 @@ from codistill.heads.two_view.network import ViewPrediction
 from codistill.imaging import resize_rgb
 from codistill.tasks.frozen.loading import normalized
 from codistill.tasks.relocalization.head import OpenedTwoView
+from codistill.types import Tokens
 
 Solver = Literal["pnp", "pointmap", "emat", "procrustes"]
 SOLVERS: tuple[Solver, ...] = ("pnp", "pointmap", "emat", "procrustes")
@@ -41,19 +44,33 @@ class PairPrediction:
     Attributes:
         fit_a, fit_b: how each image was resized and cropped.
         a, b_in_a: view a and view b with points in camera a's frame.
-        b, a_in_b: view b and view a with points in camera b's frame.
+        other_order: computes view b and view a with points in camera b's frame; only if they are asked for, since
+            that is half of the decoder's work and PnP on matches does not need it.
     """
 
     fit_a: ImageFit
     fit_b: ImageFit
     a: ViewPrediction
     b_in_a: ViewPrediction
-    b: ViewPrediction
-    a_in_b: ViewPrediction
+    other_order: Callable[[], tuple[ViewPrediction, ViewPrediction]]
+
+    @cached_property
+    def _swapped(self) -> tuple[ViewPrediction, ViewPrediction]:
+        return self.other_order()
+
+    @property
+    def b(self) -> ViewPrediction:
+        """View b, with points in its own camera's frame."""
+        return self._swapped[0]
+
+    @property
+    def a_in_b(self) -> ViewPrediction:
+        """View a, with points in camera b's frame."""
+        return self._swapped[1]
 
     def swapped(self) -> "PairPrediction":
         """The same with the images' parts exchanged."""
-        return PairPrediction(self.fit_b, self.fit_a, self.b, self.a_in_b, self.a, self.b_in_a)
+        return PairPrediction(self.fit_b, self.fit_a, *self._swapped, lambda: (self.a, self.b_in_a))
 
 
 @dataclass(frozen=True)
@@ -62,17 +79,23 @@ class PairMatches:
 
     Attributes:
         pixels_a, pixels_b: (match, 2), in the original images.
-        points_a, points_b: (match, 3), each in its own camera's frame.
+        points_a: (match, 3), in camera a's frame.
         confidence: (match,).
         fitted: the same matches in the fitted images.
+        prediction: where `points_b` come from.
     """
 
     pixels_a: np.ndarray
     pixels_b: np.ndarray
     points_a: np.ndarray
-    points_b: np.ndarray
     confidence: np.ndarray
     fitted: Matches
+    prediction: PairPrediction
+
+    @cached_property
+    def points_b(self) -> np.ndarray:
+        """(match, 3), in camera b's own frame."""
+        return _at(self.prediction.b.points, self.fitted.pixels2)
 
     def __len__(self) -> int:
         return len(self.pixels_a)
@@ -126,9 +149,18 @@ class TwoViewPredictor:
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> PairPrediction:
         """Predictions of two uint8 images, each encoded once."""
         (pixels_a, fit_a), (pixels_b, fit_b) = self.prepare(image_a), self.prepare(image_b)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            (a, b_in_a), (b, a_in_b) = self.model.symmetric(pixels_a, pixels_b)
-        return PairPrediction(fit_a, fit_b, a, b_in_a, b, a_in_b)
+        with self._autocast():
+            tokens_a, tokens_b = self.model.encode_pair(pixels_a, pixels_b)
+            a, b_in_a = self.model.head(tokens_a, tokens_b)
+        return PairPrediction(fit_a, fit_b, a, b_in_a, lambda: self._decode(tokens_b, tokens_a))
+
+    @torch.inference_mode()
+    def _decode(self, first: Tokens, second: Tokens) -> tuple[ViewPrediction, ViewPrediction]:
+        with self._autocast():
+            return self.model.head(first, second)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def match(self, pair: PairPrediction, *, max_matches: int | None = None) -> PairMatches:
         """Reciprocal matches of the descriptors, or of the points where a model has none (DUSt3R).
@@ -155,9 +187,9 @@ class TwoViewPredictor:
             pixels_a=pair.fit_a.to_original(matches.pixels1).cpu().numpy(),
             pixels_b=pair.fit_b.to_original(matches.pixels2).cpu().numpy(),
             points_a=_at(pair.a.points, matches.pixels1),
-            points_b=_at(pair.b.points, matches.pixels2),
             confidence=matches.confidence.cpu().numpy(),
             fitted=matches,
+            prediction=pair,
         )
 
     def pose(
