@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import stamped
+from codistill.tasks.frozen.half import narrowed
 from codistill.tasks.frozen.inputs import content_hash, inputs_of
-from codistill.tasks.frozen.stored_arrays import ArrayStore, narrowed, open_array
+from codistill.tasks.frozen.stored_arrays import ArrayStore, open_array
 
 
 def content(path: Path) -> int:

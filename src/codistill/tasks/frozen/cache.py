@@ -22,9 +22,10 @@ from torch import Tensor
 from codistill.errors import ConfigError
 from codistill.tasks.frozen.data import DenseData
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.half import narrowed
 from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import Request, ViewMaker, view_batches
-from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
 
 TargetKind = Literal["classes", "metres"]

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from codistill.engine.files import cannot_write, make_directory, write_atomic
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
 from codistill.files.inputs import Change, Inputs, compare, read_inputs, write_inputs
 
 KEY, INPUTS, DONE = "cache.json", "inputs.parquet", "done.json"
@@ -284,20 +282,3 @@ def open_array(
         return np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def narrowed(values: Tensor, name: str, advice: str) -> np.ndarray:
-    """Features as fp16, on the host.
-
-    Args:
-        values: of some images.
-        name: of the first of them.
-        advice: what to do where they do not fit.
-
-    Raises:
-        DataError: if they are too large for it, or no numbers.
-    """
-    half = values.to(torch.float16).cpu()
-    if not half.isfinite().all():
-        raise DataError(f"features of {name} and others are too large for fp16. {advice}")
-    return half.numpy()

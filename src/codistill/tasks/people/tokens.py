@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from codistill.tasks.frozen.features import FrozenFeatures
+from codistill.tasks.frozen.half import narrowed
 from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed, open_array
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, open_array
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.types import Tokens

@@ -22,9 +22,10 @@ from torch import Tensor
 from codistill.data.randomness import generator
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
+from codistill.tasks.frozen.half import narrowed
 from codistill.tasks.frozen.inputs import inputs_of
 from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, narrowed
+from codistill.tasks.frozen.stored_arrays import ArrayStore, Say
 from codistill.tasks.relocalization.batches import VIEW
 from codistill.tasks.relocalization.pairs import Pair, PairData, metres_to_stored, stored_to_metres
 from codistill.tasks.relocalization.views import PairView, PairViews
