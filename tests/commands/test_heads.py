@@ -12,8 +12,8 @@ from codistill.commands.evaluated_head import EvaluatedHead
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
-from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import HeadRecord
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import HeadRecord
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
 from task_toys import ENCODER, depth_lists, segmentation_folder, toy_scene, write_png

@@ -10,7 +10,7 @@ from PIL import Image
 from codistill.cli import main
 from codistill.commands.bench_matching import made_descriptors
 from codistill.geometry.estimate import PoseEstimate
-from codistill.tasks.relocalization.predict import TwoViewPredictor
+from codistill.tasks.two_view.predict import TwoViewPredictor
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "golden"
 GOLDEN = RECORDED / "mapfree_mini"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from codistill.cli import main
 from codistill.commands.report_heads import limits, read_curves, terms_of
-from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import HeadRecord, write_head
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import HeadRecord, write_head
 
 
 @pytest.fixture(scope="module")

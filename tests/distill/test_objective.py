@@ -19,6 +19,7 @@ from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError
+from codistill.files.json_files import write_json
 from codistill.nn.vit import ViTConfig
 from codistill.student.load import load_student
 from codistill.student.statistics import KindStatistics
@@ -27,7 +28,6 @@ from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig
 from codistill.types import Batch
 from codistill.weights.export import write_export
-from codistill.weights.jsonfile import write_json
 from codistill.weights.run import read_run
 
 DOMAINS = ("generic", "generic", "3d", "3d", "human", "human")

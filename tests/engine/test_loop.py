@@ -13,12 +13,12 @@ from engine_toys import LinearObjective, run_toy, with_bad_image
 from rich.console import Console
 from safetensors.torch import load_file
 
-from codistill.engine.config import CHANGEABLE, load_yaml
 from codistill.engine.distributed import Process
 from codistill.engine.loop import EngineConfig, train
 from codistill.engine.nonfinite import NonFiniteError
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError, DataError, MissingExtraError
+from codistill.files.config import CHANGEABLE, load_yaml
 from codistill.types import Batch
 
 

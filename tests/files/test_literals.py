@@ -32,9 +32,9 @@ def test_parsers_say_what_the_modules_hold(module: str, path: str) -> None:
 def test_what_is_not_written_there_is_refused() -> None:
     for path in ("NOTHING", "OPTIM.nothing", "DepthFit.nothing", "CACHED_RATES.lr"):
         with pytest.raises(LookupError, match=rf"{path} is not written there"):
-            literal("codistill.tasks.depth.fit", path)
+            literal("codistill.tasks.dense.depth.fit", path)
     with pytest.raises(ValueError, match="malformed"):
-        literal("codistill.tasks.depth.fit", "OPTIM")
+        literal("codistill.tasks.dense.depth.fit", "OPTIM")
 
 
 def test_recipes_for_people_are_called_by_their_names() -> None:

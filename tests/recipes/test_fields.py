@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from codistill.engine.plain import field_hints
 from codistill.errors import ConfigError
+from codistill.files.plain import field_hints
 from codistill.recipes.fields import check_flags, field_paths
 from codistill.recipes.recipe import Recipe
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from codistill.commands.distill import resolve_recipe
-from codistill.engine.config import dump_yaml
 from codistill.errors import ConfigError
+from codistill.files.config import dump_yaml
 from codistill.recipes.idle import check_recipe, idle_options
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe

@@ -9,7 +9,7 @@ from PIL import Image
 
 from codistill.cli import main
 from codistill.data import SourceConfig
-from codistill.engine.config import load_yaml, save_yaml
+from codistill.files.config import load_yaml, save_yaml
 from codistill.recipes.places import at_home, read_run_recipe, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.small import DEBUG

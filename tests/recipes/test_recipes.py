@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from codistill.engine.config import dump_yaml, load_yaml
 from codistill.errors import ConfigError
+from codistill.files.config import dump_yaml, load_yaml
 from codistill.recipes.build import build_encoder, build_objective, build_student
 from codistill.recipes.names import RECIPE_NAMES
 from codistill.recipes.recipe import Recipe, published_steps

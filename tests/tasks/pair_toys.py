@@ -8,9 +8,9 @@ import torch
 
 from codistill.geometry.cameras import ImageFit
 from codistill.heads.two_view.network import ViewPrediction
-from codistill.tasks.relocalization.config import HeadShape
-from codistill.tasks.relocalization.pairs import Pair, PosedImage
-from codistill.tasks.relocalization.predict import PairPrediction, TwoViewPredictor
+from codistill.tasks.two_view.config import HeadShape
+from codistill.tasks.two_view.pairs import Pair, PosedImage
+from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor
 
 SIZE = (56, 84)
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"

@@ -11,12 +11,12 @@ from PIL import Image
 
 from codistill.errors import DataError
 from codistill.tasks.classification.data import open_image_folder
-from codistill.tasks.depth.data import open_depth
-from codistill.tasks.multiview.data import open_views
+from codistill.tasks.dense.depth.data import open_depth
+from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.people.smplx_layouts import _by_name
-from codistill.tasks.relocalization.layouts import open_pairs
-from codistill.tasks.relocalization.mapfree import mapfree_queries
-from codistill.tasks.segmentation.data import open_segmentation
+from codistill.tasks.two_view.layouts import open_pairs
+from codistill.tasks.two_view.multiview.data import open_views
+from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries
 
 CAMERA = "NAME 50 50 4 3 1 0 0 0 0 0 0\n"
 LABELS = np.full((6, 8), 1, np.uint8)

@@ -19,7 +19,7 @@ from codistill.errors import ConfigError
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
 from codistill.student.load import load_student
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 
 
 def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:

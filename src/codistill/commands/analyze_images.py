@@ -15,7 +15,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.imaging.pictures import grid_picture, save_picture
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
 
 CELL = (256, 256)

@@ -17,7 +17,7 @@ from codistill.errors import ConfigError
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.product_timer import Best, ProductTimer, measured
 from codistill.recipes.step_bench import WARM_UP
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from codistill.data.pixels import normalized
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.source import SourceConfig
 from codistill.imaging import FORMATS, resize_rgb
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 _PLAIN = ("plain v2, Pillow crops", "plain v2, tensor crops")

@@ -23,7 +23,7 @@ from codistill.heads.two_view.matching import (
     symmetric_matches,
 )
 from codistill.metrics.matching import coverage, match_errors, shares_below
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 
 _TILT = ((0.92, -0.12, 24.0), (0.10, 0.95, -8.0), (1.5e-4, 1.0e-4, 1.0))
 """From pixels of the first map (at 512 columns) to those of the second."""

@@ -13,14 +13,14 @@ from rich.table import Table
 
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.bench_step import parse
-from codistill.engine.config import fixed_part
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
 from codistill.errors import ConfigError
+from codistill.files.config import fixed_part
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.step_bench import StepReport, bench_step, threads
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 
 BUSY = 0.9
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from codistill.commands.parsers.bench_world import parse
 from codistill.errors import ConfigError, unknown_name
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.record import write_metrics
 from codistill.world.compose import prepare_worker
 from codistill.world.identity import DOMAINS, VIEWS, SceneId
 from codistill.world.sample import encode_views, render_views

@@ -16,8 +16,8 @@ from codistill.tasks.classification.fit import ClassificationFit, Classifier, fi
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS
 from codistill.tasks.classification.predict import load_classifier
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.head_files import read_record
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.head_files import read_record
 
 
 def _config(arguments: argparse.Namespace, task: Classifier) -> ClassificationFit:

@@ -8,9 +8,9 @@ from codistill.commands.head_options import head_features, make_runtime
 from codistill.commands.parsers.depth import parse
 from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
 from codistill.imaging.pictures import as_picture, save_picture
-from codistill.tasks.depth.data import PROTOCOLS
-from codistill.tasks.depth.predict import DepthEstimator, load_depth_estimator
-from codistill.tasks.frozen.pictures import depth_bar, depth_picture, overlay, under
+from codistill.tasks.dense.depth.data import PROTOCOLS
+from codistill.tasks.dense.depth.predict import DepthEstimator, load_depth_estimator
+from codistill.tasks.shared.pictures import depth_bar, depth_picture, overlay, under
 
 BAR_WIDTH = 240
 """Pixels at least, for small images."""

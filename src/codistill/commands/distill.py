@@ -20,11 +20,11 @@ from codistill.data import SourceConfig
 from codistill.data.opening import resolve
 from codistill.data.pattern_use import check_patterns_match
 from codistill.distill.objective import DistillationObjective
-from codistill.engine.config import dump_yaml, read_yaml
 from codistill.engine.distributed import DeviceChoice, start_process
-from codistill.engine.files import make_directory, refuse_file
 from codistill.engine.loop import train
 from codistill.errors import ConfigError, StoppedError
+from codistill.files.config import dump_yaml, read_yaml
+from codistill.files.writing import make_directory, refuse_file
 from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.build import (
     DataPart,

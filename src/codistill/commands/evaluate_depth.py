@@ -16,11 +16,11 @@ from codistill.commands.evaluation_output import (
 from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.commands.parsers.evaluate_depth import parse
 from codistill.metrics.depth import DEPTH_METRICS
-from codistill.tasks.depth.data import DepthData, open_depth
-from codistill.tasks.depth.evaluate import DepthResult, difference, evaluate_depth
-from codistill.tasks.depth.fit import fit_depth as fit
-from codistill.tasks.depth.predict import load_depth_estimator
-from codistill.tasks.frozen.data import check_data, limited
+from codistill.tasks.dense.depth.data import DepthData, open_depth
+from codistill.tasks.dense.depth.evaluate import DepthResult, difference, evaluate_depth
+from codistill.tasks.dense.depth.fit import fit_depth as fit
+from codistill.tasks.dense.depth.predict import load_depth_estimator
+from codistill.tasks.shared.data import check_data, limited
 
 
 def main(argv: list[str]) -> int:

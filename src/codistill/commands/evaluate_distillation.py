@@ -26,8 +26,8 @@ from codistill.tasks.distillation.evaluate import (
     student_similarity,
     target_reader,
 )
-from codistill.tasks.frozen.groups import Groups
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.record import write_metrics
 
 
 def _recipe_of(run: str) -> Recipe:

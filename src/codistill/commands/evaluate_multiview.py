@@ -13,11 +13,11 @@ from codistill.commands.evaluation_output import (
 )
 from codistill.commands.head_options import make_runtime
 from codistill.commands.two_view_options import data_of
-from codistill.tasks.multiview.data import ViewSets, open_views
-from codistill.tasks.multiview.score import MultiviewResult
-from codistill.tasks.relocalization.head import open_two_view
-from codistill.tasks.relocalization.predict import TwoViewPredictor
-from codistill.tasks.relocalization.score import plain
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.multiview.data import ViewSets, open_views
+from codistill.tasks.two_view.multiview.score import MultiviewResult
+from codistill.tasks.two_view.predict import TwoViewPredictor
+from codistill.tasks.two_view.relocalize.score import plain
 
 
 def open_data(arguments: argparse.Namespace, *, keys: bool = False) -> ViewSets:

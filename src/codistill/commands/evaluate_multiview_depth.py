@@ -5,7 +5,7 @@ from dataclasses import asdict
 from codistill.commands.evaluate_multiview import open_data, open_predictor, write_result
 from codistill.commands.head_options import ImageProgress
 from codistill.commands.parsers.evaluate_multiview_depth import parse
-from codistill.tasks.multiview.evaluate_depth import DepthProtocol, evaluate_depth
+from codistill.tasks.two_view.multiview.evaluate_depth import DepthProtocol, evaluate_depth
 
 TASK = "multiview-depth"
 

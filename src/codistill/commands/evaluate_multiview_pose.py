@@ -6,8 +6,8 @@ from codistill.commands.evaluate_multiview import open_data, open_predictor, wri
 from codistill.commands.head_options import ImageProgress
 from codistill.commands.parsers.evaluate_multiview_pose import parse
 from codistill.commands.parsers.two_view_options import robust_config
-from codistill.tasks.multiview.evaluate_pose import PoseProtocol, evaluate_pose
-from codistill.tasks.reconstruction.align import AlignConfig
+from codistill.tasks.two_view.multiview.evaluate_pose import PoseProtocol, evaluate_pose
+from codistill.tasks.two_view.reconstruct.align import AlignConfig
 
 TASK = "multiview-pose"
 

@@ -14,32 +14,32 @@ from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.commands.parsers.evaluate_relocalization import parse
 from codistill.commands.parsers.two_view_options import robust_config
 from codistill.commands.two_view_options import data_of
-from codistill.engine.files import make_directory
 from codistill.errors import ConfigError
+from codistill.files.writing import make_directory
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
-from codistill.tasks.frozen.data import parse_spec
-from codistill.tasks.record import write_metrics
-from codistill.tasks.relocalization.baselines import (
+from codistill.tasks.shared.data import parse_spec
+from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.layouts import KINDS, open_pairs
+from codistill.tasks.two_view.pairs import Pair, PairData, check_pairs, limited_pairs
+from codistill.tasks.two_view.predict import SOLVERS, TwoViewPredictor
+from codistill.tasks.two_view.relocalize.baselines import (
     TrainingMotion,
     baseline,
     sift_matches,
     training_motion,
 )
-from codistill.tasks.relocalization.evaluate import (
+from codistill.tasks.two_view.relocalize.evaluate import (
     Method,
     RelocalizationResult,
     evaluate_pairs,
     examples,
     head_method,
 )
-from codistill.tasks.relocalization.head import open_two_view
-from codistill.tasks.relocalization.layouts import KINDS, open_pairs
-from codistill.tasks.relocalization.mapfree import mapfree_queries, predict_mapfree
-from codistill.tasks.relocalization.pairs import Pair, PairData, check_pairs, limited_pairs
-from codistill.tasks.relocalization.pictures import match_picture
-from codistill.tasks.relocalization.predict import SOLVERS, TwoViewPredictor
-from codistill.tasks.relocalization.score import VIRTUAL_SIZE, by_overlap, intervals, plain
+from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
+from codistill.tasks.two_view.relocalize.pictures import match_picture
+from codistill.tasks.two_view.relocalize.score import VIRTUAL_SIZE, by_overlap, intervals, plain
 
 _SCALE_WITHOUT_TRAINING = 1.0
 

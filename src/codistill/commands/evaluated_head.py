@@ -10,9 +10,9 @@ from codistill.commands.evaluation_output import read_per_image
 from codistill.commands.head_options import head_features, make_runtime
 from codistill.commands.parsers.head_options import needed_data
 from codistill.errors import StoppedError
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import HeadRecord, is_head, read_record
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 
 Config = TypeVar("Config")
 Data = TypeVar("Data")

@@ -13,8 +13,8 @@ from rich.table import Table
 from codistill.errors import DataError
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
-from codistill.tasks.frozen.groups import Groups
-from codistill.tasks.record import write_metrics
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.record import write_metrics
 
 METRICS, PER_IMAGE, PICTURES = "metrics.json", "per_image.npz", "pictures.png"
 

@@ -6,7 +6,7 @@ from codistill.commands.head_options import fit_fields, make_runtime, needed_fea
 from codistill.commands.parsers.fit_depth import NORM, parse
 from codistill.engine.distributed import start_process
 from codistill.errors import StoppedError
-from codistill.tasks.depth.fit import CACHED_RATES, OPTIM, DepthFit, fit_depth
+from codistill.tasks.dense.depth.fit import CACHED_RATES, OPTIM, DepthFit, fit_depth
 
 
 def config_of(arguments: argparse.Namespace) -> DepthFit:

@@ -8,8 +8,8 @@ from codistill.commands.parsers.fit_relocalization import parse
 from codistill.commands.parsers.head_options import needed_data
 from codistill.engine.distributed import start_process
 from codistill.errors import ConfigError, StoppedError
-from codistill.tasks.relocalization.config import TwoViewFit, two_view_fit
-from codistill.tasks.relocalization.fit import fit_two_view
+from codistill.tasks.two_view.config import TwoViewFit, two_view_fit
+from codistill.tasks.two_view.fit import fit_two_view
 from codistill.world.dataset import World
 
 

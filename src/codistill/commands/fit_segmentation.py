@@ -6,7 +6,7 @@ from codistill.commands.head_options import fit_fields, make_runtime, needed_fea
 from codistill.commands.parsers.fit_segmentation import NORM, parse
 from codistill.engine.distributed import start_process
 from codistill.errors import StoppedError
-from codistill.tasks.segmentation.fit import CACHED_RATES, OPTIM, SegmentationFit, fit_segmentation
+from codistill.tasks.dense.segmentation.fit import CACHED_RATES, OPTIM, SegmentationFit, fit_segmentation
 
 
 def config_of(arguments: argparse.Namespace) -> SegmentationFit:

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from codistill.commands.parsers.head_options import named_encoder, needed_data, parse_numbers
 from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import read_record
-from codistill.tasks.frozen.progress import Lines
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.shared.progress import Lines
 
 
 def feature_config(arguments: argparse.Namespace, norm: bool) -> FeatureConfig | None:

@@ -21,7 +21,7 @@ from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED
 from codistill.errors import CheckpointError, unknown_name
-from codistill.tasks.frozen.head_files import TENSORS
+from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import cache_folder, find_local
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.download import file_sha256

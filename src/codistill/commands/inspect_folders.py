@@ -4,10 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from codistill.files.json_files import read_json
 from codistill.files.listing import list_folders
 from codistill.tasks.extraction.layout import INDEX, SPEC, missing_shards, read_spec
 from codistill.tasks.extraction.read import Features
-from codistill.weights.jsonfile import read_json
 from codistill.world.build import WORLD_FILE
 
 LISTED_CLASSES = 12

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codistill.tasks.frozen.head_files import RECORD, TENSORS, is_head, read_record
-from codistill.weights.jsonfile import read_json
+from codistill.files.json_files import read_json
+from codistill.tasks.shared.head_files import RECORD, TENSORS, is_head, read_record
 from codistill.weights.read import read_checkpoint
 
 _SAID_ELSEWHERE = ("encoder", "name", "licence")

@@ -7,12 +7,12 @@ import numpy as np
 from codistill.commands.head_options import head_features, make_runtime
 from codistill.commands.parsers.people import NORM, parse
 from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions
+from codistill.files.json_files import write_json
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.tasks.people.draw import Mark, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import find_camera
 from codistill.tasks.people.predict import PeopleEstimator, PeopleTest, load_people
-from codistill.weights.jsonfile import write_json
 
 
 def test_of(arguments: argparse.Namespace) -> PeopleTest:

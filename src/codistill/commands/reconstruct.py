@@ -8,14 +8,14 @@ from codistill.commands.parsers.reconstruct import parse
 from codistill.commands.parsers.two_view_options import robust_config
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
-from codistill.tasks.reconstruction.align import AlignConfig
-from codistill.tasks.reconstruction.files import check_target, write_scene
-from codistill.tasks.reconstruction.images import read_image
-from codistill.tasks.reconstruction.preview import preview
-from codistill.tasks.reconstruction.reconstruct import ReconstructConfig, reconstruct
-from codistill.tasks.reconstruction.scene import Scene
-from codistill.tasks.relocalization.head import open_two_view
-from codistill.tasks.relocalization.predict import TwoViewPredictor
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.predict import TwoViewPredictor
+from codistill.tasks.two_view.reconstruct.align import AlignConfig
+from codistill.tasks.two_view.reconstruct.files import check_target, write_scene
+from codistill.tasks.two_view.reconstruct.images import read_image
+from codistill.tasks.two_view.reconstruct.preview import preview
+from codistill.tasks.two_view.reconstruct.reconstruct import ReconstructConfig, reconstruct
+from codistill.tasks.two_view.reconstruct.scene import Scene
 
 
 def main(argv: list[str]) -> int:

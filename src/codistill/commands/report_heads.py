@@ -15,9 +15,9 @@ import numpy as np
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.errors import ConfigError
-from codistill.tasks.frozen.head_files import is_head, read_record
-from codistill.tasks.results_table import SAMPLES, TITLES, result_kind, results_rows, shown_score
-from codistill.weights.jsonfile import read_json
+from codistill.files.json_files import read_json
+from codistill.tasks.shared.head_files import is_head, read_record
+from codistill.tasks.shared.results_table import SAMPLES, TITLES, result_kind, results_rows, shown_score
 
 RUN = "run"
 _NOT_TERMS = ("step", "lr", "skipped", "bad_images", "Conf1_std", "Conf2_std")

@@ -9,9 +9,9 @@ from codistill.commands.parsers.segment import parse
 from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.metrics.segmentation import IGNORE
-from codistill.tasks.frozen.pictures import label_picture, legend_picture, overlay, under
-from codistill.tasks.segmentation.data import PROTOCOLS, RELEASED
-from codistill.tasks.segmentation.predict import SegmentationTest, Segmenter, load_segmenter
+from codistill.tasks.dense.segmentation.data import PROTOCOLS, RELEASED
+from codistill.tasks.dense.segmentation.predict import SegmentationTest, Segmenter, load_segmenter
+from codistill.tasks.shared.pictures import label_picture, legend_picture, overlay, under
 
 LISTED = 24
 """Classes in a legend, the commonest first."""

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from codistill.commands.parsers.head_options import needed_data
-from codistill.tasks.frozen.head_files import read_record
-from codistill.tasks.relocalization.head import TASK
+from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.two_view.head import TASK
 
 
 def data_of(arguments: argparse.Namespace) -> str:

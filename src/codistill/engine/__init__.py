@@ -1,6 +1,6 @@
 """The training engine: one loop for every objective, the same lines on one CPU and on 512 GPUs.
 
-    from codistill.engine.config import CHANGEABLE, load_yaml, save_yaml
+    from codistill.files.config import CHANGEABLE, load_yaml, save_yaml
     from codistill.engine.distributed import Process, start_process
     from codistill.engine.loop import EngineConfig, TrainSummary, train
     from codistill.engine.objective import Objective, StepContext, StepResult

@@ -28,7 +28,11 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 
 from codistill.engine.distributed import Process
-from codistill.engine.files import (
+from codistill.engine.optim import MOMENTS, TrainOptimizer
+from codistill.engine.parallel import whole_state
+from codistill.errors import CheckpointError
+from codistill.files.json_files import read_json
+from codistill.files.writing import (
     cannot_write,
     make_directory,
     remove_quietly,
@@ -37,11 +41,7 @@ from codistill.engine.files import (
     sync_file,
     write_atomic,
 )
-from codistill.engine.optim import MOMENTS, TrainOptimizer
-from codistill.engine.parallel import whole_state
-from codistill.errors import CheckpointError
 from codistill.version import __version__
-from codistill.weights.jsonfile import read_json
 from codistill.weights.run import CHECKPOINTS, MODEL, STATE
 
 OPTIMIZER, SHARDED, SEAL = "optimizer.safetensors", "sharded", "state_sha256"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from codistill.engine.files import cannot_write
+from codistill.files.writing import cannot_write
 
 
 def json_line(values: Mapping[str, Any]) -> str:

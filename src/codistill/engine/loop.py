@@ -14,13 +14,11 @@ from rich.console import Console
 
 from codistill.engine.checkpoint import Keep, load_model, load_optimizer, save_checkpoint
 from codistill.engine.distributed import Process
-from codistill.engine.files import make_directory
 from codistill.engine.logging import Row, RunLog, line_sizes, mean_of_rows
 from codistill.engine.nonfinite import NonFiniteWatch
 from codistill.engine.objective import Objective, StepContext
 from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.parallel import compile_units, recompute_activations, wrap
-from codistill.engine.plain import to_plain
 from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.run_dir import Opened, locked, open_run, write_description
@@ -29,6 +27,8 @@ from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.tracking import TRACKERS
 from codistill.engine.validation import ValBatches, Validation, ValidationError
+from codistill.files.plain import to_plain
+from codistill.files.writing import make_directory
 from codistill.types import Batch
 
 TrainBatches = Callable[[int], Iterable[Batch]]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codistill.engine.distributed import Process
-from codistill.engine.files import write_atomic
 from codistill.engine.logging import Row
 from codistill.errors import CodistillError
+from codistill.files.writing import write_atomic
 from codistill.types import Batch
 
 SKIPPED = "skipped"

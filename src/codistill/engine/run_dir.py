@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from codistill.engine.checkpoint import Checkpoint, find_checkpoint, remove_leftovers
-from codistill.engine.config import changed_fields, load_yaml, save_yaml
-from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.engine.logging import cut_lines
-from codistill.engine.plain import from_plain, to_plain
 from codistill.errors import ConfigError
+from codistill.files.config import changed_fields, load_yaml, save_yaml
+from codistill.files.plain import from_plain, to_plain
+from codistill.files.writing import cannot_write, make_directory, write_atomic
 from codistill.weights.run import STATE
 
 CONFIG, DESCRIBE = "config.yaml", "describe.json"

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from codistill.engine.config import CHANGEABLE
 from codistill.engine.optim import OptimConfig
 from codistill.engine.parallel import Strategy
 from codistill.engine.step import Precision
 from codistill.engine.tracking import TRACKERS, TrackerName
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.config import CHANGEABLE
 
 FailedValidation = Literal["reported", "fatal"]
 

@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
-from codistill.engine.files import cannot_write, make_directory, write_atomic
 from codistill.errors import MissingExtraError
-from codistill.weights.jsonfile import read_json
+from codistill.files.json_files import read_json
+from codistill.files.writing import cannot_write, make_directory, write_atomic
 
 IDS = "trackers.json"
 _LOG = logging.getLogger(__name__)

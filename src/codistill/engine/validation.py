@@ -15,7 +15,6 @@ from typing import Literal
 from torch import nn
 
 from codistill.engine.distributed import Process
-from codistill.engine.files import remove_quietly, write_atomic
 from codistill.engine.lines import cut_after_step
 from codistill.engine.logging import VALIDATION, RunLog
 from codistill.engine.objective import Objective, StepContext
@@ -26,8 +25,9 @@ from codistill.engine.settings import EngineConfig
 from codistill.engine.signals import StopVote
 from codistill.engine.step import autocast
 from codistill.errors import CodistillError
+from codistill.files.json_files import read_json
+from codistill.files.writing import remove_quietly, write_atomic
 from codistill.types import Batch
-from codistill.weights.jsonfile import read_json
 
 ValBatches = Callable[[], Iterable[Batch]]
 Ending = Literal["done", "stopped", "failed"]

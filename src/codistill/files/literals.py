@@ -20,7 +20,7 @@ def literal(module: str, path: str) -> Any:
     """What a module says: a plain value, or the names of a dictionary whose values are not plain.
 
     Args:
-        module: `codistill.tasks.depth.fit`.
+        module: `codistill.tasks.dense.depth.fit`.
         path: `NAME` of the module, `CLASS.FIELD`, or `NAME.KEYWORD` of what is called to make NAME.
 
     Raises:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from codistill.data.source import SourceConfig
-from codistill.engine.config import load_yaml, save_yaml
-from codistill.engine.plain import to_plain
 from codistill.engine.run_dir import CONFIG
 from codistill.errors import ConfigError
+from codistill.files.config import load_yaml, save_yaml
 from codistill.files.places import absolute_encoder, absolute_path, moved_path, with_path
+from codistill.files.plain import to_plain
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_place
 

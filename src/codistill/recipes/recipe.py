@@ -9,10 +9,10 @@ from pathlib import Path
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
 from codistill.distill.objective import DistillConfig
-from codistill.engine.config import CHANGEABLE
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
+from codistill.files.config import CHANGEABLE
 from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
 from codistill.world.build import WorldConfig

@@ -3,9 +3,9 @@
 import importlib.util
 from pathlib import Path
 
-from codistill.engine.config import load_yaml, read_yaml
-from codistill.engine.plain import from_plain
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.config import load_yaml, read_yaml
+from codistill.files.plain import from_plain
 from codistill.recipes import published, small, tables, world
 from codistill.recipes.recipe import Recipe
 

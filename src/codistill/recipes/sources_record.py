@@ -9,10 +9,10 @@ from typing import Any
 from codistill.data.fingerprint import SourceState, state_of, what_changed
 from codistill.data.loader import open_sources
 from codistill.data.source import SourceConfig
-from codistill.engine.files import write_atomic
-from codistill.engine.plain import from_plain, to_plain
 from codistill.errors import CheckpointError, ConfigError
-from codistill.weights.jsonfile import read_json
+from codistill.files.json_files import read_json
+from codistill.files.plain import from_plain, to_plain
+from codistill.files.writing import write_atomic
 
 SOURCES = "sources.json"
 FORMAT = 1

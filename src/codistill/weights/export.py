@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codistill.errors import CheckpointError
+from codistill.files.json_files import is_json_object, read_json, write_json
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.version import __version__
 from codistill.weights.contents import EncoderWeights, StudentWeights
-from codistill.weights.jsonfile import is_json_object, read_json, write_json
 from codistill.weights.layout_student import (
     projector_tensors,
     read_std_floor,

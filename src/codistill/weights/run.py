@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from codistill.errors import CheckpointError
+from codistill.files.json_files import read_json
 from codistill.files.yaml_text import parse_yaml
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import read_normalization
-from codistill.weights.jsonfile import read_json
 from codistill.weights.layout_student import read_std_floor, read_student, with_teachers
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict

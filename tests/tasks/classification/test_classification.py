@@ -19,9 +19,9 @@ from codistill.tasks.classification.fit import ClassificationFit, fit_classifier
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import choose_logistic, fit_logistic, split_per_class
 from codistill.tasks.classification.predict import load_classifier
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.frozen.head_files import read_record
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import read_record
 
 
 def blobs(count: int = 90, classes: int = 4, width: int = 6, seed: int = 0, spread: float = 1.2):

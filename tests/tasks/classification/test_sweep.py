@@ -11,10 +11,10 @@ from codistill.tasks.classification.evaluate import evaluate_classifier
 from codistill.tasks.classification.fit import ClassificationFit, fit_classifier
 from codistill.tasks.classification.predict import load_classifier
 from codistill.tasks.classification.sweep import INPUTS, RATES, CropViews, SweepInput
-from codistill.tasks.frozen.batched_fit import HeadsSGD
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.data import DenseSample
-from codistill.tasks.frozen.features import FeatureConfig
+from codistill.tasks.shared.batched_fit import HeadsSGD
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import DenseSample
+from codistill.tasks.shared.features import FeatureConfig
 from codistill.types import Tokens
 
 ENCODER = "random:vit_tiny,depth=4,dim=48,num_heads=2,image_size=56"

@@ -13,13 +13,13 @@ from codistill.errors import ConfigError, DataError
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.heads.human_mesh.rotations import rotation_from_vector
-from codistill.tasks.frozen.groups import alone
 from codistill.tasks.people.baseline import MeanBody, nearest_rotation
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.evaluate import evaluate_people
 from codistill.tasks.people.predict import Bodies, PeopleTest
 from codistill.tasks.people.sample import Skeleton, make_truth, nobody
 from codistill.tasks.people.scores import ERRORS, PeopleScores, difference
+from codistill.tasks.shared.groups import alone
 
 
 @dataclass

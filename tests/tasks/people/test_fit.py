@@ -13,9 +13,6 @@ from people_scenes import ENCODER
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.frozen.head_files import read_record
 from codistill.tasks.people import fit as fitting
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import open_people
@@ -26,6 +23,9 @@ from codistill.tasks.people.predict import load_people
 from codistill.tasks.people.recipes import PUBLISHED, SMALL, PeopleHeadConfig, find_people_recipe
 from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth
 from codistill.tasks.people.tokens import store_tokens
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import read_record
 
 CPU = torch.device("cpu")
 FEATURES = FeatureConfig(encoder=ENCODER, norm=False)

@@ -17,13 +17,13 @@ from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.targets import TargetConfig, assign_people
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.people import least_squares
 from codistill.tasks.people.data import SomePeople, open_people
 from codistill.tasks.people.least_squares import PENALTIES, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.tokens import store_tokens
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 
 SIZE, PATCH, WINDOW = 56, 14, (1, 1, 1)
 BODY = TinyBody()

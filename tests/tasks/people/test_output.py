@@ -11,6 +11,7 @@ from PIL import Image
 
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError
+from codistill.files.json_files import write_json
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import place_bodies
@@ -19,7 +20,6 @@ from codistill.tasks.people.draw import draw_bodies, draw_from_above, people_pic
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import FoundCamera, find_camera
 from codistill.tasks.people.predict import Bodies
-from codistill.weights.jsonfile import write_json
 
 ROWS, COLUMNS = 60, 90
 K = camera_matrix(80.0, ((COLUMNS - 1) / 2, (ROWS - 1) / 2))

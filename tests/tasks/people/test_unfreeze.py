@@ -15,15 +15,15 @@ from codistill.errors import ConfigError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.nn.blocks import Block
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig
-from codistill.tasks.frozen.head_files import read_record
 from codistill.tasks.people import fit as fitting
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.fit import fit_people
 from codistill.tasks.people.predict import PeopleTest, load_people
 from codistill.tasks.people.recipes import SMALL, PeopleHeadConfig
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import read_record
 
 FEATURES = FeatureConfig(encoder=ENCODER, norm=False)
 RECIPE = replace(

@@ -10,7 +10,7 @@ from codistill.commands.parsers.head_options import (
 from codistill.commands.parsers.image_options import add_image_options
 from codistill.files.literals import literal
 
-PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.depth.data", "PROTOCOLS")
+PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.dense.depth.data", "PROTOCOLS")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,8 +5,8 @@ import argparse
 from codistill.commands.parsers.multiview_options import add_options, check_views
 from codistill.files.literals import literal
 
-ALIGNMENTS: tuple[str, ...] = literal("codistill.tasks.multiview.evaluate_depth", "ALIGNMENTS")
-ORDERS: tuple[str, ...] = literal("codistill.tasks.multiview.evaluate_depth", "ORDERS")
+ALIGNMENTS: tuple[str, ...] = literal("codistill.tasks.two_view.multiview.evaluate_depth", "ALIGNMENTS")
+ORDERS: tuple[str, ...] = literal("codistill.tasks.two_view.multiview.evaluate_depth", "ORDERS")
 TASK = "multiview-depth"
 
 

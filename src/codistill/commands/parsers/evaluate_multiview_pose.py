@@ -10,7 +10,7 @@ from codistill.commands.parsers.two_view_options import (
 )
 from codistill.files.literals import literal
 
-ESTIMATORS: tuple[str, ...] = literal("codistill.tasks.multiview.predict", "ESTIMATORS")
+ESTIMATORS: tuple[str, ...] = literal("codistill.tasks.two_view.multiview.predict", "ESTIMATORS")
 TASK = "multiview-pose"
 
 

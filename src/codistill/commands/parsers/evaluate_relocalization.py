@@ -13,9 +13,9 @@ from codistill.errors import ConfigError
 from codistill.files.literals import literal
 from codistill.files.specs import parse_spec
 
-BASELINES: tuple[str, ...] = literal("codistill.tasks.relocalization.baselines", "BASELINES")
-KINDS: tuple[str, ...] = literal("codistill.tasks.relocalization.layouts", "KINDS")
-SOLVERS: tuple[str, ...] = literal("codistill.tasks.relocalization.predict", "SOLVERS")
+BASELINES: tuple[str, ...] = literal("codistill.tasks.two_view.relocalize.baselines", "BASELINES")
+KINDS: tuple[str, ...] = literal("codistill.tasks.two_view.layouts", "KINDS")
+SOLVERS: tuple[str, ...] = literal("codistill.tasks.two_view.predict", "SOLVERS")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from codistill.commands.parsers import fit_segmentation
 from codistill.commands.parsers.evaluation_options import add_evaluation_options, check_evaluation
 from codistill.files.literals import literal
 
-MULTI_SCALE: tuple[float, ...] = literal("codistill.tasks.segmentation.predict", "MULTI_SCALE")
+MULTI_SCALE: tuple[float, ...] = literal("codistill.tasks.dense.segmentation.predict", "MULTI_SCALE")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,12 +11,12 @@ from codistill.commands.parsers.head_options import (
 )
 from codistill.files.literals import literal
 
-PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.depth.data", "PROTOCOLS")
-CACHED_RATES: tuple[float, ...] = literal("codistill.tasks.depth.fit", "CACHED_RATES")
-PUBLISHED_RATES: tuple[float, ...] = literal("codistill.tasks.depth.fit", "PUBLISHED_RATES")
-RATE: float = literal("codistill.tasks.depth.fit", "OPTIM.lr")
-DECAY: float = literal("codistill.tasks.depth.fit", "OPTIM.weight_decay")
-PIXELS: int = literal("codistill.tasks.depth.fit", "DepthFit.pixels")
+PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.dense.depth.data", "PROTOCOLS")
+CACHED_RATES: tuple[float, ...] = literal("codistill.tasks.dense.depth.fit", "CACHED_RATES")
+PUBLISHED_RATES: tuple[float, ...] = literal("codistill.tasks.dense.depth.fit", "PUBLISHED_RATES")
+RATE: float = literal("codistill.tasks.dense.depth.fit", "OPTIM.lr")
+DECAY: float = literal("codistill.tasks.dense.depth.fit", "OPTIM.weight_decay")
+PIXELS: int = literal("codistill.tasks.dense.depth.fit", "DepthFit.pixels")
 NORM = False
 
 

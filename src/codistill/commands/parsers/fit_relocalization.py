@@ -8,8 +8,8 @@ from codistill.errors import ConfigError
 from codistill.files.literals import literal
 from codistill.files.specs import parse_spec
 
-KINDS: tuple[str, ...] = literal("codistill.tasks.relocalization.layouts", "KINDS")
-RECIPES: tuple[str, ...] = literal("codistill.tasks.relocalization.config", "RECIPES")
+KINDS: tuple[str, ...] = literal("codistill.tasks.two_view.layouts", "KINDS")
+RECIPES: tuple[str, ...] = literal("codistill.tasks.two_view.config", "RECIPES")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,10 +11,10 @@ from codistill.commands.parsers.head_options import (
 )
 from codistill.files.literals import literal
 
-PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.segmentation.data", "PROTOCOLS")
-CACHED_RATES: tuple[float, ...] = literal("codistill.tasks.segmentation.fit", "CACHED_RATES")
-RATE: float = literal("codistill.tasks.segmentation.fit", "OPTIM.lr")
-DECAY: float = literal("codistill.tasks.segmentation.fit", "OPTIM.weight_decay")
+PROTOCOLS: tuple[str, ...] = literal("codistill.tasks.dense.segmentation.data", "PROTOCOLS")
+CACHED_RATES: tuple[float, ...] = literal("codistill.tasks.dense.segmentation.fit", "CACHED_RATES")
+RATE: float = literal("codistill.tasks.dense.segmentation.fit", "OPTIM.lr")
+DECAY: float = literal("codistill.tasks.dense.segmentation.fit", "OPTIM.weight_decay")
 NORM = True
 
 

@@ -11,7 +11,7 @@ from codistill.commands.parsers.head_options import (
 from codistill.files.literals import literal
 from codistill.files.specs import parse_spec
 
-KINDS: tuple[str, ...] = literal("codistill.tasks.multiview.data", "KINDS")
+KINDS: tuple[str, ...] = literal("codistill.tasks.two_view.multiview.data", "KINDS")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from codistill.commands.parsers.head_options import (
 from codistill.commands.parsers.image_options import add_image_options
 from codistill.files.literals import literal
 
-RELEASED: tuple[str, ...] = literal("codistill.tasks.segmentation.data", "RELEASED")
+RELEASED: tuple[str, ...] = literal("codistill.tasks.dense.segmentation.data", "RELEASED")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -19,9 +19,9 @@ from codistill.data.loader import default_workers
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import stamped
 from codistill.imaging import read_rgb, resize_rgb, without_ends
-from codistill.tasks.frozen.features import FrozenFeatures
-from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import ArrayStore, Say
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.loading import normalized
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
 
 VectorKind = Literal["cls", "mean", "cls+mean"]

@@ -12,8 +12,8 @@ from codistill.errors import DataError
 from codistill.files.inputs import Inputs, fact, stamped
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
 from codistill.imaging import read_rgb
-from codistill.tasks.frozen.data import CHECKED, spread
-from codistill.tasks.frozen.groups import Groups, groups_of
+from codistill.tasks.shared.data import CHECKED, spread
+from codistill.tasks.shared.groups import Groups, groups_of
 
 LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 

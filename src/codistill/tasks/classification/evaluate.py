@@ -13,7 +13,7 @@ from codistill.metrics.classification import hits_at, mean_per_class
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.classification.predict import ImageClassifier
-from codistill.tasks.frozen.groups import Groups
+from codistill.tasks.shared.groups import Groups
 
 RANKS = (1, 5)
 """Top-5 only where there are more than five classes."""

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.engine.config import config_hash
 from codistill.errors import ConfigError
+from codistill.files.config import config_hash
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
 from codistill.tasks.classification.data import ImageFolder, open_image_folder
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS, choose_logistic, split_per_class
 from codistill.tasks.classification.sweep import LEVELS, sweep
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.frozen.head_files import HeadRecord, write_head
-from codistill.tasks.frozen.rate_sweep import edge_of
-from codistill.tasks.frozen.resumed import stage_folder, with_encoder
-from codistill.tasks.frozen.same_encoder import told_of
+from codistill.tasks.dense.rate_sweep import edge_of
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.resumed import stage_folder, with_encoder
+from codistill.tasks.shared.same_encoder import told_of
 
 Classifier = Literal["knn", "linear"]
 Protocol = Literal["cached", "published"]

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.engine.plain import from_plain
 from codistill.errors import CheckpointError
+from codistill.files.plain import from_plain
 from codistill.tasks.classification.bank import ImageVectors, image_batches
 from codistill.tasks.classification.fit import LABELS, Classifier, bank_file
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import LogisticRegression
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.frozen.head_files import TENSORS, HeadRecord, read_record
-from codistill.tasks.frozen.same_encoder import check_features
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.same_encoder import check_features
 from codistill.weights.read import read_checkpoint
 
 
@@ -84,7 +84,7 @@ def load_classifier(
         head: its folder.
         task: which it must be for.
         features: where its encoder is, if not where it was.
-        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
+        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.

@@ -21,11 +21,11 @@ from codistill.engine.schedule import cosine
 from codistill.imaging import read_rgb, resize_rgb
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.data import ImageFolder
-from codistill.tasks.frozen.batched_fit import FitPlan, HeadsSGD, fit_heads
-from codistill.tasks.frozen.data import DenseSample
-from codistill.tasks.frozen.features import FrozenFeatures
-from codistill.tasks.frozen.groups import Groups
-from codistill.tasks.frozen.loading import Request, View, training_requests, view_batches
+from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
+from codistill.tasks.shared.data import DenseSample
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.loading import Request, View, training_requests, view_batches
 from codistill.types import Tokens
 
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)

@@ -18,7 +18,7 @@ from codistill.distill.targets import TargetConfig, TargetStandardizer
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.student import Student
 from codistill.tasks.distillation.ridge import fit_ridge, patch_features
-from codistill.tasks.frozen.groups import Groups
+from codistill.tasks.shared.groups import Groups
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch, TokenKind
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from codistill.data import Source
-from codistill.engine.files import remove_quietly
 from codistill.files.inputs import Inputs, Stamper, compare
+from codistill.files.writing import remove_quietly
 from codistill.tasks.extraction.layout import INDEX, FeatureSpec, shard_path
 
 HEADER = "inputs"

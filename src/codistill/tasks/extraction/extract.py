@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codistill.engine.files import cannot_write, remove_quietly, sync_directory, sync_file
 from codistill.errors import DataError
 from codistill.files.inputs import Inputs
+from codistill.files.writing import cannot_write, remove_quietly, sync_directory, sync_file
 from codistill.tasks.extraction.changed import HEADER
 from codistill.tasks.extraction.layout import DTYPES, FeatureSpec, header_of, shard_path
 from codistill.types import BadImage, Batch, Tokens

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 import torch
 
-from codistill.engine.config import changed_fields
-from codistill.engine.files import make_directory, remove_quietly, write_atomic
-from codistill.engine.plain import from_plain
 from codistill.errors import ConfigError, DataError
+from codistill.files.config import changed_fields
+from codistill.files.plain import from_plain
+from codistill.files.writing import make_directory, remove_quietly, write_atomic
 
 SPEC, INDEX, PATTERN = "features.json", "index.parquet", "shard_{:05d}.safetensors"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from codistill.data.cache import replacing
-from codistill.engine.files import cannot_write
 from codistill.errors import DataError, unknown_name
+from codistill.files.writing import cannot_write
 from codistill.tasks.extraction.layout import INDEX, FeatureSpec, missing_shards, read_spec, shard_path
 from codistill.types import Tokens
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from codistill.engine.config import CHANGEABLE
 from codistill.errors import ConfigError
-from codistill.tasks.frozen.features import FeatureConfig
+from codistill.files.config import CHANGEABLE
 from codistill.tasks.people.recipes import SMALL, PeopleRecipe
-from codistill.tasks.unfrozen import check_unfreezing
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.unfrozen import check_unfreezing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import DataError
 from codistill.files.inputs import Inputs, Part, stamped
-from codistill.tasks.frozen.data import CHECKED, parse_spec, spread
-from codistill.tasks.frozen.groups import Groups, named_groups
-from codistill.tasks.frozen.inputs import SampleInputs, sample_inputs
 from codistill.tasks.people.folder import open_folder
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton
 from codistill.tasks.people.smplx_layouts import open_agora, open_bedlam
 from codistill.tasks.people.world_people import WorldPeople
+from codistill.tasks.shared.data import CHECKED, parse_spec, spread
+from codistill.tasks.shared.groups import Groups, named_groups
+from codistill.tasks.shared.inputs import SampleInputs, sample_inputs
 from codistill.world.dataset import World
 
 SIZE = 448

@@ -24,14 +24,14 @@ from codistill.metrics.human_mesh import (
     mean_point_error,
     relative_to,
 )
-from codistill.tasks.frozen.data import spread
-from codistill.tasks.frozen.groups import named_groups
 from codistill.tasks.people.data import PeopleData
 from codistill.tasks.people.draw import draw_bodies
 from codistill.tasks.people.predict import Bodies, PeopleEstimator
 from codistill.tasks.people.sample import FACTS, PeopleImage
 from codistill.tasks.people.scores import ERRORS, PeopleScores
 from codistill.tasks.people.views import Placement
+from codistill.tasks.shared.data import spread
+from codistill.tasks.shared.groups import named_groups
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,6 @@ from codistill.engine.settings import EngineConfig
 from codistill.errors import DataError
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FrozenFeatures
-from codistill.tasks.frozen.head_files import HeadRecord, write_head
-from codistill.tasks.frozen.resumed import check_resumed, with_encoder
-from codistill.tasks.frozen.same_encoder import told_of
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import (
     PeopleData,
@@ -37,7 +32,12 @@ from codistill.tasks.people.smplx_layouts import SmplxImages
 from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
 from codistill.tasks.people.views import ViewLabels
-from codistill.tasks.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.resumed import check_resumed, with_encoder
+from codistill.tasks.shared.same_encoder import told_of
+from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
 
 def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = None) -> bool:

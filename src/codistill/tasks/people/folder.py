@@ -26,13 +26,11 @@ from codistill.bodies.load import load_body
 from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import Part, fact
+from codistill.files.json_files import read_json
 from codistill.geometry.cameras import camera_matrix
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
-from codistill.tasks.frozen.data import read_list
-from codistill.tasks.frozen.groups import Groups, groups_of
-from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import (
     FACTS,
     PeopleImage,
@@ -43,7 +41,9 @@ from codistill.tasks.people.sample import (
     nobody,
 )
 from codistill.tasks.people.world_people import LOGIT_LIMIT
-from codistill.weights.jsonfile import read_json
+from codistill.tasks.shared.data import read_list
+from codistill.tasks.shared.groups import Groups, groups_of
+from codistill.tasks.shared.inputs import SampleInputs
 
 LAYOUT = 'people.json {"body": "anny" or "smplx"} and SPLIT.jsonl with one image per line (docs/people.md)'
 

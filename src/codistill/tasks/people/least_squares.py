@@ -20,8 +20,8 @@ from codistill.heads.human_mesh.place import pose_bodies
 from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
-from codistill.tasks.frozen.groups import named_groups, split_groups
 from codistill.tasks.people.loading import ViewPlan, assembled
+from codistill.tasks.shared.groups import named_groups, split_groups
 
 PENALTIES = (0.15, 0.5, 1.5, 5.0, 15.0)
 """Per person, of standardized tokens."""

@@ -18,9 +18,9 @@ from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import place_people
 from codistill.heads.human_mesh.targets import PeopleTargets, with_vertices
-from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.people.loading import PeopleBatch
 from codistill.tasks.people.tokens import head_tokens
+from codistill.tasks.shared.features import FrozenFeatures
 from codistill.types import Batch, Tokens
 
 

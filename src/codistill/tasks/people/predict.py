@@ -11,8 +11,8 @@ from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
-from codistill.engine.plain import from_plain
 from codistill.errors import CheckpointError, ConfigError
+from codistill.files.plain import from_plain
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.cells import DETECTION_THRESHOLD
 from codistill.heads.human_mesh.load import read_human_mesh
@@ -20,13 +20,13 @@ from codistill.heads.human_mesh.losses import in_front
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.heads.human_mesh.place import place_people
 from codistill.heads.human_mesh.prediction import PeoplePrediction
-from codistill.tasks.frozen.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.frozen.head_files import TENSORS, read_record
-from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.same_encoder import check_features, say_unknown
 from codistill.tasks.people.baseline import MeanBody
 from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.people.views import Placement, square_pixels
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.shared.loading import normalized
+from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.weights.read import read_checkpoint
 
 
@@ -175,7 +175,7 @@ def load_people(
         features: another encoder than the head was fitted on, of the same width and patch size.
         test: see the class.
         body: the body model, if it is loaded already.
-        other_encoder: it may be another one than the head was fitted on; see `frozen/same_encoder.py`.
+        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
 
     Raises:
         CheckpointError: if it cannot be read.

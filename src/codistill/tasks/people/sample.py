@@ -43,7 +43,7 @@ class PeopleImage:
 class PeopleImages(Protocol):
     """A map-style, picklable data set of `PeopleImage`; its `groups`, if it has some, say what belongs together.
 
-    What lies in files says in which (`frozen/inputs.py`): those of the pictures. `label_of(index)` is a fact for what a
+    What lies in files says in which (`shared/inputs.py`): those of the pictures. `label_of(index)` is a fact for what a
     list says of one.
     """
 

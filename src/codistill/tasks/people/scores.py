@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from codistill.metrics.interval import Interval, bootstrap_sums
-from codistill.tasks.frozen.groups import Groups
+from codistill.tasks.shared.groups import Groups
 
 ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place")
 """Per matched person: millimetres, but for `place`, metres between the true and the predicted head."""

@@ -25,10 +25,10 @@ from codistill.files.inputs import Part
 from codistill.files.listing import any_case, list_files
 from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
-from codistill.tasks.frozen.groups import Groups
-from codistill.tasks.frozen.inputs import SampleInputs, content_hash
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.inputs import SampleInputs, content_hash
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
 """Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""

@@ -12,11 +12,11 @@ from codistill.errors import DataError
 from codistill.heads.human_mesh.load import initialize
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.targets import PeopleTruth
-from codistill.tasks.frozen.config import Runtime
-from codistill.tasks.frozen.features import FrozenFeatures
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.least_squares import LeastSquares, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FrozenFeatures
 from codistill.weights.read import read_checkpoint
 from codistill.weights.run import checkpoints
 

@@ -1,7 +1,7 @@
 """Tokens of frozen encoders, computed once: every image as it is and mirrored, in half precision, in one folder.
 
 The folder's name is a hash of the weights, the data and the size, so that another encoder or split never reads it;
-images whose files changed are computed again (`frozen/stored_arrays.py`).
+images whose files changed are computed again (`shared/stored_arrays.py`).
 """
 
 import hashlib
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.tasks.frozen.features import FrozenFeatures
-from codistill.tasks.frozen.half import narrowed
-from codistill.tasks.frozen.inputs import inputs_of
-from codistill.tasks.frozen.loading import normalized
-from codistill.tasks.frozen.stored_arrays import ArrayStore, Say, open_array
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.half import narrowed
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.loading import normalized
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say, open_array
 from codistill.types import Tokens
 
 BATCH = 16

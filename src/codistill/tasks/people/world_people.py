@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from codistill.bodies.anny import PHENOTYPES
 from codistill.heads.human_mesh.rotations import rotation_from_vector
-from codistill.tasks.frozen.groups import Groups
-from codistill.tasks.frozen.inputs import SampleInputs
 from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth, nobody
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.inputs import SampleInputs
 from codistill.world.dataset import PeopleDataset
 
 MIN_VISIBLE = 0.05

@@ -1,0 +1,1 @@
+"""What tasks with a value for every pixel share: stored features, the cached and the published fit, windows."""

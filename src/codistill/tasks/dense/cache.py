@@ -1,0 +1,243 @@
+"""Features of views, computed once and kept on disk as memory-mapped fp16, so that any number of heads reads them.
+
+    DIR/tokens.f16     (view, patch, channel of all levels)
+        cls.f16        (view, channel of all levels), where the encoder has class tokens
+        target.u8|u16  (view, row, column): classes, or depth in units of `CacheShape.unit`
+        …              what they are of and were made from, and how far they are: `stored_arrays.py`
+
+View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on;
+samples whose files changed are made again.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.errors import ConfigError
+from codistill.tasks.shared.data import DenseData
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.half import narrowed
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.loading import Request, ViewMaker, view_batches
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.types import Tokens
+
+TargetKind = Literal["classes", "metres"]
+_DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
+    "classes": ("target.u8", np.uint8),
+    "metres": ("target.u16", np.uint16),
+}
+_MARGIN = 2**30
+"""Bytes of the disk that stay free."""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a cache.
+
+    Attributes:
+        views: in all.
+        grid: rows and columns of the token map.
+        channels: of a token, all levels together.
+        cls_channels: of the class tokens, all levels together; 0 for none.
+        target: rows and columns.
+        kind: of the targets.
+        unit: metres that targets count in.
+    """
+
+    views: int
+    grid: tuple[int, int]
+    channels: int
+    cls_channels: int
+    target: tuple[int, int]
+    kind: TargetKind
+    unit: float = 0.001
+
+    def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and number type by file name."""
+        name, dtype = _DTYPES[self.kind]
+        files: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            "tokens.f16": ((self.views, self.grid[0] * self.grid[1], self.channels), np.float16),
+            name: ((self.views, *self.target), dtype),
+        }
+        if self.cls_channels:
+            files["cls.f16"] = ((self.views, self.cls_channels), np.float16)
+        return files
+
+    @property
+    def num_bytes(self) -> int:
+        """Disk need."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
+
+
+class FeatureCache:
+    """A cache that is complete: rows of views as tensors.
+
+    Args:
+        folder: where it is.
+        shape: its sizes.
+        identity: another for another key or other inputs (`ArrayStore.identity`).
+    """
+
+    def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
+        self.folder, self.shape, self.identity = folder, shape, identity
+        self._maps = {
+            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            for name, (size, dtype) in shape.files().items()
+        }
+
+    def __len__(self) -> int:
+        return self.shape.views
+
+    def tokens(self, views: np.ndarray) -> Tensor:
+        """(view, patch, channel), fp16."""
+        return torch.from_numpy(self._maps["tokens"][views])
+
+    def cls(self, views: np.ndarray) -> Tensor | None:
+        """(view, channel), fp16."""
+        return torch.from_numpy(self._maps["cls"][views]) if "cls" in self._maps else None
+
+    def target(self, views: np.ndarray) -> Tensor:
+        """(view, row, column): classes as uint8, or metres as fp32."""
+        values = self._maps["target"][views]
+        if self.shape.kind == "classes":
+            return torch.from_numpy(values)
+        return torch.from_numpy((values.astype(np.float64) * self.shape.unit).astype(np.float32))
+
+
+def cache_shape(
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    views: int,
+    kind: TargetKind,
+    *,
+    with_cls: bool,
+    unit: float = 0.001,
+) -> CacheShape:
+    """Sizes of the cache of so many views."""
+    levels = len(features.config.blocks)
+    return CacheShape(
+        views=views,
+        grid=features.grid(maker.size),
+        channels=features.channels * levels,
+        cls_channels=features.cls_channels * levels if with_cls else 0,
+        target=maker.size,
+        kind=kind,
+        unit=unit,
+    )
+
+
+def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
+    """What caches will take on disk, as a sentence, before anything is written.
+
+    Raises:
+        ConfigError: if it is not free.
+    """
+    need = sum(shape.num_bytes for shape in shapes.values())
+    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
+    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    free = shutil.disk_usage(parent).free + there
+    views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
+    text = f"features of {views} views need {_size(need)} in {folder} ({_size(free)} are free)"
+    if need + _MARGIN > free:
+        raise ConfigError(
+            f"{text}: too little. Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take "
+            "--protocol published, which keeps nothing."
+        )
+    return text
+
+
+def build_cache(
+    folder: Path,
+    key: dict[str, Any],
+    shape: CacheShape,
+    features: FrozenFeatures,
+    data: DenseData,
+    maker: ViewMaker,
+    *,
+    seed: int,
+    plain: bool = False,
+    batch_size: int = 16,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+    autocast: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Say = lambda text: None,
+) -> FeatureCache:
+    """Open a cache, computing what it lacks.
+
+    Args:
+        folder: of this cache alone.
+        key: what it is of, as JSON; a folder with another key is refused.
+        shape: see `cache_shape`.
+        features, data, maker: what to compute; the features are on the device.
+        seed: of the views.
+        plain: views without randomness (one pass).
+        batch_size: views at a time.
+        workers, device: of the loading and the computing.
+        autocast: encode in bf16.
+        progress: called with views done and in all.
+        say: told what changed since the cache was made, if anything did.
+
+    Raises:
+        ConfigError: if the folder holds another cache.
+        DataError: if a sample cannot be used, or features do not fit into fp16.
+        CheckpointError: if the disk is full or read-only.
+    """
+    store = ArrayStore(
+        folder,
+        key,
+        shape.files(),
+        inputs_of(data),
+        passes=shape.views // len(data),
+        by_place=not plain,
+        say=say,
+    )
+    progress(store.made, shape.views)
+    groups = list(store.groups(batch_size))
+    if groups:
+        requests = [Request(number, rows, rows, plain) for number, rows in groups]
+        batches = view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
+        for (number, rows), batch in zip(groups, batches, strict=True):
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
+                levels = features(batch.images)
+            views = number * len(data) + np.array(rows)
+            _write(store.arrays(), views, levels, batch.target, batch.names, shape.unit)
+            store.wrote(number, rows, save_every=16 * batch_size)
+            progress(store.made, shape.views)
+    return FeatureCache(folder, shape, store.identity)
+
+
+def _write(
+    files: dict[str, np.memmap],
+    views: np.ndarray,
+    levels: list[Tokens],
+    target: Tensor,
+    names: tuple[str, ...],
+    unit: float,
+) -> None:
+    advice = "Use the encoder's final norm (--norm on), or --protocol published."
+    tokens = torch.cat([level.patches for level in levels], dim=-1)
+    files["tokens.f16"][views] = narrowed(tokens, names[0], advice)
+    if "cls.f16" in files:
+        cls = [level.cls for level in levels]
+        files["cls.f16"][views] = narrowed(
+            torch.cat([c for c in cls if c is not None], dim=-1), names[0], advice
+        )
+    if "target.u8" in files:
+        files["target.u8"][views] = target.numpy()
+    else:
+        files["target.u16"][views] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
+
+
+def _size(count: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 2**10:.0f} KiB"

@@ -1,0 +1,175 @@
+"""Fitting by the cached protocol, whatever the task: cache, fit all heads together, choose on held-out images.
+
+The task says how heads are built, what they lose on sampled pixels and how they score: `cached_task.py`.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from codistill.engine.distributed import Process
+from codistill.errors import ConfigError
+from codistill.tasks.dense.cache import CacheShape, FeatureCache, announce, build_cache, cache_shape
+from codistill.tasks.dense.cached_task import CachedTask
+from codistill.tasks.dense.rate_sweep import sweep_rates
+from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.data import DenseData, Subset
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.groups import named_groups, split_groups
+from codistill.tasks.shared.loading import ViewMaker
+from codistill.tasks.shared.progress import shown
+
+_PASSES, _LEAST_STEPS = 12, 200
+"""How often a fit of default length sees every view; and its shortest."""
+
+
+@dataclass(frozen=True)
+class CachedResult:
+    """Fitted heads and the choice among them.
+
+    Attributes:
+        heads: all of them, in evaluation mode, on the CPU.
+        chosen: index of the best on the held-out images.
+        facts: for the record: scores, sizes, seconds.
+    """
+
+    heads: Any
+    chosen: int
+    facts: dict[str, Any]
+
+
+def refuse_several(process: Process) -> None:
+    """Raise ConfigError under torchrun: one process fits all heads."""
+    if process.world_size > 1:
+        raise ConfigError(
+            f"{process.world_size} processes were started; the cached protocol is one process. Start it without "
+            "torchrun, or take --protocol published."
+        )
+
+
+def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Subset]:
+    """Training and held-out samples of different groups (see `split_groups`); the same for the same seed.
+
+    Raises:
+        DataError: if there are fewer than two samples.
+    """
+    split = split_groups(named_groups(data), max(8, round(share * len(data))), seed)
+    return Subset(data, split.training), Subset(data, split.held_out)
+
+
+def default_views(images: int) -> int:
+    """Random views of each image: 4, or 2 of more than 250 images, which bring variety of their own."""
+    return 4 if images <= 250 else 2
+
+
+def default_steps(config: HeadFit, images: int, longest: int) -> int:
+    """Steps where nobody named them: the data set's own; by the cached protocol as many as the data is worth.
+
+    Args:
+        config: of the fit. images: to train on. longest: the data set's own number.
+    """
+    if config.protocol != "cached":
+        return longest
+    views = images * (config.views or default_views(images))
+    return min(longest, max(_LEAST_STEPS, math.ceil(_PASSES * views / config.batch_size)))
+
+
+def fit_cached(
+    task: CachedTask,
+    config: HeadFit,
+    steps: int,
+    data: DenseData,
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    runtime: Runtime,
+) -> CachedResult:
+    """Fit a head per learning rate and choose; what was begun before goes on.
+
+    Raises:
+        ConfigError: if the disk is too small, or the cache folder holds something else.
+        DataError, CheckpointError: see `build_cache`, `fit_heads`.
+    """
+    features.to(runtime.device)
+    views = config.views or default_views(len(data))
+    training, held_out = split_held_out(data, config.held_out, config.seed)
+    shared = sorted({*training.groups.names} & {*held_out.groups.names})
+    if shared:
+        runtime.say(
+            f"all images are of one group ({training.groups.kind}: {shared[0]}): those that choose the learning rate "
+            "resemble those that train, and flatter large rates"
+        )
+    shapes = {
+        "training": cache_shape(
+            features, maker, len(training) * views, task.kind, with_cls=task.with_cls, unit=task.unit
+        ),
+        "held-out": cache_shape(
+            features, maker, len(held_out), task.kind, with_cls=task.with_cls, unit=task.unit
+        ),
+    }
+    runtime.say(announce(shapes, runtime.cache_folder))
+    started = time.perf_counter()
+    caches = {
+        name: _cache(name, part, shapes[name], config, views, features, maker, runtime)
+        for name, part in (("training", training), ("held-out", held_out))
+    }
+    encoded = time.perf_counter()
+    swept = sweep_rates(task, config, steps, caches["training"], caches["held-out"], runtime)
+    fitted = time.perf_counter()
+    facts = {
+        "heads": [
+            {"lr": rate, task.score_name: round(score, 6) if math.isfinite(score) else None}
+            for rate, score in swept.scores.items()
+        ],
+        "chosen_lr": swept.rate,
+        "lr_at_edge": swept.edge,
+        "training_views": len(caches["training"]),
+        "held_out_images": len(held_out),
+        "held_out_groups": {
+            "count": held_out.groups.count,
+            "kind": held_out.groups.kind,
+            "shared": bool(shared),
+        },
+        "cache_bytes": sum(s.num_bytes for s in shapes.values()),
+        "seconds_features": round(encoded - started, 2),
+        "seconds_fit": round(fitted - encoded, 2),
+    }
+    return CachedResult(swept.heads.cpu().eval(), swept.chosen, facts)
+
+
+def _cache(
+    name: str,
+    part: Subset,
+    shape: CacheShape,
+    config: HeadFit,
+    views: int,
+    features: FrozenFeatures,
+    maker: ViewMaker,
+    runtime: Runtime,
+) -> FeatureCache:
+    key = {
+        "features": features.fingerprint(),
+        "encoder": config.features.encoder,
+        "data": config.data,
+        "of": [config.limit, config.held_out],
+        "views": repr(maker),
+        "passes": views if name == "training" else 0,
+        "seed": config.seed,
+    }
+    with shown(runtime, f"encoding {name}", shape.views) as report:
+        return build_cache(
+            runtime.cache_folder / name,
+            key,
+            shape,
+            features,
+            part,
+            maker,
+            seed=config.seed,
+            plain=name != "training",
+            batch_size=config.batch_size,
+            workers=runtime.workers,
+            device=runtime.device,
+            autocast=runtime.device.type == "cuda",
+            progress=lambda done, _: report(done),
+            say=runtime.say,
+        )

@@ -1,0 +1,251 @@
+"""Fit a linear depth head on frozen features: by the published protocol, or on cached features.
+
+A config in, a head folder out. Source: DINOv2's linear depth on NYUd (batch 16, 38 400 steps, AdamW, decay 0.01, one
+third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alone); its learning rate is not published.
+"""
+
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from codistill.engine.distributed import Process
+from codistill.engine.optim import OptimConfig
+from codistill.errors import DataError
+from codistill.heads.linear.batched import DepthHeads
+from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig, depth_input
+from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
+from codistill.heads.linear.released import released_tensors
+from codistill.heads.linear.sampling import corners_of, features_at
+from codistill.tasks.dense.cache import TargetKind
+from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
+from codistill.tasks.dense.cached_task import CachedTask, Sampled
+from codistill.tasks.dense.depth.data import RANGE_FILE, DepthData, known_share, open_depth
+from codistill.tasks.dense.depth.views import DepthViews
+from codistill.tasks.dense.published_fit import fit_published
+from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.data import CHECKED, check_data, limited, spread
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.same_encoder import told_of
+
+CACHED_RATES = (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+PUBLISHED_RATES = (1e-4, 3e-4, 1e-3, 5e-3)
+"""The sweep that stands in for the unpublished learning rate."""
+
+OPTIM = OptimConfig(
+    lr=1e-4,
+    reference_batch=None,
+    min_lr=0.0,
+    warmup_fraction=12_800 / 38_400,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.01,
+    clip="global",
+    clip_norm=35.0,
+    schedule="ramped_cosine",
+    ramp_start=1e-3,
+    decay="all",
+)
+_STARTING_STEPS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthFit(HeadFit):
+    """How a depth head is fitted; see `HeadFit`.
+
+    Attributes:
+        gradient_loss: weight of the (corrected) gradient loss; 0 as the published numbers were trained. Published
+            protocol only: single pixels have no slope.
+        bins: of the head.
+    """
+
+    learning_rates: tuple[float, ...] = CACHED_RATES
+    weight_decay: float = 0.01
+    pixels: int = 32
+    gradient_loss: float = 0.0
+    bins: int = 256
+
+
+def starting_steps(steps: int) -> int:
+    """Steps without the variance: 100, or the first tenth of a short fit."""
+    return min(_STARTING_STEPS, max(1, steps // 10))
+
+
+@dataclass(frozen=True)
+class CachedDepth(CachedTask):
+    """The cached protocol's side of depth; see `CachedTask`."""
+
+    kind: ClassVar[TargetKind] = "metres"
+    with_cls: ClassVar[bool] = True
+    higher_is_better: ClassVar[bool] = False
+    score_name: ClassVar[str] = "rmse"
+    clip_norm: ClassVar[float | None] = OPTIM.clip_norm
+
+    levels: int
+    head: DepthHeadConfig
+    starting: int
+
+    @property
+    def unit(self) -> float:
+        """Millimetres, or less fine where 16 bits of them do not reach as far as the head."""
+        return max(0.001, self.head.farthest / 65535)
+
+    def build(self, channels: int, count: int) -> DepthHeads:
+        """Fresh heads."""
+        assert channels == self.head.channels
+        return DepthHeads(self.head, count)
+
+    def losses(self, heads: DepthHeads, sampled: Sampled, step: int) -> Tensor:
+        """SigLoss over the sampled pixels, per head."""
+        truth = sampled.truth.expand(heads.heads, -1, -1)
+        return sig_loss(self._depth(heads, sampled), truth, starting=step < self.starting, dim=(1, 2))
+
+    def tally(self, heads: DepthHeads, sampled: Sampled) -> np.ndarray:
+        """(head, 2): sum of the views' RMSE, and views with known depth."""
+        known = sampled.truth > 0
+        depth = self._depth(heads, sampled).clamp(self.head.nearest, self.head.farthest)
+        errors = masked_mean((depth - sampled.truth).square(), known.expand_as(depth), dim=(2,)).sqrt()
+        there = known.any(1).expand_as(errors)
+        return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
+
+    def score(self, total: np.ndarray) -> np.ndarray:
+        """Mean RMSE of each head."""
+        return total[:, 0] / total[:, 1]
+
+    def factors(self, steps: int) -> list[float]:
+        """The published schedule."""
+        return [rate / OPTIM.lr for rate in OPTIM.learning_rates(steps, 1)]
+
+    def _depth(self, heads: DepthHeads, sampled: Sampled) -> Tensor:
+        """(head, view, pixel) metres, as the head's map (four times the grid) resized to the target has it there."""
+        fine = (UPSAMPLING * sampled.grid[0], UPSAMPLING * sampled.grid[1])
+        outer = corners_of(sampled.rows, sampled.columns, fine, sampled.target_size)
+        cells = outer.cells.flatten(1)
+        inner = corners_of(cells // fine[1], cells % fine[1], sampled.grid, fine)
+        views, pixels, _ = outer.cells.shape
+        depth = heads.in_views(features_at(sampled.tokens, inner), sampled.cls, self.levels)
+        depth = depth.view(heads.heads, views, pixels, 4)
+        return (depth * outer.weights).sum(-1)
+
+
+def prepare(config: DepthFit) -> DepthData:
+    """The training data, checked.
+
+    Raises:
+        DataError: if it cannot be used.
+    """
+    data = open_depth(config.data, "train", partial=config.partial)
+    check_data(data.samples, f"{config.data} (train)")
+    check_range(data)
+    protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
+    return DepthData(data.spec, data.split, limited(data.samples, config.limit), protocol)
+
+
+def check_range(data: DepthData) -> None:
+    """Whether most of the known depth lies in the range that is learnt and scored; `CHECKED` images are looked at.
+
+    Raises:
+        DataError: if less than 99 % does and nobody said so, or nothing.
+    """
+    share, farthest = known_share(data.samples, data.protocol, spread(len(data.samples), CHECKED))
+    limits = data.protocol
+    said = data.spec.startswith("folder:") and (Path(data.spec.partition(":")[2]) / RANGE_FILE).is_file()
+    if share == 0 or (share < 0.99 and data.spec.startswith("folder:") and not said):
+        raise DataError(
+            f"{data.spec} ({data.split}): {1 - share:.1%} of the known depth lies outside of {limits.nearest:g} to "
+            f"{limits.farthest:g} m (the farthest: {farthest:.1f} m) and would be left out. Say the data's range in "
+            f'{RANGE_FILE} beside images and depth: {{"farthest": {max(ceil(farthest), 1)}}}; or, if it is meant, '
+            f'{{"farthest": {limits.farthest:g}}}.'
+        )
+
+
+def head_config(features: FrozenFeatures, protocol: DepthData, bins: int) -> DepthHeadConfig:
+    """The head that fits some features."""
+    width = features.channels + features.cls_channels
+    limits = protocol.protocol
+    return DepthHeadConfig(
+        channels=width * len(features.config.blocks),
+        bins=bins,
+        nearest=limits.nearest,
+        farthest=limits.farthest,
+    )
+
+
+def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None) -> bool:
+    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+
+    Returns:
+        Whether it is finished (a published fit may be stopped before its end).
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    process = process or Process(device=runtime.device)
+    data = prepare(config)
+    features = FrozenFeatures(config.features)
+    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
+    maker = DepthViews(data.protocol)
+    shape = head_config(features, data, config.bins)
+    runtime.say(
+        f"{config.protocol} fit on {len(data.samples)} images of {config.data}, {steps} steps of {config.batch_size} "
+        f"views; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}"
+    )
+    if config.protocol == "cached":
+        refuse_several(process)
+        task = CachedDepth(len(config.features.blocks), shape, starting_steps(steps))
+        result = fit_cached(task, config, steps, data.samples, features, maker, runtime)
+        head, facts = result.heads.pick(result.chosen), result.facts
+    else:
+        head = _fresh_head(shape, config.seed)
+        facts = fit_published(
+            head,
+            depth_input,
+            _loss(config, steps),
+            OPTIM,
+            config,
+            steps,
+            data.samples,
+            features,
+            maker,
+            runtime,
+            process,
+        )
+        if facts is None:
+            return False
+    record = HeadRecord(
+        task="depth",
+        features=config.features,
+        data={"spec": config.data, "images": len(data.samples)},
+        test={**asdict(data.protocol), "steps": steps},
+        head=asdict(shape),
+        encoder=told_of(features),
+        fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
+    )
+    if process.is_main:
+        write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
+    return True
+
+
+def _loss(config: DepthFit, steps: int):
+    starting = starting_steps(steps)
+
+    def loss(depth: Tensor, truth: Tensor, step: int) -> Tensor:
+        depth = interpolate(depth, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+        value = sig_loss(depth, truth[:, None], starting=step < starting)
+        if config.gradient_loss:
+            value = value + config.gradient_loss * gradient_loss(depth, truth[:, None])
+        return value
+
+    return loss
+
+
+def _fresh_head(shape: DepthHeadConfig, seed: int) -> DepthHead:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DepthHead(shape)

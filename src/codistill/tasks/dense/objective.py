@@ -1,0 +1,64 @@
+"""The published way to fit a head, through the engine: every step encodes fresh views and trains one head on them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codistill.engine.objective import StepContext, StepResult
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.loading import DenseBatch
+from codistill.types import Batch, Tokens
+
+HeadInput = Callable[[Sequence[Tokens]], Tensor]
+"""Levels of tokens to a head's input map."""
+
+HeadLoss = Callable[[Tensor, Tensor, int], Tensor]
+"""A head's output, the target on its device, and the step, to one scalar."""
+
+
+class HeadObjective:
+    """Train a head on frozen features.
+
+    Args:
+        features: the encoder, outside of what is trained, wrapped and saved.
+        head: from an input map to an output map.
+        head_input, head_loss: see the types.
+        description: for the run's describe.json.
+    """
+
+    def __init__(
+        self,
+        features: FrozenFeatures,
+        head: nn.Module,
+        head_input: HeadInput,
+        head_loss: HeadLoss,
+        description: dict[str, Any],
+    ) -> None:
+        self.features, self.trainable = features, head
+        self.head_input, self.head_loss = head_input, head_loss
+        self.description = description
+
+    def to_device(self, device: Any) -> None:
+        """Move the encoder."""
+        self.features.to(device)
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """The head's loss on a batch."""
+        assert isinstance(batch, DenseBatch)
+        with context.phase("encoder"):
+            features = self.head_input(self.features(batch.images))
+        with context.phase("head"):
+            target = batch.target.to(batch.images.device, non_blocking=True)
+            loss = self.head_loss(model(features), target, context.step)
+        return StepResult(loss)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+        """Mean loss over held-out batches."""
+        losses = [self.step(model, batch, context).loss for batch in batches]
+        return {"loss": float(torch.stack(losses).mean())} if losses else {}
+
+    def describe(self) -> dict[str, Any]:
+        """What was trained, on what."""
+        return self.description

@@ -1,0 +1,187 @@
+"""What is segmented: `KIND:FOLDER` and a split in, samples with classes and the kind's protocol out.
+
+Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; those of the others
+are ours, since their sources do not say (crop and scale as usual for each).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.dense.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
+from codistill.tasks.dense.segmentation.layouts import LAYOUTS
+from codistill.tasks.shared.data import DenseData, DenseSample, parse_spec, spread
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.inputs import SampleInputs
+from codistill.world.dataset import SegmentationDataset, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationProtocol:
+    """How images of a data set are seen.
+
+    Attributes:
+        scale: long and short side that images are resized to, keeping their ratio (the smaller factor counts).
+        crop: rows and columns of training views, and of windows.
+        stride: of sliding windows (rows, columns).
+        mode: `slide` or `whole` (the image at once).
+        zoom: range of the random factor on `scale` in training.
+        steps: of a fit.
+    """
+
+    scale: tuple[int, int]
+    crop: tuple[int, int]
+    stride: tuple[int, int]
+    mode: Literal["slide", "whole"] = "slide"
+    zoom: tuple[float, float] = (0.5, 2.0)
+    steps: int = 40_000
+
+    def __post_init__(self) -> None:
+        sides = (*self.scale, *self.crop, *self.stride)
+        if min(sides) < 1 or not 0 < self.zoom[0] <= self.zoom[1] or self.steps < 1:
+            raise ConfigError(f"sizes, strides, zoom and steps must be positive; got {self}")
+        if any(step > side for step, side in zip(self.stride, self.crop, strict=True)):
+            raise ConfigError(f"windows of {self.crop} with stride {self.stride} would leave gaps")
+
+    def at_size(self, size: int) -> "SegmentationProtocol":
+        """The same for square images resized to another side."""
+        return replace(self, scale=(4 * size, size), crop=(size, size), stride=(size, size))
+
+
+PROTOCOLS = {
+    "ade20k": SegmentationProtocol(scale=(2048, 512), crop=(512, 512), stride=(341, 341)),
+    "cityscapes": SegmentationProtocol(scale=(2048, 1024), crop=(512, 1024), stride=(341, 683)),
+    "nyuv2": SegmentationProtocol(scale=(640, 480), crop=(480, 480), stride=(320, 320)),
+    "scannet": SegmentationProtocol(scale=(640, 480), crop=(480, 480), stride=(320, 320)),
+    "folder": SegmentationProtocol(scale=(2048, 512), crop=(512, 512), stride=(341, 341), steps=4000),
+    "world": SegmentationProtocol(
+        scale=(896, 224), crop=(224, 224), stride=(224, 224), mode="whole", steps=2000
+    ),
+}
+
+
+LOOKED_AT = 512
+"""Images whose labels are searched for every class, at most."""
+
+RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet": SCANNET20}
+"""Classes by kind, for released heads, whose files do not name them."""
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A split of a data set.
+
+    Attributes:
+        spec: as it was given.
+        split: `train`, `val` or `test`.
+        samples: images with classes.
+        classes: names by number.
+        protocol: how it is seen.
+    """
+
+    spec: str
+    split: str
+    samples: DenseData
+    classes: tuple[str, ...]
+    protocol: SegmentationProtocol
+
+
+@dataclass(frozen=True)
+class WorldSegmentation:
+    """The embedded world's samples as arrays."""
+
+    samples: SegmentationDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Scenes."""
+        return Groups(self.samples.scenes(), "scenes")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        sample = self.samples[index]
+        return DenseSample(sample.image.numpy(), sample.labels.numpy(), sample.name)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The sample's shard, and which of it."""
+        return self.samples.inputs_of(index)
+
+
+def open_segmentation(spec: str, split: str, *, partial: bool = False) -> SegmentationData:
+    """A split of a data set.
+
+    Args:
+        spec: `KIND:FOLDER`, e.g. `ade20k:/data/ADEChallengeData2016`.
+        split: `train` or `val`; the world has `test` as well.
+        partial: use a data set of which images are missing.
+
+    Raises:
+        ConfigError: if the spec makes no sense.
+        DataError: if the data set is incomplete or lies otherwise than expected; the text says how.
+    """
+    kind, root = parse_spec(spec, PROTOCOLS)
+    protocol = PROTOCOLS[kind]
+    if kind == "world":
+        world = World(root)
+        samples = WorldSegmentation(world.segmentation(split))
+        return SegmentationData(spec, split, samples, world.classes, protocol.at_size(world.size))
+    found = LAYOUTS[kind](root, split, partial)
+    return SegmentationData(spec, split, found.data, found.classes, protocol)
+
+
+@dataclass(frozen=True)
+class ClassesSeen:
+    """Which classes have labelled pixels.
+
+    Attributes:
+        absent: names of those that have none in the images that were looked at.
+        images: that were looked at; all of them, or `LOOKED_AT`, or until every class was seen.
+        total: images of the data set.
+    """
+
+    absent: tuple[str, ...]
+    images: int
+    total: int
+
+    def about(self, what: str) -> str:
+        """A sentence of what is missing, for `what` (`training`, `scoring`); "" where nothing is."""
+        if not self.absent:
+            return ""
+        listed = ", ".join(self.absent[:8]) + (" …" if len(self.absent) > 8 else "")
+        where = f"the {self.total}" if self.images == self.total else f"{self.images} of the {self.total}"
+        return f"{len(self.absent)} classes have no labelled pixel in {where} images for {what}: {listed}"
+
+
+def classes_seen(data: SegmentationData, *, several: bool = True) -> ClassesSeen:
+    """Look for every class in labels, evenly spread, until all are found.
+
+    Args:
+        data: to look at.
+        several: whether pixels of one class alone are an error, as they are for training.
+
+    Raises:
+        DataError: if there is no labelled pixel, or nothing to tell apart.
+    """
+    counts = np.zeros(len(data.classes), dtype=np.int64)
+    total, looked = len(data.samples), 0
+    for index in spread(total, LOOKED_AT):
+        counts += np.bincount(data.samples[index].target.ravel(), minlength=256)[: len(counts)]
+        looked += 1
+        if (counts > 0).all():
+            break
+    name = f"{data.spec} ({data.split})"
+    if counts.sum() == 0:
+        raise DataError(f"{name}: no image has a labelled pixel: every label is ignored (255)")
+    seen = [one for one, count in zip(data.classes, counts, strict=True) if count]
+    if several and len(seen) == 1:
+        raise DataError(
+            f"{name}: of {len(data.classes)} classes only {seen[0]!r} has labelled pixels in {looked} images, so there "
+            "is nothing to tell apart; 255 is ignored. If 255 is a class of the label files (a binary mask), say so in "
+            'classes.json: {"background": 0, "foreground": 255}.'
+        )
+    absent = tuple(one for one, count in zip(data.classes, counts, strict=True) if not count)
+    return ClassesSeen(absent, looked, total)

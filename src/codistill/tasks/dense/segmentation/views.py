@@ -1,0 +1,116 @@
+"""What training sees of a labelled image: resized, cropped, mirrored and recoloured at random.
+
+uint8 image and labels in, a `View` out. Source: the ADE20K pipeline of mmsegmentation 0.x, in its order, with OpenCV
+as there. Colour steps are written for RGB; they treat the channels alike or go through HSV.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from codistill.metrics.segmentation import IGNORE
+from codistill.tasks.dense.segmentation.data import SegmentationProtocol
+from codistill.tasks.shared.data import DenseSample
+from codistill.tasks.shared.loading import View
+
+_CROP_ATTEMPTS = 10
+_MAX_SHARE = 0.75
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 18
+
+
+def keep_ratio(shape: tuple[int, ...], scale: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of an image resized into (long, short) sides; rounded half up."""
+    rows, columns = shape[:2]
+    factor = min(max(scale) / max(rows, columns), min(scale) / min(rows, columns))
+    return int(rows * factor + 0.5), int(columns * factor + 0.5)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear, without antialiasing, as the protocols resize."""
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest neighbour."""
+    return cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+
+
+@dataclass(frozen=True)
+class SegmentationViews:
+    """Makes training views by a protocol."""
+
+    protocol: SegmentationProtocol
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of every view."""
+        return self.protocol.crop
+
+    def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
+        """A random view."""
+        protocol = self.protocol
+        ratio = rng.uniform(*protocol.zoom)
+        scale = (int(protocol.scale[0] * ratio), int(protocol.scale[1] * ratio))
+        size = keep_ratio(sample.image.shape, scale)
+        image, labels = resize_image(sample.image, size), resize_labels(sample.target, size)
+        rows, columns = _crop(labels, protocol.crop, rng)
+        image, labels = image[rows, columns], labels[rows, columns]
+        if rng.random() < 0.5:
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        return self._padded(recolour(np.ascontiguousarray(image), rng), labels)
+
+    def plain(self, sample: DenseSample) -> View:
+        """The middle of the image at test scale."""
+        size = keep_ratio(sample.image.shape, self.protocol.scale)
+        image, labels = resize_image(sample.image, size), resize_labels(sample.target, size)
+        starts = [max(0, (side - crop) // 2) for side, crop in zip(size, self.size, strict=True)]
+        rows, columns = (slice(s, s + crop) for s, crop in zip(starts, self.size, strict=True))
+        return self._padded(image[rows, columns], labels[rows, columns])
+
+    def _padded(self, image: np.ndarray, labels: np.ndarray) -> View:
+        rows, columns = labels.shape
+        pixels = np.zeros((*self.size, 3), dtype=np.uint8)
+        target = np.full(self.size, IGNORE, dtype=np.uint8)
+        pixels[:rows, :columns], target[:rows, :columns] = image, labels
+        return View(pixels, target, (rows, columns))
+
+
+def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
+    """A place where no class has three quarters of the labelled pixels or more; the last of ten tries otherwise."""
+    place = (slice(0), slice(0))
+    for _ in range(_CROP_ATTEMPTS):
+        starts = [
+            int(rng.integers(0, max(side - length, 0) + 1))
+            for side, length in zip(labels.shape, crop, strict=True)
+        ]
+        place = (slice(starts[0], starts[0] + crop[0]), slice(starts[1], starts[1] + crop[1]))
+        counts = np.bincount(labels[place].ravel(), minlength=256)[:IGNORE]
+        counts = counts[counts > 0]
+        if counts.size > 1 and counts.max() / counts.sum() < _MAX_SHARE:
+            break
+    return place
+
+
+def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation and hue, each with probability one half, in one of two orders."""
+    if rng.random() < 0.5:
+        image = _affine(image, 1.0, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
+    contrast_first = rng.random() < 0.5
+    if contrast_first and rng.random() < 0.5:
+        image = _affine(image, rng.uniform(*_CONTRAST), 0.0)
+    if rng.random() < 0.5:
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        hsv[..., 1] = _affine(hsv[..., 1], rng.uniform(*_SATURATION), 0.0)
+        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if rng.random() < 0.5:
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int32) + int(rng.integers(-_HUE, _HUE))) % 180
+        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if not contrast_first and rng.random() < 0.5:
+        image = _affine(image, rng.uniform(*_CONTRAST), 0.0)
+    return image
+
+
+def _affine(values: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    return np.clip(values.astype(np.float32) * factor + offset, 0, 255).astype(np.uint8)

@@ -1,0 +1,208 @@
+"""Images with dense truth, whatever they lie in: a protocol, folders of file pairs, the check before training.
+
+A data set that is incomplete, of the wrong resolution or with unexpected values says so before anything is computed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from codistill.errors import DataError
+from codistill.files.inputs import Row, content_part
+from codistill.files.lines import read_lines
+from codistill.files.listing import any_case
+from codistill.files.specs import parse_spec as parse_spec
+from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.shared.groups import Groups, named_groups
+from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
+
+CHECKED = 64
+"""Samples that are read before training, spread evenly; the rest is checked as it is read."""
+
+
+@dataclass(frozen=True)
+class DenseSample:
+    """An image with a value for every pixel.
+
+    Attributes:
+        image: (row, column, 3) uint8.
+        target: (row, column): classes (uint8, 255 ignored), or depth in metres (float32, 0 unknown).
+        name: for pictures and errors.
+    """
+
+    image: np.ndarray
+    target: np.ndarray
+    name: str
+
+
+class DenseData(Protocol):
+    """A map-style, picklable data set of `DenseSample`.
+
+    What lies in files says in which (`inputs.py`); its `groups`, if it has some, say what belongs together.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> DenseSample: ...
+
+
+@dataclass(frozen=True)
+class FilePairs:
+    """Pairs of an image file and a one-channel PNG.
+
+    Attributes:
+        pairs: paths.
+        groups: of the pairs.
+        convert: the PNG's values as the target; raises DataError for values that make no sense.
+        shape: rows and columns that every image must have, or None.
+        about: small files that say what the values mean.
+    """
+
+    pairs: tuple[tuple[Path, Path], ...]
+    groups: Groups
+    convert: Callable[[np.ndarray], np.ndarray]
+    shape: tuple[int, int] | None = None
+    about: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The image and its target."""
+        return self.pairs[index]
+
+    def shared_inputs(self) -> Row:
+        """What the values mean."""
+        return tuple(content_part(path) for path in self.about)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        image_path, target_path = self.pairs[index]
+        image = read_rgb(image_path)
+        values = decode_map(read_file(target_path), name=str(target_path))
+        if image.shape[:2] != values.shape:
+            raise DataError(
+                f"{target_path} has {values.shape[0]}x{values.shape[1]} pixels and its image {image_path} "
+                f"{image.shape[0]}x{image.shape[1]}: they must agree. Were images or labels resized?"
+            )
+        if self.shape is not None and image.shape[:2] != self.shape:
+            raise DataError(
+                f"{image_path} has {image.shape[0]}x{image.shape[1]} pixels; this data set has "
+                f"{self.shape[0]}x{self.shape[1]} throughout. Take the original files, not resized ones."
+            )
+        try:
+            target = self.convert(values)
+        except DataError as error:
+            raise DataError(f"{target_path}: {error}") from None
+        return DenseSample(image, target, image_path.name)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some samples of a data set, in the order given."""
+
+    data: DenseData
+    indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these samples."""
+        return named_groups(self.data).at(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> DenseSample:
+        return self.data[self.indices[index]]
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Of that sample."""
+        return sample_inputs(self.data, self.indices[index])
+
+    def shared_inputs(self) -> Row:
+        """Of the data set."""
+        return shared_inputs(self.data)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of 0..count-1, evenly spread, or all where there are fewer."""
+    if wanted >= count:
+        return list(range(count))
+    return [int((number + 0.5) * count / wanted) for number in range(wanted)]
+
+
+def limited(data: DenseData, limit: int | None) -> DenseData:
+    """The data set, or `limit` evenly spread samples of it."""
+    if limit is not None and limit < 1:
+        raise DataError(f"the number of images must be 1 or more; got {limit}")
+    return data if limit is None or limit >= len(data) else Subset(data, tuple(spread(len(data), limit)))
+
+
+def check_data(data: DenseData, name: str, *, everything: bool = False) -> None:
+    """Read samples before training.
+
+    Args:
+        data: what to check.
+        name: for errors.
+        everything: read all of it, not `CHECKED` samples.
+
+    Raises:
+        DataError: if there is nothing, or a sample cannot be used; the text names the file.
+    """
+    if len(data) == 0:
+        raise DataError(f"{name}: there are no images")
+    for index in range(len(data)) if everything else spread(len(data), CHECKED):
+        data[index]
+
+
+def check_count(found: int, expected: int | None, name: str, partial: bool) -> None:
+    """Raise DataError where a data set does not have as many images as it should, unless a part will do."""
+    if expected is not None and found != expected and not partial:
+        raise DataError(
+            f"{name}: {found} images found, {expected} expected: the data set is incomplete or another version. "
+            "Complete it, or use what is there with --partial (its scores are then not comparable)."
+        )
+
+
+def pair_up(
+    images: Sequence[Path], target_of: Callable[[Path], Path], name: str
+) -> tuple[tuple[Path, Path], ...]:
+    """Images with their targets.
+
+    Raises:
+        DataError: if there are no images, or one has no target.
+    """
+    pairs = tuple((image, any_case(target_of(image))) for image in images)
+    missing = [target for _, target in pairs if not target.is_file()]
+    if missing:
+        raise DataError(
+            f"{name}: {len(missing)} of {len(pairs)} images have no label file; the first missing ones: "
+            f"{', '.join(map(str, missing[:3]))}"
+        )
+    return pairs
+
+
+def need_folder(folder: Path, layout: str) -> Path:
+    """The folder, if it is there.
+
+    Raises:
+        DataError: with the layout that was expected.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Expected layout: {layout}")
+    return folder
+
+
+def read_list(path: Path, layout: str) -> list[str]:
+    """Lines of a list, without empty ones.
+
+    Raises:
+        DataError: if it is not there, or no text in UTF-8.
+    """
+    try:
+        lines = read_lines(path)
+    except DataError as error:
+        raise DataError(f"{error}. Expected layout: {layout}") from error
+    return [line for line in lines if line.strip()]

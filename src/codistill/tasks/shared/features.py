@@ -1,0 +1,170 @@
+"""Frozen features: normalized images of any size in, tokens of the chosen blocks out, after a projector if asked.
+
+Sides that are no multiples of the patch size are padded with zeros on both sides (the "center padding" of DINOv2's
+evaluations); the token map is not cropped back, which is part of those protocols.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import add_weights
+from codistill.encoders.load import load_encoder
+from codistill.errors import ConfigError, unknown_name
+from codistill.student.load import load_student
+from codistill.student.student import Student
+from codistill.tasks.shared.baseline import BASELINES
+from codistill.types import Tokens
+from codistill.weights.export import as_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """Which features of which encoder.
+
+    Attributes:
+        encoder: whatever `load_encoder` accepts, or `baseline:NAME`.
+        projector: a teacher of the student `encoder`: its projected tokens are the features.
+        denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
+        norm: apply the encoder's final norm. Projectors take un-normed tokens whatever this says.
+        blocks: whose outputs, 0-based, negative from the end; several are levels of one head.
+    """
+
+    encoder: str
+    projector: str | None = None
+    denormalize: bool = False
+    norm: bool = True
+    blocks: tuple[int, ...] = (-1,)
+
+    def __post_init__(self) -> None:
+        if not self.encoder:
+            raise ConfigError(
+                "no encoder was named; give a file, a run, an export, a known name or baseline:colour"
+            )
+        if not self.blocks:
+            raise ConfigError("blocks must name one block at least; -1 is the last")
+        if self.projector is not None and self.blocks != (-1,):
+            raise ConfigError(
+                f"blocks {self.blocks} belong to an encoder alone; after the projector of {self.projector!r} there is "
+                "one level"
+            )
+        if self.denormalize and self.projector is None:
+            raise ConfigError("denormalize belongs to a projector: name the teacher (--projector)")
+
+
+def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom) zeros that bring (rows, columns) to the next multiples of the patch size."""
+    missing = [-side % patch_size for side in size]
+    top, left = missing[0] // 2, missing[1] // 2
+    return left, missing[1] - left, top, missing[0] - top
+
+
+class FrozenFeatures(nn.Module):
+    """An encoder (with a projector) that never trains.
+
+    Attributes:
+        config: what was asked for.
+        encoder: the encoder; `encoder.spec` says its patch size and licence.
+        channels: of a token.
+        has_cls: whether tokens come with a class token.
+        cls_channels: of the class token: 0 without one; more than `channels` for some summaries.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.student: Student | None = None
+        if config.projector is not None:
+            self.student = load_student(config.encoder)
+            names = [target.name for target in self.student.targets]
+            if config.projector not in names:
+                raise ConfigError(f"{config.encoder}: {unknown_name('teacher', config.projector, names)}")
+            target = self.student.targets[names.index(config.projector)]
+            if "patch" not in target.kinds:
+                raise ConfigError(f"{config.encoder}: its projector of {target.name!r} gives no patch tokens")
+            self.encoder: Encoder = self.student.encoder
+            self.channels, self.has_cls = target.dim, "cls" in target.kinds
+        else:
+            self.encoder = _encoder(config.encoder)
+            self.channels, self.has_cls = self.encoder.spec.dim, self.encoder.spec.has_cls
+        wide = None if self.student is not None else self.encoder.spec.cls_dim
+        self.cls_channels = (wide or self.channels) if self.has_cls else 0
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "FrozenFeatures":
+        """Stays in evaluation mode, whatever is asked."""
+        return super().train(False)
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels per token side."""
+        return self.encoder.spec.patch_size
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the token map of images (rows, columns)."""
+        return -(-size[0] // self.patch_size), -(-size[1] // self.patch_size)
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 row column"]) -> list[Tokens]:
+        """Tokens of every level.
+
+        Args:
+            images: ImageNet-normalized, of any size.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        images = pad(images, center_padding(size, self.patch_size))
+        config = self.config
+        if self.student is not None:
+            blocks = self.student.projector_blocks
+            single = blocks == (self.student.encoder.config.depth - 1,)
+            outputs: Sequence[Tokens] = (
+                [self.encoder(images, norm=False)]
+                if single
+                else self.encoder.intermediate(images, blocks, norm=False)
+            )
+            assert config.projector is not None
+            return [self.student.project(outputs, config.projector, config.denormalize)]
+        if config.blocks == (-1,):
+            return [self.encoder(images, norm=config.norm)]
+        try:
+            return self.encoder.intermediate(images, config.blocks, norm=config.norm)
+        except (NotImplementedError, ValueError) as error:
+            raise ConfigError(f"--blocks {','.join(map(str, config.blocks))}: {error}") from error
+
+    def describe(self) -> dict[str, object]:
+        """What a metrics file says of the encoder."""
+        spec = self.encoder.spec
+        return {
+            "encoder": self.config.encoder,
+            "name": spec.name,
+            "licence": spec.licence,
+            "projector": self.config.projector,
+            "denormalize": self.config.denormalize,
+            "norm": self.config.norm and self.config.projector is None,
+            "blocks": list(self.config.blocks),
+            "channels": self.channels,
+            "patch_size": spec.patch_size,
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the encoder's architecture, all weights and the choices above: equal features, equal ones."""
+        digest = hashlib.sha256(repr(replace(self.config, encoder="-")).encode())
+        digest.update(json.dumps(as_json(self.encoder.architecture()), sort_keys=True).encode())
+        add_weights(digest, self)
+        return digest.hexdigest()
+
+
+def _encoder(text: str) -> Encoder:
+    prefix, _, name = text.partition(":")
+    if prefix != "baseline":
+        return load_encoder(text)
+    if name not in BASELINES:
+        raise ConfigError(unknown_name("baseline", name, BASELINES))
+    return BASELINES[name]()

@@ -1,0 +1,160 @@
+"""What belongs together: samples of one room, sequence, camera or object, by data set, and splits that respect it.
+
+Intervals resample groups, and images that choose between heads share no group with those that train. Published data
+sets name their groups in their files; of your own, `groups.json` says it:
+
+    ROOT/groups.json    {"train": {"0001.jpg": "kitchen", …}, "val": {…}}
+
+with the name of an image (with or without its suffix, below the split's image folder) or of a sample. Without it every
+image is its own group, and results say so.
+"""
+
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from codistill.data.permutation import keys_of, permute
+from codistill.data.randomness import Purpose
+from codistill.errors import DataError
+from codistill.files.json_files import read_json
+from codistill.metrics.interval import FEW_GROUPS, group_numbers
+
+GROUPS_FILE = "groups.json"
+ALONE = f"images, each its own group (no {GROUPS_FILE})"
+_ORDER = Purpose.DENSE_ORDER
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a data set's samples.
+
+    Attributes:
+        names: of the group of every sample, in order.
+        kind: what they are, for results: `rooms`, `scenes`, ….
+    """
+
+    names: tuple[str, ...]
+    kind: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def count(self) -> int:
+        """How many different ones there are."""
+        return len(set(self.names))
+
+    def at(self, indices: Iterable[int]) -> "Groups":
+        """Those of some samples."""
+        return Groups(tuple(self.names[index] for index in indices), self.kind)
+
+    def about(self, unit: str = "images") -> str:
+        """For a metrics file: what an interval is over."""
+        return f"95 % percentile bootstrap over {self.count} groups ({self.kind}) of {len(self)} {unit}"
+
+    def warning(self) -> str:
+        """What to say of intervals over few groups; "" where there are enough."""
+        if self.count >= FEW_GROUPS:
+            return ""
+        if self.count < 2:
+            return f"one group ({self.kind}): intervals are unknown"
+        return (
+            f"{self.count} groups only ({self.kind}): intervals are rough, and too narrow more often than not"
+        )
+
+
+def alone(names: Iterable[object], kind: str = ALONE) -> Groups:
+    """Every sample its own group."""
+    return Groups(tuple(f"{number}:{name}" for number, name in enumerate(names)), kind)
+
+
+def named_groups(data: Sized) -> Groups:
+    """The `groups` of a data set, known without reading a sample; every sample alone where it names none."""
+    found = getattr(data, "groups", None)
+    if found is None:
+        return alone(range(len(data)), "samples, each its own group (the data set names none)")
+    assert isinstance(found, Groups)
+    return found
+
+
+def groups_of(root: Path, split: str, names: Sequence[str], otherwise: Groups | None = None) -> Groups:
+    """What `groups.json` says of the samples of a split.
+
+    Args:
+        root: the data set's folder.
+        split: of it.
+        names: of the samples, with `/` between folders.
+        otherwise: what the data set says by itself; None: every sample is its own group.
+
+    Raises:
+        DataError: if the file is damaged, or misses a sample or the split.
+    """
+    path = root / GROUPS_FILE
+    if not path.is_file():
+        return alone(names) if otherwise is None else otherwise
+    known = read_json(path).get(split)
+    form = '{"train": {"IMAGE": "GROUP", …}, "val": {…}}'
+    if not isinstance(known, dict) or not all(isinstance(value, str) and value for value in known.values()):
+        raise DataError(f"{path}: names no groups of the split {split!r}; expected {form}")
+    found = [known.get(name, known.get(str(PurePosixPath(name).with_suffix("")))) for name in names]
+    missing = [name for name, group in zip(names, found, strict=True) if group is None]
+    if missing:
+        raise DataError(
+            f"{path}: misses {len(missing)} of {len(names)} samples of {split}, e.g. {missing[0]!r}; expected {form}"
+        )
+    return Groups(tuple(group for group in found if group is not None), f"groups of {GROUPS_FILE}")
+
+
+def joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Groups of pairs from those of their two members: pairs that share one, directly or through others, are one."""
+    parents: dict[str, str] = {}
+
+    def root_of(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            parents[name] = parents[parents[name]]
+            name = parents[name]
+        return name
+
+    for first, second in pairs:
+        parents[root_of(second)] = root_of(first)
+    return tuple(root_of(first) for first, _ in pairs)
+
+
+@dataclass(frozen=True)
+class GroupSplit:
+    """Numbers of training and held-out samples; `shared` where one group had to give both."""
+
+    training: tuple[int, ...]
+    held_out: tuple[int, ...]
+    shared: bool
+
+
+def split_groups(groups: Groups, wanted: int, seed: int) -> GroupSplit:
+    """Hold out whole groups, so that no held-out sample has a relative in training; the same for the same seed.
+
+    Groups are taken in a random order until `wanted` samples are held out; a group that would make it more than half of
+    all is passed over. Samples of one single group are split one by one, and the result says so.
+
+    Raises:
+        DataError: if there are fewer than two samples.
+    """
+    total, (numbers, count) = len(groups), group_numbers(groups.names, len(groups))
+    if total < 2:
+        raise DataError(f"a fit needs two images at least, one to choose between heads; got {total}")
+    shared = count < 2
+    if shared:
+        numbers, count = np.arange(total), total
+    sizes = np.bincount(numbers, minlength=count)
+    order = permute(np.arange(count), count, keys_of(seed, _ORDER)).tolist()
+    chosen: list[int] = []
+    held = 0
+    for number in order:
+        if held < wanted and held + sizes[number] <= total // 2:
+            chosen.append(number)
+            held += int(sizes[number])
+    if not chosen:  # every group is larger than half of all
+        chosen = [int(sizes.argmin())]
+    mask = np.isin(numbers, chosen)
+    return GroupSplit(tuple(np.flatnonzero(~mask).tolist()), tuple(np.flatnonzero(mask).tolist()), shared)

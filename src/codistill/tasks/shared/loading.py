@@ -1,0 +1,233 @@
+"""Views of images with truth as engine batches: which sample stands in a slot follows from (seed, step) alone.
+
+A maker turns a sample and a generator into a view of fixed size; workers run it, this process normalizes on the
+device. The same requests serve training (slots of steps) and the feature cache (samples of passes).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from codistill.data.permutation import keys_of, permute
+from codistill.data.randomness import Purpose, generator
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.shared.data import DenseData, DenseSample
+from codistill.tasks.shared.workers import made_by_workers
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
+
+VIEW, PIXELS = Purpose.DENSE_VIEW, Purpose.DENSE_PIXELS
+
+
+@dataclass(frozen=True)
+class View:
+    """One training view.
+
+    Attributes:
+        pixels: (row, column, 3), 0 to 255, any dtype.
+        target: (row, column).
+        inside: rows and columns that hold the image; what lies below and to the right is padding, which becomes 0
+            after normalization.
+    """
+
+    pixels: np.ndarray
+    target: np.ndarray
+    inside: tuple[int, int]
+
+
+class ViewMaker(Protocol):
+    """How training sees a sample; picklable.
+
+    Attributes:
+        size: rows and columns of every view.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
+        """A random view."""
+        ...
+
+    def plain(self, sample: DenseSample) -> View:
+        """The view without any randomness, for choosing between heads on held-out images."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseBatch(Batch):
+    """A `Batch` with a target for every pixel.
+
+    Attributes:
+        target: (batch, row, column), on the host.
+    """
+
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Request:
+    """Views to make: of `items`, drawn from (seed, step, slot); `plain` draws nothing."""
+
+    step: int
+    slots: tuple[int, ...]
+    items: tuple[int, ...]
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class RawViews:
+    """What a worker sends back; `failure` says why it could not."""
+
+    pixels: Tensor
+    target: Tensor
+    inside: tuple[tuple[int, int], ...]
+    names: tuple[str, ...]
+    failure: str = ""
+
+    def pin_memory(self) -> "RawViews":
+        """The same in page-locked memory; called by PyTorch's loader."""
+        return replace(self, pixels=self.pixels.pin_memory(), target=self.target.pin_memory())
+
+
+class ViewDataset(Dataset[RawViews]):
+    """Requests to stacked views."""
+
+    def __init__(self, data: DenseData, maker: ViewMaker, seed: int) -> None:
+        self.data, self.maker, self.seed = data, maker, seed
+
+    def __getitem__(self, request: Request) -> RawViews:
+        views, names = [], []
+        try:
+            for slot, item in zip(request.slots, request.items, strict=True):
+                sample = self.data[item]
+                names.append(sample.name)
+                if request.plain:
+                    views.append(self.maker.plain(sample))
+                else:
+                    views.append(self.maker(sample, generator(self.seed, VIEW, request.step, slot)))
+        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
+            return RawViews(torch.empty(0), torch.empty(0), (), (), str(error))
+        return RawViews(
+            torch.from_numpy(np.stack([view.pixels for view in views])),
+            torch.from_numpy(np.stack([view.target for view in views])),
+            tuple(view.inside for view in views),
+            tuple(names),
+        )
+
+
+def normalized(pixels: Tensor, inside: Sequence[tuple[int, int]] | None = None) -> Tensor:
+    """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column).
+
+    What lies outside of `inside` (rows and columns of each image, from the top left) becomes 0.
+    """
+    images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
+        images[:, channel].sub_(mean).div_(std)
+    for image, (rows, columns) in zip(images, inside, strict=True) if inside is not None else ():
+        image[:, rows:] = 0.0
+        image[:, :, columns:] = 0.0
+    return images
+
+
+def view_batches(
+    data: DenseData,
+    maker: ViewMaker,
+    requests: Iterable[Request],
+    *,
+    seed: int,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[DenseBatch]:
+    """Batches of views, in the order of the requests.
+
+    Args:
+        data, maker: what to view, and how.
+        requests: which views; read ahead by the workers.
+        seed: of the draws.
+        workers: processes; 0 works in this one, None: the CPUs of this process.
+        device: where images are normalized; targets stay on the host.
+
+    Raises:
+        DataError: if a sample cannot be used.
+    """
+    device = torch.device(device)
+    made = made_by_workers(ViewDataset(data, maker, seed), requests, workers=workers, device=device)
+    for raw in made:
+        images = normalized(raw.pixels.to(device, non_blocking=True), raw.inside)
+        count = len(raw.names)
+        yield DenseBatch(images, ("",) * count, ("",) * count, raw.names, target=raw.target)
+
+
+def training_requests(
+    count: int, batch_size: int, *, seed: int, steps: range, rank: int = 0, world_size: int = 1
+) -> Iterator[Request]:
+    """One request per step: this rank's slots. Every pass over the `count` samples has an order of its own."""
+    for step in steps:
+        slots = np.arange(rank, batch_size, world_size)
+        passes, position = np.divmod(slots + step * batch_size, count)
+        items = permute(position, count, keys_of(seed, passes))
+        yield Request(step, tuple(slots.tolist()), tuple(items.tolist()))
+
+
+def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
+    """Every request cut into so many of the same step, in order: samples and their draws stay the same."""
+    for request in requests:
+        size = len(request.slots) // parts
+        for start in range(0, len(request.slots), size):
+            part = slice(start, start + size)
+            yield replace(request, slots=request.slots[part], items=request.items[part])
+
+
+def train_batches(
+    data: DenseData,
+    maker: ViewMaker,
+    *,
+    batch_size: int,
+    total_steps: int,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Callable[[int], Iterable[DenseBatch]]:
+    """The engine's batches: a function from the start step.
+
+    Raises:
+        ConfigError: if the batch does not divide by the number of ranks.
+    """
+    if batch_size < 1 or batch_size % world_size:
+        raise ConfigError(f"the batch of {batch_size} must be a multiple of the {world_size} processes")
+
+    def from_step(start: int) -> Iterator[DenseBatch]:
+        requests = _Requests(len(data), batch_size, seed, range(start, total_steps), rank, world_size)
+        return view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
+
+    return from_step
+
+
+class _Requests:
+    """`training_requests` as a PyTorch sampler, which is iterated once per loader."""
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, steps: range, rank: int, world_size: int
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.steps = count, batch_size, seed, steps
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Request]:
+        return training_requests(
+            self.count,
+            self.batch_size,
+            seed=self.seed,
+            steps=self.steps,
+            rank=self.rank,
+            world_size=self.world_size,
+        )

@@ -1,0 +1,146 @@
+"""Tables from metrics files, for reports and in Markdown, so that no number in the documentation is typed by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codistill.files.json_files import read_json
+
+HEADLINES = {
+    "segmentation": ("miou", "pixel_accuracy"),
+    "depth": ("rmse", "a1", "abs_rel"),
+    "people": ("f1", "pa_pve"),
+    "relocalization": ("vcre_precision_90", "vcre_auc_90", "median_vcre"),
+    "multiview-depth": ("relative", "inliers"),
+    "multiview-pose": ("rra_15", "rta_15", "maa_30"),
+}
+"""Scores that a table shows, by task; all of them for other tasks."""
+
+TITLES = {
+    "miou": "mIoU (%)",
+    "pixel_accuracy": "pixel accuracy (%)",
+    "rmse": "RMSE (m)",
+    "a1": "δ < 1.25",
+    "abs_rel": "abs. rel.",
+    "f1": "F1 (%)",
+    "precision": "precision (%)",
+    "recall": "recall (%)",
+    "pve": "PVE (mm)",
+    "pa_pve": "PA-PVE (mm)",
+    "mpjpe": "MPJPE (mm)",
+    "pa_mpjpe": "PA-MPJPE (mm)",
+    "place": "head is off by (m)",
+    "vcre_precision_90": "precision, 90 px",
+    "vcre_auc_90": "AUC, 90 px",
+    "median_vcre": "median VCRE (px)",
+    "relative": "rel. error (%)",
+    "inliers": "inliers (%)",
+    "rra_15": "RRA@15 (%)",
+    "rta_15": "RTA@15 (%)",
+    "maa_30": "mAA@30 (%)",
+}
+
+SAMPLES = {"relocalization": "pairs", "multiview-depth": "samples", "multiview-pose": "samples"}
+"""What scores are means over, where not images."""
+
+
+def results_table(paths: Sequence[Path]) -> str:
+    """One row per metrics file of one task, in the order given: encoder, scores with 95 % intervals, how it was fitted.
+
+    Raises:
+        CheckpointError: if a file cannot be read.
+        ValueError: if the files are of several tasks or data sets, or some intervals are over groups and some not.
+    """
+    contents = [read_json(path) for path in paths]
+    kinds = {result_kind(metrics) for metrics in contents}
+    if len(kinds) != 1:
+        raise ValueError(f"a table is of one task, split and set of images; got {sorted(kinds)}")
+    task, split, images = kinds.pop()
+    header, rows = results_rows(task, contents, quote="`")
+    lines = [header, ["---"] * len(header), *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    unit = SAMPLES.get(task, "images")
+    over = {resampled(metrics, unit) for metrics in contents}
+    if len(over) > 1:
+        raise ValueError(f"a table is of intervals over one kind of groups; got {sorted(over)}")
+    return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {over.pop()}.\n"
+
+
+def resampled(metrics: Mapping[str, Any], unit: str) -> str:
+    """What the intervals of a metrics file are over: `150 groups of images`, or its images."""
+    counts = {
+        (score["groups"], score["count"])
+        for score in metrics["scores"].values()
+        if isinstance(score, Mapping) and "groups" in score and "count" in score
+    }
+    if not counts or all(groups == count for groups, count in counts):
+        return unit
+    return f"{max(groups for groups, _ in counts)} groups of {unit}"
+
+
+def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What must be equal for two results to stand in one table: task, split, number of images."""
+    return str(metrics["task"]), str(metrics.get("split", "")), int(metrics.get("images", 0))
+
+
+def results_rows(
+    task: str, contents: Sequence[Mapping[str, Any]], quote: str = ""
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table: encoder, the task's headline scores, how it was fitted.
+
+    Args:
+        task: of all of them.
+        contents: of the metrics files.
+        quote: around the names of encoders.
+    """
+    names = HEADLINES.get(task) or tuple(contents[0]["scores"])
+    header = ["encoder", *(TITLES.get(name, name) for name in names), "fit"]
+    rows = [
+        [
+            _encoder(metrics, quote),
+            *(shown_score(metrics["scores"].get(name)) for name in names),
+            _fit(metrics),
+        ]
+        for metrics in contents
+    ]
+    return header, rows
+
+
+def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
+    """The encoder, or the baseline, released file or method in its place."""
+    encoder = metrics.get("encoder") or metrics.get("method") or {}
+    named = next((encoder[key] for key in ("baseline", "model", "encoder") if encoder.get(key)), "?")
+    text = f"{quote}{named}{quote}"
+    return f"{text} → {encoder['projector']}" if encoder.get("projector") else text
+
+
+def shown_score(score: Mapping[str, Any] | None) -> str:
+    """Mean and interval, which may be unknown; a dash for a score that is not defined there."""
+    if score is None or score["mean"] is None:
+        return "–"
+    digits = 1 if score["mean"] > 10 else 3
+    if score["low"] is None:
+        return f"{score['mean']:.{digits}f} [unknown]"
+    # A median that is infinite in many resamples has no largest number: JSON knows none.
+    low, high = ("∞" if score[side] is None else f"{score[side]:.{digits}f}" for side in ("low", "high"))
+    return f"{score['mean']:.{digits}f} [{low}, {high}]"
+
+
+def _fit(metrics: Mapping[str, Any]) -> str:
+    """How the head was fitted; two-view tasks say it of their method."""
+    method = metrics.get("method") or {}
+    if method.get("baseline"):
+        return "none"
+    fit = metrics.get("fit") or method.get("fit") or {}
+    parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]
+    parts += [f"{fit['steps']} steps"] if "steps" in fit else []
+    parts += [f"lr {fit['chosen_lr']:g}{_edge(fit)}"] if "chosen_lr" in fit else []
+    return ", ".join(parts) or "released"
+
+
+def _edge(fit: Mapping[str, Any]) -> str:
+    """Whether the chosen learning rate is at the edge of those tried, where others might do better."""
+    rates = [head["lr"] for head in fit.get("heads") or () if isinstance(head, Mapping) and "lr" in head]
+    if len(rates) < 2 or fit["chosen_lr"] not in (min(rates), max(rates)):
+        return ""
+    return f" ({'smallest' if fit['chosen_lr'] == min(rates) else 'largest'} tried)"

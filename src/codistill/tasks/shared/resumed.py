@@ -1,0 +1,101 @@
+"""Fits that go on: whether data and encoder are still those that they began with.
+
+HEAD/run/inputs.parquet        what a run of the engine began with; other data: said, and refused for a finished head
+    data_changes.json          what changed while it was trained
+HEAD/…/STAGE-HASH/             a stage that is kept (heads in training): another folder for other inputs
+"""
+
+import json
+from pathlib import Path
+
+from codistill.errors import ConfigError
+from codistill.files.inputs import Inputs, Part, compare, read_inputs, write_inputs
+from codistill.files.writing import cannot_write, make_directory, write_atomic
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_files import is_head
+from codistill.tasks.shared.stored_arrays import INPUTS, Say
+from codistill.weights.run import checkpoints
+
+CHANGES = "data_changes.json"
+
+
+def encoder_part(name: str, fingerprint: str) -> Part:
+    """The encoder as a part that all rows are made from."""
+    return f"encoder {name}", fingerprint
+
+
+def with_encoder(inputs: Inputs, features: FrozenFeatures) -> Inputs:
+    """The inputs of what is trained on some features."""
+    part = encoder_part(features.config.encoder, features.fingerprint())
+    return Inputs(inputs.rows, (*inputs.shared, part))
+
+
+def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
+    """Compare what a run began with to what it would go on with; to be called by one process.
+
+    Args:
+        out: the head's folder.
+        run: the name of the engine's folder in it.
+        inputs: of today.
+        say: told what changed, if the run goes on nevertheless.
+
+    Returns:
+        All that changed since the run began, for the record.
+
+    Raises:
+        ConfigError: if the run's head is finished, and was fitted on something else.
+        CheckpointError: if the folder cannot be written.
+    """
+    folder = out / run
+    make_directory(folder)
+    old = read_inputs(folder / INPUTS)
+    begun = bool(checkpoints(folder))
+    changes: list[str] = json.loads((folder / CHANGES).read_text()) if (folder / CHANGES).exists() else []
+    text = "" if old is None else compare(old, inputs, by_place=True).text
+    if begun and text and is_head(out):
+        raise ConfigError(
+            f"{out} holds a head that was fitted on other data ({text}). Fit another one on today's (another --out), "
+            "or use this one as it is (--head)."
+        )
+    if begun and old is None:
+        say(
+            f"{folder}: does not say what it was trained on so far ({INPUTS} is missing): whether that is "
+            "still the same cannot be checked"
+        )
+    if begun and text:
+        say(f"{folder}: goes on, but with other data than it began with ({text})")
+        changes.append(text)
+        write_atomic(folder / CHANGES, json.dumps(changes, indent=1) + "\n")
+    if old is None or text:
+        _write(folder, inputs)
+    return changes
+
+
+def stage_folder(parent: Path, name: str, inputs: Inputs, say: Say) -> Path:
+    """The folder of a stage, which exists then; what was begun on other inputs stays in its own.
+
+    Args:
+        parent: where stages are kept.
+        name: of the stage, with a hash of its settings.
+        inputs: what it is made from.
+        say: told what changed since it was begun, if anything did.
+
+    Raises:
+        CheckpointError: if it cannot be made.
+    """
+    folder = parent / f"{name}-{inputs.digest()[:12]}"
+    others = sorted(parent.glob(f"{name}-*/{INPUTS}"), key=lambda path: path.stat().st_mtime_ns)
+    if not folder.exists() and others:
+        old = read_inputs(others[-1])
+        text = "" if old is None else compare(old, inputs, by_place=True).text
+        say(f"{others[-1].parent}: was made from other data ({text}); begun anew in {folder.name}")
+    make_directory(folder)
+    _write(folder, inputs)
+    return folder
+
+
+def _write(folder: Path, inputs: Inputs) -> None:
+    try:
+        write_inputs(folder / INPUTS, inputs)
+    except OSError as error:
+        raise cannot_write(folder / INPUTS, error) from error

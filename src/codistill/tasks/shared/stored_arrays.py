@@ -1,0 +1,284 @@
+"""A folder of memory-mapped arrays that fills up view by view: what it is of, what it was made from, how far it is.
+
+DIR/cache.json       the key: what the arrays hold; another key is another folder
+    inputs.parquet   what every row was made from (`files/inputs.py`); rows whose inputs changed are made again
+    done.json        how many views are written, and which of them must be made again
+
+A row is an image or a pair; view v is pass v // rows of row v % rows.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codistill.errors import ConfigError
+from codistill.files.inputs import Change, Inputs, compare, read_inputs, write_inputs
+from codistill.files.writing import cannot_write, make_directory, write_atomic
+
+KEY, INPUTS, DONE = "cache.json", "inputs.parquet", "done.json"
+_FORMAT = 2
+_CHUNK = 1024
+ArrayFiles = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
+"""Shape and number type by file name; `.npy` files say both themselves."""
+
+Say = Callable[[str], None]
+
+
+def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache") -> str:
+    """Write down what a folder of stored arrays holds, or check that it is the same.
+
+    Args:
+        folder: which exists.
+        key: what it holds.
+        what, option: for the error: how to call that, and where another folder is named.
+
+    Returns:
+        The key as text.
+
+    Raises:
+        ConfigError: if it holds something else; the text says what differs.
+    """
+    path = folder / KEY
+    text = json.dumps({"format": _FORMAT, **key}, indent=1, sort_keys=True) + "\n"
+    if not path.exists():
+        write_atomic(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        new = json.loads(text)
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            old = {}
+        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        raise ConfigError(
+            f"{folder} holds {what} of something else (different: {', '.join(changed)}). "
+            f"Remove it, or name another folder ({option})."
+        )
+    return text
+
+
+class ArrayStore:
+    """The arrays, and which of their views are still to be made.
+
+    Args:
+        folder: of this store alone; it is made.
+        key: what it holds, as JSON; a folder with another key is refused.
+        files: the arrays; the first axis is the view.
+        inputs: what each row is made from now.
+        passes: views of each row.
+        by_place: a row depends on its number and on how many there are, too, as random views do. Other rows follow
+            their inputs to where these went.
+        what, option: see `claim`.
+        say: told what changed since, if anything did.
+
+    Attributes:
+        changed: what of the inputs is another since the arrays were made; empty if nothing is.
+
+    Raises:
+        ConfigError: if the folder holds something else.
+        CheckpointError: if it cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: dict[str, Any],
+        files: ArrayFiles,
+        inputs: Inputs,
+        *,
+        passes: int = 1,
+        by_place: bool = True,
+        what: str = "features",
+        option: str = "--cache",
+        say: Say = lambda text: None,
+    ) -> None:
+        make_directory(folder)
+        self.folder, self.files, self.inputs, self.passes = folder, files, inputs, passes
+        self._key = claim(folder, key, what, option)
+        self.views = passes * len(inputs.rows)
+        self._made = np.zeros(self.views, dtype=bool)
+        self._since_saving = 0
+        old = read_inputs(folder / INPUTS)
+        if old is None and (folder / DONE).exists():
+            say(f"{folder / INPUTS}: missing or damaged: everything is made again")
+        change = Change((), "") if old is None else compare(old, inputs, by_place=by_place)
+        self.changed = change.text
+        if old is not None:
+            self._keep(old, change)
+        if change.text:
+            count = len(self.todo())
+            say(
+                f"{folder}: made from other files ({change.text}): {count} of {self.views} views are made again"
+            )
+        if old is None or change.text:
+            self._record()
+        self._arrays: dict[str, np.memmap] | None = None
+
+    def _keep(self, old: Inputs, change: Change) -> None:
+        """Mark the views that are there and may stay; move them where their rows went."""
+        rows = len(old.rows)
+        before = _made_views(self.folder, self.passes * rows)
+        sources = np.array(change.sources, dtype=np.int64)
+        moved = rows != len(sources) or bool(((sources >= 0) & (sources != np.arange(len(sources)))).any())
+        sizes = {name: (self.passes * rows, *size[1:]) for name, (size, _) in self.files.items()}
+        if not _are_whole(self.folder, self.files, sizes):
+            return
+        start = np.arange(self.passes)[:, None]
+        views = np.where(sources >= 0, start * rows + sources, -1).ravel()
+        made = (views >= 0) & before[np.maximum(views, 0)] if rows else np.zeros(len(views), dtype=bool)
+        if moved or (change.text and self._room_for_a_copy()):
+            self._save_state()  # nothing is made, until all arrays are moved
+            for name, (size, dtype) in self.files.items():
+                _moved(self.folder / name, sizes[name], size, dtype, np.where(made, views, -1))
+        self._made = made
+
+    def _room_for_a_copy(self) -> bool:
+        """Another process may be reading: it keeps the old arrays, unless the disk has no room for both."""
+        return shutil.disk_usage(self.folder).free > 2 * sum(
+            (self.folder / name).stat().st_size for name in self.files
+        )
+
+    def _record(self) -> None:
+        """Write what is to be made, then what the rows are made from: in this order nothing stale passes for new."""
+        self._save_state()
+        try:
+            write_inputs(self.folder / INPUTS, self.inputs)
+        except OSError as error:
+            raise cannot_write(self.folder / INPUTS, error) from error
+
+    def _save_state(self) -> None:
+        there = np.flatnonzero(self._made)
+        count = int(there[-1]) + 1 if len(there) else 0
+        again = np.flatnonzero(~self._made[:count]).tolist()
+        write_atomic(self.folder / DONE, json.dumps({"views": count, "again": again}) + "\n")
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the key and the inputs: what is derived from this store is another where this is."""
+        return hashlib.sha256((self._key + self.inputs.digest()).encode()).hexdigest()
+
+    @property
+    def made(self) -> int:
+        """Number of views that are there."""
+        return int(self._made.sum())
+
+    def todo(self) -> np.ndarray:
+        """Views to be made, in order."""
+        return np.flatnonzero(~self._made)
+
+    def groups(self, size: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The views to be made as (pass, rows), at most `size` rows of one pass at a time."""
+        rows = len(self.inputs.rows)
+        for number in range(self.passes):
+            left = np.flatnonzero(~self._made[number * rows : (number + 1) * rows]).tolist()
+            for start in range(0, len(left), size):
+                yield number, tuple(left[start : start + size])
+
+    def arrays(self) -> dict[str, np.memmap]:
+        """The arrays to write on, made if they are not there.
+
+        Raises:
+            CheckpointError: if they cannot be.
+        """
+        if self._arrays is None:
+            self._arrays = {
+                name: open_array(self.folder / name, size, dtype)
+                for name, (size, dtype) in self.files.items()
+            }
+        return self._arrays
+
+    def wrote(self, number: int, rows: tuple[int, ...], *, save_every: int) -> None:
+        """Note that rows of a pass are written; every so many views, and at the end, it is put on the disk.
+
+        Raises:
+            CheckpointError: if the disk is full.
+        """
+        self._made[number * len(self.inputs.rows) + np.array(rows)] = True
+        self._since_saving += len(rows)
+        if self._since_saving < save_every and not self._made.all():
+            return
+        self._since_saving = 0
+        try:
+            for array in self.arrays().values():
+                array.flush()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self._save_state()
+
+
+def _made_views(folder: Path, views: int) -> np.ndarray:
+    """Which of so many views done.json says are there."""
+    made = np.zeros(views, dtype=bool)
+    try:
+        state = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        made[: int(state["views"])] = True
+        made[np.array(state["again"], dtype=np.int64)] = False
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return np.zeros(views, dtype=bool)
+    return made
+
+
+def _are_whole(folder: Path, files: ArrayFiles, sizes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether all arrays are there, with so many rows."""
+    for name, (_, dtype) in files.items():
+        try:
+            if name.endswith(".npy"):
+                there = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                fits = there.shape == sizes[name] and there.dtype == np.dtype(dtype)
+            else:
+                need = int(np.prod(sizes[name])) * np.dtype(dtype).itemsize
+                fits = (folder / name).stat().st_size == need
+        except (OSError, ValueError):
+            return False
+        if not fits:
+            return False
+    return True
+
+
+def _moved(
+    path: Path, old: tuple[int, ...], new: tuple[int, ...], dtype: type[np.generic], sources: np.ndarray
+) -> None:
+    """Write an array anew with the views where they belong now."""
+    partial = path.with_name(f"partial-{path.name}")
+    try:
+        partial.unlink(missing_ok=True)
+        before = open_array(path, old, dtype, mode="r")
+        after = open_array(partial, new, dtype)
+        kept = np.flatnonzero(sources >= 0)
+        for start in range(0, len(kept), _CHUNK):
+            part = kept[start : start + _CHUNK]
+            after[part] = before[sources[part]]
+        after.flush()
+        partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def open_array(
+    path: Path, size: tuple[int, ...], dtype: type[np.generic], *, mode: str | None = None
+) -> np.memmap:
+    """A stored array, made if it is not there, or has another size.
+
+    Args:
+        path: a `.npy` file, or plain numbers.
+        size, dtype: of the array.
+        mode: `r` to read; None to write.
+
+    Raises:
+        CheckpointError: if it cannot be made.
+    """
+    try:
+        if mode is None:
+            fits = path.exists() and _are_whole(path.parent, {path.name: (size, dtype)}, {path.name: size})
+            mode = "r+" if fits else "w+"
+            if not fits:
+                path.unlink(missing_ok=True)  # who reads the old one keeps it
+        if path.suffix == ".npy":
+            return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=size)
+        return np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,100 @@
+"""Training an encoder together with its head: which encoders can be, at which rate, and where the result is kept.
+
+The published trainings of Multi-HMR (arXiv 2402.14654) and MASt3R (arXiv 2406.09756) train both. The trained encoder
+becomes an export beside its head, HEAD/encoder, which head.json names, so that the head loads with it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.vit import ViTEncoder
+from codistill.engine.optim import OptimConfig
+from codistill.errors import ConfigError
+from codistill.tasks.shared.head_files import OWN_ENCODER
+from codistill.weights.contents import EncoderWeights
+from codistill.weights.export import write_export
+
+PREFIX = "encoder."
+"""Of the encoder's parameters in a module that holds encoder and head."""
+
+
+def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool) -> None:
+    """Refuse what makes no sense before anything is loaded.
+
+    Args:
+        unfreeze: whether the encoder trains.
+        scale: of its learning rate.
+        stored: whether tokens are computed once and kept.
+
+    Raises:
+        ConfigError: the text says what to do.
+    """
+    if not (math.isfinite(scale) and scale > 0.0):
+        raise ConfigError(f"the factor of the encoder's learning rate must be above 0; got {scale}")
+    if scale != 1.0 and not unfreeze:
+        raise ConfigError("--encoder-lr-scale belongs to --unfreeze: a frozen encoder has no learning rate")
+    if unfreeze and stored:
+        raise ConfigError(
+            "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "
+            "fresh views in every step: add --online, or take --recipe published"
+        )
+
+
+def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:
+    """The encoder, made trainable in place; its stochastic depth acts while it trains.
+
+    Args:
+        encoder: as it was loaded.
+        named: what the user called it.
+
+    Raises:
+        ConfigError: if it is none of our vision transformers, which alone can be saved.
+    """
+    if not isinstance(encoder, ViTEncoder):
+        raise ConfigError(
+            f"{named} cannot be unfrozen: a {type(encoder).__name__} cannot be saved as an export. Vision transformers "
+            "that codistill reads itself can: a weights file, a run, an export, a known name, random:SIZE. Leave out "
+            "--unfreeze, or give one of these"
+        )
+    return encoder.requires_grad_(True)
+
+
+def with_encoder_scale(optim: OptimConfig, scale: float) -> OptimConfig:
+    """The optimizer's config with the encoder's learning rate times `scale`."""
+    return optim if scale == 1.0 else replace(optim, lr_scales=(*optim.lr_scales, (PREFIX, scale)))
+
+
+def write_unfrozen(head: Path, encoder: ViTEncoder, *, named: str, task: str, command: Sequence[str]) -> str:
+    """Write a trained encoder beside its head.
+
+    Args:
+        head: the head's folder.
+        encoder: trained.
+        named: what the user called it before.
+        task: that it was trained for.
+        command: what was typed.
+
+    Returns:
+        What head.json says of where it is.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    spec = encoder.spec
+    made: dict[str, Any] = {"fit": task, "from": named, "command": list(command)}
+    weights = EncoderWeights(
+        config=encoder.config,
+        tensors=encoder.state_dict(),
+        layout=f"codistill fit {task}",
+        name=f"{spec.name} trained for {task}",
+        mean=tuple(spec.mean),
+        std=tuple(spec.std),
+        licence=spec.licence,
+        extra={"recipe": made},
+    )
+    write_export(head / OWN_ENCODER, weights, overwrite=True)
+    return OWN_ENCODER

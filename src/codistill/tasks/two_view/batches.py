@@ -1,0 +1,230 @@
+"""Batches of pairs for the engine: images or cached tokens of both views, and the ground truth that the losses want.
+
+Which pair stands in a slot, and every draw, follows from (seed, step, slot). Batches come from loader workers, whole
+steps at a time; pointmaps are made from depth, correspondences from reprojection with an occlusion test.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from codistill.data.randomness import Purpose, generator
+from codistill.errors import ConfigError, DataError
+from codistill.geometry.correspondences import PosedDepth, reciprocal_correspondences, sample_correspondences
+from codistill.geometry.poses import invert_pose
+from codistill.geometry.projection import depth_to_pointmap
+from codistill.heads.two_view.losses import ViewTruth
+from codistill.tasks.shared.loading import Request, in_parts, normalized, training_requests
+from codistill.tasks.shared.workers import made_by_workers
+from codistill.tasks.two_view.pairs import PairData
+from codistill.tasks.two_view.views import PairView, PairViews
+from codistill.types import Batch
+
+VIEW, MATCHES = Purpose.PAIR_VIEW, Purpose.PAIR_MATCHES
+DEPTH_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch(Batch):
+    """A `Batch` of pairs; its names are those of pairs, and its images those of all first views, then all second.
+
+    Attributes:
+        images: (2 * pair, 3, row, column), or (2 * pair, 3, 0, 0) where there are tokens.
+        tokens: (2 * pair, patch, channel) in the same order, or None.
+        grid: of the tokens.
+        truth1, truth2: of the views, on the host.
+    """
+
+    tokens: Tensor | None = None
+    grid: tuple[int, int] = (0, 0)
+    truth1: ViewTruth
+    truth2: ViewTruth
+
+
+def truth_to(truth: ViewTruth, device: torch.device | str) -> ViewTruth:
+    """The same on a device."""
+    return ViewTruth(**{f.name: getattr(truth, f.name).to(device, non_blocking=True) for f in fields(truth)})
+
+
+def joined(first: ViewTruth, second: ViewTruth) -> ViewTruth:
+    """Two batches of truth as one."""
+    return ViewTruth(
+        **{f.name: torch.cat((getattr(first, f.name), getattr(second, f.name))) for f in fields(first)}
+    )
+
+
+def pair_truth(
+    depths: Tensor, intrinsics: Tensor, poses: Tensor, count: int, draw: torch.Generator
+) -> tuple[ViewTruth, ViewTruth]:
+    """Ground truth of one pair, as a batch of one.
+
+    Args:
+        depths: (2, row, column) metres, 0 unknown, infinite for sky.
+        intrinsics: (2, 3, 3).
+        poses: (2, 4, 4), camera-to-world.
+        count: correspondences, true and false ones together.
+        draw: of the correspondences.
+    """
+    valid, sky = torch.isfinite(depths) & (depths > 0), torch.isposinf(depths)
+    known = torch.where(valid, depths, 0.0)
+    points = depth_to_pointmap(known, intrinsics, poses)
+    views = [
+        PosedDepth(depth=known[view], intrinsics=intrinsics[view], world_to_camera=invert_pose(poses[view]))
+        for view in range(2)
+    ]
+    pixels = reciprocal_correspondences(views[0], views[1], depth_tolerance=DEPTH_TOLERANCE)
+    shape = (depths.shape[1], depths.shape[2])
+    *matches, true = sample_correspondences(*pixels, shape, shape, count, generator=draw)
+    first, second = (
+        ViewTruth(
+            points=points[view : view + 1],
+            valid=valid[view : view + 1],
+            sky=sky[view : view + 1],
+            camera_to_world=poses[view : view + 1],
+            is_metric=torch.ones(1, dtype=torch.bool),
+            matches=matches[view][None],
+            matches_valid=true[None],
+        )
+        for view in range(2)
+    )
+    return first, second
+
+
+def stacked_truth(parts: list[tuple[ViewTruth, ViewTruth]]) -> tuple[ViewTruth, ViewTruth]:
+    """Truth of several pairs as one batch."""
+    first, second = (
+        ViewTruth(
+            **{f.name: torch.cat([getattr(pair[view], f.name) for pair in parts]) for f in fields(ViewTruth)}
+        )
+        for view in range(2)
+    )
+    return first, second
+
+
+def matches_generator(seed: int, step: int, slot: int) -> torch.Generator:
+    """Draws of a pair's correspondences: a function of where they are used."""
+    return torch.Generator().manual_seed(int(generator(seed, MATCHES, step, slot).integers(2**62)))
+
+
+@dataclass(frozen=True)
+class RawPairs:
+    """What a worker sends back; `failure` says why it could not."""
+
+    images: Tensor
+    truth: tuple[ViewTruth, ViewTruth] | None
+    names: tuple[str, ...]
+    failure: str = ""
+
+    def pin_memory(self) -> "RawPairs":
+        """The same in page-locked memory; called by PyTorch's loader."""
+        if self.truth is None:
+            return self
+        pinned = [
+            ViewTruth(**{f.name: getattr(t, f.name).pin_memory() for f in fields(t)}) for t in self.truth
+        ]
+        return replace(self, images=self.images.pin_memory(), truth=(pinned[0], pinned[1]))
+
+
+class PairRequests(Dataset[RawPairs]):
+    """Requests to views with truth."""
+
+    def __init__(self, data: PairData, maker: PairViews, seed: int, matches: int) -> None:
+        self.data, self.maker, self.seed, self.matches = data, maker, seed, matches
+
+    def __getitem__(self, request: Request) -> RawPairs:
+        images, truths, names = [], [], []
+        maker = self.maker.of_step(self.seed, request.step)
+        try:
+            for slot, item in zip(request.slots, request.items, strict=True):
+                pair = self.data[item]
+                rng = generator(self.seed, VIEW, request.step, slot)
+                view: PairView = maker.plain(pair) if request.plain else maker(pair, rng)
+                depths, intrinsics, poses = map(torch.from_numpy, (view.depths, view.intrinsics, view.poses))
+                draw = matches_generator(self.seed, request.step, slot)
+                truths.append(pair_truth(depths, intrinsics, poses, self.matches, draw))
+                images.append(view.images)
+                names.append(pair.name)
+        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
+            return RawPairs(torch.empty(0), None, (), str(error))
+        both = np.concatenate([np.stack([pair[view] for pair in images]) for view in range(2)])
+        return RawPairs(torch.from_numpy(both), stacked_truth(truths), tuple(names))
+
+
+def pair_batches(
+    data: PairData,
+    maker: PairViews,
+    requests: Iterable[Request],
+    *,
+    seed: int,
+    matches: int,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[PairBatch]:
+    """Batches of views, in the order of the requests.
+
+    Args:
+        data, maker: what to view, and how.
+        requests: which pairs; read ahead by the workers.
+        seed: of the draws.
+        matches: correspondences of each pair.
+        workers: processes; 0 works in this one, None: the CPUs of this process.
+        device: where images are normalized; truth stays on the host.
+
+    Raises:
+        DataError: if a pair cannot be used.
+    """
+    device = torch.device(device)
+    requested = PairRequests(data, maker, seed, matches)
+    for raw in made_by_workers(requested, requests, workers=workers, device=device):
+        assert raw.truth is not None
+        images = normalized(raw.images.to(device, non_blocking=True))
+        yield PairBatch(images, *_labels(raw.names), truth1=raw.truth[0], truth2=raw.truth[1])
+
+
+def _labels(names: tuple[str, ...]) -> tuple[Any, ...]:
+    return ("3d",) * len(names), ("",) * len(names), names
+
+
+def online_batches(
+    data: PairData,
+    maker: PairViews,
+    *,
+    batch_size: int,
+    total_steps: int,
+    seed: int,
+    matches: int,
+    accumulate: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Callable[[int], Iterable[PairBatch]]:
+    """The engine's training batches: a function from the start step; `accumulate` of them make a step.
+
+    Raises:
+        ConfigError: if the batch does not divide by the number of ranks and parts.
+    """
+    if batch_size % (world_size * accumulate):
+        parts = f" times {accumulate} parts" if accumulate > 1 else ""
+        raise ConfigError(
+            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
+        )
+
+    def from_step(start: int) -> Iterator[PairBatch]:
+        requests = training_requests(
+            len(data),
+            batch_size,
+            seed=seed,
+            steps=range(start, total_steps),
+            rank=rank,
+            world_size=world_size,
+        )
+        parts = in_parts(requests, accumulate)
+        return pair_batches(data, maker, parts, seed=seed, matches=matches, workers=workers, device=device)
+
+    return from_step

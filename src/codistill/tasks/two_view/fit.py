@@ -1,0 +1,264 @@
+"""Fit a two-view head, its encoder frozen or not, through the engine: a config in, a head folder out; resumable.
+
+Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: fresh views in every
+step, of which the encoder may learn as well, as in MASt3R's training (arXiv 2406.09756). Frozen: DUNE's (arXiv
+2503.14405).
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import encoder_fingerprint, weights_hash
+from codistill.encoders.load import load_encoder
+from codistill.engine.distributed import Process
+from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
+from codistill.engine.settings import EngineConfig
+from codistill.errors import ConfigError
+from codistill.files.inputs import Inputs
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.groups import named_groups, split_groups
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.resumed import check_resumed, encoder_part
+from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale
+from codistill.tasks.two_view.batches import online_batches
+from codistill.tasks.two_view.cached_batches import cached_batch, cached_batches
+from codistill.tasks.two_view.config import TwoViewFit
+from codistill.tasks.two_view.head import write_two_view_head
+from codistill.tasks.two_view.layouts import open_pairs
+from codistill.tasks.two_view.objective import TwoViewObjective
+from codistill.tasks.two_view.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.two_view.start import fresh_head
+from codistill.tasks.two_view.token_cache import CacheShape, TokenCache, announce, build_token_cache
+from codistill.tasks.two_view.views import PairViews
+
+RUN = "run"
+"""The engine's run, in the head's folder."""
+_HELD_OUT = 64
+
+
+def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None = None) -> bool:
+    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+
+    Returns:
+        Whether it is finished; False if it was asked to stop before.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    process = process or Process(device=runtime.device)
+    encoder = load_encoder(config.encoder)
+    _check_size(config, encoder)
+    learner = unfrozen(encoder, config.encoder) if config.unfreeze else None
+    data = limited_pairs(open_pairs(config.data, "train"), config.limit)
+    check_pairs(data, f"{config.data} (train)", depth=True)
+    head = fresh_head(config, encoder, runtime)
+    spec, what = encoder.spec, "encoder and head" if learner else "head"
+    runtime.say(
+        f"{config.recipe} fit of the {what}: {len(data)} pairs of {config.data}, {config.steps} steps of "
+        f"{config.batch_size}{' (and as many swapped)' if config.symmetrize else ''}; "
+        f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
+        f"{spec.licence}"
+    )
+    changes = process.on_main(
+        lambda: check_resumed(runtime.out, RUN, _inputs(config, data, encoder), runtime.say)
+    )
+    started = time.perf_counter()
+    training, validation = _batches(config, encoder, head.config, data, runtime, process)
+    encoded = time.perf_counter()
+    objective = TwoViewObjective(
+        encoder,
+        head,
+        config.loss,
+        symmetrize=config.symmetrize,
+        unfreeze=config.unfreeze,
+        description={
+            "data": config.data,
+            "encoder": config.encoder,
+            "licence": spec.licence,
+            "unfrozen": config.unfreeze,
+        },
+    )
+    summary = train(
+        objective,
+        training,
+        validation,
+        config=EngineConfig(
+            total_steps=config.steps,
+            seed=config.seed,
+            accumulate=config.accumulate,
+            activation_checkpointing=runtime.recompute,
+            log_every=max(1, min(50, config.steps // 10)),
+            checkpoint_every=max(1, min(1000, config.steps // 8)),
+            validate_every=0 if validation is None else max(1, config.steps // 8),
+        ),
+        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
+        run_dir=runtime.out / RUN,
+        process=process,
+        global_batch=config.batch_size,
+        recipe=config,
+        console=runtime.console,
+    )
+    if not summary.finished:
+        return False
+    if process.is_main:
+        told = {"data_changed": changes} if changes else {}
+        write_two_view_head(
+            runtime.out,
+            head,
+            encoder=encoder,
+            name=config.encoder,
+            trained=learner,
+            size=config.size,
+            data={"spec": config.data, "pairs": len(data)},
+            fit=_facts(config, head, summary, process, encoded - started, time.perf_counter() - encoded)
+            | told,
+            command=list(runtime.command),
+        )
+    return True
+
+
+def _facts(
+    config: TwoViewFit,
+    head: TwoViewHead,
+    summary: TrainSummary,
+    process: Process,
+    encoding: float,
+    training: float,
+) -> dict[str, Any]:
+    """What head.json says of the fit; `encoding` and `training` in seconds."""
+    done = summary.step - summary.resumed_from
+    return {
+        "recipe": config.recipe,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "cached": config.cached,
+        "unfrozen": config.unfreeze,
+        "parameters": sum(p.numel() for p in head.parameters()),
+        "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
+        "validation": dict(summary.validation),
+        "seconds_tokens": round(encoding, 1),
+        "seconds_per_step": round(training / done, 4) if done else None,
+        "device": str(process.device),
+    }
+
+
+def _inputs(config: TwoViewFit, data: PairData, encoder: Encoder) -> Inputs:
+    """What the head is fitted on."""
+    found = inputs_of(data)
+    part = encoder_part(config.encoder, weights_hash(encoder))
+    return Inputs(found.rows, (*found.shared, part))
+
+
+def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
+    patch = encoder.spec.patch_size
+    for size in (config.size, *config.shapes):
+        if not any(side % patch for side in size):
+            continue
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in size)
+        raise ConfigError(
+            f"views of {size[0]}x{size[1]} pixels are no multiples of the patch size {patch} of "
+            f"{encoder.spec.name}; take --size {near}"
+        )
+
+
+def _batches(
+    config: TwoViewFit,
+    encoder: Encoder,
+    shape: TwoViewConfig,
+    data: PairData,
+    runtime: Runtime,
+    process: Process,
+) -> tuple[TrainBatches, ValBatches | None]:
+    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
+    steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
+    if not config.cached:
+        batches = online_batches(
+            data,
+            maker,
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
+            rank=process.rank,
+            world_size=process.world_size,
+            workers=runtime.workers,
+            device=process.device,
+            **steps,
+        )
+        return batches, None
+    if process.world_size > 1 or config.accumulate > 1:
+        raise ConfigError(
+            "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
+            "--accumulate, or take --online"
+        )
+    held = max(1, min(_HELD_OUT, len(data) // 20))
+    split = split_groups(named_groups(data), held, config.seed)
+    if split.shared:
+        runtime.say(
+            f"all pairs are of one group ({named_groups(data).kind}): the held-out ones resemble those that train, "
+            "and their losses are flattering"
+        )
+    parts = (encoder, shape, maker, runtime)
+    cached = _cache("training", PairSubset(data, split.training), config.views, config, *parts)
+    held_out = _cache("held-out", PairSubset(data, split.held_out), 1, config, *parts)
+    batches = cached_batches(cached, batch_size=config.batch_size, **steps)
+
+    def validation():
+        for start in range(0, len(held_out), config.batch_size):
+            views = np.arange(start, min(start + config.batch_size, len(held_out)))
+            yield cached_batch(held_out, views, seed=config.seed, step=start, matches=config.matches)
+
+    return batches, validation
+
+
+def _cache(
+    name: str,
+    data: PairData,
+    passes: int,
+    config: TwoViewFit,
+    encoder: Encoder,
+    shape: TwoViewConfig,
+    maker: PairViews,
+    runtime: Runtime,
+) -> TokenCache:
+    patch = encoder.spec.patch_size
+    sizes = CacheShape(
+        views=len(data) * passes,
+        grid=(config.size[0] // patch, config.size[1] // patch),
+        channels=encoder.spec.dim,
+        size=config.size,
+    )
+    folder = runtime.cache_folder / name
+    runtime.say(announce(sizes, folder))
+    key = {
+        "encoder": config.encoder,
+        "fingerprint": encoder_fingerprint(encoder).as_json(),
+        "norm": not shape.fresh_norm,
+        "data": config.data,
+        "passes": passes,
+        "limit": config.limit,
+        "views": asdict(maker),
+        "seed": config.seed,
+    }
+    columns = (TextColumn(f"{name:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = not runtime.console.is_terminal
+    encoder.to(runtime.device)
+    with Progress(*columns, console=runtime.console, transient=True, disable=quiet) as bar:
+        line = bar.add_task("", total=sizes.views)
+        return build_token_cache(
+            folder,
+            key,
+            sizes,
+            encoder,
+            data,
+            maker,
+            seed=config.seed,
+            norm=not shape.fresh_norm,
+            device=runtime.device,
+            progress=lambda done, _: bar.update(line, completed=done),
+            say=runtime.say,
+        )

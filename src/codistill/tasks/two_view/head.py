@@ -1,0 +1,220 @@
+"""A fitted two-view head on disk, in the same folder as every other head; its tensors carry DUNE-MASt3R's names.
+
+Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json says the architecture, the encoder and the image size.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import encoder_fingerprint
+from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.plain import from_plain, to_plain
+from codistill.heads.two_view.load import read_two_view
+from codistill.heads.two_view.model import TwoViewModel, load_two_view
+from codistill.heads.two_view.names import to_released
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
+from codistill.tasks.shared.same_encoder import FINGERPRINT, check_encoder, say_unknown
+from codistill.tasks.shared.unfrozen import write_unfrozen
+from codistill.weights.cache import find_weights
+from codistill.weights.known import find_known
+from codistill.weights.read import read_checkpoint
+
+TASK = "relocalization"
+_PREFIX = "mast3r."
+
+
+@dataclass(frozen=True)
+class OpenedTwoView:
+    """A two-view model and how images are brought to it.
+
+    Attributes:
+        model: in evaluation mode.
+        long_edge: pixels of an image's longer side.
+        square_ok: whether square images stay square (MASt3R crops them to 4:3).
+        about: for a metrics file: where it comes from, encoder, licence.
+    """
+
+    model: TwoViewModel
+    long_edge: int
+    square_ok: bool
+    about: dict[str, Any]
+
+
+def released_names(head: TwoViewHead) -> dict[str, Tensor]:
+    """A head's tensors under the names of a DUNE-MASt3R file."""
+    return {_released(name): tensor.detach().cpu() for name, tensor in head.state_dict().items()}
+
+
+def _released(name: str) -> str:
+    return name if name.startswith("norm.") else _PREFIX + to_released(name)
+
+
+def write_two_view_head(
+    folder: Path,
+    head: TwoViewHead,
+    *,
+    encoder: Encoder,
+    name: str,
+    size: tuple[int, int],
+    data: dict[str, Any],
+    fit: dict[str, Any],
+    command: list[str],
+    trained: ViTEncoder | None = None,
+) -> None:
+    """Write a head folder.
+
+    Args:
+        folder: of the head.
+        head: fitted.
+        encoder, name: what it stands on, and what the user called that.
+        size: rows and columns of the training views.
+        data, fit: for the record.
+        command: what was typed.
+        trained: the encoder, if it was trained with the head and is to be kept beside it.
+
+    Raises:
+        CheckpointError: if that is not possible.
+    """
+    spec = encoder.spec
+    said: dict[str, Any] = {
+        "name": spec.name,
+        "licence": spec.licence,
+        "dim": spec.dim,
+        "patch_size": spec.patch_size,
+        FINGERPRINT: encoder_fingerprint(encoder if trained is None else trained).as_json(),
+    }
+    if trained is not None:
+        said["trained_from"] = name
+        name = write_unfrozen(folder, trained, named=name, task=TASK, command=command)
+    config = to_plain(head.config)
+    for mode in ("confidence", "descriptor_confidence"):
+        if math.isinf(config[mode]["high"]):
+            del config[mode]["high"]  # the default; JSON has no infinity
+    record = HeadRecord(
+        task=TASK,
+        features=FeatureConfig(encoder=name, norm=not head.config.fresh_norm),
+        data=data,
+        test={"long_edge": max(size), "square_ok": True},
+        head=config,
+        encoder=said,
+        fit=fit,
+    )
+    write_head(folder, record, released_names(head), command)
+
+
+def read_two_view_head(
+    folder: str | Path, encoder: str | None = None, *, other_encoder: bool = False
+) -> OpenedTwoView:
+    """A fitted head with its encoder.
+
+    Args:
+        folder: of the head.
+        encoder: where it is, if not where it was.
+        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
+
+    Raises:
+        CheckpointError: if there is no such head, or it is damaged.
+        ConfigError: if it is a head for another task, or the encoder does not fit.
+    """
+    folder = Path(folder).expanduser()
+    record = read_record(folder, TASK)
+    config = from_plain(TwoViewConfig, record.head, f"{folder}: head")
+    with torch.device("meta"):
+        head = TwoViewHead(config)
+    wanted = {_released(name): (name, tensor.shape) for name, tensor in head.state_dict().items()}
+    found = read_checkpoint(folder / TENSORS)
+    wrong = [n for n, (_, shape) in wanted.items() if n not in found or found[n].shape != shape]
+    surplus = [n for n in found if n not in wanted]
+    if wrong or surplus:
+        raise CheckpointError(
+            f"{folder / TENSORS}: does not fit head.json beside it (first: {(wrong or surplus)[0]!r}, "
+            f"{len(wrong)} missing or misshapen, {len(surplus)} surplus). Copy the whole folder again."
+        )
+    tensors = {name: found[released].float().clone() for released, (name, _) in wanted.items()}
+    head.load_state_dict(tensors, assign=True)
+    name = encoder or record.features.encoder
+    model = TwoViewModel(load_encoder(name), head).eval()
+    norm = not head.config.fresh_norm
+    check_encoder(folder, record, name, model.encoder, other_encoder, norm=norm)
+    told = {key: record.fit[key] for key in ("recipe", "steps", "batch_size") if key in record.fit}
+    about = {
+        "head": str(folder),
+        "encoder": name,
+        "name": model.encoder.spec.name,
+        "licence": model.encoder.spec.licence,
+        "fit": {**told, "data": record.data},
+    }
+    return OpenedTwoView(model, int(record.test["long_edge"]), bool(record.test["square_ok"]), about)
+
+
+def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView:
+    """A released MASt3R, DUSt3R or DUNE-MASt3R file, with the image size that it was published with.
+
+    Raises:
+        CheckpointError, ConfigError: see `load_two_view`.
+    """
+    path = Path(path).expanduser()
+    if not path.exists() and find_known(str(path)) is not None:
+        path = find_weights(str(path))
+    model = load_two_view(path, encoder=encoder)
+    if encoder is not None:
+        say_unknown(path, encoder)
+    dune = model.head.config.fresh_norm
+    spec = model.encoder.spec
+    about = {"model": str(path), "encoder": encoder or spec.name, "name": spec.name, "licence": spec.licence}
+    return OpenedTwoView(model, 37 * spec.patch_size if dune else 32 * spec.patch_size, dune, about)
+
+
+def open_two_view(
+    head: str | Path | None,
+    model: str | Path | None,
+    encoder: str | None = None,
+    *,
+    other_encoder: bool = False,
+) -> OpenedTwoView:
+    """A head folder or a released file; `encoder` and `other_encoder` as in `read_two_view_head`.
+
+    Raises:
+        ConfigError: if both or none are named.
+    """
+    if (head is None) == (model is None):
+        raise ConfigError(
+            "name one of --head DIR (from `codistill fit relocalization`) and --model FILE (MASt3R, DUSt3R, "
+            "DUNE-MASt3R)"
+        )
+    if head is not None:
+        return read_two_view_head(head, encoder, other_encoder=other_encoder)
+    return open_released(str(model), encoder)
+
+
+def init_file(path: str | Path) -> Path:
+    """The file with a decoder's tensors: as given, or that of a head folder."""
+    path = Path(path).expanduser()
+    return path / TENSORS if path.is_dir() else path
+
+
+def decoder_shape(path: str | Path) -> TwoViewConfig | None:
+    """The architecture of a fitted head or a released file, to start a head from; None for CroCo files (no heads).
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    path = init_file(path)
+    if path.name == TENSORS and is_head(path.parent):
+        record = read_record(path.parent, TASK)
+        return from_plain(TwoViewConfig, record.head, f"{path.parent}: head")
+    checkpoint = read_checkpoint(path)
+    names = checkpoint.get("model", checkpoint)
+    if not any("downstream_head" in str(name) for name in names):
+        return None
+    return read_two_view(path, checkpoint).config

@@ -1,0 +1,220 @@
+"""Where posed pairs lie: `KIND:FOLDER` and a split in, `PairData` out.
+
+Kinds: world (the embedded rooms), folder (your own), mapfree (Map-free, with depth maps of your own beside it).
+
+    folder:ROOT     ROOT/SPLIT/pairs.txt          lines `IMAGE1 IMAGE2 [OVERLAP]`, names without suffix
+                    ROOT/SPLIT/images/NAME.jpg    any image file
+                    ROOT/SPLIT/depth/NAME.png     16-bit millimetres along z, 0 unknown, 65535 sky
+                    ROOT/SPLIT/cameras.txt        lines `NAME fx fy cx cy qw qx qy qz tx ty tz`, camera-to-world
+    mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth beside each image as frame_00005.depth.png,
+                                                  pairs from overlaps.npz with an overlap between 0.2 and 0.7
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codistill.errors import DataError
+from codistill.files.listing import any_case, by_stem, list_files, list_folders
+from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
+from codistill.tasks.shared.data import need_folder, parse_spec, read_list
+from codistill.tasks.shared.groups import GROUPS_FILE, Groups, groups_of, joined
+from codistill.tasks.two_view.pairs import FilePairs, PairData, ViewFiles, WorldPairs
+from codistill.world.dataset import World
+
+MAPFREE_OVERLAP = (0.2, 0.7)
+"""Of the pairs that Map-free's baselines train on."""
+
+FOLDER_LAYOUT = (
+    "SPLIT/pairs.txt (lines `NAME1 NAME2 [overlap]`), SPLIT/cameras.txt (lines `NAME fx fy cx cy qw qx qy qz tx ty "
+    "tz`, camera-to-world, metres), SPLIT/images/NAME.jpg, SPLIT/depth/NAME.png (16-bit millimetres)"
+)
+MAPFREE_LAYOUT = (
+    "SPLIT/sXXXXX/ with intrinsics.txt, poses.txt, overlaps.npz, seq0/frame_00000.jpg, seq1/frame_….jpg"
+)
+
+
+def open_pairs(spec: str, split: str) -> PairData:
+    """The pairs of a split, for training or scoring.
+
+    Args:
+        spec: `KIND:FOLDER`, e.g. `world:worlds/w`.
+        split: `train`, `val` or `test`.
+
+    Raises:
+        ConfigError: if the spec makes no sense.
+        DataError: if the data lies otherwise than expected; the text says how.
+    """
+    kind, root = parse_spec(spec, KINDS)
+    return KINDS[kind](root, split)
+
+
+def _world(root: Path, split: str) -> PairData:
+    return WorldPairs(World(root).pairs(split))
+
+
+def _folder(root: Path, split: str) -> PairData:
+    folder = need_folder(root / split, FOLDER_LAYOUT)
+    cameras = read_cameras(folder / "cameras.txt")
+    images = by_stem(list_files(need_folder(folder / "images", FOLDER_LAYOUT)))
+    views, overlaps, members = [], [], []
+    listing = folder / "pairs.txt"
+    for number, line in enumerate(read_list(listing, FOLDER_LAYOUT), start=1):
+        words, overlap = line.split(), math.nan
+        try:
+            overlap = float(words[2]) if len(words) == 3 else math.nan
+        except ValueError:
+            words = []
+        if len(words) not in (2, 3):
+            raise DataError(f"{listing}, line {number}: {line!r}. Expected: NAME1 NAME2 [overlap]")
+        for name in words[:2]:
+            for known, what in ((images, "an image in images/"), (cameras, "a line in cameras.txt")):
+                if name not in known:
+                    raise DataError(f"{listing}, line {number}: {name!r} has not {what}")
+        members.append((words[0], words[1]))
+        first, second = (_view(folder, images[name], cameras[name]) for name in words[:2])
+        views.append((first, second))
+        overlaps.append(overlap)
+    return FilePairs(tuple(views), tuple(overlaps), _folder_groups(root, split, members))
+
+
+def _folder_groups(root: Path, split: str, members: list[tuple[str, str]]) -> Groups:
+    """Pairs that share an image, or whose images groups.json puts together, directly or through other pairs."""
+    names = sorted({name for pair in members for name in pair})
+    said = groups_of(
+        root, split, names, Groups(tuple(names), f"pairs that share an image (no {GROUPS_FILE})")
+    )
+    group = dict(zip(names, said.names, strict=True))
+    return Groups(joined([(group[first], group[second]) for first, second in members]), said.kind)
+
+
+def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> ViewFiles:
+    depth = any_case(folder / "depth" / f"{image.stem}.png")
+    return ViewFiles(image, depth if depth.is_file() else None, *camera)
+
+
+def read_cameras(path: Path, layout: str = FOLDER_LAYOUT) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Intrinsics and camera-to-world poses by name, in the order of the lines.
+
+    Raises:
+        DataError: if the file is missing (the text shows `layout`) or malformed.
+    """
+    cameras = {}
+    for number, line in enumerate(read_list(path, layout), start=1):
+        if line.startswith("#"):
+            continue
+        name, *fields = line.split()
+        try:
+            values = [float(field) for field in fields]
+        except ValueError:
+            values = []
+        if len(values) != 11 or not np.isfinite(values).all() or not any(values[4:8]):
+            raise DataError(
+                f"{path}, line {number}: expected `NAME fx fy cx cy qw qx qy qz tx ty tz`, got {line!r}"
+            )
+        cameras[name] = (_matrix(*values[:4]), _pose(values[4:8], values[8:]))
+    return cameras
+
+
+def _matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
+    numbers = (torch.tensor(values, dtype=torch.float64) for values in (quaternion, translation))
+    rotation, shift = numbers
+    return pose_matrix(quaternion_to_matrix(rotation), shift).numpy()
+
+
+def _mapfree(root: Path, split: str) -> PairData:
+    folder = need_folder(root / split, MAPFREE_LAYOUT)
+    views, overlaps, scenes = [], [], []
+    for scene in (path for path in list_folders(folder) if (path / "poses.txt").is_file()):
+        cameras = mapfree_cameras(scene)
+        for first, second, overlap in _mapfree_pairs(scene):
+            if first in cameras and second in cameras:
+                views.append((_mapfree_view(scene, first, cameras), _mapfree_view(scene, second, cameras)))
+                overlaps.append(overlap)
+                scenes.append(scene.name)
+    if not views:
+        raise DataError(f"{folder}: holds no pairs. Expected layout: {MAPFREE_LAYOUT}")
+    return FilePairs(tuple(views), tuple(overlaps), Groups(tuple(scenes), "scenes"))
+
+
+def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
+    """Names of both frames and their overlap: those of overlaps.npz, else the reference with every fifth query."""
+    path = scene / "overlaps.npz"
+    if not path.is_file():
+        return [("seq0/frame_00000.jpg", name, math.nan) for name in mapfree_frames(scene)[::5]]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows, overlaps = file["idxs"], file["overlaps"]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected arrays idxs and overlaps") from error
+    low, high = MAPFREE_OVERLAP
+    return [
+        (f"seq{a}/frame_{i:05d}.jpg", f"seq{b}/frame_{j:05d}.jpg", float(overlap))
+        for (a, i, b, j), overlap in zip(rows.tolist(), overlaps, strict=True)
+        if low < overlap < high
+    ]
+
+
+def mapfree_frames(scene: Path) -> list[str]:
+    """Names of the frames of a scene's second sequence, in their order."""
+    folder = scene / "seq1"
+    found = list_files(folder, (".jpg",)) if folder.is_dir() else []
+    return [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
+
+
+def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Intrinsics and camera-to-world poses of a scene's frames by name; frames whose pose is withheld are missing.
+
+    Raises:
+        DataError: if a file is missing or malformed.
+    """
+    intrinsics = mapfree_intrinsics(scene)
+    cameras = {}
+    for line in read_list(scene / "poses.txt", MAPFREE_LAYOUT):
+        name, *fields = line.split()
+        try:
+            values = [float(field) for field in fields]
+        except ValueError:
+            values = []
+        usable = len(values) == 7 and np.isfinite(values).all() and any(values[:4])
+        if "#" not in name and usable and name in intrinsics:
+            cameras[name] = (intrinsics[name], np.linalg.inv(_pose(values[:4], values[4:])))
+    return cameras
+
+
+def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
+    """Intrinsics of a scene's frames by name.
+
+    Raises:
+        DataError: if the file is missing or malformed.
+    """
+    path = scene / "intrinsics.txt"
+    found = {}
+    for number, line in enumerate(read_list(path, MAPFREE_LAYOUT), start=1):
+        name, *fields = line.split()
+        if "#" in name:
+            continue
+        try:
+            fx, fy, cx, cy, _, _ = map(float, fields)
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: expected `frame fx fy cx cy width height`, got {line!r}"
+            ) from error
+        found[name] = _matrix(fx, fy, cx, cy)
+    return found
+
+
+def _mapfree_view(scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray]]) -> ViewFiles:
+    image = any_case(scene / name)
+    depth = any_case(image.with_suffix(".depth.png"))
+    return ViewFiles(image, depth if depth.is_file() else None, *cameras[name])
+
+
+KINDS = {"world": _world, "folder": _folder, "mapfree": _mapfree}
+"""How each kind is opened: a folder and a split to pairs."""

@@ -1,0 +1,265 @@
+"""Sets of posed views: `KIND:FOLDER` and a split in, `ViewSets` out; views are read when they are asked for.
+
+Kinds: multiview (a folder per sample), world and folder (pairs as sets of two views, the first one the key).
+
+    multiview:ROOT   ROOT/SPLIT/[CATEGORY/]SAMPLE/cameras.txt      lines `NAME fx fy cx cy qw qx qy qz tx ty tz`,
+                                                                   camera-to-world, in the order of the views
+                     ROOT/SPLIT/[CATEGORY/]SAMPLE/images/NAME.jpg  any image file
+                     ROOT/SPLIT/[CATEGORY/]SAMPLE/depth/NAME.png   of the key view, 16-bit millimetres along z
+                     ROOT/SPLIT/[CATEGORY/]SAMPLE/key.txt          NAME of the key view; without it, the view with depth
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.listing import any_case, by_stem, list_files, list_folders
+from codistill.tasks.shared.data import need_folder, parse_spec, read_list, spread
+from codistill.tasks.shared.groups import Groups, groups_of, named_groups
+from codistill.tasks.two_view.layouts import open_pairs, read_cameras
+from codistill.tasks.two_view.pairs import Pair, PairData, PosedImage, ViewFiles
+
+MULTIVIEW_LAYOUT = (
+    "SPLIT/[CATEGORY/]SAMPLE/ with cameras.txt (lines `NAME fx fy cx cy qw qx qy qz tx ty tz`, camera-to-world, "
+    "metres), images/NAME.jpg, depth/NAME.png of the key view (16-bit millimetres), and key.txt (its NAME) if "
+    "several views have depth"
+)
+
+
+class ViewSet(Protocol):
+    """A sample: views of one place, in their order.
+
+    Attributes:
+        name: for errors and numbers per sample.
+        category: scores are averaged over categories; "" where there are none.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def category(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int) -> PosedImage:
+        """One view."""
+        ...
+
+    def key(self) -> int:
+        """The number of the view whose depth is known."""
+        ...
+
+
+class ViewSets(Protocol):
+    """A map-style data set of `ViewSet`; its `groups`, if it has some, say what belongs together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ViewSet: ...
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A pair as a set of two views."""
+
+    pair: Pair
+    category: str = ""
+
+    @property
+    def name(self) -> str:
+        """That of the pair."""
+        return self.pair.name
+
+    def __len__(self) -> int:
+        return 2
+
+    def read(self, number: int) -> PosedImage:
+        """The first or the second view."""
+        return (self.pair.first, self.pair.second)[number]
+
+    def key(self) -> int:
+        """The first view."""
+        return 0
+
+
+@dataclass(frozen=True)
+class PairSets:
+    """Pairs as sets of two views."""
+
+    pairs: PairData
+
+    @property
+    def groups(self) -> Groups:
+        """Those of the pairs."""
+        return named_groups(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> PairSet:
+        return PairSet(self.pairs[index])
+
+
+@dataclass(frozen=True)
+class FolderSet:
+    """A folder of views.
+
+    Attributes:
+        name, category: see `ViewSet`.
+        folder: where it lies.
+        names: of the views. views: their files, without depth.
+    """
+
+    name: str
+    category: str
+    folder: Path
+    names: tuple[str, ...]
+    views: tuple[ViewFiles, ...]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def read(self, number: int) -> PosedImage:
+        """One view, with its depth where there is some.
+
+        Raises:
+            DataError: if a file cannot be used.
+        """
+        depth = self._depth(self.names[number])
+        return replace(self.views[number], depth=depth if depth.is_file() else None).read()
+
+    def key(self) -> int:
+        """The view that key.txt names, else the only one with depth.
+
+        Raises:
+            DataError: if there is none, or no telling which.
+        """
+        path = self.folder / "key.txt"
+        if path.is_file():
+            name = " ".join(read_list(path, MULTIVIEW_LAYOUT)).strip()
+            if name not in self.names:
+                raise DataError(f"{path}: {unknown_name('view', name, self.names)}")
+            if not self._depth(name).is_file():
+                raise DataError(f"{self._depth(name)}: no such file, but {path} names the view as the key")
+            return self.names.index(name)
+        found = [number for number, name in enumerate(self.names) if self._depth(name).is_file()]
+        if len(found) != 1:
+            raise DataError(
+                f"{self.folder}: {len(found) or 'no'} views have a depth map in depth/, so the key view is not "
+                f"known. Give one view depth, or name the key in {path.name}"
+            )
+        return found[0]
+
+    def _depth(self, name: str) -> Path:
+        return any_case(self.folder / "depth" / f"{name}.png")
+
+
+@dataclass(frozen=True)
+class FolderSets:
+    """Folders of views, and which of them belong together."""
+
+    samples: tuple[FolderSet, ...]
+    groups: Groups
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> FolderSet:
+        return self.samples[index]
+
+
+@dataclass(frozen=True)
+class SomeSets:
+    """Some samples of a data set, in the order given."""
+
+    data: ViewSets
+    indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these samples."""
+        return named_groups(self.data).at(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> ViewSet:
+        return self.data[self.indices[index]]
+
+
+def open_views(spec: str, split: str, limit: int | None = None, *, keys: bool = False) -> ViewSets:
+    """The samples of a split.
+
+    Args:
+        spec: `KIND:FOLDER`, e.g. `multiview:data/eth3d`.
+        split: folder or split of the data set.
+        limit: so many samples, evenly spread; None takes all.
+        keys: whether every sample must have a key view.
+
+    Raises:
+        ConfigError: if the spec or the limit makes no sense.
+        DataError: if the data lies otherwise than expected; the text says how.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"the number of samples must be 1 or more; got {limit}")
+    kind, root = parse_spec(spec, KINDS)
+    if kind == "multiview":
+        data = open_folder(root / split)
+        for sample in data.samples if keys else ():
+            sample.key()
+    else:
+        data = PairSets(open_pairs(spec, split))
+    if len(data) == 0:
+        raise DataError(f"{spec} ({split}): there are no samples")
+    return data if limit is None else SomeSets(data, tuple(spread(len(data), limit)))
+
+
+KINDS = ("multiview", "world", "folder")
+"""Kinds of data that `open_views` knows."""
+
+
+def open_folder(split: Path) -> FolderSets:
+    """All samples below a folder, sorted by category and name.
+
+    Raises:
+        DataError: if there are none, or one is malformed.
+    """
+    folder = need_folder(split, MULTIVIEW_LAYOUT)
+    below = list_folders(folder)
+    places = [*below, *(inner for outer in below for inner in list_folders(outer))]
+    listings = sorted(path / "cameras.txt" for path in places if (path / "cameras.txt").exists())
+    if not listings:
+        raise DataError(
+            f"{split}: holds no sample (no SAMPLE/cameras.txt). Expected layout: {MULTIVIEW_LAYOUT}"
+        )
+    depths = Counter(len(path.relative_to(folder).parts) for path in listings)
+    if len(depths) > 1:
+        raise DataError(
+            f"{split}: {depths[3]} samples lie in category folders and {depths[2]} do not; put all of them into "
+            "one, or none"
+        )
+    samples = tuple(_sample(path, folder) for path in listings)
+    return FolderSets(samples, groups_of(split.parent, split.name, [sample.name for sample in samples]))
+
+
+def _sample(listing: Path, root: Path) -> FolderSet:
+    folder = listing.parent
+    cameras = read_cameras(listing, MULTIVIEW_LAYOUT)
+    images = by_stem(list_files(need_folder(folder / "images", MULTIVIEW_LAYOUT)))
+    missing = [name for name in cameras if name not in images]
+    if missing:
+        raise DataError(
+            f"{listing}: {len(missing)} of {len(cameras)} views have no image in images/; first: {missing[0]!r}"
+        )
+    if len(cameras) < 2:
+        raise DataError(f"{listing}: a sample needs two views at least; got {len(cameras)}")
+    return FolderSet(
+        name=folder.relative_to(root).as_posix(),
+        category="" if folder.parent == root else folder.parent.name,
+        folder=folder,
+        names=tuple(cameras),
+        views=tuple(ViewFiles(images[name], None, *camera) for name, camera in cameras.items()),
+    )

@@ -1,0 +1,175 @@
+"""What a two-view model says of a key view's depth, and of the poses of cameras relative to each other.
+
+Every pair of images is looked at by itself. Depths are z of the key view's own pointmap, brought back to all pixels of
+its original image. Poses come without any given intrinsics, from focal lengths that the pointmaps tell, with the
+principal point in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's
+points in the first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
+Sources: DUSt3R (arXiv 2312.14132), sections 3.3, 3.4 and 4; MASt3R (arXiv 2406.09756), section 4.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.errors import DataError
+from codistill.geometry.cameras import ImageFit
+from codistill.geometry.essential import pose_from_matches
+from codistill.geometry.estimate import PoseEstimate
+from codistill.geometry.pnp import pose_from_points_and_pixels
+from codistill.geometry.poses import invert_pose, relative_pose
+from codistill.geometry.robust import RobustConfig
+from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor, confident_points
+from codistill.tasks.two_view.reconstruct.align import AlignConfig, align
+from codistill.tasks.two_view.reconstruct.edges import (
+    build_graph,
+    choose_pairs,
+    fitted_focal,
+    fitted_intrinsics,
+)
+from codistill.tasks.two_view.reconstruct.images import SourceImage
+from codistill.tasks.two_view.reconstruct.start import first_guess
+
+Estimator = Literal["matches", "pnp", "alignment"]
+ESTIMATORS: tuple[Estimator, ...] = ("matches", "pnp", "alignment")
+"""matches: descriptors, essential matrix. pnp: the second view's points and pixels. alignment: all views together."""
+
+_MATCH_THRESHOLD = 1.0
+"""Pixels of the network: two of them let a wrong solution win at low resolution."""
+_PNP_THRESHOLD = 5.0
+
+
+@dataclass(frozen=True)
+class PairDepth:
+    """What one source says of a key view, in the network's pixels.
+
+    Attributes:
+        depth: (row, column), along z. confidence: (row, column).
+        fit: how the key view was brought to the network.
+    """
+
+    depth: Float[Tensor, "row column"]
+    confidence: Float[Tensor, "row column"]
+    fit: ImageFit
+
+
+def pair_depth(predictor: TwoViewPredictor, key: np.ndarray, source: np.ndarray) -> PairDepth:
+    """Depth of the key view beside one source."""
+    pair = predictor(key, source)
+    return PairDepth(pair.a.points[0, ..., 2].float(), pair.a.confidence[0].float(), pair.fit_a)
+
+
+def in_original(
+    values: Float[Tensor, "row column"], fit: ImageFit
+) -> Float[Tensor, "original_row original_column"]:
+    """Values of the network's pixels at every pixel of the original image, by the nearest one.
+
+    The margin that the fit cut off takes the value of the nearest pixel that was kept.
+    """
+    rows, columns = fit.original
+    places = torch.arange(max(rows, columns), device=values.device, dtype=torch.float64)
+    x, y = (fit.from_original(torch.stack((places, places), dim=-1)) + 0.5).floor().long().unbind(-1)
+    return values[y[:rows].clamp(0, values.shape[0] - 1)][:, x[:columns].clamp(0, values.shape[1] - 1)]
+
+
+def matched_pose(
+    predictor: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig
+) -> PoseEstimate | None:
+    """Second from first camera, with a translation of length 1, from the descriptors' matches."""
+    matches = predictor.match(pair).fitted
+    first, second = _intrinsics(pair.a.points[0], pair.fit_a), _intrinsics(pair.b.points[0], pair.fit_b)
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return None
+    pixels1, pixels2 = (found.double().cpu().numpy() for found in (matches.pixels1, matches.pixels2))
+    return pose_from_matches(
+        pixels1,
+        pixels2,
+        first,
+        second,
+        threshold=_MATCH_THRESHOLD,
+        iterations=robust.samples,
+        seed=robust.seed,
+    )
+
+
+def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
+    """Second from first camera from the second view's more confident points; its focal length is the first view's."""
+    points, pixels = confident_points(pair.b_in_a, pair.fit_b)
+    focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
+    intrinsics = fitted_intrinsics(pair.fit_b, focal).double().numpy()
+    if not np.isfinite(intrinsics).all():
+        return None
+    fitted = pair.fit_b.from_original(torch.from_numpy(pixels)).numpy()
+    return pose_from_points_and_pixels(
+        points,
+        fitted,
+        intrinsics,
+        threshold=_PNP_THRESHOLD,
+        iterations=robust.samples,
+        solver=robust.pnp,
+        seed=robust.seed,
+    )
+
+
+PairEstimator = Callable[[TwoViewPredictor, PairPrediction, RobustConfig], PoseEstimate | None]
+PAIR_ESTIMATORS: dict[Estimator, PairEstimator] = {
+    "matches": matched_pose,
+    "pnp": pnp_pose,
+}
+"""Estimators that look at every pair by itself."""
+
+
+def relative_poses(
+    predictor: TwoViewPredictor,
+    images: Sequence[np.ndarray],
+    estimator: Estimator,
+    config: AlignConfig | None = None,
+    robust: RobustConfig | None = None,
+) -> Float[Tensor, "pair 4 4"]:
+    """Poses of all pairs i < j, camera j from camera i, in the order of `torch.triu_indices`; NaN where there is none.
+
+    Args:
+        predictor: on its device.
+        images: (row, column, 3) uint8, of any sizes.
+        estimator: see `ESTIMATORS`.
+        config: of the alignment.
+        robust: of the poses of pairs, and of the alignment's first guess.
+    """
+    robust = robust or RobustConfig()
+    pairs = choose_pairs(len(images))
+    if estimator == "alignment":
+        cameras = invert_pose(aligned_cameras(predictor, images, config or AlignConfig(), robust))
+        first, second = (list(numbers) for numbers in zip(*pairs, strict=True))
+        return relative_pose(cameras[first], cameras[second])
+    poses = torch.full((len(pairs), 4, 4), torch.nan, dtype=torch.float64)
+    for row, (i, j) in enumerate(pairs):
+        found = PAIR_ESTIMATORS[estimator](predictor, predictor(images[i], images[j]), robust)
+        if found is not None and found.is_usable(0):
+            poses[row] = torch.from_numpy(found.matrix())
+    return poses
+
+
+def aligned_cameras(
+    predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig, robust: RobustConfig
+) -> Float[Tensor, "view 4 4"]:
+    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where there are none."""
+    sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
+    graph = build_graph(predictor, sources, choose_pairs(len(images)), robust=robust)
+    if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
+        return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
+    try:
+        start = first_guess(graph, sources, robust)
+    except DataError:  # a view whose points say no focal length; the others are placed by them
+        return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
+    aligned = align(graph, start, [False] * len(sources), config)
+    return torch.stack(aligned.camera_to_world).double()
+
+
+def _intrinsics(points: Tensor, fit: ImageFit) -> np.ndarray:
+    """(3, 3) of the network's image from a view's points in its own frame."""
+    return fitted_intrinsics(fit, fitted_focal(points, fit, None)).double().numpy()

@@ -1,0 +1,144 @@
+"""The two-view objective: a batch of pairs in, the loss of both orders of each pair out; the encoder frozen or not.
+
+Symmetrized pairs, (a, b) and (b, a), share their tokens: every image is encoded once. Cached tokens skip the encoder.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from codistill.encoders.base import Encoder
+from codistill.engine.objective import StepContext, StepResult
+from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.tasks.two_view.batches import PairBatch, joined, truth_to
+from codistill.types import Batch, Tokens
+
+
+class EncoderWithHead(nn.Module):
+    """What trains where the encoder does too: first and second views in, predictions for both out.
+
+    Args:
+        encoder: with gradients.
+        head: that fits it.
+        symmetrize: predict (b, a) after (a, b).
+    """
+
+    def __init__(self, encoder: Encoder, head: TwoViewHead, *, symmetrize: bool) -> None:
+        super().__init__()
+        self.encoder, self.head, self.symmetrize = encoder, head, symmetrize
+
+    def forward(self, images: Float[Tensor, "view 3 row column"]) -> tuple[ViewPrediction, ViewPrediction]:
+        """Predictions of pairs whose first views come before all second ones."""
+        norm = not self.head.config.fresh_norm
+        tokens = self.encoder(images, norm=norm)
+        first, second = (Tokens(part, tokens.grid, normed=norm) for part in tokens.patches.chunk(2))
+        if self.symmetrize:
+            first, second = _both(first, second), _both(second, first)
+        return self.head(first, second)
+
+
+class TwoViewObjective:
+    """Train a two-view head on a frozen encoder, or together with it.
+
+    Args:
+        encoder: frozen, it stays outside of what is trained, wrapped and saved.
+        head: what is trained.
+        loss: weights and modes.
+        symmetrize: train on (b, a) beside (a, b).
+        unfreeze: train the encoder as well; batches must have images then.
+        description: for the run's describe.json.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: TwoViewHead,
+        loss: TwoViewLossConfig,
+        *,
+        symmetrize: bool,
+        description: dict[str, Any],
+        unfreeze: bool = False,
+    ) -> None:
+        self.encoder, self.unfreeze = encoder.requires_grad_(unfreeze).eval(), unfreeze
+        self.trainable = EncoderWithHead(encoder, head, symmetrize=symmetrize) if unfreeze else head
+        self.norm = not head.config.fresh_norm
+        self.loss, self.symmetrize, self.description = loss, symmetrize, description
+
+    def to_device(self, device: Any) -> None:
+        """Move the encoder."""
+        self.encoder.to(device)
+
+    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+        """The head's loss on a batch of pairs."""
+        assert isinstance(batch, PairBatch)
+        device = next(model.parameters()).device
+        truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
+        if self.symmetrize:
+            truth1, truth2 = joined(truth1, truth2), joined(truth2, truth1)
+        prediction1, prediction2 = self._predictions(model, batch, context, device)
+        with context.phase("loss"):
+            result = two_view_loss(
+                prediction1,
+                prediction2,
+                truth1,
+                truth2,
+                self.loss,
+                generator=self._generator(truth1, context, device),
+            )
+        return StepResult(result.loss, {"loss": result.loss.detach(), **result.details})
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+        """Mean of every number over held-out batches."""
+        found: list[dict[str, Tensor]] = []
+        with torch.no_grad():
+            found = [self.step(model, batch, context).metrics for batch in batches]
+        if not found:
+            return {}
+        return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
+
+    def describe(self) -> dict[str, Any]:
+        """What was trained, on what."""
+        return self.description
+
+    def _predictions(
+        self, model: nn.Module, batch: PairBatch, context: StepContext, device: torch.device
+    ) -> tuple[ViewPrediction, ViewPrediction]:
+        """Of both views, pairs in both orders where they are symmetrized."""
+        if self.unfreeze:
+            assert batch.tokens is None
+            with context.phase("model"):
+                return model(batch.images)
+        with context.phase("encoder"):
+            first, second = self._tokens(batch, device)
+        if self.symmetrize:
+            first, second = _both(first, second), _both(second, first)
+        with context.phase("head"):
+            return model(first, second)
+
+    @torch.no_grad()
+    def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
+        """Un-normed (or normed, as the head wants) tokens of first and of second views."""
+        if batch.tokens is None:
+            tokens = self.encoder(batch.images, norm=self.norm)
+            patches, grid = tokens.patches, tokens.grid
+        else:
+            patches, grid = batch.tokens.to(device, non_blocking=True).float(), batch.grid
+        first, second = patches.chunk(2)
+        return Tokens(first, grid, normed=self.norm), Tokens(second, grid, normed=self.norm)
+
+    def _generator(
+        self, truth: ViewTruth, context: StepContext, device: torch.device
+    ) -> torch.Generator | None:
+        """For the shuffling of more correspondences than are compared at once; the same wherever a run resumes."""
+        if truth.matches.shape[1] <= self.loss.block_size:
+            return None
+        seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step
+        return torch.Generator(device).manual_seed(seed % 2**63)
+
+
+def _both(first: Tokens, second: Tokens) -> Tokens:
+    return Tokens(torch.cat((first.patches, second.patches)), first.grid, normed=first.normed)

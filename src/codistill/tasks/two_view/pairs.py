@@ -1,0 +1,259 @@
+"""What a posed pair is: two images of one place with depth, intrinsics and camera poses.
+
+Depth is metres along z, 0 where unknown, infinite for sky. A data set without depth gives zeros: it can be evaluated,
+not trained on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from codistill.errors import DataError
+from codistill.files.inputs import Row, fact
+from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.shared.data import spread
+from codistill.tasks.shared.groups import Groups, named_groups
+from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
+from codistill.world.dataset import PairDataset
+
+
+@dataclass(frozen=True)
+class PosedImage:
+    """One view.
+
+    Attributes:
+        image: (row, column, 3) uint8.
+        depth: (row, column) float32 metres along z; 0 unknown, infinite for sky.
+        intrinsics: (3, 3), pixel centres at integers.
+        camera_to_world: (4, 4), metres.
+        name: for errors.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    intrinsics: np.ndarray
+    camera_to_world: np.ndarray
+    name: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two posed images: the first is the reference, the second the query.
+
+    Attributes:
+        first, second: the views.
+        overlap: share of each view that the other sees, averaged; NaN where nobody measured it.
+        name: for errors and numbers per pair.
+    """
+
+    first: PosedImage
+    second: PosedImage
+    overlap: float
+    name: str
+
+    @property
+    def second_from_first(self) -> np.ndarray:
+        """(4, 4): coordinates in the first camera to the second's."""
+        return np.linalg.inv(self.second.camera_to_world) @ self.first.camera_to_world
+
+
+class PairData(Protocol):
+    """A map-style, picklable data set of `Pair`; its `groups`, if it has some, say what belongs together.
+
+    What lies in files says in which: see `shared/inputs.py`.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Pair: ...
+
+
+@dataclass(frozen=True)
+class WorldPairs:
+    """The embedded world's rooms."""
+
+    samples: PairDataset
+
+    @property
+    def groups(self) -> Groups:
+        """Rooms."""
+        return Groups(self.samples.scenes(), "rooms")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Pair:
+        sample = self.samples[index]
+        first, second = (
+            PosedImage(
+                image=sample.images[view].numpy(),
+                depth=sample.depths[view].numpy(),
+                intrinsics=sample.intrinsics[view].double().numpy(),
+                camera_to_world=sample.poses[view].double().numpy(),
+                name=f"{sample.name}, view {view + 1}",
+            )
+            for view in range(2)
+        )
+        return Pair(first, second, sample.overlap, sample.name)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The pair's shard, and which of it."""
+        return self.samples.inputs_of(index)
+
+
+@dataclass(frozen=True)
+class ViewFiles:
+    """Where a view lies.
+
+    Attributes:
+        image: the picture.
+        depth: a 16-bit PNG in millimetres (0 unknown, 65535 sky), or None.
+        intrinsics, camera_to_world: as in `PosedImage`.
+    """
+
+    image: Path
+    depth: Path | None
+    intrinsics: np.ndarray
+    camera_to_world: np.ndarray
+
+    def read(self) -> PosedImage:
+        """The view.
+
+        Raises:
+            DataError: if a file cannot be used.
+        """
+        image = read_rgb(self.image)
+        if self.depth is None:
+            depth = np.zeros(image.shape[:2], dtype=np.float32)
+        else:
+            depth = _metres(decode_map(read_file(self.depth), name=str(self.depth)), self.depth)
+            if depth.shape != image.shape[:2]:
+                raise DataError(
+                    f"{self.depth} has {depth.shape[0]}x{depth.shape[1]} pixels and its image {self.image} "
+                    f"{image.shape[0]}x{image.shape[1]}: they must agree"
+                )
+        return PosedImage(image, depth, self.intrinsics, self.camera_to_world, str(self.image))
+
+    @property
+    def inputs(self) -> SampleInputs:
+        """The files, and the camera."""
+        camera = fact(f"camera of {self.image}", self.intrinsics.tolist(), self.camera_to_world.tolist())
+        files = (self.image,) if self.depth is None else (self.image, self.depth)
+        return (*files, camera)
+
+
+SKY = 65535
+"""Value of sky pixels in depth files and caches; no depth of 65.535 m is meant."""
+
+
+def _metres(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.dtype != np.uint16:
+        raise DataError(f"{path}: is no 16-bit depth map (millimetres); 8-bit previews cannot be used")
+    return stored_to_metres(values)
+
+
+def stored_to_metres(values: np.ndarray) -> np.ndarray:
+    """uint16 millimetres as fp32 metres: 0 stays unknown, 65535 becomes infinite."""
+    return np.where(values == SKY, np.float32(np.inf), values.astype(np.float32) / 1000.0)
+
+
+def metres_to_stored(depth: np.ndarray) -> np.ndarray:
+    """The inverse of `stored_to_metres`; what is farther than 65.534 m, and no sky, becomes unknown."""
+    known = np.nan_to_num(depth, nan=0.0, posinf=0.0)
+    known = np.where((known > 0) & (known <= (SKY - 1) / 1000.0), known, 0.0)
+    return np.where(np.isposinf(depth), SKY, np.round(known * 1000.0)).astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class FilePairs:
+    """Pairs of files.
+
+    Attributes:
+        views: first and second view of each pair. overlaps: of each pair, NaN where unknown.
+        groups: of the pairs.
+    """
+
+    views: tuple[tuple[ViewFiles, ViewFiles], ...]
+    overlaps: tuple[float, ...]
+    groups: Groups
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> Pair:
+        first, second = self.views[index]
+        name = f"{first.image} {second.image}"
+        return Pair(first.read(), second.read(), self.overlaps[index], name)
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Images, depth and cameras of both views."""
+        first, second = self.views[index]
+        return (*first.inputs, *second.inputs)
+
+
+@dataclass(frozen=True)
+class PairSubset:
+    """Some pairs of a data set, in the order given."""
+
+    data: PairData
+    indices: tuple[int, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """Of these pairs."""
+        return named_groups(self.data).at(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self.data[self.indices[index]]
+
+    def inputs_of(self, index: int) -> SampleInputs:
+        """Of that pair."""
+        return sample_inputs(self.data, self.indices[index])
+
+    def shared_inputs(self) -> Row:
+        """Of the data set."""
+        return shared_inputs(self.data)
+
+
+def limited_pairs(data: PairData, limit: int | None) -> PairData:
+    """The data set, or `limit` evenly spread pairs of it.
+
+    Raises:
+        DataError: for a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"the number of pairs must be 1 or more; got {limit}")
+    return data if limit is None or limit >= len(data) else PairSubset(data, tuple(spread(len(data), limit)))
+
+
+def check_pairs(data: PairData, name: str, *, depth: bool, checked: int = 16) -> None:
+    """Read some pairs before anything is computed.
+
+    Args:
+        data, name: what to check, and what to call it.
+        depth: whether depth must be known, as training needs it.
+        checked: how many pairs.
+
+    Raises:
+        DataError: if there is nothing, or a pair cannot be used.
+    """
+    if len(data) == 0:
+        raise DataError(f"{name}: there are no pairs")
+    for index in spread(len(data), checked):
+        pair = data[index]
+        for view in (pair.first, pair.second):
+            if depth and not (np.isfinite(view.depth) & (view.depth > 0)).any():
+                raise DataError(
+                    f"{view.name}: no depth is known, and training needs it. Give depth maps (16-bit PNG in "
+                    "millimetres) beside the images; docs/two-view.md shows the layouts."
+                )
+
+
+Opener = Callable[[Path, str], PairData]
+"""From a folder and a split to its pairs."""

@@ -1,0 +1,241 @@
+"""Global alignment: one depth map, pose and focal length per image that agree best with the pointmaps of all pairs.
+
+Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
+the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
+the scales of the edges have product 1. Images are thinned to a few thousand pixels each for that; afterwards every
+pixel's depth is solved by itself, with the cameras and edges as they came out. Source: DUSt3R (arXiv 2312.14132),
+equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from codistill.errors import ConfigError
+from codistill.geometry.poses import (
+    invert_pose,
+    matrix_to_quaternion,
+    pose_matrix,
+    quaternion_to_matrix,
+    transform_points,
+)
+from codistill.geometry.projection import pixel_grid
+from codistill.tasks.two_view.reconstruct.edges import Graph, fitted_intrinsics
+from codistill.tasks.two_view.reconstruct.start import MIN_DEPTH, Start
+
+_FOCAL_BREAK = 20.0
+"""Focal lengths move this much slower than everything else."""
+_DEPTH_ROUNDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """How alignment goes.
+
+    Attributes:
+        iterations: steps; 0 keeps the first guess.
+        lr: peak rate of Adam.
+        pixels: about so many of each image take part.
+    """
+
+    iterations: int = 300
+    lr: float = 0.01
+    pixels: int = 6000
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or self.lr <= 0 or self.pixels < 16:
+            raise ConfigError(f"iterations >= 0, lr > 0 and pixels >= 16 are needed; got {self}")
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The outcome; per image, in the network's pixels.
+
+    Attributes:
+        focals, camera_to_world, depths: as in `Start`.
+        losses: of every step.
+    """
+
+    focals: list[float]
+    camera_to_world: list[Tensor]
+    depths: list[Tensor]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Thinned pixels of all images, padded to one length; `edge` and `view` (first, second) lead the last two.
+
+    Attributes:
+        pixels: (image, pixel, 2), relative to the principal point.
+        depth: (image, pixel) first guess.
+        images: (edge, view) numbers. points: (edge, view, pixel, 3). weights: (edge, view, pixel), 0 for padding,
+            summing to 1 over the pixels of a view before the log confidence.
+    """
+
+    pixels: Tensor
+    depth: Tensor
+    images: Tensor
+    points: Tensor
+    weights: Tensor
+
+
+def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignConfig) -> Aligned:
+    """Improve a first guess.
+
+    Args:
+        graph: predictions of all pairs.
+        start: the first guess.
+        known_focals: per image, whether its focal length is known and stays.
+        config: see `AlignConfig`.
+    """
+    if config.iterations == 0:
+        return Aligned(start.focals, start.camera_to_world, start.depths, [])
+    steps = [_stride(depth.shape, config.pixels) for depth in start.depths]
+    problem = _problem(graph, start, steps)
+    scene = _Variables(start, problem.depth)
+    free = torch.tensor([not known for known in known_focals])
+    optimizer = torch.optim.Adam(scene.parameters(), lr=config.lr, betas=(0.9, 0.9))
+    losses = []
+    for step in range(config.iterations):
+        rate = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.iterations))
+        for group in optimizer.param_groups:
+            group["lr"] = max(rate, 1e-6)
+        optimizer.zero_grad()
+        loss = _loss(problem, scene)
+        loss.backward()
+        assert scene.focal.grad is not None
+        scene.focal.grad *= free
+        optimizer.step()
+        losses.append(loss.detach())
+    with torch.no_grad():
+        return _finished(graph, scene, start, [float(value) for value in losses])
+
+
+class _Variables(nn.Module):
+    """What is optimized: world points are centred depth maps, moved; edges are similarities of mean log scale 0.
+
+    Args:
+        start: the first guess; its world is divided by the edges' mean scale, so that metric edges stay metric.
+        depth: (image, pixel) first guess at the thinned pixels.
+    """
+
+    def __init__(self, start: Start, depth: Tensor) -> None:
+        super().__init__()
+        poses = torch.stack(start.camera_to_world).float()
+        logs = torch.stack([edge.scale for edge in start.edges]).float().clamp(min=1e-6).log()
+        self.unit = float(logs.mean().exp())
+        turns = torch.stack([edge.rotation for edge in start.edges]).float()
+        shifts = torch.stack([edge.translation for edge in start.edges]).float()
+        self.turn = nn.Parameter(matrix_to_quaternion(poses[:, :3, :3]))
+        self.shift = nn.Parameter(poses[:, :3, 3] / self.unit)
+        self.focal = nn.Parameter(_FOCAL_BREAK * torch.tensor(start.focals).log())
+        self.depth = nn.Parameter((depth / self.unit).log())
+        self.edge_turn = nn.Parameter(matrix_to_quaternion(turns))
+        self.edge_shift = nn.Parameter(shifts / self.unit)
+        self.edge_scale = nn.Parameter(logs)
+
+    def focals(self) -> Tensor:
+        """(image,), pixels."""
+        return (self.focal / _FOCAL_BREAK).exp()
+
+    def poses(self) -> Tensor:
+        """(image, 4, 4) camera-to-world."""
+        return pose_matrix(quaternion_to_matrix(self.turn), self.shift)
+
+    def world(self, pixels: Tensor) -> Tensor:
+        """(image, pixel, 3) points of the images' own depth."""
+        depth = self.depth.exp()[..., None]
+        points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)
+        return transform_points(self.poses(), points)
+
+    def moved(self, points: Tensor) -> Tensor:
+        """(edge, view, pixel, 3) points of the edges, in the world."""
+        scale = (self.edge_scale - self.edge_scale.mean()).exp()
+        pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)
+        return transform_points(pose, points * scale[:, None, None, None])
+
+
+def _loss(problem: _Problem, scene: _Variables) -> Tensor:
+    distance = (scene.world(problem.pixels)[problem.images] - scene.moved(problem.points)).norm(dim=-1)
+    return (problem.weights * distance).sum((1, 2)).mean()
+
+
+def _stride(shape: torch.Size, pixels: int) -> int:
+    return max(1, math.ceil(math.sqrt(shape[0] * shape[1] / pixels)))
+
+
+def _problem(graph: Graph, start: Start, steps: list[int]) -> _Problem:
+    thinned = [depth[::step, ::step] for depth, step in zip(start.depths, steps, strict=True)]
+    longest = max(depth.numel() for depth in thinned)
+    grids = []
+    for fit, depth, step in zip(graph.fits, start.depths, steps, strict=True):
+        grid = pixel_grid(depth.shape[0], depth.shape[1])[::step, ::step] - fitted_intrinsics(fit, 1.0)[:2, 2]
+        grids.append(_padded(grid, longest))
+    points, weights = [], []
+    for edge in graph.edges:
+        numbers = (edge.first, edge.second)
+        cut = [slice(None, None, steps[number]) for number in numbers]
+        points.append(torch.stack([_padded(p[c, c], longest) for p, c in zip(edge.points, cut, strict=True)]))
+        sure = [w[c, c].clamp(min=1.0 + 1e-3).log() for w, c in zip(edge.confidence, cut, strict=True)]
+        weights.append(torch.stack([_padded(w[..., None] / w.numel(), longest)[:, 0] for w in sure]))
+    return _Problem(
+        pixels=torch.stack(grids),
+        depth=torch.stack([_padded(depth[..., None], longest, 1.0)[:, 0] for depth in thinned]),
+        images=torch.tensor([(edge.first, edge.second) for edge in graph.edges]),
+        points=torch.stack(points),
+        weights=torch.stack(weights),
+    )
+
+
+def _padded(values: Tensor, length: int, fill: float = 0.0) -> Tensor:
+    """(row, column, channel) as (length, channel)."""
+    flat = values.flatten(0, 1)
+    return pad(flat, (0, 0, 0, length - len(flat)), value=fill)
+
+
+def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]) -> Aligned:
+    """Cameras as optimized; depth at all pixels, each with the cameras, focal lengths and edges as they came out."""
+    scales = (scene.edge_scale - scene.edge_scale.mean()).exp()
+    edges = pose_matrix(quaternion_to_matrix(scene.edge_turn), scene.edge_shift)
+    focals, poses = scene.focals(), scene.poses()
+    depths = []
+    for number, (fit, first) in enumerate(zip(graph.fits, start.depths, strict=True)):
+        grid = pixel_grid(first.shape[0], first.shape[1]) - fitted_intrinsics(fit, 1.0)[:2, 2]
+        rays = torch.cat((grid / focals[number], torch.ones_like(grid[..., :1])), dim=-1)
+        to_camera = invert_pose(poses[number])
+        seen, weights = [], []
+        for edge, pose, scale in zip(graph.edges, edges, scales, strict=True):
+            for view, image in enumerate((edge.first, edge.second)):
+                if image == number:
+                    seen.append(transform_points(to_camera @ pose, edge.points[view] * scale))
+                    weights.append(edge.confidence[view].clamp(min=1.0 + 1e-3).log())
+        depths.append(depth_along(rays, seen, weights).clamp(min=MIN_DEPTH))
+    return Aligned(focals.tolist(), list(poses.detach()), depths, losses)
+
+
+def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """The depth z (row, column) at which z times a pixel's ray is closest to its points.
+
+    Minimizes the weighted sum of unsquared distances, pixel by pixel (Weiszfeld), so that the better half of several
+    predictions decides.
+
+    Args:
+        rays: (row, column, 3) with z = 1.
+        points: predictions of every pixel's point, (row, column, 3) each, in the camera's frame.
+        weights: of them, (row, column) each, positive.
+    """
+    square = rays.square().sum(-1)
+    along = torch.stack([(rays * x).sum(-1) / square for x in points])
+    aside = torch.stack([x.square().sum(-1) for x in points]) - square * along.square()
+    weight = torch.stack(weights)
+    depth = (weight * along).sum(0) / weight.sum(0)
+    for _ in range(_DEPTH_ROUNDS if len(points) > 1 else 0):
+        distance = (square * (depth - along).square() + aside.clamp(min=0.0)).sqrt()
+        # Relative to the depth, so that a point on the ray itself does not decide alone.
+        pull = weight / distance.clamp(min=1e-4 * depth.abs().clamp(min=MIN_DEPTH))
+        depth = (pull * along).sum(0) / pull.sum(0)
+    return depth

@@ -1,0 +1,202 @@
+"""Which pairs of images are looked at, what the network says of them, and whether their matches agree with a pose.
+
+An edge is a directed pair: the points of both of its views are in the first one's camera frame. Every undirected pair
+gives two edges from one encoding of each image. Source: DUSt3R (arXiv 2312.14132), section 3.4; its sliding window.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.errors import ConfigError, DataError
+from codistill.geometry.cameras import ImageFit, camera_matrix
+from codistill.geometry.focal import estimate_focal
+from codistill.geometry.robust import RobustConfig
+from codistill.heads.two_view.network import ViewPrediction
+from codistill.tasks.two_view.predict import PairMatches, PairPrediction, TwoViewPredictor
+from codistill.tasks.two_view.reconstruct.images import SourceImage
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A directed pair.
+
+    Attributes:
+        first, second: numbers of the images.
+        points: of both views, (row, column, 3), in the first camera's frame.
+        confidence: of both views, (row, column).
+    """
+
+    first: int
+    second: int
+    points: tuple[Tensor, Tensor]
+    confidence: tuple[Tensor, Tensor]
+
+    @property
+    def score(self) -> float:
+        """Product of the mean confidences: how much to trust the edge."""
+        return float(self.confidence[0].mean() * self.confidence[1].mean())
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is known of an undirected pair.
+
+    Attributes:
+        first, second: numbers of the images.
+        matches: of their descriptors.
+        inliers: how many of these agree with one pose.
+    """
+
+    first: int
+    second: int
+    matches: PairMatches
+    inliers: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Predictions of all pairs that were looked at.
+
+    Attributes:
+        edges: directed, two per pair. links: one per pair.
+        fits: how each image was brought to the network.
+    """
+
+    edges: tuple[Edge, ...]
+    links: tuple[Link, ...]
+    fits: tuple[ImageFit, ...]
+
+
+def choose_pairs(count: int, window: int | None = None) -> list[tuple[int, int]]:
+    """All pairs of images, or those at most `window` apart in the order given.
+
+    Raises:
+        ConfigError: for a window below 1, or fewer than two images.
+    """
+    if count < 2:
+        raise ConfigError(f"a reconstruction needs two images at least; got {count}")
+    if window is not None and window < 1:
+        raise ConfigError(f"the window must be 1 or more images; got {window}")
+    reach = count if window is None else window
+    return [(i, j) for i in range(count) for j in range(i + 1, min(count, i + reach + 1))]
+
+
+def build_graph(
+    predictor: TwoViewPredictor,
+    images: list[SourceImage],
+    pairs: list[tuple[int, int]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    robust: RobustConfig | None = None,
+) -> Graph:
+    """Predict every pair.
+
+    Args:
+        predictor: on its device.
+        images: of any sizes.
+        pairs: from `choose_pairs`.
+        progress: called with pairs done and in all.
+        robust: of the poses that matches must agree with.
+
+    Raises:
+        DataError: for an image that is too elongated for the network.
+    """
+    fits = tuple(predictor.fit(*image.size) for image in images)
+    edges, links = [], []
+    for done, (i, j) in enumerate(pairs, start=1):
+        prediction = predictor(images[i].pixels, images[j].pixels)
+        edges += [_edge(i, j, prediction), _edge(j, i, prediction.swapped())]
+        links.append(_link(predictor, prediction, i, j, (images[i], images[j]), robust))
+        progress(done, len(pairs))
+    return Graph(tuple(edges), tuple(links), fits)
+
+
+def _edge(first: int, second: int, prediction: PairPrediction) -> Edge:
+    views: tuple[ViewPrediction, ViewPrediction] = prediction.a, prediction.b_in_a
+    return Edge(
+        first,
+        second,
+        (views[0].points[0].float().cpu(), views[1].points[0].float().cpu()),
+        (views[0].confidence[0].float().cpu(), views[1].confidence[0].float().cpu()),
+    )
+
+
+def _link(
+    predictor: TwoViewPredictor,
+    prediction: PairPrediction,
+    i: int,
+    j: int,
+    images: tuple[SourceImage, SourceImage],
+    robust: RobustConfig | None,
+) -> Link:
+    matches = predictor.match(prediction)
+    intrinsics = [
+        original_intrinsics(image, fitted_focal(view.points[0], fit, image.focal) / fit.scale[0])
+        for view, fit, image in (
+            (prediction.a, prediction.fit_a, images[0]),
+            (prediction.b, prediction.fit_b, images[1]),
+        )
+    ]
+    pose = predictor.pose(prediction, *intrinsics, solver="pnp", robust=robust)
+    return Link(i, j, matches, 0 if pose is None else int(pose.inliers.sum()))
+
+
+def original_intrinsics(image: SourceImage, focal: float) -> np.ndarray:
+    """(3, 3) of the original image, with the principal point in its middle."""
+    rows, columns = image.size
+    return camera_matrix(focal, ((columns - 1) / 2, (rows - 1) / 2)).double().numpy()
+
+
+def fitted_intrinsics(fit: ImageFit, focal: float) -> Tensor:
+    """(3, 3) of the fitted image, `focal` being in its pixels."""
+    rows, columns = fit.original
+    return fit.intrinsics(camera_matrix(focal / fit.scale[0], ((columns - 1) / 2, (rows - 1) / 2)))
+
+
+def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
+    """Focal length in the fitted image's pixels: the known one of the original, or what a pointmap says.
+
+    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees; NaN where it
+    has none.
+    """
+    if known is not None:
+        return known * fit.scale[0]
+    center = fitted_intrinsics(fit, 1.0)[:2, 2]
+    return float(estimate_focal(points[None].float(), center[None].to(points.device), clip=(0.5, 4.0))[0])
+
+
+def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None:
+    """Refuse images that no chain of pairs with enough consistent matches connects to the others.
+
+    Raises:
+        DataError: naming them, and the best count that was found.
+    """
+    group = list(range(len(images)))
+    for link in graph.links:
+        if link.inliers >= least:
+            old, new = group[link.second], group[link.first]
+            group = [new if g == old else g for g in group]
+    main = max(set(group), key=group.count)
+    apart = [number for number, g in enumerate(group) if g != main]
+    if apart:
+        worst = apart[0]
+        best = max((k.inliers for k in graph.links if worst in (k.first, k.second)), default=0)
+        names = ", ".join(str(images[number].path) for number in apart)
+        raise DataError(
+            f"no overlap was found between {names} and the other images: at best {best} matches agree with one "
+            f"pose, {least} are asked for. Give images that see the same place, add some in between, or lower "
+            "--min-matches (0 takes every pair as it comes)."
+        )
+
+
+def best_confidence(graph: Graph, count: int) -> list[Tensor]:
+    """Per image, the largest confidence of each pixel over all edges."""
+    found: list[Tensor | None] = [None] * count
+    for edge in graph.edges:
+        for number, confidence in zip((edge.first, edge.second), edge.confidence, strict=True):
+            current = found[number]
+            found[number] = confidence if current is None else torch.maximum(current, confidence)
+    return [confidence for confidence in found if confidence is not None]

@@ -1,0 +1,120 @@
+"""A scene as a picture: images, depth, matches, and the points from a viewpoint that no image has."""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from codistill.imaging.pictures import grid_picture
+from codistill.tasks.shared.pictures import depth_picture
+from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
+from codistill.tasks.two_view.reconstruct.scene import Scene
+from codistill.tasks.two_view.relocalize.pictures import match_picture
+
+_WIDTH = 960
+_SHOWN = 6
+
+
+def preview(scene: Scene) -> Image.Image:
+    """Rows: images beside their depth and the points from aside; matches of up to three pairs."""
+    rows = []
+    near, far = _range(scene)
+    for number, camera in enumerate(scene.cameras[:_SHOWN]):
+        aside = render_aside(scene, number)
+        rows.append([camera.colours, depth_picture(camera.depth, near, far), aside])
+    parts = [np.asarray(grid_picture(rows, ("image", "depth", "the points from aside"), (240, 310)))]
+    links = sorted(scene.links, key=lambda link: -link.inliers)[:3]
+    for link in links:
+        images = (scene.cameras[link.first].image.pixels, scene.cameras[link.second].image.pixels)
+        drawn = match_picture(*images, link.matches.pixels_a, link.matches.pixels_b)
+        parts.append(_as_wide(drawn, parts[0].shape[1]))
+    return Image.fromarray(np.concatenate(parts))
+
+
+def _as_wide(picture: np.ndarray, width: int) -> np.ndarray:
+    if picture.shape[1] > width:
+        size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.pad(picture, ((6, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+
+
+def _range(scene: Scene) -> tuple[float, float]:
+    depths = np.concatenate([camera.depth.ravel() for camera in scene.cameras])
+    near, far = (float(value) for value in np.percentile(depths, [2, 98]))
+    return max(near, 1e-3), max(far, near * 1.01, 2e-3)
+
+
+def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
+    """The scene's points as a camera sees them that stands aside of an image's camera, (row, column, 3) uint8.
+
+    It circles the middle of the image's points by `degrees` and stands 30 % farther away; cameras are drawn as
+    pyramids.
+    """
+    camera = scene.cameras[number]
+    distance = float(np.median(camera.depth))
+    pose = camera.camera_to_world @ _circling(degrees, distance)
+    rows, columns = camera.depth.shape
+    scale = width / columns
+    size = (max(1, round(rows * scale)), width)
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[:2] *= scale
+    canvas = render_points(scene.points, scene.colours, intrinsics, pose, size)
+    for index, other in enumerate(scene.cameras):
+        _draw_frustum(canvas, *frustum(other, 0.12 * distance), intrinsics, pose, camera_colour(index))
+    return canvas
+
+
+def _circling(degrees: float, distance: float) -> np.ndarray:
+    """A pose in a camera's frame: turned about, and a little above, the point at `distance` before it."""
+    yaw = cv2.Rodrigues(np.array([0.0, np.radians(degrees), 0.0]))[0]
+    pitch = cv2.Rodrigues(np.array([np.radians(-12.0), 0.0, 0.0]))[0]
+    turn = yaw @ pitch
+    pose = np.eye(4)
+    pose[:3, :3] = turn
+    pose[:3, 3] = np.array([0.0, 0.0, distance]) - turn @ np.array([0.0, 0.0, 1.3 * distance])
+    return pose
+
+
+def render_points(
+    points: np.ndarray,
+    colours: np.ndarray,
+    intrinsics: np.ndarray,
+    camera_to_world: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Points as small squares, nearest in front, on white; (row, column, 3) uint8."""
+    rows, columns = size
+    canvas = np.full((rows, columns, 3), 255, dtype=np.uint8)
+    pixels, depth = _projected(points, intrinsics, camera_to_world)
+    order = np.argsort(-depth)  # far ones first, so that near ones stay
+    order = order[depth[order] > 1e-3]
+    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        x, y = np.floor(pixels[order]).astype(int).T + np.array([[dx], [dy]])
+        inside = (x >= 0) & (y >= 0) & (x < columns) & (y < rows)
+        canvas[y[inside], x[inside]] = colours[order][inside]
+    return canvas
+
+
+def _projected(
+    points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    pose = np.linalg.inv(camera_to_world)
+    local = points @ pose[:3, :3].T + pose[:3, 3]
+    depth = local[:, 2]
+    safe = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
+    pixels = local[:, :2] / safe[:, None] * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
+    return np.clip(np.nan_to_num(pixels), -1e6, 1e6), depth
+
+
+def _draw_frustum(
+    canvas: np.ndarray,
+    vertices: np.ndarray,
+    _: np.ndarray,
+    intrinsics: np.ndarray,
+    pose: np.ndarray,
+    colour: tuple[int, int, int],
+) -> None:
+    pixels, depth = _projected(vertices, intrinsics, pose)
+    for first, second in ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1)):
+        if min(depth[first], depth[second]) > 1e-3:
+            ends = [tuple(round(float(v)) for v in pixels[index]) for index in (first, second)]
+            cv2.line(canvas, ends[0], ends[1], colour, 1, cv2.LINE_AA)

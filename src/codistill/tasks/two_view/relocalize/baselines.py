@@ -1,0 +1,185 @@
+"""Poses that need no head: no motion, the median motion of training, and classical or learned matchers.
+
+`none` and `median` say how much of a score is chance. Matchers (`sift`, `loftr`) give rotation and direction through
+an essential matrix with known intrinsics; they know no metres, so the length is the median one of the training pairs,
+or what the caller says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from codistill.errors import CheckpointError, MissingExtraError
+from codistill.geometry.essential import pose_from_matches
+from codistill.geometry.estimate import PoseEstimate
+from codistill.geometry.robust import RobustConfig
+from codistill.tasks.shared.data import spread
+from codistill.tasks.two_view.pairs import Pair, PairData
+
+_RATIO = 0.8
+_LOFTR_EDGE, _LOFTR_FILE = 640, "loftr_outdoor.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainingMotion:
+    """What relative poses of training pairs look like.
+
+    Attributes:
+        translation: (3,), per-axis median of the second camera's place in the first one's frame, metres.
+        rotation_vector: (3,), per-axis median of the second camera's orientation in the first one's frame.
+        length: median distance of the two cameras, metres.
+        pairs: how many were looked at.
+    """
+
+    translation: np.ndarray
+    rotation_vector: np.ndarray
+    length: float
+    pairs: int
+
+    def estimate(self) -> PoseEstimate:
+        """The median motion as an estimate: second from first camera."""
+        rotation = cv2.Rodrigues(self.rotation_vector)[0].astype(np.float64).T
+        return PoseEstimate(rotation, -rotation @ self.translation, np.zeros(0, dtype=bool), 1.0)
+
+
+def training_motion(data: PairData, most: int = 500) -> TrainingMotion:
+    """Medians over training pairs, evenly spread."""
+    centers, turns = [], []
+    for index in spread(len(data), most):
+        first_from_second = np.linalg.inv(data[index].second_from_first)
+        centers.append(first_from_second[:3, 3])
+        turns.append(cv2.Rodrigues(np.ascontiguousarray(first_from_second[:3, :3]))[0].ravel())
+    places = np.stack(centers)
+    return TrainingMotion(
+        translation=np.median(places, axis=0),
+        rotation_vector=np.median(np.stack(turns), axis=0),
+        length=float(np.median(np.linalg.norm(places, axis=1))),
+        pairs=len(places),
+    )
+
+
+def no_motion(_: Pair) -> PoseEstimate:
+    """The second camera is where the first one is."""
+    return PoseEstimate(np.eye(3), np.zeros(3), np.zeros(0, dtype=bool), 1.0)
+
+
+Matcher = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Two uint8 images to matched pixels, (match, 2) each."""
+
+
+def sift_matches(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SIFT keypoints whose nearest neighbours agree and pass Lowe's ratio test of 0.8 (Lowe 2004)."""
+    sift = cv2.SIFT.create(nfeatures=4096, contrastThreshold=0.01)
+    keypoints, descriptors = zip(
+        *(sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None) for image in (first, second)),
+        strict=True,
+    )
+    if any(found is None or len(found) < 2 for found in descriptors):
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    back = {
+        (m[0].trainIdx, m[0].queryIdx) for m in matcher.knnMatch(descriptors[1], descriptors[0], k=1) if m
+    }
+    kept = [
+        best
+        for best, other in matcher.knnMatch(descriptors[0], descriptors[1], k=2)
+        if best.distance < _RATIO * other.distance and (best.queryIdx, best.trainIdx) in back
+    ]
+    places = [np.array([k.pt for k in points]).reshape(-1, 2) for points in keypoints]
+    rows = np.array([(m.queryIdx, m.trainIdx) for m in kept], dtype=int).reshape(-1, 2)
+    return places[0][rows[:, 0]], places[1][rows[:, 1]]
+
+
+def loftr_matcher(device: torch.device | str = "cpu") -> Matcher:
+    """LoFTR (Sun et al., CVPR 2021; outdoor weights) through kornia, on images of at most 640 pixels.
+
+    kornia fetches the weights at the first use.
+
+    Raises:
+        MissingExtraError: without kornia.
+        CheckpointError: if the weights can neither be found nor fetched.
+    """
+    network = _loftr().to(device)
+
+    @torch.inference_mode()
+    def match(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tensors, scales = [], []
+        for image in (first, second):
+            rows, columns = image.shape[:2]
+            factor = min(1.0, _LOFTR_EDGE / max(rows, columns))
+            size = tuple(max(8, int(side * factor) // 8 * 8) for side in (columns, rows))
+            grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+            tensors.append(torch.from_numpy(grey)[None, None].float().to(device) / 255)
+            scales.append(np.array([columns / size[0], rows / size[1]]))
+        found = network({"image0": tensors[0], "image1": tensors[1]})
+        pixels = (found[name].cpu().numpy() for name in ("keypoints0", "keypoints1"))
+        first_pixels, second_pixels = (
+            (xy + 0.5) * scale - 0.5 for xy, scale in zip(pixels, scales, strict=True)
+        )
+        return first_pixels, second_pixels
+
+    return match
+
+
+def _loftr() -> torch.nn.Module:
+    """The network with its weights, in evaluation mode."""
+    try:
+        from kornia.feature import LoFTR  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtraError("kornia", "matching", "--baseline loftr") from error
+    try:
+        return LoFTR(pretrained="outdoor").eval()
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / _LOFTR_FILE
+        raise CheckpointError(
+            f"the weights of LoFTR cannot be loaded ({error}). Without a network, copy {_LOFTR_FILE} (on the Hugging "
+            f"Face hub: kornia/loftr) to {place}; if it is there already, it is damaged: delete it."
+        ) from error
+
+
+def matched_pose(
+    pair: Pair, matcher: Matcher, length: float, robust: RobustConfig | None = None
+) -> PoseEstimate | None:
+    """Second from first camera through a matcher, with a translation of given length, or None."""
+    pixels = matcher(pair.first.image, pair.second.image)
+    robust = robust or RobustConfig()
+    found = pose_from_matches(
+        *pixels,
+        pair.first.intrinsics,
+        pair.second.intrinsics,
+        threshold=1.0,
+        iterations=robust.samples,
+        seed=robust.seed,
+    )
+    if found is None or not found.is_usable():
+        return None
+    return replace(found, translation=found.translation * length)
+
+
+BASELINES = ("none", "median", "sift", "loftr")
+
+
+def baseline(
+    name: str, motion: TrainingMotion, device: torch.device | str, robust: RobustConfig | None = None
+) -> Callable[[Pair], PoseEstimate | None]:
+    """A baseline as a function from a pair to the pose of its second camera from its first.
+
+    Args:
+        name: one of `BASELINES`.
+        motion: of the training pairs.
+        device: of learned matchers.
+        robust: of matchers.
+
+    Raises:
+        MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
+    """
+    if name == "none":
+        return no_motion
+    if name == "median":
+        return lambda _: motion.estimate()
+    matcher = sift_matches if name == "sift" else loftr_matcher(device)
+    return lambda pair: matched_pose(pair, matcher, motion.length, robust)

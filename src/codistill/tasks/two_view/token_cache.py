@@ -1,0 +1,180 @@
+"""Tokens of pair views, computed once and kept on disk as memory-mapped arrays, with the truth of the same views.
+
+    DIR/tokens.f16     (view of a pair, first or second, patch, channel)
+        depth.u16      (view of a pair, first or second, row, column): millimetres, 0 unknown, 65535 sky
+        camera.f32     (view of a pair, first or second, 25): intrinsics, camera-to-world
+        …              what they are of and were made from, and how far they are: `shared/stored_arrays.py`
+
+View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build goes on;
+pairs whose files or cameras changed are made again.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.data.randomness import generator
+from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
+from codistill.tasks.shared.half import narrowed
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.loading import normalized
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.tasks.two_view.batches import VIEW
+from codistill.tasks.two_view.pairs import Pair, PairData, metres_to_stored, stored_to_metres
+from codistill.tasks.two_view.views import PairView, PairViews
+
+_MARGIN = 2**30
+"""Bytes of the disk that stay free."""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a cache: views of pairs, token grid, channels, size of the views in pixels."""
+
+    views: int
+    grid: tuple[int, int]
+    channels: int
+    size: tuple[int, int]
+
+    def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and number type by file name."""
+        return {
+            "tokens.f16": ((self.views, 2, self.grid[0] * self.grid[1], self.channels), np.float16),
+            "depth.u16": ((self.views, 2, *self.size), np.uint16),
+            "camera.f32": ((self.views, 2, 25), np.float32),
+        }
+
+    @property
+    def num_bytes(self) -> int:
+        """Disk need."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
+
+
+class TokenCache:
+    """A complete cache: rows as tensors; `identity` is another for another key or other inputs."""
+
+    def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
+        self.shape, self.identity = shape, identity
+        maps = {
+            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            for name, (size, dtype) in shape.files().items()
+        }
+        self._tokens, self._depth, self._camera = maps["tokens"], maps["depth"], maps["camera"]
+
+    def __len__(self) -> int:
+        return self.shape.views
+
+    def tokens(self, views: np.ndarray) -> Tensor:
+        """(view, 2, patch, channel), fp16."""
+        return torch.from_numpy(self._tokens[views])
+
+    def truth(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Depths (2, row, column), intrinsics (2, 3, 3) and poses (2, 4, 4) of a view."""
+        camera = torch.from_numpy(np.array(self._camera[view]))
+        depths = torch.from_numpy(stored_to_metres(self._depth[view]))
+        return depths, camera[:, :9].reshape(2, 3, 3), camera[:, 9:].reshape(2, 4, 4)
+
+
+def announce(shape: CacheShape, folder: Path) -> str:
+    """What a cache will take on disk, as a sentence, before anything is written.
+
+    Raises:
+        ConfigError: if it is not free.
+    """
+    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
+    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    free = shutil.disk_usage(parent).free + there
+    need = shape.num_bytes
+    text = f"tokens of {shape.views} pair views need {need / 2**30:.2f} GiB in {folder} ({free / 2**30:.1f} GiB free)"
+    if need + _MARGIN > free:
+        raise ConfigError(
+            f"{text}: too little. Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or "
+            "take --online, which keeps nothing."
+        )
+    return text
+
+
+def build_token_cache(
+    folder: Path,
+    key: dict[str, Any],
+    shape: CacheShape,
+    encoder: Encoder,
+    data: PairData,
+    maker: PairViews,
+    *,
+    seed: int,
+    norm: bool,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    batch_size: int = 8,
+    say: Say = lambda text: None,
+) -> TokenCache:
+    """Open a cache, computing what it lacks. The first pass is without randomness.
+
+    Args:
+        folder: of this cache alone.
+        key: what it is of, as JSON; a folder with another key is refused.
+        shape: its sizes.
+        encoder: on the device.
+        data, maker: what to view, and how.
+        seed: of the views.
+        norm: whether tokens get the encoder's final norm.
+        device: of the encoder.
+        progress: called with views done and in all.
+        batch_size: pairs at a time.
+        say: told what changed since the cache was made, if anything did.
+
+    Raises:
+        ConfigError: if the folder holds another cache.
+        DataError: if a pair cannot be used, or tokens do not fit into fp16.
+        CheckpointError: if the disk is full or read-only.
+    """
+    passes = shape.views // len(data)
+    store = ArrayStore(
+        folder,
+        key,
+        shape.files(),
+        inputs_of(data),
+        passes=passes,
+        by_place=passes > 1,
+        what="tokens",
+        say=say,
+    )
+    progress(store.made, shape.views)
+    for number, rows in list(store.groups(batch_size)):
+        files = store.arrays()
+        pairs = [data[row] for row in rows]
+        views = [_view(maker, pair, number, row, seed) for pair, row in zip(pairs, rows, strict=True)]
+        at = number * len(data) + np.array(rows)
+        images = np.stack([v.images for v in views])
+        files["tokens.f16"][at] = _encoded(encoder, images, norm, device, pairs[0].name)
+        files["depth.u16"][at] = np.stack([metres_to_stored(v.depths) for v in views])
+        files["camera.f32"][at] = np.stack(
+            [np.concatenate((v.intrinsics.reshape(2, 9), v.poses.reshape(2, 16)), axis=1) for v in views]
+        )
+        store.wrote(number, rows, save_every=32 * batch_size)
+        progress(store.made, shape.views)
+    return TokenCache(folder, shape, store.identity)
+
+
+def _view(maker: PairViews, pair: Pair, number: int, item: int, seed: int) -> PairView:
+    return maker.plain(pair) if number == 0 else maker(pair, generator(seed, VIEW, number, item))
+
+
+@torch.inference_mode()
+def _encoded(
+    encoder: Encoder, images: np.ndarray, norm: bool, device: torch.device | str, name: str
+) -> np.ndarray:
+    """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
+    pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
+    device_type = torch.device(device).type
+    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+        tokens = encoder(pixels, norm=norm).patches
+    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")

@@ -1,0 +1,167 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from task_toys import DEPTHS, ENCODER, toy_scene, write_png
+from torch.nn.functional import interpolate
+
+from codistill.errors import ConfigError, DataError
+from codistill.heads.linear.depth import DepthHeadConfig
+from codistill.heads.linear.losses import sig_loss
+from codistill.metrics.depth import DEPTH_METRICS
+from codistill.tasks.dense.cached_task import Sampled
+from codistill.tasks.dense.depth.data import open_depth
+from codistill.tasks.dense.depth.evaluate import DepthResult, difference, evaluate_depth
+from codistill.tasks.dense.depth.fit import OPTIM, CachedDepth, DepthFit, fit_depth, starting_steps
+from codistill.tasks.dense.depth.predict import load_depth_estimator
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.groups import alone
+from codistill.tasks.shared.head_files import read_record
+
+
+def test_the_schedule_is_the_protocol_s():
+    rates = OPTIM.learning_rates(38_400, 16)
+    assert rates[0] == pytest.approx(1e-4 * 1e-3)
+    cosine = 0.5 * (1 + np.cos(np.pi * 12_799 / 38_400))
+    assert rates[12_799] == pytest.approx(1e-4 * cosine * (1 - (1 / 12_800) * (1 - 1e-3)))
+    assert rates[12_800] == pytest.approx(1e-4 * 0.75)  # cos(pi / 3) = 0.5
+    assert rates[-1] < 1e-11
+    assert (OPTIM.clip, OPTIM.clip_norm, OPTIM.weight_decay) == ("global", 35.0, 0.01)
+    assert starting_steps(38_400) == 100 and starting_steps(50) == 5
+
+
+@pytest.mark.parametrize(("levels", "has_cls"), [(1, True), (2, True), (1, False)])
+def test_the_cached_loss_over_all_pixels_is_the_published_one(levels, has_cls):
+    """Every pixel sampled: the loss of heads side by side equals SigLoss on the head's own resized map."""
+    torch.manual_seed(0)
+    width = 5
+    channels = width * levels * (2 if has_cls else 1)
+    config = DepthHeadConfig(channels=channels, bins=8)
+    task = CachedDepth(levels, config, starting=1)
+    heads = task.build(channels, 2)
+    with torch.no_grad():
+        for p in heads.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    tokens = torch.randn(2, 12, width * levels)
+    cls = torch.randn(2, width * levels) if has_cls else None
+    truth = torch.rand(2, 10, 9) * 5
+    truth[0, :3] = 0.0
+    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(9), indexing="ij")
+    sampled = Sampled(
+        tokens=tokens,
+        cls=cls,
+        grid=(3, 4),
+        rows=rows.flatten().expand(2, -1),
+        columns=columns.flatten().expand(2, -1),
+        truth=truth.flatten(1),
+        target_size=(10, 9),
+    )
+    parts = []
+    for level in range(levels):
+        of_level = slice(level * width, (level + 1) * width)
+        parts.append(tokens[..., of_level].transpose(1, 2).reshape(2, width, 3, 4))
+        if cls is not None:
+            parts.append(cls[:, of_level, None, None].expand(-1, -1, 3, 4))
+    features = torch.cat(parts, dim=1)
+    for step in (0, 1):
+        found = task.losses(heads, sampled, step)
+        for index in range(2):
+            depth = interpolate(heads.pick(index)(features), size=(10, 9), mode="bilinear")
+            expected = sig_loss(depth[:, 0], truth, starting=step < 1)
+            assert found[index].item() == pytest.approx(expected.item(), rel=1e-4)
+    with torch.no_grad():
+        tally = task.tally(heads, sampled)
+    depth = interpolate(heads.pick(1)(features), size=(10, 9), mode="bilinear")[:, 0]
+    errors = [((depth[i] - truth[i])[truth[i] > 0]).square().mean().sqrt().item() for i in range(2)]
+    assert task.score(tally)[1] == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("depth")
+    for split, first, count in (("train", 0, 24), ("val", 500, 6)):
+        for index in range(first, first + count):
+            image, labels = toy_scene(index)
+            depth = (DEPTHS[labels] * 1000).astype(np.uint16)
+            depth[:3] = 0
+            write_png(root / "images" / split / f"{index}.png", image)
+            write_png(root / "depth" / split / f"{index}.png", depth)
+    return root
+
+
+def fit(root, out, protocol="cached", **options):
+    fields = {
+        "data": f"folder:{root}",
+        "features": FeatureConfig(encoder=ENCODER, norm=False),
+        "protocol": protocol,
+        "steps": 80,
+        "batch_size": 4,
+        "size": 56,
+        "bins": 32,
+        "views": 2,
+        "pixels": 48,
+        "learning_rates": (1e-4, 1e-2, 3e-2) if protocol == "cached" else (3e-2,),
+        **options,
+    }
+    fit_depth(DepthFit(**fields), Runtime(out=out, workers=0, console=Console(quiet=True)))
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("heads")
+    for protocol in ("cached", "published"):
+        fit(root, folder / protocol, protocol)
+    return folder
+
+
+def test_both_protocols_learn_and_agree(heads, root):
+    data = open_depth(f"folder:{root}", "val")
+    results = {
+        name: evaluate_depth(load_depth_estimator(heads / name), data, pictures=1)
+        for name in ("cached", "published")
+    }
+    truth = np.concatenate([data.samples[i].target.ravel() for i in range(len(data.samples))])
+    constant = truth[truth > 0].std()
+    for result in results.values():
+        assert result.intervals()["rmse"].mean < 0.8 * constant
+        assert len(result.pictures) == 1
+    assert difference(results["cached"], results["published"]).within(0.4)
+    assert results["cached"].summary()["images_without_truth"] == 0
+    record = read_record(heads / "cached", "depth")
+    assert record.fit["heads"][0].keys() == {"lr", "rmse"} and record.head["farthest"] == 10.0
+
+
+def test_predictions_are_averaged_with_the_mirror_image(heads):
+    image, _ = toy_scene(3)
+    both = load_depth_estimator(heads / "cached")(image)
+    alone = load_depth_estimator(heads / "cached", mirror=False)
+    mirrored = alone(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
+    np.testing.assert_allclose(both, (alone(image) + mirrored) / 2, rtol=1e-4)
+    assert both.shape == image.shape[:2] and both.dtype == np.float32
+    assert both.min() >= 1e-3 and both.max() <= 10.0
+
+
+def test_images_without_truth_are_counted_not_scored():
+    scores = np.full((3, len(DEPTH_METRICS)), 0.5)
+    scores[1] = np.nan
+    result = DepthResult(scores, ("a", "b", "c"), alone("abc"), [])
+    assert result.intervals()["rmse"].count == 2 and result.summary()["images_without_truth"] == 1
+    json.dumps(result.summary(), allow_nan=False)
+    with pytest.raises(DataError, match="no image has known depth"):
+        DepthResult(scores[1:2], ("b",), alone("b"), []).intervals()
+    with pytest.raises(ConfigError, match="same images"):
+        difference(result, DepthResult(scores, ("a", "b", "d"), alone("abd"), []))
+
+
+def test_heads_of_another_width_or_task_say_so(heads):
+    with pytest.raises(ConfigError, match=r"takes 96 channels .*gives 11"):
+        load_depth_estimator(heads / "cached", features=FeatureConfig(encoder="baseline:colour"))
+    with pytest.raises(ConfigError, match=r"blocks \(0, 1\) gives 192"):
+        load_depth_estimator(heads / "cached", features=FeatureConfig(encoder=ENCODER, blocks=(0, 1)))
+    from codistill.tasks.dense.segmentation.predict import load_segmenter
+
+    with pytest.raises(ConfigError, match="is a head for depth, not for segmentation"):
+        load_segmenter(heads / "cached")

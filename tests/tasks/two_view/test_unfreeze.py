@@ -1,0 +1,140 @@
+"""Training the encoder with a two-view head: gradients, what is kept, loading it back, resuming."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pair_toys import ENCODER, SHAPE, ToyPairs, plane_pair
+from rich.console import Console
+from safetensors.torch import load_file
+
+from codistill.encoders.load import load_encoder
+from codistill.engine.objective import StepContext
+from codistill.engine.optim import OptimConfig
+from codistill.errors import ConfigError
+from codistill.heads.two_view.losses import TwoViewLossConfig
+from codistill.heads.two_view.model import TwoViewModel
+from codistill.heads.two_view.network import TwoViewHead
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.loading import Request
+from codistill.tasks.shared.unfrozen import write_unfrozen
+from codistill.tasks.two_view import fit as fitting
+from codistill.tasks.two_view.batches import pair_batches
+from codistill.tasks.two_view.config import TwoViewFit, two_view_fit
+from codistill.tasks.two_view.fit import fit_two_view
+from codistill.tasks.two_view.head import read_two_view_head
+from codistill.tasks.two_view.objective import TwoViewObjective
+from codistill.tasks.two_view.predict import TwoViewPredictor
+from codistill.tasks.two_view.views import PairViews
+
+ROTATED = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56,position=rope"
+
+
+@pytest.fixture
+def fit(tiny_world):
+    return TwoViewFit(
+        data=f"world:{tiny_world}",
+        encoder=ENCODER,
+        size=(56, 56),
+        shape=SHAPE,
+        optim=OptimConfig(lr=1e-3, reference_batch=None, eps=1e-8, clip="global", warmup_fraction=0.0),
+        steps=2,
+        batch_size=2,
+        matches=32,
+        cached=False,
+        unfreeze=True,
+    )
+
+
+def _runtime(out):
+    return Runtime(out=out, workers=0, console=Console(quiet=True))
+
+
+def _checkpoint(folder):
+    return load_file(max((folder / "run" / "checkpoints").glob("step_*")) / "model.safetensors")
+
+
+@pytest.mark.parametrize("symmetrize", [True, False])
+def test_the_loss_is_that_of_a_frozen_encoder_and_its_gradient_reaches_the_encoder(symmetrize):
+    requests = [Request(0, (0, 1), (0, 3))]
+    batch = next(pair_batches(ToyPairs(), PairViews(size=(28, 42)), requests, seed=0, matches=40, workers=0))
+    context, losses = StepContext(step=0, total_steps=1), []
+    for unfreeze in (False, True):
+        encoder = load_encoder(ENCODER)
+        torch.manual_seed(0)
+        head = TwoViewHead(SHAPE.on(encoder.spec.dim, encoder.spec.patch_size))
+        objective = TwoViewObjective(
+            encoder, head, TwoViewLossConfig(), symmetrize=symmetrize, description={}, unfreeze=unfreeze
+        )
+        losses.append(objective.step(objective.trainable, batch, context).loss)
+        losses[-1].backward()
+        reached = {n for n, p in encoder.named_parameters() if p.grad is not None and p.grad.any()}
+        unused = {"mask_token", "norm.weight", "norm.bias"}
+        assert reached == ({n for n, _ in encoder.named_parameters()} - unused if unfreeze else set())
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("encoder", [ENCODER, ROTATED])
+def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(fit, tmp_path, encoder):
+    """Also with rotated positions, as MASt3R's encoder has."""
+    assert fit_two_view(replace(fit, encoder=encoder), _runtime(tmp_path / "first"))
+    trained, before = _checkpoint(tmp_path / "first"), load_encoder(encoder).state_dict()
+    assert not torch.equal(trained["encoder.patch_embed.proj.weight"], before["patch_embed.proj.weight"])
+    folder = shutil.move(tmp_path / "first", tmp_path / "moved")
+    opened = read_two_view_head(folder)
+    assert opened.about["encoder"] == str(folder / "encoder")
+    assert opened.about["name"].endswith("trained for relocalization")
+    model = TwoViewModel(
+        load_encoder(encoder), read_two_view_head(folder, encoder, other_encoder=True).model.head
+    ).eval()
+    model.load_state_dict(trained)
+    with pytest.raises(ConfigError, match=r"weights differ.*--other-encoder"):
+        read_two_view_head(folder, encoder)
+    pair = plane_pair()
+    found, again = (
+        TwoViewPredictor(one)(pair.first.image, pair.second.image)
+        for one in (opened, replace(opened, model=model))
+    )
+    assert torch.equal(found.b_in_a.points, again.b_in_a.points)
+    frozen = TwoViewPredictor(read_two_view_head(folder, encoder, other_encoder=True))(
+        pair.first.image, pair.second.image
+    )
+    assert not torch.equal(found.b_in_a.points, frozen.b_in_a.points)  # --encoder puts another one under it
+
+
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(fit, tmp_path, monkeypatch):
+    four = replace(fit, steps=4, encoder_lr_scale=0.1, accumulate=2)
+    assert fit_two_view(four, _runtime(tmp_path / "whole"))
+    engine = fitting.EngineConfig
+    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=2))
+    assert not fit_two_view(four, _runtime(tmp_path / "parts"))
+    monkeypatch.setattr(fitting, "EngineConfig", engine)
+    assert fit_two_view(four, _runtime(tmp_path / "parts"))
+    for name in ("head.safetensors", "encoder/encoder.safetensors"):
+        one, other = (load_file(tmp_path / part / name) for part in ("whole", "parts"))
+        assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_what_cannot_be_unfrozen_says_why(fit, tmp_path):
+    with pytest.raises(ConfigError, match="add --online, or take --recipe published"):
+        replace(fit, cached=True)
+    with pytest.raises(ConfigError, match="belongs to --unfreeze"):
+        replace(fit, unfreeze=False, encoder_lr_scale=2.0)
+    assert two_view_fit("published", data="x", encoder="y", unfreeze=True).unfreeze
+
+
+def test_stored_tokens_are_not_taken_for_those_of_an_encoder_that_was_trained_since(fit, tmp_path):
+    """It lies at the same path and has as many parameters."""
+    named, command = {"named": ENCODER, "task": "relocalization"}, ["fit"]
+    encoder = load_encoder(ENCODER)
+    write_unfrozen(tmp_path, encoder, command=command, **named)
+    cached = replace(fit, encoder=str(tmp_path / "encoder"), cached=True, unfreeze=False, steps=1, views=1)
+    runtime = replace(_runtime(tmp_path / "one"), cache=tmp_path / "cache")
+    assert fit_two_view(cached, runtime)
+    with torch.no_grad():
+        encoder.cls_token.add_(1.0)
+    write_unfrozen(tmp_path, encoder, command=command, **named)
+    with pytest.raises(ConfigError, match=r"tokens of something else \(different: fingerprint\)"):
+        fit_two_view(cached, replace(runtime, out=tmp_path / "two"))
