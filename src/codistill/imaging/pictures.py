@@ -73,3 +73,15 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(path, quality=90)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def save_array(values: np.ndarray, path: Path) -> None:
+    """Write an array as `.npy`.
+
+    Raises:
+        DataError: if that is not possible.
+    """
+    try:
+        np.save(path, values)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

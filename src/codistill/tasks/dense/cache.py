@@ -148,7 +148,7 @@ def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
     if need + _MARGIN > free:
         raise ConfigError(
             f"{text}: too little. Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take "
-            "--protocol published, which keeps nothing."
+            "the recipe `published`, which keeps nothing."
         )
     return text
 
@@ -222,7 +222,7 @@ def _write(
     names: tuple[str, ...],
     unit: float,
 ) -> None:
-    advice = "Use the encoder's final norm (--norm on), or --protocol published."
+    advice = "Use the encoder's final norm (--norm), or the recipe `published`."
     tokens = torch.cat([level.patches for level in levels], dim=-1)
     files["tokens.f16"][views] = narrowed(tokens, names[0], advice)
     if "cls.f16" in files:

@@ -12,8 +12,9 @@ from codistill.engine.distributed import Process
 from codistill.errors import ConfigError
 from codistill.tasks.dense.cache import CacheShape, FeatureCache, announce, build_cache, cache_shape
 from codistill.tasks.dense.cached_task import CachedTask
+from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.dense.rate_sweep import sweep_rates
-from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseData, Subset
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.groups import named_groups, split_groups
@@ -44,7 +45,7 @@ def refuse_several(process: Process) -> None:
     if process.world_size > 1:
         raise ConfigError(
             f"{process.world_size} processes were started; the cached protocol is one process. Start it without "
-            "torchrun, or take --protocol published."
+            "torchrun, or take the recipe `published`."
         )
 
 
@@ -63,7 +64,7 @@ def default_views(images: int) -> int:
     return 4 if images <= 250 else 2
 
 
-def default_steps(config: HeadFit, images: int, longest: int) -> int:
+def default_steps(config: DenseFit, images: int, longest: int) -> int:
     """Steps where nobody named them: the data set's own; by the cached protocol as many as the data is worth.
 
     Args:
@@ -77,7 +78,7 @@ def default_steps(config: HeadFit, images: int, longest: int) -> int:
 
 def fit_cached(
     task: CachedTask,
-    config: HeadFit,
+    config: DenseFit,
     steps: int,
     data: DenseData,
     features: FrozenFeatures,
@@ -141,7 +142,7 @@ def _cache(
     name: str,
     part: Subset,
     shape: CacheShape,
-    config: HeadFit,
+    config: DenseFit,
     views: int,
     features: FrozenFeatures,
     maker: ViewMaker,

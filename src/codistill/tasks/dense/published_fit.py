@@ -12,8 +12,9 @@ from codistill.engine.loop import train
 from codistill.engine.optim import OptimConfig
 from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
+from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.dense.objective import HeadInput, HeadLoss, HeadObjective
-from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.inputs import inputs_of
@@ -29,7 +30,7 @@ def fit_published(
     head_input: HeadInput,
     head_loss: HeadLoss,
     optim: OptimConfig,
-    config: HeadFit,
+    config: DenseFit,
     steps: int,
     data: DenseData,
     features: FrozenFeatures,

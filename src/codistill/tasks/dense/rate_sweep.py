@@ -23,8 +23,9 @@ from codistill.files.config import config_hash
 from codistill.files.writing import make_directory
 from codistill.tasks.dense.cache import FeatureCache
 from codistill.tasks.dense.cached_task import CachedTask, sample_pixels
+from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.shared.batched_fit import FitPlan, HeadsAdamW, fit_heads
-from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.loading import PIXELS
 from codistill.tasks.shared.progress import duration, shown
 
@@ -54,7 +55,7 @@ class RateSweep:
 
 def sweep_rates(
     task: CachedTask,
-    config: HeadFit,
+    config: DenseFit,
     steps: int,
     training: FeatureCache,
     held_out: FeatureCache,
@@ -77,7 +78,7 @@ def sweep_rates(
         if np.isnan(found).all() and best is None:
             raise DataError(
                 f"no head has a {task.score_name} on the held-out images: none of them has a labelled pixel, or the "
-                "fit ran away. Look at the labels of the training split, or name smaller learning rates (--lr)."
+                "fit ran away. Look at the labels of the training split, or name smaller ones (--learning-rates)."
             )
         for index, (rate, score) in enumerate(zip(rates, found.tolist(), strict=True)):
             scores[rate] = score
@@ -120,13 +121,13 @@ def _comment(task: CachedTask, rate: float, scores: dict[float, float], edge: st
     runtime.say(f"{task.score_name} on held-out images by learning rate: {listed}; chosen: {rate:g}")
     if edge:
         runtime.say(
-            f"{rate:g} is the {edge} learning rate tried: others may do better (--lr, or more --steps); the stored "
-            "features are used again"
+            f"{rate:g} is the {edge} learning rate tried: others may do better (--learning-rates, or more --steps); the "
+            "stored features are used again"
         )
 
 
 def _fitted(
-    task: CachedTask, config: HeadFit, steps: int, cache: FeatureCache, runtime: Runtime
+    task: CachedTask, config: DenseFit, steps: int, cache: FeatureCache, runtime: Runtime
 ) -> nn.Module:
     """One head per learning rate of the config."""
     with torch.random.fork_rng(devices=[]):
@@ -168,7 +169,7 @@ def _announce(
     heads: nn.Module,
     losses: Callable[[nn.Module, int], Tensor],
     steps: int,
-    config: HeadFit,
+    config: DenseFit,
     folder: Path,
     runtime: Runtime,
 ) -> None:

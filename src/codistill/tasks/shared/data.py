@@ -6,7 +6,7 @@ A data set that is incomplete, of the wrong resolution or with unexpected values
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class FilePairs:
 class Subset:
     """Some samples of a data set, in the order given."""
 
-    data: DenseData
+    data: Any
     indices: tuple[int, ...]
 
     @property
@@ -114,7 +114,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> DenseSample:
+    def __getitem__(self, index: int) -> Any:
         return self.data[self.indices[index]]
 
     def inputs_of(self, index: int) -> SampleInputs:
@@ -133,28 +133,31 @@ def spread(count: int, wanted: int) -> list[int]:
     return [int((number + 0.5) * count / wanted) for number in range(wanted)]
 
 
-def limited(data: DenseData, limit: int | None) -> DenseData:
+def limited(data: Any, limit: int | None) -> Any:
     """The data set, or `limit` evenly spread samples of it."""
     if limit is not None and limit < 1:
-        raise DataError(f"the number of images must be 1 or more; got {limit}")
+        raise DataError(f"the number of samples must be 1 or more; got {limit}")
     return data if limit is None or limit >= len(data) else Subset(data, tuple(spread(len(data), limit)))
 
 
-def check_data(data: DenseData, name: str, *, everything: bool = False) -> None:
-    """Read samples before training.
+def check_samples(data: Any, training: bool = True) -> list[str]:
+    """Read `CHECKED` samples, evenly spread, before anything is computed; the rest is checked as it is read.
 
     Args:
-        data: what to check.
-        name: for errors.
-        everything: read all of it, not `CHECKED` samples.
+        data: a `TaskData`.
+        training: whether a head is to be fitted on it.
+
+    Returns:
+        What there is to say of it: nothing.
 
     Raises:
         DataError: if there is nothing, or a sample cannot be used; the text names the file.
     """
-    if len(data) == 0:
-        raise DataError(f"{name}: there are no images")
-    for index in range(len(data)) if everything else spread(len(data), CHECKED):
-        data[index]
+    if len(data.samples) == 0:
+        raise DataError(f"{data.spec} ({data.split}): there are no images")
+    for index in spread(len(data.samples), CHECKED):
+        data.samples[index]
+    return []
 
 
 def check_count(found: int, expected: int | None, name: str, partial: bool) -> None:

@@ -30,24 +30,20 @@ class FeatureConfig:
     """Which features of which encoder.
 
     Attributes:
-        encoder: whatever `load_encoder` accepts, or `baseline:NAME`.
+        encoder: whatever `load_encoder` accepts, or `baseline:colour`; "" until it is named.
         projector: a teacher of the student `encoder`: its projected tokens are the features.
         denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
         norm: apply the encoder's final norm. Projectors take un-normed tokens whatever this says.
         blocks: whose outputs, 0-based, negative from the end; several are levels of one head.
     """
 
-    encoder: str
+    encoder: str = ""
     projector: str | None = None
     denormalize: bool = False
     norm: bool = True
     blocks: tuple[int, ...] = (-1,)
 
     def __post_init__(self) -> None:
-        if not self.encoder:
-            raise ConfigError(
-                "no encoder was named; give a file, a run, an export, a known name or baseline:colour"
-            )
         if not self.blocks:
             raise ConfigError("blocks must name one block at least; -1 is the last")
         if self.projector is not None and self.blocks != (-1,):
@@ -79,6 +75,10 @@ class FrozenFeatures(nn.Module):
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
+        if not config.encoder:
+            raise ConfigError(
+                "which features? add --encoder E: a file, a run, an export, a known name, baseline:colour"
+            )
         self.config = config
         self.student: Student | None = None
         if config.projector is not None:

@@ -29,11 +29,11 @@ from codistill.tasks.shared.data import (
     check_count,
     need_folder,
     pair_up,
-    parse_spec,
     read_list,
 )
 from codistill.tasks.shared.groups import Groups, groups_of
 from codistill.tasks.shared.inputs import SampleInputs
+from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.dataset import DepthDataset, World
 
 RANGE_FILE = "depth.json"
@@ -93,20 +93,14 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True)
-class DepthData:
-    """A split of a data set.
+@dataclass(frozen=True, kw_only=True)
+class DepthData(TaskData):
+    """A split of a data set; its samples hold metres (fp32, 0 unknown).
 
     Attributes:
-        spec: as it was given.
-        split: `train`, `val` or `test`.
-        samples: images with depth (metres, fp32, 0 unknown).
         protocol: how it is seen.
     """
 
-    spec: str
-    split: str
-    samples: DenseData
     protocol: DepthProtocol
 
 
@@ -178,31 +172,32 @@ def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]
     return inside / known, farthest
 
 
-def open_depth(spec: str, split: str, *, partial: bool = False) -> DepthData:
-    """A split of a data set.
+def _world(where: Where) -> DepthData:
+    world = World(where.root)
+    domains = tuple(d for d in ("rooms", "objects") if d in world.domains)
+    samples = WorldDepth(world.depth(where.split, domains or ("rooms",)))
+    return _data(where, samples, replace(PROTOCOLS["world"], crop=(world.size, world.size)))
 
-    Args:
-        spec: `KIND:FOLDER`, e.g. `nyud:/data/nyu`.
-        split: `train`, `val`; the world has `test` as well.
-        partial: use a data set of which images are missing.
 
-    Raises:
-        ConfigError: if the spec makes no sense.
-        DataError: if the data set is incomplete or lies otherwise than expected; the text says how.
-    """
-    kind, root = parse_spec(spec, PROTOCOLS)
-    protocol = PROTOCOLS[kind]
-    if kind == "world":
-        world = World(root)
-        domains = tuple(d for d in ("rooms", "objects") if d in world.domains)
-        samples: DenseData = WorldDepth(world.depth(split, domains or ("rooms",)))
-        return DepthData(spec, split, samples, replace(protocol, crop=(world.size, world.size)))
-    if split not in ("train", "val"):
-        raise DataError(f"{spec}: has the splits train and val; got {split!r}")
-    if kind == "nyud":
-        return DepthData(spec, split, _nyud(root, split, partial), protocol)
-    protocol, unit = _folder_range(root, protocol)
-    return DepthData(spec, split, _folder(root, split, unit), protocol)
+def _lists(where: Where) -> DepthData:
+    return _data(where, _nyud(where.root, where.split, where.partial), PROTOCOLS["nyud"])
+
+
+def _own(where: Where) -> DepthData:
+    protocol, unit = _folder_range(where.root, PROTOCOLS["folder"])
+    return _data(where, _folder(where.root, where.split, unit), protocol)
+
+
+def _data(where: Where, samples: DenseData, protocol: DepthProtocol) -> DepthData:
+    return DepthData(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
+
+
+LAYOUTS = {
+    "nyud": Layout(_lists, "NYU depth by BTS's lists nyu_train.txt and nyu_test.txt, as DINOv2 uses them"),
+    "folder": Layout(_own, "your own: images/SPLIT, depth/SPLIT (16-bit PNG), depth.json"),
+    "world": Layout(_world, "the embedded world", ("train", "val", "test")),
+}
+"""Data sets by the word before the colon."""
 
 
 def _nyud(root: Path, split: str, partial: bool) -> DenseData:

@@ -4,7 +4,7 @@ A config in, a head folder out. Source: DINOv2's linear depth on NYUd (batch 16,
 third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alone); its learning rate is not published.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import ClassVar
@@ -16,23 +16,21 @@ from torch.nn.functional import interpolate
 
 from codistill.engine.distributed import Process
 from codistill.engine.optim import OptimConfig
-from codistill.errors import DataError
+from codistill.errors import ConfigError, DataError
 from codistill.heads.linear.batched import DepthHeads
 from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig, depth_input
 from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.tasks.dense.cache import TargetKind
-from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.dense.cached_task import CachedTask, Sampled
-from codistill.tasks.dense.depth.data import RANGE_FILE, DepthData, known_share, open_depth
+from codistill.tasks.dense.config import DenseFit
+from codistill.tasks.dense.depth.data import RANGE_FILE, DepthData, known_share
 from codistill.tasks.dense.depth.views import DepthViews
-from codistill.tasks.dense.published_fit import fit_published
-from codistill.tasks.shared.config import HeadFit, Runtime
-from codistill.tasks.shared.data import CHECKED, check_data, limited, spread
-from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, write_head
-from codistill.tasks.shared.same_encoder import told_of
+from codistill.tasks.dense.fit import DenseHead, fit_dense
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import CHECKED, spread
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 
 CACHED_RATES = (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 PUBLISHED_RATES = (1e-4, 3e-4, 1e-3, 5e-3)
@@ -56,8 +54,8 @@ _STARTING_STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthFit(HeadFit):
-    """How a depth head is fitted; see `HeadFit`.
+class DepthFit(DenseFit):
+    """How a depth head is fitted; see `DenseFit`.
 
     Attributes:
         gradient_loss: weight of the (corrected) gradient loss; 0 as the published numbers were trained. Published
@@ -65,11 +63,23 @@ class DepthFit(HeadFit):
         bins: of the head.
     """
 
+    features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
     learning_rates: tuple[float, ...] = CACHED_RATES
     weight_decay: float = 0.01
     pixels: int = 32
     gradient_loss: float = 0.0
     bins: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gradient_loss and self.protocol == "cached":
+            raise ConfigError("gradient_loss belongs to the recipe `published`: single pixels have no slope")
+
+
+RECIPES = {
+    "cached": DepthFit(),
+    "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,)),
+}
 
 
 def starting_steps(steps: int) -> int:
@@ -134,19 +144,6 @@ class CachedDepth(CachedTask):
         return (depth * outer.weights).sum(-1)
 
 
-def prepare(config: DepthFit) -> DepthData:
-    """The training data, checked.
-
-    Raises:
-        DataError: if it cannot be used.
-    """
-    data = open_depth(config.data, "train", partial=config.partial)
-    check_data(data.samples, f"{config.data} (train)")
-    check_range(data)
-    protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
-    return DepthData(data.spec, data.split, limited(data.samples, config.limit), protocol)
-
-
 def check_range(data: DepthData) -> None:
     """Whether most of the known depth lies in the range that is learnt and scored; `CHECKED` images are looked at.
 
@@ -165,71 +162,14 @@ def check_range(data: DepthData) -> None:
         )
 
 
-def head_config(features: FrozenFeatures, protocol: DepthData, bins: int) -> DepthHeadConfig:
-    """The head that fits some features."""
+def _shape(features: FrozenFeatures, data: DepthData, config: DepthFit) -> DepthHeadConfig:
     width = features.channels + features.cls_channels
-    limits = protocol.protocol
     return DepthHeadConfig(
-        channels=width * len(features.config.blocks),
-        bins=bins,
-        nearest=limits.nearest,
-        farthest=limits.farthest,
+        channels=width * len(config.features.blocks),
+        bins=config.bins,
+        nearest=data.protocol.nearest,
+        farthest=data.protocol.farthest,
     )
-
-
-def fit_depth(config: DepthFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
-
-    Returns:
-        Whether it is finished (a published fit may be stopped before its end).
-
-    Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
-    """
-    process = process or Process(device=runtime.device)
-    data = prepare(config)
-    features = FrozenFeatures(config.features)
-    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
-    maker = DepthViews(data.protocol)
-    shape = head_config(features, data, config.bins)
-    runtime.say(
-        f"{config.protocol} fit on {len(data.samples)} images of {config.data}, {steps} steps of {config.batch_size} "
-        f"views; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}"
-    )
-    if config.protocol == "cached":
-        refuse_several(process)
-        task = CachedDepth(len(config.features.blocks), shape, starting_steps(steps))
-        result = fit_cached(task, config, steps, data.samples, features, maker, runtime)
-        head, facts = result.heads.pick(result.chosen), result.facts
-    else:
-        head = _fresh_head(shape, config.seed)
-        facts = fit_published(
-            head,
-            depth_input,
-            _loss(config, steps),
-            OPTIM,
-            config,
-            steps,
-            data.samples,
-            features,
-            maker,
-            runtime,
-            process,
-        )
-        if facts is None:
-            return False
-    record = HeadRecord(
-        task="depth",
-        features=config.features,
-        data={"spec": config.data, "images": len(data.samples)},
-        test={**asdict(data.protocol), "steps": steps},
-        head=asdict(shape),
-        encoder=told_of(features),
-        fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
-    )
-    if process.is_main:
-        write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
-    return True
 
 
 def _loss(config: DepthFit, steps: int):
@@ -245,7 +185,19 @@ def _loss(config: DepthFit, steps: int):
     return loss
 
 
-def _fresh_head(shape: DepthHeadConfig, seed: int) -> DepthHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return DepthHead(shape)
+HEAD = DenseHead(
+    task="depth",
+    optim=OPTIM,
+    shape=_shape,
+    build=DepthHead,
+    cached=lambda shape, levels, steps, config: CachedDepth(levels, shape, starting_steps(steps)),
+    input=depth_input,
+    loss=_loss,
+    views=DepthViews,
+    tensors=released_tensors,
+)
+
+
+def fit_depth(data: DepthData, config: DepthFit, runtime: Runtime, process: Process) -> bool:
+    """Fit a head on a training split; see `fit_dense`."""
+    return fit_dense(HEAD, data, config, runtime, process, {})

@@ -4,17 +4,20 @@ Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's se
 are ours, since their sources do not say (crop and scale as usual for each).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.dense.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
-from codistill.tasks.dense.segmentation.layouts import LAYOUTS
-from codistill.tasks.shared.data import DenseData, DenseSample, parse_spec, spread
+from codistill.tasks.dense.segmentation.layouts import Found, ade20k, cityscapes, folder, nyuv2, scannet
+from codistill.tasks.shared.data import DenseSample, spread
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs
+from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.dataset import SegmentationDataset, World
 
 
@@ -69,21 +72,15 @@ RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet
 """Classes by kind, for released heads, whose files do not name them."""
 
 
-@dataclass(frozen=True)
-class SegmentationData:
+@dataclass(frozen=True, kw_only=True)
+class SegmentationData(TaskData):
     """A split of a data set.
 
     Attributes:
-        spec: as it was given.
-        split: `train`, `val` or `test`.
-        samples: images with classes.
         classes: names by number.
         protocol: how it is seen.
     """
 
-    spec: str
-    split: str
-    samples: DenseData
     classes: tuple[str, ...]
     protocol: SegmentationProtocol
 
@@ -111,26 +108,40 @@ class WorldSegmentation:
         return self.samples.inputs_of(index)
 
 
-def open_segmentation(spec: str, split: str, *, partial: bool = False) -> SegmentationData:
-    """A split of a data set.
+def _world(where: Where) -> SegmentationData:
+    world = World(where.root)
+    return SegmentationData(
+        spec=where.spec,
+        split=where.split,
+        samples=WorldSegmentation(world.segmentation(where.split)),
+        classes=world.classes,
+        protocol=PROTOCOLS["world"].at_size(world.size),
+    )
 
-    Args:
-        spec: `KIND:FOLDER`, e.g. `ade20k:/data/ADEChallengeData2016`.
-        split: `train` or `val`; the world has `test` as well.
-        partial: use a data set of which images are missing.
 
-    Raises:
-        ConfigError: if the spec makes no sense.
-        DataError: if the data set is incomplete or lies otherwise than expected; the text says how.
-    """
-    kind, root = parse_spec(spec, PROTOCOLS)
-    protocol = PROTOCOLS[kind]
-    if kind == "world":
-        world = World(root)
-        samples = WorldSegmentation(world.segmentation(split))
-        return SegmentationData(spec, split, samples, world.classes, protocol.at_size(world.size))
-    found = LAYOUTS[kind](root, split, partial)
-    return SegmentationData(spec, split, found.data, found.classes, protocol)
+def _files(name: str, find: Callable[[Path, str, bool], Found]) -> Callable[[Where], SegmentationData]:
+    def opened(where: Where) -> SegmentationData:
+        found = find(where.root, where.split, where.partial)
+        return SegmentationData(
+            spec=where.spec,
+            split=where.split,
+            samples=found.data,
+            classes=found.classes,
+            protocol=PROTOCOLS[name],
+        )
+
+    return opened
+
+
+LAYOUTS = {
+    "ade20k": Layout(_files("ade20k", ade20k), "ADEChallengeData2016, as published"),
+    "cityscapes": Layout(_files("cityscapes", cityscapes), "leftImg8bit and gtFine, as published"),
+    "nyuv2": Layout(_files("nyuv2", nyuv2), "NYUDepthv2 or NYUD_MT with 40 classes"),
+    "scannet": Layout(_files("scannet", scannet), "scannet_frames_25k with the 20 classes"),
+    "folder": Layout(_files("folder", folder), "your own: images/SPLIT, labels/SPLIT, classes.json"),
+    "world": Layout(_world, "the embedded world", ("train", "val", "test")),
+}
+"""Data sets by the word before the colon."""
 
 
 @dataclass(frozen=True)

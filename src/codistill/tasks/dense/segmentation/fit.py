@@ -5,7 +5,7 @@ decay 1e-4, 1500 steps of warm-up, linear to 0); for other data sets the same wi
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -22,16 +22,13 @@ from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
 from codistill.tasks.dense.cache import TargetKind
-from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.dense.cached_task import CachedTask, Sampled
-from codistill.tasks.dense.published_fit import fit_published
-from codistill.tasks.dense.segmentation.data import SegmentationData, classes_seen, open_segmentation
+from codistill.tasks.dense.config import DenseFit
+from codistill.tasks.dense.fit import DenseHead, fit_dense
+from codistill.tasks.dense.segmentation.data import SegmentationData, classes_seen
 from codistill.tasks.dense.segmentation.views import SegmentationViews
-from codistill.tasks.shared.config import HeadFit, Runtime
-from codistill.tasks.shared.data import check_data, limited
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, write_head
-from codistill.tasks.shared.same_encoder import told_of
 from codistill.types import Tokens
 
 CACHED_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
@@ -52,8 +49,8 @@ OPTIM = OptimConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationFit(HeadFit):
-    """How a segmentation head is fitted; see `HeadFit`.
+class SegmentationFit(DenseFit):
+    """How a segmentation head is fitted; see `DenseFit`.
 
     Attributes:
         ignored_count: divide the loss by all pixels, ignored ones included (the protocol).
@@ -115,87 +112,43 @@ def _features(sampled: Sampled) -> Tensor:
     return features_at(sampled.tokens, corners).flatten(0, 1)
 
 
-def prepare(config: SegmentationFit) -> SegmentationData:
-    """The training data, checked.
+RECIPES = {
+    "cached": SegmentationFit(),
+    "published": SegmentationFit(protocol="published", learning_rates=(OPTIM.lr,)),
+}
 
-    Raises:
-        DataError: if it cannot be used.
-    """
-    data = open_segmentation(config.data, "train", partial=config.partial)
-    check_data(data.samples, f"{config.data} (train)")
-    protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
-    return SegmentationData(
-        data.spec, data.split, limited(data.samples, config.limit), data.classes, protocol
+
+def _shape(
+    features: FrozenFeatures, data: SegmentationData, config: SegmentationFit
+) -> SegmentationHeadConfig:
+    return SegmentationHeadConfig(
+        channels=features.channels * len(config.features.blocks), num_classes=len(data.classes)
     )
 
 
-def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+def _loss(config: SegmentationFit, steps: int):
+    return lambda logits, labels, _: pixel_cross_entropy(logits, labels, ignored_count=config.ignored_count)
 
-    Returns:
-        Whether it is finished (a published fit may be stopped before its end).
 
-    Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
-    """
-    process = process or Process(device=runtime.device)
-    data = prepare(config)
+HEAD = DenseHead(
+    task="segmentation",
+    optim=OPTIM,
+    shape=_shape,
+    build=SegmentationHead,
+    cached=lambda shape, levels, steps, config: CachedSegmentation(shape.num_classes, config.ignored_count),
+    input=head_input,
+    loss=_loss,
+    views=SegmentationViews,
+    tensors=released_tensors,
+)
+
+
+def fit_segmentation(
+    data: SegmentationData, config: SegmentationFit, runtime: Runtime, process: Process
+) -> bool:
+    """Fit a head on a training split; see `fit_dense`."""
     seen = classes_seen(data)
     if seen.absent:
         runtime.say(f"{seen.about('training')}; no head can learn them")
-    features = FrozenFeatures(config.features)
-    steps = config.steps or default_steps(config, len(data.samples), data.protocol.steps)
-    maker = SegmentationViews(data.protocol)
-    shape = SegmentationHeadConfig(
-        channels=features.channels * len(config.features.blocks), num_classes=len(data.classes)
-    )
-    runtime.say(
-        f"{config.protocol} fit on {len(data.samples)} images of {config.data}, {len(data.classes)} classes, "
-        f"{steps} steps of {config.batch_size} views; licence of {features.encoder.spec.name}: "
-        f"{features.encoder.spec.licence}"
-    )
-    if config.protocol == "cached":
-        refuse_several(process)
-        task = CachedSegmentation(len(data.classes), config.ignored_count)
-        result = fit_cached(task, config, steps, data.samples, features, maker, runtime)
-        head, facts = result.heads.pick(result.chosen), result.facts
-    else:
-        head = _fresh_head(shape, config.seed)
-        facts = fit_published(
-            head,
-            head_input,
-            lambda logits, labels, _: pixel_cross_entropy(logits, labels, ignored_count=config.ignored_count),
-            OPTIM,
-            config,
-            steps,
-            data.samples,
-            features,
-            maker,
-            runtime,
-            process,
-        )
-        if facts is None:
-            return False
-    record = HeadRecord(
-        task="segmentation",
-        features=config.features,
-        data={
-            "spec": config.data,
-            "images": len(data.samples),
-            "classes": list(data.classes),
-            "absent": list(seen.absent),
-        },
-        test={**asdict(data.protocol), "steps": steps},
-        head=asdict(shape),
-        encoder=told_of(features),
-        fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
-    )
-    if process.is_main:
-        write_head(runtime.out, record, released_tensors(head.cpu()), list(runtime.command))
-    return True
-
-
-def _fresh_head(shape: SegmentationHeadConfig, seed: int) -> SegmentationHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SegmentationHead(shape)
+    told = {"classes": list(data.classes), "absent": list(seen.absent)}
+    return fit_dense(HEAD, data, config, runtime, process, told)

@@ -4,14 +4,14 @@ Every layout says what it expects to find, how many images there should be, and 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from codistill.data.rooted import path_below
-from codistill.errors import DataError, unknown_name
+from codistill.errors import DataError
 from codistill.files.listing import by_stem, list_files
 from codistill.metrics.segmentation import IGNORE
 from codistill.tasks.dense.segmentation.classes import (
@@ -86,7 +86,7 @@ class Found:
 
 def ade20k(root: Path, split: str, partial: bool) -> Found:
     """ADEChallengeData2016: images/{training,validation}, annotations/{training,validation}."""
-    folder = {"train": "training", "val": "validation"}[_split(split, ("train", "val"))]
+    folder = {"train": "training", "val": "validation"}[split]
     layout = f"ADEChallengeData2016/images/{folder}/*.jpg and annotations/{folder}/*.png"
     images = list_files(need_folder(root / "images" / folder, layout), _JPEG)
     labels = need_folder(root / "annotations" / folder, layout)
@@ -100,7 +100,6 @@ def ade20k(root: Path, split: str, partial: bool) -> Found:
 
 def cityscapes(root: Path, split: str, partial: bool) -> Found:
     """leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/…/*_gtFine_label{TrainIds,Ids}.png."""
-    _split(split, ("train", "val"))
     layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png and gtFine/{split}/CITY/*_gtFine_labelTrainIds.png"
     pictures = list_files(need_folder(root / "leftImg8bit" / split, layout), (".png",), deep=True)
     images = [path for path in pictures if path.stem.endswith("_leftImg8bit")]
@@ -131,7 +130,6 @@ def cityscapes(root: Path, split: str, partial: bool) -> Found:
 
 def nyuv2(root: Path, split: str, partial: bool) -> Found:
     """RGB/*.jpg, Label/*.png, train.txt, test.txt; or images/*, segmentation/*.png, gt_sets/{train,val}.txt."""
-    _split(split, ("train", "val"))
     layout = (
         "NYUDepthv2/{RGB,Label,train.txt,test.txt}, or NYUD_MT/{images,segmentation,gt_sets/{train,val}.txt}"
     )
@@ -160,7 +158,6 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
 
 def scannet(root: Path, split: str, partial: bool) -> Found:
     """scannet_frames_25k/SCENE/{color/*.jpg,label/*.png} with NYU40 labels, scannetv2_{train,val}.txt beside them."""
-    _split(split, ("train", "val"))
     layout = f"scannet_frames_25k/SCENE/color/*.jpg, …/label/*.png (NYU40 labels) and scannetv2_{split}.txt"
     frames = need_folder(
         root / "scannet_frames_25k" if (root / "scannet_frames_25k").is_dir() else root, layout
@@ -233,19 +230,3 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
     ignored = "" if 255 in values else ", and 255 (ignored)"
     expected = f"{listed} (classes.json has {len(values)} names){ignored}"
     return tuple(values.values()), LabelValues(meaning, expected)
-
-
-def _split(split: str, known: tuple[str, ...]) -> str:
-    if split not in known:
-        raise DataError(unknown_name("split", split, known))
-    return split
-
-
-LAYOUTS: dict[str, Callable[[Path, str, bool], Found]] = {
-    "ade20k": ade20k,
-    "cityscapes": cityscapes,
-    "nyuv2": nyuv2,
-    "scannet": scannet,
-    "folder": folder,
-}
-"""From a folder, a split and whether a part will do."""

@@ -5,7 +5,7 @@ uint8 images in, class scores and classes per pixel out. Source: the test pipeli
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,20 +14,21 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain
 from codistill.heads.linear.released import read_linear_head
 from codistill.heads.linear.segmentation import SegmentationHead
-from codistill.tasks.dense.segmentation.data import SegmentationProtocol
+from codistill.tasks.dense.load import load_dense
+from codistill.tasks.dense.segmentation.data import (
+    PROTOCOLS,
+    RELEASED,
+    SegmentationData,
+    SegmentationProtocol,
+)
 from codistill.tasks.dense.segmentation.fit import head_input
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
-from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.loading import normalized
-from codistill.tasks.shared.same_encoder import check_features, say_unknown
-
-MULTI_SCALE = (1.0, 1.32, 1.73, 2.28, 3.0)
-"""The scales of DINOv2's "+ms" numbers, with mirroring."""
+from codistill.tasks.task import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,14 @@ class SegmentationTest:
     """How images are tested.
 
     Attributes:
-        scales: factors on the protocol's scale; scores are averaged over them.
+        scales: factors on the protocol's scale, over which scores are averaged; DINOv2's "+ms": 1 1.32 1.73 2.28 3.
         mirror: average with the mirrored image as well.
+        kind: the layout that a released .pth head was fitted on, which its file does not say.
     """
 
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
+    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -68,6 +71,10 @@ class Segmenter:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.head.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {"encoder": self.features.describe(), "mode": self.protocol.mode}
 
     def to(self, device: torch.device | str) -> "Segmenter":
         """Move it."""
@@ -118,80 +125,43 @@ class Segmenter:
 
 
 def load_segmenter(
-    head: str | Path,
-    *,
-    features: FeatureConfig | None = None,
-    test: SegmentationTest | None = None,
-    protocol: SegmentationProtocol | None = None,
-    classes: tuple[str, ...] | None = None,
-    other_encoder: bool = False,
+    subject: Subject, test: SegmentationTest | None = None, data: SegmentationData | None = None
 ) -> Segmenter:
     """A fitted or released head with its encoder.
 
     Args:
-        head: a folder that `codistill fit` wrote, or a released .pth file.
-        features: another encoder than the head was fitted on, e.g. a student whose projector leads into the space of
-            the head's own encoder. Needed for a released file.
+        subject: names them.
         test: see the class.
-        protocol, classes: for a released file, which does not say.
-        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
+        data: what is to be scored: it says the protocol and the classes of a released file.
 
     Raises:
         CheckpointError: if it cannot be read.
-        ConfigError: if the encoder does not fit the head.
+        ConfigError: if the encoder does not fit the head, or the data has other classes.
     """
-    path = Path(head).expanduser()
     test = test or SegmentationTest()
-    if path.is_file():
-        return _released(path, features, test, protocol, classes)
-    record = read_record(path, "segmentation")
-    network = read_linear_head(path / TENSORS)
-    found = _assembled(path, network, features or record.features, _protocol(record), _classes(record), test)
-    check_features(path, record, found.features, other_encoder)
-    return found
-
-
-def _released(
-    path: Path,
-    features: FeatureConfig | None,
-    test: SegmentationTest,
-    protocol: SegmentationProtocol | None,
-    classes: tuple[str, ...] | None,
-) -> Segmenter:
-    if features is None or protocol is None or classes is None:
+    released, classes = (data.protocol, data.classes) if data is not None else (None, ())
+    if data is None and test.kind is not None:
+        released, classes = PROTOCOLS[test.kind], RELEASED[test.kind]
+    found = load_dense(subject, "segmentation", SegmentationProtocol, released, _read, _width)
+    if found.record is not None:
+        classes = tuple(str(name) for name in found.record.data["classes"])
+    known = found.network.config.num_classes
+    if len(classes) != known or (data is not None and data.classes != classes):
+        named = data.classes if data is not None else classes
         raise ConfigError(
-            f"{path}: a released head says neither its encoder nor its classes: add --encoder, and --data or --kind"
+            f"{subject.head} knows {known} classes ({', '.join(classes[:3])} …), "
+            f"{data.spec if data is not None else test.kind} has {len(named)} ({', '.join(named[:3])} …): fit a head "
+            "for this data set"
         )
-    say_unknown(path, features.encoder)
-    return _assembled(path, read_linear_head(path), features, protocol, classes, test)
+    return Segmenter(found.features, found.network, found.protocol, classes, test)
 
 
-def _assembled(
-    path: Path,
-    network: Any,
-    config: FeatureConfig,
-    protocol: SegmentationProtocol,
-    classes: tuple[str, ...],
-    test: SegmentationTest,
-) -> Segmenter:
+def _width(features: FrozenFeatures) -> int:
+    return features.channels * len(features.config.blocks)
+
+
+def _read(path: Path, _: SegmentationProtocol) -> SegmentationHead:
+    network = read_linear_head(path)
     if not isinstance(network, SegmentationHead):
         raise CheckpointError(f"{path}: holds a depth head, not one for segmentation")
-    features = FrozenFeatures(config)
-    channels = features.channels * len(config.blocks)
-    if channels != network.config.channels:
-        raise ConfigError(
-            f"{path} takes features of {network.config.channels} channels; {config.encoder}"
-            f"{f' after the projector of {config.projector}' if config.projector else ''} gives {channels}. Use the "
-            "encoder that the head was fitted on, or project into its space (--projector TEACHER --denormalize)."
-        )
-    if len(classes) != network.config.num_classes:
-        raise ConfigError(f"{path} knows {network.config.num_classes} classes, the data set {len(classes)}")
-    return Segmenter(features, network.eval(), protocol, classes, test)
-
-
-def _protocol(record: HeadRecord) -> SegmentationProtocol:
-    return from_plain(SegmentationProtocol, record.test, "test")
-
-
-def _classes(record: HeadRecord) -> tuple[str, ...]:
-    return tuple(str(name) for name in record.data["classes"])
+    return network

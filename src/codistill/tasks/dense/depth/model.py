@@ -5,6 +5,7 @@ uint8 images in, metres per pixel out. Source: DINOv2's depth evaluation (flip a
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,16 +13,28 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain
+from codistill.errors import CheckpointError
 from codistill.heads.linear.depth import DepthHead, depth_input
 from codistill.heads.linear.released import read_linear_head
-from codistill.tasks.dense.depth.data import DepthProtocol
+from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
-from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.dense.load import load_dense
+from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.loading import normalized
-from codistill.tasks.shared.same_encoder import check_features, say_unknown
+from codistill.tasks.task import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthTest:
+    """How images are tested.
+
+    Attributes:
+        mirror: average with the mirrored image.
+        kind: the layout that a released .pth head was fitted on, which its file does not say: its depth range.
+    """
+
+    mirror: bool = True
+    kind: Literal["nyud", "folder"] | None = None
 
 
 @dataclass
@@ -43,6 +56,11 @@ class DepthEstimator:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.head.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        limits = self.protocol
+        return {"encoder": self.features.describe(), "head_metres": [limits.nearest, limits.farthest]}
 
     def to(self, device: torch.device | str) -> "DepthEstimator":
         """Move it."""
@@ -68,50 +86,32 @@ class DepthEstimator:
 
 
 def load_depth_estimator(
-    head: str | Path,
-    *,
-    features: FeatureConfig | None = None,
-    protocol: DepthProtocol | None = None,
-    mirror: bool = True,
-    other_encoder: bool = False,
+    subject: Subject, test: DepthTest | None = None, data: DepthData | None = None
 ) -> DepthEstimator:
     """A fitted or released head with its encoder.
 
     Args:
-        head: a folder that `codistill fit` wrote, or a released .pth file.
-        features: another encoder than the head was fitted on. Needed for a released file.
-        protocol: for a released file, which does not say; also its depth range.
-        mirror: average with the mirrored image.
-        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
+        subject: names them.
+        test: see the class.
+        data: what is to be scored: it says the depth range of a released file.
 
     Raises:
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
-    path, record = Path(head).expanduser(), None
-    if path.is_file():
-        if features is None or protocol is None:
-            raise ConfigError(
-                f"{path}: a released head does not say its encoder and depth range: add --encoder, and --data or --kind"
-            )
-        say_unknown(path, features.encoder)
-        network = read_linear_head(path, nearest=protocol.nearest, farthest=protocol.farthest)
-    else:
-        record = read_record(path, "depth")
-        protocol = from_plain(DepthProtocol, record.test, "test")
-        assert protocol is not None
-        network = read_linear_head(path / TENSORS, nearest=protocol.nearest, farthest=protocol.farthest)
-        features = features or record.features
+    test = test or DepthTest()
+    released = PROTOCOLS[test.kind] if data is None and test.kind is not None else None
+    released = data.protocol if data is not None else released
+    found = load_dense(subject, "depth", DepthProtocol, released, _read, _width)
+    return DepthEstimator(found.features, found.network, found.protocol, test.mirror)
+
+
+def _width(features: FrozenFeatures) -> int:
+    return (features.channels + features.cls_channels) * len(features.config.blocks)
+
+
+def _read(path: Path, protocol: DepthProtocol) -> DepthHead:
+    network = read_linear_head(path, nearest=protocol.nearest, farthest=protocol.farthest)
     if not isinstance(network, DepthHead):
         raise CheckpointError(f"{path}: holds a segmentation head, not one for depth")
-    frozen = FrozenFeatures(features)
-    width = (frozen.channels + frozen.cls_channels) * len(features.blocks)
-    if width != network.config.channels:
-        raise ConfigError(
-            f"{path} takes {network.config.channels} channels (patch and class tokens of every level); "
-            f"{features.encoder} with blocks {features.blocks} gives {width}. Use the encoder that the head was fitted "
-            "on, or name as many blocks (--blocks)."
-        )
-    if record is not None:
-        check_features(path, record, frozen, other_encoder)
-    return DepthEstimator(frozen, network.eval(), protocol, mirror)
+    return network

@@ -1,0 +1,58 @@
+"""How heads with a value for every pixel are fitted: the config that segmentation, depth and normals derive theirs from."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from codistill.errors import ConfigError
+from codistill.tasks.shared.config import HeadFit
+
+FitProtocol = Literal["cached", "published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseFit(HeadFit):
+    """How a head with a value for every pixel is fitted.
+
+    Attributes:
+        protocol: `published`: one head, fresh views in every step; `cached`: several heads on features of a few views.
+        steps: None for the data set's own number; cached: fewer on little data.
+        batch_size: views of a step.
+        learning_rates: one per head; `published` takes exactly one.
+        weight_decay: AdamW's, on every parameter.
+        views: cached: random views of each image; None for as many as the number of images asks for.
+        pixels: cached: random pixels of each view in each step.
+        held_out: cached: share of the training images that chooses between heads (8 at least, half at most).
+        size: side of the training views, for data sets of square images; None for the data set's own.
+    """
+
+    protocol: FitProtocol = "cached"
+    steps: int | None = None
+    batch_size: int = 16
+    learning_rates: tuple[float, ...] = (1e-3,)
+    weight_decay: float = 1e-4
+    views: int | None = None
+    pixels: int = 256
+    held_out: float = 0.05
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol not in ("cached", "published"):
+            raise ConfigError(f"protocol must be cached or published; got {self.protocol!r}")
+        for name in ("batch_size", "views", "pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"steps must be 1 or more; got {self.steps}")
+        rates = self.learning_rates
+        if not rates or not all(rate > 0 and math.isfinite(rate) for rate in rates):
+            raise ConfigError(f"learning rates must be positive; got {rates}")
+        if self.protocol == "published" and len(rates) != 1:
+            raise ConfigError(
+                f"the published protocol fits one head: give one (--learning-rates); got {len(rates)}. "
+                "Several are fitted together by the recipe `cached`."
+            )
+        if not 0.0 < self.held_out < 1.0:
+            raise ConfigError(f"held_out must lie between 0 and 1; got {self.held_out}")

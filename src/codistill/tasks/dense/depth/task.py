@@ -1,0 +1,143 @@
+"""Depth as a task: errors of every image, maps with a bar of metres. See `tasks/task.py`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codistill.imaging.pictures import as_picture, save_array, save_picture
+from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
+from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
+from codistill.tasks.dense.depth.fit import RECIPES, DepthFit, check_range, fit_depth
+from codistill.tasks.dense.depth.model import DepthEstimator, DepthTest, load_depth_estimator
+from codistill.tasks.dense.scoring import one_by_one
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import DenseSample, check_samples
+from codistill.tasks.shared.pictures import depth_bar, depth_picture, overlay, under
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.statistics import MeanOf
+from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
+
+BAR_WIDTH = 240
+"""Pixels at least, for small images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthOutput(DepthTest):
+    """How depth of one's own images is shown; see `DepthTest`.
+
+    Attributes:
+        overlay: lay the colours over the image.
+    """
+
+    overlay: bool = False
+
+
+def _check(data: DepthData, training: bool) -> list[str]:
+    if training:
+        check_range(data)
+    return check_samples(data)
+
+
+def _score(model: DepthEstimator, data: DepthData, test: DepthTest, runtime: Runtime) -> Iterator[Outcome]:
+    limits = data.protocol
+
+    def outcome(sample: DenseSample, predicted: np.ndarray) -> Outcome:
+        truth = torch.from_numpy(sample.target)[None]
+        mask = valid_depth(truth, limits.nearest, limits.farthest, limits.eval_crop)
+        scores = depth_scores(torch.from_numpy(predicted)[None], truth, mask)[0].numpy()
+        return Outcome(
+            sample.name,
+            {"scores": scores},
+            draw=lambda: [sample.image, *_pictures(sample.target, predicted, limits.farthest)],
+        )
+
+    return one_by_one(model, data.samples, outcome)
+
+
+def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list[np.ndarray]:
+    """Truth and prediction in one scale of colours: from the truth's nearest to its farthest percentile."""
+    known = truth[(truth > 0) & (truth < farthest)]
+    near, far = (np.percentile(known, [1, 99])) if known.size else (0.1, farthest)
+    limits = (max(float(near), 1e-3), max(float(far), float(near) * 1.01, 2e-3))
+    return [depth_picture(truth, *limits), depth_picture(predicted, *limits)]
+
+
+def _summarize(table: ScoreTable, data: DepthData, test: DepthTest) -> Summary:
+    unknown = int(np.isnan(table.values["scores"][:, 0]).sum())
+    limits = data.protocol
+    return Summary(
+        facts={
+            "images_without_truth": unknown,
+            "scored_metres": [limits.nearest, limits.farthest],
+            "scored_crop": limits.eval_crop,
+        },
+        lines=(f"{unknown} images have no known depth in the scored range",) if unknown else (),
+    )
+
+
+def _predict(
+    model: DepthEstimator, pixels: np.ndarray, image: ImageFile, options: DepthOutput, out: Path
+) -> Predicted:
+    depth = model(pixels)
+    near, far = (float(value) for value in np.percentile(depth, [1, 99]))
+    far = max(far, near * 1.01)
+    shown = depth_picture(depth, near, far)
+    if options.overlay:
+        shown = overlay(pixels, shown)
+    shown = under(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
+    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
+    save_picture(as_picture(shown, shown.shape[:2]), files[0])
+    save_array(depth, files[1])
+    facts = {
+        "nearest": round(near, 4),
+        "farthest": round(far, 4),
+        "median": round(float(np.median(depth)), 4),
+    }
+    return Predicted(f"{near:.2f} m to {far:.2f} m (1st to 99th percentile)", files, facts)
+
+
+TITLES = {
+    "rmse": "RMSE (m)",
+    "abs_rel": "abs. rel.",
+    "a1": "δ < 1.25",
+    "a2": "δ < 1.25²",
+    "a3": "δ < 1.25³",
+    "log10": "log 10",
+    "rmse_log": "RMSE log",
+    "sq_rel": "sq. rel. (m)",
+    "silog": "SILog",
+}
+HEADLINES = ("rmse", "a1", "abs_rel")
+"""What a table shows first; RMSE is the task's own, in metres."""
+
+TASK = Task(
+    name="depth",
+    about="depth of every pixel in metres: a linear head",
+    layouts=LAYOUTS,
+    config=DepthFit,
+    recipes=RECIPES,
+    fit=fit_depth,
+    check=_check,
+    load=load_depth_estimator,
+    test=DepthTest,
+    score=_score,
+    columns={
+        name: Column(
+            title=TITLES[name],
+            statistic=MeanOf("scores", DEPTH_METRICS.index(name)),
+            headline=name in HEADLINES,
+            higher=name in ("a1", "a2", "a3"),
+        )
+        for name in (*HEADLINES, *(name for name in DEPTH_METRICS if name not in HEADLINES))
+    },
+    unit="metres (rmse, sq_rel), shares (a1, a2, a3), 100 log (silog); means over images",
+    summarize=_summarize,
+    predict=Prediction(
+        options=DepthOutput,
+        run=_predict,
+        writes="DIR/NAME.png (colours and their metres), DIR/NAME.npy (fp32)",
+    ),
+)

@@ -1,0 +1,190 @@
+"""Scoring, whatever the task: outcomes of samples in, a table, its scores with intervals and a folder of results out.
+
+OUT/metrics.json      scores, intervals, what was scored on what, command, commit
+    per_image.npz     what was counted in every sample (`shared/score_table.py`)
+    pictures.png      some samples
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.plain import to_plain
+from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.metrics.interval import Interval
+from codistill.tasks.shared.data import spread
+from codistill.tasks.shared.groups import named_groups
+from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.shared.score_table import PER_IMAGE, ScoreTable, read_table
+from codistill.tasks.task import Outcome, Summary, Task, TaskData
+
+METRICS, PICTURES = "metrics.json", "pictures.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What came of scoring a split.
+
+    Attributes:
+        table: what was counted.
+        scores: with intervals, by name; those that are defined.
+        summary: what else the task says.
+        pictures: rows of pictures (row, column, 3) uint8.
+    """
+
+    table: ScoreTable
+    scores: dict[str, Interval]
+    summary: Summary
+    pictures: list[Sequence[np.ndarray]]
+
+
+def evaluate(
+    task: Task,
+    outcomes: Iterable[Outcome],
+    data: TaskData,
+    test: Any,
+    *,
+    pictures: int = 6,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Count every sample, then score.
+
+    Args:
+        task: that is scored.
+        outcomes: of `task.score`, in the order of the samples.
+        data: what was scored.
+        test: the options of scoring.
+        pictures: examples to draw, evenly spread.
+        progress: called with samples done and in all.
+
+    Raises:
+        DataError: if a sample cannot be used, or there is none that can be scored.
+    """
+    total = len(data.samples)
+    shown = set(spread(total, pictures)) if pictures > 0 else set()
+    names: list[str] = []
+    values: list[Mapping[str, Any]] = []
+    rows: list[Mapping[str, np.ndarray]] = []
+    drawn: list[Sequence[np.ndarray]] = []
+    for index, outcome in enumerate(outcomes):
+        names.append(outcome.name)
+        values.append(outcome.values)
+        count = len(next(iter(outcome.rows.values()))) if outcome.rows else 0
+        rows.append({"sample": np.full(count, index), **outcome.rows})
+        if index in shown and outcome.draw is not None:
+            drawn.append(outcome.draw())
+        progress(index + 1, total)
+    if not names:
+        raise DataError(f"{data.spec} ({data.split}): there is nothing to score")
+    table = ScoreTable(
+        names=tuple(names),
+        groups=named_groups(data.samples),
+        values={name: np.stack([np.asarray(one[name]) for one in values]) for name in values[0]},
+        rows={name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
+        if len(rows[0]) > 1
+        else {},
+    )
+    found = {name: column.statistic.interval(table) for name, column in task.columns_of(table).items()}
+    scores = {name: interval for name, interval in found.items() if interval is not None}
+    if not scores:
+        raise DataError(f"{data.spec} ({data.split}): no sample has anything that can be scored")
+    return Evaluation(table=table, scores=scores, summary=task.summarize(table, data, test), pictures=drawn)
+
+
+def compare(
+    task: Task, found: Evaluation, against: Path, score: str | None = None, margin: float | None = None
+) -> dict[str, Any]:
+    """A paired difference to an earlier evaluation of the same samples, for metrics.json.
+
+    Args:
+        task: that both scored.
+        found: this evaluation.
+        against: the folder of the other one.
+        score: which; None: the task's first.
+        margin: differences within ± this are called equal.
+
+    Raises:
+        ConfigError: if the task has no such score, or other samples were scored.
+        DataError: if there is no such evaluation.
+    """
+    columns = task.columns_of(found.table)
+    name = score or next(name for name in columns if name in found.scores)
+    if name not in found.scores:
+        raise ConfigError(unknown_name("score", name, found.scores))
+    other = read_table(against, found.table)
+    difference = columns[name].statistic.difference(found.table, other)
+    result = {"against": str(against), "score": name, "difference": plain_interval(difference)}
+    if margin is None:
+        return result
+    return {**result, "margin": margin, "equal_within_margin": difference.within(margin)}
+
+
+def plain_interval(interval: Interval) -> dict[str, Any]:
+    """For metrics.json: null where a number is infinite, or a limit unknown."""
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and np.isfinite(value) else None
+
+    return {
+        "mean": finite(interval.mean),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
+        "count": interval.count,
+        "groups": interval.groups,
+    }
+
+
+def write_evaluation(
+    out: Path,
+    task: Task,
+    found: Evaluation,
+    data: TaskData,
+    test: Any,
+    about: Mapping[str, Any],
+    command: list[str],
+) -> list[str]:
+    """Write an evaluation's folder.
+
+    Args:
+        out: the folder.
+        task, found, data, test: what was scored.
+        about: what was scored and how it was fitted, for metrics.json.
+        command: what was typed.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        DataError: if something cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(out / PER_IMAGE, **found.table.arrays())
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    files = [METRICS, PER_IMAGE]
+    if found.pictures:
+        grid = np.asarray(grid_picture(found.pictures, task.shown, (224, 300)))
+        legend = found.summary.legend
+        strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
+        save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)
+        files.append(PICTURES)
+    numbers = {
+        "task": task.name,
+        "unit": task.unit,
+        "interval": found.table.groups.about(task.samples),
+        "data": data.spec,
+        "split": data.split,
+        "images": len(found.table),
+        **about,
+        "test": to_plain(test),
+        "scores": {name: plain_interval(interval) for name, interval in found.scores.items()},
+        **found.summary.facts,
+    }
+    write_metrics(out / METRICS, numbers, command)
+    return files

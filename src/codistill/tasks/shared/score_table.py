@@ -1,0 +1,109 @@
+"""What an evaluation counted: one entry per sample, kept in OUT/per_image.npz, which paired comparisons read again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.shared.groups import Groups
+
+PER_IMAGE = "per_image.npz"
+ROWS = "rows."
+"""In the file, before the names of arrays with one row per thing in a sample; `rows.sample` says in which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """Numbers per sample.
+
+    Attributes:
+        names, groups: of the samples.
+        values: (sample, …) by name.
+        rows: (thing, …) by name; `sample` is the number of the sample that a thing is in.
+    """
+
+    names: tuple[str, ...]
+    groups: Groups
+    values: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, indices: Sequence[int] | np.ndarray) -> "ScoreTable":
+        """Some samples, which may repeat; without rows."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        names = tuple(self.names[index] for index in chosen.tolist())
+        values = {name: array[chosen] for name, array in self.values.items()}
+        return ScoreTable(names=names, groups=self.groups.at(chosen.tolist()), values=values)
+
+    def by_sample(self, values: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+        """(sample, 2): the sum of (thing,) values that are finite, of those chosen, and how many they are."""
+        used = np.isfinite(values) if chosen is None else np.isfinite(values) & chosen
+        sample, size = self.rows["sample"][used].astype(int), len(self)
+        return np.stack(
+            (np.bincount(sample, values[used], size), np.bincount(sample, minlength=size)), axis=1
+        )
+
+    def arrays(self) -> dict[str, Any]:
+        """What per_image.npz holds."""
+        rows = {f"{ROWS}{name}": array for name, array in self.rows.items()}
+        return {
+            "names": np.array(self.names),
+            "groups": np.array(self.groups.names),
+            **self.values,
+            **rows,
+        }
+
+
+def read_table(folder: Path, like: ScoreTable) -> ScoreTable:
+    """What an earlier evaluation counted on the same samples.
+
+    Args:
+        folder: its output.
+        like: of the evaluation that is compared with it.
+
+    Raises:
+        DataError: if there is none, or it is one of another task.
+        ConfigError: if it scored other samples, or counts other things in them.
+    """
+    stored = read_stored(folder)
+    names = tuple(str(name) for name in stored.pop("names").tolist())
+    stored.pop("groups", None)
+    missing = sorted({*like.values, *(f"{ROWS}{name}" for name in like.rows)} - set(stored))
+    if missing:
+        raise DataError(
+            f"{folder / PER_IMAGE}: has no {', '.join(missing)}. Give the --out folder of an evaluation of this task."
+        )
+    if names != like.names:
+        raise ConfigError(f"{folder}: a paired difference needs the same samples in the same order")
+    rows = {name.removeprefix(ROWS): array for name, array in stored.items() if name.startswith(ROWS)}
+    values = {name: array for name, array in stored.items() if not name.startswith(ROWS)}
+    if rows and not np.array_equal(rows["sample"], like.rows["sample"]):
+        raise ConfigError(
+            f"{folder}: counts {len(rows['sample'])} things as the truth, this evaluation {len(like.rows['sample'])}: "
+            "a paired difference needs the same ones. Evaluate both with the same options."
+        )
+    return ScoreTable(names=names, groups=like.groups, values=values, rows=rows)
+
+
+def read_stored(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of an evaluation's folder.
+
+    Raises:
+        DataError: if there are none.
+    """
+    path = folder / PER_IMAGE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError) as error:  # a damaged archive, or no archive at all
+        raise DataError(
+            f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
+        ) from error
+    if "names" not in stored:
+        raise DataError(f"{path}: names no samples. Give the --out folder of an evaluation of this task.")
+    return stored

@@ -1,0 +1,264 @@
+"""A task as a value: all that `fit`, `evaluate` and `predict` must know of a head.
+
+    data = open_data(TASK, "folder:/data/mine", "val")              # a layout's samples
+    TASK.fit(training_data, config, runtime, process)               # HEAD/head.json, HEAD/head.safetensors
+    model = TASK.load(Subject(head=HEAD), TASK.test(), data)        # an encoder with its head
+    outcomes = TASK.score(model, data, test, runtime)               # one a sample, in order
+    found = evaluate(TASK, outcomes, data, test)                    # scores with intervals
+
+A new head is one folder with such a value, and one row of `registry.py`. What does not fit (distillation, extraction,
+reconstruction, Map-free's submissions) has commands of its own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from codistill.engine.distributed import Process
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import check_samples
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.inputs import Samples
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.statistics import Statistic
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which part of which data set is to be opened.
+
+    Attributes:
+        spec: as it was typed, `LAYOUT:FOLDER`.
+        root: the folder.
+        split: of it.
+        partial: use it although images are missing.
+    """
+
+    spec: str
+    root: Path
+    split: str
+    partial: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """An opened split; tasks add what else their data says: classes, a protocol, a body model.
+
+    Attributes:
+        spec, split: what was opened.
+        samples: map-style and picklable; with `groups`, `inputs_of` and `shared_inputs` where they are known.
+        notes: to be said before anything is computed: what was left out, what was assumed.
+    """
+
+    spec: str
+    split: str
+    samples: Samples
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on disk, and how it is opened.
+
+    Attributes:
+        open: gives the split.
+        about: one line: what lies where.
+        splits: that it has; () for folders of any name.
+    """
+
+    open: Callable[[Where], TaskData]
+    about: str
+    splits: tuple[str, ...] = ("train", "val")
+
+    @property
+    def scored(self) -> str:
+        """The split that is scored if none is named: `test` where there is one, else `val`."""
+        return "test" if "test" in self.splits or not self.splits else "val"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is to be scored or used.
+
+    Attributes:
+        head: a folder that `codistill fit` wrote, or a released file of a head.
+        model: a released file of encoder and head together.
+        features: in place of those that the head was fitted on; needed where nothing says them.
+        baseline: a name of `Task.baselines`, in place of a head or on top of one.
+        other_encoder: `features` may be of another encoder than the head was fitted on.
+    """
+
+    head: Path | None = None
+    model: Path | None = None
+    features: FeatureConfig | None = None
+    baseline: str | None = None
+    other_encoder: bool = False
+
+
+class Model(Protocol):
+    """What `Task.load` gives: callable in the task's own way."""
+
+    def to(self, device: torch.device | str) -> Any:
+        """Move it, in place."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it: encoder, licence, head; JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one sample.
+
+    Attributes:
+        name: of the sample.
+        values: arrays of the same shape for every sample.
+        rows: arrays with one row per thing in the sample (a person, a match), all of one length.
+        draw: pictures (row, column, 3) uint8 in a line, e.g. image, truth, prediction; called for few samples.
+    """
+
+    name: str
+    values: Mapping[str, np.ndarray | float | int]
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    draw: Callable[[], Sequence[np.ndarray]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A score in tables.
+
+    Attributes:
+        title: with its unit, as a table's header has it.
+        statistic: how it follows from what was counted.
+        digits: after the point.
+        headline: whether short tables show it.
+        higher: whether more is better.
+    """
+
+    title: str
+    statistic: Statistic
+    digits: int = 3
+    headline: bool = False
+    higher: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a task says beside its columns.
+
+    Attributes:
+        facts: for metrics.json; JSON.
+        lines: to be printed.
+        legend: a strip (row, width, 3) uint8 of a given width below the pictures.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    legend: Callable[[int], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was made of one image.
+
+    Attributes:
+        text: a line for people.
+        files: that were written.
+        facts: for programs; JSON.
+    """
+
+    text: str
+    files: Sequence[Path]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that was named, and what its results are called: a path without a suffix, relative to the output."""
+
+    path: Path
+    name: str
+
+    def within(self, out: Path, suffix: str) -> Path:
+        """Where a result of that suffix (with its dot) goes."""
+        return out / f"{self.name}{suffix}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """How images of one's own are used.
+
+    Attributes:
+        options: class of the options: `Task.test`, or one derived from it.
+        run: model, pixels (row, column, 3) uint8, the image's names, options and the output folder to what was made.
+        writes: one line: which files.
+    """
+
+    options: type
+    run: Callable[[Any, np.ndarray, ImageFile, Any, Path], Predicted]
+    writes: str
+
+
+def _nothing_more(table: ScoreTable, data: TaskData, test: Any) -> Summary:
+    return Summary()
+
+
+def _no_columns(table: ScoreTable) -> Mapping[str, Column]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task.
+
+    Attributes:
+        name: as users type it.
+        about: one line.
+        layouts: data sets by the word before the colon.
+        load: a subject, the test options and the data, where there is some, to a model.
+        test: class of the options of scoring; frozen, with defaults.
+        score: model, data, test options and runtime to one outcome per sample, in order.
+        columns: scores by name, the first is the task's own.
+        more_columns: scores that depend on what was fitted (numbers of neighbours), from the table.
+        unit: what the scores are measured in, for metrics.json.
+        samples: what is counted: images, pairs.
+        shown: titles of the pictures that outcomes draw.
+        config: class of a fit, derived from `HeadFit`; None where nothing is fitted.
+        recipes: of that class, by name; the first is the default.
+        fit: the training split, config, runtime and process to whether it is finished (it may be asked to stop); the
+            same call resumes.
+        check: raises DataError where data cannot be used, told whether for training; gives what there is to say of it.
+        summarize: what there is to say beside the columns.
+        predict: images of one's own; None where there is nothing to show.
+        baselines: by name, one line each, for `--baseline`.
+        on_head: those of them that replace a part of a head's answer, and need one.
+    """
+
+    name: str
+    about: str
+    layouts: Mapping[str, Layout]
+    load: Callable[[Subject, Any, Any], Any]
+    test: type
+    score: Callable[[Any, Any, Any, Runtime], Iterator[Outcome]]
+    columns: Mapping[str, Column]
+    more_columns: Callable[[ScoreTable], Mapping[str, Column]] = _no_columns
+    unit: str
+    samples: str = "images"
+    shown: tuple[str, ...] = ("image", "truth", "prediction")
+    config: type | None = None
+    recipes: Mapping[str, Any] = field(default_factory=dict)
+    fit: Callable[[Any, Any, Runtime, Process], bool] | None = None
+    check: Callable[[Any, bool], Sequence[str]] = check_samples
+    summarize: Callable[[ScoreTable, Any, Any], Summary] = _nothing_more
+    predict: Prediction | None = None
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    on_head: tuple[str, ...] = ()
+
+    def columns_of(self, table: ScoreTable) -> dict[str, Column]:
+        """Every score that may be defined for what was counted."""
+        return {**self.columns, **self.more_columns(table)}
