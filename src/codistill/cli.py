@@ -27,14 +27,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "fit": (
         "codistill.commands.fit:main",
-        "fit a head on a frozen encoder: segmentation, depth, people, relocalization, knn, linear",
+        "fit a head on an encoder; `codistill fit --list` names the tasks",
     ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
-    "segment": ("codistill.commands.segment:main", "classes of every pixel, with a fitted head"),
-    "depth": ("codistill.commands.depth:main", "depth of every pixel, with a fitted head"),
-    "people": ("codistill.commands.people:main", "everybody as a body in metres: overlay, JSON, GLB"),
+    "predict": (
+        "codistill.commands.predict:main",
+        "a fitted head on images of your own; segment, depth, people and normals are short for it",
+    ),
     "reconstruct": (
         "codistill.commands.reconstruct:main",
         "cameras and a coloured point cloud from two or more pictures",
@@ -58,8 +59,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
 }
 
-OF_PARTS = ("fit", "evaluate", "bench")
+OF_PARTS = ("bench",)
 """Commands of which every part has a parser of its own."""
+
+SHORT = {"segment": "segmentation", "depth": "depth", "people": "people", "normals": "normals"}
+"""Short for `predict TASK`."""
 
 
 def help_text() -> str:
@@ -90,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"codistill {__version__}")
         return 0
     name, rest = arguments[0], arguments[1:]
+    if name in SHORT:
+        name, rest = "predict", [SHORT[name], *rest]
     if name not in COMMANDS:
         print(f"codistill: {unknown_name('command', name, COMMANDS)}", file=sys.stderr)
         return 2

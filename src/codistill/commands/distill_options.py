@@ -2,7 +2,7 @@
 
 from codistill.data import SourceConfig
 from codistill.errors import ConfigError
-from codistill.recipes.fields import path_of_flag
+from codistill.files.dataclass_fields import path_of_flag
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TokenKind
 

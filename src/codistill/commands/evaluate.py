@@ -1,21 +1,195 @@
-"""`codistill evaluate TASK …`: dispatches to one file per task."""
+"""`codistill evaluate TASK`: scores with intervals, comparisons, pictures. Without a head, one is fitted first."""
 
-from codistill.commands.dispatch import run_part
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-TASKS = {
-    "distillation": "codistill.commands.evaluate_distillation:main",
-    "segmentation": "codistill.commands.evaluate_segmentation:main",
-    "depth": "codistill.commands.evaluate_depth:main",
-    "relocalization": "codistill.commands.evaluate_relocalization:main",
-    "multiview-depth": "codistill.commands.evaluate_multiview_depth:main",
-    "multiview-pose": "codistill.commands.evaluate_multiview_pose:main",
-    "people": "codistill.commands.evaluate_people:main",
-    "knn": "codistill.commands.evaluate_knn:main",
-    "linear": "codistill.commands.evaluate_linear:main",
-}
-"""Tasks by name; each function takes the remaining arguments."""
+from rich.console import Console
+from rich.table import Table
+
+from codistill.commands.dispatch import run
+from codistill.commands.parsers.evaluate import OWN, parse
+from codistill.commands.parsers.task_options import Asked
+from codistill.commands.progress_bar import SampleProgress
+from codistill.commands.task_config import make_runtime, resolve_fit, with_features, with_flags
+from codistill.engine.distributed import Process, start_process
+from codistill.errors import StoppedError
+from codistill.files.config import dump_yaml
+from codistill.metrics.interval import Interval
+from codistill.tasks.evaluation import (
+    METRICS,
+    Evaluation,
+    compare,
+    evaluate,
+    write_evaluation,
+)
+from codistill.tasks.opening import fit_task, open_data, scored_split
+from codistill.tasks.registry import find_task
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
+from codistill.tasks.shared.score_table import read_stored
+from codistill.tasks.task import Subject, Task, TaskData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is scored, on what.
+
+    Attributes:
+        subject: a head, a model, an encoder or a baseline.
+        record: what its head.json says; None where there is none.
+        spec, split: of the data.
+        out: folder of the results.
+    """
+
+    subject: Subject
+    record: HeadRecord | None
+    spec: str
+    split: str
+    out: Path
 
 
 def main(argv: list[str]) -> int:
-    """Run one task's evaluation; `codistill evaluate TASK --help` says more."""
-    return run_part("evaluate", "task", TASKS, argv)
+    """Run the command."""
+    if argv and argv[0] in OWN:
+        return run(f"{OWN[argv[0]][0]}:main", argv[1:])
+    asked = parse(argv)
+    task = find_task(asked.task.name)
+    test = with_flags(task.test(), asked.flags.testing, f"codistill evaluate {task.name}")
+    if asked.own.print_config:
+        config = resolve_fit(task, asked, asked.own.data) if _fits(task, asked) else None
+        print(dump_yaml({"fit": config, "test": test} if config is not None else {"test": test}), end="")
+        return 0
+    with start_process(asked.own.device) as process:
+        _run(task, asked, test, ["evaluate", *argv], process)
+    return 0
+
+
+def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Process) -> None:
+    own = asked.own
+    if own.against is not None:
+        read_stored(own.against)
+    plan = _planned(task, asked)
+    data = open_data(
+        task,
+        plan.spec,
+        plan.split,
+        partial=own.partial,
+        limit=own.limit,
+        say=lambda text: print(text, file=sys.stderr) if process.is_main else None,
+    )
+    if _fits(task, asked):
+        plan = _fitted(task, asked, plan, command, process)
+    if not process.is_main:  # one process scores
+        return
+    runtime = make_runtime(own, plan.out, command, process)
+    model = task.load(plan.subject, test, data)
+    model.to(runtime.device)
+    with SampleProgress(f"scoring {plan.spec} ({plan.split})") as progress:
+        found = evaluate(
+            task,
+            task.score(model, data, test, runtime),
+            data,
+            test,
+            pictures=own.pictures,
+            progress=progress,
+        )
+    about: dict[str, Any] = dict(model.describe())
+    if plan.subject.baseline is not None:
+        about["baseline"] = plan.subject.baseline
+    about.setdefault("fit", plan.record.fit if plan.record else {})
+    if own.against is not None:
+        about["comparison"] = compare(task, found, own.against, own.score, own.margin)
+    files = write_evaluation(plan.out, task, found, data, test, about, command)
+    if own.json:
+        print((plan.out / METRICS).read_text(encoding="utf-8"), end="")
+        return
+    _print(task, found, data, about)
+    print(f"wrote {plan.out}: {', '.join(files)}")
+
+
+def _fits(task: Task, asked: Asked) -> bool:
+    """Whether a head is fitted first."""
+    own = asked.own
+    return task.fit is not None and own.head is None and own.model is None and own.baseline is None
+
+
+def _planned(task: Task, asked: Asked) -> Plan:
+    """What was named; a head that is still to be fitted lies in OUT/head."""
+    own, record = asked.own, None
+    head = own.head
+    if head is not None and (is_head(head) or not head.is_file()):
+        record = read_record(head, task.name)
+    typed = asked.flags.features
+    features = None
+    if typed or (task.fit is None and head is None and own.model is None and own.baseline is None):
+        features = with_features(record.features if record else _default_features(task), typed)
+    spec = own.data or (str(record.data["spec"]) if record else "")
+    subject = Subject(
+        head=head,
+        model=own.model,
+        features=features,
+        baseline=own.baseline,
+        other_encoder=own.other_encoder,
+    )
+    split = own.split or (scored_split(task, spec) if spec else "")
+    name = "evaluation" if own.baseline is None else f"evaluation-{own.baseline}"
+    beside = Path() if head is None else head if record else head.with_suffix("")
+    return Plan(subject=subject, record=record, spec=spec, split=split, out=own.out or beside / name)
+
+
+def _default_features(task: Task) -> FeatureConfig:
+    """Of the task's first recipe, which knows whether its heads take normed tokens."""
+    first = next(iter(task.recipes.values()), None)
+    return FeatureConfig() if first is None else first.features
+
+
+def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:
+    """The plan with a head that is fitted now."""
+    head = asked.own.out / "head"
+    config = resolve_fit(task, asked, plan.spec)
+    if not fit_task(task, config, make_runtime(asked.own, head, command, process), process):
+        raise StoppedError(f"the fit in {head} was stopped before its end: the same command resumes")
+    record = process.on_main(lambda: read_record(head, task.name))
+    return Plan(subject=Subject(head=head), record=record, spec=plan.spec, split=plan.split, out=plan.out)
+
+
+def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, Any]) -> None:
+    """A table of scores with intervals, what the task says beside them, and the comparison."""
+    first = next(iter(found.scores.values()))
+    groups = found.table.groups
+    caption = f"intervals resample {first.groups} groups: {groups.kind}"
+    encoder = about.get("encoder") or {}
+    named = about.get("baseline") or (encoder.get("encoder") if isinstance(encoder, Mapping) else encoder)
+    title = f"{named} on {data.spec} ({data.split}, {len(found.table)} {task.samples})"
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=f"{caption}\n{groups.warning()}" if groups.warning() else caption,
+        caption_justify="left",
+    )
+    for column in ("score", "value", "95 % interval"):
+        table.add_column(column)
+    columns = task.columns_of(found.table)
+    for name, interval in found.scores.items():
+        digits = columns[name].digits
+        table.add_row(
+            f"{columns[name].title}", f"{interval.mean:.{digits}f}", interval.limits(digits, between=" to ")
+        )
+    Console().print(table)
+    for line in found.summary.lines:
+        print(line)
+    if "comparison" in about:
+        _print_comparison(about["comparison"])
+
+
+def _print_comparison(found: Mapping[str, Any]) -> None:
+    difference = found["difference"]
+    shown = "no number" if difference["mean"] is None else Interval(**difference)
+    line = f"{found['score']}: this minus {found['against']}: {shown}"
+    if "margin" in found:
+        equal = "equal" if found["equal_within_margin"] else "not shown to be equal"
+        line += f"; {equal} within ±{found['margin']:g}"
+    print(line)

@@ -1,18 +1,26 @@
-"""`codistill fit TASK …`: dispatches to one file per task."""
+"""`codistill fit TASK [RECIPE] --encoder E --data LAYOUT:FOLDER --out HEAD`: a head on an encoder; resumable."""
 
-from codistill.commands.dispatch import run_part
-
-TASKS = {
-    "segmentation": "codistill.commands.fit_segmentation:main",
-    "depth": "codistill.commands.fit_depth:main",
-    "people": "codistill.commands.fit_people:main",
-    "relocalization": "codistill.commands.fit_relocalization:main",
-    "knn": "codistill.commands.fit_knn:main",
-    "linear": "codistill.commands.fit_linear:main",
-}
-"""Tasks by name; each function takes the remaining arguments."""
+from codistill.commands.parsers.fit import parse
+from codistill.commands.task_config import make_runtime, resolve_fit
+from codistill.engine.distributed import start_process
+from codistill.errors import StoppedError
+from codistill.files.config import dump_yaml
+from codistill.tasks.opening import fit_task
+from codistill.tasks.registry import find_task
 
 
 def main(argv: list[str]) -> int:
-    """Fit one task's head; `codistill fit TASK --help` says more."""
-    return run_part("fit", "task", TASKS, argv)
+    """Run the command."""
+    asked = parse(argv)
+    task = find_task(asked.task.name)
+    config = resolve_fit(task, asked, asked.own.data)
+    if asked.own.print_config:
+        print(dump_yaml(config), end="")
+        return 0
+    with start_process(asked.own.device) as process:
+        runtime = make_runtime(asked.own, asked.own.out, ["fit", *argv], process)
+        if not fit_task(task, config, runtime, process):
+            raise StoppedError("stopped before its end: the same command resumes")
+        if process.is_main:
+            print(asked.own.out)
+    return 0

@@ -1,6 +1,6 @@
 """What every prediction command shares: which images are meant, where results go, and a bad file among good ones.
 
-`segment`, `depth` and `people` say what happens to one image; files, folders and patterns, names of results, output for
+A task says what happens to one image; files, folders and patterns, names of results, output for
 people and for programs (`--json`), and the exit code are here.
 """
 
@@ -9,46 +9,18 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
 from codistill.imaging import read_rgb
+from codistill.tasks.task import ImageFile, Predicted
 
 SOME_FAILED = 1
 """Exit code where some images could not be used; the others' results are written."""
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image that was named, and what its results are called: a path without a suffix, relative to the output."""
-
-    path: Path
-    name: str
-
-    def within(self, out: Path, suffix: str) -> Path:
-        """Where a result of that suffix (with its dot) goes."""
-        return out / f"{self.name}{suffix}"
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What was made of an image.
-
-    Attributes:
-        text: a line for people.
-        files: what was written.
-        facts: numbers for programs.
-    """
-
-    text: str
-    files: Sequence[Path]
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_images(named: Sequence[str]) -> list[ImageFile]:
@@ -170,15 +142,3 @@ def _make_folder(folder: Path) -> None:
         raise DataError(
             f"{folder}: cannot be made ({error.strerror or error}); give another --out"
         ) from error
-
-
-def save_array(path: Path, values: np.ndarray) -> None:
-    """Write an array.
-
-    Raises:
-        DataError: if that is not possible.
-    """
-    try:
-        np.save(path, values)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -16,6 +16,13 @@ def parsed(file: str) -> ast.Module:
     return ast.parse(files("codistill").joinpath(file).read_text(encoding="utf-8"))
 
 
+def parsed_module(module: str) -> ast.Module:
+    """The syntax tree of a module or package of this package, by its dotted name."""
+    place = module.partition(".")[2].replace(".", "/")
+    package = files("codistill").joinpath(place)
+    return parsed(f"{place}/__init__.py" if package.is_dir() else f"{place}.py")
+
+
 def literal(module: str, path: str) -> Any:
     """What a module says: a plain value, or the names of a dictionary whose values are not plain.
 
@@ -26,7 +33,7 @@ def literal(module: str, path: str) -> Any:
     Raises:
         LookupError: if it is not written there as a literal.
     """
-    body = parsed(f"{module.removeprefix('codistill.').replace('.', '/')}.py").body
+    body = parsed_module(module).body
     name, _, inner = path.partition(".")
     for node in body:
         if isinstance(node, ast.ClassDef) and node.name == name and inner:

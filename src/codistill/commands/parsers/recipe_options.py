@@ -5,10 +5,9 @@ is told at once; everything else is left to the command.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from codistill.errors import ConfigError, unknown_name
-from codistill.recipes.fields import check_flags
+from codistill.files.dataclass_fields import check_flags, fields_of
+from codistill.files.named_config import check_config_name
 from codistill.recipes.names import RECIPE_NAMES
 
 
@@ -21,7 +20,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: for the first, with the nearest known ones.
     """
-    check_flags([text for text in overrides if text.startswith("--")])
+    flags = [text for text in overrides if text.startswith("--")]
+    check_flags(flags, fields_of("codistill.recipes.recipe:Recipe"), "--help-fields lists them all.")
 
 
 def check_recipe_name(what: str) -> None:
@@ -30,14 +30,4 @@ def check_recipe_name(what: str) -> None:
     Raises:
         ConfigError: with the nearest known names, or the file that is not there.
     """
-    if what.endswith((".yaml", ".yml")):
-        if not Path(what).exists():
-            raise ConfigError(f"{what} cannot be read: no such file. Give the path of a YAML file.")
-    elif ".py:" in what:
-        file = what.rpartition(":")[0]
-        if not Path(file).is_file():
-            raise ConfigError(f"{file}: no such file")
-    elif what.replace("_", "-") not in RECIPE_NAMES:
-        raise ConfigError(
-            f"{unknown_name('recipe', what, RECIPE_NAMES)} A path of a .yaml file or file.py:NAME will do as well."
-        )
+    check_config_name(what, RECIPE_NAMES)

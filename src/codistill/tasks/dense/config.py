@@ -1,4 +1,4 @@
-"""How heads with a value for every pixel are fitted: the config that segmentation, depth and normals derive theirs from."""
+"""How heads with a value for every pixel are fitted: what segmentation, depth and normals derive their configs from."""
 
 import math
 from dataclasses import dataclass

@@ -121,8 +121,8 @@ def _comment(task: CachedTask, rate: float, scores: dict[float, float], edge: st
     runtime.say(f"{task.score_name} on held-out images by learning rate: {listed}; chosen: {rate:g}")
     if edge:
         runtime.say(
-            f"{rate:g} is the {edge} learning rate tried: others may do better (--learning-rates, or more --steps); the "
-            "stored features are used again"
+            f"{rate:g} is the {edge} learning rate tried: others may do better (--learning-rates, or more --steps); "
+            "the stored features are used again"
         )
 
 

@@ -1,0 +1,148 @@
+"""What `codistill evaluate TASK` may be told."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from codistill.commands.parsers.task_options import (
+    Asked,
+    add_computing,
+    add_other_encoder_option,
+    check_data,
+    describe_task,
+    help_text,
+    known_flags,
+    list_tasks,
+    read_task,
+    sort_flags,
+    task_places,
+)
+from codistill.errors import ConfigError, unknown_name
+from codistill.files.named_config import check_config_name
+
+USAGE = (
+    "codistill evaluate TASK --head HEAD | --encoder E | --model FILE | --baseline NAME  [--OPTION VALUE …]"
+)
+MORE = """\
+--head scores a fitted head on the data it was fitted on, unless --data says otherwise; --encoder then puts another
+encoder under it. Without one, a head is fitted first, in OUT/head: --encoder E --data LAYOUT:FOLDER --out OUT
+[--recipe R] [--fit.FIELD VALUE …] (see `codistill fit TASK --help`). What is scored is opened before that.
+"""
+OWN: Mapping[str, tuple[str, str]] = {
+    "distillation": (
+        "codistill.commands.evaluate_distillation",
+        "a student against its teachers' held-out tokens",
+    ),
+}
+"""Evaluations that are no task's: module and a line."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's own options."""
+    parser = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="a released file of encoder and head together"
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="a method that learns nothing; --list names them")
+    add_other_encoder_option(parser)
+    parser.add_argument(
+        "--data", metavar="LAYOUT:FOLDER", help="what to score on (what the head was fitted on)"
+    )
+    parser.add_argument("--split", help="(test where the data has one, else val)")
+    parser.add_argument("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
+    parser.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
+    parser.add_argument(
+        "--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder"
+    )
+    parser.add_argument("--score", metavar="NAME", help="whose difference (the task's first)")
+    parser.add_argument("--margin", type=float, metavar="X", help="call differences within ± X equal")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
+    parser.add_argument("--recipe", default="", metavar="R", help="of a head that is fitted first")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where its features are kept (OUT/head/cache)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON instead of a table")
+    parser.add_argument("--list", action="store_true", help="list recipes, layouts and baselines")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print what would be fitted and tested, and stop"
+    )
+    add_computing(parser)
+    return parser
+
+
+def parse(argv: list[str]) -> Asked:
+    """What was typed, checked; ends the process where help was asked for.
+
+    Raises:
+        ConfigError: for an unknown task or option, or where something is missing or would have no effect.
+    """
+    if not argv or argv[0] in ("-h", "--help", "--list"):
+        print(list_tasks(USAGE, task_places(), {name: about for name, (_, about) in OWN.items()}))
+        sys.exit(0 if argv else 2)
+    task, rest = read_task(argv[0]), argv[1:]
+    parser = make_parser()
+    if {"-h", "--help"} & set(rest):
+        sections = {
+            "features": known_flags(task, fitting=None, testing=None),
+            "options": task.testing,
+        }
+        usage = USAGE.replace("TASK", task.name)
+        print(f"{describe_task(task)}\n\n{help_text(usage, parser, sections)}\n\n{MORE}", end="")
+        sys.exit(0)
+    own, words = parser.parse_known_args(rest)
+    if own.list:
+        print(describe_task(task))
+        sys.exit(0)
+    flags = sort_flags(words, task, fitting="fit.", testing="testing")
+    asked = Asked(task=task, recipe=own.recipe, own=own, flags=flags)
+    check_data(own.data, task)
+    _check_subject(asked)
+    if own.margin is not None and own.against is None:
+        raise ConfigError("--margin would have no effect without --against OUT")
+    if own.score is not None and own.against is None:
+        raise ConfigError("--score would have no effect without --against OUT")
+    return asked
+
+
+def _check_subject(asked: Asked) -> None:
+    """Refuse an evaluation of nothing, or of two things, and options that would do nothing."""
+    own, task = asked.own, asked.task
+    if own.head is not None and own.model is not None:
+        raise ConfigError("--head and --model exclude each other: name one of them")
+    if own.baseline is not None and task.baselines is not None and own.baseline not in task.baselines:
+        raise ConfigError(
+            unknown_name("baseline", own.baseline, task.baselines)
+            if task.baselines
+            else f"{task.name} has no baselines; an encoder that knows colours alone is --encoder baseline:colour"
+        )
+    named = own.head is not None or own.model is not None or own.baseline is not None
+    fitted = bool(task.fitting) and not named
+    encoder = any(word.split("=")[0] == "--encoder" for word in asked.flags.features)
+    idle = [f"--fit.{word[2:]}" for word in asked.flags.fitting if word.startswith("--")]
+    idle += ["--recipe"] if asked.recipe else []
+    idle += ["--cache"] if own.cache is not None else []
+    if idle and not fitted:
+        raise ConfigError(
+            f"{', '.join(idle)} would have no effect: nothing is fitted here. Leave it out, or fit a head "
+            "anew with --encoder E --data … --out OUT and no --head."
+        )
+    if task.fitting is None or own.print_config:
+        return
+    folder = "LAYOUT:FOLDER"
+    if not named and not encoder:
+        raise ConfigError(
+            f"what is to be scored? add --head HEAD, or --encoder E --data {folder} --out OUT"
+            + (" to fit a head first" if task.fitting else "")
+        )
+    if own.head is None and (own.data is None or own.out is None):
+        missing = [
+            text for text, value in ((f"--data {folder}", own.data), ("--out OUT", own.out)) if value is None
+        ]
+        raise ConfigError(f"where from, where to? add {' '.join(missing)}")
+    if asked.recipe:
+        check_config_name(asked.recipe, task.recipes)

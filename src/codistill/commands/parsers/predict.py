@@ -1,0 +1,75 @@
+"""What `codistill predict TASK IMAGE…` may be told; `segment`, `depth`, `people` and `normals` are short for it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from codistill.commands.parsers.task_options import (
+    Asked,
+    add_computing,
+    add_other_encoder_option,
+    help_text,
+    known_flags,
+    read_task,
+    sort_flags,
+    task_places,
+)
+from codistill.errors import ConfigError
+
+USAGE = "codistill predict TASK IMAGE… --head HEAD --out DIR [--OPTION VALUE …]"
+IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's own options."""
+    parser = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="a released file of encoder and head together"
+    )
+    add_other_encoder_option(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line and image, on standard output"
+    )
+    add_computing(parser)
+    return parser
+
+
+def parse(argv: list[str]) -> Asked:
+    """What was typed, checked; `own.images` are the images. Ends the process where help was asked for.
+
+    Raises:
+        ConfigError: for an unknown task or option, or where something is missing.
+    """
+    able = [name for name in task_places() if read_task(name).writes]
+    if not argv or argv[0] in ("-h", "--help", "--list"):
+        lines = [f"  {name}: {read_task(name).writes}" for name in able]
+        print("\n".join([f"usage: {USAGE}", "", *lines]))
+        sys.exit(0 if argv else 2)
+    task, rest = read_task(argv[0]), argv[1:]
+    if task.output is not None and not task.writes:
+        raise ConfigError(
+            f"{task.name} has no predictions of single images; those that have: {', '.join(able)}"
+        )
+    parser = make_parser()
+    if {"-h", "--help"} & set(rest):
+        sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.output}
+        usage = USAGE.replace("TASK", task.name)
+        print(f"{help_text(usage, parser, sections)}\n\nIMAGE: {IMAGES_HELP}.\nWrites {task.writes}.")
+        sys.exit(0)
+    own, words = parser.parse_known_args(rest)
+    images = []
+    while words and not words[0].startswith("--"):
+        images.append(words.pop(0))
+    flags = sort_flags(words, task, fitting=None, testing="output")
+    if not images:
+        raise ConfigError(f"which images? They come right after the task: {USAGE}")
+    if (own.head is None) == (own.model is None):
+        raise ConfigError(f"which head? add --head HEAD of `codistill fit {task.name}` (or --model FILE)")
+    if own.out is None:
+        raise ConfigError("where to? add --out DIR")
+    own.images = images
+    return Asked(task=task, own=own, flags=flags)

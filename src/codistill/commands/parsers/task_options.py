@@ -1,0 +1,299 @@
+"""What is known of a task before it is imported: its config, its test options, its layouts; and help that lists them.
+
+A task's own options are fields of two dataclasses: how a head is fitted (`Task.config`), and how it is tested
+(`Task.test`, for predictions `Prediction.options`). Fields of `features` are typed without that word: `--encoder E`.
+Tasks of other packages are checked when they are imported.
+"""
+
+import argparse
+import ast
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.files.dataclass_fields import (
+    FieldText,
+    check_flags,
+    fields_of,
+    keywords_of,
+    names_in,
+    path_of_flag,
+    resolved,
+    value_of,
+)
+from codistill.files.specs import parse_spec
+
+REGISTRY = "codistill.tasks.registry"
+FEATURES = "features."
+FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskText:
+    """A task as its source has it; None where it cannot be told without importing it.
+
+    Attributes:
+        name, about: of the task.
+        fitting: fields of its config; empty where nothing is fitted.
+        testing, output: fields of its test options and of those of predictions.
+        layouts, recipes, baselines: names.
+        writes: what predictions write; "" where there are none.
+    """
+
+    name: str
+    about: str = ""
+    fitting: Mapping[str, FieldText] | None = None
+    testing: Mapping[str, FieldText] | None = None
+    output: Mapping[str, FieldText] | None = None
+    layouts: tuple[str, ...] | None = None
+    recipes: tuple[str, ...] | None = None
+    baselines: tuple[str, ...] | None = None
+    writes: str = ""
+
+
+def task_places() -> dict[str, str]:
+    """`MODULE:NAME` of this package's tasks."""
+    table = value_of(REGISTRY, "TASKS")
+    assert table is not None
+    return ast.literal_eval(table)
+
+
+def read_task(name: str) -> TaskText:
+    """What is known of a task.
+
+    Raises:
+        ConfigError: if there is no such task.
+    """
+    places = task_places()
+    if name not in places:
+        added = [point.name for point in entry_points(group="codistill.tasks")]
+        if name in added:
+            return TaskText(name=name, about="of an installed package")
+        raise ConfigError(unknown_name("task", name, [*places, *added]))
+    module = places[name].split(":")[0]
+    words = keywords_of(places[name])
+    prediction = words.get("predict")
+    shown = {k.arg: k.value for k in prediction.keywords} if isinstance(prediction, ast.Call) else {}
+    config = words.get("config")
+    return TaskText(
+        name=name,
+        about=_text(words.get("about")),
+        fitting=_fields(module, config) if config is not None else {},
+        testing=_fields(module, words.get("test")),
+        output=_fields(module, shown.get("options")) if shown else {},
+        layouts=names_in(module, words.get("layouts")),
+        recipes=names_in(module, words.get("recipes")) if config is not None else (),
+        baselines=names_in(module, words["baselines"]) if "baselines" in words else (),
+        writes=_text(shown.get("writes")),
+    )
+
+
+def _text(value: ast.expr | None) -> str:
+    return str(value.value) if isinstance(value, ast.Constant) else ""
+
+
+def _fields(module: str, name: ast.expr | None) -> Mapping[str, FieldText] | None:
+    where = resolved(module, name.id) if isinstance(name, ast.Name) else None
+    return None if where is None else fields_of(where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFlags:
+    """Options of a task as they were typed, sorted by what they belong to; each with its values.
+
+    Attributes:
+        features: which features of which encoder.
+        fitting: how a head is fitted.
+        testing: how it is tested.
+    """
+
+    features: tuple[str, ...] = ()
+    fitting: tuple[str, ...] = ()
+    testing: tuple[str, ...] = ()
+
+
+def sort_flags(
+    words: Sequence[str], task: TaskText, *, fitting: str | None, testing: str | None
+) -> TaskFlags:
+    """Sort a task's options, refusing those that are none.
+
+    Args:
+        words: what the command's own parser left: flags and their values.
+        task: what is known of it.
+        fitting: what stands before a field of the fit: "" for `fit`, "fit." for `evaluate`; None: there is no fit.
+        testing: `testing` or `output`, whose options are meant; None for none.
+
+    Raises:
+        ConfigError: for an option that does not exist, with the nearest ones, or a value of none.
+    """
+    known = known_flags(task, fitting=fitting, testing=testing)
+    sorted_words: dict[str, list[str]] = {"features": [], "fitting": [], "testing": []}
+    place: list[str] | None = None
+    for word in words:
+        if not word.startswith("--"):
+            if place is None:
+                raise ConfigError(f"{word!r} belongs to no option; codistill … {task.name} --help lists them")
+            place.append(word)
+            continue
+        path = path_of_flag(word)
+        if known is not None and path not in known:
+            check_flags([word], known, f"codistill … {task.name} --help lists them all.")
+        if path in FEATURE_NAMES or path.startswith(FEATURES):
+            place = sorted_words["features"]
+            word = word.replace(f"--{FEATURES}", "--", 1)
+        elif fitting is not None and path.startswith(fitting) and (fitting or testing is None):
+            place = sorted_words["fitting"]
+            word = word.replace(f"--{fitting}", "--", 1) if fitting else word
+        else:
+            place = sorted_words["testing"]
+        place.append(word)
+    return TaskFlags(**{name: tuple(words) for name, words in sorted_words.items()})
+
+
+FEATURE_NAMES = tuple(fields_of(FEATURE_CLASS))
+"""Fields of `features`, which are typed without that word."""
+
+
+def known_flags(task: TaskText, *, fitting: str | None, testing: str | None) -> dict[str, FieldText] | None:
+    """Fields that may be typed, by path; None where they cannot be told."""
+    own = task.fitting or {}
+    known = {path: own.get(f"{FEATURES}{path}", one) for path, one in fields_of(FEATURE_CLASS).items()}
+    known = {path: replace(one, path=path) for path, one in known.items()}
+    parts = [] if fitting is None else [(fitting, task.fitting)]
+    parts += [] if testing is None else [("", task.testing if testing == "testing" else task.output)]
+    for prefix, fields in parts:
+        if fields is None:
+            return None
+        for path, one in fields.items():
+            if not path.startswith(FEATURES):
+                full = f"{prefix}{path}"
+                known[full] = FieldText(full, one.kind, one.default, one.about)
+    return known
+
+
+def list_fields(title: str, fields: Mapping[str, FieldText]) -> str:
+    """A section of help."""
+    lines = [f"\n{title}:"]
+    for one in fields.values():
+        default = _shown_default(one.default)
+        head = f"  {one.flag} {_shown_type(one)}".rstrip()
+        text = f"{one.about[:1].lower()}{one.about[1:]}{f' [{default}]' if default else ''}"
+        indent = " " * 32
+        wrapped = textwrap.wrap(text, 116, initial_indent=indent, subsequent_indent=indent) or [""]
+        if len(head) < len(indent) - 1:
+            wrapped[0] = head + wrapped[0][len(head) :]
+        else:
+            lines.append(head)
+        lines += wrapped
+    return "\n".join(lines)
+
+
+def _shown_default(text: str) -> str:
+    """A default as it would be typed."""
+    if text in ("", "None", "''", "()"):
+        return ""
+    try:
+        value = ast.literal_eval(text)
+    except ValueError:
+        return text
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _shown_type(one: FieldText) -> str:
+    kind = one.kind.replace(" | None", "")
+    if kind.startswith("Literal["):
+        choices = ast.literal_eval(kind.removeprefix("Literal"))
+        return "{" + ",".join(map(str, choices)) + "}"
+    if kind == "bool":
+        return (
+            f"| --{'.'.join((*one.path.split('.')[:-1], 'no-' + one.path.split('.')[-1])).replace('_', '-')}"
+        )
+    words = {"int": "N", "float": "X", "str": "TEXT", "Path": "PATH"}
+    if kind.startswith("tuple["):
+        inner = kind.removeprefix("tuple[").removesuffix("]").split(", ")
+        if inner[-1] == "...":
+            return f"{words.get(inner[0], 'VALUE')} …"
+        return " ".join(words.get(part, "VALUE") for part in inner)
+    return words.get(kind, "VALUE")
+
+
+def help_text(
+    usage: str, parser: argparse.ArgumentParser, sections: Mapping[str, Mapping[str, FieldText] | None]
+) -> str:
+    """Help of a command with a task: its own options, then the task's, by title."""
+    own = parser.format_help().partition("\n\n")[2].rstrip()
+    typed = {action.dest for action in parser._actions}
+    parts = []
+    for title, fields in sections.items():
+        shown = {path: one for path, one in (fields or {}).items() if path not in typed}
+        parts += [list_fields(title, shown)] if shown else []
+    return "\n".join([f"usage: {usage}", "", own, *parts])
+
+
+def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
+    """Tasks with a line each."""
+    about = {name: read_task(name).about for name in places} | dict(more)
+    about |= {
+        p.name: "of an installed package"
+        for p in entry_points(group="codistill.tasks")
+        if p.name not in about
+    }
+    width = max(map(len, about))
+    return "\n".join([f"usage: {usage}", "", *(f"  {name:<{width}}  {text}" for name, text in about.items())])
+
+
+def describe_task(task: TaskText) -> str:
+    """What `--list` prints: recipes, layouts, baselines."""
+    parts = {"recipes": task.recipes, "layouts": task.layouts, "baselines": task.baselines}
+    lines = [f"{task.name}: {task.about}"]
+    lines += [f"  {name}: {', '.join(names)}" for name, names in parts.items() if names]
+    return "\n".join(lines)
+
+
+def check_data(spec: str | None, task: TaskText) -> None:
+    """Refuse a layout that the task does not have.
+
+    Raises:
+        ConfigError: with the known ones.
+    """
+    if spec and task.layouts is not None:
+        parse_spec(spec, task.layouts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was typed after a command's name.
+
+    Attributes:
+        task: what is known of the task.
+        recipe: a recipe, as it was named; "" for the task's first.
+        own: the command's own options.
+        flags: the task's.
+    """
+
+    task: TaskText
+    recipe: str = ""
+    own: argparse.Namespace = field(default_factory=argparse.Namespace)
+    flags: TaskFlags = field(default_factory=TaskFlags)
+
+
+def add_computing(parser: argparse.ArgumentParser) -> None:
+    """Where to compute."""
+    group = parser.add_argument_group("computing")
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
+    )
+
+
+def add_other_encoder_option(parser: argparse.ArgumentParser) -> None:
+    """--other-encoder."""
+    parser.add_argument(
+        "--other-encoder",
+        action="store_true",
+        help="let --encoder be another one than the head was fitted on (refused otherwise)",
+    )

@@ -1,0 +1,44 @@
+"""A bar over samples on the standard error stream; where that is no terminal, a line every so often."""
+
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codistill.tasks.shared.progress import Lines
+
+
+class SampleProgress:
+    """A bar; call it with samples done and in all. Without a terminal it says a line at first, and one now and then.
+
+    Args:
+        title: what is done.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(file=sys.stderr)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._line = self._bar.add_task("", total=None)
+        self._lines: Lines | None = None
+
+    def __enter__(self) -> "SampleProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar.console.is_terminal:
+            self._bar.update(self._line, completed=done, total=total)
+            return
+        if self._lines is None:
+            _say(f"{self._title}: {total} in all")
+            self._lines = Lines(_say, self._title, total)
+        self._lines(done)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

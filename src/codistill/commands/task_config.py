@@ -1,0 +1,70 @@
+"""From what was typed to a task's config, its test options and its features; where and how it computes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from codistill.commands.parsers.task_options import Asked
+from codistill.engine.distributed import Process, choose_device
+from codistill.errors import ConfigError
+from codistill.files.named_config import find_config
+from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.task import Task
+
+T = TypeVar("T")
+
+
+def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
+    """A config with the fields that were typed."""
+    return tyro.cli(type(config), default=config, args=list(flags), prog=prog) if flags else config
+
+
+def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
+    """Features with what was typed; a projector that is named brings its own level."""
+    if any(word.split("=")[0] == "--projector" for word in flags):
+        features = replace(features, projector=None, denormalize=False, blocks=(-1,))
+    return with_flags(features, flags, "codistill")
+
+
+def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
+    """The fit that was asked for: a recipe with data, features and fields of the command line.
+
+    Raises:
+        ConfigError: if there is no such recipe, or a field makes no sense.
+    """
+    if task.config is None:
+        raise ConfigError(
+            f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
+        )
+    name = asked.recipe or next(iter(task.recipes))
+    config: HeadFit = find_config(name, task.recipes, task.config)
+    features = with_features(config.features, asked.flags.features)
+    config = replace(config, features=features, data=data or config.data)
+    return with_flags(config, asked.flags.fitting, f"codistill fit {task.name}")
+
+
+def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process | None = None) -> Runtime:
+    """Where a fit computes and writes; processes other than the first say nothing.
+
+    Args:
+        asked: the command's own options.
+        out: the folder of the head.
+        command: what was typed.
+        process: this one; None: the only one.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    return Runtime(
+        out=out,
+        cache=getattr(asked, "cache", None),
+        device=choose_device(asked.device) if process is None else process.device,
+        workers=asked.workers,
+        recompute=getattr(asked, "recompute", False),
+        console=Console(stderr=True, quiet=process is not None and not process.is_main),
+        command=tuple(command),
+    )

@@ -1,0 +1,244 @@
+"""Fields of dataclasses and values of tables, read from the sources that define them: nothing is imported.
+
+`MODULE:CLASS` in, its fields by dotted path with type, default and what its docstring says out. Configs are built of
+classes that need PyTorch, which takes seconds; a mistyped option and `--help` are answered from their sources in some
+tens of milliseconds.
+"""
+
+import ast
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+from codistill.errors import ConfigError
+from codistill.files.literals import parsed_module
+
+_ENTRY = re.compile(r"^ {4}(?: {4})?(\w[\w, ]*): (.*)$")
+
+
+@dataclass(frozen=True)
+class FieldText:
+    """A field as its source has it.
+
+    Attributes:
+        path: dotted, from the class that was asked for.
+        kind: its type.
+        default: its default; "" where there is none, or it is made anew for every config.
+        about: what the class's docstring says of it.
+    """
+
+    path: str
+    kind: str
+    default: str
+    about: str
+
+    @property
+    def flag(self) -> str:
+        """As it is typed: `--optim.weight-decay`."""
+        return "--" + self.path.replace("_", "-")
+
+
+@cache
+def fields_of(where: str) -> Mapping[str, FieldText]:
+    """Fields of a dataclass that hold values, those of nested ones included, by dotted path.
+
+    Args:
+        where: `MODULE:CLASS` of this package.
+
+    Raises:
+        LookupError: if there is no such class.
+    """
+    return {field.path: field for field in _walk(where, "")}
+
+
+def _walk(where: str, prefix: str) -> Iterator[FieldText]:
+    for name, (module, annotation, default, about) in _own_fields(where).items():
+        path = f"{prefix}.{name}" if prefix else name
+        nested = _dataclass_in(module, annotation)
+        if nested is None:
+            yield FieldText(path, _type(module, annotation), _default(module, default), about)
+            continue
+        given = _given(default)
+        for field in _walk(nested, path):
+            value = given.get(field.path.removeprefix(f"{path}."))
+            yield field if value is None else replace(field, default=_default(module, value))
+
+
+Own = dict[str, tuple[str, ast.expr, ast.expr | None, str]]
+"""Module, type, default and description by name."""
+
+
+def _own_fields(where: str) -> Own:
+    """Fields of a class and its bases, not those of nested classes; a derived class's own counts."""
+    module, name = where.split(":")
+    node = _definition(module, name)
+    if not isinstance(node, ast.ClassDef):
+        raise LookupError(f"{where} is no class")
+    fields: Own = {}
+    for base in node.bases:
+        found = resolved(module, base.id) if isinstance(base, ast.Name) else None
+        if found is not None and is_dataclass(found):
+            fields |= _own_fields(found)
+    told = attributes_of(ast.get_docstring(node) or "")
+    for line in node.body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            if "ClassVar" in ast.unparse(line.annotation):
+                continue
+            field = line.target.id
+            about = told.get(field) or (fields[field][3] if field in fields else "")
+            fields[field] = (module, line.annotation, line.value, about)
+    return fields
+
+
+def attributes_of(docstring: str) -> dict[str, str]:
+    """What the section `Attributes:` of a docstring says, by name."""
+    _, found, section = docstring.partition("Attributes:\n")
+    told: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines() if found else ():
+        entry = _ENTRY.match(line)
+        if entry and not line.startswith(" " * 8):
+            names = [name.strip() for name in entry[1].split(",")]
+            told |= dict.fromkeys(names, entry[2].strip())
+        elif line.startswith(" " * 8):
+            told |= {name: f"{told[name]} {line.strip()}" for name in names}
+        elif line.strip():
+            break
+    return told
+
+
+def _definition(module: str, name: str) -> ast.stmt | None:
+    """Where a module defines or imports a name."""
+    for node in parsed_module(module).body:
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return node
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return node
+        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
+            return node
+    return None
+
+
+@cache
+def resolved(module: str, name: str) -> str | None:
+    """`MODULE:NAME` where a name that a module uses is defined; None outside of this package."""
+    node = _definition(module, name)
+    if node is None:
+        return None
+    if not isinstance(node, ast.ImportFrom):
+        return f"{module}:{name}"
+    if node.module is None or not node.module.startswith("codistill"):
+        return None
+    original = next(a.name for a in node.names if (a.asname or a.name) == name)
+    return resolved(node.module, original)
+
+
+def is_dataclass(where: str) -> bool:
+    """Whether `MODULE:NAME` is a class with the decorator."""
+    node = _definition(*where.split(":"))
+    return isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+
+
+def _dataclass_in(module: str, annotation: ast.expr) -> str | None:
+    """The dataclass that a type names, alone, optional or in a tuple."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Name):
+            found = resolved(module, node.id)
+            if found is not None and is_dataclass(found):
+                return found
+    return None
+
+
+def _given(value: ast.expr | None) -> dict[str, ast.expr]:
+    """Arguments of the call by which a nested config's default is made."""
+    for node in ast.walk(value) if value is not None else ():
+        if isinstance(node, ast.Lambda):
+            node = node.body
+        if isinstance(node, ast.Call) and ast.unparse(node.func) != "field":
+            return {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+    return {}
+
+
+def _type(module: str, annotation: ast.expr) -> str:
+    """A type as text; a name that stands for a choice is written out."""
+    value = value_of(module, annotation.id) if isinstance(annotation, ast.Name) else None
+    return ast.unparse(annotation if value is None else value)
+
+
+def _default(module: str, value: ast.expr | None) -> str:
+    if isinstance(value, ast.Call):  # field(default=…)
+        value = next((keyword.value for keyword in value.keywords if keyword.arg == "default"), None)
+    if isinstance(value, ast.Name):
+        found = value_of(module, value.id)
+        return ast.unparse(found) if found is not None else value.id
+    return "" if value is None else ast.unparse(value)
+
+
+def value_of(module: str, name: str) -> ast.expr | None:
+    """What is assigned to a name that a module defines or imports; None where nothing of this package is."""
+    where = resolved(module, name)
+    node = _definition(*where.split(":")) if where else None
+    return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+
+
+def keywords_of(where: str) -> dict[str, ast.expr]:
+    """Arguments by name of the call that `MODULE:NAME` is made by; names stand for what they are assigned.
+
+    Raises:
+        LookupError: if it is made otherwise.
+    """
+    module, name = where.split(":")
+    value = value_of(module, name)
+    if not isinstance(value, ast.Call):
+        raise LookupError(f"{where} is not made by a call")
+    return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
+
+
+def names_in(module: str, value: ast.expr | None) -> tuple[str, ...] | None:
+    """Keys of a dictionary, written out or by its name; None where they cannot be read."""
+    if isinstance(value, ast.Name):
+        where = resolved(module, value.id)
+        return None if where is None else names_in(where.split(":")[0], value_of(module, value.id))
+    if not isinstance(value, ast.Dict):
+        return None
+    keys = [key.value if isinstance(key, ast.Constant) else None for key in value.keys]
+    return None if None in keys else tuple(map(str, keys))
+
+
+def path_of_flag(flag: str) -> str:
+    """The path that a flag names: `engine.total_steps` of `--engine.total-steps=3`, `norm` of `--no-norm`."""
+    parts = flag[2:].split("=", 1)[0].replace("-", "_").split(".")
+    parts[-1] = parts[-1].removeprefix("no_")
+    return ".".join(parts)
+
+
+def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> None:
+    """Refuse flags of no field; numbers in a path (`--sources.0.path`) are places in a list.
+
+    Args:
+        flags: as they were typed.
+        known: fields by path.
+        hint: where all of them are listed.
+
+    Raises:
+        ConfigError: for the first, with the nearest known ones.
+    """
+    for flag in flags:
+        path = re.sub(r"\.\d+\b", "", path_of_flag(flag))
+        if path not in known:
+            name = flag.split("=", 1)[0]
+            near = difflib.get_close_matches(name, sorted(f.flag for f in known.values()), n=3, cutoff=0.5)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"Unknown option {name[:100]}.{meant} {hint}")
+
+
+def moved(fields: Mapping[str, FieldText], prefix: str) -> dict[str, FieldText]:
+    """The same fields below another path."""
+    return {f"{prefix}{path}": replace(field, path=f"{prefix}{path}") for path, field in fields.items()}
