@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dense_tools import open_depth, open_segmentation
 from PIL import Image
 
 from codistill.errors import DataError
 from codistill.tasks.classification.data import open_image_folder
-from codistill.tasks.dense.depth.data import open_depth
-from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.people.smplx_layouts import _by_name
 from codistill.tasks.two_view.layouts import open_pairs
 from codistill.tasks.two_view.multiview.data import open_views

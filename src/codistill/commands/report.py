@@ -21,7 +21,7 @@ from codistill.files.listing import IMAGE_SUFFIXES
 from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_changes
-from codistill.tasks.shared.results_table import shown_score
+from codistill.tasks.results_table import shown_score
 
 EXAMPLES_PER_SOURCE = 2
 

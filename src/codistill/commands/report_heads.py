@@ -16,8 +16,8 @@ from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.errors import ConfigError
 from codistill.files.json_files import read_json
+from codistill.tasks.results_table import result_kind, results_rows, shown_score, table_words
 from codistill.tasks.shared.head_files import is_head, read_record
-from codistill.tasks.shared.results_table import SAMPLES, TITLES, result_kind, results_rows, shown_score
 
 RUN = "run"
 _NOT_TERMS = ("step", "lr", "skipped", "bad_images", "Conf1_std", "Conf2_std")
@@ -143,7 +143,7 @@ def _scores(heads: dict[str, Path], page: Page) -> None:
             tables.setdefault(result_kind(numbers), []).append((f"{name}/{path.parent.name}", numbers))
     for (task, split, images), found in tables.items():
         header, rows = results_rows(task, [numbers for _, numbers in found])
-        page.heading(f"Scores: {task}, {images} {SAMPLES.get(task, 'images')}, {split}")
+        page.heading(f"Scores: {task}, {images} {table_words(task).samples}, {split}")
         names = [name for name, _ in found]
         page.table(("head", *header), [(name, *row) for name, row in zip(names, rows, strict=True)])
 
@@ -157,7 +157,8 @@ def _evaluations(name: str, folder: Path, page: Page) -> None:
             f"{numbers.get('images', '')} images of {numbers.get('data', '')}; {numbers.get('interval', '')}"
         )
         scores = {k: v for k, v in numbers.get("scores", {}).items() if isinstance(v, dict) and "mean" in v}
-        rows = [(TITLES.get(k, k), shown_score(v)) for k, v in scores.items()]
+        titles = table_words(str(numbers.get("task", ""))).titles
+        rows = [(titles.get(k, k), shown_score(v)) for k, v in scores.items()]
         page.table(("score", "mean and 95 % interval"), rows)
         for picture in sorted(path.parent.glob("*.png")):
             page.picture(picture, f"{name}: {picture.name}")

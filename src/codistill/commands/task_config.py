@@ -45,7 +45,10 @@ def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
     name = asked.recipe or next(iter(task.recipes))
     config: HeadFit = find_config(name, task.recipes, task.config)
     features = with_features(config.features, asked.flags.features)
-    config = replace(config, features=features, data=data or config.data)
+    partial = config.partial or getattr(
+        asked.own, "partial", False
+    )  # of `evaluate`: of what is scored, and this
+    config = replace(config, features=features, data=data or config.data, partial=partial)
     return with_flags(config, asked.flags.fitting, f"codistill fit {task.name}")
 
 

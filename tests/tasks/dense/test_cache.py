@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from dense_tools import open_segmentation
 from task_toys import ENCODER, segmentation_folder, write_png
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.dense import cache as cache_module
 from codistill.tasks.dense.cache import announce, build_cache, cache_shape
-from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.dense.segmentation.views import SegmentationViews
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.loading import Request, view_batches

@@ -11,16 +11,17 @@ from torch import nn
 from codistill.errors import DataError
 from codistill.tasks.dense import rate_sweep
 from codistill.tasks.dense.cached_fit import default_steps, default_views
+from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.dense.rate_sweep import beyond, edge_of, sweep_rates
-from codistill.tasks.shared.config import HeadFit, Runtime
+from codistill.tasks.results_table import results_table
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.progress import Lines, duration
-from codistill.tasks.shared.results_table import results_table
 
 RATES = (1e-3, 1e-2)
 
 
-class Fit(HeadFit):
+class Fit(DenseFit):
     """Two default rates."""
 
 
@@ -125,7 +126,7 @@ def test_a_fit_says_what_it_will_take_before_it_starts_and_measuring_changes_not
     before = {name: value.clone() for name, value in heads.state_dict().items()}
     runtime = Runtime(out=tmp_path, console=Console(quiet=True))
     object.__setattr__(runtime, "say", said.append)
-    config = HeadFit(data="x:y", features=FeatureConfig(encoder="e"))
+    config = DenseFit(data="x:y", features=FeatureConfig(encoder="e"))
     rate_sweep._announce(
         heads, lambda m, step: m(torch.randn(8, 3)).square().mean(0), 500, config, tmp_path, runtime
     )
@@ -139,6 +140,6 @@ def test_a_fit_says_what_it_will_take_before_it_starts_and_measuring_changes_not
     [(10, 4000, 200), (60, 4000, 200), (500, 4000, 750), (20_000, 40_000, 30_000)],
 )
 def test_defaults_fit_the_size_of_the_data(images, longest, steps):
-    config = HeadFit(data="x:y", features=FeatureConfig(encoder="e"))
+    config = DenseFit(data="x:y", features=FeatureConfig(encoder="e"))
     assert default_steps(config, images, longest) == steps
     assert default_views(images) == (4 if images <= 250 else 2)

@@ -107,7 +107,6 @@ def test_the_baseline_knows_mean_spread_and_place():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"encoder": ""}, "no encoder was named"),
         ({"encoder": "e", "blocks": ()}, "one block at least"),
         ({"encoder": "e", "projector": "t", "blocks": (1, 2)}, "belong to an encoder alone"),
         ({"encoder": "e", "denormalize": True}, "denormalize belongs to a projector"),
@@ -116,3 +115,8 @@ def test_the_baseline_knows_mean_spread_and_place():
 def test_impossible_features_say_so(options, text):
     with pytest.raises(ConfigError, match=text):
         FeatureConfig(**options)
+
+
+def test_an_encoder_must_be_named_before_features_are_computed():
+    with pytest.raises(ConfigError, match=r"which features\? add --encoder E"):
+        FrozenFeatures(FeatureConfig())

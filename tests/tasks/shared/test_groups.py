@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from dense_tools import open_depth, open_segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -11,8 +12,6 @@ from codistill.errors import DataError
 from codistill.tasks.classification.data import open_image_folder
 from codistill.tasks.classification.logistic import split_per_class
 from codistill.tasks.dense.cached_fit import split_held_out
-from codistill.tasks.dense.depth.data import open_depth
-from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.shared.data import limited
 from codistill.tasks.shared.groups import Groups, alone, groups_of, joined, named_groups, split_groups
 from codistill.world.identity import scene_of

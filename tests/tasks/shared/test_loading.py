@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from dense_tools import open_segmentation
 from task_toys import segmentation_folder
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.dense.segmentation.views import SegmentationViews
 from codistill.tasks.shared.data import DenseSample
 from codistill.tasks.shared.loading import View, normalized, train_batches, training_requests

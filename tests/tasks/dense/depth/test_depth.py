@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
+from dense_tools import difference, fitted, loaded, open_depth, scored
 from task_toys import DEPTHS, ENCODER, toy_scene, write_png
 from torch.nn.functional import interpolate
 
@@ -12,14 +12,14 @@ from codistill.heads.linear.depth import DepthHeadConfig
 from codistill.heads.linear.losses import sig_loss
 from codistill.metrics.depth import DEPTH_METRICS
 from codistill.tasks.dense.cached_task import Sampled
-from codistill.tasks.dense.depth.data import open_depth
-from codistill.tasks.dense.depth.evaluate import DepthResult, difference, evaluate_depth
-from codistill.tasks.dense.depth.fit import OPTIM, CachedDepth, DepthFit, fit_depth, starting_steps
-from codistill.tasks.dense.depth.predict import load_depth_estimator
-from codistill.tasks.shared.config import Runtime
+from codistill.tasks.dense.depth.fit import OPTIM, CachedDepth, DepthFit, starting_steps
+from codistill.tasks.dense.depth.model import DepthTest
+from codistill.tasks.dense.depth.task import TASK
+from codistill.tasks.dense.segmentation.task import TASK as SEGMENTATION
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.shared.score_table import ScoreTable
 
 
 def test_the_schedule_is_the_protocol_s():
@@ -106,7 +106,7 @@ def fit(root, out, protocol="cached", **options):
         "learning_rates": (1e-4, 1e-2, 3e-2) if protocol == "cached" else (3e-2,),
         **options,
     }
-    fit_depth(DepthFit(**fields), Runtime(out=out, workers=0, console=Console(quiet=True)))
+    fitted(TASK, DepthFit(**fields), out)
 
 
 @pytest.fixture(scope="module")
@@ -119,49 +119,49 @@ def heads(tmp_path_factory, root):
 
 def test_both_protocols_learn_and_agree(heads, root):
     data = open_depth(f"folder:{root}", "val")
-    results = {
-        name: evaluate_depth(load_depth_estimator(heads / name), data, pictures=1)
-        for name in ("cached", "published")
-    }
+    results = {name: scored(TASK, heads / name, data, pictures=1) for name in ("cached", "published")}
     truth = np.concatenate([data.samples[i].target.ravel() for i in range(len(data.samples))])
     constant = truth[truth > 0].std()
     for result in results.values():
-        assert result.intervals()["rmse"].mean < 0.8 * constant
+        assert result.scores["rmse"].mean < 0.8 * constant
         assert len(result.pictures) == 1
-    assert difference(results["cached"], results["published"]).within(0.4)
-    assert results["cached"].summary()["images_without_truth"] == 0
+    assert difference(TASK, results["cached"], results["published"], "rmse").within(0.4)
+    assert results["cached"].summary.facts["images_without_truth"] == 0
     record = read_record(heads / "cached", "depth")
     assert record.fit["heads"][0].keys() == {"lr", "rmse"} and record.head["farthest"] == 10.0
 
 
 def test_predictions_are_averaged_with_the_mirror_image(heads):
     image, _ = toy_scene(3)
-    both = load_depth_estimator(heads / "cached")(image)
-    alone = load_depth_estimator(heads / "cached", mirror=False)
+    both = loaded(TASK, heads / "cached")(image)
+    alone = loaded(TASK, heads / "cached", DepthTest(mirror=False))
     mirrored = alone(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
     np.testing.assert_allclose(both, (alone(image) + mirrored) / 2, rtol=1e-4)
     assert both.shape == image.shape[:2] and both.dtype == np.float32
     assert both.min() >= 1e-3 and both.max() <= 10.0
 
 
-def test_images_without_truth_are_counted_not_scored():
+def test_images_without_truth_are_counted_not_scored(root):
     scores = np.full((3, len(DEPTH_METRICS)), 0.5)
     scores[1] = np.nan
-    result = DepthResult(scores, ("a", "b", "c"), alone("abc"), [])
-    assert result.intervals()["rmse"].count == 2 and result.summary()["images_without_truth"] == 1
-    json.dumps(result.summary(), allow_nan=False)
-    with pytest.raises(DataError, match="no image has known depth"):
-        DepthResult(scores[1:2], ("b",), alone("b"), []).intervals()
-    with pytest.raises(ConfigError, match="same images"):
-        difference(result, DepthResult(scores, ("a", "b", "d"), alone("abd"), []))
+    rmse = TASK.columns["rmse"].statistic
+
+    def table(numbers, names="abc"):
+        return ScoreTable(names=tuple(names), groups=alone(names), values={"scores": numbers})
+
+    assert rmse.interval(table(scores)).count == 2
+    assert rmse.interval(table(scores[1:2], "b")) is None
+    summary = TASK.summarize(table(scores), open_depth(f"folder:{root}", "val"), TASK.test())
+    assert summary.facts["images_without_truth"] == 1
+    json.dumps(summary.facts, allow_nan=False)
+    with pytest.raises(DataError, match="no sample has this score in both"):
+        rmse.difference(table(scores[1:2], "b"), table(scores[:1], "b"))
 
 
 def test_heads_of_another_width_or_task_say_so(heads):
-    with pytest.raises(ConfigError, match=r"takes 96 channels .*gives 11"):
-        load_depth_estimator(heads / "cached", features=FeatureConfig(encoder="baseline:colour"))
-    with pytest.raises(ConfigError, match=r"blocks \(0, 1\) gives 192"):
-        load_depth_estimator(heads / "cached", features=FeatureConfig(encoder=ENCODER, blocks=(0, 1)))
-    from codistill.tasks.dense.segmentation.predict import load_segmenter
-
+    with pytest.raises(ConfigError, match=r"takes features of 96 channels.*gives 11"):
+        loaded(TASK, heads / "cached", features=FeatureConfig(encoder="baseline:colour"))
+    with pytest.raises(ConfigError, match="blocks 0,1 gives 192"):
+        loaded(TASK, heads / "cached", features=FeatureConfig(encoder=ENCODER, blocks=(0, 1)))
     with pytest.raises(ConfigError, match="is a head for depth, not for segmentation"):
-        load_segmenter(heads / "cached")
+        loaded(SEGMENTATION, heads / "cached")

@@ -4,13 +4,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from dense_tools import open_depth
 from task_toys import depth_lists, write_png
 
 from codistill.errors import DataError
-from codistill.tasks.dense.depth.data import PROTOCOLS, DepthProtocol, open_depth
+from codistill.tasks.dense.depth.data import PROTOCOLS, DepthProtocol
 from codistill.tasks.dense.depth.fit import check_range
 from codistill.tasks.dense.depth.views import DepthViews, recolour, resize_depth, resize_pair, turned
-from codistill.tasks.shared.data import DenseSample, check_data
+from codistill.tasks.shared.data import DenseSample, check_samples
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +62,13 @@ def test_depth_files_that_make_no_sense_are_named(tmp_path, values, text):
     root = depth_lists(tmp_path, train=1, test=1)
     write_png(root / "den_0001a" / "sync_depth_00000.png", values)
     with pytest.raises(DataError, match=rf"sync_depth_00000\.png.*{text}"):
-        check_data(open_depth(f"nyud:{root}", "train").samples, "nyu")
+        check_samples(open_depth(f"nyud:{root}", "train"))
 
 
 def test_resized_frames_are_refused(tmp_path):
     root = depth_lists(tmp_path, train=1, test=1, size=(240, 320))
     with pytest.raises(DataError, match="240x320 pixels; this data set has 480x640"):
-        check_data(open_depth(f"nyud:{root}", "train").samples, "nyu")
+        check_samples(open_depth(f"nyud:{root}", "train"))
 
 
 def test_training_views_keep_the_border_away(root):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from dense_tools import difference, fitted, loaded, open_segmentation, scored
 from rich.console import Console
 from task_toys import ENCODER, segmentation_folder
 from torch.nn.functional import interpolate
@@ -14,20 +15,19 @@ from codistill.heads.linear.losses import pixel_cross_entropy
 from codistill.metrics.segmentation import PREDICTED
 from codistill.tasks.dense.cached_fit import split_held_out
 from codistill.tasks.dense.cached_task import Sampled
-from codistill.tasks.dense.segmentation.data import open_segmentation
-from codistill.tasks.dense.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
+from codistill.tasks.dense.segmentation.data import PROTOCOLS, SegmentationData
 from codistill.tasks.dense.segmentation.fit import (
     OPTIM,
     CachedSegmentation,
     SegmentationFit,
-    fit_segmentation,
     head_input,
 )
-from codistill.tasks.dense.segmentation.predict import SegmentationTest, load_segmenter
-from codistill.tasks.shared.config import Runtime
+from codistill.tasks.dense.segmentation.model import SegmentationTest
+from codistill.tasks.dense.segmentation.task import TASK
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.shared.score_table import ScoreTable
 
 QUIET = Console(quiet=True)
 
@@ -87,7 +87,7 @@ def fit(root, out, protocol="cached", **options) -> SegmentationFit:
         **options,
     }
     config = SegmentationFit(**fields)
-    fit_segmentation(config, Runtime(out=out, workers=0, console=QUIET))
+    fitted(TASK, config, out)
     return config
 
 
@@ -104,29 +104,34 @@ def heads(tmp_path_factory, root):
     return folder
 
 
-def result_of(head, root, **options):
-    data = open_segmentation(f"folder:{root}", "val")
-    return evaluate_segmentation(load_segmenter(head, **options), data, pictures=2)
+def result_of(head, root):
+    return scored(TASK, head, open_segmentation(f"folder:{root}", "val"))
+
+
+def load_segmenter(head, **options):
+    return loaded(TASK, head, **options)
 
 
 def test_both_protocols_learn_and_agree(heads, root):
     cached, published = (result_of(heads / name, root) for name in ("cached", "published"))
     for result in (cached, published):
-        assert result.intervals()["miou"].mean > 45.0  # everything of one class: below 20
-    assert difference(cached, published).within(15.0)
+        assert result.scores["miou"].mean > 45.0  # everything of one class: below 20
+    assert difference(TASK, cached, published, "miou").within(15.0)
     assert len(cached.pictures) == 2 and len(cached.pictures[0]) == 3
-    assert set(cached.summary()["class_iou"]) == {"red", "green", "blue"}
+    assert set(cached.summary.facts["class_iou"]) == {"red", "green", "blue"}
 
 
 def test_classes_without_pixels_are_marked_in_the_result():
     counts = np.zeros((2, 3, 4), dtype=int)
     counts[:, :, 0], counts[:, :, 1] = 10, 5
     counts[0, PREDICTED, 2] = 3  # never labelled, predicted somewhere; the fourth is neither
-    result = SegmentationResult(counts, ("a", "b"), alone("ab"), ("sky", "sea", "boat", "bird"), [])
-    summary = result.summary()
+    table = ScoreTable(names=("a", "b"), groups=alone("ab"), values={"counts": counts})
+    classes = ("sky", "sea", "boat", "bird")
+    data = SegmentationData(spec="x", split="val", samples=[], classes=classes, protocol=PROTOCOLS["folder"])
+    summary = TASK.summarize(table, data, TASK.test()).facts
     assert summary["absent_classes"] == {"boat": "predicted, counts as 0", "bird": "left out"}
     assert summary["class_iou"] == {"sky": 100.0, "sea": 100.0, "boat": 0.0, "bird": None}
-    assert summary["scores"]["miou"]["mean"] == pytest.approx(200 / 3)
+    assert TASK.columns["miou"].statistic.interval(table).mean == pytest.approx(200 / 3)
 
 
 def test_the_record_says_how_it_was_made(heads, root):
@@ -203,7 +208,9 @@ def test_predictions_are_the_head_on_resized_features(heads):
 
 
 def test_heads_and_encoders_that_do_not_fit_say_so(heads, root, tmp_path):
-    with pytest.raises(ConfigError, match=r"takes features of 48 channels; baseline:colour gives 11"):
+    with pytest.raises(
+        ConfigError, match=r"takes features of 48 channels; baseline:colour with blocks -1 gives 11"
+    ):
         load_segmenter(heads / "cached", features=FeatureConfig(encoder="baseline:colour"))
     other = segmentation_folder(tmp_path / "other", train=1, val=1)
     (other / "classes.json").write_text(json.dumps(["a", "b", "c"]))
@@ -227,7 +234,7 @@ def test_held_out_images_train_nothing(root):
     ("options", "text"),
     [
         ({"protocol": "fast"}, "cached or published"),
-        ({"protocol": "published"}, "give one learning rate"),
+        ({"protocol": "published"}, "fits one head: give one"),
         ({"learning_rates": ()}, "must be positive"),
         ({"steps": 0}, "steps must be 1 or more"),
         ({"held_out": 1.0}, "between 0 and 1"),

@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from dense_tools import open_segmentation
 from PIL import Image
 from task_toys import segmentation_folder, toy_scene, write_png
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.dense.segmentation.data import classes_seen, open_segmentation
-from codistill.tasks.shared.data import check_data
+from codistill.tasks.dense.segmentation.data import classes_seen
+from codistill.tasks.shared.data import check_samples
 
 RGB = np.zeros((6, 8, 3), dtype=np.uint8)
 
@@ -70,7 +71,7 @@ def test_scannet_keeps_twenty_classes_and_knows_raw_ids(tmp_path):
     assert len(data.classes) == 20
     write_png(frame / "label" / "000000.png", labels_of(0, 1163, dtype=np.uint16))
     with pytest.raises(DataError, match=r"000000\.png: has the label values 1163; .*raw ScanNet ids"):
-        check_data(data.samples, "scannet")
+        check_samples(data)
     (tmp_path / "scannetv2_train.txt").write_text("scene0000_00\nscene0001_00\n")
     with pytest.raises(
         DataError, match=r"misses 1 of the 2 scenes of scannetv2_train\.txt, e\.g\. scene0001_00"
@@ -82,16 +83,16 @@ def test_a_folder_of_one_s_own_is_checked_before_training(tmp_path):
     root = segmentation_folder(tmp_path / "own", train=3, val=1)
     data = open_segmentation(f"folder:{root}", "train")
     assert data.classes == ("red", "green", "blue") and len(data.samples) == 3
-    check_data(data.samples, "own")
+    check_samples(data)
     label = root / "labels" / "train" / "0001.png"
     write_png(label, np.full((70, 84), 3, dtype=np.uint8))
     with pytest.raises(
         DataError, match=r"0001\.png: has the label values 3; expected 0 to 2 \(classes\.json"
     ):
-        check_data(data.samples, "own")
+        check_samples(data)
     write_png(label, np.zeros((35, 42), dtype=np.uint8))
     with pytest.raises(DataError, match=r"0001\.png has 35x42 pixels and its image .*70x84: they must agree"):
-        check_data(data.samples, "own")
+        check_samples(data)
     label.unlink()
     with pytest.raises(DataError, match=r"1 of 3 images have no label file; .*0001\.png"):
         open_segmentation(f"folder:{root}", "train")
@@ -107,14 +108,14 @@ def test_a_wrong_resolution_is_named(tmp_path):
     )
     data = open_segmentation(f"cityscapes:{tmp_path}", "val", partial=True)
     with pytest.raises(DataError, match=r"has 512x1024 pixels; this data set has 1024x2048 throughout"):
-        check_data(data.samples, "cityscapes")
+        check_samples(data)
 
 
 def test_coloured_labels_are_no_labels(tmp_path):
     root = segmentation_folder(tmp_path / "own", train=1, val=1)
     write_png(root / "labels" / "train" / "0000.png", np.zeros((70, 84, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"0000\.png.*one channel"):
-        check_data(open_segmentation(f"folder:{root}", "train").samples, "own")
+        check_samples(open_segmentation(f"folder:{root}", "train"))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_label_values_mean_what_classes_json_says(tmp_path, foreground):
     assert open_segmentation(masks(tmp_path / "b", ["a", "b"], 255), "train").samples[0].target.max() == 255
     other = open_segmentation(masks(tmp_path / "c", {"ground": 0, "thing": 9}, 8), "train")
     with pytest.raises(DataError, match=r"has the label values 8; expected 0, 9"):
-        check_data(other.samples, "c")
+        check_samples(other)
 
 
 def test_labels_may_have_upper_case_names(tmp_path):

@@ -1,47 +1,36 @@
 """Tables from metrics files, for reports and in Markdown, so that no number in the documentation is typed by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from codistill.files.json_files import read_json
+from codistill.tasks.registry import find_task, task_names
 
-HEADLINES = {
-    "segmentation": ("miou", "pixel_accuracy"),
-    "depth": ("rmse", "a1", "abs_rel"),
-    "people": ("f1", "pa_pve"),
-    "relocalization": ("vcre_precision_90", "vcre_auc_90", "median_vcre"),
-    "multiview-depth": ("relative", "inliers"),
-    "multiview-pose": ("rra_15", "rta_15", "maa_30"),
-}
-"""Scores that a table shows, by task; all of them for other tasks."""
 
-TITLES = {
-    "miou": "mIoU (%)",
-    "pixel_accuracy": "pixel accuracy (%)",
-    "rmse": "RMSE (m)",
-    "a1": "δ < 1.25",
-    "abs_rel": "abs. rel.",
-    "f1": "F1 (%)",
-    "precision": "precision (%)",
-    "recall": "recall (%)",
-    "pve": "PVE (mm)",
-    "pa_pve": "PA-PVE (mm)",
-    "mpjpe": "MPJPE (mm)",
-    "pa_mpjpe": "PA-MPJPE (mm)",
-    "place": "head is off by (m)",
-    "vcre_precision_90": "precision, 90 px",
-    "vcre_auc_90": "AUC, 90 px",
-    "median_vcre": "median VCRE (px)",
-    "relative": "rel. error (%)",
-    "inliers": "inliers (%)",
-    "rra_15": "RRA@15 (%)",
-    "rta_15": "RTA@15 (%)",
-    "maa_30": "mAA@30 (%)",
-}
+@dataclass(frozen=True)
+class TableWords:
+    """How a table of a task is worded.
 
-SAMPLES = {"relocalization": "pairs", "multiview-depth": "samples", "multiview-pose": "samples"}
-"""What scores are means over, where not images."""
+    Attributes:
+        headlines: scores that it shows; () for all.
+        titles: of scores.
+        samples: what scores are over.
+    """
+
+    headlines: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    samples: str = "images"
+
+
+def table_words(name: str) -> TableWords:
+    """Those of a task; plain names for scores of what is no task (distillation), or of one that is not installed."""
+    if name not in task_names():
+        return TableWords()
+    task = find_task(name)
+    shown = tuple(score for score, column in task.columns.items() if column.headline)
+    return TableWords(shown, {score: column.title for score, column in task.columns.items()}, task.samples)
 
 
 def results_table(paths: Sequence[Path]) -> str:
@@ -59,7 +48,7 @@ def results_table(paths: Sequence[Path]) -> str:
     header, rows = results_rows(task, contents, quote="`")
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    unit = SAMPLES.get(task, "images")
+    unit = table_words(task).samples
     over = {resampled(metrics, unit) for metrics in contents}
     if len(over) > 1:
         raise ValueError(f"a table is of intervals over one kind of groups; got {sorted(over)}")
@@ -93,8 +82,9 @@ def results_rows(
         contents: of the metrics files.
         quote: around the names of encoders.
     """
-    names = HEADLINES.get(task) or tuple(contents[0]["scores"])
-    header = ["encoder", *(TITLES.get(name, name) for name in names), "fit"]
+    words = table_words(task)
+    names = words.headlines or tuple(contents[0]["scores"])
+    header = ["encoder", *(words.titles.get(name, name) for name in names), "fit"]
     rows = [
         [
             _encoder(metrics, quote),
@@ -109,6 +99,8 @@ def results_rows(
 def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
     """The encoder, or the baseline, released file or method in its place."""
     encoder = metrics.get("encoder") or metrics.get("method") or {}
+    if metrics.get("baseline"):
+        encoder = {"baseline": metrics["baseline"]}
     named = next((encoder[key] for key in ("baseline", "model", "encoder") if encoder.get(key)), "?")
     text = f"{quote}{named}{quote}"
     return f"{text} → {encoder['projector']}" if encoder.get("projector") else text
@@ -129,7 +121,7 @@ def shown_score(score: Mapping[str, Any] | None) -> str:
 def _fit(metrics: Mapping[str, Any]) -> str:
     """How the head was fitted; two-view tasks say it of their method."""
     method = metrics.get("method") or {}
-    if method.get("baseline"):
+    if method.get("baseline") or metrics.get("baseline"):
         return "none"
     fit = metrics.get("fit") or method.get("fit") or {}
     parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]

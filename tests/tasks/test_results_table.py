@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from codistill.tasks.shared.results_table import results_table
+from codistill.tasks.results_table import results_table
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 NUMBER = r"([+-]?\d+(?:\.\d+)?)"
 INTERVAL = re.compile(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]")
 
