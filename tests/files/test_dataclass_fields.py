@@ -78,7 +78,7 @@ def test_paths_of_flags() -> None:
 
 
 def test_descriptions_go_over_several_lines_and_names() -> None:
-    text = "What.\n\nAttributes:\n    one, two: first line\n        and second.\n    three: alone.\n\nRaises:\n    X: y."
+    text = "What.\n\nAttributes:\n    one, two: first line\n        and second.\n    three: alone.\n\nRaises:\n    X"
     assert attributes_of(text) == {
         "one": "first line and second.",
         "two": "first line and second.",
