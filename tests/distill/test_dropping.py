@@ -1,8 +1,6 @@
 """Dropping against recorded draws of the published implementation and a loop."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +8,7 @@ import torch
 
 from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping, uniform_draws
 from codistill.errors import ConfigError
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+from shared_files import golden
 
 
 def by_loop(losses: np.ndarray, allowed: np.ndarray, draws: np.ndarray, p: float) -> np.ndarray:
@@ -39,10 +36,7 @@ def test_equals_a_loop(p: float) -> None:
 
 
 def test_recorded_draws() -> None:
-    path = SHARED / "golden" / "dropping.json"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    record = json.loads(path.read_text())
+    record = json.loads(golden("dropping.json").read_text())
     losses = torch.tensor(record["losses_teacher_by_image"])
     draws = torch.tensor(
         [[1.0 if d is None else d for d in row] for row in record["uniform_draw_image_by_teacher"]]

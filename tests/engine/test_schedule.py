@@ -1,22 +1,16 @@
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from codistill.engine.schedule import cosine, warmup_cosine
 from codistill.errors import ConfigError
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+from shared_files import golden
 
 
 def test_golden_schedules_to_1e_12():
-    path = SHARED / "golden" / "schedules.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    golden = json.loads(path.read_text())
-    assert golden
-    for key, expected in golden.items():
+    recorded = json.loads(golden("schedules.json").read_text())
+    assert recorded
+    for key, expected in recorded.items():
         given = dict(part.split("=") for part in key.split(";"))
         warmup = float(given["warmup"])
         values = warmup_cosine(float(given["base"]), float(given["final"]), int(given["iters"]), warmup)

@@ -1,7 +1,6 @@
 """Map-free files and scoring: the recorded run of the benchmark, round trips, and every rule about bad input."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from codistill.metrics.mapfree_submission import (
     score_submission,
     write_submission,
 )
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden" / "mapfree_mini"
+from shared_files import golden
 
 
 def make_scene(
@@ -44,10 +41,10 @@ def as_submitted(poses: dict[str, np.ndarray], confidence: float = 1.0) -> list[
     return [SubmittedPose(n, tuple(p[:4]), tuple(p[4:]), confidence) for n, p in poses.items()]
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden/mapfree_mini beside the repository")
 def test_recorded_run_of_the_benchmark() -> None:
-    expected = json.loads((GOLDEN / "expected.json").read_text())
-    found = score_submission(GOLDEN / "val", GOLDEN / "submission.zip")
+    recorded = golden("mapfree_mini")
+    expected = json.loads((recorded / "expected.json").read_text())
+    found = score_submission(recorded / "val", recorded / "submission.zip")
     for key, numbers in expected.items():
         threshold = float(key.removeprefix("vcre_threshold_").removesuffix("px"))
         published = found.scores.as_published(threshold)

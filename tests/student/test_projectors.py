@@ -1,8 +1,5 @@
 """Projectors: golden ladder, transformer by hand, what each reads, errors."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,8 +13,8 @@ from codistill.student.projectors import (
     TransformerProjector,
 )
 from codistill.types import Tokens
+from shared_files import golden
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 SHAPE = StudentShape(dim=16, depth=4, num_heads=2)
 
 
@@ -90,10 +87,7 @@ def test_bad_configs(arguments: dict, text: str) -> None:
 
 
 def test_ladder_golden() -> None:
-    path = SHARED / "golden" / "unic_ladder.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    data = load_file(path)
+    data = load_file(golden("unic_ladder.safetensors"))
     for group in {key.split("/")[0] for key in data}:
         part = {key.split("/", 1)[1]: value for key, value in data.items() if key.startswith(f"{group}/")}
         weights = {k.removeprefix("weights/heads."): v for k, v in part.items() if k.startswith("weights/")}

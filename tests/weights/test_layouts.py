@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +22,7 @@ from codistill.weights.layouts import (
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 from codistill.weights.vit import expected_shapes
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden files of ../shared")
+from shared_files import OWN_GOLDEN, golden
 
 REGISTERS = {"num_registers": 4}
 
@@ -324,8 +320,7 @@ def test_an_encoder_is_no_student(tmp_path) -> None:
         read_student_weights(saved(tmp_path, vit(), "dinov2_vits14.pth"))
 
 
-@needs_golden
-@pytest.mark.parametrize("file", sorted(GOLDEN.glob("keys_dune_*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(OWN_GOLDEN.glob("keys_dune_*.json")), ids=lambda file: file.stem)
 def test_published_listings_at_real_size(file: Path) -> None:
     """Keys and shapes of the published files: every one is understood, none is left over, nothing is allocated."""
     listing = json.loads(file.read_text())
@@ -348,9 +343,8 @@ def test_published_listings_at_real_size(file: Path) -> None:
     assert weights.encoder.num_parameters == pytest.approx(published, rel=2e-4)
 
 
-@needs_golden
 def test_published_mast3r_listing_at_real_size() -> None:
-    file = GOLDEN / "keys_mast3r_vitlarge_512_catmlpdpt.json"
+    file = golden("keys_mast3r_vitlarge_512_catmlpdpt.json")
     tensors = {
         name: torch.empty(shape, device="meta") for name, shape in json.loads(file.read_text()).items()
     }

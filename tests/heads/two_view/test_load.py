@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +15,9 @@ from codistill.heads.two_view.load import initialize, read_two_view
 from codistill.heads.two_view.names import to_ours, to_released
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.nn.vit import ViTConfig
+from shared_files import golden
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[3].parent / "shared"))
-LISTING = SHARED / "golden" / "keys_mast3r_vitlarge_512_catmlpdpt.json"
+LISTING = golden("keys_mast3r_vitlarge_512_catmlpdpt.json")
 
 MAST3R = TwoViewConfig(encoder_dim=1024, patch_size=16, fresh_norm=False)
 ENCODER = ViTConfig(
@@ -91,7 +89,6 @@ def test_published_shapes_of_the_dune_decoders() -> None:
     assert base["norm.weight"] == (768,) and small["mast3r.decoder_embed.weight"] == (768, 384)
 
 
-@pytest.mark.skipif(not LISTING.is_file(), reason="needs shared/golden beside the repository")
 def test_published_listing_key_by_key() -> None:
     listing = {name: tuple(shape) for name, shape in json.loads(LISTING.read_text()).items()}
     assert mast3r_listing(MAST3R, ENCODER) == listing
