@@ -85,3 +85,11 @@ def load_dense(
     if record is not None:
         check_features(path, record, features, subject.other_encoder)
     return LoadedHead(features, network.eval(), seen, record)
+
+
+def refuse_kind(subject: Subject) -> None:
+    """Raise ConfigError where a layout is named for a head that says itself what it was fitted on."""
+    if subject.head is not None and subject.head.expanduser().is_dir():
+        raise ConfigError(
+            f"--kind would have no effect: {subject.head} says itself what it was fitted on. It is for released files."
+        )

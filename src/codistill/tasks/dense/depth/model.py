@@ -18,7 +18,7 @@ from codistill.heads.linear.depth import DepthHead, depth_input
 from codistill.heads.linear.released import read_linear_head
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
-from codistill.tasks.dense.load import load_dense
+from codistill.tasks.dense.load import load_dense, refuse_kind
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.loading import normalized
 from codistill.tasks.task import Subject
@@ -30,10 +30,21 @@ class DepthTest:
 
     Attributes:
         mirror: average with the mirrored image.
-        kind: the layout that a released .pth head was fitted on, which its file does not say: its depth range.
     """
 
     mirror: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthOutput(DepthTest):
+    """How depth of one's own images is shown; see `DepthTest`.
+
+    Attributes:
+        overlay: lay the colours over the image.
+        kind: the layout that a released .pth head was fitted on, which its file does not say.
+    """
+
+    overlay: bool = False
     kind: Literal["nyud", "folder"] | None = None
 
 
@@ -100,8 +111,10 @@ def load_depth_estimator(
         ConfigError: if the encoder does not fit the head.
     """
     test = test or DepthTest()
-    released = PROTOCOLS[test.kind] if data is None and test.kind is not None else None
-    released = data.protocol if data is not None else released
+    released = data.protocol if data is not None else None
+    if isinstance(test, DepthOutput) and test.kind is not None:
+        refuse_kind(subject)
+        released = PROTOCOLS[test.kind]
     found = load_dense(subject, "depth", DepthProtocol, released, _read, _width)
     return DepthEstimator(found.features, found.network, found.protocol, test.mirror)
 

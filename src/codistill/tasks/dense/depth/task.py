@@ -1,7 +1,6 @@
 """Depth as a task: errors of every image, maps with a bar of metres. See `tasks/task.py`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from codistill.imaging.pictures import as_picture, save_array, save_picture
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
 from codistill.tasks.dense.depth.fit import RECIPES, DepthFit, check_range, fit_depth
-from codistill.tasks.dense.depth.model import DepthEstimator, DepthTest, load_depth_estimator
+from codistill.tasks.dense.depth.model import DepthEstimator, DepthOutput, DepthTest, load_depth_estimator
 from codistill.tasks.dense.scoring import one_by_one
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
@@ -22,17 +21,6 @@ from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Predicti
 
 BAR_WIDTH = 240
 """Pixels at least, for small images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthOutput(DepthTest):
-    """How depth of one's own images is shown; see `DepthTest`.
-
-    Attributes:
-        overlay: lay the colours over the image.
-    """
-
-    overlay: bool = False
 
 
 def _check(data: DepthData, training: bool) -> list[str]:

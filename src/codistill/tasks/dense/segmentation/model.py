@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.linear.released import read_linear_head
 from codistill.heads.linear.segmentation import SegmentationHead
-from codistill.tasks.dense.load import load_dense
+from codistill.tasks.dense.load import load_dense, refuse_kind
 from codistill.tasks.dense.segmentation.data import (
     PROTOCOLS,
     RELEASED,
@@ -38,16 +38,27 @@ class SegmentationTest:
     Attributes:
         scales: factors on the protocol's scale, over which scores are averaged; DINOv2's "+ms": 1 1.32 1.73 2.28 3.
         mirror: average with the mirrored image as well.
-        kind: the layout that a released .pth head was fitted on, which its file does not say.
     """
 
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
-    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"scales must be positive numbers; got {self.scales}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOutput(SegmentationTest):
+    """How images of one's own are segmented; see `SegmentationTest`.
+
+    Attributes:
+        plain: colours alone: no image below them, no legend.
+        kind: the layout that a released .pth head was fitted on, which its file does not say.
+    """
+
+    plain: bool = False
+    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
 
 
 @dataclass
@@ -140,8 +151,10 @@ def load_segmenter(
     """
     test = test or SegmentationTest()
     released, classes = (data.protocol, data.classes) if data is not None else (None, ())
-    if data is None and test.kind is not None:
-        released, classes = PROTOCOLS[test.kind], RELEASED[test.kind]
+    kind = test.kind if isinstance(test, SegmentationOutput) else None
+    if kind is not None:
+        refuse_kind(subject)
+        released, classes = PROTOCOLS[kind], RELEASED[kind]
     found = load_dense(subject, "segmentation", SegmentationProtocol, released, _read, _width)
     if found.record is not None:
         classes = tuple(str(name) for name in found.record.data["classes"])
@@ -150,7 +163,7 @@ def load_segmenter(
         named = data.classes if data is not None else classes
         raise ConfigError(
             f"{subject.head} knows {known} classes ({', '.join(classes[:3])} …), "
-            f"{data.spec if data is not None else test.kind} has {len(named)} ({', '.join(named[:3])} …): fit a head "
+            f"{data.spec if data is not None else kind} has {len(named)} ({', '.join(named[:3])} …): fit a head "
             "for this data set"
         )
     return Segmenter(found.features, found.network, found.protocol, classes, test)

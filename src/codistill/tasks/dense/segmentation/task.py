@@ -1,7 +1,6 @@
 """Segmentation as a task: mIoU of counts per image, overlays with a legend. See `tasks/task.py`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,12 @@ from codistill.metrics.segmentation import (
 from codistill.tasks.dense.scoring import one_by_one
 from codistill.tasks.dense.segmentation.data import LAYOUTS, SegmentationData, classes_seen
 from codistill.tasks.dense.segmentation.fit import RECIPES, SegmentationFit, fit_segmentation
-from codistill.tasks.dense.segmentation.model import SegmentationTest, Segmenter, load_segmenter
+from codistill.tasks.dense.segmentation.model import (
+    SegmentationOutput,
+    SegmentationTest,
+    Segmenter,
+    load_segmenter,
+)
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
 from codistill.tasks.shared.pictures import label_picture, legend_picture, overlay, under
@@ -30,17 +34,6 @@ from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Predicti
 
 LISTED, LEGEND_WIDTH = 24, 240
 """Classes in an image's legend, the commonest first; and its pixels at least, for small images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentationOutput(SegmentationTest):
-    """How images of one's own are segmented; see `SegmentationTest`.
-
-    Attributes:
-        plain: colours alone: no image below them, no legend.
-    """
-
-    plain: bool = False
 
 
 def _check(data: SegmentationData, training: bool) -> list[str]:
