@@ -243,11 +243,7 @@ def help_text(
 def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
     """Tasks with a line each."""
     about = {name: read_task(name).about for name in places} | dict(more)
-    about |= {
-        p.name: "of an installed package"
-        for p in entry_points(group="codistill.tasks")
-        if p.name not in about
-    }
+    about |= {name: "of an installed package" for name in added_names() if name not in about}
     width = max(map(len, about))
     return "\n".join([f"usage: {usage}", "", *(f"  {name:<{width}}  {text}" for name, text in about.items())])
 
