@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from codistill.bench.matching import made_descriptors
 from codistill.cli import main
-from codistill.commands.bench_matching import made_descriptors
 from codistill.geometry.estimate import PoseEstimate
 from codistill.tasks.two_view.predict import TwoViewPredictor
 
