@@ -18,6 +18,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
+from codistill.files.writing import atomically, make_directory
 from codistill.imaging import read_rgb
 
 SOME_FAILED = 1
@@ -136,7 +137,7 @@ def run_predictions(
                 print(json.dumps({"image": str(image.path), "error": pixels}))
             continue
         for_folder = image.within(out, "").parent
-        _make_folder(for_folder)
+        make_directory(for_folder)
         made = predict(pixels, image)
         if as_json:
             files = [str(file) for file in made.files]
@@ -163,22 +164,7 @@ def _pixels(image: ImageFile) -> np.ndarray | str:
         return reason
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be made ({error.strerror or error}); give another --out"
-        ) from error
-
-
 def save_array(path: Path, values: np.ndarray) -> None:
-    """Write an array.
-
-    Raises:
-        DataError: if that is not possible.
-    """
-    try:
-        np.save(path, values)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    """Write an array, whole or not at all; see `files/writing.py`."""
+    with atomically(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)
