@@ -56,7 +56,7 @@ def bench_encoder(
     for _ in range(WARM_UP):
         run()
     passes, products = Timed(run, device), ProductTimer(run, device)
-    take_turns(rounds, passes, products)
+    take_turns(rounds, passes.measure, products.measure)
     return EncoderSpeed(
         encoder=name,
         parameters=sum(p.numel() for p in encoder.parameters()),

@@ -88,7 +88,7 @@ def bench_loader(images: Sequence[bytes], size: int, repeats: int) -> dict[str, 
         for name, pipeline in pipelines(size).items()
     }
     with _single_thread():
-        take_turns(repeats, *(one for turn in zip(*timed.values(), strict=True) for one in turn))
+        take_turns(repeats, *(one.measure for turn in zip(*timed.values(), strict=True) for one in turn))
     return {name: float(np.mean([one.best.cpu for one in each])) for name, each in timed.items()}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from codistill.bench.timing import Timed, measured, take_turns
+from codistill.bench.timing import Timed, measured
 from codistill.nn.products import Product, count_flops, record_products
 
 _SHORTEST = 2e-3
@@ -35,7 +35,8 @@ class ProductTimer:
 
     def measure(self) -> None:
         """Time every product once more, and all of the step's products in a row."""
-        take_turns(1, *self._timed.values(), *self._onednn.values(), self._replayed)
+        for timed in (*self._timed.values(), *self._onednn.values(), self._replayed):
+            timed.measure()
 
     def _replay(self) -> None:
         for product, count in self.products.items():

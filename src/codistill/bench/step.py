@@ -16,7 +16,7 @@ from torch import Tensor
 
 from codistill.bench.machine import threads
 from codistill.bench.products import ProductTimer
-from codistill.bench.timing import WARM_UP, Best, Measurable, Timed, measured, take_turns
+from codistill.bench.timing import WARM_UP, Best, Timed, measured, take_turns
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.distributed import Process
 from codistill.engine.objective import StepContext
@@ -181,9 +181,9 @@ def bench_step(
     square = Operand((2048, 2048), (2048, 1), torch.float32, device)
     dtype = next(iter(products.products)).left.dtype
     square_product = Timed(Product(replace(square, dtype=dtype), replace(square, dtype=dtype)).call(), device)
-    turns: list[Measurable | None] = [step, products, other, other_products, square_product]
+    turns = [one.measure for one in (step, products, other, other_products, square_product) if one]
     started = time.perf_counter(), time.process_time()
-    take_turns(rounds, *(one for one in turns if one is not None))
+    take_turns(rounds, *turns)
     got = (time.process_time() - started[1]) / (time.perf_counter() - started[0])
     return StepReport(
         step=step.best,

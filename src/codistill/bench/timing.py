@@ -7,7 +7,6 @@ all calls alike.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
@@ -54,14 +53,6 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class Measurable(Protocol):
-    """What can take its turn."""
-
-    def measure(self) -> None:
-        """One more measurement."""
-        ...
-
-
 class Timed:
     """A call and the shortest time that it took."""
 
@@ -73,11 +64,11 @@ class Timed:
         self.best.saw(*measured(self.call, self.device, self.repeats))
 
 
-def take_turns(rounds: int, *timed: Measurable) -> None:
+def take_turns(rounds: int, *measures: Callable[[], None]) -> None:
     """Measure all of them one after the other, as often as there are rounds."""
     for _ in range(rounds):
-        for one in timed:
-            one.measure()
+        for measure in measures:
+            measure()
 
 
 def prepare(threads: int) -> None:

@@ -1,9 +1,8 @@
 """The embedded world: domains and a picture size in, pictures per second and the processor time of one out."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 
 from codistill.world.compose import prepare_worker
@@ -11,25 +10,11 @@ from codistill.world.identity import VIEWS, SceneId
 from codistill.world.sample import encode_views, render_views
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorldSpeed:
-    """What one domain took.
-
-    Attributes:
-        domain, pictures: how many of what.
-        seconds: for all of them, by the clock.
-        processor_seconds, bytes: of one of them, encoded as for the disk.
-    """
-
-    domain: str
-    pictures: int
-    seconds: float
-    processor_seconds: float
-    bytes: float
-
-
-def bench_world(domains: Sequence[str], pictures: int, size: int, workers: int) -> Iterator[WorldSpeed]:
-    """Render scenes of every domain; the first ones of each worker (imports, Anny) are not counted."""
+def bench_world(
+    domains: Sequence[str], pictures: int, size: int, workers: int
+) -> dict[str, dict[str, float]]:
+    """Numbers of every domain; the first scenes of each worker (imports, Anny) are not counted."""
+    found: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker) as pool:
         for domain in domains:
             scenes = [
@@ -41,13 +26,13 @@ def bench_world(domains: Sequence[str], pictures: int, size: int, workers: int) 
             results = list(pool.map(render_one, scenes, [size] * len(scenes)))
             seconds = time.perf_counter() - start
             count, num_bytes, spent = (sum(column) for column in zip(*results, strict=True))
-            yield WorldSpeed(
-                domain=domain,
-                pictures=int(count),
-                seconds=seconds,
-                processor_seconds=spent / count,
-                bytes=num_bytes / count,
-            )
+            found[domain] = {
+                "pictures": count,
+                "pictures_per_second": count / seconds,
+                "processor_seconds_per_picture": spent / count,
+                "bytes_per_picture": num_bytes / count,
+            }
+    return found
 
 
 def render_one(scene_id: SceneId, size: int) -> tuple[int, int, float]:

@@ -30,20 +30,16 @@ def main(argv: list[str]) -> int:
     load, wanted = os.getloadavg()[0], WANTED.get(arguments.size)
     title = f"{arguments.size} px, {workers} processes"
     table = Table("domain", "pictures/s", "processor s/picture", "kB/picture", title=title)
-    speeds = list(bench_world(domains, arguments.images, arguments.size, workers))
-    numbers = {
-        speed.domain: {
-            "pictures": speed.pictures,
-            "pictures_per_second": speed.pictures / speed.seconds,
-            "processor_seconds_per_picture": speed.processor_seconds,
-            "bytes_per_picture": speed.bytes,
-        }
-        for speed in speeds
-    }
-    for s in speeds:
-        rate = s.pictures / s.seconds
-        table.add_row(s.domain, f"{rate:.2f}", f"{s.processor_seconds:.3f}", f"{s.bytes / 1000:.0f}")
-    overall = sum(s.pictures for s in speeds) / sum(s.seconds for s in speeds)
+    numbers = bench_world(domains, arguments.images, arguments.size, workers)
+    for domain, one in numbers.items():
+        table.add_row(
+            domain,
+            f"{one['pictures_per_second']:.2f}",
+            f"{one['processor_seconds_per_picture']:.3f}",
+            f"{one['bytes_per_picture'] / 1000:.0f}",
+        )
+    seconds = sum(one["pictures"] / one["pictures_per_second"] for one in numbers.values())
+    overall = sum(one["pictures"] for one in numbers.values()) / seconds
     table.add_row("all", f"{overall:.2f}", "", "")
     Console().print(table)
     print(
