@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from codistill.distill.terms import TERMS, Term, TermContext
 from PIL import Image
-from torch import nn
 
 import codistill
 from codistill.cli import COMMANDS, main
 from codistill.distill.losses import DistillationLoss, LossConfig
-from codistill.distill.terms import TERMS, Term, TermContext
 from codistill.encoders.registry import REGISTERED
 from codistill.student.projectors import PROJECTORS, ProjectorConfig
 from codistill.tasks.opening import open_data
@@ -56,13 +55,16 @@ def test_adding_a_head_takes_one_folder_and_one_row(
     elsewhere = [
         path.relative_to(ROOT)
         for path in (ROOT / "src").rglob("*.py")
-        if '"segmentation"' in path.read_text(encoding="utf-8") and "tasks/dense/segmentation" not in str(path)
+        if '"segmentation"' in path.read_text(encoding="utf-8")
+        and "tasks/dense/segmentation" not in str(path)
     ]
     # A task's name stands in its own room, in the registry, and where `segment` is short for it.
     assert {str(path) for path in elsewhere} <= {"src/codistill/tasks/registry.py", "src/codistill/cli.py"}
 
 
-def test_adding_a_layout_takes_one_function_and_one_row(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_a_layout_takes_one_function_and_one_row(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = find_task("segmentation")
     (package / "my_layout.py").write_text(
         "from codistill.tasks.dense.segmentation.data import PROTOCOLS, SegmentationData\n"
@@ -73,14 +75,17 @@ def test_adding_a_layout_takes_one_function_and_one_row(package: Path, monkeypat
         "    images = sorted((where.root / where.split).glob('*_image.png'))\n"
         "    pairs = tuple((p, p.with_name(p.name.replace('_image', '_label'))) for p in images)\n"
         "    values = LabelValues({0: 0, 1: 1}, '0 or 1')\n"
-        "    return SegmentationData(spec=where.spec, split=where.split, samples=FilePairs(pairs, alone(images), values),\n"
+        "    samples = FilePairs(pairs, alone(images), values)\n"
+        "    return SegmentationData(spec=where.spec, split=where.split, samples=samples,\n"
         "        classes=('sky', 'ground'), protocol=PROTOCOLS['folder'])\n"
     )
     folder = package / "photos" / "val"
     folder.mkdir(parents=True)
     Image.fromarray(np.zeros((20, 20, 3), dtype=np.uint8)).save(folder / "a_image.png")
     Image.fromarray(np.eye(20, dtype=np.uint8)).save(folder / "a_label.png")
-    row = Layout(importlib.import_module("my_layout").opened, "NAME_image.png beside NAME_label.png", ("val",))
+    row = Layout(
+        importlib.import_module("my_layout").opened, "NAME_image.png beside NAME_label.png", ("val",)
+    )
     monkeypatch.setitem(task.layouts, "mine", row)  # type: ignore[arg-type]
     data = open_data(task, f"mine:{package / 'photos'}", "val")
     assert len(data.samples) == 1 and data.classes == ("sky", "ground")
@@ -105,7 +110,9 @@ def test_adding_a_teacher_takes_a_factory(package: Path, monkeypatch: pytest.Mon
     assert files_of(package) == ["my_encoder.py"]
 
 
-def test_adding_a_loss_term_takes_one_function_and_one_row(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_a_loss_term_takes_one_function_and_one_row(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (package / "my_term.py").write_text(
         "def absolute(prediction, target, context):\n"
         "    error = (prediction - target).abs().mean(-1)\n"

@@ -30,6 +30,10 @@ class CheckpointError(CodistillError, ValueError):
     """A weights file, a run or an export cannot be used."""
 
 
+class WriteError(DataError, CheckpointError):
+    """A file or a folder cannot be written, be it data, weights or a run: the disk is full, or the place forbids it."""
+
+
 class StoppedError(CodistillError):
     """A run was asked to stop before its end: what it did is saved, and the same command goes on.
 

@@ -104,5 +104,5 @@ def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No space left"):
         run_predictions(find_images([str(tmp_path)]), tmp_path / "out", full)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="give another --out"):
+    with pytest.raises(DataError, match="file is a file, where a folder is needed"):
         run_predictions(find_images([str(tmp_path)]), tmp_path / "file" / "out", predicted)

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from codistill.cli import main
-from codistill.commands.bench_matching import made_descriptors
 from codistill.geometry.estimate import PoseEstimate
 from codistill.tasks.two_view.predict import TwoViewPredictor
 
@@ -188,15 +186,6 @@ def test_what_is_missing_is_said_in_a_line(words, said, capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     assert said in capsys.readouterr().err
-
-
-def test_made_descriptors_are_of_one_place():
-    first, second, truth, seen = made_descriptors((48, 64), 24, 0.0)
-    assert 0.5 < seen.float().mean() < 1
-    y, x = torch.nonzero(seen, as_tuple=True)
-    there = truth[y, x].round().long()
-    likeness = (first[y, x] * second[there[:, 1].clamp(max=47), there[:, 0].clamp(max=63)]).sum(-1)
-    assert likeness.median() > 0.95  # half a pixel apart at most
 
 
 def test_bench_matching_prefers_precision_of_reciprocal_matches(tmp_path, capsys):

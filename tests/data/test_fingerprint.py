@@ -49,7 +49,7 @@ def test_every_change_is_named(folder: Path) -> None:
     )
     assert (
         what_changed(before, state(folder, exclude=("[0-4].jpg",)))
-        == "2 images, before 6; new: new.jpg; gone: 0.jpg, 1.jpg, 2.jpg and 2 more"
+        == "2 images, before 6; new: new.jpg; gone: 0.jpg, 1.jpg, 2.jpg and 2 others"
     )
     listing = folder / "l.txt"
     listing.write_text("".join(f"{n}.jpg\n" for n in (5, 4)))

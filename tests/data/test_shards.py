@@ -79,13 +79,11 @@ def test_bytes_do_not_depend_on_workers_or_interruptions(images: Path, packed: P
     (again / "shard-000001.tar.json").unlink()
     (again / "shard-000001.tar").write_bytes(b"half a shard")
     (again / "shard-000002.tar").unlink()
-    (again / "shard-000003.tar.77.partial").write_bytes(b"left by a kill")
+    (again / ".tmp-shard-000003.tar-77").write_bytes(b"left by a kill")
     stamp = (again / "shard-000000.tar").stat().st_mtime_ns
     seen: list[tuple[int, int]] = []
     pack_source(source, again, images_per_shard=4, workers=3, progress=lambda *n: seen.append(n))
-    assert {
-        path.name: path.read_bytes() for path in again.glob("shard-*.tar*") if "77" not in path.name
-    } == before
+    assert {path.name: path.read_bytes() for path in again.glob("*shard-*.tar*")} == before
     assert (again / "shard-000000.tar").stat().st_mtime_ns == stamp
     assert seen[-1] == (15, 15)
 

@@ -134,7 +134,7 @@ def test_manifest_in_a_folder_that_cannot_be_written_uses_the_cache(folder: Path
     (folder / "manifest.parquet.arrow").mkdir()  # nothing can be renamed to this name
     assert len(open_source(SourceConfig(name="s", path=str(path)))) == 1
     assert len(list((own_cache / "tables").glob("*.arrow"))) == 1
-    assert not list(folder.glob("*.partial"))
+    assert not list(folder.glob(".tmp-*"))
 
 
 def test_manifests_of_other_makers(folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from codistill.bench.step import BenchedStep
 from codistill.distill.losses import LossConfig
 from codistill.distill.objective import DistillConfig
 from codistill.distill.sharing import SharingConfig
@@ -14,7 +15,6 @@ from codistill.distill.targets import TargetConfig
 from codistill.engine.optim import OptimConfig
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
-from codistill.recipes.step_bench import BenchedStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 

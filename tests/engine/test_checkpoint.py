@@ -201,13 +201,13 @@ def test_a_write_that_the_system_refuses_loses_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.startswith("CheckpointError"), done.stdout + done.stderr
-    assert "could not be written" in done.stdout and "Nothing that was already saved is lost" in done.stdout
+    assert done.stdout.startswith("WriteError"), done.stdout + done.stderr
+    assert "cannot be written" in done.stdout and "Nothing that was already saved is lost" in done.stdout
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
     assert find_checkpoint(tmp_path)[0] is not None
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"file.*could not be written"):
+    with pytest.raises(CheckpointError, match=r"file.*cannot be written"):
         save(tmp_path / "file", 1)

@@ -66,7 +66,7 @@ def test_a_log_that_cannot_be_written_ends_the_run_with_its_name_and_loses_nothi
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.startswith(f"CheckpointError {tmp_path / 'full' / named} could not be written"), done
+    assert done.stdout.startswith(f"WriteError {tmp_path / 'full' / named}: cannot be written"), done
     assert "Nothing that was already saved is lost" in done.stdout
     run_toy(tmp_path / "calm", change=with_bad_image)
     assert run_toy(tmp_path / "full", change=with_bad_image).resumed_from == 6

@@ -343,7 +343,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for run in ("file", "file/run", "file/run/deeper"):
         with pytest.raises(
-            CheckpointError, match=rf"{run} could not be written.*/file is a file, where"
+            CheckpointError, match=rf"{run}: cannot be written.*/file is a file, where"
         ) as found:
             run_toy(tmp_path / run)
         assert "space" not in str(found.value)

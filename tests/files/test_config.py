@@ -176,7 +176,7 @@ def test_missing_file_and_unwritable_place(tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
         load_yaml(Recipe, tmp_path / "gone.yaml")
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(CheckpointError, match="cannot be written"):
         save_yaml(FULL, tmp_path / "file" / "c.yaml")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from codistill.errors import CheckpointError
+from codistill.files.hashes import file_sha256
 from codistill.weights import cache
 from codistill.weights.cache import find_weights
-from codistill.weights.download import download, file_sha256
+from codistill.weights.download import download
 from codistill.weights.known import known_weights
 
 CONTENT = bytes(range(256)) * 3000

@@ -1,9 +1,7 @@
 """`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
 
-import platform
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,16 +9,17 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from codistill.bench.machine import where
+from codistill.bench.step import StepReport, bench_step
+from codistill.bench.timing import prepare
+from codistill.commands.bench_output import write_numbers
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.bench_step import parse
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
 from codistill.errors import ConfigError
 from codistill.files.config import fixed_part
-from codistill.nn.host_memory import keep_freed_memory
 from codistill.recipes.recipe import Recipe
-from codistill.recipes.step_bench import StepReport, bench_step, threads
-from codistill.tasks.shared.record import write_metrics
 
 BUSY = 0.9
 
@@ -34,16 +33,13 @@ def main(argv: list[str]) -> int:
         )
     recipe = resolve_recipe(arguments, overrides)
     device = choose_device(arguments.device)
-    torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
+    prepare(arguments.threads)
     compare = None if arguments.compare == "nothing" else arguments.compare
     report = bench_step(
         recipe, device, rounds=arguments.rounds, compare=compare, peak=partial(peak_memory, device)
     )
     _print(recipe, report, device, compare)
-    if arguments.json:
-        write_metrics(arguments.json, _numbers(recipe, report, device, compare), ["bench", "step", *argv])
-        print(f"wrote {arguments.json}")
+    write_numbers(arguments.json, "step", _numbers(recipe, report, device, compare), argv)
     return 0
 
 
@@ -106,7 +102,6 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
 
 def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: str | None) -> dict[str, Any]:
     numbers: dict[str, Any] = {
-        "benchmark": "step",
         **asdict(report),
         "time_over_floor": report.step.wall / report.floor,
         "time_over_floor_fastest": report.step.wall / report.floor_fastest,
@@ -127,18 +122,3 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
             "cpu_over_step": other.cpu / report.step.cpu,
         }
     return numbers
-
-
-def where(device: torch.device) -> str:
-    """The machine in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{threads()} thread(s) of {cpu_name()}"
-
-
-def cpu_name() -> str:
-    """The processor's name as Linux tells it, else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

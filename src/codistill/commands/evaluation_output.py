@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.errors import DataError
+from codistill.files.npz import write_npz
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
 from codistill.tasks.shared.groups import Groups
@@ -39,14 +40,9 @@ def write_evaluation(
         legend: a strip (row, width, 3) of a given width to put below the pictures.
 
     Raises:
-        DataError: if something cannot be written.
+        WriteError: if something cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {"names": np.array(names), **per_image}
-        np.savez_compressed(out / PER_IMAGE, **arrays)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    write_npz(out / PER_IMAGE, {"names": np.array(names), **per_image})
     if pictures:
         grid = np.asarray(grid_picture(pictures, ("image", "truth", "prediction"), (224, 300)))
         rows = [grid] if legend is None else [grid, legend(grid.shape[1])]

@@ -69,11 +69,7 @@ def _list(options: argparse.Namespace, config: SourceConfig, found: SourceConfig
     source = open_source(config)
     table = table_of_paths(source.name_of(index) for index in range(len(source)))
     root = found.path if kind == "folder" else getattr(source, "root", found.path)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_manifest(table, out, root, filters_text(config.include, config.exclude))
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+    write_manifest(table, out, root, filters_text(config.include, config.exclude))
     folders = len(table.column("folder").unique())
     print(f"{config.name}: {len(table)} images in {folders} folders of {root} listed in {out}")
     return 0
@@ -84,20 +80,15 @@ def _pack(options: argparse.Namespace, config: SourceConfig, console: Console) -
     if out.suffix == ".parquet":
         raise ConfigError(f"--out {out}: with --pack it is a folder for the shards")
     source = open_source(config)
-    try:
-        with _progress(console, "images packed") as show:
-            skipped = pack_source(
-                source,
-                out,
-                images_per_shard=options.images_per_shard,
-                workers=options.workers,
-                members=options.member,
-                progress=show,
-            )
-    except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written: {error.strerror or error}. Free some space and go on."
-        ) from error
+    with _progress(console, "images packed") as show:
+        skipped = pack_source(
+            source,
+            out,
+            images_per_shard=options.images_per_shard,
+            workers=options.workers,
+            members=options.member,
+            progress=show,
+        )
     for name, reason in skipped[:20]:
         print(f"left out {name}: {reason}")
     print(

@@ -21,10 +21,11 @@ from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED
 from codistill.errors import CheckpointError, unknown_name
+from codistill.files.hashes import file_sha256
+from codistill.files.places import cache_folder
 from codistill.tasks.shared.head_files import TENSORS
-from codistill.weights.cache import cache_folder, find_local
+from codistill.weights.cache import find_local
 from codistill.weights.contents import EncoderWeights, StudentWeights
-from codistill.weights.download import file_sha256
 from codistill.weights.export import as_json
 from codistill.weights.known import KNOWN, KnownWeights, find_known
 from codistill.weights.layouts import read_weights

@@ -16,6 +16,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
+from codistill.files.writing import make_directory
 from codistill.imaging import read_rgb
 from codistill.tasks.task import ImageFile, Predicted
 
@@ -108,7 +109,7 @@ def run_predictions(
                 print(json.dumps({"image": str(image.path), "error": pixels}))
             continue
         for_folder = image.within(out, "").parent
-        _make_folder(for_folder)
+        make_directory(for_folder)
         made = predict(pixels, image)
         if as_json:
             files = [str(file) for file in made.files]
@@ -133,12 +134,3 @@ def _pixels(image: ImageFile) -> np.ndarray | str:
         reason = str(error) or "not enough memory to decode it"
         print(f"passed over {image.path}: {reason}", file=sys.stderr)
         return reason
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be made ({error.strerror or error}); give another --out"
-        ) from error

@@ -18,6 +18,7 @@ from codistill.commands.report_heads import report_heads, smoothed
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
+from codistill.files.writing import write_atomic
 from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_changes
@@ -135,8 +136,7 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
             page.heading("Features of held-out images")
             page.picture(features, "First three principal components: the first teacher, then the student")
     page.folded("The whole recipe", (run / "config.yaml").read_text())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.render())
+    write_atomic(out, page.render())
 
 
 def main(argv: list[str]) -> int:

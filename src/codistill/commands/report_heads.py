@@ -16,6 +16,7 @@ from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.errors import ConfigError
 from codistill.files.json_files import read_json
+from codistill.files.writing import write_atomic
 from codistill.tasks.results_table import result_kind, results_rows, shown_score, table_words
 from codistill.tasks.shared.head_files import is_head, read_record
 
@@ -122,8 +123,7 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
     _scores(heads, page)
     for name, folder in heads.items():
         _evaluations(name, folder, page)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.render())
+    write_atomic(out, page.render())
 
 
 def _facts(folder: Path) -> list[Any]:

@@ -3,43 +3,15 @@
 Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is damaged.
 """
 
-import importlib
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from codistill.commands.parsers.verify import parse
-from codistill.errors import CodistillError, DataError
-from codistill.metrics.check import CheckResult, failed
-
-SUITES = {
-    "student": "codistill.distill.verify_student",
-    "training": "codistill.distill.verify_training",
-    "encoders": "codistill.encoders.verify",
-    "two-view": "codistill.heads.two_view.verify",
-    "people": "codistill.heads.human_mesh.verify",
-}
-"""Suites of checks: each module has `checks(folder) -> Iterator[CheckResult]`."""
+from codistill.errors import DataError
+from codistill.verify.check import CheckResult
+from codistill.verify.suite import SUITES, run_suite
 
 MARKS = {"passed": "ok    ", "failed": "FAILED", "absent": "absent"}
-
-
-def run_suite(name: str, folder: Path) -> Iterator[CheckResult]:
-    """The checks of one suite; a check that cannot be computed comes out as a failed one with the reason.
-
-    Raises:
-        DataError: if a file of the folder cannot be read at all.
-    """
-    checks = importlib.import_module(SUITES[name]).checks(folder)
-    try:
-        yield from checks
-    except (OSError, SafetensorError, json.JSONDecodeError, CodistillError) as error:
-        raise DataError(f"{folder}: damaged ({name} checks): {error}") from error
-    except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
-        yield failed(f"{name}: stopped", 0.0, f"{type(error).__name__}: {error}")
 
 
 def line_of(result: CheckResult) -> str:

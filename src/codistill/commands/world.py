@@ -19,6 +19,8 @@ from rich.table import Table
 from codistill.bodies.anny import anny_cache, anny_is_built
 from codistill.commands.parsers.world import parse
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.writing import write_atomic
+from codistill.imaging.pictures import save_picture
 from codistill.world.build import WorldConfig, build_world
 from codistill.world.checks import Check, check_world
 from codistill.world.dataset import World
@@ -88,8 +90,7 @@ def _show(arguments: argparse.Namespace) -> int:
         sheet = plain_sheet(world, arguments.plain, arguments.split)
     else:
         sheet = truth_sheet(world, arguments.split, arguments.rows)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(arguments.out, quality=90)
+    save_picture(Image.fromarray(sheet), arguments.out)
     print(arguments.out)
     return 0
 
@@ -103,6 +104,6 @@ def _describe(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(text + "\n")
     else:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+        write_atomic(arguments.out, text + "\n")
         print(arguments.out)
     return 0

@@ -5,17 +5,17 @@ another training, and says so.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from codistill.data.source import Source
+from codistill.files.inputs import named_text
 
 NAMED = 2_000
 """Images, evenly spread, that are kept by name with their stamps: of a source with no more, every one."""
 STAMPED = 200_000
 """Images, evenly spread, whose stamps go into one hash: looking at every file of 20 million takes an hour."""
-_SHOWN = 3
 _CHUNK = 1 << 16
 
 
@@ -92,8 +92,8 @@ def _names(old: SourceState, new: SourceState) -> str:
     known, still = set(before), set(now)
     came = [name for name in now if name not in known]
     went = [name for name in before if name not in still]
-    parts += [f"{what}: {_listed(names)}" for what, names in (("new", came), ("gone", went)) if names]
-    return "; ".join(parts or ["another order of the images"])
+    parts += [named_text("new", came), named_text("gone", went)]
+    return "; ".join(part for part in parts if part) or "another order of the images"
 
 
 def _files(old: SourceState, new: SourceState) -> str:
@@ -103,16 +103,11 @@ def _files(old: SourceState, new: SourceState) -> str:
     both = [(name, tuple(stamp)) for name, *stamp in new.files if name in before]
     resized = [name for name, stamp in both if before[name][0] != stamp[0]]
     later = [name for name, stamp in both if before[name] != stamp and before[name][0] == stamp[0]]
-    parts = [f"files of another size: {_listed(resized)}"] if resized else []
+    parts = [named_text("files of another size", resized)] if resized else []
     if later and len(later) == len(both) and old.path != new.path:
         return "; ".join(parts)  # copied elsewhere: all have the time of the copy
     if later:
-        parts.append(f"files of equal size but changed at another time: {_listed(later)}")
+        parts.append(named_text("files of equal size but changed at another time", later))
     if not parts and old.names_sha256 == new.names_sha256:
         parts = [f"files changed that are not among the {len(old.files):,} kept by name"]
     return "; ".join(parts)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -5,7 +5,6 @@ at the first open (in the cache folder, where the manifest's own is read-only) a
 changes.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,12 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codistill.data.cache import cache_folder, make_folder, replacing
 from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, table_of_paths, write_ipc
 from codistill.data.rooted import odd_rows
-from codistill.errors import DataError
+from codistill.errors import DataError, WriteError
+from codistill.files.hashes import text_sha256
 from codistill.files.listing import say
+from codistill.files.places import cache_folder
 from codistill.files.stamps import stamp_of
+from codistill.files.writing import atomically
 
 _STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
 _COLUMNS = (["folder", "file"], ["path"])
@@ -49,7 +50,7 @@ def write_manifest(table: pa.Table, path: Path, root: str, filters: str = "") ->
     if folder.is_relative_to(absolute):
         stated = "/".join([".."] * len(folder.relative_to(absolute).parts)) or "."
     table = table.unify_dictionaries().replace_schema_metadata({_ROOT: stated, FILTERS: filters})
-    with replacing(path) as partial:
+    with atomically(path) as partial:
         pq.write_table(table, partial, row_group_size=ROWS_PER_CHUNK, compression="zstd")
 
 
@@ -136,7 +137,7 @@ def mapped(
             raise DataError(f"{path}: {error.strerror or error}") from None
         stamp = f"{found.size} {found.modified_ns}"
     beside = path.with_name(f"{path.name}.arrow")
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    digest = text_sha256(str(path.resolve()))[:24]
     places = (beside, cache_folder() / "tables" / f"{digest}.arrow")
     old: RowTable | None = None
     for place in places:
@@ -158,9 +159,8 @@ def mapped(
     failures = []
     for place in places:
         try:
-            make_folder(place.parent)
             write_ipc(made, place, metadata)
-        except DataError as error:
+        except WriteError as error:
             failures.append(str(error))
         else:
             return RowTable(map_ipc(place), place)

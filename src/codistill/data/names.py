@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codistill.data.cache import replacing
 from codistill.errors import DataError
+from codistill.files.writing import atomically
 
 SCHEMA = pa.schema([("folder", pa.dictionary(pa.int32(), pa.string())), ("file", pa.string())])
 ROWS_PER_CHUNK = 1 << 20
@@ -44,7 +44,7 @@ def table_of_paths(paths: Iterable[str]) -> pa.Table:
 def write_ipc(table: pa.Table, path: Path, metadata: dict[bytes, bytes]) -> None:
     """Write a table as an uncompressed Arrow IPC file, atomically, with metadata."""
     table = table.unify_dictionaries().replace_schema_metadata(metadata)
-    with replacing(path) as partial, pa.ipc.new_file(str(partial), table.schema) as writer:
+    with atomically(path) as partial, pa.ipc.new_file(str(partial), table.schema) as writer:
         writer.write_table(table, max_chunksize=ROWS_PER_CHUNK)
 
 

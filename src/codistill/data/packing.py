@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from codistill.data.cache import cannot_write, make_folder, replacing
 from codistill.data.shard_format import ShardRecord, read_record, write_shard
 from codistill.data.shard_index import write_index
 from codistill.data.shards import encode_key
 from codistill.data.source import Source
 from codistill.errors import ConfigError, DataError
+from codistill.files.hashes import text_sha256
 from codistill.files.listing import IMAGE_SUFFIXES, say
+from codistill.files.writing import cannot_write, make_directory, remove_leftovers, write_atomic
 
 _PLAN_NAME = "pack.json"
 
@@ -52,11 +53,10 @@ def pack_source(
     """
     if images_per_shard < 1 or workers < 1:
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
-    make_folder(folder)
+    make_directory(folder)
     count = -(-len(source) // images_per_shard)
     with _locked(folder):
-        for left in folder.glob("*.partial"):  # by a process that was killed
-            left.unlink()
+        remove_leftovers(folder)
         _check_plan(folder, source, images_per_shard, members)
         skipped: list[tuple[str, str]] = []
         done = 0
@@ -98,7 +98,7 @@ def _stamps(source: Source, items: range) -> str:
     if not any(stamps):
         return ""
     text = json.dumps([None if stamp is None else [stamp.size, stamp.modified_ns] for stamp in stamps])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_sha256(text)
 
 
 def _samples(
@@ -143,8 +143,7 @@ def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Se
     if not path.exists():
         if any(folder.glob("*.tar")):
             raise DataError(f"{folder}: holds tar files that were not packed here; give an empty folder")
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+        write_atomic(path, json.dumps(plan, indent=1) + "\n")
         return
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from codistill.data.cache import replacing
 from codistill.data.tar_members import TarEntry, read_entries
 from codistill.errors import DataError
+from codistill.files.hashes import file_sha256
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver
+from codistill.files.writing import atomically, write_atomic
 
 FORMAT = 1
 IMAGE_EXTENSIONS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
@@ -98,7 +99,7 @@ def write_shard(
         DataError: for a key with a dot, an empty one, or one that comes twice.
     """
     written: dict[str, tuple[Member, ...]] = {}
-    with replacing(shard) as partial, partial.open("wb") as file:
+    with atomically(shard) as partial, partial.open("wb") as file:
         sink = _HashingFile(file)
         with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for key, members in samples:
@@ -121,8 +122,7 @@ def write_record(shard: Path, record: ShardRecord) -> None:
     for optional in ("source_sha256", "passed"):
         if not plain[optional]:
             del plain[optional]
-    with replacing(record_path(shard)) as partial:
-        partial.write_text(json.dumps({"format": FORMAT, **plain}) + "\n", encoding="utf-8")
+    write_atomic(record_path(shard), json.dumps({"format": FORMAT, **plain}) + "\n")
 
 
 def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
@@ -196,12 +196,6 @@ def _crc(file: BinaryIO, entry: TarEntry) -> int:
 def image_member(members: Iterable[str]) -> str | None:
     """The member that is the image: the first with a plain image extension (`jpg`, not `depth.png`)."""
     return next((name for name in members if name.lower() in IMAGE_EXTENSIONS), None)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify_shard(shard: Path) -> ShardRecord:

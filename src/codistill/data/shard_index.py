@@ -5,7 +5,6 @@ made from the records, or from the tar headers of foreign shards (then without c
 and time of change of every shard: those that have changed are read again, the others are not.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codistill.data.cache import replacing
 from codistill.data.index_rows import (
     PASSED,
     SCHEMA,
@@ -33,7 +31,6 @@ from codistill.data.manifest import mapped
 from codistill.data.names import ROWS_PER_CHUNK, RowTable
 from codistill.data.shard_format import (
     ShardRecord,
-    file_sha256,
     read_record,
     record_path,
     scan_shard,
@@ -41,8 +38,10 @@ from codistill.data.shard_format import (
 )
 from codistill.data.tar_members import has_end
 from codistill.errors import DataError
+from codistill.files.hashes import file_sha256, text_sha256
 from codistill.files.listing import PassedOver, list_files, say
 from codistill.files.stamps import stamp_of
+from codistill.files.writing import atomically
 
 INDEX_NAME = "index.parquet"
 STATES = b"codistill.states"
@@ -74,7 +73,7 @@ def write_index(folder: Path) -> Path:
     if not records:
         raise _no_shards(folder)
     path = folder / INDEX_NAME
-    with replacing(path) as partial:
+    with atomically(path) as partial:
         pq.write_table(
             index_table(folder, records), partial, row_group_size=ROWS_PER_CHUNK, compression="zstd"
         )
@@ -140,7 +139,7 @@ def open_index(folder: Path) -> RowTable:
         states[INDEX_NAME] = _state(index)
     elif not shards:
         raise _no_shards(folder)
-    stamp = hashlib.sha256(json.dumps(states).encode()).hexdigest()
+    stamp = text_sha256(json.dumps(states))
     beside = index if INDEX_NAME in states else folder / "index"
     return mapped(beside, lambda _, old: _build(folder, states, old), stamp)
 

@@ -13,7 +13,6 @@ def resnet18():
 encoder = codistill.load_encoder("resnet18")        # and --teacher resnet,resnet18 on the command line
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
+from codistill.files.hashes import text_sha256
 from codistill.types import EncoderSpec, Tokens
 
 Factory = Callable[[], Encoder]
@@ -109,7 +109,7 @@ class FunctionEncoder(Encoder):
         """Also the module's structure, or where the function is defined (its code is not looked at)."""
         function = self.function
         if isinstance(function, nn.Module):
-            said = {"structure": hashlib.sha256(repr(function).encode()).hexdigest()}
+            said = {"structure": text_sha256(repr(function))}
         else:
             made = getattr(function, "func", function)
             said = {

@@ -9,7 +9,6 @@ every draw of a run is a function of (seed, step). Sharded states go through tor
 safetensors form (no pickle) and are readable at any other world size, and by one process.
 """
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -30,15 +29,16 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 from codistill.engine.distributed import Process
 from codistill.engine.optim import MOMENTS, TrainOptimizer
 from codistill.engine.parallel import whole_state
-from codistill.errors import CheckpointError
+from codistill.errors import CheckpointError, WriteError
+from codistill.files.hashes import file_sha256, text_sha256
 from codistill.files.json_files import read_json
+from codistill.files.tensors import write_tensors
 from codistill.files.writing import (
     cannot_write,
     make_directory,
     remove_quietly,
-    sha256,
-    sync_directory,
-    sync_file,
+    replace_folder,
+    sync,
     write_atomic,
 )
 from codistill.version import __version__
@@ -144,22 +144,16 @@ def _finish(
 ) -> None:
     try:
         for name, tensors in files.items():
-            save_file(_unshared(tensors), str(temporary / name))
+            write_tensors(temporary / name, tensors)
         written = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         for path in written:
-            sync_file(path)
-        hashes = {str(path.relative_to(temporary)): sha256(path) for path in written}
+            sync(path)
+        hashes = {str(path.relative_to(temporary)): file_sha256(path) for path in written}
         versions = {"codistill": __version__, "torch": torch.__version__}
         state = {"format": 1, "versions": versions, **notes, "sha256": hashes}
         write_atomic(temporary / STATE, json.dumps({**state, SEAL: _seal(state)}, indent=1) + "\n")
-        old = final.with_name(f".old-{final.name}")
-        if final.exists():
-            remove_quietly(old)
-            final.replace(old)
-        temporary.replace(final)
-        sync_directory(final.parent)
-        remove_quietly(old)
-    except (OSError, SafetensorError) as error:
+        replace_folder(temporary, final)
+    except (OSError, WriteError) as error:
         remove_quietly(temporary)
         raise cannot_write(final, error) from error
 
@@ -167,18 +161,7 @@ def _finish(
 def _seal(state: Mapping[str, Any]) -> str:
     """SHA-256 over state.json itself, without the seal."""
     rest = {key: value for key, value in state.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the host, contiguous, each with memory of its own: tied weights are written twice."""
-    seen: set[int] = set()
-    result: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        whole = tensor.detach().cpu().contiguous()
-        result[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
-        seen.add(whole.untyped_storage().data_ptr())
-    return result
+    return text_sha256(json.dumps(rest, sort_keys=True))
 
 
 def _prune(run_dir: Path, keep: Keep) -> None:
@@ -217,7 +200,7 @@ def _problem(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{path}: is missing"
-        if sha256(path) != expected:
+        if file_sha256(path) != expected:
             return f"{path}: does not have the SHA-256 that {STATE} says; it was not written or copied to its end"
     return None
 

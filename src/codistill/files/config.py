@@ -4,7 +4,6 @@ See `files/yaml_text.py` for how YAML is read.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, cast
 import yaml
 
 from codistill.errors import ConfigError
+from codistill.files.hashes import text_sha256
 from codistill.files.plain import CLASS_KEY, from_plain, to_plain
 from codistill.files.writing import write_atomic
 from codistill.files.yaml_text import MAX_CHARACTERS, RESOLVERS, parse_yaml
@@ -103,7 +103,7 @@ def save_yaml(config: Any, path: Path | str) -> None:
 def config_hash(config: Any) -> str:
     """SHA-256 of a config without its changeable fields: equal for runs that train the same."""
     text = json.dumps(fixed_part(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_sha256(text)
 
 
 def fixed_part(config: Any) -> Any:

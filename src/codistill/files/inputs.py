@@ -6,7 +6,6 @@ which are short texts (a label, the hash of a camera read from a list). The tabl
     columns row, name, stamp    one line per part; row -1 holds for all rows (a list of classes)
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codistill.files.hashes import file_sha256, text_sha256
 from codistill.files.stamps import stamp_of
+from codistill.files.writing import atomically
 
 Part = tuple[str, str]
 """A name, and a text that is another when the part is."""
@@ -42,7 +43,7 @@ class Inputs:
 
     def digest(self) -> str:
         """SHA-256 over all parts: equal inputs have equal ones."""
-        return hashlib.sha256(repr((self.shared, self.rows)).encode()).hexdigest()
+        return text_sha256(repr((self.shared, self.rows)))
 
 
 @dataclass(frozen=True)
@@ -92,28 +93,20 @@ def content_part(path: str | os.PathLike[str]) -> Part:
     """A small file's name and the hash of what it says: touching it changes nothing."""
     name = os.fspath(path)
     try:
-        return name, hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        return name, file_sha256(Path(name))
     except OSError:
         return name, _MISSING
 
 
 def write_inputs(path: Path, inputs: Inputs) -> None:
-    """Write the table, whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write the table, whole or not at all; see `writing.atomically`."""
     numbered = [(_SHARED, inputs.shared), *enumerate(inputs.rows)]
     lines = [(row, *part) for row, parts in numbered for part in parts]
     columns = [pa.array([line[at] for line in lines], field.type) for at, field in enumerate(_SCHEMA)]
     metadata = {b"rows": str(len(inputs.rows)).encode()}
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
+    with atomically(path) as temporary:
         table = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
         pq.write_table(table, temporary, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_inputs(path: Path) -> Inputs | None:
@@ -178,7 +171,7 @@ def named_text(what: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     others = len(names) - _SHOWN
-    more = f" and {others} other{'s' * (others > 1)}" if others > 0 else ""
+    more = f" and {others:,} other{'s' * (others > 1)}" if others > 0 else ""
     return f"{what}: {', '.join(names[:_SHOWN])}{more}"
 
 
@@ -188,7 +181,7 @@ def _stamps(inputs: Inputs) -> dict[str, str]:
 
 def fact(name: str, *values: object) -> Part:
     """What a list or a label says, as a part: a name, and a hash of the values' texts."""
-    return name, hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+    return name, text_sha256(repr(values))[:16]
 
 
 def stamped(rows: Iterable[Sequence[str | os.PathLike[str] | Part]], shared: Row = ()) -> Inputs:

@@ -1,11 +1,11 @@
 """JSON objects in files: read with errors that name the file, written through a temporary name."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from codistill.errors import CheckpointError
+from codistill.files.writing import write_atomic
 
 MAX_BYTES = 50_000_000
 
@@ -45,18 +45,5 @@ def is_json_object(path: Path, **entries: str) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file: under a temporary name, synced, then renamed.
-
-    Raises:
-        OSError: if that fails; nothing is left behind.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a JSON file, whole or not at all; see `writing.atomically`."""
+    write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,20 +1,23 @@
-"""Arrays of an `.npz` file, text that was stored as Python objects included; nothing in the file is ever executed.
+"""Arrays of an `.npz` file: written, and read without anything in the file ever being executed.
 
-In: a file. Out: its arrays by name. Files of labels keep names and genders as object arrays, which are pickles: they
-are read by an unpickler that knows numpy's own array, dtype and text, and nothing else.
+In: a file. Out: its arrays by name, text that was stored as Python objects included. Files of labels keep names and
+genders as object arrays, which are pickles: they are read by an unpickler that knows numpy's own array, dtype and
+text, and nothing else.
 """
 
 import io
 import pickle
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codistill.errors import DataError
+from codistill.files.writing import atomically
 
 _PLAIN = {
     ("numpy.core.multiarray", "_reconstruct"),
@@ -38,6 +41,12 @@ class _PlainUnpickler(pickle.Unpickler):
         if (module, name) not in _PLAIN:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which is neither text nor an array")
         return super().find_class(module, name)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays, compressed; see `writing.atomically`."""
+    with atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_npz(path: str | PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:

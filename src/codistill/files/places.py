@@ -1,4 +1,4 @@
-"""Paths that do not depend on the current folder, and paths of things that were moved together.
+"""The cache folder, paths that do not depend on the current folder, and paths of things that were moved together.
 
 What is typed is relative to where it was typed, and made absolute before it is saved, but for what begins with `~` or a
 variable, which means the same from anywhere. A folder that was moved together with what its paths lead to finds it
@@ -8,6 +8,16 @@ where it was as seen from the folder.
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+CACHE = "CODISTILL_CACHE"
+
+
+def cache_folder() -> Path:
+    """For what can be made or fetched again: `$CODISTILL_CACHE`, else `$XDG_CACHE_HOME/codistill`, else
+    `~/.cache/codistill`."""
+    chosen = os.environ.get(CACHE)
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(chosen) if chosen else Path(base) / "codistill").expanduser()
 
 
 def absolute_path(path: str) -> str:

@@ -1,24 +1,45 @@
-"""Files that are either whole or not there: written beside their place, synced to the disk, then renamed."""
+"""Files and folders that are either whole or not there: written beside their place, synced, then renamed.
+
+In: a path and what it shall hold. Out: that on the disk, or what was there before and a `WriteError` that says which
+place cannot be written, why, and what to do.
+"""
 
 import errno
-import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from codistill.errors import CheckpointError, ConfigError
+from safetensors import SafetensorError
+
+from codistill.errors import ConfigError, WriteError
+from codistill.files.disk import free_space, nearest_folder, size_text
+
+TEMPORARY = ".tmp-"
+"""What temporary names begin with."""
 
 
-def cannot_write(path: Path, error: Exception) -> CheckpointError:
+def cannot_write(path: Path, error: Exception) -> WriteError:
     """The error for a full disk, a read-only folder, a path through a file: it says which of them, and what to do."""
-    return CheckpointError(
-        f"{path} could not be written: {error}. {_way_out(path, error)} Nothing that was already saved is lost."
+    while isinstance(error, WriteError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # of a file within `path`, under a temporary name
+    reason, advice = str(error), ""
+    if isinstance(error, OSError):
+        reason = error.strerror or reason
+        advice = _other_place(path, error.errno)
+    if not advice:
+        free, parent = free_space(path)
+        reason += f"; {size_text(free)} are free in {parent}"
+        advice = "Free some space (or raise a quota or limit), and run the same command again."
+    return WriteError(
+        f"{path}: cannot be written ({reason}). {advice} Nothing that was already saved is lost."
     )
 
 
-def _way_out(path: Path, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    parent = next((p for p in (path, *path.parents) if p.is_dir()), Path())
+def _other_place(path: Path, number: int | None) -> str:
+    """What to do where the disk is not what is missing; empty where it may be."""
+    parent = nearest_folder(path)
     file = file_on_the_way(path) if number in (errno.EEXIST, errno.ENOTDIR) else None
     if file is not None:
         return f"{file} is a file, where a folder is needed: name another folder, or move the file away."
@@ -26,11 +47,9 @@ def _way_out(path: Path, error: Exception) -> str:
         return f"{parent} does not let you write there: name another folder, or change its permissions."
     if number in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         return "Name another folder."
-    free = shutil.disk_usage(parent).free / 2**30
-    return (
-        f"{free:.1f} GiB are free in {parent}: free some space (or raise a quota or limit), and run the same command "
-        "again."
-    )
+    if number == errno.EISDIR:
+        return f"{path} is a folder: name a file."
+    return ""
 
 
 def file_on_the_way(folder: Path) -> Path | None:
@@ -57,7 +76,7 @@ def make_directory(path: Path) -> None:
     """Create a folder and its parents.
 
     Raises:
-        CheckpointError: if that is not possible.
+        WriteError: if that is not possible.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -65,8 +84,8 @@ def make_directory(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames within a folder last, even if the machine loses power."""
+def sync(path: Path) -> None:
+    """Make a file's content, or the renames within a folder, last even if the machine loses power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -74,44 +93,95 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's content last."""
-    descriptor = os.open(path, os.O_RDONLY)
+def temporary_name(path: Path) -> Path:
+    """Beside `path`, of this process alone; its suffix is no known one, so that no listing takes it for a file."""
+    name = path.name.encode()[:200].decode(errors="ignore")  # names of up to 255 bytes must stay possible
+    return path.with_name(f"{TEMPORARY}{name}-{os.getpid()}")
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder, which is made; synced and renamed to `path` at the end.
+
+    Readers see the old file, the new one or none. After an error the old one stays, and the temporary one is removed.
+
+    Raises:
+        WriteError: if the disk is full, or the folder cannot be written.
+    """
+    temporary = temporary_name(path)
     try:
-        os.fsync(descriptor)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from error
     finally:
-        os.close(descriptor)
+        remove_quietly(temporary)
+
+
+@contextmanager
+def folder_atomically(folder: Path) -> Iterator[Path]:
+    """An empty folder of a temporary name, which takes the place of `folder` at the end; an old one is removed then.
+
+    Raises:
+        WriteError: if that fails; the old folder stays.
+    """
+    building = temporary_name(folder)
+    remove_quietly(building)
+    try:
+        building.mkdir(parents=True)
+        yield building
+        replace_folder(building, folder)
+    except (OSError, WriteError) as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        remove_quietly(building)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put `new` where `folder` is or would be; an old one is moved aside first (`.old-NAME`) and removed last.
+
+    Raises:
+        OSError: if that fails; the old folder is back then.
+    """
+    old = folder.with_name(f".old-{folder.name}")
+    if folder.exists():
+        remove_quietly(old)
+        folder.replace(old)
+    try:
+        new.replace(folder)
+    except OSError:
+        if old.exists():
+            old.replace(folder)
+        raise
+    sync(folder.parent)
+    remove_quietly(old)
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a text file, or leave what was there.
-
-    Raises:
-        CheckpointError: if the disk is full, or the folder read-only.
-    """
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
+    """Write a text file in UTF-8; see `atomically`."""
+    with atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        sync_file(temporary)
-        temporary.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        remove_quietly(temporary)
-        raise cannot_write(path, error) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file of bytes; see `atomically`."""
+    with atomically(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove temporary files of a name (or all) that killed processes left in a folder that nobody else writes to."""
+    for path in folder.glob(f"{TEMPORARY}{name}"):
+        remove_quietly(path)
 
 
 def remove_quietly(path: Path) -> None:
     """Remove a file or a folder if it is there; what cannot be removed stays."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -7,9 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from codistill.errors import DataError
+from codistill.files.writing import atomically
 
 CAPTION_HEIGHT = 22
 GAP = 6
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def as_picture(values: np.ndarray, cell: tuple[int, int]) -> Image.Image:
@@ -64,24 +66,16 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture; folders are made.
 
     Raises:
-        DataError: if the suffix is not a picture's, or the file cannot be written.
+        DataError: if the suffix is not a picture's.
+        WriteError: if the file cannot be written.
     """
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+    if path.suffix.lower() not in _FORMATS:
         raise DataError(f"{path}: write pictures as .png, .jpg or .webp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, quality=90)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with atomically(path) as temporary:
+        picture.save(temporary, _FORMATS[path.suffix.lower()], quality=90)
 
 
 def save_array(values: np.ndarray, path: Path) -> None:
-    """Write an array as `.npy`.
-
-    Raises:
-        DataError: if that is not possible.
-    """
-    try:
-        np.save(path, values)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    """Write an array as `.npy`, whole or not at all; see `files/writing.py`."""
+    with atomically(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)

@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image
 
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.npz import write_npz
 from codistill.files.plain import to_plain
+from codistill.files.writing import make_directory
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
 from codistill.tasks.shared.data import spread
@@ -160,13 +162,10 @@ def write_evaluation(
         Names of the files.
 
     Raises:
-        DataError: if something cannot be written.
+        WriteError: if something cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(out / PER_IMAGE, **found.table.arrays())
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    make_directory(out)
+    write_npz(out / PER_IMAGE, found.table.arrays())
     files = [METRICS, PER_IMAGE]
     if found.pictures:
         grid = np.asarray(grid_picture(found.pictures, task.shown, (224, 300)))

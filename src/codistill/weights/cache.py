@@ -1,6 +1,6 @@
 """Finding known weights on this machine: a name in, a path out.
 
-Looked for in this order: a path that the caller gives, the cache folder (`CODISTILL_CACHE`, else ~/.cache/codistill),
+Looked for in this order: a path that the caller gives, the cache folder (`files/places.py`),
 the folders named by `CODISTILL_WEIGHTS`, the network (unless `CODISTILL_OFFLINE=1`). Nothing happens at import.
 """
 
@@ -11,17 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from codistill.errors import CheckpointError
+from codistill.files.places import CACHE, cache_folder
 from codistill.weights.download import UnreachableError, download
 from codistill.weights.known import KnownWeights, known_stem, known_weights
 
-CACHE, FOLDERS, OFFLINE = "CODISTILL_CACHE", "CODISTILL_WEIGHTS", "CODISTILL_OFFLINE"
+FOLDERS, OFFLINE = "CODISTILL_WEIGHTS", "CODISTILL_OFFLINE"
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    return Path(os.environ.get(CACHE) or "~/.cache/codistill").expanduser()
 
 
 def weights_folders() -> list[Path]:

@@ -4,7 +4,6 @@ Bytes arrive in `NAME.partial` and are renamed once they are whole and their SHA
 same file wait for the one that fetches it.
 """
 
-import hashlib
 import http.client
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from rich.progress import (
 )
 
 from codistill.errors import CheckpointError
+from codistill.files.hashes import file_sha256
 from codistill.version import __version__
 
 CHUNK = 1 << 20
@@ -67,12 +67,6 @@ def download(url: str, target: Path, *, sha256: str | None = None, label: str = 
             "folder with CODISTILL_CACHE."
         ) from error
     return target
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch(url: str, partial: Path, label: str) -> None:

@@ -10,20 +10,15 @@ name and renamed.
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
-
 from codistill.errors import CheckpointError
 from codistill.files.json_files import is_json_object, read_json, write_json
+from codistill.files.tensors import write_tensors
+from codistill.files.writing import folder_atomically
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.version import __version__
 from codistill.weights.contents import EncoderWeights, StudentWeights
@@ -72,23 +67,12 @@ def write_export(
         _refuse_unless_export(folder, overwrite)
     config = describe_export(weights, recipe=recipe, teachers=teachers)
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-        try:
-            header = {"format": FORMAT, "config": json.dumps(config)}
-            save_tensors(building / ENCODER, encoder.tensors, header)
-            if isinstance(weights, StudentWeights) and weights.projectors:
-                save_tensors(building / PROJECTORS, projector_tensors(weights), {"format": FORMAT})
-            write_json(building / CONFIG, config)
-            building.chmod(0o755)
-            _replace_folder(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder}: cannot be written ({error.strerror or error}). Check space and rights."
-        ) from error
+    with folder_atomically(folder) as building:
+        header = {"format": FORMAT, "config": json.dumps(config)}
+        write_tensors(building / ENCODER, encoder.tensors, header)
+        if isinstance(weights, StudentWeights) and weights.projectors:
+            write_tensors(building / PROJECTORS, projector_tensors(weights), {"format": FORMAT})
+        write_json(building / CONFIG, config)
     return folder
 
 
@@ -216,21 +200,6 @@ def read_normalization(value: Any, where: str) -> dict[str, Any]:
     return {name: tuple(float(x) for x in numbers) for name, numbers in found.items()}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, synced to disk.
-
-    Raises:
-        OSError: if that fails.
-    """
-    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
-        save_file(owned, path, metadata=dict(header))
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
 def as_json(value: Any) -> Any:
     """Plain data as JSON knows it; anything else as its text."""
     if value is None or isinstance(value, (str, bool, int)):
@@ -258,18 +227,3 @@ def _refuse_unless_export(folder: Path, overwrite: bool) -> None:
         raise CheckpointError(
             f"{folder}: exists already. Name another folder, or replace it: overwrite=True (--overwrite)."
         )
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` where `folder` is or would be; an old one is moved away first and deleted last."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

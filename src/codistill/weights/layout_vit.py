@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from codistill.files.hashes import file_sha256
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights
-from codistill.weights.download import file_sha256
 from codistill.weights.known import DUNE_LICENCE, KNOWN, MULTIHMR_LICENCE, KnownWeights, known_stem
 from codistill.weights.metadata import facts_in_metadata
 from codistill.weights.state import StateDict

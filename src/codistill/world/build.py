@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from codistill.data.cache import replacing
 from codistill.data.shard_format import record_path, verify_shard, write_shard
 from codistill.data.shard_index import write_index
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.writing import make_directory, write_atomic
 from codistill.world.classes import CLASSES
 from codistill.world.compose import prepare_worker, world_body
 from codistill.world.identity import DATA_DOMAIN, DOMAINS, SPLITS, VIEWS, SceneId
@@ -105,7 +105,7 @@ def build_world(
         DataError: if the folder holds a world of another kind.
         MissingExtraError: if a package of the extra `world` is missing.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    make_directory(root)
     _check_plan(root, config)
     mended: list[Path] = []
     workers = workers or len(os.sched_getaffinity(0))
@@ -223,8 +223,7 @@ def _check_plan(root: Path, config: WorldConfig) -> None:
                 "Build into an empty folder, or give the same options to finish that one."
             )
         plan["domains"] = sorted({*earlier["domains"], *config.domains}, key=DOMAINS.index)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(plan, indent=1) + "\n")
 
 
 def read_world(root: Path) -> dict:

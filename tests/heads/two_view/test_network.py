@@ -1,6 +1,6 @@
 """The two-view head: shapes, symmetry of the branches, symmetrized pairs, precision, what it refuses.
 
-Its numbers are checked against recorded ones of the published implementation in test_verify.py.
+Its numbers are checked against recorded ones of the published implementation in tests/verify/test_two_view.py.
 """
 
 from dataclasses import replace

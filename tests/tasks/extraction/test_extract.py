@@ -89,8 +89,9 @@ def test_killed_at_any_moment_the_same_command_goes_on(photos: Path, tmp_path: P
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    (killed / ".tmp-shard_00004.safetensors").write_bytes(b"what a killed process leaves")
+    (killed / ".tmp-shard_00004.safetensors-77").write_bytes(b"what a killed process leaves")
     assert extract(photos, killed, *options) == 0
+    assert not list(killed.glob(".tmp-*"))
     for path in straight.glob("shard_*"):
         one, two = load_file(path), load_file(killed / path.name)
         assert all(torch.equal(one[name], two[name]) for name in ("patches", "cls")), path.name

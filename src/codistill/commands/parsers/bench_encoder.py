@@ -1,7 +1,8 @@
 """`codistill bench encoder E…`: images per second of any encoder at given sizes, beside the floor of its products."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.bench_options import add_device, add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -14,10 +15,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images of a pass (8)")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="(auto)")
     parser.add_argument("--compile", action="store_true", help="torch.compile its transformer blocks")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
+    add_device(parser, threads=2)
     parser.add_argument("--rounds", type=int, default=5, help="passes, the fastest of which counts (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add_json(parser)
     return parser
 
 

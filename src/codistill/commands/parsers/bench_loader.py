@@ -1,7 +1,8 @@
 """What `codistill bench loader` may be told."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.bench_options import add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -18,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--megapixels", type=float, default=10.0, help="of the enlarged copies; 0 for none")
     parser.add_argument("--large-count", type=int, default=8, help="enlarged copies (default 8)")
     parser.add_argument("--repeats", type=int, default=5, help="passes; the best counts (default 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add_json(parser)
     return parser
 
 

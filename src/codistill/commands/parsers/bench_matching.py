@@ -5,7 +5,8 @@ time through a homography (turned, nearer, tilted), with noise on both.
 """
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.bench_options import add_device, add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -15,9 +16,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels", type=int, default=24, help="of the descriptors (24)")
     parser.add_argument("--noise", type=float, default=0.3, help="length of each descriptor's noise (0.3)")
     parser.add_argument("--fast-only", action="store_true", help="leave the full mutual matcher out")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch on a CPU (1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add_device(parser, threads=1)
+    add_json(parser)
     return parser
 
 

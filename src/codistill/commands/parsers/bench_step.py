@@ -1,8 +1,8 @@
 """`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.bench_options import add_device, add_json
 from codistill.commands.parsers.recipe_options import check_overrides, check_recipe_name
 
 EPILOG = """\
@@ -25,8 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
     )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU (2)")
+    add_device(parser, threads=2)
     parser.add_argument("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
     parser.add_argument(
         "--compare",
@@ -35,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
         "layers by PyTorch's BLAS (none)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add_json(parser)
     parser.set_defaults(source=None, held_out=None, help_fields=False)
     return parser
 

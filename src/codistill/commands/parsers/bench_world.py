@@ -1,8 +1,8 @@
 """`codistill bench world`: pictures per second of the embedded world, and the processor time that one takes."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.bench_options import add_json
 from codistill.files.literals import literal
 
 DOMAINS: tuple[str, ...] = literal("codistill.world.identity", "DOMAINS")
@@ -15,7 +15,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--domains", default=",".join(DOMAINS))
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add_json(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codistill.files.literals import literal
 
-SUITES: tuple[str, ...] = literal("codistill.commands.verify", "SUITES")
+SUITES: tuple[str, ...] = literal("codistill.verify.suite", "SUITES")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from codistill.errors import DataError
 from codistill.files.inputs import Inputs
-from codistill.files.writing import cannot_write, remove_quietly, sync_directory, sync_file
+from codistill.files.tensors import write_tensors
+from codistill.files.writing import remove_leftovers
 from codistill.tasks.extraction.changed import HEADER
 from codistill.tasks.extraction.layout import DTYPES, FeatureSpec, header_of, shard_path
 from codistill.types import BadImage, Batch, Tokens
@@ -129,17 +128,8 @@ def _save(
         "bad": [[image.name, image.reason] for image in bad],
         HEADER: [[list(part) for part in row] for row in inputs.rows],
     }
-    header = header_of(told)
-    partial = path.with_name(f".tmp-{path.name}")
-    try:
-        save_file(dict(tensors), str(partial), metadata=header)
-        partial.chmod(0o644)  # safetensors makes files that nobody else may read
-        sync_file(partial)
-        partial.replace(path)
-        sync_directory(path.parent)
-    except (OSError, SafetensorError) as error:
-        remove_quietly(partial)
-        raise cannot_write(path, error) from error
+    remove_leftovers(path.parent, f"{path.name}*")
+    write_tensors(path, tensors, header_of(told))
 
 
 def seconds_per_image(batches: Iterable[Batch], encode: Encode) -> float:

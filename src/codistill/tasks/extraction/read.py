@@ -19,9 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from codistill.data.cache import replacing
 from codistill.errors import DataError, unknown_name
-from codistill.files.writing import cannot_write
+from codistill.files.writing import atomically
 from codistill.tasks.extraction.layout import INDEX, FeatureSpec, missing_shards, read_spec, shard_path
 from codistill.types import Tokens
 
@@ -65,11 +64,8 @@ def write_index(folder: Path) -> tuple[int, int]:
         columns["row"] += range(len(names))
         left_out += len(bad)
     schema = pa.schema([("name", pa.string()), ("shard", pa.int32()), ("row", pa.int32())])
-    try:
-        with replacing(folder / INDEX) as partial:
-            pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
-    except OSError as error:
-        raise cannot_write(folder / INDEX, error) from error
+    with atomically(folder / INDEX) as partial:
+        pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
     return len(columns["name"]), left_out
 
 

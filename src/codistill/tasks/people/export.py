@@ -8,7 +8,8 @@ from torch import Tensor
 
 from codistill.bodies.anny import PHENOTYPES
 from codistill.bodies.base import BodyModel
-from codistill.errors import DataError, MissingExtraError
+from codistill.errors import MissingExtraError
+from codistill.files.writing import write_bytes
 from codistill.heads.human_mesh.rotations import rotation_vector
 from codistill.render.overlay import number_colors
 from codistill.tasks.people.focal import FoundCamera
@@ -80,7 +81,7 @@ def write_glb(
         camera: of the image. size: its rows and columns.
 
     Raises:
-        DataError: if it cannot be written.
+        WriteError: if it cannot be written.
         MissingExtraError: without trimesh.
     """
     try:
@@ -99,8 +100,4 @@ def write_glb(
         paint = PBRMaterial(baseColorFactor=[*color.tolist(), 255], roughnessFactor=0.8)
         mesh = trimesh.Trimesh(body * TO_GLTF, faces, visual=TextureVisuals(material=paint), process=False)
         scene.add_geometry(mesh, node_name=f"person_{number}", geom_name=f"person_{number}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(export_glb(scene)))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_bytes(path, bytes(export_glb(scene)))

@@ -4,7 +4,6 @@ The folder's name is a hash of the weights, the data and the size, so that anoth
 images whose files changed are computed again (`shared/stored_arrays.py`).
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.files.hashes import text_sha256
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.tasks.shared.features import FrozenFeatures
@@ -88,7 +88,7 @@ def store_tokens(
         CheckpointError: if they cannot be written.
     """
     key = {"features": features.fingerprint(), "data": about, "size": size, "mirror": mirror}
-    place = folder / f"people-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
+    place = folder / f"people-{text_sha256(repr(key))[:16]}"
     views = 2 if mirror else 1
     shape = (len(data), views, (size // features.patch_size) ** 2, features.channels)
     files = {TOKENS: (shape, np.float16)}

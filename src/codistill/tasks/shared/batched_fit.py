@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from codistill.errors import ConfigError
-from codistill.files.writing import cannot_write
+from codistill.files.tensors import write_tensors
 
 STATE = "fit_state.safetensors"
 
@@ -183,13 +183,7 @@ def _save(path: Path, heads: nn.Module, optimizer: HeadsOptimizer, done: int) ->
     tensors = {f"heads.{name}": t for name, t in heads.state_dict().items()}
     for kind, moments in optimizer.moments().items():
         tensors |= {f"{kind}.{name}": t for name, t in moments.items()}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        save_file(tensors, temporary, metadata={"done": str(done)})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from error
+    write_tensors(path, tensors, {"done": str(done)})
 
 
 def _restore(path: Path, heads: nn.Module, optimizer: HeadsOptimizer) -> int:

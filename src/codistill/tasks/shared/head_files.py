@@ -15,10 +15,9 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.files.json_files import read_json, write_json
 from codistill.files.places import absolute_encoder, absolute_path, absolute_place, moved_place
 from codistill.files.plain import from_plain, to_plain
-from codistill.files.writing import cannot_write, make_directory
+from codistill.files.tensors import write_tensors
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.record import provenance
-from codistill.weights.export import save_tensors
 
 FORMAT, VERSION = "codistill-head", 1
 RECORD, TENSORS = "head.json", "head.safetensors"
@@ -59,14 +58,10 @@ def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], 
     Raises:
         CheckpointError: if that is not possible.
     """
-    make_directory(folder)
     plain = {"format": FORMAT, "format_version": VERSION, **to_plain(_at_home(record, folder))}
     plain["provenance"] = provenance(command)
-    try:
-        save_tensors(folder / TENSORS, tensors, {"format": FORMAT})
-        write_json(folder / RECORD, plain)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    write_tensors(folder / TENSORS, tensors, {"format": FORMAT})
+    write_json(folder / RECORD, plain)
 
 
 def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:

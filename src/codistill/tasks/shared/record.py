@@ -1,7 +1,6 @@
 """Metrics files: numbers with what produced them (command, commit, time, image count, interval), as JSON."""
 
 import json
-import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from codistill.errors import DataError
+from codistill.files.writing import write_atomic
 from codistill.version import __version__
 
 
@@ -45,16 +44,6 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, numbers: Mapping[str, Any], command: Sequence[str]) -> None:
-    """Write a metrics file, atomically.
-
-    Raises:
-        DataError: if it cannot be written.
-    """
+    """Write a metrics file, whole or not at all; see `files/writing.py`."""
     text = json.dumps({**numbers, "provenance": provenance(command)}, indent=2) + "\n"
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        os.replace(partial, path)  # noqa: PTH105
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_atomic(path, text)

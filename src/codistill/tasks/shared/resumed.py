@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs, Part, compare, read_inputs, write_inputs
-from codistill.files.writing import cannot_write, make_directory, write_atomic
+from codistill.files.writing import make_directory, write_atomic
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import is_head
 from codistill.tasks.shared.stored_arrays import INPUTS, Say
@@ -67,7 +67,7 @@ def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
         changes.append(text)
         write_atomic(folder / CHANGES, json.dumps(changes, indent=1) + "\n")
     if old is None or text:
-        _write(folder, inputs)
+        write_inputs(folder / INPUTS, inputs)
     return changes
 
 
@@ -90,12 +90,5 @@ def stage_folder(parent: Path, name: str, inputs: Inputs, say: Say) -> Path:
         text = "" if old is None else compare(old, inputs, by_place=True).text
         say(f"{others[-1].parent}: was made from other data ({text}); begun anew in {folder.name}")
     make_directory(folder)
-    _write(folder, inputs)
+    write_inputs(folder / INPUTS, inputs)
     return folder
-
-
-def _write(folder: Path, inputs: Inputs) -> None:
-    try:
-        write_inputs(folder / INPUTS, inputs)
-    except OSError as error:
-        raise cannot_write(folder / INPUTS, error) from error

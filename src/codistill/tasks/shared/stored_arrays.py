@@ -7,9 +7,7 @@ DIR/cache.json       the key: what the arrays hold; another key is another folde
 A row is an image or a pair; view v is pass v // rows of row v % rows.
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from codistill.errors import ConfigError
+from codistill.files.disk import free_space
+from codistill.files.hashes import text_sha256
 from codistill.files.inputs import Change, Inputs, compare, read_inputs, write_inputs
-from codistill.files.writing import cannot_write, make_directory, write_atomic
+from codistill.files.writing import atomically, cannot_write, make_directory, write_atomic
 
 KEY, INPUTS, DONE = "cache.json", "inputs.parquet", "done.json"
 _FORMAT = 2
@@ -138,17 +138,13 @@ class ArrayStore:
 
     def _room_for_a_copy(self) -> bool:
         """Another process may be reading: it keeps the old arrays, unless the disk has no room for both."""
-        return shutil.disk_usage(self.folder).free > 2 * sum(
-            (self.folder / name).stat().st_size for name in self.files
-        )
+        size = sum((self.folder / name).stat().st_size for name in self.files)
+        return free_space(self.folder)[0] > 2 * size
 
     def _record(self) -> None:
         """Write what is to be made, then what the rows are made from: in this order nothing stale passes for new."""
         self._save_state()
-        try:
-            write_inputs(self.folder / INPUTS, self.inputs)
-        except OSError as error:
-            raise cannot_write(self.folder / INPUTS, error) from error
+        write_inputs(self.folder / INPUTS, self.inputs)
 
     def _save_state(self) -> None:
         there = np.flatnonzero(self._made)
@@ -159,7 +155,7 @@ class ArrayStore:
     @property
     def identity(self) -> str:
         """SHA-256 of the key and the inputs: what is derived from this store is another where this is."""
-        return hashlib.sha256((self._key + self.inputs.digest()).encode()).hexdigest()
+        return text_sha256(self._key + self.inputs.digest())
 
     @property
     def made(self) -> int:
@@ -243,9 +239,7 @@ def _moved(
     path: Path, old: tuple[int, ...], new: tuple[int, ...], dtype: type[np.generic], sources: np.ndarray
 ) -> None:
     """Write an array anew with the views where they belong now."""
-    partial = path.with_name(f"partial-{path.name}")
-    try:
-        partial.unlink(missing_ok=True)
+    with atomically(path) as partial:
         before = open_array(path, old, dtype, mode="r")
         after = open_array(partial, new, dtype)
         kept = np.flatnonzero(sources >= 0)
@@ -253,9 +247,6 @@ def _moved(
             part = kept[start : start + _CHUNK]
             after[part] = before[sources[part]]
         after.flush()
-        partial.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def open_array(
@@ -277,7 +268,7 @@ def open_array(
             mode = "r+" if fits else "w+"
             if not fits:
                 path.unlink(missing_ok=True)  # who reads the old one keeps it
-        if path.suffix == ".npy":
+        if path.suffix.startswith(".npy"):  # under its temporary name: .npy-NUMBER
             return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=size)
         return np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]
     except OSError as error:

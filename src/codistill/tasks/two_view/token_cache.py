@@ -9,7 +9,6 @@ View v is pass v // N of pair v % N. Disk need is known before anything is writt
 pairs whose files or cameras changed are made again.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from codistill.data.randomness import generator
 from codistill.encoders.base import Encoder
-from codistill.errors import ConfigError
+from codistill.files.disk import check_room
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.loading import normalized
@@ -30,7 +29,6 @@ from codistill.tasks.two_view.batches import VIEW
 from codistill.tasks.two_view.pairs import Pair, PairData, metres_to_stored, stored_to_metres
 from codistill.tasks.two_view.views import PairView, PairViews
 
-_MARGIN = 2**30
 """Bytes of the disk that stay free."""
 
 
@@ -88,17 +86,11 @@ def announce(shape: CacheShape, folder: Path) -> str:
     Raises:
         ConfigError: if it is not free.
     """
-    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
-    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
-    free = shutil.disk_usage(parent).free + there
-    need = shape.num_bytes
-    text = f"tokens of {shape.views} pair views need {need / 2**30:.2f} GiB in {folder} ({free / 2**30:.1f} GiB free)"
-    if need + _MARGIN > free:
-        raise ConfigError(
-            f"{text}: too little. Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or "
-            "take --online, which keeps nothing."
-        )
-    return text
+    advice = (
+        "Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or take --online, which keeps "
+        "nothing."
+    )
+    return check_room(f"tokens of {shape.views} pair views", shape.num_bytes, folder, advice, rewritten=True)
 
 
 def build_token_cache(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from codistill.errors import DataError, MissingExtraError, unknown_name
+from codistill.files.writing import atomically, cannot_write
 from codistill.tasks.two_view.reconstruct.colmap import write_colmap
 from codistill.tasks.two_view.reconstruct.scene import Camera, Scene
 
@@ -23,15 +24,20 @@ def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
         about: for the JSON: model, licence, settings.
 
     Raises:
-        DataError: for another suffix, or a path that cannot be written.
+        DataError: for another suffix.
+        WriteError: if the path cannot be written.
         MissingExtraError: for .glb without trimesh.
     """
     check_target(path)
+    writer = _WRITERS[path.suffix.lower()]
+    if path.suffix:
+        with atomically(path) as temporary:
+            writer(scene, temporary, about)
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[path.suffix.lower()](scene, path, about)
+        writer(scene, path, about)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(path, error) from error
 
 
 def check_target(path: Path) -> None:

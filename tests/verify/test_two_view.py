@@ -16,11 +16,12 @@ from codistill.errors import CodistillError
 from codistill.heads.two_view.listing import mast3r_listing
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewConfig
-from codistill.heads.two_view.verify import SUITES, checks
 from codistill.nn.vit import ViTConfig
+from codistill.verify.suite import run_suite
+from codistill.verify.two_view import PARTS
 from codistill.weights.layout_mast3r import file_name
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[3].parent / "shared"))
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 GOLDEN = SHARED / "golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
 
@@ -34,7 +35,7 @@ def copied(tmp_path: Path, *names: str) -> Path:
 
 @needs_golden
 def test_all_recorded_numbers() -> None:
-    results = list(checks(GOLDEN))
+    results = list(run_suite("two-view", GOLDEN))
     wrong = [result for result in results if result.status != "passed"]
     assert not wrong, wrong
     titles = Counter(result.name.split(":")[0] for result in results)
@@ -43,17 +44,17 @@ def test_all_recorded_numbers() -> None:
 
 
 def test_missing_files_are_named_and_not_counted(tmp_path: Path) -> None:
-    results = list(checks(tmp_path))
-    assert [result.status for result in results] == ["absent"] * len(SUITES)
-    assert any("mast3r_nano_released_layout.pth" in result.detail for result in results)
+    results = list(run_suite("two-view", tmp_path))
+    assert [result.status for result in results] == ["absent"] * len(PARTS)
+    assert any("mast3r_*_released_layout.pth" in result.detail for result in results)
 
 
 @needs_golden
 def test_a_folder_with_half_of_a_suite(tmp_path: Path) -> None:
     folder = copied(tmp_path, "mast3r_nano_released_layout.pth", "mast3r_loss_inputs.safetensors")
-    details = {result.detail for result in checks(folder) if result.status == "absent"}
+    details = {result.detail for result in run_suite("two-view", folder) if result.status == "absent"}
     assert {"no mast3r_nano_forward.safetensors", "no mast3r_loss_expected.json"} <= details
-    assert all(result.status == "absent" for result in checks(folder))
+    assert all(result.status == "absent" for result in run_suite("two-view", folder))
 
 
 @needs_golden
@@ -71,7 +72,9 @@ def test_altered_numbers_fail(tmp_path: Path) -> None:
     tensors = load_file(folder / "reciprocal_matching.safetensors")
     tensors["subsample4/xy2"][10, 0] += 1
     save_file(tensors, folder / "reciprocal_matching.safetensors")
-    failed = {result.name: result.detail for result in checks(folder) if result.status == "failed"}
+    failed = {
+        result.name: result.detail for result in run_suite("two-view", folder) if result.status == "failed"
+    }
     assert set(failed) == {
         "mast3r_loss_expected: full_mast3r/loss",
         "mast3r_loss_expected: a_new_loss",
@@ -86,7 +89,9 @@ def test_wrong_weights_and_images_fail(tmp_path: Path) -> None:
     recorded = load_file(folder / "mast3r_nano_forward.safetensors")
     recorded["64x64/image2"] += 1e-4
     save_file(recorded, folder / "mast3r_nano_forward.safetensors")
-    failed = {result.name.split(": ")[1] for result in checks(folder) if result.status == "failed"}
+    failed = {
+        result.name.split(": ")[1] for result in run_suite("two-view", folder) if result.status == "failed"
+    }
     assert failed and all(name.startswith("64x64/") for name in failed)
 
 
@@ -142,7 +147,7 @@ def test_other_sizes_depths_heads_and_names(tmp_path: Path) -> None:
             f"a/view{view}/desc": prediction.descriptors,
         }
     save_file({k: v.contiguous() for k, v in recorded.items()}, tmp_path / "mast3r_other_forward.safetensors")
-    results = [result for result in checks(tmp_path) if result.status != "absent"]
+    results = [result for result in run_suite("two-view", tmp_path) if result.status != "absent"]
     assert len(results) == 4 and all(result.status == "passed" for result in results), results
 
 
@@ -150,4 +155,4 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "mast3r_x_released_layout.pth").write_bytes(b"PK\x03\x04 nothing")
     (tmp_path / "mast3r_x_forward.safetensors").write_bytes(b"")
     with pytest.raises(CodistillError, match=r"mast3r_x_released_layout\.pth"):
-        list(checks(tmp_path))
+        list(run_suite("two-view", tmp_path))

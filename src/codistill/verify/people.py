@@ -1,12 +1,11 @@
 """Numerical checks of everything about people against recorded numbers of the published implementations.
 
-In: a folder of recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: outputs of
+In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: outputs of
 Multi-HMR at given cells, and the person-matching and mesh metrics. Sizes and names are read from the files.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from codistill.heads.human_mesh.cells import PersonCells, score_from_logits, sup
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.prediction import HumanMeshOutput
 from codistill.heads.human_mesh.rotations import rotation_vector
-from codistill.metrics.check import CheckResult, absent, compare_numbers, compare_tensors, failed
 from codistill.metrics.human_mesh import (
     DetectionScores,
     PersonMatching,
@@ -28,6 +26,8 @@ from codistill.metrics.human_mesh import (
     mean_point_error,
     relative_to,
 )
+from codistill.verify.check import CheckResult, compare_numbers, compare_tensors, failed
+from codistill.verify.suite import Part
 from codistill.weights.layouts import read_encoder_weights
 from codistill.weights.read import read_checkpoint
 
@@ -37,32 +37,6 @@ ROTATION_TOLERANCE = 1e-4
 METRIC_TOLERANCE = 5e-6
 
 Recorded = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Checks that need these files; `*` stands for any text, the same in both of them."""
-
-    title: str
-    files: tuple[str, str]
-    run: Callable[[Path, Path], Iterator[CheckResult]]
-
-
-def checks(folder: Path) -> Iterator[CheckResult]:
-    """Every check that the folder has numbers for; a file that it lacks is named and not counted."""
-    for suite in SUITES:
-        first, second = suite.files
-        before, star, after = first.partition("*")
-        found = sorted(folder.glob(first))
-        if not found:
-            yield absent(suite.title, first.replace("*", "nano"))
-        for path in found:
-            text = path.name[len(before) : len(path.name) - len(after)] if star else ""
-            other = folder / second.replace("*", text)
-            if other.exists():
-                yield from suite.run(path, other)
-            else:
-                yield absent(suite.title, other.name)
 
 
 @torch.inference_mode()
@@ -152,8 +126,7 @@ def _equal(name: str, got: Any, expected: Any) -> CheckResult:
     return failed(name, 0.0, f"got {got}, expected {expected}")
 
 
-SUITES = (
-    Suite("Multi-HMR", ("multihmr_*_released_layout.pt", "multihmr_*_forward.safetensors"), check_network),
-    Suite("people metrics", ("hmr_metrics_inputs.safetensors", "hmr_metrics_expected.json"), check_metrics),
+PARTS = (
+    Part("Multi-HMR", ("multihmr_*_released_layout.pt", "multihmr_*_forward.safetensors"), check_network),
+    Part("people metrics", ("hmr_metrics_inputs.safetensors", "hmr_metrics_expected.json"), check_metrics),
 )
-"""Every suite."""

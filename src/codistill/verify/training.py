@@ -1,7 +1,8 @@
 """Numerical checks of training against recorded trajectories: losses, coefficients, gradients, final weights.
 
-In: a folder with a student, fixed images and fixed raw teacher features, and the numbers the published code got
-from them. The student is trained by our objective and optimizer, with a bank that plays the features back.
+In: a student, fixed images and fixed raw teacher features, and the numbers the published code got from them. The
+student is trained by our objective and optimizer, with a bank that plays the features back. Out: one `CheckResult`
+per logged number and mode, the worst step, and one per mode for the weights after it.
 """
 
 import json
@@ -14,19 +15,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.data.catalogue import CATALOGUE
-from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping
+from codistill.distill.dropping import DroppingConfig
 from codistill.distill.objective import DistillationObjective, DistillConfig
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
-from codistill.distill.verify_student import own_key
 from codistill.engine.objective import StepContext
 from codistill.engine.optim import OptimConfig, TrainOptimizer
-from codistill.engine.schedule import warmup_cosine
-from codistill.metrics.check import CheckResult, absent, compare_numbers, failed
 from codistill.nn.rows import Rows, select_rows
 from codistill.student.load import student_of_weights
 from codistill.student.student import Student
 from codistill.types import Batch, Tokens
+from codistill.verify.check import CheckResult, absent, compare_numbers, failed, judged
+from codistill.verify.student_keys import own_key
+from codistill.verify.suite import Part
+from codistill.verify.training_rules import dropping_checks, schedule_checks
 from codistill.weights.layouts import read_student_weights
 
 NUMBER_TOLERANCE = 2e-5
@@ -87,70 +89,15 @@ class RecordedBank:
         return raw
 
 
-def checks(folder: Path) -> Iterator[CheckResult]:
-    """Every check of training that the folder has numbers for."""
-    yield from schedule_checks(folder)
-    yield from dropping_checks(folder)
-    lacking = [name for name in TRAJECTORY_FILES if not (folder / name).exists()]
-    if lacking:
-        yield absent("training trajectories", lacking[0])
-        return
-    record = json.loads((folder / TRAJECTORY_FILES[1]).read_text())
-    inputs = load_file(folder / TRAJECTORY_FILES[0])
-    final = load_file(folder / WEIGHTS_FILE) if (folder / WEIGHTS_FILE).exists() else {}
+def training_checks(student_file: Path, inputs_file: Path, record_file: Path) -> Iterator[CheckResult]:
+    """Every recorded mode of training, step by step; the weights after it where they were recorded."""
+    record, inputs = json.loads(record_file.read_text()), load_file(inputs_file)
+    weights_file = record_file.with_name(WEIGHTS_FILE)
+    final = load_file(weights_file) if weights_file.exists() else {}
     for mode in record["modes"]:
-        yield from trajectory_checks(folder / STUDENT_FILE, record, inputs, mode, final)
+        yield from trajectory_checks(student_file, record, inputs, mode, final)
     if not final:
         yield absent("weights after training", WEIGHTS_FILE)
-
-
-def schedule_checks(folder: Path) -> Iterator[CheckResult]:
-    """Recorded schedules `base=…;final=…;iters=…;warmup=…`, every value."""
-    path = folder / "schedules.json"
-    if not path.exists():
-        yield absent("schedules", path.name)
-        return
-    for text, values in json.loads(path.read_text()).items():
-        p = {key: float(value) for key, value in (part.split("=") for part in text.split(";"))}
-        got = warmup_cosine(p["base"], p["final"], int(p["iters"]), p["warmup"])
-        if len(got) != len(values):
-            yield failed(
-                f"schedule: {text}", SCHEDULE_TOLERANCE, f"{len(got)} values instead of {len(values)}"
-            )
-            continue
-        worst = max(
-            abs(a - b) / max(abs(b), 1e-300) if b else abs(a) for a, b in zip(got, values, strict=True)
-        )
-        ok = worst <= SCHEDULE_TOLERANCE
-        yield CheckResult(
-            name=f"schedule: {text}",
-            difference=worst,
-            tolerance=SCHEDULE_TOLERANCE,
-            status="passed" if ok else "failed",
-        )
-
-
-def dropping_checks(folder: Path) -> Iterator[CheckResult]:
-    """Recorded lowest-loss dropping: who is kept, the loss, each teacher's share."""
-    path = folder / "dropping.json"
-    if not path.exists():
-        yield absent("dropping", path.name)
-        return
-    record = json.loads(path.read_text())
-    losses = torch.tensor(record["losses_teacher_by_image"])
-    # The worst teacher of an image has no draw; any number does for it.
-    draws = [
-        [0.0 if draw is None else draw for draw in row] for row in record["uniform_draw_image_by_teacher"]
-    ]
-    kept = lowest_loss_dropping(losses, torch.ones_like(losses), torch.tensor(draws).T, record["p"])
-    wrong = (kept.T - torch.tensor(record["kept_image_by_teacher"]).float()).abs().max().item()
-    yield compare_numbers("dropping: kept flags", 1.0 + wrong, 1.0, 0.0)
-    loss = ((kept * losses).sum() / kept.sum()).item()
-    yield compare_numbers("dropping: loss", loss, record["loss"], DROPPING_TOLERANCE)
-    share = kept.sum(1) / kept.sum()
-    for place, teacher in enumerate(record["teachers"]):
-        name = f"dropping: coefficient of {teacher}"
-        yield compare_numbers(name, share[place].item(), record["t_coeff"][teacher], DROPPING_TOLERANCE)
 
 
 def trajectory_checks(
@@ -288,11 +235,16 @@ def weight_checks(student: Student, mode: str, final: Mapping[str, Tensor]) -> I
         difference = ((got - expected).norm() / expected.norm().clamp(min=1e-30)).item()
         if not difference <= worst.difference:
             worst = CheckResult(name="", difference=difference, tolerance=WEIGHT_TOLERANCE, detail=released)
-    ok = worst.difference <= WEIGHT_TOLERANCE
-    yield CheckResult(
-        name=f"weights after {mode}",
-        difference=worst.difference,
-        tolerance=WEIGHT_TOLERANCE,
-        detail=f"{len(recorded)} tensors, worst: {worst.detail}",
-        status="passed" if ok else "failed",
-    )
+    detail = f"{len(recorded)} tensors, worst: {worst.detail}"
+    yield judged(f"weights after {mode}", worst.difference, WEIGHT_TOLERANCE, detail)
+
+
+PARTS = (
+    Part("schedules", ("schedules.json",), schedule_checks),
+    Part("dropping", ("dropping.json",), dropping_checks),
+    Part(
+        "training trajectories",
+        (STUDENT_FILE, "distill_inputs.safetensors", "distill_trajectory.json"),
+        training_checks,
+    ),
+)

@@ -5,7 +5,6 @@ rate that this machine reaches on the step's own matrix products. Steps, product
 turns, and the best of several rounds counts, so that other work on the machine disturbs all of them alike.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from codistill.bench.machine import threads
+from codistill.bench.products import ProductTimer
+from codistill.bench.timing import WARM_UP, Best, Timed, measured, take_turns
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.distributed import Process
 from codistill.engine.objective import StepContext
@@ -27,12 +29,9 @@ from codistill.errors import ConfigError
 from codistill.nn.linear import left_to_blas
 from codistill.nn.products import Operand, Product
 from codistill.recipes.build import build_bank, build_student, compile_teachers, split_batch
-from codistill.recipes.product_timer import Best, ProductTimer, measured
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch
-
-WARM_UP = 2
 
 
 class BenchedStep:
@@ -181,16 +180,10 @@ def bench_step(
         other_products = None if compare == "int8" else ProductTimer(other.run, device)
     square = Operand((2048, 2048), (2048, 1), torch.float32, device)
     dtype = next(iter(products.products)).left.dtype
-    square_call, square_best = (
-        Product(replace(square, dtype=dtype), replace(square, dtype=dtype)).call(),
-        Best(),
-    )
+    square_product = Timed(Product(replace(square, dtype=dtype), replace(square, dtype=dtype)).call(), device)
+    turns = [one.measure for one in (step, products, other, other_products, square_product) if one]
     started = time.perf_counter(), time.process_time()
-    for _ in range(rounds):
-        for one in (step, products, other, other_products):
-            if one is not None:
-                one.measure()
-        square_best.saw(*measured(square_call, device))
+    take_turns(rounds, *turns)
     got = (time.process_time() - started[1]) / (time.perf_counter() - started[0])
     return StepReport(
         step=step.best,
@@ -202,7 +195,7 @@ def bench_step(
         flops=products.flops,
         product_flops=products.product_flops,
         rate=products.rate(),
-        square_rate=2 * 2048**3 / square_best.wall,
+        square_rate=2 * 2048**3 / square_product.best.wall,
         share=min(1.0, got / threads()) if device.type == "cpu" else None,
         peak_gib=peak_gib,
         compared=None if other is None else (other.best, other_products and other_products.floor()),
@@ -221,9 +214,3 @@ def _compared(step: BenchedStep, compare: str) -> BenchedStep:
     return BenchedStep(
         replace(recipe, distill=replace(recipe.distill, sharing=sharing)), step.device, step.bank
     )
-
-
-def threads() -> int:
-    """Threads that PyTorch computes with, at most as many as there are processors for this process."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(torch.get_num_threads(), cpus)

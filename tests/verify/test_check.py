@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from codistill.metrics.check import absent, compare_numbers, compare_tensors
+from codistill.verify.check import absent, compare_numbers, compare_tensors
 
 
 def test_tensor_difference_is_relative_to_the_largest_expected_value() -> None:

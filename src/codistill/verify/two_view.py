@@ -1,6 +1,6 @@
 """Numerical checks of everything about two views against recorded numbers of the published implementations.
 
-In: a folder of recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network
+In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network
 outputs of MASt3R and DUNE-MASt3R, losses, matches, Map-free scores, key listings. Sizes, names and heads are read
 from the files.
 """
@@ -8,7 +8,6 @@ from the files.
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,19 +18,12 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import encoder_from_weights
 from codistill.heads.two_view.listing import dune_mast3r_listing, mast3r_listing
 from codistill.heads.two_view.load import read_two_view
-from codistill.heads.two_view.losses import (
-    TwoViewLoss,
-    TwoViewLossConfig,
-    ViewTruth,
-    matching_loss,
-    regression_loss,
-    two_view_loss,
-)
-from codistill.heads.two_view.matching import fast_reciprocal_matches
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
-from codistill.metrics.check import CheckResult, absent, compare_numbers, compare_tensors, failed
 from codistill.metrics.mapfree_submission import score_submission
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
+from codistill.verify.check import CheckResult, compare_numbers, compare_tensors, failed, judged
+from codistill.verify.suite import Part
+from codistill.verify.two_view_losses import POINTS, check_losses, check_matching
 from codistill.weights.layout_mast3r import read_mast3r
 from codistill.weights.layouts import read_encoder_weights
 from codistill.weights.read import read_checkpoint
@@ -39,37 +31,7 @@ from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
 FORWARD_TOLERANCE = 5e-6
-LOSS_TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-6
-
-Recorded = dict[str, Tensor]
-_POINTS = {1: "pts3d", 2: "pts3d_in_other_view"}
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Checks that need these files; `*` stands for any text, the same in all of them."""
-
-    title: str
-    files: tuple[str, ...]
-    run: Callable[..., Iterator[CheckResult]]
-
-
-def checks(folder: Path) -> Iterator[CheckResult]:
-    """Every check that the folder has numbers for; a file that it lacks is named and not counted."""
-    for suite in SUITES:
-        found = sorted(folder.glob(suite.files[0]))
-        if not found:
-            yield absent(suite.title, suite.files[0].replace("*", "nano"))
-        before, _, after = suite.files[0].partition("*")
-        for first in found:
-            text = first.name[len(before) : len(first.name) - len(after)] if after else ""
-            paths = [folder / name.replace("*", text) for name in suite.files]
-            lacking = [path.name for path in paths if not path.exists()]
-            if lacking:
-                yield absent(suite.title, lacking[0])
-            else:
-                yield from suite.run(*paths)
 
 
 @torch.inference_mode()
@@ -106,7 +68,7 @@ def _compare_forward(
         predictions = predict(recorded[f"{pair}/image1"], recorded[f"{pair}/image2"])
         for view, prediction in enumerate(predictions, start=1):
             outputs = {
-                _POINTS[view]: prediction.points,
+                POINTS[view]: prediction.points,
                 "conf": prediction.confidence,
                 "desc": prediction.descriptors,
                 "desc_conf": prediction.descriptor_confidence,
@@ -119,75 +81,6 @@ def _compare_forward(
                     yield failed(title, FORWARD_TOLERANCE, "the network gives no such output")
                 else:
                     yield compare_tensors(title, got, recorded[name], FORWARD_TOLERANCE)
-
-
-LOSSES: dict[str, tuple[Callable[..., TwoViewLoss], TwoViewLossConfig]] = {
-    "conf_regr3d_avgdis": (regression_loss, TwoViewLossConfig(metric=False)),
-    "conf_regr3d_metric_avgdis": (regression_loss, TwoViewLossConfig(metric=True)),
-    "conf_regr3d_metric_logspace": (regression_loss, TwoViewLossConfig(metric=True, log_space=True)),
-    "conf_infonce_proper": (matching_loss, TwoViewLossConfig()),
-    "full_mast3r": (two_view_loss, TwoViewLossConfig()),
-}
-"""Recorded losses by name."""
-
-
-def check_losses(inputs: Path, expected: Path) -> Iterator[CheckResult]:
-    """Every recorded loss, and the numbers logged beside it."""
-    tensors = load_file(inputs)
-    predictions = [recorded_prediction(tensors, view) for view in (1, 2)]
-    truths = [recorded_truth(tensors, view) for view in (1, 2)]
-    for name, numbers in json.loads(expected.read_text()).items():
-        title = f"{expected.stem}: {name}"
-        if name not in LOSSES:
-            yield failed(title, LOSS_TOLERANCE, f"unknown loss; known: {', '.join(LOSSES)}")
-            continue
-        function, config = LOSSES[name]
-        got = function(*predictions, *truths, config)
-        yield compare_numbers(f"{title}/loss", float(got.loss), numbers["loss"], LOSS_TOLERANCE)
-        for detail, value in numbers["details"].items():
-            if detail in got.details:
-                yield compare_numbers(f"{title}/{detail}", float(got.details[detail]), value, LOSS_TOLERANCE)
-            else:
-                yield failed(f"{title}/{detail}", LOSS_TOLERANCE, "not among the logged numbers")
-
-
-def recorded_prediction(tensors: Recorded, view: int) -> ViewPrediction:
-    """A prediction from recorded loss inputs."""
-    prefix = f"pred{view}/"
-    return ViewPrediction(
-        tensors[prefix + _POINTS[view]],
-        tensors[prefix + "conf"],
-        tensors.get(prefix + "desc"),
-        tensors.get(prefix + "desc_conf"),
-    )
-
-
-def recorded_truth(tensors: Recorded, view: int) -> ViewTruth:
-    """Ground truth from recorded loss inputs."""
-    fields = (
-        "pts3d",
-        "valid_mask",
-        "sky_mask",
-        "camera_pose",
-        "is_metric_scale",
-        "corres",
-        "valid_corres",
-    )
-    values = [tensors.get(f"gt{view}/{name}", tensors[f"gt1/{name}"]) for name in fields]
-    return ViewTruth(*values)
-
-
-def check_matching(path: Path) -> Iterator[CheckResult]:
-    """Fast reciprocal nearest neighbours at every recorded subsampling: exact integers."""
-    recorded = load_file(path)
-    for name in sorted(recorded):
-        match = re.fullmatch(r"subsample(\d+)/xy1", name)
-        if match is None:
-            continue
-        found = fast_reciprocal_matches(recorded["desc1"], recorded["desc2"], subsample=int(match[1]))
-        for view, got in ((1, found.pixels1), (2, found.pixels2)):
-            key = f"subsample{match[1]}/xy{view}"
-            yield compare_tensors(f"{path.stem}: {key}", got, recorded[key], 0.0)
 
 
 def check_mapfree(folder: Path) -> Iterator[CheckResult]:
@@ -218,18 +111,13 @@ def check_listing(path: Path) -> Iterator[CheckResult]:
         state = StateDict.of_checkpoint(path, {"model": model})
         implied = mast3r_listing(weights.config, read_mast3r(state, Stated()).config)
     wrong = sorted(name for name in listing.keys() | implied.keys() if listing.get(name) != implied.get(name))
-    yield CheckResult(
-        name=f"{path.stem}: {len(listing)} keys and shapes",
-        difference=len(wrong) / len(listing),
-        tolerance=0.0,
-        detail=f"differ: {', '.join(wrong[:5])}" if wrong else "",
-        status="failed" if wrong else "passed",
-    )
+    title = f"{path.stem}: {len(listing)} keys and shapes"
+    yield judged(title, len(wrong) / len(listing), 0.0, f"differ: {', '.join(wrong[:5])}")
 
 
-SUITES = (
-    Suite("MASt3R", ("mast3r_*_released_layout.pth", "mast3r_*_forward.safetensors"), check_mast3r),
-    Suite(
+PARTS = (
+    Part("MASt3R", ("mast3r_*_released_layout.pth", "mast3r_*_forward.safetensors"), check_mast3r),
+    Part(
         "DUNE-MASt3R",
         (
             "dunemast3r_*_released_layout.pth",
@@ -238,9 +126,8 @@ SUITES = (
         ),
         check_dune_mast3r,
     ),
-    Suite("two-view losses", ("mast3r_loss_inputs.safetensors", "mast3r_loss_expected.json"), check_losses),
-    Suite("matching", ("reciprocal_matching.safetensors",), check_matching),
-    Suite("Map-free", ("mapfree_mini",), check_mapfree),
-    Suite("MASt3R listing", ("keys_mast3r_*.json",), check_listing),
+    Part("two-view losses", ("mast3r_loss_inputs.safetensors", "mast3r_loss_expected.json"), check_losses),
+    Part("matching", ("reciprocal_matching.safetensors",), check_matching),
+    Part("Map-free", ("mapfree_mini",), check_mapfree),
+    Part("MASt3R listing", ("keys_mast3r_*.json",), check_listing),
 )
-"""Every suite."""

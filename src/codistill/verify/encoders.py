@@ -1,7 +1,7 @@
 """Numerical checks of teachers' encoders against recorded numbers: MASt3R's encoder, Multi-HMR's backbone.
 
-In: a folder with released-layout files and what the published code computes from them. Images there are in each
-network's own normalization.
+In: released-layout files and what the published code computes from them; images are in each network's own
+normalization. Out: one `CheckResult` per recorded array.
 """
 
 from collections.abc import Iterator
@@ -12,33 +12,19 @@ from safetensors.torch import load_file
 
 from codistill.encoders.load import encoder_from_weights
 from codistill.encoders.vit import ViTEncoder
-from codistill.metrics.check import CheckResult, absent, compare_tensors
 from codistill.nn.rope import grid_positions
+from codistill.verify.check import CheckResult, compare_tensors
+from codistill.verify.suite import Part
 from codistill.weights.layouts import read_encoder_weights
 
 FORWARD_TOLERANCE = 5e-6
-MAST3R = ("mast3r_nano_released_layout.pth", "mast3r_nano_forward.safetensors")
-MULTIHMR = ("multihmr_nano_released_layout.pt", "multihmr_nano_forward.safetensors")
-
-
-def checks(folder: Path) -> Iterator[CheckResult]:
-    """Every check of a teacher's encoder that the folder has numbers for."""
-    for title, files, check in (
-        ("MASt3R encoder", MAST3R, mast3r_checks),
-        ("Multi-HMR backbone", MULTIHMR, multihmr_checks),
-    ):
-        lacking = [name for name in files if not (folder / name).exists()]
-        if lacking:
-            yield absent(title, lacking[0])
-        else:
-            yield from check(folder)
 
 
 @torch.inference_mode()
-def mast3r_checks(folder: Path) -> Iterator[CheckResult]:
+def mast3r_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
     """Normed tokens and patch positions of the first image of every recorded pair."""
-    encoder = _encoder(folder / MAST3R[0])
-    recorded = load_file(folder / MAST3R[1])
+    encoder = _encoder(weights)
+    recorded = load_file(forward)
     for name in sorted(recorded):
         pair, _, what = name.partition("/")
         image = recorded.get(f"{pair}/image1")
@@ -53,12 +39,12 @@ def mast3r_checks(folder: Path) -> Iterator[CheckResult]:
 
 
 @torch.inference_mode()
-def multihmr_checks(folder: Path) -> Iterator[CheckResult]:
+def multihmr_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
     """Normed patch tokens of the backbone."""
-    recorded = load_file(folder / MULTIHMR[1])
+    recorded = load_file(forward)
     dim = recorded["backbone_tokens"].shape[-1]
     # Recorded networks of a width that is no multiple of 64 have heads of 32 channels; released ones of 64.
-    encoder = _encoder(folder / MULTIHMR[0], None if dim % 64 == 0 else dim // 32)
+    encoder = _encoder(weights, None if dim % 64 == 0 else dim // 32)
     got = encoder.encode(recorded["image"], norm=True).patches
     yield compare_tensors(
         "Multi-HMR backbone: backbone_tokens", got, recorded["backbone_tokens"], FORWARD_TOLERANCE
@@ -67,3 +53,17 @@ def multihmr_checks(folder: Path) -> Iterator[CheckResult]:
 
 def _encoder(path: Path, num_heads: int | None = None) -> ViTEncoder:
     return encoder_from_weights(read_encoder_weights(path, num_heads=num_heads))
+
+
+PARTS = (
+    Part(
+        "MASt3R encoder",
+        ("mast3r_nano_released_layout.pth", "mast3r_nano_forward.safetensors"),
+        mast3r_checks,
+    ),
+    Part(
+        "Multi-HMR backbone",
+        ("multihmr_nano_released_layout.pt", "multihmr_nano_forward.safetensors"),
+        multihmr_checks,
+    ),
+)

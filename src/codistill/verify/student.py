@@ -1,10 +1,9 @@
 """Numerical checks of the student against recorded numbers: forward, blocks, projectors, resizing, listings.
 
-In: a folder laid out as the published golden numbers are (`docs/verify.md`). Out: one `CheckResult` per quantity.
-Widths, depths, heads, teacher names and image sizes are read from the folder.
+In: a released student, images and outputs, ladder weights, key listings (`docs/verify.md`). Out: one `CheckResult`
+per quantity. Widths, depths, heads, teacher names and image sizes are read from the files.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,20 +13,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.encoders.base import renormalize
-from codistill.encoders.vit import ViTEncoder
-from codistill.metrics.check import CheckResult, absent, compare_tensors, failed
-from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.student.load import student_of_weights
 from codistill.student.projectors import LadderProjector, ProjectorConfig, StudentShape
 from codistill.student.student import Student
 from codistill.teachers.teacher import resize_for_patch
-from codistill.types import TargetSpec, TokenKind, Tokens
+from codistill.types import TokenKind, Tokens
+from codistill.verify.check import CheckResult, absent, compare_tensors, failed
+from codistill.verify.student_keys import listing_checks
+from codistill.verify.suite import Part
 from codistill.weights.layouts import read_student_weights
 
 FORWARD_TOLERANCE = 5e-6
 STUDENT_FILE = "dune_nano_released_layout.pth"
-FORWARD_FILE = "dune_nano_forward.safetensors"
-LADDER_FILE = "unic_ladder.safetensors"
 HALF = (0.5, 0.5, 0.5)
 
 _SIZE = re.compile(r"image_(\d+x\d+)")
@@ -36,34 +33,15 @@ _LISTING = re.compile(r"keys_dune_vit([a-z]+)(\d+)_(\d+)\.json")
 _RUNG = re.compile(r"weights/heads\.([^.]+)\.(cls|patch)\.(\d+)\.layers\.0\.weight")
 
 
-def checks(folder: Path) -> Iterator[CheckResult]:
-    """Every check of the student that the folder has numbers for."""
-    for name in (STUDENT_FILE, FORWARD_FILE):
-        if not (folder / name).exists():
-            yield absent(f"student forward: {name}", name)
-            break
-    else:
-        yield from forward_checks(folder)
-    if (folder / LADDER_FILE).exists():
-        yield from ladder_checks(load_file(folder / LADDER_FILE))
-    else:
-        yield absent("ladder projector", LADDER_FILE)
-    listings = sorted(path for path in folder.iterdir() if _LISTING.fullmatch(path.name))
-    if not listings:
-        yield absent("student key listings", "keys_dune_ARCH_SIZE.json")
-    for path in listings:
-        yield listing_check(path)
-
-
 @torch.inference_mode()
-def forward_checks(folder: Path) -> Iterator[CheckResult]:
+def forward_checks(student_file: Path, forward: Path) -> Iterator[CheckResult]:
     """Encoder, blocks, projectors at every size of the file; the teacher's image; the resized position."""
-    weights = read_student_weights(folder / STUDENT_FILE)
-    student, recorded = student_of_weights(weights), load_file(folder / FORWARD_FILE)
+    weights = read_student_weights(student_file)
+    student, recorded = student_of_weights(weights), load_file(forward)
 
     def check(name: str, got: Tensor | None) -> CheckResult:
         if name not in recorded:
-            return absent(f"student: {name}", f"{name} in {FORWARD_FILE}")
+            return absent(f"student: {name}", f"{name} in {forward.name}")
         if got is None:
             return failed(f"student: {name}", FORWARD_TOLERANCE, "the network gives no such token")
         return compare_tensors(f"student: {name}", got, recorded[name], FORWARD_TOLERANCE)
@@ -102,8 +80,9 @@ def _forward(student: Student, images: Tensor, size: str) -> dict[str, Tensor | 
 
 
 @torch.inference_mode()
-def ladder_checks(recorded: dict[str, Tensor]) -> Iterator[CheckResult]:
+def ladder_checks(path: Path) -> Iterator[CheckResult]:
     """Ladder projectors of every group (`all_blocks`, `chosen_blocks`, …) and teacher of the file."""
+    recorded = load_file(path)
     for group in sorted({key.split("/")[0] for key in recorded}):
         part = {k.removeprefix(f"{group}/"): v for k, v in recorded.items() if k.startswith(f"{group}/")}
         found = [match for key in part if (match := _RUNG.fullmatch(key))]
@@ -146,44 +125,8 @@ def _after_block(part: dict[str, Tensor], number: int) -> Tokens:
     return Tokens(patches=patches, grid=(1, patches.shape[1]), cls=find("cls"), normed=False)
 
 
-def listing_check(path: Path) -> CheckResult:
-    """A published student built at real size on the meta device: names and shapes of every tensor."""
-    listing: dict[str, list[int]] = json.loads(path.read_text())
-    match = _LISTING.fullmatch(path.name)
-    assert match is not None
-    size, patch, pixels = match[1], int(match[2]), int(match[3])
-    name = f"listing: {path.name}"
-    if f"vit_{size}" not in VIT_SIZES:
-        return failed(name, 0.0, f"unknown architecture vit{size}; known: {', '.join(VIT_SIZES)}")
-    wanted = {own_key(key): tuple(shape) for key, shape in listing.items()}
-    registers = wanted.get("encoder.register_tokens", (1, 0, 0))[1]
-    with torch.device("meta"):
-        config = vit_config(f"vit_{size}", patch_size=patch, image_size=pixels, num_registers=registers)
-        student = Student(ViTEncoder(config), _targets(wanted), ProjectorConfig())
-    got = {key: tuple(tensor.shape) for key, tensor in student.state_dict().items()}
-    wrong = sorted(k for k in got.keys() | wanted.keys() if got.get(k) != wanted.get(k))
-    if wrong:
-        examples = ", ".join(f"{k}: {got.get(k)} instead of {wanted.get(k)}" for k in wrong[:3])
-        return failed(name, 0.0, f"{len(wrong)} of {len(wanted)} differ: {examples}")
-    parameters = sum(p.numel() for p in student.parameters())
-    return CheckResult(
-        name=name, difference=0.0, tolerance=0.0, detail=f"{len(wanted)} tensors, {parameters:,} parameters"
-    )
-
-
-def own_key(key: str) -> str:
-    """A released student's key as ours: no prefixes, no chunk index, our word for target statistics."""
-    key = re.sub(r"^(module\.|_orig_mod\.)+", "", key)
-    key = re.sub(r"^encoder\.blocks\.\d+\.(\d+)\.", r"encoder.blocks.\1.", key)
-    return re.sub(r"^teacher_norms\.([^.]+)\.normalizers\.", r"target_statistics.\1.", key)
-
-
-def _targets(shapes: dict[str, tuple[int, ...]]) -> tuple[TargetSpec, ...]:
-    targets = []
-    for key, shape in shapes.items():
-        if match := re.fullmatch(r"projectors\.([^.]+)\.linear\.weight", key):
-            kinds: tuple[TokenKind, ...] = tuple(
-                kind for kind in ("cls", "patch") if f"target_statistics.{match[1]}.{kind}.mean" in shapes
-            )
-            targets.append(TargetSpec(name=match[1], dim=shape[0], kinds=kinds))
-    return tuple(targets)
+PARTS = (
+    Part("student forward", (STUDENT_FILE, "dune_nano_forward.safetensors"), forward_checks),
+    Part("ladder projector", ("unic_ladder.safetensors",), ladder_checks),
+    Part("student key listings", ("keys_dune_vit*.json",), listing_checks),
+)

@@ -1,6 +1,7 @@
 """One numerical check against recorded numbers: what `codistill verify` collects and prints.
 
-A check has no opinion on how the numbers were made; it holds how far they are apart and how far they may be.
+In: what was computed, what was recorded, and how far they may be apart. Out: a `CheckResult`.
+A check has no opinion on how the numbers were made.
 """
 
 from dataclasses import dataclass
@@ -45,18 +46,16 @@ def failed(name: str, tolerance: float, reason: str) -> CheckResult:
     )
 
 
+def judged(name: str, difference: float, tolerance: float, detail: str = "") -> CheckResult:
+    """The result for a difference that was computed; NaN fails."""
+    status: CheckStatus = "passed" if difference <= tolerance else "failed"
+    return CheckResult(name=name, difference=difference, tolerance=tolerance, detail=detail, status=status)
+
+
 def compare_numbers(name: str, got: float, expected: float, tolerance: float) -> CheckResult:
     """Compare two numbers by |got - expected| / |expected| (absolute where the expected one is 0)."""
     difference = abs(got - expected) / (abs(expected) or 1.0)
-    ok = difference <= tolerance  # False for NaN
-    detail = "" if ok else f"got {got!r}, expected {expected!r}"
-    return CheckResult(
-        name=name,
-        difference=difference,
-        tolerance=tolerance,
-        detail=detail,
-        status="passed" if ok else "failed",
-    )
+    return judged(name, difference, tolerance, f"got {got!r}, expected {expected!r}")
 
 
 def compare_tensors(name: str, got: Tensor, expected: Tensor, tolerance: float) -> CheckResult:
@@ -71,13 +70,5 @@ def compare_tensors(name: str, got: Tensor, expected: Tensor, tolerance: float) 
     got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
     scale = float(expected.abs().max()) or 1.0
     difference = float((got - expected).abs().max()) / scale
-    ok = difference <= tolerance
     where = tuple(int(i) for i in torch.unravel_index((got - expected).abs().argmax(), expected.shape))
-    detail = f"{tuple(expected.shape)}" if ok else f"{tuple(expected.shape)}, largest difference at {where}"
-    return CheckResult(
-        name=name,
-        difference=difference,
-        tolerance=tolerance,
-        detail=detail,
-        status="passed" if ok else "failed",
-    )
+    return judged(name, difference, tolerance, f"{tuple(expected.shape)}, largest difference at {where}")

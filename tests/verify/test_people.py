@@ -5,12 +5,10 @@ import json
 import os
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from people_toys import SMALL
 from safetensors.torch import load_file, save_file
 
 from codistill.encoders.vit import ViTEncoder
@@ -18,11 +16,12 @@ from codistill.errors import CodistillError
 from codistill.heads.human_mesh.cells import PersonCells
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.names import to_released
-from codistill.heads.human_mesh.network import HumanMeshHead
-from codistill.heads.human_mesh.verify import SUITES, checks, published_outputs
+from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.nn.vit import ViTConfig
+from codistill.verify.people import PARTS, published_outputs
+from codistill.verify.suite import run_suite
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[3].parent / "shared"))
+SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 GOLDEN = SHARED / "golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
 NETWORK = ("multihmr_nano_released_layout.pt", "multihmr_nano_forward.safetensors")
@@ -38,7 +37,7 @@ def copied(tmp_path: Path, *names: str) -> Path:
 
 @needs_golden
 def test_all_recorded_numbers() -> None:
-    results = list(checks(GOLDEN))
+    results = list(run_suite("people", GOLDEN))
     wrong = [result for result in results if result.status != "passed"]
     assert not wrong, wrong
     titles = Counter(result.name.split(":")[0] for result in results)
@@ -46,15 +45,15 @@ def test_all_recorded_numbers() -> None:
 
 
 def test_missing_files_are_named_and_not_counted(tmp_path: Path) -> None:
-    results = list(checks(tmp_path))
-    assert [result.status for result in results] == ["absent"] * len(SUITES)
-    assert "multihmr_nano_released_layout.pt" in results[0].detail
+    results = list(run_suite("people", tmp_path))
+    assert [result.status for result in results] == ["absent"] * len(PARTS)
+    assert "multihmr_*_released_layout.pt" in results[0].detail
 
 
 @needs_golden
 def test_half_of_a_suite(tmp_path: Path) -> None:
     folder = copied(tmp_path, NETWORK[0], METRICS[0])
-    results = list(checks(folder))
+    results = list(run_suite("people", folder))
     assert [result.status for result in results] == ["absent", "absent"]
     assert {result.detail for result in results} == {f"no {NETWORK[1]}", f"no {METRICS[1]}"}
 
@@ -72,7 +71,9 @@ def test_altered_numbers_fail(tmp_path: Path) -> None:
     recorded["out/new"] = torch.zeros(1)
     save_file(recorded, folder / NETWORK[1])
     failed = {
-        result.name.split(": ")[1]: result.detail for result in checks(folder) if result.status == "failed"
+        result.name.split(": ")[1]: result.detail
+        for result in run_suite("people", folder)
+        if result.status == "failed"
     }
     assert {"image 0/matches_pred_gt", "f1", "pa_pve_mm_per_match", "out/dist", "out/new"} <= set(failed)
     assert "out/scores" not in failed and "out/offset" not in failed
@@ -84,8 +85,22 @@ def test_other_sizes_heads_and_names(tmp_path: Path) -> None:
     vit = ViTConfig(
         dim=64, depth=1, num_heads=1, patch_size=14, image_size=84, has_mask_token=True, layer_scale=1.0
     )
-    config = replace(
-        SMALL, encoder_dim=64, n_rot=7, n_shape=3, n_expression=4, fresh_norm=False, swapped_rays=True
+    config = HumanMeshConfig(
+        encoder_dim=64,
+        patch_size=14,
+        n_rot=7,
+        n_shape=3,
+        n_expression=4,
+        table_size=6,
+        dim=32,
+        depth=2,
+        num_heads=2,
+        head_dim=8,
+        hidden=40,
+        num_bands=3,
+        max_resolution=16.0,
+        fresh_norm=False,
+        swapped_rays=True,
     )
     generator = torch.Generator().manual_seed(3)
     encoder = ViTEncoder(vit).eval()
@@ -108,7 +123,7 @@ def test_other_sizes_heads_and_names(tmp_path: Path) -> None:
     save_file(
         {k: v.contiguous() for k, v in recorded.items()}, tmp_path / "multihmr_other_forward.safetensors"
     )
-    results = [result for result in checks(tmp_path) if result.status != "absent"]
+    results = [result for result in run_suite("people", tmp_path) if result.status != "absent"]
     assert len(results) == len(outputs) and all(result.status == "passed" for result in results), results
 
 
@@ -116,4 +131,4 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "multihmr_x_released_layout.pt").write_bytes(b"PK\x03\x04 nothing")
     save_file({"K": torch.zeros(1)}, tmp_path / "multihmr_x_forward.safetensors")
     with pytest.raises(CodistillError, match=r"multihmr_x_released_layout\.pt"):
-        list(checks(tmp_path))
+        list(run_suite("people", tmp_path))

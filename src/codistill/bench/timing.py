@@ -1,0 +1,77 @@
+"""Calls timed in turns: calls in, the shortest time of each out.
+
+The best of several rounds counts, since other work on the machine only ever lengthens a call; turns let it disturb
+all calls alike.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from codistill.nn.host_memory import keep_freed_memory
+
+WARM_UP = 2
+"""Calls before the first that counts."""
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Best:
+    """The shortest of several measurements, in seconds.
+
+    Attributes:
+        wall: on the clock.
+        cpu: of this process's threads, all together.
+        phases: where the wall-clock time of the shortest one went.
+    """
+
+    wall: float = float("inf")
+    cpu: float = float("inf")
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    def saw(self, wall: float, cpu: float, phases: Mapping[str, float] | None = None) -> None:
+        """Take another measurement."""
+        if wall < self.wall:
+            self.wall, self.phases = wall, phases or {}
+        self.cpu = min(self.cpu, cpu)
+
+
+def measured(call: Callable[[], object], device: torch.device, repeats: int = 1) -> tuple[float, float]:
+    """Wall-clock and processor seconds of one of `repeats` calls."""
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        call()
+    _wait(device)
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Timed:
+    """A call and the shortest time that it took."""
+
+    def __init__(self, call: Callable[[], object], device: torch.device = CPU, repeats: int = 1) -> None:
+        self.call, self.device, self.repeats, self.best = call, device, repeats, Best()
+
+    def measure(self) -> None:
+        """Once more, the mean of `repeats` calls."""
+        self.best.saw(*measured(self.call, self.device, self.repeats))
+
+
+def take_turns(rounds: int, *measures: Callable[[], None]) -> None:
+    """Measure all of them one after the other, as often as there are rounds."""
+    for _ in range(rounds):
+        for measure in measures:
+            measure()
+
+
+def prepare(threads: int) -> None:
+    """PyTorch on this many threads; freed memory is kept, as in training."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()

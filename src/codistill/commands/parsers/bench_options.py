@@ -1,0 +1,15 @@
+"""What several benchmarks may be told: where to run, and where the numbers go."""
+
+import argparse
+from pathlib import Path
+
+
+def add_device(parser: argparse.ArgumentParser, *, threads: int) -> None:
+    """Add `--device` and `--threads`, by default this many."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+    parser.add_argument("--threads", type=int, default=threads, help=f"of PyTorch on a CPU ({threads})")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")

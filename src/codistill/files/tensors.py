@@ -1,0 +1,27 @@
+"""Tensors as safetensors files: tensors by name in, a whole file or none out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codistill.files.writing import atomically
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors and a header of texts; see `atomically`."""
+    with atomically(path) as temporary:
+        save_file(_unshared(tensors), temporary, metadata=None if header is None else dict(header))
+        temporary.chmod(0o644)  # safetensors makes files that nobody else may read
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the host, contiguous, each with memory of its own: tied weights are written twice."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        result[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
+        seen.add(whole.untyped_storage().data_ptr())
+    return result
