@@ -1,5 +1,6 @@
 """Every option at once, as a user runs it: it resumes bit for bit, and the export carries what undoes the targets."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,9 @@ OPTIONS = [
     "--distill.targets.statistics=fixed",
     "--distill.targets.transform=phi_s",
     "--distill.targets.estimate-steps=4",
-    "--distill.loss.summary=angular",
+    "--distill.loss.summary",
+    "angular",
+    "1",
     "--image-sizes",
     "42",
     "56",
@@ -37,11 +40,15 @@ TEACHERS = [
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     straight, resumed = (tmp_path_factory.mktemp(name) / "run" for name in ("straight", "resumed"))
-    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(straight)]) == 0
-    assert (
-        main(["distill", "debug", *TEACHERS, *OPTIONS, "--engine.stop-after=4", "--out", str(resumed)]) == 75
+    terms = tmp_path_factory.mktemp("own") / "terms.py"
+    terms.write_text(
+        "def square(prediction, target, context):\n    return (prediction - target).square().mean((1, 2))\n"
     )
-    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(resumed)]) == 0
+    own = ["--distill.loss.weights", "cosine", "0.5", f"{terms}:square", "0.1"]
+    command = ["distill", "debug", *TEACHERS, *OPTIONS, *own]
+    assert main([*command, "--out", str(straight)]) == 0
+    assert main([*command, "--engine.stop-after=4", "--out", str(resumed)]) == 75
+    assert main([*command, "--out", str(resumed)]) == 0
     return straight, resumed
 
 
@@ -53,6 +60,15 @@ def test_a_resumed_run_is_the_undisturbed_one(runs: tuple[Path, Path]) -> None:
     one, two = map(final, runs)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_every_term_is_logged(runs: tuple[Path, Path]) -> None:
+    first = json.loads((runs[0] / "metrics.jsonl").read_text().splitlines()[0])
+    parts = [
+        {name.rpartition("/")[2] for name in first if name.startswith(f"loss/generic/{kind}/")}
+        for kind in ("cls", "patch")
+    ]
+    assert parts == [{"angular"}, {"cosine", "square"}]
 
 
 def test_the_export_holds_the_average(runs: tuple[Path, Path]) -> None:
@@ -96,7 +112,7 @@ def test_the_second_stage_keeps_the_statistics_it_is_given(runs: tuple[Path, Pat
 def test_printed_config_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["distill", "debug", "--print-config"]) == 0
     text = capsys.readouterr().out
-    for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: token", "weight: 1.0"):
+    for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: null", "weight: 1.0"):
         assert line in text, line
 
 

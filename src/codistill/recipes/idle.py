@@ -138,9 +138,11 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
     kinds = {kind for teacher in recipe.teachers for kind in teacher.kinds or ("cls", "patch")}
     if recipe.teachers and "cls" not in kinds:
         yield "distill.loss.summary", "no teacher has class tokens among its kinds"
-    if kinds == {"cls"} and distill.loss.summary != "token":
-        weights = ("cosine_weight", "smooth_l1_weight")
-        yield from _paths("distill.loss", weights, f"class tokens alone, with summary {distill.loss.summary}")
+    if kinds == {"cls"} and distill.loss.summary is not None:
+        yield (
+            "distill.loss.weights",
+            "teachers give class tokens alone, whose terms distill.loss.summary says",
+        )
 
 
 def _optim(recipe: Recipe) -> Iterator[Idle]:
@@ -219,7 +221,8 @@ def _value_and_default(recipe: Recipe, path: str) -> tuple[Any, Any]:
     for section in sections:
         config = getattr(config, section)
     field = next(field for field in dataclasses.fields(config) if field.name == name)
-    return getattr(config, name), field.default
+    made = field.default_factory
+    return getattr(config, name), field.default if made is dataclasses.MISSING else made()
 
 
 def _shown(value: Any) -> str:

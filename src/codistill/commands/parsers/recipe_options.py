@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.own_code import is_own
 from codistill.recipes.fields import check_flags
 from codistill.recipes.names import RECIPE_NAMES
 
@@ -33,7 +34,7 @@ def check_recipe_name(what: str) -> None:
     if what.endswith((".yaml", ".yml")):
         if not Path(what).exists():
             raise ConfigError(f"{what} cannot be read: no such file. Give the path of a YAML file.")
-    elif ".py:" in what:
+    elif is_own(what):
         file = what.rpartition(":")[0]
         if not Path(file).is_file():
             raise ConfigError(f"{file}: no such file")
