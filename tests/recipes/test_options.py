@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import codistill
 from codistill.cli import main
 from codistill.engine.parallel import repeated_units
+from codistill.errors import CheckpointError
 from codistill.recipes.build import build_objective
 from codistill.recipes.registry import find_recipe
 
@@ -69,6 +70,58 @@ def test_every_term_is_logged(runs: tuple[Path, Path]) -> None:
         for kind in ("cls", "patch")
     ]
     assert parts == [{"angular"}, {"cosine", "square"}]
+
+
+OWN_PROJECTOR = """\
+from torch import nn
+from codistill.student.projectors import Projector
+from codistill.types import Tokens
+
+class Straight(nn.Module):
+    def __init__(self, config, student, out_dim, kinds):
+        super().__init__()
+        self.map = nn.Linear(student.dim, out_dim)
+
+    def forward(self, outputs):
+        last = outputs[-1]
+        cls = None if last.cls is None else self.map(last.cls)
+        return Tokens(patches=self.map(last.patches), grid=last.grid, cls=cls, normed=True)
+
+TWO = Projector(build=Straight, options=("blocks",))
+"""
+
+
+def test_a_projector_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_PROJECTOR)
+    monkeypatch.chdir(tmp_path)
+    command = ["distill", "debug", *TEACHERS, "--student.projector.kind", "mine.py:Straight"]
+    own = f"{tmp_path}/mine.py:Straight"
+    assert main([*command, "--engine.total-steps=2", "--out", "run"]) == 0
+    assert find_recipe("run/config.yaml").student.projector.kind == own
+    for folder in ("run", "run/export"):
+        codistill.load_encoder(folder)
+        with pytest.raises(CheckpointError, match=f"reading weights imports no code .* add ,projector={own}"):
+            codistill.load_student(folder)
+        student = codistill.load_student(f"{folder},projector={own}")
+        assert type(student.projectors["stereo"]).__name__ == "Straight"
+        assert student.project(student.encoder(torch.zeros(1, 3, 28, 28), norm=False), "stereo").patches.any()
+    for rest, code, text in (
+        (["--student.init=run"], 2, "imports no code"),
+        ([f"--student.init=run,projector={own}"], 0, "finished"),
+        (
+            ["--student.projector.hidden=3"],
+            2,
+            "hidden = 3 would have no effect: student.projector.kind is mine.py",
+        ),
+    ):
+        capsys.readouterr()
+        assert main([*command, "--engine.total-steps=1", *rest, "--out", "again"]) == code
+        assert text in capsys.readouterr().err
+    debug = find_recipe("debug").student.projector
+    assert replace(debug, kind="mine.py:TWO", blocks=(0, 1)).student_blocks(2) == (0, 1)
+    assert replace(debug, kind="mine.py:Straight").student_blocks(2) == (1,)
 
 
 def test_the_export_holds_the_average(runs: tuple[Path, Path]) -> None:

@@ -89,6 +89,8 @@ def _with_places(recipe: Recipe, path: Callable[[str], str], encoder: Callable[[
     loss = replace(
         loss, weights=own(loss.weights), summary=None if loss.summary is None else own(loss.summary)
     )
+    projector = recipe.student.projector
+    projector = replace(projector, kind=with_own_path(projector.kind, path))
     return replace(
         recipe,
         distill=replace(recipe.distill, loss=loss),
@@ -96,5 +98,5 @@ def _with_places(recipe: Recipe, path: Callable[[str], str], encoder: Callable[[
         validation=tuple(map(of, recipe.validation)),
         world_path=recipe.world_path and path(recipe.world_path),
         teachers=tuple(replace(teacher, encoder=encoder(teacher.encoder)) for teacher in recipe.teachers),
-        student=replace(recipe.student, init=encoder(recipe.student.init)),
+        student=replace(recipe.student, init=encoder(recipe.student.init), projector=projector),
     )
