@@ -26,7 +26,7 @@ from codistill.tasks.shared.groups import named_groups, split_groups
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.resumed import check_resumed, encoder_part
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale
-from codistill.tasks.two_view.batches import online_batches
+from codistill.tasks.two_view.batches import PairBatch, online_batches
 from codistill.tasks.two_view.cached_batches import cached_batch, cached_batches
 from codistill.tasks.two_view.config import TwoViewFit
 from codistill.tasks.two_view.head import write_two_view_head
@@ -174,7 +174,7 @@ def _batches(
     data: PairData,
     runtime: Runtime,
     process: Process,
-) -> tuple[TrainBatches, ValBatches | None]:
+) -> tuple[TrainBatches[PairBatch], ValBatches[PairBatch] | None]:
     maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
     steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
     if not config.cached:
