@@ -2,6 +2,6 @@
 
 `features` encoder, projector and norm to tokens · `baseline` the probe that knows colour and position · `data`
 image and truth, checked · `workers` loader processes · `loading` batches by (seed, step, slot) · `objective` the
-published way, through the engine · `cache`, `batched_fit` the cached way · `sliding` windows · `head_files` a fitted
+published way · `head_fit` the one way through the engine · `cache`, `batched_fit` the cached way · `head_files` a fitted
 head on disk.
 """
