@@ -2,6 +2,7 @@
 
 Sources: cosine and smooth L1: DUNE eq. 1; angles of class tokens: C-RADIOv4 (arXiv 2601.17237).
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable
 from dataclasses import dataclass

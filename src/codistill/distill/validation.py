@@ -41,7 +41,7 @@ class ValidationTable:
         unknown = set(sources) - set(self.sources)
         if unknown:
             raise DataError(f"held-out images of {sorted(unknown)}; known sources: {list(self.sources)}")
-        values = []
+        values: list[Tensor] = []
         for by_kind in losses.values():
             values.append(image_loss(by_kind))
             for kind, of_kind in by_kind.items():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from codistill.encoders.base import renormalize
@@ -179,7 +179,7 @@ def own_key(key: str) -> str:
 
 
 def _targets(shapes: dict[str, tuple[int, ...]]) -> tuple[TargetSpec, ...]:
-    targets = []
+    targets: list[TargetSpec] = []
     for key, shape in shapes.items():
         if match := re.fullmatch(r"projectors\.([^.]+)\.linear\.weight", key):
             kinds: tuple[TokenKind, ...] = tuple(

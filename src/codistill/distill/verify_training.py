@@ -3,6 +3,7 @@
 In: a folder with a student, fixed images and fixed raw teacher features, and the numbers the published code got
 from them. The student is trained by our objective and optimizer, with a bank that plays the features back.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
 from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ class RecordedBank:
     def domains(self) -> dict[str, str]:
         """Each teacher's domain, told from its name; unknown names take the published order."""
         order = ("generic", "3d", "human")
-        found = {}
+        found: dict[str, str] = {}
         for place, name in enumerate(self.record["teachers"]):
             words = (d for d, w in _DOMAIN_WORDS.items() if any(word in name.lower() for word in w))
             found[name] = next(words, order[place % 3])
@@ -75,7 +76,7 @@ class RecordedBank:
 
     def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
         """The features of the current step, on each teacher's rows."""
-        raw = {}
+        raw: dict[str, Tokens] = {}
         for name in self.record["teachers"]:
             patches = select_rows(self.inputs[f"{name}_patch_{self.step}"], rows[name])
             cls = self.inputs.get(f"{name}_cls_{self.step}")

@@ -118,8 +118,8 @@ class TrainSummary:
     stopped_by: str | None = None
     skipped: int = 0
     bad_images: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    validation: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    validation: Mapping[str, float] = field(default_factory=dict[str, float])
     failed_validations: int = 0
 
 

@@ -76,7 +76,7 @@ class TrainStep(Generic[BatchT]):
                 with autocast(self.precision, self.process.device):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
-                    (result.loss / len(batches)).backward()
+                    (result.loss / len(batches)).backward()  # pyright: ignore[reportUnknownMemberType]
             results.append(replace(result, loss=result.loss.detach()))
             del context, ahead, result  # a part's targets are as large as its images
         with self.timer.phase("optimizer"):
@@ -96,7 +96,8 @@ class TrainStep(Generic[BatchT]):
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
         with autocast(self.precision, self.process.device):
-            return list(self.objective.prepare(batches, self.context(step=step, micro_steps=len(batches))))
+            context = self.context(step=step, micro_steps=len(batches))
+            return list(self.objective.prepare(batches, context))  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()
     def _divide(self, results: list[StepResult]) -> list[StepResult]:
@@ -140,7 +141,7 @@ def seed_generators(context: StepContext) -> None:
         state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
-    torch.manual_seed(state % 2**63)
+    torch.manual_seed(state % 2**63)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _mean_over_micro_steps(metrics: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
