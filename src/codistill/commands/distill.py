@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codistill.commands.distill_options import MAPPINGS, parse_sources, parse_teachers, typed_fields
+from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
+from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
