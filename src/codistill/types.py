@@ -7,7 +7,7 @@ All are frozen. Tensors keep the batch first; token sequences are (batch, patch,
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -163,7 +163,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.domains)
 
-    def with_images(self, images: Tensor) -> "Batch":
+    def with_images(self, images: Tensor) -> Self:
         """The same batch with other pixels (another device, another dtype)."""
         return replace(self, images=images)
 

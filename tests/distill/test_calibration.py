@@ -163,7 +163,9 @@ def test_sharing_decides_what_is_seen_and_ranks_add_up() -> None:
 
 
 def test_angular_class_tokens_keep_their_direction() -> None:
-    objective = make(TargetConfig(statistics="fixed", transform="phi_s"), LossConfig(summary="angular"))
+    objective = make(
+        TargetConfig(statistics="fixed", transform="phi_s"), LossConfig(summary={"angular": 1.0})
+    )
     calibrate(objective, batches(), ("a", "b"), nothing)
     raw = tokens_of(objective, "a", "cls")
     units = raw / np.linalg.norm(raw, axis=1, keepdims=True)

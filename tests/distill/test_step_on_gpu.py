@@ -59,7 +59,9 @@ def test_nor_with_the_options(fixed: bool) -> None:
     debug = find_recipe("debug")
     recipe = recipe_of(
         student=replace(debug.student, ema=0.9, drop_path=0.2),
-        distill=DistillConfig(targets=targets, loss=LossConfig(summary="angular"), loss_normalizer="global"),
+        distill=DistillConfig(
+            targets=targets, loss=LossConfig(summary={"angular": 1.0}), loss_normalizer="global"
+        ),
     )
     step = BenchedStep(recipe, CUDA)
     step.run()

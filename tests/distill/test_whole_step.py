@@ -131,7 +131,9 @@ def test_options_read_nothing_either(fixed: bool) -> None:
         debug,
         student=replace(debug.student, ema=0.9, drop_path=0.2),
         teachers=tuple(replace(teacher, weight=2.0) for teacher in debug.teachers),
-        distill=DistillConfig(targets=targets, loss=LossConfig(summary="angular"), loss_normalizer="global"),
+        distill=DistillConfig(
+            targets=targets, loss=LossConfig(summary={"angular": 1.0}), loss_normalizer="global"
+        ),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "autocast", lambda *_, **__: nullcontext())

@@ -40,7 +40,7 @@ OTHER = {
     "student.projector.num_heads": 4,
     "distill.sharing.generic_domain": "3d",
     "distill.sharing.skip_untaught": False,
-    "distill.loss.summary": "cosine",
+    "distill.loss.summary": {"cosine": 1.0},
     "optim.decay": "all",
     "world_path": "worlds/x",
     "engine.validate_every": 3,
@@ -121,6 +121,42 @@ def resolved(name: str, *overrides: str, **arguments: Any) -> Recipe:
         "help_fields": False,
     } | arguments
     return resolve_recipe(argparse.Namespace(**given), list(overrides))
+
+
+def test_mappings_on_the_command_line() -> None:
+    loss = resolved("debug", "--distill.loss.weights", "cosine", "1", "mine.py:L4", "2.5").distill.loss
+    assert (loss.weights, loss.summary) == ({"cosine": 1.0, "mine.py:L4": 2.5}, None)
+    loss = resolved("debug", "--distill.loss.summary", "angular", "1").distill.loss
+    assert (dict(loss.weights), loss.summary) == ({"cosine": 0.5, "smooth_l1": 0.5}, {"angular": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (("--distill.loss.weights", "cosine", "1", "cosine", "2"), "cosine is there twice"),
+        (("--distill.loss.weights", "cosine"), "cosine has no number"),
+        (("--distill.loss.summary", "cosine", "1", "smooth_l1"), "smooth_l1 has no number"),
+        (("--distill.loss.weights", "cosin", "1"), "Did you mean"),
+    ],
+)
+def test_mappings_that_say_nothing(
+    overrides: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        resolved("debug", *overrides)
+    assert text in capsys.readouterr().err
+
+
+def test_patch_terms_do_nothing_for_class_tokens_alone() -> None:
+    debug = changed(find_recipe("debug"), "distill.loss.summary", {"cosine": 1.0})
+    recipe = replace(debug, teachers=(replace(debug.teachers[0], kinds=("cls",)),), distill=debug.distill)
+    recipe = changed(recipe, "distill.dropping.mode", "none")
+    check_recipe(recipe)
+    with pytest.raises(
+        ConfigError, match=r"distill\.loss\.weights = .* would have no effect: teachers give class"
+    ):
+        check_recipe(changed(recipe, "distill.loss.weights", {"cosine": 1.0}))
 
 
 def test_the_length_on_the_command_line_counts() -> None:

@@ -1,5 +1,6 @@
 """Every option at once, as a user runs it: it resumes bit for bit, and the export carries what undoes the targets."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 import codistill
 from codistill.cli import main
 from codistill.engine.parallel import repeated_units
+from codistill.errors import CheckpointError
 from codistill.recipes.build import build_objective
 from codistill.recipes.registry import find_recipe
 
@@ -22,7 +24,9 @@ OPTIONS = [
     "--distill.targets.statistics=fixed",
     "--distill.targets.transform=phi_s",
     "--distill.targets.estimate-steps=4",
-    "--distill.loss.summary=angular",
+    "--distill.loss.summary",
+    "angular",
+    "1",
     "--image-sizes",
     "42",
     "56",
@@ -37,11 +41,15 @@ TEACHERS = [
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     straight, resumed = (tmp_path_factory.mktemp(name) / "run" for name in ("straight", "resumed"))
-    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(straight)]) == 0
-    assert (
-        main(["distill", "debug", *TEACHERS, *OPTIONS, "--engine.stop-after=4", "--out", str(resumed)]) == 75
+    terms = tmp_path_factory.mktemp("own") / "terms.py"
+    terms.write_text(
+        "def square(prediction, target, context):\n    return (prediction - target).square().mean((1, 2))\n"
     )
-    assert main(["distill", "debug", *TEACHERS, *OPTIONS, "--out", str(resumed)]) == 0
+    own = ["--distill.loss.weights", "cosine", "0.5", f"{terms}:square", "0.1"]
+    command = ["distill", "debug", *TEACHERS, *OPTIONS, *own]
+    assert main([*command, "--out", str(straight)]) == 0
+    assert main([*command, "--engine.stop-after=4", "--out", str(resumed)]) == 75
+    assert main([*command, "--out", str(resumed)]) == 0
     return straight, resumed
 
 
@@ -53,6 +61,67 @@ def test_a_resumed_run_is_the_undisturbed_one(runs: tuple[Path, Path]) -> None:
     one, two = map(final, runs)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_every_term_is_logged(runs: tuple[Path, Path]) -> None:
+    first = json.loads((runs[0] / "metrics.jsonl").read_text().splitlines()[0])
+    parts = [
+        {name.rpartition("/")[2] for name in first if name.startswith(f"loss/generic/{kind}/")}
+        for kind in ("cls", "patch")
+    ]
+    assert parts == [{"angular"}, {"cosine", "square"}]
+
+
+OWN_PROJECTOR = """\
+from torch import nn
+from codistill.student.projectors import Projector
+from codistill.types import Tokens
+
+class Straight(nn.Module):
+    def __init__(self, config, student, out_dim, kinds):
+        super().__init__()
+        self.map = nn.Linear(student.dim, out_dim)
+
+    def forward(self, outputs):
+        last = outputs[-1]
+        cls = None if last.cls is None else self.map(last.cls)
+        return Tokens(patches=self.map(last.patches), grid=last.grid, cls=cls, normed=True)
+
+TWO = Projector(build=Straight, options=("blocks",))
+"""
+
+
+def test_a_projector_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_PROJECTOR)
+    monkeypatch.chdir(tmp_path)
+    command = ["distill", "debug", *TEACHERS, "--student.projector.kind", "mine.py:Straight"]
+    own = f"{tmp_path}/mine.py:Straight"
+    assert main([*command, "--engine.total-steps=2", "--out", "run"]) == 0
+    assert find_recipe("run/config.yaml").student.projector.kind == own
+    for folder in ("run", "run/export"):
+        codistill.load_encoder(folder)
+        with pytest.raises(CheckpointError, match=f"reading weights imports no code .* add ,projector={own}"):
+            codistill.load_student(folder)
+        student = codistill.load_student(f"{folder},projector={own}")
+        assert type(student.projectors["stereo"]).__name__ == "Straight"
+        assert student.project(student.encoder(torch.zeros(1, 3, 28, 28), norm=False), "stereo").patches.any()
+    for rest, code, text in (
+        (["--student.init=run"], 2, "imports no code"),
+        ([f"--student.init=run,projector={own}"], 0, "finished"),
+        (
+            ["--student.projector.hidden=3"],
+            2,
+            "hidden = 3 would have no effect: student.projector.kind is mine.py",
+        ),
+    ):
+        capsys.readouterr()
+        assert main([*command, "--engine.total-steps=1", *rest, "--out", "again"]) == code
+        assert text in capsys.readouterr().err
+    debug = find_recipe("debug").student.projector
+    assert replace(debug, kind="mine.py:TWO", blocks=(0, 1)).student_blocks(2) == (0, 1)
+    assert replace(debug, kind="mine.py:Straight").student_blocks(2) == (1,)
 
 
 def test_the_export_holds_the_average(runs: tuple[Path, Path]) -> None:
@@ -96,7 +165,7 @@ def test_the_second_stage_keeps_the_statistics_it_is_given(runs: tuple[Path, Pat
 def test_printed_config_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["distill", "debug", "--print-config"]) == 0
     text = capsys.readouterr().out
-    for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: token", "weight: 1.0"):
+    for line in ("image_sizes: []", "ema: 0.0", "transform: channels", "summary: null", "weight: 1.0"):
         assert line in text, line
 
 

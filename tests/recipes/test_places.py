@@ -9,6 +9,7 @@ from PIL import Image
 
 from codistill.cli import main
 from codistill.data import SourceConfig
+from codistill.distill.losses import LossConfig
 from codistill.files.config import load_yaml, save_yaml
 from codistill.recipes.places import at_home, read_run_recipe, settle_run
 from codistill.recipes.recipe import Recipe
@@ -45,6 +46,15 @@ def recipe_of(**options: object) -> Recipe:
         TeacherConfig(name="same_as_its_name"),
     )
     return replace(DEBUG, sources=sources, teachers=teachers, **options)  # type: ignore[arg-type]
+
+
+def test_loss_terms_of_a_file_keep_their_place(project: Path) -> None:
+    loss = LossConfig(weights={"cosine": 0.5, "terms.py:L4": 0.5}, summary={"terms.py:L4": 1.0})
+    own = at_home(recipe_of(distill=replace(DEBUG.distill, loss=loss)))
+    assert list(own.distill.loss.weights) == ["cosine", f"{project}/terms.py:L4"]
+    assert own.distill.loss.summary == {f"{project}/terms.py:L4": 1.0}
+    save_yaml(own, project / "config.yaml")
+    assert load_yaml(Recipe, project / "config.yaml") == own
 
 
 def test_relative_paths_are_seen_from_where_the_command_was_typed(project: Path) -> None:

@@ -74,7 +74,7 @@ def test_cls_only_teacher() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"kind": "conv"}, "transformer, ladder, mlp"),
+        ({"kind": "lader"}, r"Did you mean 'ladder'\?.* file\.py:NAME will do"),
         ({"kind": "ladder", "blocks": (2, 1)}, "increasing"),
         ({"num_blocks": 0}, "at least 1"),
     ],
@@ -82,7 +82,7 @@ def test_cls_only_teacher() -> None:
 def test_bad_configs(arguments: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         ProjectorConfig(**arguments)
-    with pytest.raises(ConfigError, match="4 blocks"):
+    with pytest.raises(ConfigError, match=r"ladder blocks .* 4 blocks"):
         ProjectorConfig(kind="ladder", blocks=(1, 7)).student_blocks(4)
 
 

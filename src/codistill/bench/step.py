@@ -71,7 +71,7 @@ class BenchedStep:
         self.batches = list(split_batch(whole, recipe.engine.accumulate))
         self.count = 0
 
-    def _train_step(self) -> TrainStep:
+    def _train_step(self) -> TrainStep[Batch]:
         recipe, student, process = self.recipe, self.objective.trainable, Process(device=self.device)
         total = max(recipe.total_steps, 1000)
         optimizer = TrainOptimizer(

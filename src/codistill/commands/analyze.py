@@ -16,6 +16,7 @@ from codistill.commands.analyze_images import analyze_images
 from codistill.commands.parsers.analyze import parse
 from codistill.data import eval_loader
 from codistill.errors import ConfigError
+from codistill.files.own_code import is_own
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
 from codistill.student.load import load_student
@@ -63,7 +64,9 @@ def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
     if recipe.held_out_sources:
         loader = replace(loader_config(recipe), num_workers=0)
         batches = eval_loader(recipe.held_out_sources, loader)
-        results = explained_variance(load_student(str(run)), build_bank(recipe), batches)
+        kind = recipe.student.projector.kind
+        student = load_student(str(run), projector=kind if is_own(kind) else None)
+        results = explained_variance(student, build_bank(recipe), batches)
         variance_figure(results, out / "explained_variance.png")
         numbers["explained_variance"] = {
             name: {

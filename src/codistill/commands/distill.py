@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
+from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
@@ -62,7 +63,8 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
         recipe = replace(recipe, epochs=None)
     if overrides or arguments.help_fields:
         args = ["--help"] if arguments.help_fields else overrides
-        recipe = tyro.cli(Recipe, default=recipe, args=args, prog=f"codistill distill {arguments.recipe}")
+        program = f"codistill distill {arguments.recipe}"
+        recipe = tyro.cli(Recipe, default=recipe, args=args, prog=program, registry=MAPPINGS)
     recipe = recipe if "engine.total_steps" in typed else recipe.with_length()
     check_recipe(recipe, typed)
     if arguments.held_out and not recipe.engine.validate_every:

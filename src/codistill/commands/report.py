@@ -46,16 +46,19 @@ def curves_figure(series: RunLogSeries, validation: RunLogSeries | None, path: P
 
 
 def _last_validation(validation: RunLogSeries, page: Page) -> None:
-    last = {name: values[-1] for name, values in validation.values.items()}
-    rows = []
-    for name, value in last.items():
-        source, _, rest = name.partition("/")
-        if rest.endswith("/loss"):
-            teacher = rest.removesuffix("/loss")
-            cosine = last.get(f"{source}/{teacher}/patch/cosine_similarity", float("nan"))
-            rows.append((source, teacher, int(last[f"{source}/images"]), float(value), float(cosine)))
+    last = {name: float(values[-1]) for name, values in validation.values.items()}
+    rows = [name.removesuffix("/loss") for name in last if name.endswith("/loss")]
+    measures = dict.fromkeys(
+        name.removeprefix(f"{row}/") for row in rows for name in last if name.startswith(f"{row}/")
+    )
+    nan, cells = float("nan"), []
+    for row in rows:
+        source, _, teacher = row.partition("/")
+        numbers = (last.get(f"{row}/{measure}", nan) for measure in measures)
+        cells.append((source, teacher, int(last[f"{source}/images"]), *numbers))
     page.heading(f"Held-out images after step {int(validation.steps[-1])}")
-    page.table(("source", "teacher", "images", "loss", "cosine similarity of patches"), rows)
+    shown = (measure.replace("/", ": ").replace("_", " ") for measure in measures)
+    page.table(("source", "teacher", "images", *shown), cells)
 
 
 def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:

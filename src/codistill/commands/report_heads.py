@@ -14,14 +14,15 @@ import numpy as np
 
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
+from codistill.engine.nonfinite import OWN_METRICS
 from codistill.errors import ConfigError
 from codistill.files.json_files import read_json
 from codistill.files.writing import write_atomic
 from codistill.tasks.results_table import result_kind, results_rows, shown_score, table_words
 from codistill.tasks.shared.head_files import is_head, read_record
+from codistill.tasks.shared.head_fit import RUN
 
-RUN = "run"
-_NOT_TERMS = ("step", "lr", "skipped", "bad_images", "Conf1_std", "Conf2_std")
+_NOT_TERMS = ("step", *OWN_METRICS, "Conf1_std", "Conf2_std")
 _COLUMNS = 3
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import tyro
 from rich.console import Console
 
+from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.task_options import Asked
 from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
@@ -22,7 +23,11 @@ T = TypeVar("T")
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
     """A config with the fields that were typed."""
-    return tyro.cli(type(config), default=config, args=list(flags), prog=prog) if flags else config
+    return (
+        tyro.cli(type(config), default=config, args=list(flags), prog=prog, registry=MAPPINGS)
+        if flags
+        else config
+    )
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:

@@ -5,6 +5,7 @@ Hadamard matrix H give the rotation H Uᵀ / √channels, after which every chan
 variance; one number, the root of that, is the deviation of all. Both are invertible.
 Sources: EUPE (statistics fixed beforehand); PHI-S (arXiv 2410.01680).
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable

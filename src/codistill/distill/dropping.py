@@ -62,4 +62,4 @@ def uniform_draws(
     """
     generator = np.random.default_rng([seed, step])
     draws = generator.random((max(slots) + 1, teachers), dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray(draws[list(slots)].T))
+    return torch.as_tensor(np.ascontiguousarray(draws[list(slots)].T))

@@ -1,140 +1,178 @@
 """The distillation loss: two token sets in, one value per image out.
 
-Per token, in fp32: cosine_weight * (1 - cosine similarity) + smooth_l1_weight * smooth L1 (beta 1, mean over
-channels); patch losses are averaged over tokens, then a teacher's token kinds are averaged. Class tokens may have a
-loss of their own: the cosine part alone, or the squared angle over the teacher's own spread of angles.
-Sources: DUNE eq. 1 (weights 1 and 1), UNIC (0.5 and 0.5, what the published models were trained with), AM-RADIO (0.9
-and 0.1, class tokens by cosine), C-RADIOv4 (class tokens by angle, arXiv 2601.17237).
+A token kind's loss is a weighted sum of terms, in fp32; a term of patches is the mean over tokens, and a teacher's loss
+the mean over its token kinds. The terms: `distill/terms.py`.
+Sources: DUNE eq. 1 (cosine and smooth L1, weights 1 and 1), UNIC (0.5 and 0.5, what the published models were trained
+with), AM-RADIO (0.9 and 0.1, class tokens by cosine), C-RADIOv4 (class tokens by angle, arXiv 2601.17237).
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
 
+from codistill.distill.terms import TERMS, Term, TermContext, find_term
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.own_code import is_own, own_name
 from codistill.types import TokenKind, Tokens
-
-SUMMARIES = ("token", "cosine", "angular")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights of the two parts of the loss, and what class tokens are compared by.
+    """Weights of the loss's terms.
 
     Attributes:
-        cosine_weight, smooth_l1_weight: published: 0.5 and 0.5; the paper's equation: 1 and 1.
-        summary: for class tokens: `token`, the same as for patches (published); `cosine`, that part alone;
-            `angular`, the squared angle over the teacher's dispersion, which keeps a teacher whose class tokens lie
-            in a narrow cone from counting less than one whose lie all around. Class targets then stay unstandardized.
+        weights: of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is logged and not trained
+            on. Published: 0.5 and 0.5; the paper's equation: 1 and 1.
+        summary: the same for class tokens; None: those of patches (published).
     """
 
-    cosine_weight: float = 0.5
-    smooth_l1_weight: float = 0.5
-    summary: Literal["token", "cosine", "angular"] = "token"
+    weights: Mapping[str, float] = field(default_factory=lambda: {"cosine": 0.5, "smooth_l1": 0.5})
+    summary: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        if (
-            min(self.cosine_weight, self.smooth_l1_weight) < 0
-            or self.cosine_weight + self.smooth_l1_weight == 0
-        ):
+        _check_weights("weights", self.weights)
+        if self.summary is not None:
+            _check_weights("summary", self.summary)
+        for name in self.weights:
+            if name in TERMS and TERMS[name].directions:
+                raise _class_tokens_only(name)
+
+    def of_kind(self, kind: TokenKind) -> Mapping[str, float]:
+        """The weights of a token kind's terms."""
+        return self.weights if kind == "patch" or self.summary is None else self.summary
+
+
+def _check_weights(where: str, weights: Mapping[str, float]) -> None:
+    for name, weight in weights.items():
+        if name not in TERMS and not is_own(name):
             raise ConfigError(
-                "loss weights must not be negative nor both 0; got "
-                f"cosine_weight={self.cosine_weight}, smooth_l1_weight={self.smooth_l1_weight}"
+                f"{unknown_name(f'loss term in {where}', name, TERMS)} file.py:NAME of a function will do as well."
             )
-        if self.summary not in SUMMARIES:
-            raise ConfigError(unknown_name("summary loss", str(self.summary), SUMMARIES))
+        if not 0.0 <= weight < math.inf:
+            raise ConfigError(
+                f"{where}: the weight of {name} is {weight}; it must be finite, and not negative."
+            )
+    if sum(weights.values()) == 0:
+        raise ConfigError(f"{where}: all weights are 0, which trains nothing; got {dict(weights)}")
+    names = [own_name(name) for name in weights]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: two terms would be logged as {name}; give one of them another name")
+
+
+def _class_tokens_only(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} compares directions of class tokens, and weights are those of patches too. Name it in summary."
+    )
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A term of a loss: the name it is logged by, and its weight."""
+
+    name: str
+    term: Term
+    weight: float
 
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """Losses of one teacher and token kind, each (image,), fp32, means over the image's tokens.
+    """Losses of one teacher and token kind, each (image,), fp32.
 
     Attributes:
-        cosine, smooth_l1: the two parts.
-        special: for class tokens with a loss of their own, that loss; it is then the total.
+        terms: unweighted, by the names they are logged by.
+        total: their weighted sum.
     """
 
-    cosine: Float[Tensor, " image"]
-    smooth_l1: Float[Tensor, " image"]
-    special: Float[Tensor, " image"] | None = None
-
-    def total(self, config: LossConfig) -> Float[Tensor, " image"]:
-        """The weighted sum of both parts, or the special loss, (image,)."""
-        if self.special is not None:
-            return self.special
-        return config.cosine_weight * self.cosine + config.smooth_l1_weight * self.smooth_l1
+    terms: Mapping[str, Float[Tensor, " image"]]
+    total: Float[Tensor, " image"]
 
 
-def token_loss(prediction: Tensor, target: Tensor) -> TokenLoss:
-    """Both parts of the loss for tokens (image, channel) or (image, patch, channel).
+class DistillationLoss:
+    """A config with its terms looked up.
+
+    Attributes:
+        terms: per token kind.
+        directions: whether class targets keep their directions.
 
     Raises:
-        ValueError: if the shapes differ.
+        ConfigError: if a term of the user's own cannot be had.
     """
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
-        )
-    prediction, target = prediction.float(), target.float()
-    cosine = 1.0 - cosine_similarity(prediction, target, dim=-1, eps=1e-8)
-    smooth_l1 = smooth_l1_loss(prediction, target, beta=1.0, reduction="none").mean(-1)
-    if prediction.ndim == 3:
-        cosine, smooth_l1 = cosine.mean(1), smooth_l1.mean(1)
-    return TokenLoss(cosine=cosine, smooth_l1=smooth_l1)
 
-
-def squared_angle(prediction: Tensor, target: Tensor) -> Float[Tensor, " image"]:
-    """Squared angle in radians² between vectors (image, channel), in fp32.
-
-    By 2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan): exact for small angles, and differentiable at 0, where
-    the arc cosine is neither.
-    """
-    u, v = normalize(prediction.float(), dim=-1), normalize(target.float(), dim=-1)
-    angle = 2.0 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
-    return angle.square()
-
-
-def teacher_losses(
-    prediction: Tokens,
-    target: Tokens,
-    kinds: Sequence[TokenKind],
-    config: LossConfig,
-    dispersion: Tensor | None = None,
-) -> dict[TokenKind, TokenLoss]:
-    """`token_loss` for each of a teacher's token kinds, and the special loss of its class tokens where one is set.
-
-    Args:
-        prediction, target: of one teacher.
-        kinds: its token kinds.
-        config: see `LossConfig`.
-        dispersion: a scalar, the spread of its class tokens' directions in radians²; only `angular` needs it.
-
-    Raises:
-        ValueError: if one side lacks the tokens.
-    """
-    losses: dict[TokenKind, TokenLoss] = {}
-    for kind in kinds:
-        predicted, wanted = prediction.of_kind(kind), target.of_kind(kind)
-        if predicted is None or wanted is None:
-            raise ValueError(
-                f"{kind} tokens are missing from the {'student' if predicted is None else 'teacher'}"
+    def __init__(self, config: LossConfig) -> None:
+        kinds: tuple[TokenKind, ...] = ("cls", "patch")
+        self.terms = {
+            kind: tuple(
+                WeightedTerm(own_name(name), find_term(name), weight)
+                for name, weight in config.of_kind(kind).items()
             )
-        parts, special = token_loss(predicted, wanted), None
-        if kind == "cls" and config.summary == "cosine":
-            special = parts.cosine
-        elif kind == "cls" and config.summary == "angular":
-            assert dispersion is not None
-            special = squared_angle(predicted, wanted) / dispersion
-        losses[kind] = TokenLoss(parts.cosine, parts.smooth_l1, special)
-    return losses
+            for kind in kinds
+        }
+        for weighted in self.terms["patch"]:
+            if weighted.term.directions:
+                raise _class_tokens_only(weighted.name)
+        self.directions = any(weighted.term.directions for weighted in self.terms["cls"])
+
+    def of_tokens(self, prediction: Tensor, target: Tensor, context: TermContext) -> TokenLoss:
+        """The loss of tokens (image, channel) or (image, patch, channel).
+
+        Raises:
+            ValueError: if the shapes differ, or a term gives another shape than (image,).
+        """
+        if prediction.shape != target.shape:
+            raise ValueError(
+                f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
+            )
+        prediction, target = prediction.float(), target.float()
+        values: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for weighted in self.terms[context.kind]:
+            value = weighted.term.function(prediction, target, context)
+            if value.shape != prediction.shape[:1]:
+                raise ValueError(
+                    f"loss term {weighted.name} gave the shape {tuple(value.shape)}; it must give one value per "
+                    f"image, {tuple(prediction.shape[:1])}"
+                )
+            values[weighted.name] = value
+            if weighted.weight:
+                part = weighted.weight * value
+                total = part if total is None else total + part
+        assert total is not None
+        return TokenLoss(values, total)
+
+    def of_teacher(
+        self,
+        prediction: Tokens,
+        target: Tokens,
+        kinds: Sequence[TokenKind],
+        dispersion: Tensor | None = None,
+    ) -> dict[TokenKind, TokenLoss]:
+        """The loss of each of a teacher's token kinds.
+
+        Args:
+            prediction, target: of one teacher.
+            kinds: its token kinds.
+            dispersion: see `TermContext`.
+
+        Raises:
+            ValueError: if one side lacks the tokens.
+        """
+        losses: dict[TokenKind, TokenLoss] = {}
+        for kind in kinds:
+            predicted, wanted = prediction.of_kind(kind), target.of_kind(kind)
+            if predicted is None or wanted is None:
+                raise ValueError(
+                    f"{kind} tokens are missing from the {'student' if predicted is None else 'teacher'}"
+                )
+            context = TermContext(kind=kind, dispersion=dispersion if kind == "cls" else None)
+            losses[kind] = self.of_tokens(predicted, wanted, context)
+        return losses
 
 
-def image_loss(losses: Mapping[TokenKind, TokenLoss], config: LossConfig) -> Float[Tensor, " image"]:
+def image_loss(losses: Mapping[TokenKind, TokenLoss]) -> Float[Tensor, " image"]:
     """One value per image: the mean over token kinds of their totals."""
-    totals = [loss.total(config) for loss in losses.values()]
-    return torch.stack(totals).mean(0)
+    return torch.stack([loss.total for loss in losses.values()]).mean(0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping, uniform_draws
-from codistill.distill.losses import LossConfig, TokenLoss, image_loss, teacher_losses
+from codistill.distill.losses import DistillationLoss, LossConfig, TokenLoss, image_loss
 from codistill.distill.sharing import SharingConfig, SharingPlan, plan_sharing
 from codistill.distill.targets import Scales, TargetConfig, TargetStandardizer
 from codistill.distill.validation import ValidationTable
@@ -117,8 +117,9 @@ class DistillationObjective:
         self.recipe = recipe
         self.validation_sources = tuple(validation_sources)
         self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
+        self.loss = DistillationLoss(config.loss)
         self.standardizer = TargetStandardizer(
-            config.targets, student.target_statistics, directions=config.loss.summary == "angular"
+            config.targets, student.target_statistics, directions=self.loss.directions
         )
         self._momenta: list[float] = []
         weights = list(bank.weights.values())
@@ -150,7 +151,7 @@ class DistillationObjective:
             plan = ahead.plan
             predictions: dict[str, Tokens] = model(batch.images, plan.rows)
             losses = self._losses(predictions, targets)
-            table = torch.stack([plan.spread(image_loss(losses[t], self.config.loss), t) for t in losses])
+            table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])
             coefficients = self._coefficients(table, plan, context, context.slots_of(batch))
             loss, total = self._normalize(table, coefficients, context)
         return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan), total=total)
@@ -187,9 +188,7 @@ class DistillationObjective:
         self, predictions: Mapping[str, Tokens], targets: Mapping[str, Tokens]
     ) -> dict[str, dict[TokenKind, TokenLoss]]:
         return {
-            t: teacher_losses(
-                predictions[t], targets[t], kinds, self.config.loss, self.standardizer.dispersion(t)
-            )
+            t: self.loss.of_teacher(predictions[t], targets[t], kinds, self.standardizer.dispersion(t))
             for t, kinds in self.kinds.items()
         }
 
@@ -227,11 +226,10 @@ class DistillationObjective:
         share = coefficients.sum(1) / coefficients.sum()
         for index, (teacher, by_kind) in enumerate(losses.items()):
             counts = plan.counts[teacher] > 0
-            values = {f"loss/{teacher}": image_loss(dict(by_kind), self.config.loss)}
-            for kind, part in by_kind.items():
-                values[f"loss/{teacher}/{kind}"] = part.total(self.config.loss)
-                values[f"loss/{teacher}/{kind}/cosine"] = part.cosine
-                values[f"loss/{teacher}/{kind}/smooth_l1"] = part.smooth_l1
+            values = {f"loss/{teacher}": image_loss(by_kind)}
+            for kind, of_kind in by_kind.items():
+                values[f"loss/{teacher}/{kind}"] = of_kind.total
+                values |= {f"loss/{teacher}/{kind}/{term}": value for term, value in of_kind.terms.items()}
             for name, value in values.items():
                 metrics[name] = value.detach().mean() if counts else value.detach().new_full((), torch.nan)
             metrics[f"coefficient/{teacher}"] = share[index]
@@ -241,7 +239,7 @@ class DistillationObjective:
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
         """Losses and cosine similarities per teacher and source on held-out images, by the running statistics."""
         device = next(self.trainable.parameters()).device
-        table = ValidationTable(self.kinds, self.validation_sources, self.config.loss, device)
+        table = ValidationTable(self.kinds, self.validation_sources, self.loss, device)
         training = model.training
         model.eval()
         try:

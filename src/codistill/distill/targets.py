@@ -9,6 +9,7 @@ is much larger than its deviation. Source: UNIC, DUNE; fp64 combination: Chan et
 Options: statistics that are fixed before training (EUPE), channels rotated to equal variance (PHI-S), both by
 `distill/calibration.py`; class tokens left as they are but for their spread, for the angular loss.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

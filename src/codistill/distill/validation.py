@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from codistill.distill.losses import LossConfig, TokenLoss, image_loss
+from codistill.distill.losses import DistillationLoss, TokenLoss, image_loss
 from codistill.errors import DataError
 from codistill.types import TokenKind
 
@@ -16,7 +16,7 @@ class ValidationTable:
     Args:
         kinds: token kinds per teacher.
         sources: names of the held-out sources; the same on every rank.
-        loss: weights of the loss.
+        loss: its terms are the columns.
         device: where the sums live; a rank without a single image still joins the exchange there.
     """
 
@@ -24,16 +24,16 @@ class ValidationTable:
         self,
         kinds: Mapping[str, Sequence[TokenKind]],
         sources: Sequence[str],
-        loss: LossConfig,
+        loss: DistillationLoss,
         device: torch.device,
     ) -> None:
-        self.kinds, self.loss = kinds, loss
+        self.kinds, self.terms = kinds, loss.terms
         self.sources = {name: row for row, name in enumerate(sources)}
         self.columns = ["count"]
         for teacher, of_teacher in kinds.items():
             self.columns.append(f"{teacher}/loss")
             for kind in of_teacher:
-                self.columns += [f"{teacher}/{kind}/cosine_similarity", f"{teacher}/{kind}/smooth_l1"]
+                self.columns += [f"{teacher}/{kind}/{w.term.similarity or w.name}" for w in loss.terms[kind]]
         self.sums = torch.zeros(len(self.sources), len(self.columns), dtype=torch.float64, device=device)
 
     def add(self, losses: Mapping[str, Mapping[TokenKind, TokenLoss]], sources: Sequence[str]) -> None:
@@ -41,11 +41,12 @@ class ValidationTable:
         unknown = set(sources) - set(self.sources)
         if unknown:
             raise DataError(f"held-out images of {sorted(unknown)}; known sources: {list(self.sources)}")
-        values = []
+        values: list[Tensor] = []
         for by_kind in losses.values():
-            values.append(image_loss(dict(by_kind), self.loss))
-            for part in by_kind.values():
-                values += [1.0 - part.cosine, part.smooth_l1]
+            values.append(image_loss(by_kind))
+            for kind, of_kind in by_kind.items():
+                for weighted, value in zip(self.terms[kind], of_kind.terms.values(), strict=True):
+                    values.append(1.0 - value if weighted.term.similarity else value)
         stacked = torch.stack([torch.ones_like(values[0]), *values], dim=1).double()
         rows = torch.tensor([self.sources[name] for name in sources], device=stacked.device)
         self.sums.index_add_(0, rows, stacked)

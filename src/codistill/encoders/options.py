@@ -75,6 +75,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "position_antialias": _yes,
     "summary": _word,
     "pretrained": _yes,
+    "projector": _word,
 }
 """Every option and how its text is read; what a value may be is said by the error."""
 
@@ -124,6 +125,7 @@ _EXAMPLES = {
     "position_antialias": "true",
     "summary": "pooled",
     "pretrained": "false",
+    "projector": "mine.py:Mine",
 }
 
 

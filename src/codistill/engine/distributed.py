@@ -12,7 +12,7 @@ import os
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,7 +73,7 @@ class Process:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(sums, group=self.patient)
-        return sums.tolist()
+        return [float(number) for number in sums]
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Rank 0's values into every rank's tensors, in place."""
@@ -168,7 +168,7 @@ def _environment(name: str) -> int:
 
 
 @contextmanager
-def start_process(device: DeviceChoice = "auto") -> Iterator[Process]:
+def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     """This process, ready to communicate if torchrun started several; leaves the group at the end.
 
     Raises:

@@ -8,7 +8,7 @@ number of threads, a resumed run equals an undisturbed one bit for bit, since ba
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from rich.console import Console
 
@@ -16,7 +16,7 @@ from codistill.engine.checkpoint import Keep, load_model, load_optimizer, save_c
 from codistill.engine.distributed import Process
 from codistill.engine.logging import Row, RunLog, line_sizes, mean_of_rows
 from codistill.engine.nonfinite import NonFiniteWatch
-from codistill.engine.objective import Objective, StepContext
+from codistill.engine.objective import BatchT, Objective, StepContext
 from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.parallel import compile_units, recompute_activations, wrap
 from codistill.engine.prefetch import DeviceBatches
@@ -29,17 +29,16 @@ from codistill.engine.tracking import TRACKERS
 from codistill.engine.validation import ValBatches, Validation, ValidationError
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
-from codistill.types import Batch
 
-TrainBatches = Callable[[int], Iterable[Batch]]
+TrainBatches = Callable[[int], Iterable[BatchT]]
 
 __all__ = ["EngineConfig", "TrainBatches", "TrainSummary", "ValBatches", "train"]
 
 
 def train(
-    objective: Objective,
-    train_batches: TrainBatches,
-    val_batches: ValBatches | None,
+    objective: Objective[BatchT],
+    train_batches: TrainBatches[BatchT],
+    val_batches: ValBatches[BatchT] | None,
     *,
     config: EngineConfig,
     optim: OptimConfig,
@@ -83,17 +82,17 @@ def train(
             return run.train(train_batches)
 
 
-class _Run:
+class _Run(Generic[BatchT]):
     """One call of `train`: what it holds while it goes."""
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective[BatchT],
         settings: Settings,
         run_dir: Path,
         process: Process,
         opened: Opened,
-        val_batches: ValBatches | None,
+        val_batches: ValBatches[BatchT] | None,
         console: Console,
     ) -> None:
         self.objective, self.settings, self.config = objective, settings, settings.engine
@@ -159,7 +158,7 @@ class _Run:
             display=ProgressDisplay(config.total_steps, self.start, console if main else None),
         )
 
-    def train(self, train_batches: TrainBatches) -> TrainSummary:
+    def train(self, train_batches: TrainBatches[BatchT]) -> TrainSummary:
         """All steps that are left, or as many as nobody asks to stop before."""
         config, total = self.config, self.config.total_steps
         self._greet()

@@ -15,6 +15,8 @@ from codistill.files.writing import write_atomic
 from codistill.types import Batch
 
 SKIPPED = "skipped"
+OWN_METRICS = ("lr", "bad_images", SKIPPED)
+"""What the engine logs beside an objective's numbers; its other names hold a slash."""
 NONFINITE = "nonfinite.json"
 
 

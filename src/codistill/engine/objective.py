@@ -7,11 +7,15 @@ its `trainable` module alone is wrapped for distribution, moved between devices 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
 from codistill.types import Batch
+
+BatchT = TypeVar("BatchT", bound=Batch)
+"""The kind of batch of a run: an objective's, its loaders' and the loop's are one."""
+_Taken = TypeVar("_Taken", bound=Batch, contravariant=True)
 
 
 def identity(tensor: Tensor) -> Tensor:
@@ -82,8 +86,8 @@ class StepResult:
     total: Tensor | None = None
 
 
-class Objective(Protocol):
-    """The engine's side of a training task.
+class Objective(Protocol[_Taken]):
+    """The engine's side of a training task, for one kind of batch.
 
     Attributes:
         trainable: the parameters to train. The engine wraps it (DDP, FSDP2, compile) and hands the wrapped one to
@@ -99,11 +103,11 @@ class Objective(Protocol):
         """Move frozen parts (teachers) to the device; the engine moves `trainable` itself."""
         ...
 
-    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+    def step(self, model: nn.Module, batch: _Taken, context: StepContext) -> StepResult:
         """Loss of one batch; no host sync, no collective but `context.all_reduce_sum`."""
         ...
 
-    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, batches: Iterable[_Taken], context: StepContext) -> dict[str, float]:
         """Numbers on held-out batches (`{}` if there is nothing to validate)."""
         ...
 
@@ -113,10 +117,10 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class LooksAhead(Protocol):
+class LooksAhead(Protocol[_Taken]):
     """An objective to which all images of a step matter, however many parts gradients are accumulated over."""
 
-    def prepare(self, batches: Sequence[Batch], context: StepContext) -> Sequence[Any]:
+    def prepare(self, batches: Sequence[_Taken], context: StepContext) -> Sequence[Any]:
         """What each part needs to know of all; called before the first part's forward, in steps of several parts."""
         ...
 

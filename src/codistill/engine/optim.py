@@ -5,6 +5,7 @@ limited to a norm of its own (published DUNE training), or all together, or not 
 set changes neither parameters nor moments, decided on the device. A parameter without a gradient is left alone:
 no decay, no moments. Works on plain parameters and on FSDP2's shards.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -202,14 +203,14 @@ class TrainOptimizer:
     def scale_gradients(self, factor: Tensor) -> None:
         """Multiply all gradients by a scalar on the device, the same on every rank."""
         gradients = [_local(p.grad) for p in self.parameters.values() if p.grad is not None]
-        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     @torch.no_grad()
     def measure(self) -> GradientNorms:
         """Norm of every gradient tensor, over all of its shards."""
         whole = [p.grad for p in self.parameters.values() if p.grad is not None]
         gradients = [_local(gradient) for gradient in whole]
-        norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage]
+        norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         if isinstance(whole[0], DTensor):
             norms = self._all_reduce_sum(norms.square()).sqrt()
         return GradientNorms(norms, gradients)
@@ -236,9 +237,9 @@ class TrainOptimizer:
         norms = gradients.norms if self.config.clip == "per_tensor" else gradients.norms.norm()
         factors = (self.config.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)
         if self.config.clip == "global":
-            torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         else:
-            torch._foreach_mul_(gradients.gradients, list(factors.unbind()))  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(gradients.gradients, list(factors.unbind()))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def metrics(self, gradients: GradientNorms) -> dict[str, Tensor]:
         """Scalars for the log: mean and largest norm over tensors with a gradient, and how many were clipped."""

@@ -6,7 +6,7 @@ they repeat, so they compile once, and gradients travel while earlier blocks sti
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Literal
@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from codistill.engine.distributed import Process
 from codistill.nn.blocks import Block, DecoderBlock
@@ -49,9 +49,10 @@ def compile_units(module: nn.Module) -> None:
     Shapes are constants: blocks of student and teachers differ in their token counts, and kernels for any count are no
     faster than no compilation (H100). Each new shape is compiled anew, a few seconds.
     """
-    torch._dynamo.config.recompile_limit = max(_FORMS, torch._dynamo.config.recompile_limit)
+    limits = torch._dynamo.config  # pyright: ignore[reportPrivateUsage]
+    limits.recompile_limit = max(_FORMS, limits.recompile_limit)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     for unit in repeated_units(module) or [module]:
-        unit.compile(dynamic=False)
+        unit.compile(dynamic=False)  # pyright: ignore[reportUnknownMemberType]
 
 
 def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
@@ -107,7 +108,7 @@ def whole_state(module: nn.Module, keep: bool) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Generator[None]:
     """Evaluation mode without gradients, then training mode again."""
     model.eval()
     try:
@@ -118,7 +119,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def gathered(model: nn.Module) -> Iterator[None]:
+def gathered(model: nn.Module) -> Generator[None]:
     """All of an FSDP2 model's parameters on every rank within the block, so that a forward needs no other rank.
 
     It takes the memory of the whole model once. Every rank must enter and leave it. A forward that failed inside does
@@ -126,7 +127,8 @@ def gathered(model: nn.Module) -> Iterator[None]:
     """
     units = [part for part in model.modules() if isinstance(part, FSDPModule)]
     if isinstance(model, FSDPModule):
-        model._get_fsdp_state()._lazy_init()  # else done by the first forward, and a resumed run may begin here
+        # Else done by the first forward, and a resumed run may begin here.
+        model._get_fsdp_state()._lazy_init()  # pyright: ignore[reportPrivateUsage]
     for unit in units:
         unit.unshard()
         unit.set_reshard_after_forward(False, recurse=False)

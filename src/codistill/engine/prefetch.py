@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Generic
 
 import torch
 
+from codistill.engine.objective import BatchT
 from codistill.errors import DataError
-from codistill.types import Batch
 
 
-class DeviceBatches:
+class DeviceBatches(Generic[BatchT]):
     """Batches with their images on the device.
 
     On CUDA the host runs ahead of the device: when it asks for a batch, the device still computes the step before,
@@ -20,15 +21,15 @@ class DeviceBatches:
         device: where the images go.
     """
 
-    def __init__(self, batches: Iterable[Batch], device: torch.device) -> None:
+    def __init__(self, batches: Iterable[BatchT], device: torch.device) -> None:
         self._batches = iter(batches)
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BatchT]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> BatchT:
         batch = next(self._batches)
         if self._stream is None or batch.images.is_cuda:
             return batch
@@ -40,7 +41,7 @@ class DeviceBatches:
         images.record_stream(current)
         return batch.with_images(images)
 
-    def take(self, count: int, step: int) -> list[Batch]:
+    def take(self, count: int, step: int) -> list[BatchT]:
         """The next `count` batches, those of one step.
 
         Raises:

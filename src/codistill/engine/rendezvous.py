@@ -10,7 +10,7 @@ import uuid
 from datetime import timedelta
 
 from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.rendezvous import rendezvous  # pyright: ignore[reportUnknownVariableType]
 
 _POLL = 0.02  # seconds
 
@@ -39,7 +39,8 @@ def agree_on_a_name(store: Store, rank: int, world_size: int, timeout: timedelta
 
 
 def _answer_greetings(store: Store, world_size: int, timeout: timedelta) -> str:
-    name, missing, answered = uuid.uuid4().hex, set(range(1, world_size)), set()
+    name, missing = uuid.uuid4().hex, set(range(1, world_size))
+    answered: set[str] = set()
     deadline = time.monotonic() + timeout.total_seconds()
     while missing:
         for rank in sorted(missing):

@@ -63,7 +63,7 @@ class MetricRing:
         sums, counts = all_reduce_sum(packed)
         columns = [name in self._summed for name in self._names]
         divisor = torch.where(torch.tensor(columns, device=self._device), counts.clamp(max=1.0), counts)
-        table = (sums / divisor).tolist()
+        table: list[list[float]] = (sums / divisor).tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         steps, self._steps = self._steps, []
         return [
             (step, dict(zip(self._names, row, strict=True))) for step, row in zip(steps, table, strict=True)

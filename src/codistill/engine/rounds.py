@@ -11,8 +11,8 @@ from typing import Literal
 from torch import Tensor
 
 from codistill.engine.distributed import Process
+from codistill.engine.objective import BatchT
 from codistill.engine.signals import StopVote
-from codistill.types import Batch
 
 Stand = Literal["batch", "sum", "end", "failed"]
 _STANDS: tuple[Stand, ...] = ("batch", "sum", "end", "failed")
@@ -35,7 +35,7 @@ class Rounds:
         self._summed = False
         self.halted: Literal["failed", "stopped"] | None = None
 
-    def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def batches(self, batches: Iterable[BatchT]) -> Iterator[BatchT]:
         """This rank's batches, a round before each."""
         for batch in batches:
             if self._summed:

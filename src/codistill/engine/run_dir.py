@@ -5,7 +5,7 @@ What enters: the folder, the recipe and the settings of this call. What leaves: 
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Opened:
 
 
 @contextmanager
-def locked(run_dir: Path, wanted: bool) -> Iterator[None]:
+def locked(run_dir: Path, wanted: bool) -> Generator[None]:
     """Keep a second process from training in the same folder; the lock dies with this process.
 
     Raises:
@@ -86,7 +86,7 @@ def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
     sizes: Mapping[str, int] = {} if checkpoint is None else checkpoint.state.get("lines", {})
     cut_lines(run_dir, 0 if checkpoint is None else checkpoint.step, sizes)
     save_yaml(recipe, run_dir / CONFIG)
-    if to_plain(load_yaml(type(recipe), run_dir / CONFIG)) != to_plain(recipe):
+    if to_plain(load_yaml(recipe.__class__, run_dir / CONFIG)) != to_plain(recipe):
         raise TypeError(
             f"{type(recipe).__name__} does not come back from YAML as it was: runs could not resume"
         )
@@ -95,7 +95,7 @@ def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
 
 def _refuse_changes(run_dir: Path, checkpoint: Checkpoint, recipe: Any, settings: Any) -> None:
     path = run_dir / CONFIG
-    changes = changed_fields(load_yaml(type(recipe), path), recipe) if path.exists() else []
+    changes = changed_fields(load_yaml(recipe.__class__, path), recipe) if path.exists() else []
     if not changes:
         where = f"{checkpoint.folder / STATE}: settings"
         changes = changed_fields(

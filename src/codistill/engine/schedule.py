@@ -65,8 +65,9 @@ def ramped(
     """
     warmup_cosine(base, final, total_steps, warmup_fraction)  # the same conditions
     warmup_steps = math.floor(warmup_fraction * total_steps)
-    left = {"cosine": lambda x: 0.5 * (1.0 + math.cos(math.pi * x)), "linear": lambda x: 1.0 - x}[curve]
-    values = [final + (base - final) * left(step / total_steps) for step in range(total_steps)]
+    done = [step / total_steps for step in range(total_steps)]
+    left = [0.5 * (1.0 + math.cos(math.pi * x)) if curve == "cosine" else 1.0 - x for x in done]
+    values = [final + (base - final) * x for x in left]
     for step in range(warmup_steps):
         values[step] *= 1.0 - (1.0 - step / warmup_steps) * (1.0 - start)
     return values

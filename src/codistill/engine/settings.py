@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Self
 
 from codistill.engine.optim import OptimConfig
 from codistill.engine.parallel import Strategy
@@ -57,6 +57,18 @@ class EngineConfig:
     stop_after: int | None = field(default=None, metadata=CHANGEABLE)
     trackers: tuple[TrackerName, ...] = field(default=("tensorboard",), metadata=CHANGEABLE)
 
+    @classmethod
+    def for_steps(cls, total_steps: int, **rest: Any) -> Self:
+        """The config of a run whose length alone is known: ten logs and four checkpoints at least, as steps allow.
+
+        Args:
+            total_steps: of the run.
+            rest: other fields, by name.
+        """
+        log_every = max(1, min(50, total_steps // 10))
+        checkpoint_every = max(1, min(1000, total_steps // 4))
+        return cls(total_steps=total_steps, log_every=log_every, checkpoint_every=checkpoint_every, **rest)
+
     def __post_init__(self) -> None:
         for name in (
             "total_steps",
@@ -106,8 +118,8 @@ class TrainSummary:
     stopped_by: str | None = None
     skipped: int = 0
     bad_images: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    validation: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    validation: Mapping[str, float] = field(default_factory=dict[str, float])
     failed_validations: int = 0
 
 

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -68,7 +68,7 @@ class StopVote:
         return bool(votes.numpy() > 0)
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Take signals as requests to stop, within the block (only possible in the main thread)."""
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -8,19 +8,18 @@ norms → anything not finite on any rank? → clip → AdamW, unless so → buf
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import torch
 from torch import Tensor, nn
 
 from codistill.engine.distributed import Process
 from codistill.engine.nonfinite import SKIPPED
-from codistill.engine.objective import FollowsUpdates, LooksAhead, Objective, StepContext, StepResult
+from codistill.engine.objective import BatchT, FollowsUpdates, LooksAhead, Objective, StepContext, StepResult
 from codistill.engine.optim import GradientNorms, TrainOptimizer
 from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
 from codistill.engine.timing import PhaseTimer
-from codistill.types import Batch
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -31,7 +30,7 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-class TrainStep:
+class TrainStep(Generic[BatchT]):
     """Runs optimizer steps.
 
     Args:
@@ -47,7 +46,7 @@ class TrainStep:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective[BatchT],
         model: nn.Module,
         optimizer: TrainOptimizer,
         *,
@@ -63,7 +62,7 @@ class TrainStep:
         self.precision: Precision = precision
         self.buffers = list(objective.trainable.buffers())
 
-    def __call__(self, step: int, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def __call__(self, step: int, batches: Sequence[BatchT]) -> dict[str, Tensor]:
         """Update the model by one step's batches; its metrics, as scalars on the device."""
         self.optimizer.zero_grad()
         before = [buffer.clone() for buffer in self.buffers]
@@ -77,7 +76,7 @@ class TrainStep:
                 with autocast(self.precision, self.process.device):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
-                    (result.loss / len(batches)).backward()
+                    (result.loss / len(batches)).backward()  # pyright: ignore[reportUnknownMemberType]
             results.append(replace(result, loss=result.loss.detach()))
             del context, ahead, result  # a part's targets are as large as its images
         with self.timer.phase("optimizer"):
@@ -92,12 +91,13 @@ class TrainStep:
         means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 
-    def _prepare(self, step: int, batches: Sequence[Batch]) -> list[Any]:
+    def _prepare(self, step: int, batches: Sequence[BatchT]) -> list[Any]:
         """What the objective wants each part to know of all parts of a step; empty where there is but one."""
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
         with autocast(self.precision, self.process.device):
-            return list(self.objective.prepare(batches, self.context(step=step, micro_steps=len(batches))))
+            context = self.context(step=step, micro_steps=len(batches))
+            return list(self.objective.prepare(batches, context))  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()
     def _divide(self, results: list[StepResult]) -> list[StepResult]:
@@ -141,7 +141,7 @@ def seed_generators(context: StepContext) -> None:
         state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
-    torch.manual_seed(state % 2**63)
+    torch.manual_seed(state % 2**63)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _mean_over_micro_steps(metrics: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ the device starved, not the time that the host waited ahead of it. On a CPU it i
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -31,7 +31,7 @@ class PhaseTimer:
         self.collect()
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Book the time of the block under a name; blocks of one name add up and must not nest."""
         if not self._events:
             start = time.perf_counter()

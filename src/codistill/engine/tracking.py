@@ -7,7 +7,7 @@ on under it, and two runs whose folders have one name stay two.
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -45,10 +45,10 @@ class TensorBoardTracker:
         self._folder = run_dir / "tensorboard"
         self._failed = False
         with self._writing():
-            self._writer = SummaryWriter(str(self._folder), purge_step=start_step or None)
+            self._writer: Any = SummaryWriter(str(self._folder), purge_step=start_step or None)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
@@ -115,7 +115,7 @@ class WandbTracker:
         ids = RunIds(run_dir, start_step)
         name = ids.get("wandb") or uuid.uuid4().hex
         ids.keep("wandb", name)
-        self._run = wandb.init(
+        self._run: Any = wandb.init(  # pyright: ignore[reportUnknownMemberType]
             dir=str(run_dir), name=run_dir.name, id=name, resume="allow", config=dict(config)
         )
 
@@ -137,12 +137,12 @@ class MlflowTracker:
             import mlflow  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("mlflow", "tracking", "the tracker mlflow") from error
-        self._mlflow = mlflow
+        self._mlflow: Any = mlflow
         ids = RunIds(run_dir, start_step)
         if self._goes_on(ids.get("mlflow")):
             return
-        ids.keep("mlflow", mlflow.start_run(run_name=run_dir.name).info.run_id)
-        mlflow.log_dict(dict(config), "config.json")
+        ids.keep("mlflow", self._mlflow.start_run(run_name=run_dir.name).info.run_id)
+        self._mlflow.log_dict(dict(config), "config.json")
 
     def _goes_on(self, known: str | None) -> bool:
         """Whether the known run could be continued; it may lie on another server than today's, or be deleted."""

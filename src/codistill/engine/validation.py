@@ -10,14 +10,14 @@ import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal
 
 from torch import nn
 
 from codistill.engine.distributed import Process
 from codistill.engine.lines import cut_after_step
 from codistill.engine.logging import VALIDATION, RunLog
-from codistill.engine.objective import Objective, StepContext
+from codistill.engine.objective import BatchT, Objective, StepContext
 from codistill.engine.parallel import evaluating, gathered
 from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.rounds import HaltedError, Rounds
@@ -27,9 +27,8 @@ from codistill.engine.step import autocast
 from codistill.errors import CodistillError
 from codistill.files.json_files import read_json
 from codistill.files.writing import remove_quietly, write_atomic
-from codistill.types import Batch
 
-ValBatches = Callable[[], Iterable[Batch]]
+ValBatches = Callable[[], Iterable[BatchT]]
 Ending = Literal["done", "stopped", "failed"]
 BEGUN = "validating.json"
 _TIMES = 2
@@ -39,7 +38,7 @@ class ValidationError(CodistillError, RuntimeError):
     """A validation that could not be computed, in a run that was told not to go on without."""
 
 
-class Validation:
+class Validation(Generic[BatchT]):
     """The validations of one call of `train`.
 
     Args:
@@ -54,9 +53,9 @@ class Validation:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective[BatchT],
         model: nn.Module,
-        batches: ValBatches | None,
+        batches: ValBatches[BatchT] | None,
         *,
         config: EngineConfig,
         run_dir: Path,

@@ -1,12 +1,12 @@
 """A config by what a user typed: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.config import load_yaml
+from codistill.files.own_code import is_own, own_object
 
 T = TypeVar("T")
 
@@ -36,11 +36,8 @@ def find_config(
             return known[name]
     if what.endswith((".yaml", ".yml")):
         return load_yaml(cls, Path(what)) if from_yaml is None else from_yaml(Path(what))
-    if ".py:" in what:
-        found = user_object(what, cls)
-        if not isinstance(found, cls):
-            raise ConfigError(f"{what} is no {cls.__name__}, but a {type(found).__name__}")
-        return found
+    if is_own(what):
+        return own_object(what, kind, lambda found: isinstance(found, cls))
     raise ConfigError(
         f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
     )
@@ -60,7 +57,7 @@ def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "rec
     if what.endswith((".yaml", ".yml")):
         if not Path(what).exists():
             raise ConfigError(f"{what} cannot be read: no such file. Give the path of a YAML file.")
-    elif ".py:" in what:
+    elif is_own(what):
         file = what.rpartition(":")[0]
         if not Path(file).is_file():
             raise ConfigError(f"{file}: no such file")
@@ -68,28 +65,3 @@ def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "rec
         raise ConfigError(
             f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
         )
-
-
-def user_object(what: str, cls: type | None = None) -> Any:
-    """What `path/to/file.py:NAME` names; the file is imported.
-
-    Args:
-        what: as above.
-        cls: names of this class are listed where there is no such one.
-
-    Raises:
-        ConfigError: if there is no such file or name, or it is no Python.
-    """
-    file, _, name = what.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"codistill_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        there = [key for key, value in vars(module).items() if cls is None or isinstance(value, cls)]
-        raise ConfigError(f"{path}: {unknown_name('name', name, there)}")
-    return getattr(module, name)

@@ -12,8 +12,10 @@ from typing import Any
 from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.plain import field_hints
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
+from codistill.student.projectors import ProjectorConfig, find_projector
 
 Idle = tuple[str, str]
 """Dotted path of an option, and why it does nothing."""
@@ -97,13 +99,10 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
     student, projector = recipe.student, recipe.student.projector
     if student.init:
         yield "student.layer_scale", "student.init brings its own"
-    kind = f"student.projector.kind is {projector.kind}"
-    if projector.kind != "transformer":
-        yield from _paths("student.projector", ("num_blocks", "num_heads", "layer_scale"), kind)
-    else:
-        yield "student.projector.hidden", kind
-    if projector.kind != "ladder":
-        yield from _paths("student.projector", ("last_hidden", "blocks"), kind)
+    reads = find_projector(projector.kind).options
+    unread = (name for name in field_hints(ProjectorConfig) if name not in (*reads, "kind"))
+    yield from _paths("student.projector", unread, f"student.projector.kind is {projector.kind}")
+    if "last_hidden" not in reads:
         return
     known = VIT_SIZES.get(student.size, {}).get("depth", 0)
     depth = int(student.depth or known)
@@ -138,9 +137,11 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
     kinds = {kind for teacher in recipe.teachers for kind in teacher.kinds or ("cls", "patch")}
     if recipe.teachers and "cls" not in kinds:
         yield "distill.loss.summary", "no teacher has class tokens among its kinds"
-    if kinds == {"cls"} and distill.loss.summary != "token":
-        weights = ("cosine_weight", "smooth_l1_weight")
-        yield from _paths("distill.loss", weights, f"class tokens alone, with summary {distill.loss.summary}")
+    if kinds == {"cls"} and distill.loss.summary is not None:
+        yield (
+            "distill.loss.weights",
+            "teachers give class tokens alone, whose terms distill.loss.summary says",
+        )
 
 
 def _optim(recipe: Recipe) -> Iterator[Idle]:
@@ -219,7 +220,8 @@ def _value_and_default(recipe: Recipe, path: str) -> tuple[Any, Any]:
     for section in sections:
         config = getattr(config, section)
     field = next(field for field in dataclasses.fields(config) if field.name == name)
-    return getattr(config, name), field.default
+    made = field.default_factory
+    return getattr(config, name), field.default if made is dataclasses.MISSING else made()
 
 
 def _shown(value: Any) -> str:

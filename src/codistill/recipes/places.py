@@ -5,7 +5,7 @@ those that begin with `~` or a variable, which mean the same from anywhere. A ru
 and teachers finds them where they were as seen from the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from codistill.data.source import SourceConfig
 from codistill.engine.run_dir import CONFIG
 from codistill.errors import ConfigError
 from codistill.files.config import load_yaml, save_yaml
+from codistill.files.own_code import with_own_path
 from codistill.files.places import absolute_encoder, absolute_path, moved_path, with_path
 from codistill.files.plain import to_plain
 from codistill.recipes.recipe import Recipe
@@ -81,11 +82,21 @@ def _with_places(recipe: Recipe, path: Callable[[str], str], encoder: Callable[[
             return source
         return replace(source, path=path(source.path), root=source.root and path(source.root))
 
+    def own(weights: Mapping[str, float]) -> dict[str, float]:
+        return {with_own_path(name, path): weight for name, weight in weights.items()}
+
+    loss = recipe.distill.loss
+    loss = replace(
+        loss, weights=own(loss.weights), summary=None if loss.summary is None else own(loss.summary)
+    )
+    projector = recipe.student.projector
+    projector = replace(projector, kind=with_own_path(projector.kind, path))
     return replace(
         recipe,
+        distill=replace(recipe.distill, loss=loss),
         sources=tuple(map(of, recipe.sources)),
         validation=tuple(map(of, recipe.validation)),
         world_path=recipe.world_path and path(recipe.world_path),
         teachers=tuple(replace(teacher, encoder=encoder(teacher.encoder)) for teacher in recipe.teachers),
-        student=replace(recipe.student, init=encoder(recipe.student.init)),
+        student=replace(recipe.student, init=encoder(recipe.student.init), projector=projector),
     )

@@ -12,8 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from codistill.encoders.load import encoder_from_weights
-from codistill.encoders.options import as_options, split_options, stated_of
-from codistill.errors import CheckpointError
+from codistill.encoders.options import FILE_OPTIONS, as_options, split_options, stated_of
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.own_code import is_own
+from codistill.files.plain import from_plain
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
 from codistill.types import TargetSpec
@@ -23,11 +25,12 @@ from codistill.weights.known import find_known
 from codistill.weights.layout_student import STATISTICS
 from codistill.weights.layouts import read_student_weights, read_weights
 
+_OPTIONS = (*FILE_OPTIONS, "projector")
 _RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
 
 
 def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]) -> ProjectorConfig:
-    """The `ProjectorConfig` of one teacher's projector, from its tensors.
+    """The `ProjectorConfig` of one teacher's projector of ours, from its tensors.
 
     Args:
         tensors: by name within the projector.
@@ -56,8 +59,26 @@ def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]
     )
 
 
-def student_of_weights(weights: StudentWeights) -> Student:
+def _own_config(weights: StudentWeights, own: str | None) -> ProjectorConfig:
+    """The config of projectors of the user's own: tensors do not tell them, and no file is imported unasked."""
+    kind = str(weights.proj_args["kind"])
+    if own is None:
+        raise CheckpointError(
+            f"{weights.encoder.name}: its projectors are of {kind}, and reading weights imports no code by itself. "
+            f"Say that it may be imported: add ,projector={kind} (or where the file is now), or use the encoder alone."
+        )
+    try:
+        return replace(from_plain(ProjectorConfig, dict(weights.proj_args)), kind=own)
+    except ConfigError as error:
+        raise CheckpointError(f"{weights.encoder.name}: projector: {error}") from error
+
+
+def student_of_weights(weights: StudentWeights, own: str | None = None) -> Student:
     """A `Student`, in evaluation mode, holding these weights in fp32.
+
+    Args:
+        weights: what a file said.
+        own: `file.py:NAME` of its projectors, where they are of the user's own.
 
     Raises:
         CheckpointError: if teachers have different projectors, or a tensor is missing, surplus or misshapen.
@@ -66,9 +87,17 @@ def student_of_weights(weights: StudentWeights) -> Student:
         TargetSpec(name=teacher["name"], dim=teacher["dim"], kinds=tuple(teacher["kinds"]))
         for teacher in weights.teachers
     )
-    configs = {
-        name: projector_config(tensors, weights.proj_args) for name, tensors in weights.projectors.items()
-    }
+    if is_own(str(weights.proj_args.get("kind", ""))):
+        config = _own_config(weights, own)
+        configs = dict.fromkeys(weights.projectors, config)
+    elif own is not None:
+        raise ConfigError(
+            f"{weights.encoder.name}: projector={own} would have no effect: its projectors are codistill's own"
+        )
+    else:
+        configs = {
+            name: projector_config(tensors, weights.proj_args) for name, tensors in weights.projectors.items()
+        }
     config = next(iter(configs.values()), ProjectorConfig())
     if any(other != config for other in configs.values()):
         raise CheckpointError(f"{weights.encoder.name}: projectors differ between teachers: {configs}")
@@ -102,7 +131,12 @@ def student_of_weights(weights: StudentWeights) -> Student:
 
 
 def load_student(
-    what: str, *, num_heads: int | None = None, image_size: int | None = None, train: bool = False
+    what: str,
+    *,
+    num_heads: int | None = None,
+    image_size: int | None = None,
+    projector: str | None = None,
+    train: bool = False,
 ) -> Student:
     """A student with its projectors, in evaluation mode and frozen.
 
@@ -111,14 +145,15 @@ def load_student(
             `load_encoder`.
         num_heads: heads of the encoder, where neither the file nor its width tells.
         image_size: another native size in pixels; the positional embedding is resized.
+        projector: `file.py:NAME` of its projectors, where they are of your own: the file is imported.
         train: parameters want gradients.
 
     Raises:
         CheckpointError: if there is no such thing, or it has no projectors.
     """
-    path, options = _locate(what, num_heads=num_heads, image_size=image_size)
+    path, options = _locate(what, num_heads=num_heads, image_size=image_size, projector=projector)
     weights = read_student_weights(path, stated=stated_of(options))
-    student = student_of_weights(_resized(weights, options.get("image_size")))
+    student = student_of_weights(_resized(weights, options.get("image_size")), options.get("projector"))
     return student if train else student.requires_grad_(False)
 
 
@@ -128,13 +163,13 @@ def load_any_student(what: str, *, image_size: int | None = None) -> Student:
     weights = read_weights(path, stated=stated_of(options))
     if isinstance(weights, EncoderWeights):
         weights = StudentWeights(encoder=weights, projectors={}, statistics={}, teachers=())
-    return student_of_weights(_resized(weights, options.get("image_size")))
+    return student_of_weights(_resized(weights, options.get("image_size")), options.get("projector"))
 
 
-def _locate(what: str, **given: int | None) -> tuple[Path, dict[str, Any]]:
+def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]:
     """The file or folder of a path or a known name, and the options behind it or given beside it."""
     exists = Path(what).expanduser().exists()
-    text, options = (what, {}) if exists else split_options(what)
+    text, options = (what, {}) if exists else split_options(what, _OPTIONS)
     path = Path(text).expanduser()
     options |= as_options(given, **given)
     return (find_weights(text) if find_known(text) and not path.exists() else path), options

@@ -4,16 +4,17 @@ Three designs, all on un-normed tokens without registers:
 * `mlp` (AM-RADIO): after the last block, Linear, GELU, Linear, one per token kind;
 * `ladder` (UNIC): the same on the output of every chosen block, summed over blocks;
 * `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens.
+Each is a row of `PROJECTORS`; `file.py:NAME` of the user's own will do as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, unknown_name
+from codistill.files.own_code import is_own, own_object
 from codistill.nn.blocks import Block, init_transformer_weights
 from codistill.nn.linear import Linear
 from codistill.types import TokenKind, Tokens
@@ -24,7 +25,7 @@ class ProjectorConfig:
     """Which projector, and its sizes; every default is the published one.
 
     Attributes:
-        kind: `transformer`, `ladder` or `mlp`.
+        kind: a name in `PROJECTORS`, or `file.py:NAME`.
         hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`).
         last_hidden: hidden width of a ladder's last rung (None: 3072).
         blocks: student blocks a ladder stands on, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
@@ -33,7 +34,7 @@ class ProjectorConfig:
         layer_scale: their initial LayerScale value.
     """
 
-    kind: Literal["transformer", "ladder", "mlp"] = "transformer"
+    kind: str = "transformer"
     hidden: int | None = None
     last_hidden: int | None = None
     blocks: tuple[int, ...] | None = None
@@ -42,8 +43,10 @@ class ProjectorConfig:
     layer_scale: float | None = 1e-4
 
     def __post_init__(self) -> None:
-        if self.kind not in PROJECTORS:
-            raise ConfigError(f"projector kind must be one of {', '.join(PROJECTORS)}; got {self.kind!r}")
+        if self.kind not in PROJECTORS and not is_own(self.kind):
+            raise ConfigError(
+                f"{unknown_name('projector kind', self.kind, PROJECTORS)} file.py:NAME will do as well."
+            )
         if self.blocks is not None and (not self.blocks or sorted(set(self.blocks)) != list(self.blocks)):
             raise ConfigError(f"projector blocks must be increasing and not empty; got {self.blocks}")
         if self.num_blocks < 1:
@@ -51,12 +54,12 @@ class ProjectorConfig:
 
     def student_blocks(self, depth: int) -> tuple[int, ...]:
         """The student blocks (0-based, increasing) whose outputs this projector reads."""
-        if self.kind != "ladder":
+        if "blocks" not in find_projector(self.kind).options:
             return (depth - 1,)
         blocks = tuple(range(depth)) if self.blocks is None else self.blocks
         if not 0 <= blocks[0] <= blocks[-1] < depth:
             raise ConfigError(
-                f"ladder blocks {blocks} do not fit a student of {depth} blocks (0 to {depth - 1})"
+                f"{self.kind} blocks {blocks} do not fit a student of {depth} blocks (0 to {depth - 1})"
             )
         return blocks
 
@@ -164,15 +167,36 @@ class TransformerProjector(nn.Module):
         return Tokens(patches=x[:, 1:], grid=tokens.grid, cls=x[:, 0], normed=True)
 
 
-PROJECTORS: dict[str, type[LadderProjector] | type[TransformerProjector]] = {
-    "transformer": TransformerProjector,
-    "ladder": LadderProjector,
-    "mlp": MlpProjector,
+@dataclass(frozen=True, kw_only=True)
+class Projector:
+    """A row of `PROJECTORS`.
+
+    Attributes:
+        build: from config, student, the teacher's width and token kinds to a module that turns a sequence of un-normed
+            student tokens, one of each block it stands on, into the teacher's tokens.
+        options: fields of `ProjectorConfig` that it reads; others are refused. With `blocks` it stands on these student
+            blocks (all by default), without on the last one.
+    """
+
+    build: Callable[[ProjectorConfig, StudentShape, int, Sequence[TokenKind]], nn.Module]
+    options: tuple[str, ...] = ()
+
+
+PROJECTORS: dict[str, Projector] = {
+    "transformer": Projector(build=TransformerProjector, options=("num_blocks", "num_heads", "layer_scale")),
+    "ladder": Projector(build=LadderProjector, options=("hidden", "last_hidden", "blocks")),
+    "mlp": Projector(build=MlpProjector, options=("hidden",)),
 }
+"""Every projector that ships with codistill."""
 
 
-def build_projector(
-    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
-) -> nn.Module:
-    """A fresh projector onto a teacher of width `out_dim` that gives tokens of these kinds."""
-    return PROJECTORS[config.kind](config, student, out_dim, kinds)
+def find_projector(kind: str) -> Projector:
+    """A row of `PROJECTORS`, or what `file.py:NAME` names: a `Projector`, or a class or function that builds one.
+
+    Raises:
+        ConfigError: if there is no such thing in the file.
+    """
+    if kind in PROJECTORS:
+        return PROJECTORS[kind]
+    found = own_object(kind, "projector", lambda found: isinstance(found, Projector) or callable(found))
+    return found if isinstance(found, Projector) else Projector(build=found)

@@ -13,7 +13,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
 from codistill.student.average import WeightAverage
-from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
+from codistill.student.projectors import ProjectorConfig, StudentShape, find_projector
 from codistill.student.statistics import TargetStatistics
 from codistill.types import TargetSpec, TokenKind, Tokens
 from codistill.weights.contents import STD_FLOOR
@@ -52,8 +52,9 @@ class Student(nn.Module):
         self.projector_config = projector or ProjectorConfig()
         config = encoder.config
         shape = StudentShape(dim=config.dim, depth=config.depth, num_heads=config.num_heads)
+        build = find_projector(self.projector_config.kind).build
         self.projectors = nn.ModuleDict(
-            {t.name: build_projector(self.projector_config, shape, t.dim, t.kinds) for t in self.targets}
+            {t.name: build(self.projector_config, shape, t.dim, t.kinds) for t in self.targets}
         )
         self.target_statistics = nn.ModuleDict(
             {

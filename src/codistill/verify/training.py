@@ -4,6 +4,7 @@ In: a student, fixed images and fixed raw teacher features, and the numbers the 
 student is trained by our objective and optimizer, with a bank that plays the features back. Out: one `CheckResult`
 per logged number and mode, the worst step, and one per mode for the weights after it.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ class RecordedBank:
     def domains(self) -> dict[str, str]:
         """Each teacher's domain, told from its name; unknown names take the published order."""
         order = ("generic", "3d", "human")
-        found = {}
+        found: dict[str, str] = {}
         for place, name in enumerate(self.record["teachers"]):
             words = (d for d, w in _DOMAIN_WORDS.items() if any(word in name.lower() for word in w))
             found[name] = next(words, order[place % 3])
@@ -77,7 +78,7 @@ class RecordedBank:
 
     def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
         """The features of the current step, on each teacher's rows."""
-        raw = {}
+        raw: dict[str, Tokens] = {}
         for name in self.record["teachers"]:
             patches = select_rows(self.inputs[f"{name}_patch_{self.step}"], rows[name])
             cls = self.inputs.get(f"{name}_cls_{self.step}")

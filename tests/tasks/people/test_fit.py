@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from people_scenes import ENCODER
+from stopping import stopping_after
 
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
-from codistill.tasks.people import fit as fitting
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.evaluate import evaluate_people
@@ -66,16 +66,12 @@ def replace_head(estimator):
     return replace(estimator, head=fresh)
 
 
-def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(scenes: Path, tmp_path: Path) -> None:
     whole, parts = Runtime(out=tmp_path / "whole", workers=0), Runtime(out=tmp_path / "parts", workers=0)
     assert fit_people(config(scenes), whole)
-    engine = fitting.EngineConfig
-    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=5))
-    assert not fit_people(config(scenes), parts)
+    with stopping_after(5):
+        assert not fit_people(config(scenes), parts)
     assert not (parts.out / "head.json").exists()
-    monkeypatch.setattr(fitting, "EngineConfig", engine)
     assert fit_people(config(scenes), parts)
     one, other = ((r.out / "head.safetensors").read_bytes() for r in (whole, parts))
     assert one == other
@@ -250,19 +246,17 @@ def test_tokens_beyond_fp16_are_refused_not_stored_as_infinite(tmp_path: Path) -
 
 
 def test_a_fit_on_changed_labels_says_so_and_a_finished_one_is_refused(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(scenes, data)
     runtime = Runtime(out=tmp_path / "head", workers=0)
     short = replace(RECIPE, steps=4)
-    engine = fitting.EngineConfig
-    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=2))
-    assert not fit_people(config(data, recipe=short), runtime)
+    with stopping_after(2):
+        assert not fit_people(config(data, recipe=short), runtime)
     lines = (data / "train.jsonl").read_text().splitlines()
     lines[3] = lines[3].replace('"people"', '"people" ')
     (data / "train.jsonl").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(fitting, "EngineConfig", engine)
     assert fit_people(config(data, recipe=short), runtime)
     assert "goes on, but with other data than it began with (changed: line 4 of" in capsys.readouterr().err
     assert "line 4" in read_record(runtime.out).fit["data_changed"][0]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from people_scenes import ENCODER
 from safetensors.torch import load_file
+from stopping import stopping_after
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.nn.blocks import Block
-from codistill.tasks.people import fit as fitting
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.fit import fit_people
@@ -75,9 +75,7 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(scenes: P
     assert len(found) == 16 and torch.equal(found.vertices, again.vertices)
 
 
-def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(scenes: Path, tmp_path: Path) -> None:
     """With stochastic depth, which acts in training mode alone."""
     wild = tmp_path / "wild"
     assert fit_people(config(scenes), runtime(tmp_path / "any"))
@@ -93,11 +91,9 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(
     )
     assert load_encoder(wild).config.drop_path == 0.5  # type: ignore[attr-defined]
     assert fit_people(four, runtime(tmp_path / "whole"))
-    engine = fitting.EngineConfig
-    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=2))
-    assert not fit_people(four, runtime(tmp_path / "parts"))
+    with stopping_after(2):
+        assert not fit_people(four, runtime(tmp_path / "parts"))
     assert not (tmp_path / "parts" / "encoder").exists()
-    monkeypatch.setattr(fitting, "EngineConfig", engine)
     assert fit_people(four, runtime(tmp_path / "parts"))
     for name in ("head.safetensors", "encoder/encoder.safetensors"):
         one, other = (load_file(tmp_path / part / name) for part in ("whole", "parts"))

@@ -9,6 +9,7 @@ import torch
 from pair_toys import ENCODER, SHAPE, ToyPairs, plane_pair
 from rich.console import Console
 from safetensors.torch import load_file
+from stopping import stopping_after
 
 from codistill.encoders.load import load_encoder
 from codistill.engine.objective import StepContext
@@ -20,7 +21,6 @@ from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.loading import Request
 from codistill.tasks.shared.unfrozen import write_unfrozen
-from codistill.tasks.two_view import fit as fitting
 from codistill.tasks.two_view.batches import pair_batches
 from codistill.tasks.two_view.config import TwoViewFit, two_view_fit
 from codistill.tasks.two_view.fit import fit_two_view
@@ -104,13 +104,11 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(fit, tmp_
     assert not torch.equal(found.b_in_a.points, frozen.b_in_a.points)  # --encoder puts another one under it
 
 
-def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(fit, tmp_path, monkeypatch):
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(fit, tmp_path):
     four = replace(fit, steps=4, encoder_lr_scale=0.1, accumulate=2)
     assert fit_two_view(four, _runtime(tmp_path / "whole"))
-    engine = fitting.EngineConfig
-    monkeypatch.setattr(fitting, "EngineConfig", lambda **fields: engine(**fields, stop_after=2))
-    assert not fit_two_view(four, _runtime(tmp_path / "parts"))
-    monkeypatch.setattr(fitting, "EngineConfig", engine)
+    with stopping_after(2):
+        assert not fit_two_view(four, _runtime(tmp_path / "parts"))
     assert fit_two_view(four, _runtime(tmp_path / "parts"))
     for name in ("head.safetensors", "encoder/encoder.safetensors"):
         one, other = (load_file(tmp_path / part / name) for part in ("whole", "parts"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codistill.engine.objective import StepContext, StepResult
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.loading import DenseBatch
-from codistill.types import Batch, Tokens
+from codistill.types import Tokens
 
 HeadInput = Callable[[Sequence[Tokens]], Tensor]
 """Levels of tokens to a head's input map."""
@@ -44,9 +44,8 @@ class HeadObjective:
         """Move the encoder."""
         self.features.to(device)
 
-    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+    def step(self, model: nn.Module, batch: DenseBatch, context: StepContext) -> StepResult:
         """The head's loss on a batch."""
-        assert isinstance(batch, DenseBatch)
         with context.phase("encoder"):
             features = self.head_input(self.features(batch.images))
         with context.phase("head"):
@@ -54,7 +53,9 @@ class HeadObjective:
             loss = self.head_loss(model(features), target, context.step)
         return StepResult(loss)
 
-    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+    def evaluate(
+        self, model: nn.Module, batches: Iterable[DenseBatch], context: StepContext
+    ) -> dict[str, float]:
         """Mean loss over held-out batches."""
         losses = [self.step(model, batch, context).loss for batch in batches]
         return {"loss": float(torch.stack(losses).mean())} if losses else {}

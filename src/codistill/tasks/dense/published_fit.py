@@ -1,28 +1,22 @@
 """Fitting by the published protocol, whatever the task: one head, fresh views in every step, trained by the engine."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from codistill.engine.distributed import Process
-from codistill.engine.loop import train
 from codistill.engine.optim import OptimConfig
-from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
 from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.dense.objective import HeadInput, HeadLoss, HeadObjective
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_fit import HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.loading import ViewMaker, train_batches
-from codistill.tasks.shared.resumed import check_resumed, with_encoder
-
-RUN = "run"
-"""The engine's run, in the head's folder."""
+from codistill.tasks.shared.loading import DenseBatch, ViewMaker, train_batches
+from codistill.tasks.shared.resumed import with_encoder
 
 
 def fit_published(
@@ -53,47 +47,33 @@ def fit_published(
                 "several processes fit a head on CUDA only (batch statistics are shared over it); on a CPU start one"
             )
         head = nn.SyncBatchNorm.convert_sync_batchnorm(head)
-    objective = HeadObjective(
-        features, head, head_input, head_loss, {"data": config.data, **features.describe()}
-    )
-    changes = process.on_main(
-        lambda: check_resumed(runtime.out, RUN, with_encoder(inputs_of(data), features), runtime.say)
-    )
-    started = time.perf_counter()
-    summary = train(
-        objective,
-        train_batches(
-            data,
-            maker,
-            batch_size=config.batch_size,
-            total_steps=steps,
-            seed=config.seed,
-            rank=process.rank,
-            world_size=process.world_size,
-            workers=runtime.workers,
-            device=process.device,
-        ),
-        None,
-        config=EngineConfig(
-            total_steps=steps,
-            seed=config.seed,
-            log_every=max(1, min(50, steps // 10)),
-            checkpoint_every=max(1, min(1000, steps // 4)),
-        ),
+    about = {"data": config.data, **features.describe()}
+
+    def training() -> HeadTraining[DenseBatch]:
+        return HeadTraining(
+            objective=HeadObjective(features, head, head_input, head_loss, about),
+            train_batches=train_batches(
+                data,
+                maker,
+                batch_size=config.batch_size,
+                total_steps=steps,
+                seed=config.seed,
+                rank=process.rank,
+                world_size=process.world_size,
+                workers=runtime.workers,
+                device=process.device,
+            ),
+        )
+
+    facts = run_head_fit(
+        training,
+        lambda: with_encoder(inputs_of(data), features),
+        config=config,
+        steps=steps,
+        seed=config.seed,
         optim=replace(optim, lr=config.learning_rates[0], weight_decay=config.weight_decay),
-        run_dir=runtime.out / RUN,
+        batch_size=config.batch_size,
+        runtime=runtime,
         process=process,
-        global_batch=config.batch_size,
-        recipe=config,
-        console=runtime.console,
     )
-    if not summary.finished:
-        return None
-    seconds, done = time.perf_counter() - started, summary.step - summary.resumed_from
-    return {
-        "chosen_lr": config.learning_rates[0],
-        "loss": summary.metrics.get("loss"),
-        "seconds_per_step": round(seconds / done, 4) if done else None,
-        "device": str(torch.device(process.device)),
-        **({"data_changed": changes} if changes else {}),
-    }
+    return None if facts is None else {"chosen_lr": config.learning_rates[0], **facts.as_record()}

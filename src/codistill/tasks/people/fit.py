@@ -3,7 +3,6 @@
 Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
 """
 
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.smplx import SmplxBody
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.distributed import Process
-from codistill.engine.loop import train
-from codistill.engine.settings import EngineConfig
 from codistill.errors import DataError
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
@@ -25,17 +22,18 @@ from codistill.tasks.people.data import (
     limited_people,
     open_people,
 )
-from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
+from codistill.tasks.people.loading import PeopleBatch, ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.smplx_layouts import SmplxImages
-from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
+from codistill.tasks.people.start import fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
 from codistill.tasks.people.views import ViewLabels
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import HeadRecord, write_head
-from codistill.tasks.shared.resumed import check_resumed, with_encoder
+from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
+from codistill.tasks.shared.resumed import with_encoder
 from codistill.tasks.shared.same_encoder import told_of
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
@@ -69,25 +67,27 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
         f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
         f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
     )
-    changes = process.on_main(
-        lambda: check_resumed(
-            runtime.out, RUN, with_encoder(labelled_inputs(plan.data), features), runtime.say
-        )
+    facts = run_head_fit(
+        lambda: _training(config, plan, held_out, head, encoder, features, data.body, runtime, process),
+        lambda: with_encoder(labelled_inputs(plan.data), features),
+        config=config,
+        steps=recipe.steps,
+        seed=config.seed,
+        optim=with_encoder_scale(recipe.optim, config.encoder_lr_scale),
+        batch_size=recipe.batch_size,
+        runtime=runtime,
+        process=process,
+        accumulate=config.accumulate,
     )
-    surface = data.body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else data.body
-    if recipe.stored:
-        plan = _stored(plan, config, features, runtime, process)
-        head = read_windows(head, plan, surface, config, features, runtime, process)
-    trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
-    facts = _train(config, plan, held_out, trainable, features, surface, runtime, process)
     if facts is None:
         return False
     if process.is_main:
-        facts |= {"data_changed": changes} if changes else {}
-        record = _record(config, data, plan, head, features, facts)
+        trained = facts.trained if encoder is None else facts.trained.get_submodule("head")
+        assert isinstance(trained, HumanMeshHead)
+        record = _record(config, data, plan, trained, features, facts)
         if encoder is not None:
             record = _with_encoder(record, encoder, runtime)
-        write_head(runtime.out, record, head.cpu().state_dict(), list(runtime.command))
+        write_head(runtime.out, record, trained.cpu().state_dict(), list(runtime.command))
     return True
 
 
@@ -142,66 +142,46 @@ def _reports(runtime: Runtime) -> Any:
     return progress
 
 
-def _train(
+def _training(
     config: PeopleFit,
     plan: ViewPlan,
     held_out: PeopleData | None,
-    trainable: HumanMeshHead | HumanMeshModel,
+    head: HumanMeshHead,
+    encoder: ViTEncoder | None,
     features: FrozenFeatures,
     body: BodyModel,
     runtime: Runtime,
     process: Process,
-) -> dict[str, Any] | None:
-    """Train in place; facts for the record, or None if it was stopped before its end."""
+) -> HeadTraining[PeopleBatch]:
+    """What trains on what; tokens are stored and windows read first, where the recipe says so."""
     recipe = config.recipe
+    surface = body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else body
+    if recipe.stored:
+        plan = _stored(plan, config, features, runtime, process)
+        head = read_windows(head, plan, surface, config, features, runtime, process)
     about = {
         "data": config.data,
-        "body": body.name,
+        "body": surface.name,
         "size": plan.size,
         "unfrozen": config.unfreeze,
         **features.describe(),
     }
-    objective = PeopleObjective(features, trainable, body, recipe.loss, plan.size, about)
-    batches = training_batches(
-        plan,
-        batch_size=recipe.batch_size,
-        total_steps=recipe.steps,
-        accumulate=config.accumulate,
-        rank=process.rank,
-        world_size=process.world_size,
-        workers=runtime.workers,
-        device=process.device,
-    )
-    started = time.perf_counter()
-    summary = train(
-        objective,
-        batches,
-        _validation(config, plan, held_out, body, process),
-        config=EngineConfig(
+    trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
+    return HeadTraining(
+        objective=PeopleObjective(features, trainable, surface, recipe.loss, plan.size, about),
+        train_batches=training_batches(
+            plan,
+            batch_size=recipe.batch_size,
             total_steps=recipe.steps,
-            seed=config.seed,
             accumulate=config.accumulate,
-            activation_checkpointing=runtime.recompute,
-            log_every=max(1, min(50, recipe.steps // 10)),
-            checkpoint_every=max(1, min(1000, recipe.steps // 4)),
-            validate_every=config.validate_every,
+            rank=process.rank,
+            world_size=process.world_size,
+            workers=runtime.workers,
+            device=process.device,
         ),
-        optim=with_encoder_scale(recipe.optim, config.encoder_lr_scale),
-        run_dir=runtime.out / RUN,
-        process=process,
-        global_batch=recipe.batch_size,
-        recipe=config,
-        console=runtime.console,
+        val_batches=_validation(config, plan, held_out, surface, process),
+        validate_every=config.validate_every,
     )
-    if not summary.finished:
-        return None
-    seconds, done = time.perf_counter() - started, summary.step - summary.resumed_from
-    return {
-        "loss": summary.metrics.get("loss"),
-        "validation": dict(summary.validation),
-        "seconds_per_step": round(seconds / done, 4) if done else None,
-        "device": str(process.device),
-    }
 
 
 def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
@@ -234,7 +214,7 @@ def _record(
     plan: ViewPlan,
     head: HumanMeshHead,
     features: FrozenFeatures,
-    facts: dict[str, Any],
+    facts: FitFacts,
 ) -> HeadRecord:
     recipe = config.recipe
     return HeadRecord(
@@ -252,12 +232,11 @@ def _record(
         encoder=told_of(features),
         fit={
             "protocol": recipe.name,
-            "steps": recipe.steps,
             "batch_size": recipe.batch_size,
             "lr": recipe.optim.peak_lr(recipe.batch_size),
             "init": config.init,
             "unfrozen": config.unfreeze,
-            **facts,
+            **facts.as_record(),
         },
     )
 

@@ -21,7 +21,7 @@ from codistill.heads.human_mesh.targets import PeopleTargets, with_vertices
 from codistill.tasks.people.loading import PeopleBatch
 from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.types import Batch, Tokens
+from codistill.types import Tokens
 
 
 class PeopleObjective:
@@ -55,9 +55,8 @@ class PeopleObjective:
         self.features.to(device)
         self.body.to(device)
 
-    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+    def step(self, model: nn.Module, batch: PeopleBatch, context: StepContext) -> StepResult:
         """The loss of a batch, and every term."""
-        assert isinstance(batch, PeopleBatch)
         device = batch.images.device
         with context.phase("encoder"):
             seen = batch.images if self.unfrozen else self._tokens(batch)
@@ -89,7 +88,9 @@ class PeopleObjective:
         return replace(targets, truth=with_vertices(truth, self.body))
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+    def evaluate(
+        self, model: nn.Module, batches: Iterable[PeopleBatch], context: StepContext
+    ) -> dict[str, float]:
         """Mean of every term over held-out batches."""
         results = [self.step(model, batch, context) for batch in batches]
         if not results:

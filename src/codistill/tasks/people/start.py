@@ -17,11 +17,9 @@ from codistill.tasks.people.least_squares import LeastSquares, start_by_least_sq
 from codistill.tasks.people.loading import ViewPlan
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_fit import RUN
 from codistill.weights.read import read_checkpoint
 from codistill.weights.run import checkpoints
-
-RUN = "run"
-"""The engine's run, in the head's folder."""
 
 
 def fresh_head(

@@ -5,7 +5,6 @@ step, of which the encoder may learn as well, as in MASt3R's training (arXiv 240
 2503.14405).
 """
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -16,17 +15,17 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import encoder_fingerprint, weights_hash
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
-from codistill.engine.loop import TrainBatches, TrainSummary, ValBatches, train
-from codistill.engine.settings import EngineConfig
+from codistill.engine.loop import TrainBatches, ValBatches
 from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import named_groups, split_groups
+from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.resumed import check_resumed, encoder_part
+from codistill.tasks.shared.resumed import encoder_part
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale
-from codistill.tasks.two_view.batches import online_batches
+from codistill.tasks.two_view.batches import PairBatch, online_batches
 from codistill.tasks.two_view.cached_batches import cached_batch, cached_batches
 from codistill.tasks.two_view.config import TwoViewFit
 from codistill.tasks.two_view.head import write_two_view_head
@@ -37,8 +36,6 @@ from codistill.tasks.two_view.start import fresh_head
 from codistill.tasks.two_view.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.two_view.views import PairViews
 
-RUN = "run"
-"""The engine's run, in the head's folder."""
 _HELD_OUT = 64
 
 
@@ -65,49 +62,38 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
-    changes = process.on_main(
-        lambda: check_resumed(runtime.out, RUN, _inputs(config, data, encoder), runtime.say)
-    )
-    started = time.perf_counter()
-    training, validation = _batches(config, encoder, head.config, data, runtime, process)
-    encoded = time.perf_counter()
-    objective = TwoViewObjective(
-        encoder,
-        head,
-        config.loss,
-        symmetrize=config.symmetrize,
-        unfreeze=config.unfreeze,
-        description={
-            "data": config.data,
-            "encoder": config.encoder,
-            "licence": spec.licence,
-            "unfrozen": config.unfreeze,
-        },
-    )
-    summary = train(
-        objective,
-        training,
-        validation,
-        config=EngineConfig(
-            total_steps=config.steps,
-            seed=config.seed,
-            accumulate=config.accumulate,
-            activation_checkpointing=runtime.recompute,
-            log_every=max(1, min(50, config.steps // 10)),
-            checkpoint_every=max(1, min(1000, config.steps // 8)),
+    about = {
+        "data": config.data,
+        "encoder": config.encoder,
+        "licence": spec.licence,
+        "unfrozen": config.unfreeze,
+    }
+
+    def training() -> HeadTraining[PairBatch]:
+        batches, validation = _batches(config, encoder, head.config, data, runtime, process)
+        pairs = {"symmetrize": config.symmetrize, "unfreeze": config.unfreeze}
+        return HeadTraining(
+            objective=TwoViewObjective(encoder, head, config.loss, description=about, **pairs),
+            train_batches=batches,
+            val_batches=validation,
             validate_every=0 if validation is None else max(1, config.steps // 8),
-        ),
+        )
+
+    facts = run_head_fit(
+        training,
+        lambda: _inputs(config, data, encoder),
+        config=config,
+        steps=config.steps,
+        seed=config.seed,
         optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
-        run_dir=runtime.out / RUN,
+        batch_size=config.batch_size,
+        runtime=runtime,
         process=process,
-        global_batch=config.batch_size,
-        recipe=config,
-        console=runtime.console,
+        accumulate=config.accumulate,
     )
-    if not summary.finished:
+    if facts is None:
         return False
     if process.is_main:
-        told = {"data_changed": changes} if changes else {}
         write_two_view_head(
             runtime.out,
             head,
@@ -116,35 +102,21 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             trained=learner,
             size=config.size,
             data={"spec": config.data, "pairs": len(data)},
-            fit=_facts(config, head, summary, process, encoded - started, time.perf_counter() - encoded)
-            | told,
+            fit=_record(config, head, facts),
             command=list(runtime.command),
         )
     return True
 
 
-def _facts(
-    config: TwoViewFit,
-    head: TwoViewHead,
-    summary: TrainSummary,
-    process: Process,
-    encoding: float,
-    training: float,
-) -> dict[str, Any]:
-    """What head.json says of the fit; `encoding` and `training` in seconds."""
-    done = summary.step - summary.resumed_from
+def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str, Any]:
+    """What head.json says of the fit."""
     return {
         "recipe": config.recipe,
-        "steps": config.steps,
         "batch_size": config.batch_size,
         "cached": config.cached,
         "unfrozen": config.unfreeze,
         "parameters": sum(p.numel() for p in head.parameters()),
-        "losses": {name: float(value) for name, value in summary.metrics.items() if np.isfinite(value)},
-        "validation": dict(summary.validation),
-        "seconds_tokens": round(encoding, 1),
-        "seconds_per_step": round(training / done, 4) if done else None,
-        "device": str(process.device),
+        **facts.as_record(),
     }
 
 
@@ -174,7 +146,7 @@ def _batches(
     data: PairData,
     runtime: Runtime,
     process: Process,
-) -> tuple[TrainBatches, ValBatches | None]:
+) -> tuple[TrainBatches[PairBatch], ValBatches[PairBatch] | None]:
     maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
     steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
     if not config.cached:

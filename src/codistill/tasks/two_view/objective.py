@@ -15,7 +15,7 @@ from codistill.engine.objective import StepContext, StepResult
 from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.tasks.two_view.batches import PairBatch, joined, truth_to
-from codistill.types import Batch, Tokens
+from codistill.types import Tokens
 
 
 class EncoderWithHead(nn.Module):
@@ -72,9 +72,8 @@ class TwoViewObjective:
         """Move the encoder."""
         self.encoder.to(device)
 
-    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
+    def step(self, model: nn.Module, batch: PairBatch, context: StepContext) -> StepResult:
         """The head's loss on a batch of pairs."""
-        assert isinstance(batch, PairBatch)
         device = next(model.parameters()).device
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
@@ -91,7 +90,9 @@ class TwoViewObjective:
             )
         return StepResult(result.loss, {"loss": result.loss.detach(), **result.details})
 
-    def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
+    def evaluate(
+        self, model: nn.Module, batches: Iterable[PairBatch], context: StepContext
+    ) -> dict[str, float]:
         """Mean of every number over held-out batches."""
         found: list[dict[str, Tensor]] = []
         with torch.no_grad():

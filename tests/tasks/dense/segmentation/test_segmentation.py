@@ -6,6 +6,7 @@ import pytest
 import torch
 from dense_tools import difference, fitted, loaded, open_segmentation, scored
 from rich.console import Console
+from stopping import stopping_after
 from task_toys import ENCODER, segmentation_folder
 from torch.nn.functional import interpolate
 
@@ -146,23 +147,14 @@ def test_the_record_says_how_it_was_made(heads, root):
 
 
 def test_an_interrupted_published_fit_resumes_and_other_settings_are_refused(tmp_path, root, heads):
-    from codistill.engine import loop
-
-    real, calls = loop.EngineConfig, []
-
-    def stopping(**options):
-        calls.append(1)
-        return real(**options, stop_after=25) if len(calls) == 1 else real(**options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("codistill.tasks.dense.published_fit.EngineConfig", stopping)
+    with stopping_after(25):
         fit(root, tmp_path, "published")
-        assert not (tmp_path / "head.json").exists()
-        with pytest.raises(CheckpointError, match="has not finished"):
-            load_segmenter(tmp_path)
-        with pytest.raises(ConfigError, match=r"batch_size: 4 → 8"):
-            fit(root, tmp_path, "published", batch_size=8)
-        fit(root, tmp_path, "published")
+    assert not (tmp_path / "head.json").exists()
+    with pytest.raises(CheckpointError, match="has not finished"):
+        load_segmenter(tmp_path)
+    with pytest.raises(ConfigError, match=r"batch_size: 4 → 8"):
+        fit(root, tmp_path, "published", batch_size=8)
+    fit(root, tmp_path, "published")
     one, two = (load_segmenter(folder).head for folder in (tmp_path, heads / "published"))
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, two.state_dict()[name]), name

@@ -1,0 +1,109 @@
+"""Loss terms: predicted and wanted tokens in, one value per image out; each a row of `TERMS`, or the user's own.
+
+Sources: cosine and smooth L1: DUNE eq. 1; angles of class tokens: C-RADIOv4 (arXiv 2601.17237).
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
+
+from codistill.files.own_code import own_object
+from codistill.types import TokenKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermContext:
+    """What a term may know beside its tokens.
+
+    Attributes:
+        kind: of the tokens: `cls` or `patch`.
+        dispersion: a scalar, the spread of the teacher's class tokens' directions in radians²; None where no term of
+            them asks for directions.
+    """
+
+    kind: TokenKind
+    dispersion: Tensor | None = None
+
+
+TermFunction = Callable[[Tensor, Tensor, TermContext], Tensor]
+"""Prediction and target, each (image, channel) or (image, patch, channel) in fp32, to (image,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A row of `TERMS`.
+
+    Attributes:
+        function: see `TermFunction`.
+        directions: it compares directions of class tokens: their targets are then divided by their spread and not
+            centred, and the context has the dispersion. Not for patches.
+        similarity: held-out tables show 1 - term under this name. Empty: the term itself, under its own.
+    """
+
+    function: TermFunction
+    directions: bool = False
+    similarity: str = ""
+
+
+def cosine(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
+    """1 - cosine similarity."""
+    return _mean_of_tokens(1.0 - cosine_similarity(prediction, target, dim=-1, eps=1e-8))
+
+
+def smooth_l1(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
+    """Smooth L1 (beta 1), the mean over channels."""
+    return _mean_of_tokens(smooth_l1_loss(prediction, target, beta=1.0, reduction="none").mean(-1))
+
+
+def angular(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
+    """The squared angle over the teacher's dispersion.
+
+    It keeps a teacher whose class tokens lie in a narrow cone from counting less than one whose lie all around.
+    """
+    assert context.dispersion is not None
+    return squared_angle(prediction, target) / context.dispersion
+
+
+def squared_angle(prediction: Tensor, target: Tensor) -> Float[Tensor, " image"]:
+    """Squared angle in radians² between vectors (image, channel), in fp32.
+
+    By 2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan): exact for small angles, and differentiable at 0, where
+    the arc cosine is neither.
+    """
+    u, v = normalize(prediction.float(), dim=-1), normalize(target.float(), dim=-1)
+    angle = 2.0 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
+    return angle.square()
+
+
+def _mean_of_tokens(x: Tensor) -> Tensor:
+    return x.mean(1) if x.ndim == 2 else x
+
+
+TERMS: dict[str, Term] = {
+    "cosine": Term(function=cosine, similarity="cosine_similarity"),
+    "smooth_l1": Term(function=smooth_l1),
+    "angular": Term(function=angular, directions=True),
+}
+"""Every term that ships with codistill."""
+
+
+def find_term(name: str) -> Term:
+    """A row of `TERMS`, or what `file.py:NAME` names: a function, or a `Term`.
+
+    Raises:
+        ConfigError: if there is no such thing in the file.
+    """
+    if name in TERMS:
+        return TERMS[name]
+    found = own_object(name, "loss term", _fits)
+    return found if isinstance(found, Term) else Term(function=found)
+
+
+def _fits(found: object) -> bool:
+    """Whether an object of a user's file may be a term."""
+    return isinstance(found, Term) or (callable(found) and not isinstance(found, type))

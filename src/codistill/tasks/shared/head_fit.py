@@ -1,0 +1,155 @@
+"""One way through the engine for every head: what is trained in, facts for its record out.
+
+HEAD/run/    the engine's run; the same call goes on with it
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+import torch
+from torch import nn
+
+from codistill.engine.distributed import Process
+from codistill.engine.loop import TrainBatches, ValBatches, train
+from codistill.engine.nonfinite import OWN_METRICS
+from codistill.engine.objective import BatchT, Objective
+from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
+from codistill.files.inputs import Inputs
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.resumed import check_resumed
+
+RUN = "run"
+"""The engine's run, in the head's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTraining(Generic[BatchT]):
+    """What a fit trains.
+
+    Attributes:
+        objective: its module holds the initial values, and the trained ones at the end.
+        train_batches, val_batches: see `train`.
+        validate_every: steps between two validations.
+    """
+
+    objective: Objective[BatchT]
+    train_batches: TrainBatches[BatchT]
+    val_batches: ValBatches[BatchT] | None = None
+    validate_every: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitFacts:
+    """A fit that is finished.
+
+    Attributes:
+        trained: the objective's module.
+        steps: of the whole fit.
+        losses: means over the last log interval: the loss and its terms.
+        validation: the last one of this call; empty where there was none.
+        seconds_preparing: before the first step of this call.
+        seconds_per_step: None where this call did none.
+        device: on which it was computed.
+        data_changed: what changed since the fit began.
+    """
+
+    trained: nn.Module
+    steps: int
+    losses: Mapping[str, float]
+    validation: Mapping[str, float] = field(default_factory=dict)
+    seconds_preparing: float
+    seconds_per_step: float | None
+    device: str
+    data_changed: tuple[str, ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """For head.json; what is empty is left out."""
+        facts = {
+            "steps": self.steps,
+            "losses": dict(self.losses),
+            "validation": dict(self.validation),
+            "seconds_preparing": round(self.seconds_preparing, 1),
+            "seconds_per_step": None if self.seconds_per_step is None else round(self.seconds_per_step, 4),
+            "device": self.device,
+            "data_changed": list(self.data_changed),
+        }
+        return {name: value for name, value in facts.items() if value not in ({}, [])}
+
+
+def run_head_fit(
+    prepare: Callable[[], HeadTraining[BatchT]],
+    inputs: Callable[[], Inputs],
+    *,
+    config: Any,
+    steps: int,
+    seed: int,
+    optim: OptimConfig,
+    batch_size: int,
+    runtime: Runtime,
+    process: Process,
+    accumulate: int = 1,
+) -> FitFacts | None:
+    """Train in place; the same call goes on after an interruption. Every rank calls it.
+
+    Args:
+        prepare: what to train. It is called when the data were checked: it may encode all of them.
+        inputs: what the head is fitted on; the first process calls it.
+        config: a frozen dataclass with everything that defines the fit, compared when it goes on.
+        steps, seed: of the fit.
+        optim: the optimizer.
+        batch_size: samples of a step, over all ranks and parts.
+        runtime: where and how it computes.
+        process: this process.
+        accumulate: parts of a step.
+
+    Returns:
+        Facts, or None if the fit was stopped before its end.
+
+    Raises:
+        ConfigError: if the folder holds a fit with another config, or a finished head that was fitted on other data.
+        CheckpointError: if nothing can be written there.
+        DataError: if a sample cannot be used.
+    """
+    changes = process.on_main(lambda: check_resumed(runtime.out, RUN, inputs(), runtime.say))
+    called = time.perf_counter()
+    training = prepare()
+    started = time.perf_counter()
+    summary = train(
+        training.objective,
+        training.train_batches,
+        training.val_batches,
+        config=EngineConfig.for_steps(
+            steps,
+            seed=seed,
+            accumulate=accumulate,
+            activation_checkpointing=runtime.recompute,
+            validate_every=training.validate_every,
+        ),
+        optim=optim,
+        run_dir=runtime.out / RUN,
+        process=process,
+        global_batch=batch_size,
+        recipe=config,
+        console=runtime.console,
+    )
+    if not summary.finished:
+        return None
+    seconds, done = time.perf_counter() - started, summary.step - summary.resumed_from
+    return FitFacts(
+        trained=training.objective.trainable,
+        steps=steps,
+        losses={name: value for name, value in summary.metrics.items() if _is_loss(name)},
+        validation=summary.validation,
+        seconds_preparing=started - called,
+        seconds_per_step=seconds / done if done else None,
+        device=str(torch.device(process.device)),
+        data_changed=tuple(changes),
+    )
+
+
+def _is_loss(name: str) -> bool:
+    """Whether a logged number is the objective's, not the engine's."""
+    return "/" not in name and name not in OWN_METRICS
