@@ -35,9 +35,7 @@ def by_loops(first: np.ndarray, second: np.ndarray, ratio: bool) -> list[tuple[f
 def test_best_matches_are_those_of_a_loop(ratio: bool, at_once: int) -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(40, 6)), rng.normal(size=(33, 6)) * 5
-    found = best_matches(
-        torch.from_numpy(first), torch.from_numpy(second), 12, ratio=ratio, at_once=at_once
-    )
+    found = best_matches(torch.from_numpy(first), torch.from_numpy(second), 12, ratio=ratio, at_once=at_once)
     expected = by_loops(first, second, ratio)[:12]
     assert found.first.tolist() == [i for _, i, _ in expected]
     assert found.second.tolist() == [j for _, _, j in expected]
@@ -100,13 +98,9 @@ def test_key_points_are_found_in_cells_as_probe3d_counts_them() -> None:
     """On a 5x5 map a key-point at x = 0.5 reads cell 0.5 * 4 = 2; cell 2 of 5 is called 0.4."""
     cells = one_hot(5, 5)
     points = torch.tensor([[0.5, 0.25], [0.0, 1.0]])  # cells (2, 1) and (0, 4)
-    torch.testing.assert_close(
-        locate_keypoints(cells, cells, points), torch.tensor([[0.4, 0.2], [0.0, 0.8]])
-    )
+    torch.testing.assert_close(locate_keypoints(cells, cells, points), torch.tensor([[0.4, 0.2], [0.0, 0.8]]))
     moved = cells.roll(1, dims=2)  # the target shows everything a column further right
-    torch.testing.assert_close(
-        locate_keypoints(cells, moved, points), torch.tensor([[0.6, 0.2], [0.2, 0.8]])
-    )
+    torch.testing.assert_close(locate_keypoints(cells, moved, points), torch.tensor([[0.6, 0.2], [0.2, 0.8]]))
 
 
 def test_upsampled_key_points_are_found_at_pixel_centres() -> None:
@@ -117,13 +111,14 @@ def test_upsampled_key_points_are_found_at_pixel_centres() -> None:
     torch.testing.assert_close(locate_keypoints(cells, cells, points), torch.tensor([[0.25, 0.5]]))
 
 
-def test_upsampled_similarities_are_those_of_upsampled_features() -> None:
+def test_upsampled_similarities_are_those_of_upsampled_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codistill.metrics.correspondence._CHANNELS", 4)
     torch.manual_seed(0)
-    source, target = torch.randn(2, 6, 5, 5)
+    cells, target = torch.randn(2, 6, 5, 5)
     points = torch.rand(7, 2)
-    found = locate_keypoints(source, target, points, upsampled=(30, 30))
-    cells, others = (one / one.norm(dim=0) for one in (source, target))
-    large = torch.nn.functional.interpolate(others[None], size=(30, 30), mode="bilinear")[0]
+    found = locate_keypoints(cells, target, points, upsampled=(30, 30))
+    large = torch.nn.functional.interpolate(target[None], size=(30, 30), mode="bilinear")[0]
+    large = large / large.norm(dim=0)
     for point, place in zip(points, found, strict=True):
         x, y = (point * 5 - 0.5).clamp(0, 4)
         left, top = min(int(x), 3), min(int(y), 3)

@@ -18,6 +18,8 @@ from codistill.geometry.projection import project
 
 _AT_ONCE = 16_000_000
 """Similarities held at a time: 64 MB in fp32."""
+_CHANNELS = 32
+"""Upsampled at a time."""
 _SMALLEST = 1e-9
 """Cosine distance below which two features are the same one."""
 
@@ -112,28 +114,43 @@ def locate_keypoints(
 ) -> Float[Tensor, "point 2"]:
     """Where key-points of one image are in another: the place whose feature is most similar.
 
-    As Probe3D does it, the feature of a key-point is read with the map's corners at the image's, and the cell found is
-    its number over the number of cells, its upper left corner. With `upsampled`, both count from the cells' centres.
+    As Probe3D does it, features have length one, that of a key-point is read with the map's corners at the image's,
+    and the cell found is its number over the number of cells: its upper left corner. With `upsampled`, features are
+    brought to so many pixels first, and both places count from centres.
 
     Args:
         source, target: maps of square images, of one shape.
         keypoints: (x, y) in [0, 1] of the source image.
-        upsampled: rows and columns that the similarities are brought to bilinearly, which is what upsampled
-            features of cells of length one give; None: the cells themselves.
+        upsampled: rows and columns of pixels; None: the cells themselves.
 
     Returns:
         (point, 2), (x, y) in [0, 1] of the target image.
     """
-    cells, others = normalize(source, dim=0), normalize(target, dim=0)
     grid = (2.0 * keypoints - 1.0)[None, None]
-    wanted = grid_sample(cells[None], grid, align_corners=upsampled is None, padding_mode="border")[0, :, 0]
-    heat = torch.einsum("cp,crx->prx", wanted, others)  # (point, row, column)
-    if upsampled is not None:
-        heat = interpolate(heat[None], size=upsampled, mode="bilinear", align_corners=False)[0]
+    if upsampled is None:
+        wanted = grid_sample(normalize(source, dim=0)[None], grid, align_corners=True)
+        heat = _heat(wanted, normalize(target, dim=0))
+        shift = 0.0
+    else:
+        wanted = grid_sample(source[None], grid, align_corners=False, padding_mode="border")
+        # A product with upsampled features is the upsampled product: only their lengths need them, a few at a time.
+        heat = _upsampled(_heat(wanted, target), upsampled)
+        lengths = sum(_upsampled(part, upsampled).square().sum(0) for part in target.split(_CHANNELS))
+        heat = heat / torch.as_tensor(lengths).sqrt().clamp(min=_SMALLEST)
+        shift = 0.5
     rows, columns = heat.shape[1:]
     place = heat.flatten(1).argmax(1)
-    found = torch.stack((place % columns, place // columns), dim=1) + (0.0 if upsampled is None else 0.5)
+    found = torch.stack((place % columns, place // columns), dim=1) + shift
     return found / found.new_tensor([columns, rows])
+
+
+def _heat(wanted: Tensor, cells: Tensor) -> Tensor:
+    """(point, row, column): products of features (1, channel, 1, point) with those of all cells."""
+    return torch.einsum("cp,crx->prx", wanted[0, :, 0], cells)
+
+
+def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def mean_of_classes(sums: np.ndarray) -> np.ndarray:
