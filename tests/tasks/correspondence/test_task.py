@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,9 +128,10 @@ def test_no_pixel_has_no_feature() -> None:
 
 def test_blocks_are_joined_and_the_norm_is_a_choice() -> None:
     image = plane_pair().first.image
+    choices: list[dict[str, Any]] = [{}, {"blocks": (0, 1)}, {"norm": False}]
     one, two, raw = (
         DenseFeatures(FrozenFeatures(FeatureConfig(encoder=ENCODER, **choice))).map_of(image)
-        for choice in ({}, {"blocks": (0, 1)}, {"norm": False})
+        for choice in choices
     )
     assert one.shape == (48, 4, 6) and two.shape == (96, 4, 6)
     torch.testing.assert_close(two[48:], one)
@@ -151,7 +153,7 @@ class Rooms(ToyPairs):
         return pair
 
 
-def scored(data: TaskData, test: CorrespondenceTest, out: Path) -> dict[str, object]:
+def scored(data: TaskData, test: CorrespondenceTest, out: Path) -> dict[str, Any]:
     pairs = [data.samples[index] for index in range(len(data.samples))]
     model = Oracle(*(view for pair in pairs for view in (pair.first, pair.second)))
     found = evaluate(TASK, TASK.score(model, data, test, Runtime(out=out)), data, test)
@@ -201,7 +203,7 @@ def test_a_head_is_refused_and_an_encoder_is_asked_for() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"size": 0}, {"stride": 0}, {"matches": 0}, {"bins": (0.0,)}, {"bins": (3.0, 1.0)}]
 )
-def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         CorrespondenceTest(**wrong)
 
