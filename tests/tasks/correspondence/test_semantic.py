@@ -95,6 +95,8 @@ def test_pck_is_that_of_hand_counted_key_points(tmp_path: Path) -> None:
     assert found.table.groups.names == ("cat/aa", "cat/aa", "cow/dddd")
     assert model.seen == [(140, 140, 3)] * 5  # five pictures, one of them in two pairs
     assert (tmp_path / "out" / "pictures.png").is_file()
+    for column in TASK.columns.values():
+        assert column.statistic.difference(found.table, found.table).mean == 0.0
 
 
 def test_upsampled_features_are_looked_at_in_every_pixel(tmp_path: Path) -> None:

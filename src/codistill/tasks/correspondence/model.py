@@ -41,11 +41,9 @@ class DenseFeatures:
     def map_of(
         self, image: UInt8[np.ndarray, "row column 3"]
     ) -> Float[Tensor, "channel token_row token_column"]:
-        """The map of an image, fp32, with what centres it in whole patches."""
+        """The map of an image with what centres it in whole patches; fp32, since ratios of small distances count."""
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            levels = self.features(normalized(pixels))
-        return torch.cat([tokens.feature_map().float() for tokens in levels], dim=1)[0]
+        return torch.cat([tokens.feature_map() for tokens in self.features(normalized(pixels))], dim=1)[0]
 
     def kept_map(self, name: str, read: Callable[[], tuple[np.ndarray, int]]) -> tuple[Tensor, int]:
         """As `map_of`, by the image's name; where it is not kept, `read` gives it and a number to keep with it."""
