@@ -19,6 +19,7 @@ from codistill.files.writing import make_directory
 from codistill.imaging.pictures import as_picture, save_picture
 from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
 from codistill.tasks.shared.data import parse_spec
+from codistill.tasks.shared.match_picture import match_picture
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.layouts import KINDS, open_pairs
@@ -38,7 +39,6 @@ from codistill.tasks.two_view.relocalize.evaluate import (
     head_method,
 )
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
-from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import VIRTUAL_SIZE, by_overlap, intervals, plain
 
 _SCALE_WITHOUT_TRAINING = 1.0

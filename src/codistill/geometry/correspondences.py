@@ -41,17 +41,17 @@ class PosedDepth:
 
 @dataclass(frozen=True)
 class Reprojection:
-    """Where the pixels of one view are in another.
+    """Where the pixels of one view, or some points, are in another.
 
     Attributes:
         pixels: (row, column, 2), floating-point (x, y) in the other view.
         visible: (row, column), whether the point is really seen there.
     """
 
-    pixels: Float[Tensor, "row column 2"]
-    visible: Bool[Tensor, "row column"]
+    pixels: Float[Tensor, "*points 2"]
+    visible: Bool[Tensor, "*points"]
 
-    def nearest(self) -> Int[Tensor, "row column 2"]:
+    def nearest(self) -> Int[Tensor, "*points 2"]:
         """Rounded pixels in the other view; (-1, -1) where not visible."""
         rounded = self.pixels.nan_to_num(nan=-1.0, posinf=-1.0, neginf=-1.0).round().long()
         return torch.where(self.visible[..., None], rounded, -1)
@@ -65,9 +65,21 @@ def reproject(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0
             before the point counts as occluded. Covers the slope of the surface within half a pixel.
     """
     points = transform_points(other.world_to_camera, view.pointmap())
+    found = seen_at(points, other, depth_tolerance=depth_tolerance)
+    return Reprojection(found.pixels, view.known & found.visible)
+
+
+def seen_at(
+    points: Float[Tensor, "*points 3"], other: PosedDepth, *, depth_tolerance: float = 0.05
+) -> Reprojection:
+    """Where a view sees points, given in its own camera's frame: pixels (*points, 2), visible (*points).
+
+    Args:
+        depth_tolerance: see `reproject`.
+    """
     pixels = project(points, other.intrinsics)
     rows, columns = other.depth.shape
-    inside = view.known & (points[..., 2] > 0)
+    inside = points[..., 2] > 0
     inside &= ((pixels > -0.5) & (pixels < pixels.new_tensor([columns, rows]) - 0.5)).all(-1)
     x, y = torch.where(inside[..., None], pixels, 0.0).round().long().unbind(-1)
     seen = other.depth[y, x]

@@ -14,6 +14,8 @@ from codistill.tasks.task import Task
 TASKS = {
     "segmentation": "codistill.tasks.dense.segmentation.task:TASK",
     "depth": "codistill.tasks.dense.depth.task:TASK",
+    "correspondence": "codistill.tasks.correspondence.task:TASK",
+    "semantic-correspondence": "codistill.tasks.correspondence.semantic:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

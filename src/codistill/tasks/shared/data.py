@@ -160,11 +160,11 @@ def check_samples(data: Any, training: bool = True) -> list[str]:
     return []
 
 
-def check_count(found: int, expected: int | None, name: str, partial: bool) -> None:
-    """Raise DataError where a data set does not have as many images as it should, unless a part will do."""
+def check_count(found: int, expected: int | None, name: str, partial: bool, what: str = "images") -> None:
+    """Raise DataError where a data set does not have as many images (or `what`) as it should, unless a part will do."""
     if expected is not None and found != expected and not partial:
         raise DataError(
-            f"{name}: {found} images found, {expected} expected: the data set is incomplete or another version. "
+            f"{name}: {found} {what} found, {expected} expected: the data set is incomplete or another version. "
             "Complete it, or use what is there with --partial (its scores are then not comparable)."
         )
 

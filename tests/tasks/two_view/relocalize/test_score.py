@@ -10,6 +10,7 @@ from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
 from codistill.tasks.shared.groups import Groups, alone
+from codistill.tasks.shared.match_picture import match_picture
 from codistill.tasks.two_view.pairs import Pair
 from codistill.tasks.two_view.relocalize.baselines import (
     TrainingMotion,
@@ -21,7 +22,6 @@ from codistill.tasks.two_view.relocalize.baselines import (
 )
 from codistill.tasks.two_view.relocalize.evaluate import evaluate_pairs, head_method
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
-from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import SCORES, by_overlap, intervals, pair_errors, plain
 
 

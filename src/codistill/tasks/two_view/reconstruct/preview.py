@@ -5,10 +5,10 @@ import numpy as np
 from PIL import Image
 
 from codistill.imaging.pictures import grid_picture
+from codistill.tasks.shared.match_picture import match_picture
 from codistill.tasks.shared.pictures import depth_picture
 from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
 from codistill.tasks.two_view.reconstruct.scene import Scene
-from codistill.tasks.two_view.relocalize.pictures import match_picture
 
 _WIDTH = 960
 _SHOWN = 6

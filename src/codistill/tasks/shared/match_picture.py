@@ -1,7 +1,8 @@
-"""Matches drawn between two images side by side."""
+"""Matches drawn between two images side by side, coloured by place or by how wrong they are."""
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 _GAP = 8
 
@@ -14,7 +15,7 @@ def match_picture(
     *,
     height: int = 320,
     most: int = 60,
-    good: np.ndarray | None = None,
+    wrong: np.ndarray | None = None,
 ) -> np.ndarray:
     """Both images at one height with lines between matched pixels, (row, column, 3) uint8.
 
@@ -23,7 +24,7 @@ def match_picture(
         pixels_a, pixels_b: (match, 2) in them.
         height: of the picture, pixels.
         most: lines drawn, evenly spread over the matches.
-        good: (match,) booleans that colour lines green or red; None colours them by place, so that they can be told
+        wrong: (match,), 0 draws a line green, 1 or more red; None colours them by place, so that they can be told
             apart.
     """
     scales = [height / image.shape[0] for image in (image_a, image_b)]
@@ -42,16 +43,30 @@ def match_picture(
     for number in np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)) if count else ():
         start = (pixels_a[number] + 0.5) * scales[0] - 0.5
         end = (pixels_b[number] + 0.5) * scales[1] - 0.5 + shift
-        colour = (
-            _colour(number / max(1, count - 1))
-            if good is None
-            else ((60, 200, 90) if good[number] else (230, 60, 60))
-        )
+        colour = _colour(number / max(1, count - 1)) if wrong is None else error_colour(float(wrong[number]))
         points = [tuple(round(float(value)) for value in point) for point in (start, end)]
         cv2.line(canvas, points[0], points[1], colour, 1, cv2.LINE_AA)
         for point in points:
             cv2.circle(canvas, point, 2, colour, -1, cv2.LINE_AA)
     return canvas
+
+
+def error_colour(wrong: float) -> tuple[int, int, int]:
+    """Green for 0, yellow between, red for 1 and more."""
+    return _colour(0.4 * (1.0 - min(max(wrong, 0.0), 1.0)))
+
+
+def error_legend(texts: tuple[str, str], width: int) -> np.ndarray:
+    """What the colours of errors mean: a bar (row, width, 3) uint8 with texts for its two ends."""
+    font, bar, gap = ImageFont.load_default(size=13), 14, 8
+    canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    length = width - 2 * gap
+    for column in range(length):
+        draw.line((gap + column, 4, gap + column, bar), fill=error_colour(column / max(1, length - 1)))
+    for text, place, anchor in zip(texts, (gap, width - gap), ("la", "ra"), strict=True):
+        draw.text((place, bar + 3), text, fill=(30, 30, 30), font=font, anchor=anchor)
+    return np.asarray(canvas)
 
 
 def _colour(part: float) -> tuple[int, int, int]:

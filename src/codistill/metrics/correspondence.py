@@ -1,0 +1,163 @@
+"""Matching by features alone: nearest neighbours with the ratio test, errors against known geometry, key-points found.
+
+Features and positions in; matches, errors and shares out. Sources: Probe3D (arXiv 2404.08636), section 4, for
+geometric matches; SPair-71k (arXiv 1908.10543), section 5, for the share of correct key-points (PCK).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate, normalize
+
+from codistill.geometry.poses import transform_points
+from codistill.geometry.projection import project
+
+_AT_ONCE = 16_000_000
+"""Similarities held at a time: 64 MB in fp32."""
+_CHANNELS = 32
+"""Upsampled at a time."""
+_SMALLEST = 1e-9
+"""Cosine distance below which two features are the same one."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The best matches of one set of features in another, the surest first.
+
+    Attributes:
+        first, second: positions in the two sets.
+        confidence: in [0, 1] after the ratio test, else the cosine similarity.
+    """
+
+    first: Int[Tensor, " match"]
+    second: Int[Tensor, " match"]
+    confidence: Float[Tensor, " match"]
+
+
+def best_matches(
+    first: Float[Tensor, "one channel"],
+    second: Float[Tensor, "other channel"],
+    count: int,
+    *,
+    ratio: bool = True,
+    at_once: int = _AT_ONCE,
+) -> Matches:
+    """The `count` surest of all nearest neighbours, from the first set to the second; one for each of the first.
+
+    Args:
+        first, second: features of any length. Without two in the second set there is no match.
+        count: how many to keep, where there are as many.
+        ratio: sure is who is much nearer than the second nearest: 1 - distance / second distance. False: who is near.
+        at_once: similarities held at a time.
+    """
+    if len(first) == 0 or len(second) < 2:
+        nothing = torch.zeros(0, dtype=torch.int64, device=first.device)
+        return Matches(nothing, nothing, first.new_zeros(0))
+    one, other = normalize(first, dim=-1), normalize(second, dim=-1)
+    parts = one.split(max(1, at_once // len(other)))
+    nearest, values = zip(*(_two_nearest(part, other) for part in parts), strict=True)
+    index, similarity = torch.cat(nearest), torch.cat(values)  # (one,), (one, 2)
+    distance = (1.0 - similarity).clamp(min=_SMALLEST)
+    confidence = 1.0 - distance[:, 0] / distance[:, 1] if ratio else similarity[:, 0]
+    order = confidence.argsort(descending=True, stable=True)[:count]
+    return Matches(order, index[order], confidence[order])
+
+
+def _two_nearest(part: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of `other` is nearest, and the similarities (one, 2) of it and of the second nearest."""
+    similarity = part @ other.T
+    best, index = similarity.max(1)
+    # Below every cosine: two passes over a row are faster than a sort of it.
+    similarity.scatter_(1, index[:, None], -2.0)
+    return index, torch.stack((best, similarity.amax(1)), dim=1)
+
+
+def geometric_errors(
+    points1: Float[Tensor, "match 3"],
+    points2: Float[Tensor, "match 3"],
+    pixels2: Float[Tensor, "match 2"],
+    pose_2_from_1: Float[Tensor, "4 4"],
+    intrinsics2: Float[Tensor, "3 3"],
+) -> tuple[Float[Tensor, "match 2"], Float[Tensor, " match"]]:
+    """How far matches are off, in the second image and in space. Nobody asks whether the second view sees the point.
+
+    Args:
+        points1, points2: of the matched pixels, each in its own camera's frame, metres.
+        pixels2: the matched pixels (x, y) of the second view.
+        pose_2_from_1: from the first camera's frame to the second's.
+        intrinsics2: of the second view.
+
+    Returns:
+        (match, 2) pixels in x and y, infinite for points behind the second camera; (match,) metres.
+    """
+    moved = transform_points(pose_2_from_1, points1)
+    offset = pixels2 - project(moved, intrinsics2)
+    return torch.where(moved[:, 2:] > 0, offset, torch.inf), (moved - points2).norm(dim=-1)
+
+
+def binned(values: Float[Tensor, " pair"], edges: Sequence[float]) -> Int[Tensor, " pair"]:
+    """In which bin [edge, next edge) each value lies; -1 outside of all."""
+    number = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype), right=True) - 1
+    return torch.where(number < len(edges) - 1, number, -1)
+
+
+def locate_keypoints(
+    source: Float[Tensor, "channel row column"],
+    target: Float[Tensor, "channel row column"],
+    keypoints: Float[Tensor, "point 2"],
+    upsampled: tuple[int, int] | None = None,
+) -> Float[Tensor, "point 2"]:
+    """Where key-points of one image are in another: the place whose feature is most similar.
+
+    As Probe3D does it, features have length one, that of a key-point is read with the map's corners at the image's,
+    and the cell found is its number over the number of cells: its upper left corner. With `upsampled`, features are
+    brought to so many pixels first, and both places count from centres.
+
+    Args:
+        source, target: maps of square images, of one shape.
+        keypoints: (x, y) in [0, 1] of the source image.
+        upsampled: rows and columns of pixels; None: the cells themselves.
+
+    Returns:
+        (point, 2), (x, y) in [0, 1] of the target image.
+    """
+    grid = (2.0 * keypoints - 1.0)[None, None]
+    if upsampled is None:
+        wanted = grid_sample(normalize(source, dim=0)[None], grid, align_corners=True)
+        heat = _heat(wanted, normalize(target, dim=0))
+        shift = 0.0
+    else:
+        wanted = grid_sample(source[None], grid, align_corners=False, padding_mode="border")
+        # A product with upsampled features is the upsampled product: only their lengths need them, a few at a time.
+        heat = _upsampled(_heat(wanted, target), upsampled)
+        lengths = sum(_upsampled(part, upsampled).square().sum(0) for part in target.split(_CHANNELS))
+        heat = heat / torch.as_tensor(lengths).sqrt().clamp(min=_SMALLEST)
+        shift = 0.5
+    rows, columns = heat.shape[1:]
+    place = heat.flatten(1).argmax(1)
+    found = torch.stack((place % columns, place // columns), dim=1) + shift
+    return found / found.new_tensor([columns, rows])
+
+
+def _heat(wanted: Tensor, cells: Tensor) -> Tensor:
+    """(point, row, column): products of features (1, channel, 1, point) with those of all cells."""
+    return torch.einsum("cp,crx->prx", wanted[0, :, 0], cells)
+
+
+def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def mean_of_classes(sums: np.ndarray) -> np.ndarray:
+    """Shares of classes, averaged over the classes that are there: (resample, class, 2) to (resample,), per cent.
+
+    Args:
+        sums: what is right, and of how many.
+    """
+    right, count = sums[..., 0], sums[..., 1]
+    shares = np.divide(right, count, out=np.zeros(right.shape), where=count > 0)
+    return 100.0 * shares.sum(1) / np.maximum((count > 0).sum(1), 1)

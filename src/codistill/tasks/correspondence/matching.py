@@ -1,0 +1,123 @@
+"""A posed pair and an encoder to the pair's best matches and how far they are off.
+
+Source: Probe3D (arXiv 2404.08636), section 4: features at the pixels of known depth of a grid of a quarter of the
+image, cosine neighbours with the ratio test, the 1000 surest; a match counts whether the second view sees its point or
+not. Two things are exact here which are not there: features are read where the encoder saw a pixel (padding counted),
+and a point's pixel is the one its feature is read at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from codistill.errors import ConfigError
+from codistill.geometry.correspondences import PosedDepth, seen_at
+from codistill.geometry.poses import transform_points
+from codistill.geometry.projection import unproject
+from codistill.metrics.correspondence import best_matches, geometric_errors
+from codistill.tasks.correspondence.model import DenseFeatures
+from codistill.tasks.two_view.pairs import Pair, PosedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrespondenceTest:
+    """How pairs are matched.
+
+    Attributes:
+        size: pixels of the shorter side that images are seen in; errors in pixels are of this size.
+        stride: pixels of that size from one point of the grid to the next, in both directions.
+        matches: of a pair, the surest ones.
+        ratio: sure is who is much nearer than the second nearest; off: who is near.
+        bins: degrees between the cameras, in which pairs are scored apart.
+    """
+
+    size: int = 512
+    stride: int = 4
+    matches: int = 1000
+    ratio: bool = True
+    bins: tuple[float, ...] = (0.0, 30.0, 60.0, 90.0, 120.0)
+
+    def __post_init__(self) -> None:
+        for name in ("size", "stride", "matches"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if len(self.bins) < 2 or list(self.bins) != sorted(set(self.bins)):
+            raise ConfigError(f"bins must be two rising angles or more, in degrees; got {self.bins}")
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """The best matches of a pair, the surest first; none where not enough depth is known.
+
+    Attributes:
+        pixels1, pixels2: (x, y) of the images as they are.
+        errors: by what they are measured in: `px` of the size that images are seen in, `diagonal` (per cent of it; both
+            infinite for points behind the second camera) and `cm` in space.
+        visible: whether the second view sees the point of the first pixel.
+    """
+
+    pixels1: Int[Tensor, "match 2"]
+    pixels2: Int[Tensor, "match 2"]
+    errors: Mapping[str, Float[Tensor, " match"]]
+    visible: Bool[Tensor, " match"]
+
+
+def match_pair(model: DenseFeatures, pair: Pair, test: CorrespondenceTest) -> PairMatches:
+    """The best matches of a pair."""
+    views = (pair.first, pair.second)
+    sizes = [seen_size(view.depth.shape, test.size) for view in views]
+    grids = [known_grid(view.depth, size, test.stride) for view, size in zip(views, sizes, strict=True)]
+    first, second = (
+        model.at_pixels(view.image, size, grid) for view, size, grid in zip(views, sizes, grids, strict=True)
+    )
+    found = best_matches(first, second, test.matches, ratio=test.ratio)
+    at1, at2 = grids[0][found.first.cpu()], grids[1][found.second.cpu()]
+    points1, points2 = (_points(view, at) for view, at in zip(views, (at1, at2), strict=True))
+    pose, intrinsics = torch.from_numpy(pair.second_from_first), _fp64(pair.second.intrinsics)
+    offsets, metres = geometric_errors(points1, points2, at2.double(), pose, intrinsics)
+    scale = torch.tensor(sizes[1][::-1]) / torch.tensor(pair.second.depth.shape[::-1])
+    pixels = (offsets * scale).norm(dim=-1)
+    camera = torch.eye(4, dtype=torch.float64)  # the second's own frame
+    seen_by = PosedDepth(depth=_fp64(pair.second.depth), intrinsics=intrinsics, world_to_camera=camera)
+    errors = {"px": pixels, "diagonal": 100 * pixels / float(np.hypot(*sizes[1])), "cm": 100 * metres}
+    return PairMatches(at1, at2, errors, seen_at(transform_points(pose, points1), seen_by).visible)
+
+
+def seen_size(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
+    """Rows and columns of an image whose shorter side becomes `shorter`."""
+    rows, columns = (round(side * shorter / min(shape)) for side in shape)
+    return rows, columns
+
+
+def known_grid(
+    depth: Float[np.ndarray, "row column"], size: tuple[int, int], stride: int
+) -> Int[Tensor, "pixel 2"]:
+    """Pixels (x, y) of known depth at the centres of a grid's cells.
+
+    Args:
+        depth: as it is; the grid is never finer, so that no pixel comes twice.
+        size: rows and columns that the image is seen in.
+        stride: of the grid, in pixels of that size.
+    """
+    rows, columns = (
+        ((np.arange(count) + 0.5) * length / count).astype(int)
+        for side, length in zip(size, depth.shape, strict=True)
+        for count in [max(1, min(round(side / stride), length))]
+    )
+    chosen = depth[np.ix_(rows, columns)]
+    row, column = np.nonzero(np.isfinite(chosen) & (chosen > 0))
+    return torch.from_numpy(np.stack((columns[column], rows[row]), axis=1))
+
+
+def _fp64(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float64))
+
+
+def _points(view: PosedImage, pixels: Tensor) -> Tensor:
+    """(match, 3): points of pixels in the view's own camera, metres."""
+    depth = _fp64(view.depth)[pixels[:, 1], pixels[:, 0]]
+    return unproject(pixels.double(), depth, _fp64(view.intrinsics))

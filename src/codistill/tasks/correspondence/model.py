@@ -1,0 +1,93 @@
+"""An encoder alone as the model of a task: images of any size to maps of features, and features at pixels."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from codistill.errors import ConfigError
+from codistill.imaging import resize_rgb
+from codistill.tasks.shared.features import FrozenFeatures, center_padding
+from codistill.tasks.shared.loading import normalized
+from codistill.tasks.task import Subject
+
+_KEPT = 1 << 29
+"""Bytes of maps that are kept, the latest used: data sets of pairs name every image many times."""
+
+
+class DenseFeatures:
+    """A frozen encoder; tokens of several blocks are joined along their channels."""
+
+    def __init__(self, features: FrozenFeatures) -> None:
+        self.features, self.device = features, torch.device("cpu")
+        self._kept: OrderedDict[str, tuple[Tensor, int]] = OrderedDict()
+
+    def to(self, device: torch.device | str) -> "DenseFeatures":
+        """Move it."""
+        self.device = torch.device(device)
+        self.features.to(device)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {"encoder": self.features.describe()}
+
+    @torch.inference_mode()
+    def map_of(
+        self, image: UInt8[np.ndarray, "row column 3"]
+    ) -> Float[Tensor, "channel token_row token_column"]:
+        """The map of an image with what centres it in whole patches; fp32, since ratios of small distances count."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device)
+        return torch.cat([tokens.feature_map() for tokens in self.features(normalized(pixels))], dim=1)[0]
+
+    def kept_map(self, name: str, read: Callable[[], tuple[np.ndarray, int]]) -> tuple[Tensor, int]:
+        """As `map_of`, by the image's name; where it is not kept, `read` gives it and a number to keep with it."""
+        if name not in self._kept:
+            image, number = read()
+            self._kept[name] = (self.map_of(image), number)
+            while len(self._kept) > 2 and sum(one.nbytes for one, _ in self._kept.values()) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+    def at_pixels(
+        self, image: UInt8[np.ndarray, "row column 3"], size: tuple[int, int], pixels: Int[Tensor, "pixel 2"]
+    ) -> Float[Tensor, "pixel channel"]:
+        """Features at pixels, read bicubically from the map where the pixels lie in it, padding counted.
+
+        Args:
+            image: as it is.
+            size: rows and columns that it is seen in.
+            pixels: (x, y) of the image as it is.
+        """
+        features = self.map_of(resize_rgb(image, size))
+        left, _, top, _ = center_padding(size, self.features.patch_size)
+        scale = torch.tensor(size[::-1]) / torch.tensor(image.shape[1::-1])
+        seen = (pixels + 0.5) * scale + torch.tensor([left, top])  # from the corner of the padded image
+        extent = torch.tensor(features.shape[:0:-1]) * self.features.patch_size
+        grid = (2.0 * seen / extent - 1.0)[None, None].to(features.device)
+        found = grid_sample(features[None], grid, mode="bicubic", padding_mode="border", align_corners=False)
+        return found[0, :, 0].T
+
+
+def load_features(subject: Subject, test: object, data: object) -> DenseFeatures:
+    """The encoder that a subject names.
+
+    Raises:
+        ConfigError: if it names none, or a head: nothing is fitted here.
+    """
+    if subject.head is not None or subject.model is not None:
+        raise ConfigError(
+            f"{subject.head or subject.model}: matching takes no head, the features are the encoder's own. Name the "
+            "encoder: --encoder E"
+        )
+    if subject.features is None:
+        raise ConfigError(
+            "which encoder? add --encoder E: a file, a run, an export, a known name, baseline:colour"
+        )
+    return DenseFeatures(FrozenFeatures(subject.features))
