@@ -2,13 +2,14 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from image_files import chunk, encode, exif, field, insert_chunks, png
 from PIL import Image
 
 from codistill.errors import DataError
-from codistill.imaging import decode_map
+from codistill.imaging import decode_map, decode_vectors
 
 
 def test_maps_keep_their_values() -> None:
@@ -72,3 +73,29 @@ def test_formats_that_change_values_are_refused(kind: str) -> None:
     labels.save(buffer, "TIFF", compression="jpeg")
     with pytest.raises(DataError, match="does not keep the values"):
         decode_map(buffer.getvalue())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_vectors_keep_three_channels_of_8_or_16_bits(dtype: type) -> None:
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (4, 5, 3)).astype(dtype)
+    data = cv2.imencode(".png", values[..., ::-1])[1].tobytes()
+    found = decode_vectors(data)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, values)
+    turned = insert_chunks(data, chunk(b"eXIf", exif("<", [(0x0112, 3, 1, field("<", 3, 6))])))
+    np.testing.assert_array_equal(decode_vectors(turned), np.rot90(values, -1))
+
+
+def test_vectors_of_other_channels_or_formats_are_refused() -> None:
+    with pytest.raises(DataError, match=r"grey\.png: wanted three channels"):
+        decode_vectors(encode(np.zeros((4, 4), np.uint8)), name="grey.png")
+    with pytest.raises(DataError, match="wanted three channels"):
+        decode_vectors(encode(np.zeros((4, 4, 4), np.uint8)))
+    deep = cv2.imencode(".tiff", np.zeros((4, 4, 3), np.uint16))[1].tobytes()
+    with pytest.raises(DataError, match="of 16 in a PNG; got TIFF"):
+        decode_vectors(deep)
+    with pytest.raises(DataError, match="does not keep the values"):
+        decode_vectors(encode(np.zeros((8, 8, 3), np.uint8), "JPEG"))
+    good = cv2.imencode(".png", np.ones((40, 50, 3), np.uint16))[1].tobytes()
+    with pytest.raises(DataError):
+        decode_vectors(good[:-40])

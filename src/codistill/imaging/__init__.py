@@ -4,6 +4,7 @@ header = read_header(data)                      # size after EXIF rotation, with
 image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs straight at a quarter of the size
 image = read_rgb("photo.tif")
 labels = decode_map(data)                       # (row, column) uint8 or uint16: labels, depth in millimetres
+vectors = decode_vectors(data)                  # (row, column, 3) uint8 or uint16: normals in a stated encoding
 small = resize_rgb(image, (224, 224))           # bicubic with antialiasing
 """
 
@@ -17,7 +18,7 @@ from codistill.imaging.decode import (
 )
 from codistill.imaging.jpeg import covering_reduction
 from codistill.imaging.limits import MAX_PIXELS, bad_image
-from codistill.imaging.maps import decode_map
+from codistill.imaging.maps import decode_map, decode_vectors
 from codistill.imaging.orientation import orient
 from codistill.imaging.pillow import FORMATS, pillow_to_rgb
 from codistill.imaging.resize import resize_rgb, without_ends
@@ -30,6 +31,7 @@ __all__ = [
     "covering_reduction",
     "decode_map",
     "decode_rgb",
+    "decode_vectors",
     "equivalent_focal",
     "orient",
     "pillow_to_rgb",

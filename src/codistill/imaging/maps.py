@@ -1,5 +1,6 @@
-"""One-channel images as they are stored, labels or depth: a value is a number here, not a brightness."""
+"""Images as they are stored, labels, depth or vectors: a value is a number here, not a brightness."""
 
+import cv2
 import numpy as np
 
 from codistill.errors import DataError
@@ -22,15 +23,8 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
         DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than
             16 bits.
     """
-    if not data:
-        raise DataError(f"{name}: the file is empty (0 bytes)")
-    opened = open_pillow(data, name, max_pixels)
+    opened = _open_exact(data, name, max_pixels)
     image = opened.image
-    if image.format not in _EXACT or image.info.get("compression") in ("jpeg", "tiff_jpeg"):
-        raise DataError(
-            f"{name}: {image.format} does not keep the values of labels or depth; wanted a file without loss, "
-            "such as PNG"
-        )
     try:
         with bad_image(name):
             values = _stored(opened)
@@ -42,6 +36,52 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
     if values.ndim != 2 or values.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{name}: wanted one channel of 8 or 16 bits; got mode {image.mode!r}")
     return np.ascontiguousarray(orient(values, opened.orientation))
+
+
+def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode an RGB image of 8 bits a channel, or a PNG of 16, to the numbers stored in it.
+
+    Returns:
+        (row, column, 3), uint8 or uint16, red first, turned as the file's own EXIF says.
+
+    Raises:
+        DataError: if the data is damaged, of a format that changes values, or has not three channels of 8 or 16 bits.
+    """
+    opened = _open_exact(data, name, max_pixels)
+    image, png = opened.image, opened.png
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8) if png is None else png.depth
+    if image.mode != "RGB" or np.max(bits) > (8 if png is None else 16):
+        raise DataError(
+            f"{name}: wanted three channels (red, green, blue) of 8 bits, or of 16 in a PNG; got {image.format}, "
+            f"mode {image.mode!r}"
+        )
+    try:
+        with bad_image(name):
+            values = np.asarray(image) if bits == 8 or png is None else _deep_colour(opened)
+    except PILLOW_ERRORS as error:
+        raise error if isinstance(error, DataError) else _undecodable(name, error) from error
+    return np.ascontiguousarray(orient(values, opened.orientation))
+
+
+def _deep_colour(opened: Opened) -> np.ndarray:
+    """16 bits a channel, of which Pillow gives the high half."""
+    decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError("damaged samples of 16 bits")
+    return decoded[..., ::-1]
+
+
+def _open_exact(data: bytes, name: str, max_pixels: int) -> Opened:
+    if not data:
+        raise DataError(f"{name}: the file is empty (0 bytes)")
+    opened = open_pillow(data, name, max_pixels)
+    image = opened.image
+    if image.format not in _EXACT or image.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        raise DataError(
+            f"{name}: {image.format} does not keep the values of labels, depth or vectors; wanted a file without loss, "
+            "such as PNG"
+        )
+    return opened
 
 
 def _undecodable(name: str, error: BaseException) -> DataError:

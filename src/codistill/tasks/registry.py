@@ -16,6 +16,7 @@ TASKS = {
     "depth": "codistill.tasks.dense.depth.task:TASK",
     "correspondence": "codistill.tasks.correspondence.task:TASK",
     "semantic-correspondence": "codistill.tasks.correspondence.semantic:TASK",
+    "normals": "codistill.tasks.dense.normals.task:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

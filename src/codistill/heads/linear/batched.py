@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig, depth_of_scores
+from codistill.heads.linear.normals import NormalsHead, NormalsHeadConfig
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 
 
@@ -132,6 +133,36 @@ class DepthHeads(nn.Module):
             {
                 "conv_depth.weight": self.weight[index][:, :, None, None],
                 "conv_depth.bias": self.bias[index],
+            }
+        )
+        return head.eval()
+
+
+class NormalsHeads(nn.Module):
+    """`heads` copies of one freshly initialized `NormalsHead`.
+
+    Keys: `weight` (head, score, channel), `bias` (head, score).
+    """
+
+    def __init__(self, config: NormalsHeadConfig, heads: int) -> None:
+        super().__init__()
+        self.config, self.heads = config, heads
+        one = NormalsHead(config)
+        assert one.conv_normals.bias is not None
+        self.weight = _repeated(one.conv_normals.weight[:, :, 0, 0], heads)
+        self.bias = _repeated(one.conv_normals.bias, heads)
+
+    def forward(self, features: Float[Tensor, "pixel channel"]) -> Float[Tensor, "head pixel 4"]:
+        """Scores at pixels, from interpolated features."""
+        return _scores(features.float(), self.weight, self.bias)
+
+    def pick(self, index: int) -> NormalsHead:
+        """One head, in evaluation mode, sharing no memory."""
+        head = NormalsHead(self.config)
+        head.load_state_dict(
+            {
+                "conv_normals.weight": self.weight[index][:, :, None, None],
+                "conv_normals.bias": self.bias[index],
             }
         )
         return head.eval()

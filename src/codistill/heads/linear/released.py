@@ -5,21 +5,38 @@ In: a file. Out: a head, sized by its tensors, in evaluation mode.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
 from codistill.errors import CheckpointError
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
+from codistill.heads.linear.normals import NormalsHead, NormalsHeadConfig
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
 
 PREFIX = "decode_head."
 
+LinearHead = SegmentationHead | DepthHead | NormalsHead
+Kind = TypeVar("Kind", SegmentationHead, DepthHead, NormalsHead)
+HOLDS = {SegmentationHead: "segmentation", DepthHead: "depth", NormalsHead: "normals"}
+"""What a head says, for error texts."""
 
-def read_linear_head(
-    path: str | Path, *, nearest: float = 1e-3, farthest: float = 10.0
-) -> SegmentationHead | DepthHead:
+
+def read_head_of(kind: type[Kind], path: str | Path, **limits: float) -> Kind:
+    """The linear head of a kind in a file; see `read_linear_head`.
+
+    Raises:
+        CheckpointError: also if the file holds a head of another kind.
+    """
+    head = read_linear_head(path, **limits)
+    if not isinstance(head, kind):
+        raise CheckpointError(f"{path}: holds a head for {HOLDS[type(head)]}, not one for {HOLDS[kind]}")
+    return head
+
+
+def read_linear_head(path: str | Path, *, nearest: float = 1e-3, farthest: float = 10.0) -> LinearHead:
     """The linear head in a file.
 
     Args:
@@ -34,7 +51,7 @@ def read_linear_head(
     state = StateDict.of_checkpoint(path, read_checkpoint(path)).under(PREFIX)
     if state.has("conv_depth.weight"):
         weight = state.tensor("conv_depth.weight", 4)
-        head: SegmentationHead | DepthHead = DepthHead(
+        head: LinearHead = DepthHead(
             DepthHeadConfig(
                 channels=weight.shape[1], bins=weight.shape[0], nearest=nearest, farthest=farthest
             )
@@ -42,9 +59,11 @@ def read_linear_head(
     elif state.has("conv_seg.weight"):
         weight = state.tensor("conv_seg.weight", 4)
         head = SegmentationHead(SegmentationHeadConfig(channels=weight.shape[1], num_classes=weight.shape[0]))
+    elif state.has("conv_normals.weight"):
+        head = NormalsHead(NormalsHeadConfig(channels=state.tensor("conv_normals.weight", 4).shape[1]))
     else:
         raise CheckpointError(
-            f"{path}: holds no linear head (no {PREFIX}conv_seg.weight or {PREFIX}conv_depth.weight). Expected a "
+            f"{path}: holds no linear head (no {PREFIX}conv_{{seg,depth,normals}}.weight). Expected a "
             "head of `codistill fit`, or DINOv2's released `*_linear_head.pth`; other heads (multi-scale DPT, "
             "Mask2Former) are not linear."
         )
@@ -56,6 +75,6 @@ def read_linear_head(
     return head.eval()
 
 
-def released_tensors(head: SegmentationHead | DepthHead) -> Mapping[str, Tensor]:
+def released_tensors(head: LinearHead) -> Mapping[str, Tensor]:
     """A head's tensors under the released keys."""
     return {PREFIX + name: tensor for name, tensor in head.state_dict().items()}

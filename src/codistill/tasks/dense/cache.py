@@ -2,7 +2,7 @@
 
     DIR/tokens.f16     (view, patch, channel of all levels)
         cls.f16        (view, channel of all levels), where the encoder has class tokens
-        target.u8|u16  (view, row, column): classes, or depth in units of `CacheShape.unit`
+        target.…       (view, row, column, …): see `targets.py`
         …              what they are of and were made from, and how far they are: `stored_arrays.py`
 
 View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on;
@@ -12,13 +12,14 @@ samples whose files changed are made again.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from codistill.files.disk import check_room
+from codistill.tasks.dense.targets import STORED, TargetKind
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
@@ -26,13 +27,6 @@ from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.loading import Request, ViewMaker, view_batches
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
-
-TargetKind = Literal["classes", "metres"]
-_DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
-    "classes": ("target.u8", np.uint8),
-    "metres": ("target.u16", np.uint16),
-}
-"""Bytes of the disk that stay free."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +53,10 @@ class CacheShape:
 
     def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and number type by file name."""
-        name, dtype = _DTYPES[self.kind]
+        stored = STORED[self.kind]
         files: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
             "tokens.f16": ((self.views, self.grid[0] * self.grid[1], self.channels), np.float16),
-            name: ((self.views, *self.target), dtype),
+            stored.file: ((self.views, *self.target, *stored.parts), stored.dtype),
         }
         if self.cls_channels:
             files["cls.f16"] = ((self.views, self.cls_channels), np.float16)
@@ -102,11 +96,13 @@ class FeatureCache:
         return torch.from_numpy(self._maps["cls"][views]) if "cls" in self._maps else None
 
     def target(self, views: np.ndarray) -> Tensor:
-        """(view, row, column): classes as uint8, or metres as fp32."""
-        values = self._maps["target"][views]
-        if self.shape.kind == "classes":
-            return torch.from_numpy(values)
-        return torch.from_numpy((values.astype(np.float64) * self.shape.unit).astype(np.float32))
+        """(view, row, column, …): classes as uint8, metres or unit vectors as fp32."""
+        return STORED[self.shape.kind].read(self._maps["target"][views], self.shape.unit)
+
+    def target_at(self, views: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Tensor:
+        """(view, pixel, …) of pixels (view, pixel)."""
+        numbers = self._maps["target"][views[:, None], rows, columns]
+        return STORED[self.shape.kind].read(numbers, self.shape.unit)
 
 
 def cache_shape(
@@ -201,7 +197,7 @@ def build_cache(
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
                 levels = features(batch.images)
             views = number * len(data) + np.array(rows)
-            _write(store.arrays(), views, levels, batch.target, batch.names, shape.unit)
+            _write(store.arrays(), views, levels, batch.target, batch.names, shape)
             store.wrote(number, rows, save_every=16 * batch_size)
             progress(store.made, shape.views)
     return FeatureCache(folder, shape, store.identity)
@@ -213,7 +209,7 @@ def _write(
     levels: list[Tokens],
     target: Tensor,
     names: tuple[str, ...],
-    unit: float,
+    shape: CacheShape,
 ) -> None:
     advice = "Use the encoder's final norm (--norm), or the recipe `published`."
     tokens = torch.cat([level.patches for level in levels], dim=-1)
@@ -223,7 +219,5 @@ def _write(
         files["cls.f16"][views] = narrowed(
             torch.cat([c for c in cls if c is not None], dim=-1), names[0], advice
         )
-    if "target.u8" in files:
-        files["target.u8"][views] = target.numpy()
-    else:
-        files["target.u16"][views] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
+    stored = STORED[shape.kind]
+    files[stored.file][views] = stored.store(target, shape.unit).numpy()

@@ -1,7 +1,6 @@
 """A task's side of the cached protocol: what its heads lose and score on sampled pixels of cached views."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codistill.tasks.dense.cache import FeatureCache, TargetKind
+from codistill.engine.optim import OptimConfig
+from codistill.heads.linear.sampling import corners_of, features_at
+from codistill.tasks.dense.cache import FeatureCache
+from codistill.tasks.dense.targets import TargetKind
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Sampled:
     Attributes:
         tokens: (view, patch, channel). cls: (view, channel) or None. grid: of the tokens.
         rows, columns: (view, pixel) places in the target.
-        truth: (view, pixel) the target there.
+        truth: (view, pixel, …) the target there.
         target_size: rows and columns of the target.
     """
 
@@ -31,6 +33,16 @@ class Sampled:
     truth: Tensor
     target_size: tuple[int, int]
 
+    def features(self) -> Tensor:
+        """(view x pixel, channel): what resizing the token map to the target gives at the pixels."""
+        corners = corners_of(self.rows, self.columns, self.grid, self.target_size)
+        return features_at(self.tokens, corners).flatten(0, 1)
+
+    def scored(self, heads: Any) -> tuple[Tensor, Tensor]:
+        """What heads side by side make of the pixels' features (head, view, pixel, score), and the truth beside it."""
+        truth = self.truth.expand(heads.heads, *self.truth.shape)
+        return heads(self.features()).unflatten(1, self.rows.shape), truth
+
 
 class CachedTask(ABC):
     """A task's side of the cached protocol.
@@ -40,6 +52,7 @@ class CachedTask(ABC):
         with_cls: whether heads want class tokens.
         higher_is_better: of its scores.
         score_name: for the record.
+        optim: the schedule is its own; learning rates are the fit's.
         clip_norm: of a head's gradient, or None.
     """
 
@@ -47,6 +60,7 @@ class CachedTask(ABC):
     with_cls: ClassVar[bool] = False
     higher_is_better: ClassVar[bool] = True
     score_name: ClassVar[str]
+    optim: ClassVar[OptimConfig]
     clip_norm: ClassVar[float | None] = None
 
     @property
@@ -66,13 +80,19 @@ class CachedTask(ABC):
     def tally(self, heads: Any, sampled: Sampled) -> np.ndarray:
         """(head, ...) numbers that add over views."""
 
-    @abstractmethod
     def score(self, total: np.ndarray) -> np.ndarray:
-        """(head,) scores of summed tallies."""
+        """(head,) scores of summed tallies; see `views_tally`."""
+        return total[:, 0] / total[:, 1]
 
-    @abstractmethod
-    def factors(self, steps: int) -> Sequence[float]:
+    def factors(self, steps: int) -> list[float]:
         """Learning rate of each step, as a part of the peak."""
+        return [rate / self.optim.lr for rate in self.optim.learning_rates(steps, 1)]
+
+
+def views_tally(errors: Tensor, known: Tensor) -> np.ndarray:
+    """(head, 2): sum of (head, view) errors, and how many there are, of views (view,) of which something is known."""
+    there = known.expand_as(errors)
+    return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
 
 
 def sample_pixels(
@@ -80,17 +100,15 @@ def sample_pixels(
 ) -> Sampled:
     """Cached views on the device, with `count` random pixels of each."""
     height, width = cache.shape.target
-    rows = torch.from_numpy(rng.integers(0, height, size=(len(views), count)))
-    columns = torch.from_numpy(rng.integers(0, width, size=(len(views), count)))
-    target = cache.target(views)
-    truth = target[torch.arange(len(views))[:, None], rows, columns]
+    rows = rng.integers(0, height, size=(len(views), count))
+    columns = rng.integers(0, width, size=(len(views), count))
     cls = cache.cls(views)
     return Sampled(
         tokens=cache.tokens(views).to(device).float(),
         cls=None if cls is None else cls.to(device).float(),
         grid=cache.shape.grid,
-        rows=rows.to(device),
-        columns=columns.to(device),
-        truth=truth.to(device),
+        rows=torch.from_numpy(rows).to(device),
+        columns=torch.from_numpy(columns).to(device),
+        truth=cache.target_at(views, rows, columns).to(device),
         target_size=cache.shape.target,
     )

@@ -4,8 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
 from codistill.tasks.shared.config import HeadFit
+
+HEAD_OPTIM = OptimConfig(
+    reference_batch=None, min_lr=0.0, betas=(0.9, 0.999), eps=1e-8, clip="none", decay="all"
+)
+"""What protocols have in common: AdamW with PyTorch's betas, on all parameters, at the learning rate that is named."""
 
 FitProtocol = Literal["cached", "published"]
 

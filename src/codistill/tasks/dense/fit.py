@@ -58,7 +58,7 @@ def fit_dense(
     config: DenseFit,
     runtime: Runtime,
     process: Process,
-    told: Mapping[str, Any],
+    told: Mapping[str, Any] | None = None,
 ) -> bool:
     """Fit a head and write it to `runtime.out`.
 
@@ -107,7 +107,7 @@ def fit_dense(
     record = HeadRecord(
         task=kind.task,
         features=config.features,
-        data={"spec": config.data, "images": len(data.samples), **told},
+        data={"spec": config.data, "images": len(data.samples), **(told or {})},
         test={**asdict(protocol), "steps": steps},
         head=asdict(shape),
         encoder=told_of(features),

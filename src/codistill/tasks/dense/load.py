@@ -3,19 +3,63 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from torch import nn
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 
 from codistill.errors import ConfigError
 from codistill.files.plain import from_plain
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 
 Network = TypeVar("Network", bound=nn.Module)
 Protocol = TypeVar("Protocol")
+
+
+@dataclass
+class DenseModel(Generic[Network, Protocol]):
+    """An encoder with a head that has a value for every pixel; tasks derive theirs, which are called with images.
+
+    Attributes:
+        features, head: on one device, in evaluation mode.
+        protocol: of the data set that the head was fitted on.
+    """
+
+    features: FrozenFeatures
+    head: Network
+    protocol: Protocol
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.head.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {"encoder": self.features.describe()}
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move it."""
+        self.features.to(device)
+        self.head.to(device)
+        return self
+
+    def seen(
+        self, image: UInt8[np.ndarray, "row column 3"], mirror: bool
+    ) -> Float[Tensor, "batch 3 row column"]:
+        """The image, normalized; after it, if asked, mirrored."""
+        images = normalized(torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device))
+        return torch.cat((images, images.flip(-1))) if mirror else images
+
+    def autocast(self) -> torch.autocast:
+        """bf16 on CUDA."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
 
 @dataclass(frozen=True)
@@ -38,9 +82,10 @@ def load_dense(
     subject: Subject,
     task: str,
     protocol: type[Protocol],
-    released: Protocol | None,
     read: Callable[[Path, Protocol], Network],
-    width: Callable[[FrozenFeatures], int],
+    *,
+    with_cls: bool = False,
+    released: Protocol | None = None,
 ) -> LoadedHead[Network, Protocol]:
     """A head with its encoder.
 
@@ -48,9 +93,9 @@ def load_dense(
         subject: names them.
         task: that the head must be for.
         protocol: class of how images are seen.
-        released: how a released file's images are, which it does not say; None if nobody said it.
         read: a file and the protocol to the network, which has a `config.channels`.
-        width: channels of a head's input map.
+        with_cls: whether class tokens are part of its input map.
+        released: how a released file's images are, which it does not say; None if nobody said it.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -74,7 +119,7 @@ def load_dense(
         seen = from_plain(protocol, record.test, f"{path}: test")
         network, config = read(path / TENSORS, seen), subject.features or record.features
     features = FrozenFeatures(config)
-    expected, given = network.config.channels, width(features)  # type: ignore[attr-defined]
+    expected, given = network.config.channels, features.width(with_cls=with_cls)  # type: ignore[attr-defined]
     if expected != given:
         projected = f" after the projector of {config.projector}" if config.projector else ""
         raise ConfigError(

@@ -18,6 +18,11 @@ HeadLoss = Callable[[Tensor, Tensor, int], Tensor]
 """A head's output, the target on its device, and the step, to one scalar."""
 
 
+def feature_maps(levels: Sequence[Tokens]) -> Tensor:
+    """Maps of all levels, one after the other: (batch, channel, row, column)."""
+    return torch.cat([tokens.feature_map() for tokens in levels], dim=1)
+
+
 class HeadObjective:
     """Train a head on frozen features.
 

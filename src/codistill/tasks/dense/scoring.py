@@ -1,12 +1,16 @@
-"""Scoring of tasks with a value for every pixel: images one at a time through a model, each to an outcome."""
+"""Tasks with a value for every pixel: images one at a time through a model, each to an outcome or to files."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from codistill.imaging.pictures import save_array, save_picture
 from codistill.tasks.shared.data import DenseSample
-from codistill.tasks.task import Outcome
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.task import ImageFile, Outcome, Summary
 
 
 def one_by_one(
@@ -27,3 +31,22 @@ def one_by_one(
     for index in range(len(samples)):
         sample = samples[index]
         yield outcome(sample, model(sample.image))
+
+
+def save_map(shown: np.ndarray, values: np.ndarray, image: ImageFile, out: Path) -> list[Path]:
+    """Write a picture (row, column, 3) uint8 as NAME.png and values as NAME.npy; gives the files.
+
+    Raises:
+        DataError: if that is not possible.
+    """
+    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
+    save_picture(Image.fromarray(shown), files[0])
+    save_array(values, files[1])
+    return files
+
+
+def without_truth(table: ScoreTable, data: Any, test: Any) -> Summary:
+    """How many images have nothing to be scored on: the first of their `scores` is NaN."""
+    unknown = int(np.isnan(table.values["scores"][:, 0]).sum())
+    lines = (f"{unknown} images have no pixel whose truth is known and scored",)
+    return Summary(facts={"images_without_truth": unknown}, lines=lines if unknown else ())

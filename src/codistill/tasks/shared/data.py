@@ -13,10 +13,10 @@ import numpy as np
 from codistill.errors import DataError
 from codistill.files.inputs import Row, content_part
 from codistill.files.lines import read_lines
-from codistill.files.listing import any_case
+from codistill.files.listing import any_case, by_stem, list_files
 from codistill.files.specs import parse_spec as parse_spec
 from codistill.imaging import decode_map, read_file, read_rgb
-from codistill.tasks.shared.groups import Groups, named_groups
+from codistill.tasks.shared.groups import Groups, groups_of, named_groups
 from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
 
 CHECKED = 64
@@ -29,7 +29,8 @@ class DenseSample:
 
     Attributes:
         image: (row, column, 3) uint8.
-        target: (row, column): classes (uint8, 255 ignored), or depth in metres (float32, 0 unknown).
+        target: (row, column): classes (uint8, 255 ignored), or depth in metres (float32, 0 unknown); or unit normals
+            (row, column, 3) (float32, 0 unknown).
         name: for pictures and errors.
     """
 
@@ -51,7 +52,7 @@ class DenseData(Protocol):
 
 @dataclass(frozen=True)
 class FilePairs:
-    """Pairs of an image file and a one-channel PNG.
+    """Pairs of an image file and a PNG with a value for every pixel.
 
     Attributes:
         pairs: paths.
@@ -59,6 +60,8 @@ class FilePairs:
         convert: the PNG's values as the target; raises DataError for values that make no sense.
         shape: rows and columns that every image must have, or None.
         about: small files that say what the values mean.
+        decode: bytes and a name to values: `decode_map`, or `decode_vectors`.
+        middle: rows and columns in the middle that are used, or None for all.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
@@ -66,6 +69,8 @@ class FilePairs:
     convert: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int, int] | None = None
     about: tuple[Path, ...] = ()
+    decode: Callable[..., np.ndarray] = decode_map
+    middle: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -81,8 +86,8 @@ class FilePairs:
     def __getitem__(self, index: int) -> DenseSample:
         image_path, target_path = self.pairs[index]
         image = read_rgb(image_path)
-        values = decode_map(read_file(target_path), name=str(target_path))
-        if image.shape[:2] != values.shape:
+        values = self.decode(read_file(target_path), name=str(target_path))
+        if image.shape[:2] != values.shape[:2]:
             raise DataError(
                 f"{target_path} has {values.shape[0]}x{values.shape[1]} pixels and its image {image_path} "
                 f"{image.shape[0]}x{image.shape[1]}: they must agree. Were images or labels resized?"
@@ -96,7 +101,8 @@ class FilePairs:
             target = self.convert(values)
         except DataError as error:
             raise DataError(f"{target_path}: {error}") from None
-        return DenseSample(image, target, image_path.name)
+        window = middle_window(target.shape, self.middle or target.shape[:2])
+        return DenseSample(image[window], target[window], image_path.name)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,12 @@ class Subset:
     def shared_inputs(self) -> Row:
         """Of the data set."""
         return shared_inputs(self.data)
+
+
+def middle_window(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[slice, slice]:
+    """(rows, columns) in the middle of an array; all of an axis that is no longer."""
+    starts = [max(0, (side - length) // 2) for side, length in zip(shape[:2], size, strict=True)]
+    return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -185,6 +197,21 @@ def pair_up(
             f"{', '.join(map(str, missing[:3]))}"
         )
     return pairs
+
+
+def folder_pairs(
+    root: Path, split: str, targets: str, layout: str
+) -> tuple[tuple[tuple[Path, Path], ...], Groups]:
+    """Pairs of images/SPLIT and TARGETS/SPLIT (PNG files of the same names), and their groups.
+
+    Raises:
+        DataError: if a folder or a file is missing; the layout is that of the error.
+    """
+    images = need_folder(root / "images" / split, layout)
+    folder = need_folder(root / targets / split, layout)
+    found = list(by_stem(list_files(images)).values())
+    pairs = pair_up(found, lambda image: folder / f"{image.stem}.png", f"{root} ({split})")
+    return pairs, groups_of(root, split, [path.name for path in found])
 
 
 def need_folder(folder: Path, layout: str) -> Path:

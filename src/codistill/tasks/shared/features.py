@@ -107,6 +107,10 @@ class FrozenFeatures(nn.Module):
         """Pixels per token side."""
         return self.encoder.spec.patch_size
 
+    def width(self, *, with_cls: bool = False) -> int:
+        """Channels of all levels together, class tokens beside them if asked."""
+        return (self.channels + (self.cls_channels if with_cls else 0)) * len(self.config.blocks)
+
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the token map of images (rows, columns)."""
         return -(-size[0] // self.patch_size), -(-size[1] // self.patch_size)

@@ -29,7 +29,7 @@ class View:
 
     Attributes:
         pixels: (row, column, 3), 0 to 255, any dtype.
-        target: (row, column).
+        target: (row, column, …).
         inside: rows and columns that hold the image; what lies below and to the right is padding, which becomes 0
             after normalization.
     """
@@ -63,7 +63,7 @@ class DenseBatch(Batch):
     """A `Batch` with a target for every pixel.
 
     Attributes:
-        target: (batch, row, column), on the host.
+        target: (batch, row, column, …), on the host.
     """
 
     target: Tensor

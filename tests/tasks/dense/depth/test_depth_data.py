@@ -10,7 +10,8 @@ from task_toys import depth_lists, write_png
 from codistill.errors import DataError
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthProtocol
 from codistill.tasks.dense.depth.fit import check_range
-from codistill.tasks.dense.depth.views import DepthViews, recolour, resize_depth, resize_pair, turned
+from codistill.tasks.dense.depth.views import DepthViews, resize_depth, resize_pair, turned
+from codistill.tasks.dense.views import recolour
 from codistill.tasks.shared.data import DenseSample, check_samples
 
 

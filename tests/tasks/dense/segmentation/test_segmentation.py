@@ -16,12 +16,12 @@ from codistill.heads.linear.losses import pixel_cross_entropy
 from codistill.metrics.segmentation import PREDICTED
 from codistill.tasks.dense.cached_fit import split_held_out
 from codistill.tasks.dense.cached_task import Sampled
+from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.segmentation.data import PROTOCOLS, SegmentationData
 from codistill.tasks.dense.segmentation.fit import (
     OPTIM,
     CachedSegmentation,
     SegmentationFit,
-    head_input,
 )
 from codistill.tasks.dense.segmentation.model import SegmentationTest
 from codistill.tasks.dense.segmentation.task import TASK
@@ -195,7 +195,7 @@ def test_predictions_are_the_head_on_resized_features(heads):
     segmenter.protocol = replace(segmenter.protocol, mode="whole")
     image = np.random.default_rng(0).integers(0, 256, size=(42, 42, 3), dtype=np.uint8)
     tokens = segmenter.features.encoder(segmenter.features.encoder.preprocess(image))
-    logits = interpolate(segmenter.head(head_input([tokens])), size=(42, 42), mode="bilinear")
+    logits = interpolate(segmenter.head(feature_maps([tokens])), size=(42, 42), mode="bilinear")
     torch.testing.assert_close(segmenter.probabilities(image), logits[0].softmax(0), rtol=1e-4, atol=1e-5)
 
 

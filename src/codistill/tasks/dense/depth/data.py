@@ -20,21 +20,21 @@ import numpy as np
 from codistill.data.rooted import path_below
 from codistill.errors import ConfigError, DataError
 from codistill.files.json_files import read_json
-from codistill.files.listing import by_stem, list_files
 from codistill.metrics.depth import NYU_EIGEN_CROP
+from codistill.tasks.dense.protocol import DenseSplit, opened
+from codistill.tasks.dense.world import world_surfaces
 from codistill.tasks.shared.data import (
     DenseData,
-    DenseSample,
     FilePairs,
     check_count,
+    folder_pairs,
     need_folder,
     pair_up,
     read_list,
 )
 from codistill.tasks.shared.groups import Groups, groups_of
-from codistill.tasks.shared.inputs import SampleInputs
-from codistill.tasks.task import Layout, TaskData, Where
-from codistill.world.dataset import DepthDataset, World
+from codistill.tasks.task import Layout, Where
+from codistill.world.dataset import DepthSample, World
 
 RANGE_FILE = "depth.json"
 """In a folder of your own: its range and unit."""
@@ -93,41 +93,8 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class DepthData(TaskData):
-    """A split of a data set; its samples hold metres (fp32, 0 unknown).
-
-    Attributes:
-        protocol: how it is seen.
-    """
-
-    protocol: DepthProtocol
-
-
-@dataclass(frozen=True)
-class WorldDepth:
-    """The embedded world's samples as arrays; sky becomes unknown."""
-
-    samples: DepthDataset
-
-    @property
-    def groups(self) -> Groups:
-        """Scenes: of a room there are two views."""
-        return Groups(self.samples.scenes(), "scenes")
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> DenseSample:
-        sample = self.samples[index]
-        depth = sample.depth.numpy()
-        return DenseSample(
-            sample.image.numpy(), np.where(np.isfinite(depth), depth, 0.0).astype(np.float32), sample.name
-        )
-
-    def inputs_of(self, index: int) -> SampleInputs:
-        """The sample's shard, and which of it."""
-        return self.samples.inputs_of(index)
+DepthData = DenseSplit[DepthProtocol]
+"""A split; its samples hold metres (fp32, 0 unknown)."""
 
 
 @dataclass(frozen=True)
@@ -172,24 +139,24 @@ def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]
     return inside / known, farthest
 
 
+def _without_sky(sample: DepthSample) -> np.ndarray:
+    depth = sample.depth.numpy()
+    return np.where(np.isfinite(depth), depth, 0.0).astype(np.float32)
+
+
 def _world(where: Where) -> DepthData:
     world = World(where.root)
-    domains = tuple(d for d in ("rooms", "objects") if d in world.domains)
-    samples = WorldDepth(world.depth(where.split, domains or ("rooms",)))
-    return _data(where, samples, replace(PROTOCOLS["world"], crop=(world.size, world.size)))
+    samples = world_surfaces(world, where.split, _without_sky)
+    return opened(where, samples, replace(PROTOCOLS["world"], crop=(world.size, world.size)))
 
 
 def _lists(where: Where) -> DepthData:
-    return _data(where, _nyud(where.root, where.split, where.partial), PROTOCOLS["nyud"])
+    return opened(where, _nyud(where.root, where.split, where.partial), PROTOCOLS["nyud"])
 
 
 def _own(where: Where) -> DepthData:
     protocol, unit = _folder_range(where.root, PROTOCOLS["folder"])
-    return _data(where, _folder(where.root, where.split, unit), protocol)
-
-
-def _data(where: Where, samples: DenseData, protocol: DepthProtocol) -> DepthData:
-    return DepthData(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
+    return opened(where, _folder(where.root, where.split, unit), protocol)
 
 
 LAYOUTS = {
@@ -271,9 +238,6 @@ def _folder_range(root: Path, protocol: DepthProtocol) -> tuple[DepthProtocol, f
 
 def _folder(root: Path, split: str, unit: float) -> DenseData:
     layout = f"images/{split}/*.jpg and depth/{split}/*.png (16-bit millimetres, the same names)"
-    images = need_folder(root / "images" / split, layout)
-    depths = need_folder(root / "depth" / split, layout)
-    found = list(by_stem(list_files(images)).values())
-    pairs = pair_up(found, lambda image: depths / f"{image.stem}.png", f"{root} ({split})")
+    pairs, groups = folder_pairs(root, split, "depth", layout)
     about = (root / RANGE_FILE,) if (root / RANGE_FILE).is_file() else ()
-    return FilePairs(pairs, groups_of(root, split, [path.name for path in found]), Metres(unit), about=about)
+    return FilePairs(pairs, groups, Metres(unit), about=about)

@@ -4,17 +4,15 @@ A config in, a head folder out. Source: DINOv2's linear depth on NYUd (batch 16,
 third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alone); its learning rate is not published.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.engine.distributed import Process
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, DataError
 from codistill.heads.linear.batched import DepthHeads
@@ -22,13 +20,12 @@ from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig,
 from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
-from codistill.tasks.dense.cache import TargetKind
-from codistill.tasks.dense.cached_task import CachedTask, Sampled
-from codistill.tasks.dense.config import DenseFit
+from codistill.tasks.dense.cached_task import CachedTask, Sampled, views_tally
+from codistill.tasks.dense.config import HEAD_OPTIM, DenseFit
 from codistill.tasks.dense.depth.data import RANGE_FILE, DepthData, known_share
 from codistill.tasks.dense.depth.views import DepthViews
-from codistill.tasks.dense.fit import DenseHead, fit_dense
-from codistill.tasks.shared.config import Runtime
+from codistill.tasks.dense.fit import DenseHead
+from codistill.tasks.dense.targets import TargetKind
 from codistill.tasks.shared.data import CHECKED, spread
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 
@@ -36,19 +33,15 @@ CACHED_RATES = (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 PUBLISHED_RATES = (1e-4, 3e-4, 1e-3, 5e-3)
 """The sweep that stands in for the unpublished learning rate."""
 
-OPTIM = OptimConfig(
+OPTIM = replace(
+    HEAD_OPTIM,
     lr=1e-4,
-    reference_batch=None,
-    min_lr=0.0,
     warmup_fraction=12_800 / 38_400,
-    betas=(0.9, 0.999),
-    eps=1e-8,
     weight_decay=0.01,
     clip="global",
     clip_norm=35.0,
     schedule="ramped_cosine",
     ramp_start=1e-3,
-    decay="all",
 )
 _STARTING_STEPS = 100
 
@@ -95,6 +88,7 @@ class CachedDepth(CachedTask):
     with_cls: ClassVar[bool] = True
     higher_is_better: ClassVar[bool] = False
     score_name: ClassVar[str] = "rmse"
+    optim: ClassVar[OptimConfig] = OPTIM
     clip_norm: ClassVar[float | None] = OPTIM.clip_norm
 
     levels: int
@@ -121,16 +115,7 @@ class CachedDepth(CachedTask):
         known = sampled.truth > 0
         depth = self._depth(heads, sampled).clamp(self.head.nearest, self.head.farthest)
         errors = masked_mean((depth - sampled.truth).square(), known.expand_as(depth), dim=(2,)).sqrt()
-        there = known.any(1).expand_as(errors)
-        return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
-
-    def score(self, total: np.ndarray) -> np.ndarray:
-        """Mean RMSE of each head."""
-        return total[:, 0] / total[:, 1]
-
-    def factors(self, steps: int) -> list[float]:
-        """The published schedule."""
-        return [rate / OPTIM.lr for rate in OPTIM.learning_rates(steps, 1)]
+        return views_tally(errors, known.any(1))
 
     def _depth(self, heads: DepthHeads, sampled: Sampled) -> Tensor:
         """(head, view, pixel) metres, as the head's map (four times the grid) resized to the target has it there."""
@@ -163,9 +148,8 @@ def check_range(data: DepthData) -> None:
 
 
 def _shape(features: FrozenFeatures, data: DepthData, config: DepthFit) -> DepthHeadConfig:
-    width = features.channels + features.cls_channels
     return DepthHeadConfig(
-        channels=width * len(config.features.blocks),
+        channels=features.width(with_cls=True),
         bins=config.bins,
         nearest=data.protocol.nearest,
         farthest=data.protocol.farthest,
@@ -196,8 +180,3 @@ HEAD = DenseHead(
     views=DepthViews,
     tensors=released_tensors,
 )
-
-
-def fit_depth(data: DepthData, config: DepthFit, runtime: Runtime, process: Process) -> bool:
-    """Fit a head on a training split; see `fit_dense`."""
-    return fit_dense(HEAD, data, config, runtime, process, {})

@@ -4,7 +4,6 @@ uint8 images in, metres per pixel out. Source: DINOv2's depth evaluation (flip a
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +12,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.errors import CheckpointError
 from codistill.heads.linear.depth import DepthHead, depth_input
-from codistill.heads.linear.released import read_linear_head
+from codistill.heads.linear.released import read_head_of
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
-from codistill.tasks.dense.load import load_dense, refuse_kind
-from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.loading import normalized
+from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
 from codistill.tasks.task import Subject
 
 
@@ -49,46 +45,25 @@ class DepthOutput(DepthTest):
 
 
 @dataclass
-class DepthEstimator:
-    """An encoder with a depth head.
+class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
+    """An encoder with a depth head; see `DenseModel`.
 
     Attributes:
-        features, head: on one device, in evaluation mode.
-        protocol: of the data set that the head was fitted on.
         mirror: average with the mirrored image.
     """
 
-    features: FrozenFeatures
-    head: DepthHead
-    protocol: DepthProtocol
     mirror: bool = True
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.head.parameters()).device
 
     def describe(self) -> dict[str, Any]:
         """What a metrics file says of it."""
-        limits = self.protocol
-        return {"encoder": self.features.describe(), "head_metres": [limits.nearest, limits.farthest]}
-
-    def to(self, device: torch.device | str) -> "DepthEstimator":
-        """Move it."""
-        self.features.to(device)
-        self.head.to(device)
-        return self
+        return {**super().describe(), "head_metres": [self.protocol.nearest, self.protocol.farthest]}
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column"]:
         """Depth of every pixel in metres, fp32."""
         resized, _ = resize_pair(image, image[..., 0], self.protocol.resized)
-        pixels = torch.from_numpy(np.ascontiguousarray(resized))[None].to(self.device)
-        seen = normalized(pixels)
-        if self.mirror:
-            seen = torch.cat((seen, seen.flip(-1)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            depth: Tensor = self.head(depth_input(self.features(seen))).float()
+        with self.autocast():
+            depth: Tensor = self.head(depth_input(self.features(self.seen(resized, self.mirror)))).float()
         depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
         depth = interpolate(depth, size=image.shape[:2], mode="bilinear", align_corners=False)[:, 0]
         if self.mirror:
@@ -115,16 +90,12 @@ def load_depth_estimator(
     if isinstance(test, DepthOutput) and test.kind is not None:
         refuse_kind(subject)
         released = PROTOCOLS[test.kind]
-    found = load_dense(subject, "depth", DepthProtocol, released, _read, _width)
+    found = load_dense(
+        subject,
+        "depth",
+        DepthProtocol,
+        lambda path, seen: read_head_of(DepthHead, path, nearest=seen.nearest, farthest=seen.farthest),
+        with_cls=True,
+        released=released,
+    )
     return DepthEstimator(found.features, found.network, found.protocol, test.mirror)
-
-
-def _width(features: FrozenFeatures) -> int:
-    return (features.channels + features.cls_channels) * len(features.config.blocks)
-
-
-def _read(path: Path, protocol: DepthProtocol) -> DepthHead:
-    network = read_linear_head(path, nearest=protocol.nearest, farthest=protocol.farthest)
-    if not isinstance(network, DepthHead):
-        raise CheckpointError(f"{path}: holds a segmentation head, not one for depth")
-    return network

@@ -1,17 +1,19 @@
 """Depth as a task: errors of every image, maps with a bar of metres. See `tasks/task.py`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from codistill.imaging.pictures import as_picture, save_array, save_picture
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
-from codistill.tasks.dense.depth.fit import RECIPES, DepthFit, check_range, fit_depth
+from codistill.tasks.dense.depth.fit import HEAD, RECIPES, DepthFit, check_range
 from codistill.tasks.dense.depth.model import DepthEstimator, DepthOutput, DepthTest, load_depth_estimator
-from codistill.tasks.dense.scoring import one_by_one
+from codistill.tasks.dense.fit import fit_dense
+from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
 from codistill.tasks.shared.pictures import depth_bar, depth_picture, overlay, under
@@ -54,16 +56,9 @@ def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list
 
 
 def _summarize(table: ScoreTable, data: DepthData, test: DepthTest) -> Summary:
-    unknown = int(np.isnan(table.values["scores"][:, 0]).sum())
-    limits = data.protocol
-    return Summary(
-        facts={
-            "images_without_truth": unknown,
-            "scored_metres": [limits.nearest, limits.farthest],
-            "scored_crop": limits.eval_crop,
-        },
-        lines=(f"{unknown} images have no known depth in the scored range",) if unknown else (),
-    )
+    found, limits = without_truth(table, data, test), data.protocol
+    scored = {"scored_metres": [limits.nearest, limits.farthest], "scored_crop": limits.eval_crop}
+    return replace(found, facts={**found.facts, **scored})
 
 
 def _predict(
@@ -76,9 +71,7 @@ def _predict(
     if options.overlay:
         shown = overlay(pixels, shown)
     shown = under(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
-    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
-    save_picture(as_picture(shown, shown.shape[:2]), files[0])
-    save_array(depth, files[1])
+    files = save_map(shown, depth, image, out)
     facts = {
         "nearest": round(near, 4),
         "farthest": round(far, 4),
@@ -107,7 +100,7 @@ TASK = Task(
     layouts=LAYOUTS,
     config=DepthFit,
     recipes=RECIPES,
-    fit=fit_depth,
+    fit=partial(fit_dense, HEAD),
     check=_check,
     load=load_depth_estimator,
     test=DepthTest,

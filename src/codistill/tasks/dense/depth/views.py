@@ -10,10 +10,8 @@ import cv2
 import numpy as np
 
 from codistill.tasks.dense.depth.data import DepthProtocol
+from codistill.tasks.dense.views import Pair, SurfaceViews, resize_image
 from codistill.tasks.shared.data import DenseSample
-from codistill.tasks.shared.loading import View
-
-_GAMMA, _BRIGHTNESS, _COLOUR = (0.9, 1.1), (0.75, 1.25), (0.9, 1.1)
 
 
 def resize_pair(
@@ -22,8 +20,7 @@ def resize_pair(
     """Image (area when shrinking, else bilinear) and depth (see `resize_depth`) at (rows, columns)."""
     if size is None or image.shape[:2] == tuple(size):
         return image, depth
-    method = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(image, size[::-1], interpolation=method), resize_depth(depth, size)
+    return resize_image(image, size), resize_depth(depth, size)
 
 
 def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -49,36 +46,13 @@ def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DepthViews:
-    """Makes training views by a protocol."""
+class DepthViews(SurfaceViews):
+    """Makes training views by a protocol; the middle is that inside the border."""
 
     protocol: DepthProtocol
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of every view."""
-        return self.protocol.crop
-
-    def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
-        """A random view."""
-        image, depth = self._prepared(sample)
-        if rng.random() < 0.5:
-            image, depth = turned(image, depth, rng.uniform(-self.protocol.degrees, self.protocol.degrees))
-        if rng.random() < 0.5:
-            image, depth = image[:, ::-1], depth[:, ::-1]
-        starts = [
-            int(rng.integers(0, max(side - length, 0) + 1))
-            for side, length in zip(depth.shape, self.size, strict=True)
-        ]
-        return self._cut(recolour(self._window(image, starts), rng), self._window(depth, starts))
-
-    def plain(self, sample: DenseSample) -> View:
-        """The middle of the image, inside the border."""
-        image, depth = self._prepared(sample)
-        starts = [max(0, (side - length) // 2) for side, length in zip(depth.shape, self.size, strict=True)]
-        return self._cut(self._window(image, starts), self._window(depth, starts))
-
-    def _prepared(self, sample: DenseSample) -> tuple[np.ndarray, np.ndarray]:
+    def prepared(self, sample: DenseSample) -> Pair:
+        """Resized, without what lies beyond the range, inside the border."""
         image, depth = resize_pair(sample.image, sample.target, self.protocol.resized)
         depth = np.where(depth <= self.protocol.farthest, depth, 0.0).astype(np.float32)
         if self.protocol.border is None:
@@ -86,15 +60,11 @@ class DepthViews:
         top, bottom, left, right = self.protocol.border
         return image[top:bottom, left:right], depth[top:bottom, left:right]
 
-    def _window(self, values: np.ndarray, starts: list[int]) -> np.ndarray:
-        return values[starts[0] : starts[0] + self.size[0], starts[1] : starts[1] + self.size[1]]
-
-    def _cut(self, image: np.ndarray, depth: np.ndarray) -> View:
-        rows, columns = depth.shape
-        pixels = np.zeros((*self.size, 3), dtype=np.float32)
-        target = np.zeros(self.size, dtype=np.float32)
-        pixels[:rows, :columns], target[:rows, :columns] = image, depth
-        return View(pixels, target, (rows, columns))
+    def turned(self, image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Pair:
+        """By a few degrees, with probability one half."""
+        if rng.random() >= 0.5:
+            return image, target
+        return turned(image, target, rng.uniform(-self.protocol.degrees, self.protocol.degrees))
 
 
 def turned(image: np.ndarray, depth: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,12 +76,3 @@ def turned(image: np.ndarray, depth: np.ndarray, degrees: float) -> tuple[np.nda
         cv2.warpAffine(np.ascontiguousarray(image), matrix, size, flags=cv2.INTER_LINEAR),
         cv2.warpAffine(np.ascontiguousarray(depth), matrix, size, flags=cv2.INTER_NEAREST),
     )
-
-
-def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With probability one half: a power, a factor, and a factor per channel, on 0 to 255 (fp32), then clipped."""
-    if rng.random() >= 0.5:
-        return image
-    values = image.astype(np.float32) ** rng.uniform(*_GAMMA)
-    values = values * rng.uniform(*_BRIGHTNESS) * rng.uniform(*_COLOUR, size=3).astype(np.float32)
-    return np.clip(values, 0, 255).astype(np.float32)

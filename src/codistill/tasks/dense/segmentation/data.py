@@ -12,13 +12,13 @@ from typing import Literal
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
+from codistill.tasks.dense.protocol import DenseSplit
 from codistill.tasks.dense.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.dense.segmentation.layouts import Found, ade20k, cityscapes, folder, nyuv2, scannet
-from codistill.tasks.shared.data import DenseSample, spread
-from codistill.tasks.shared.groups import Groups
-from codistill.tasks.shared.inputs import SampleInputs
-from codistill.tasks.task import Layout, TaskData, Where
-from codistill.world.dataset import SegmentationDataset, World
+from codistill.tasks.dense.world import WorldSamples
+from codistill.tasks.shared.data import spread
+from codistill.tasks.task import Layout, Where
+from codistill.world.dataset import SegmentationSample, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,39 +73,18 @@ RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationData(TaskData):
+class SegmentationData(DenseSplit[SegmentationProtocol]):
     """A split of a data set.
 
     Attributes:
         classes: names by number.
-        protocol: how it is seen.
     """
 
     classes: tuple[str, ...]
-    protocol: SegmentationProtocol
 
 
-@dataclass(frozen=True)
-class WorldSegmentation:
-    """The embedded world's samples as arrays."""
-
-    samples: SegmentationDataset
-
-    @property
-    def groups(self) -> Groups:
-        """Scenes."""
-        return Groups(self.samples.scenes(), "scenes")
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> DenseSample:
-        sample = self.samples[index]
-        return DenseSample(sample.image.numpy(), sample.labels.numpy(), sample.name)
-
-    def inputs_of(self, index: int) -> SampleInputs:
-        """The sample's shard, and which of it."""
-        return self.samples.inputs_of(index)
+def _labels(sample: SegmentationSample) -> np.ndarray:
+    return sample.labels.numpy()
 
 
 def _world(where: Where) -> SegmentationData:
@@ -113,7 +92,7 @@ def _world(where: Where) -> SegmentationData:
     return SegmentationData(
         spec=where.spec,
         split=where.split,
-        samples=WorldSegmentation(world.segmentation(where.split)),
+        samples=WorldSamples(world.segmentation(where.split), _labels),
         classes=world.classes,
         protocol=PROTOCOLS["world"].at_size(world.size),
     )

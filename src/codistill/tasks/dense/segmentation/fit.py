@@ -4,8 +4,7 @@ A config in, a head folder out. Source: DINOv2's linear segmentation on ADE20K (
 decay 1e-4, 1500 steps of warm-up, linear to 0); for other data sets the same with their own crops.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,33 +17,27 @@ from codistill.engine.optim import OptimConfig
 from codistill.heads.linear.batched import SegmentationHeads
 from codistill.heads.linear.losses import pixel_cross_entropy
 from codistill.heads.linear.released import released_tensors
-from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
-from codistill.tasks.dense.cache import TargetKind
 from codistill.tasks.dense.cached_task import CachedTask, Sampled
-from codistill.tasks.dense.config import DenseFit
+from codistill.tasks.dense.config import HEAD_OPTIM, DenseFit
 from codistill.tasks.dense.fit import DenseHead, fit_dense
+from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.segmentation.data import SegmentationData, classes_seen
 from codistill.tasks.dense.segmentation.views import SegmentationViews
+from codistill.tasks.dense.targets import TargetKind
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.types import Tokens
 
 CACHED_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
 WARMUP_FRACTION = 1500 / 40_000
-OPTIM = OptimConfig(
+OPTIM = replace(
+    HEAD_OPTIM,
     lr=1e-3,
-    reference_batch=None,
-    min_lr=0.0,
     warmup_fraction=WARMUP_FRACTION,
-    betas=(0.9, 0.999),
-    eps=1e-8,
     weight_decay=1e-4,
-    clip="none",
     schedule="ramped_linear",
     ramp_start=1e-6,
-    decay="all",
 )
 
 
@@ -60,17 +53,13 @@ class SegmentationFit(DenseFit):
     ignored_count: bool = True
 
 
-def head_input(levels: Sequence[Tokens]) -> Tensor:
-    """Feature maps of all levels, one after the other: (batch, channel, row, column)."""
-    return torch.cat([tokens.feature_map() for tokens in levels], dim=1)
-
-
 @dataclass(frozen=True)
 class CachedSegmentation(CachedTask):
     """The cached protocol's side of segmentation; see `CachedTask`."""
 
     kind: ClassVar[TargetKind] = "classes"
     score_name: ClassVar[str] = "miou"
+    optim: ClassVar[OptimConfig] = OPTIM
 
     num_classes: int
     ignored_count: bool = True
@@ -83,7 +72,7 @@ class CachedSegmentation(CachedTask):
 
     def losses(self, heads: SegmentationHeads, sampled: Sampled, step: int) -> Tensor:
         """Cross entropy at the sampled pixels, per head; batch statistics are those of the whole maps."""
-        scores = heads(_features(sampled), *heads.statistics(sampled.tokens))
+        scores = heads(sampled.features(), *heads.statistics(sampled.tokens))
         truth = sampled.truth.flatten().long()
         losses = cross_entropy(
             scores.flatten(0, 1), truth.repeat(heads.heads), ignore_index=IGNORE, reduction="none"
@@ -94,22 +83,13 @@ class CachedSegmentation(CachedTask):
 
     def tally(self, heads: SegmentationHeads, sampled: Sampled) -> np.ndarray:
         """(head, 3, class) counts."""
-        predictions = heads(_features(sampled)).argmax(-1)
+        predictions = heads(sampled.features()).argmax(-1)
         truth = sampled.truth.flatten()
         return torch.stack([class_counts(p, truth, self.num_classes) for p in predictions]).cpu().numpy()
 
     def score(self, total: np.ndarray) -> np.ndarray:
         """mIoU of each head."""
         return mean_iou(total)
-
-    def factors(self, steps: int) -> list[float]:
-        """The published schedule."""
-        return [rate / OPTIM.lr for rate in OPTIM.learning_rates(steps, 1)]
-
-
-def _features(sampled: Sampled) -> Tensor:
-    corners = corners_of(sampled.rows, sampled.columns, sampled.grid, sampled.target_size)
-    return features_at(sampled.tokens, corners).flatten(0, 1)
 
 
 RECIPES = {
@@ -121,9 +101,7 @@ RECIPES = {
 def _shape(
     features: FrozenFeatures, data: SegmentationData, config: SegmentationFit
 ) -> SegmentationHeadConfig:
-    return SegmentationHeadConfig(
-        channels=features.channels * len(config.features.blocks), num_classes=len(data.classes)
-    )
+    return SegmentationHeadConfig(channels=features.width(), num_classes=len(data.classes))
 
 
 def _loss(config: SegmentationFit, steps: int):
@@ -136,7 +114,7 @@ HEAD = DenseHead(
     shape=_shape,
     build=SegmentationHead,
     cached=lambda shape, levels, steps, config: CachedSegmentation(shape.num_classes, config.ignored_count),
-    input=head_input,
+    input=feature_maps,
     loss=_loss,
     views=SegmentationViews,
     tensors=released_tensors,

@@ -26,6 +26,7 @@ from codistill.tasks.shared.data import (
     DenseData,
     FilePairs,
     check_count,
+    folder_pairs,
     need_folder,
     pair_up,
     read_list,
@@ -190,12 +191,8 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
 def folder(root: Path, split: str, partial: bool) -> Found:
     """images/SPLIT/*, labels/SPLIT/*.png (the same names), classes.json: names, or names with their label values."""
     layout = f"images/{split}/*.jpg, labels/{split}/*.png with the same names, classes.json (see docs/evaluation.md)"
-    images = need_folder(root / "images" / split, layout)
-    labels = need_folder(root / "labels" / split, layout)
+    pairs, groups = folder_pairs(root, split, "labels", layout)
     classes, values = folder_classes(root / "classes.json", layout)
-    found = list(by_stem(list_files(images)).values())
-    pairs = pair_up(found, lambda image: labels / f"{image.stem}.png", f"{root} ({split})")
-    groups = groups_of(root, split, [path.name for path in found])
     return Found(FilePairs(pairs, groups, values, about=(root / "classes.json",)), classes)
 
 

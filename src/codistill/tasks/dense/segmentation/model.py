@@ -4,30 +4,27 @@ uint8 images in, class scores and classes per pixel out. Source: the test pipeli
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.errors import CheckpointError, ConfigError
-from codistill.heads.linear.released import read_linear_head
+from codistill.errors import ConfigError
+from codistill.heads.linear.released import read_head_of
 from codistill.heads.linear.segmentation import SegmentationHead
-from codistill.tasks.dense.load import load_dense, refuse_kind
+from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
+from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.segmentation.data import (
     PROTOCOLS,
     RELEASED,
     SegmentationData,
     SegmentationProtocol,
 )
-from codistill.tasks.dense.segmentation.fit import head_input
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
-from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.task import Subject
 
 
@@ -62,37 +59,20 @@ class SegmentationOutput(SegmentationTest):
 
 
 @dataclass
-class Segmenter:
-    """An encoder with a segmentation head.
+class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
+    """An encoder with a segmentation head; see `DenseModel`.
 
     Attributes:
-        features, head: on one device, in evaluation mode.
-        protocol: of the data set that the head was fitted on.
         classes: names by number.
         test: see `SegmentationTest`.
     """
 
-    features: FrozenFeatures
-    head: SegmentationHead
-    protocol: SegmentationProtocol
     classes: tuple[str, ...]
     test: SegmentationTest = field(default_factory=SegmentationTest)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.head.parameters()).device
-
     def describe(self) -> dict[str, Any]:
         """What a metrics file says of it."""
-        return {"encoder": self.features.describe(), "mode": self.protocol.mode}
-
-    def to(self, device: torch.device | str) -> "Segmenter":
-        """Move it."""
-        parts: tuple[nn.Module, nn.Module] = (self.features, self.head)
-        for part in parts:
-            part.to(device)
-        return self
+        return {**super().describe(), "mode": self.protocol.mode}
 
     @torch.inference_mode()
     def probabilities(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[Tensor, "class row column"]:
@@ -118,11 +98,8 @@ class Segmenter:
         """Logits (1, or 2 with the mirrored image, class, row, column) at the image's own size."""
         protocol = self.protocol
         size = keep_ratio(image.shape, (int(protocol.scale[0] * scale), int(protocol.scale[1] * scale)))
-        resized = torch.from_numpy(np.ascontiguousarray(resize_image(image, size)))
-        seen = normalized(resized[None].to(self.device))
-        if self.test.mirror:
-            seen = torch.cat((seen, seen.flip(-1)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        seen = self.seen(resize_image(image, size), self.test.mirror)
+        with self.autocast():
             if protocol.mode == "slide":
                 logits = slide(seen, self._logits, protocol.crop, protocol.stride)
             else:
@@ -131,7 +108,7 @@ class Segmenter:
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
-        logits = self.head(head_input(self.features(images)))
+        logits = self.head(feature_maps(self.features(images)))
         return interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -155,7 +132,13 @@ def load_segmenter(
     if kind is not None:
         refuse_kind(subject)
         released, classes = PROTOCOLS[kind], RELEASED[kind]
-    found = load_dense(subject, "segmentation", SegmentationProtocol, released, _read, _width)
+    found = load_dense(
+        subject,
+        "segmentation",
+        SegmentationProtocol,
+        lambda path, _: read_head_of(SegmentationHead, path),
+        released=released,
+    )
     if found.record is not None:
         classes = tuple(str(name) for name in found.record.data["classes"])
     known = found.network.config.num_classes
@@ -167,14 +150,3 @@ def load_segmenter(
             "for this data set"
         )
     return Segmenter(found.features, found.network, found.protocol, classes, test)
-
-
-def _width(features: FrozenFeatures) -> int:
-    return features.channels * len(features.config.blocks)
-
-
-def _read(path: Path, _: SegmentationProtocol) -> SegmentationHead:
-    network = read_linear_head(path)
-    if not isinstance(network, SegmentationHead):
-        raise CheckpointError(f"{path}: holds a depth head, not one for segmentation")
-    return network

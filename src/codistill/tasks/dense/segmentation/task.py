@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from codistill.imaging.pictures import as_picture, save_array, save_picture
 from codistill.metrics.segmentation import (
     IGNORE,
     class_counts,
@@ -16,7 +15,7 @@ from codistill.metrics.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
-from codistill.tasks.dense.scoring import one_by_one
+from codistill.tasks.dense.scoring import one_by_one, save_map
 from codistill.tasks.dense.segmentation.data import LAYOUTS, SegmentationData, classes_seen
 from codistill.tasks.dense.segmentation.fit import RECIPES, SegmentationFit, fit_segmentation
 from codistill.tasks.dense.segmentation.model import (
@@ -111,9 +110,7 @@ def _predict(
     if not options.plain:
         legend = legend_picture(classes, common[:LISTED], max(pixels.shape[1], LEGEND_WIDTH))
         shown = under(overlay(pixels, shown), legend)
-    files = [image.within(out, suffix) for suffix in (".png", ".npy")]
-    save_picture(as_picture(shown, shown.shape[:2]), files[0])
-    save_array(labels, files[1])
+    files = save_map(shown, labels, image, out)
     text = ", ".join(f"{classes[number]} {shares[number]:.0%}" for number in common[:5])
     facts: dict[str, Any] = {"classes": {classes[n]: round(float(shares[n]), 6) for n in common}}
     return Predicted(text, files, facts)

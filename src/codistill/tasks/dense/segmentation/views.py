@@ -11,7 +11,8 @@ import numpy as np
 
 from codistill.metrics.segmentation import IGNORE
 from codistill.tasks.dense.segmentation.data import SegmentationProtocol
-from codistill.tasks.shared.data import DenseSample
+from codistill.tasks.dense.views import Window, padded, random_window
+from codistill.tasks.shared.data import DenseSample, middle_window
 from codistill.tasks.shared.loading import View
 
 _CROP_ATTEMPTS = 10
@@ -54,37 +55,25 @@ class SegmentationViews:
         scale = (int(protocol.scale[0] * ratio), int(protocol.scale[1] * ratio))
         size = keep_ratio(sample.image.shape, scale)
         image, labels = resize_image(sample.image, size), resize_labels(sample.target, size)
-        rows, columns = _crop(labels, protocol.crop, rng)
-        image, labels = image[rows, columns], labels[rows, columns]
+        window = _crop(labels, protocol.crop, rng)
+        image, labels = image[window], labels[window]
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
-        return self._padded(recolour(np.ascontiguousarray(image), rng), labels)
+        return padded(recolour(np.ascontiguousarray(image), rng), labels, self.size, IGNORE)
 
     def plain(self, sample: DenseSample) -> View:
         """The middle of the image at test scale."""
         size = keep_ratio(sample.image.shape, self.protocol.scale)
         image, labels = resize_image(sample.image, size), resize_labels(sample.target, size)
-        starts = [max(0, (side - crop) // 2) for side, crop in zip(size, self.size, strict=True)]
-        rows, columns = (slice(s, s + crop) for s, crop in zip(starts, self.size, strict=True))
-        return self._padded(image[rows, columns], labels[rows, columns])
-
-    def _padded(self, image: np.ndarray, labels: np.ndarray) -> View:
-        rows, columns = labels.shape
-        pixels = np.zeros((*self.size, 3), dtype=np.uint8)
-        target = np.full(self.size, IGNORE, dtype=np.uint8)
-        pixels[:rows, :columns], target[:rows, :columns] = image, labels
-        return View(pixels, target, (rows, columns))
+        window = middle_window(labels.shape, self.size)
+        return padded(image[window], labels[window], self.size, IGNORE)
 
 
-def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
+def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -> Window:
     """A place where no class has three quarters of the labelled pixels or more; the last of ten tries otherwise."""
-    place = (slice(0), slice(0))
+    place: Window = (slice(0), slice(0))
     for _ in range(_CROP_ATTEMPTS):
-        starts = [
-            int(rng.integers(0, max(side - length, 0) + 1))
-            for side, length in zip(labels.shape, crop, strict=True)
-        ]
-        place = (slice(starts[0], starts[0] + crop[0]), slice(starts[1], starts[1] + crop[1]))
+        place = random_window(labels.shape, crop, rng)
         counts = np.bincount(labels[place].ravel(), minlength=256)[:IGNORE]
         counts = counts[counts > 0]
         if counts.size > 1 and counts.max() / counts.sum() < _MAX_SHARE:

@@ -1,0 +1,83 @@
+"""Surface normals of a depth map: planes fitted to the inverse depth of 3 x 3 pixels, none across an edge.
+
+Depth and intrinsics in, unit vectors in the camera's frame (x right, y down, z forward) out; they point towards the
+camera, as normals of what is seen do. A plane n . X = d seen through a pinhole has an inverse depth that is linear in
+the pixel, 1 / z = (n / d) . K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of
+points.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+TOLERANCE = 0.002
+"""Of the inverse depth, relative: how far a pixel may lie off its plane."""
+_SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
+
+
+def normals_of_depth(
+    depth: Float[Tensor, "row column"],
+    intrinsics: Float[Tensor, "3 3"],
+    *,
+    tolerance: float = TOLERANCE,
+    unit: float = 0.001,
+) -> Float[Tensor, "row column 3"]:
+    """Unit normals towards the camera; (0, 0, 0) where they are unknown.
+
+    A pixel takes the plane of the 3 x 3 pixels around it; at edges and creases, of those that contain it, the
+    one that fits best. It stays unknown where none fits, as on things thinner than three pixels, or depth is unknown.
+
+    Args:
+        depth: metres along the optical axis; 0, infinite or NaN where it is not known.
+        intrinsics: without skew.
+        tolerance: see `TOLERANCE`.
+        unit: metres that the depth was rounded to, which its planes need not fit better than.
+    """
+    known = torch.isfinite(depth) & (depth > 0)
+    inverse = torch.where(
+        known, 1.0 / depth.double().clamp(min=1e-9), torch.nan
+    )  # NaN spoils every window it is in
+    parts = _windows(inverse)  # (9, row, column)
+    shifts = torch.tensor(_SHIFTS, dtype=torch.float64, device=depth.device)
+    mean = parts.mean(0)
+    slopes = (
+        torch.einsum("sa,sij->aij", shifts, parts) / 6.0
+    )  # per row, per column; sum of squares of -1, 0, 1 thrice
+    fitted = mean + torch.einsum("sa,aij->sij", shifts, slopes)
+    # Rounding moves an inverse depth by unit / 2 z^2; the allowance is that and a part of the inverse depth itself.
+    misfit = ((parts - fitted).abs() / (tolerance * mean + unit * mean.square())).amax(0)
+    misfit = torch.where(misfit.isnan(), torch.inf, misfit)
+    return _chosen(_facing(mean, slopes, intrinsics.double()), misfit).to(depth.dtype)
+
+
+def _facing(
+    inverse: Float[Tensor, "row column"],
+    slopes: Float[Tensor, "2 row column"],
+    intrinsics: Float[Tensor, "3 3"],
+) -> Float[Tensor, "row column 3"]:
+    """Normals of planes: minus n / d, which has a positive product with every point of its plane."""
+    rows, columns = inverse.shape
+    down = torch.arange(rows, dtype=inverse.dtype, device=inverse.device)[:, None] - intrinsics[1, 2]
+    across = torch.arange(columns, dtype=inverse.dtype, device=inverse.device)[None] - intrinsics[0, 2]
+    x, y = intrinsics[0, 0] * slopes[1], intrinsics[1, 1] * slopes[0]
+    z = inverse - across * slopes[1] - down * slopes[0]
+    return -normalize(torch.stack((x, y, z), dim=-1), dim=-1)
+
+
+def _chosen(normals: Float[Tensor, "row column 3"], misfit: Float[Tensor, "row column"]) -> Tensor:
+    """Each pixel's own plane where it fits (misfit <= 1), else the best of its neighbours', else 0."""
+    around = torch.nan_to_num(_windows(misfit), nan=torch.inf)
+    own = torch.tensor([shift == (0, 0) for shift in _SHIFTS], device=misfit.device)[:, None, None]
+    cost = torch.where(own & (around <= 1.0), -1.0, around)
+    best, place = cost.min(0)
+    near = torch.stack([_windows(normals[..., axis]) for axis in range(3)], dim=-1)  # (9, row, column, 3)
+    found = near.gather(0, place[None, ..., None].expand(1, *place.shape, 3))[0]
+    return torch.where((best <= 1.0)[..., None], found, 0.0)
+
+
+def _windows(values: Float[Tensor, "row column"]) -> Float[Tensor, "shift row column"]:
+    """What lies around every pixel, by `_SHIFTS`; NaN outside of the map."""
+    rows, columns = values.shape
+    padded = pad(values, (1, 1, 1, 1), value=torch.nan)
+    return torch.stack([padded[1 + a : 1 + a + rows, 1 + b : 1 + b + columns] for a, b in _SHIFTS])

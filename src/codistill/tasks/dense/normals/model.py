@@ -1,0 +1,62 @@
+"""Images to surface normals with a fitted head: the whole image at once, averaged with its mirror image if asked.
+
+uint8 images in, a unit vector per pixel out: camera's frame (x right, y down, z forward), towards the camera.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch.nn.functional import interpolate, normalize
+
+from codistill.heads.linear.normals import NormalsHead, normals_of_scores
+from codistill.heads.linear.released import read_head_of
+from codistill.tasks.dense.load import DenseModel, load_dense
+from codistill.tasks.dense.normals.data import NormalsData
+from codistill.tasks.dense.objective import feature_maps
+from codistill.tasks.dense.protocol import CropProtocol
+from codistill.tasks.dense.views import resize_image
+from codistill.tasks.task import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalsTest:
+    """How images are tested.
+
+    Attributes:
+        mirror: average with the mirrored image (Probe3D does not).
+    """
+
+    mirror: bool = False
+
+
+@dataclass
+class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
+    """An encoder with a head for normals; see `DenseModel` and `NormalsTest`."""
+
+    mirror: bool = False
+
+    @torch.inference_mode()
+    def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column 3"]:
+        """The normal of every pixel, fp32."""
+        small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
+        with self.autocast():
+            scores = self.head(feature_maps(self.features(self.seen(small, self.mirror))))
+        scores = interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)
+        normals = normals_of_scores(scores.movedim(1, -1))[0]  # (1 or 2, row, column, 3)
+        if self.mirror:
+            mirrored = normals[1:].flip(2) * normals.new_tensor((-1.0, 1.0, 1.0))
+            normals = normalize(normals[:1] + mirrored, dim=-1)
+        return normals[0].cpu().numpy()
+
+
+def load_normals(subject: Subject, test: NormalsTest, data: NormalsData | None = None) -> NormalsEstimator:
+    """A fitted head with its encoder.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+        ConfigError: if the encoder does not fit the head.
+    """
+    found = load_dense(subject, "normals", CropProtocol, lambda path, _: read_head_of(NormalsHead, path))
+    return NormalsEstimator(found.features, found.network, found.protocol, test.mirror)

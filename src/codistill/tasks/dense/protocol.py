@@ -1,0 +1,49 @@
+"""How images of a dense task's data set are seen, and a split of one that says it."""
+
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from codistill.errors import ConfigError
+from codistill.tasks.shared.data import DenseData
+from codistill.tasks.task import TaskData, Where
+
+Protocol = TypeVar("Protocol")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseSplit(TaskData, Generic[Protocol]):
+    """A split of a data set; its samples are `DenseSample`.
+
+    Attributes:
+        protocol: how it is seen.
+    """
+
+    protocol: Protocol
+
+
+def opened(where: Where, samples: DenseData, protocol: Protocol) -> DenseSplit[Protocol]:
+    """What a layout gives for the part that was asked for."""
+    return DenseSplit(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropProtocol:
+    """Images as they are, training on windows of them.
+
+    Attributes:
+        crop: rows and columns of training views.
+        resized: rows and columns that images are brought to first, or None.
+        steps: of a fit.
+    """
+
+    crop: tuple[int, int]
+    resized: tuple[int, int] | None = None
+    steps: int = 4000
+
+    def __post_init__(self) -> None:
+        if min(self.crop) < 1 or self.steps < 1:
+            raise ConfigError(f"crop and steps must be positive; got {self}")
+
+    def at_size(self, size: int) -> "CropProtocol":
+        """The same for images that are resized to squares."""
+        return replace(self, crop=(size, size), resized=(size, size))
