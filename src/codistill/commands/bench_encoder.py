@@ -12,9 +12,9 @@ from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
 from codistill.engine.parallel import compile_units
-from codistill.engine.step import autocast
 from codistill.errors import ConfigError
 from codistill.nn.host_memory import keep_freed_memory
+from codistill.nn.precision import autocast
 from codistill.recipes.product_timer import Best, ProductTimer, measured
 from codistill.recipes.step_bench import WARM_UP
 from codistill.tasks.shared.record import write_metrics
@@ -60,7 +60,7 @@ def bench_encoder(
 
     @torch.inference_mode()
     def run() -> None:
-        with autocast(precision, device):  # type: ignore[arg-type]
+        with autocast(device, precision):  # type: ignore[arg-type]
             encoder(images)
 
     for _ in range(WARM_UP):

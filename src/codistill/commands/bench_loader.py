@@ -20,10 +20,10 @@ from torchvision.transforms import v2
 from codistill.commands.parsers.bench_loader import parse
 from codistill.data.augment import AugmentConfig, augment_image
 from codistill.data.opening import open_source
-from codistill.data.pixels import normalized
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.source import SourceConfig
 from codistill.imaging import FORMATS, resize_rgb
+from codistill.imaging.normalize import normalized_in_one_pass
 from codistill.tasks.shared.record import write_metrics
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
@@ -112,7 +112,7 @@ def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:
 def _ours(config: AugmentConfig, size: int) -> Pipeline:
     def run(data: bytes, number: int) -> torch.Tensor:
         crop, _ = augment_image(data, config, generator(0, AUGMENT, number), size)
-        return normalized(torch.from_numpy(crop)[None])[0]
+        return normalized_in_one_pass(torch.from_numpy(crop)[None])[0]
 
     return run
 

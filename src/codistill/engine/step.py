@@ -8,7 +8,7 @@ norms → anything not finite on any rank? → clip → AdamW, unless so → buf
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,8 @@ from codistill.engine.optim import GradientNorms, TrainOptimizer
 from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
 from codistill.engine.timing import PhaseTimer
+from codistill.nn.precision import Precision, autocast
 from codistill.types import Batch
-
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or on CUDA by itself; fp32 elsewhere. Losses and statistics stay fp32."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 class TrainStep:
@@ -74,7 +67,7 @@ class TrainStep:
             context = self.context(step=step, micro_step=micro, micro_steps=len(batches), prepared=ahead)
             seed_generators(context)
             with synchronizing(self.model, last=micro == len(batches) - 1):
-                with autocast(self.precision, self.process.device):
+                with autocast(self.process.device, self.precision):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
                     (result.loss / len(batches)).backward()
@@ -96,7 +89,7 @@ class TrainStep:
         """What the objective wants each part to know of all parts of a step; empty where there is but one."""
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
-        with autocast(self.precision, self.process.device):
+        with autocast(self.process.device, self.precision):
             return list(self.objective.prepare(batches, self.context(step=step, micro_steps=len(batches))))
 
     @torch.no_grad()

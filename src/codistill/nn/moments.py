@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.errors import DataError
+from codistill.nn.precision import full_precision
 
 
 def channel_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, " 1+2*channel"]:
@@ -26,7 +27,7 @@ def product_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "1+channel
     """The same with all products of two channels, fp64: first row count and sums, below it (one further) products."""
     rows = _rows(x)
     mean = rows.mean(0)
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         centred = rows - mean
         products = (centred.T @ centred).double()
     mean = mean.double()

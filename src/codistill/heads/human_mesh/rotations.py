@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.geometry.poses import matrix_to_quaternion, quaternion_to_matrix
+from codistill.nn.precision import full_precision
 
 DEGENERATE = 1e-6
 """Below this length a column says nothing of a direction."""
@@ -22,7 +23,7 @@ def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 
     Where the two columns are parallel, or one is zero, any rotation that keeps what they do say is returned: the
     result is always a rotation, and gradients are finite.
     """
-    with torch.autocast(six.device.type, enabled=False):
+    with full_precision(six):
         six = six.float() if six.dtype in (torch.float16, torch.bfloat16) else six
         first = _direction(six[..., :3], torch.tensor([1.0, 0.0, 0.0], device=six.device, dtype=six.dtype))
         second = six[..., 3:]

@@ -29,9 +29,9 @@ from codistill.heads.two_view.losses import (
 )
 from codistill.heads.two_view.matching import fast_reciprocal_matches
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.imaging.normalize import imagenet_normalize_
 from codistill.metrics.check import CheckResult, absent, compare_numbers, compare_tensors, failed
 from codistill.metrics.mapfree_submission import score_submission
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.weights.layout_mast3r import read_mast3r
 from codistill.weights.layouts import read_encoder_weights
 from codistill.weights.read import read_checkpoint
@@ -89,10 +89,9 @@ def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Itera
     """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
     encoder: Encoder = encoder_from_weights(read_encoder_weights(encoder_file))
     head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
-        tokens = [encoder(((image * 0.5 + 0.5) - mean) / std, norm=False) for image in (image1, image2)]
+        tokens = [encoder(imagenet_normalize_(image * 0.5 + 0.5), norm=False) for image in (image1, image2)]
         return head(tokens[0], tokens[1])
 
     yield from _compare_forward(forward, predict)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from codistill.errors import ConfigError
+from codistill.nn.precision import autocast
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
@@ -166,7 +167,6 @@ def build_cache(
     batch_size: int = 16,
     workers: int | None = None,
     device: torch.device | str = "cpu",
-    autocast: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
 ) -> FeatureCache:
@@ -181,7 +181,6 @@ def build_cache(
         plain: views without randomness (one pass).
         batch_size: views at a time.
         workers, device: of the loading and the computing.
-        autocast: encode in bf16.
         progress: called with views done and in all.
         say: told what changed since the cache was made, if anything did.
 
@@ -205,7 +204,7 @@ def build_cache(
         requests = [Request(number, rows, rows, plain) for number, rows in groups]
         batches = view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
         for (number, rows), batch in zip(groups, batches, strict=True):
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
+            with autocast(device):
                 levels = features(batch.images)
             views = number * len(data) + np.array(rows)
             _write(store.arrays(), views, levels, batch.target, batch.names, shape.unit)

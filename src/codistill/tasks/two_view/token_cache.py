@@ -22,9 +22,10 @@ from torch import Tensor
 from codistill.data.randomness import generator
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.tasks.two_view.batches import VIEW
 from codistill.tasks.two_view.pairs import Pair, PairData, metres_to_stored, stored_to_metres
@@ -174,7 +175,6 @@ def _encoded(
 ) -> np.ndarray:
     """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
     pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
-    device_type = torch.device(device).type
-    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+    with autocast(device):
         tokens = encoder(pixels, norm=norm).patches
     return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")

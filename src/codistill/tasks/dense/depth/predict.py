@@ -16,11 +16,12 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.files.plain import from_plain
 from codistill.heads.linear.depth import DepthHead, depth_input
 from codistill.heads.linear.released import read_linear_head
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.dense.depth.data import DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, read_record
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 
 
@@ -58,7 +59,7 @@ class DepthEstimator:
         seen = normalized(pixels)
         if self.mirror:
             seen = torch.cat((seen, seen.flip(-1)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             depth: Tensor = self.head(depth_input(self.features(seen))).float()
         depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
         depth = interpolate(depth, size=image.shape[:2], mode="bilinear", align_corners=False)[:, 0]

@@ -17,13 +17,14 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.files.plain import from_plain
 from codistill.heads.linear.released import read_linear_head
 from codistill.heads.linear.segmentation import SegmentationHead
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.dense.segmentation.data import SegmentationProtocol
 from codistill.tasks.dense.segmentation.fit import head_input
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 
 MULTI_SCALE = (1.0, 1.32, 1.73, 2.28, 3.0)
@@ -104,7 +105,7 @@ class Segmenter:
         seen = normalized(resized[None].to(self.device))
         if self.test.mirror:
             seen = torch.cat((seen, seen.flip(-1)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             if protocol.mode == "slide":
                 logits = slide(seen, self._logits, protocol.crop, protocol.stride)
             else:
