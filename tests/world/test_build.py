@@ -70,6 +70,13 @@ def test_another_size_or_seed_is_refused(small):
         World(small / "objects")
 
 
+def test_a_world_of_another_format_is_to_be_built_again(small, tmp_path):
+    plan = json.loads((small / "world.json").read_text())
+    (tmp_path / "world.json").write_text(json.dumps({**plan, "format": 1}))
+    with pytest.raises(DataError, match="format 1, and this version reads format 2"):
+        World(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

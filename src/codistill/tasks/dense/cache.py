@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from codistill.errors import ConfigError
+from codistill.imaging.depth16 import MILLIMETRE, from_metres, to_metres
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
@@ -58,7 +59,7 @@ class CacheShape:
     cls_channels: int
     target: tuple[int, int]
     kind: TargetKind
-    unit: float = 0.001
+    unit: float = MILLIMETRE
 
     def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and number type by file name."""
@@ -109,7 +110,7 @@ class FeatureCache:
         values = self._maps["target"][views]
         if self.shape.kind == "classes":
             return torch.from_numpy(values)
-        return torch.from_numpy((values.astype(np.float64) * self.shape.unit).astype(np.float32))
+        return torch.from_numpy(to_metres(values, self.shape.unit, sky=False))
 
 
 def cache_shape(
@@ -119,7 +120,7 @@ def cache_shape(
     kind: TargetKind,
     *,
     with_cls: bool,
-    unit: float = 0.001,
+    unit: float = MILLIMETRE,
 ) -> CacheShape:
     """Sizes of the cache of so many views."""
     levels = len(features.config.blocks)
@@ -232,7 +233,7 @@ def _write(
     if "target.u8" in files:
         files["target.u8"][views] = target.numpy()
     else:
-        files["target.u16"][views] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
+        files["target.u16"][views] = from_metres(target.numpy(), unit, sky=False)
 
 
 def _size(count: int) -> str:
