@@ -136,7 +136,7 @@ def test_colors_tell_little_of_the_class(tiny_world):
 
 def test_sheets_and_statistics_of_a_world(tiny_world):
     world = World(tiny_world)
-    assert truth_sheet(world, "val", rows=1).shape[0] == 2 * 112 + 2
+    assert truth_sheet(world, "val", rows=1).shape[0] == 2 * 112 + 3 * 6
     facts = describe_world(world, depth_maps=2)
     json.dumps(facts)
     assert facts["images"]["rooms"] == {"train": 8, "val": 2, "test": 2}

@@ -7,10 +7,11 @@ import numpy as np
 from codistill.commands.head_options import head_features, make_runtime
 from codistill.commands.parsers.depth import parse
 from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
-from codistill.imaging.pictures import as_picture, save_picture
+from codistill.imaging.colours import depth_picture, depth_range, overlay
+from codistill.imaging.legends import depth_bar
+from codistill.imaging.pictures import as_picture, below, save_picture
 from codistill.tasks.dense.depth.data import PROTOCOLS
 from codistill.tasks.dense.depth.predict import DepthEstimator, load_depth_estimator
-from codistill.tasks.shared.pictures import depth_bar, depth_picture, overlay, under
 
 BAR_WIDTH = 240
 """Pixels at least, for small images."""
@@ -40,12 +41,11 @@ def _estimated(
     estimator: DepthEstimator, pixels: np.ndarray, image: ImageFile, out: Path, laid_over: bool
 ) -> Predicted:
     depth = estimator(pixels)
-    near, far = (float(value) for value in np.percentile(depth, [1, 99]))
-    far = max(far, near * 1.01)
+    near, far = depth_range(depth)
     shown = depth_picture(depth, near, far)
     if laid_over:
         shown = overlay(pixels, shown)
-    shown = under(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
+    shown = below(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
     files = [image.within(out, suffix) for suffix in (".png", ".npy")]
     save_picture(as_picture(shown, shown.shape[:2]), files[0])
     save_array(files[1], depth)

@@ -14,12 +14,12 @@ from codistill.commands.evaluation_output import (
 from codistill.commands.head_options import ImageProgress, make_runtime
 from codistill.commands.parsers.evaluate_segmentation import parse
 from codistill.commands.parsers.head_options import parse_numbers
+from codistill.imaging.legends import legend_picture
 from codistill.tasks.dense.segmentation.data import SegmentationData, classes_seen, open_segmentation
 from codistill.tasks.dense.segmentation.evaluate import SegmentationResult, difference, evaluate_segmentation
 from codistill.tasks.dense.segmentation.fit import fit_segmentation as fit
 from codistill.tasks.dense.segmentation.predict import SegmentationTest, load_segmenter
 from codistill.tasks.shared.data import check_data, limited
-from codistill.tasks.shared.pictures import legend_picture
 
 
 def main(argv: list[str]) -> int:

@@ -7,11 +7,12 @@ import numpy as np
 from codistill.commands.head_options import head_features, make_runtime
 from codistill.commands.parsers.segment import parse
 from codistill.commands.predicting import ImageFile, Predicted, find_images, run_predictions, save_array
-from codistill.imaging.pictures import as_picture, save_picture
+from codistill.imaging.colours import label_picture, overlay
+from codistill.imaging.legends import legend_picture
+from codistill.imaging.pictures import as_picture, below, save_picture
 from codistill.metrics.segmentation import IGNORE
 from codistill.tasks.dense.segmentation.data import PROTOCOLS, RELEASED
 from codistill.tasks.dense.segmentation.predict import SegmentationTest, Segmenter, load_segmenter
-from codistill.tasks.shared.pictures import label_picture, legend_picture, overlay, under
 
 LISTED = 24
 """Classes in a legend, the commonest first."""
@@ -50,7 +51,7 @@ def _segmented(
     shown = label_picture(labels, len(classes))
     if not plain:
         legend = legend_picture(classes, common[:LISTED], max(pixels.shape[1], LEGEND_WIDTH))
-        shown = under(overlay(pixels, shown), legend)
+        shown = below(overlay(pixels, shown), legend)
     files = [image.within(out, suffix) for suffix in (".png", ".npy")]
     save_picture(as_picture(shown, shown.shape[:2]), files[0])
     save_array(files[1], labels)

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from codistill.errors import ConfigError, DataError
+from codistill.imaging.colours import depth_picture
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.tasks.dense.depth.data import DepthData
 from codistill.tasks.dense.depth.predict import DepthEstimator
 from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import Groups, named_groups
-from codistill.tasks.shared.pictures import depth_picture
 
 HEADLINES = ("rmse", "a1", "abs_rel")
 """What a table shows first; rmse is the task's own, in metres."""

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from codistill.errors import ConfigError
+from codistill.imaging.colours import label_picture
 from codistill.metrics.interval import Interval, bootstrap_sums
 from codistill.metrics.segmentation import class_counts, class_iou, mean_accuracy, mean_iou, pixel_accuracy
 from codistill.tasks.dense.segmentation.data import SegmentationData
 from codistill.tasks.dense.segmentation.predict import Segmenter
 from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import Groups, named_groups
-from codistill.tasks.shared.pictures import label_picture
 
 SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "miou": mean_iou,

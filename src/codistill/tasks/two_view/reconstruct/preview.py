@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from codistill.imaging.pictures import grid_picture
-from codistill.tasks.shared.pictures import depth_picture
+from codistill.imaging.colours import depth_picture, depth_range
+from codistill.imaging.marks import match_picture
+from codistill.imaging.pictures import below, grid_picture
 from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
 from codistill.tasks.two_view.reconstruct.scene import Scene
-from codistill.tasks.two_view.relocalize.pictures import match_picture
 
 _WIDTH = 960
 _SHOWN = 6
@@ -17,7 +17,7 @@ _SHOWN = 6
 def preview(scene: Scene) -> Image.Image:
     """Rows: images beside their depth and the points from aside; matches of up to three pairs."""
     rows = []
-    near, far = _range(scene)
+    near, far = depth_range(*(camera.depth for camera in scene.cameras))
     for number, camera in enumerate(scene.cameras[:_SHOWN]):
         aside = render_aside(scene, number)
         rows.append([camera.colours, depth_picture(camera.depth, near, far), aside])
@@ -26,21 +26,15 @@ def preview(scene: Scene) -> Image.Image:
     for link in links:
         images = (scene.cameras[link.first].image.pixels, scene.cameras[link.second].image.pixels)
         drawn = match_picture(*images, link.matches.pixels_a, link.matches.pixels_b)
-        parts.append(_as_wide(drawn, parts[0].shape[1]))
-    return Image.fromarray(np.concatenate(parts))
+        parts.append(_no_wider(drawn, parts[0].shape[1]))
+    return Image.fromarray(below(*parts, gap=6))
 
 
-def _as_wide(picture: np.ndarray, width: int) -> np.ndarray:
-    if picture.shape[1] > width:
-        size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.pad(picture, ((6, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
-
-
-def _range(scene: Scene) -> tuple[float, float]:
-    depths = np.concatenate([camera.depth.ravel() for camera in scene.cameras])
-    near, far = (float(value) for value in np.percentile(depths, [2, 98]))
-    return max(near, 1e-3), max(far, near * 1.01, 2e-3)
+def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
