@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.geometry.projection import unproject
+from codistill.geometry.rotations import rotation_from_6d
 from codistill.heads.human_mesh.camera import cell_centers, decode_depth
 from codistill.heads.human_mesh.cells import PersonCells, score_from_logits
-from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.nn.precision import full_precision
 
 

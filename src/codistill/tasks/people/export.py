@@ -9,7 +9,7 @@ from torch import Tensor
 from codistill.bodies.anny import PHENOTYPES
 from codistill.bodies.base import BodyModel
 from codistill.errors import DataError, MissingExtraError
-from codistill.heads.human_mesh.rotations import rotation_vector
+from codistill.geometry.rotations import rotation_vector
 from codistill.imaging.colours import number_colours
 from codistill.tasks.people.focal import FoundCamera
 from codistill.tasks.people.predict import Bodies

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.bodies.base import BodyModel, rotation_to_6d
+from codistill.bodies.base import BodyModel
+from codistill.geometry.rotations import rotation_from_6d, rotation_to_6d
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import pose_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
 from codistill.nn.moments import RidgeSums

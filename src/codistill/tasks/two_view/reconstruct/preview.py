@@ -2,8 +2,12 @@
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
+from codistill.geometry.poses import invert_pose, transform_points
+from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.imaging.colours import depth_picture, depth_range
 from codistill.imaging.marks import match_picture
 from codistill.imaging.pictures import below, grid_picture
@@ -59,8 +63,8 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
 
 def _circling(degrees: float, distance: float) -> np.ndarray:
     """A pose in a camera's frame: turned about, and a little above, the point at `distance` before it."""
-    yaw = cv2.Rodrigues(np.array([0.0, np.radians(degrees), 0.0]))[0]
-    pitch = cv2.Rodrigues(np.array([np.radians(-12.0), 0.0, 0.0]))[0]
+    angles = torch.tensor([[0.0, degrees, 0.0], [-12.0, 0.0, 0.0]], dtype=torch.float64)
+    yaw, pitch = rotation_from_vector(torch.deg2rad(angles)).numpy()
     turn = yaw @ pitch
     pose = np.eye(4)
     pose[:3, :3] = turn
@@ -91,12 +95,11 @@ def render_points(
 def _projected(
     points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    pose = np.linalg.inv(camera_to_world)
-    local = points @ pose[:3, :3].T + pose[:3, 3]
-    depth = local[:, 2]
-    safe = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
-    pixels = local[:, :2] / safe[:, None] * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
-    return np.clip(np.nan_to_num(pixels), -1e6, 1e6), depth
+    seen_by, camera, places = (
+        torch.from_numpy(np.asarray(values, np.float64)) for values in (camera_to_world, intrinsics, points)
+    )
+    local = transform_points(invert_pose(seen_by), places)
+    return np.clip(np.nan_to_num(project(local, camera).numpy()), -1e6, 1e6), local[:, 2].numpy()
 
 
 def _draw_frustum(

@@ -1,4 +1,4 @@
-"""Rotations as a network gives them: six numbers, two columns before Gram-Schmidt; and as vectors, axis times angle.
+"""Rotations as six numbers, two columns before Gram-Schmidt, as networks give them; and as vectors, axis times angle.
 
 Six numbers are the first column, then the second, as in `BodyModel.init_6d`. (Files of SPIN's lineage store 3x2
 matrices row by row instead; read as columns, their identity [1, 0, 0, 1, 0, 0] is degenerate.)
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.geometry.poses import matrix_to_quaternion, quaternion_to_matrix
-from codistill.nn.precision import full_precision
 
 DEGENERATE = 1e-6
 """Below this length a column says nothing of a direction."""
@@ -23,7 +22,7 @@ def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 
     Where the two columns are parallel, or one is zero, any rotation that keeps what they do say is returned: the
     result is always a rotation, and gradients are finite.
     """
-    with full_precision(six):
+    with torch.autocast(six.device.type, enabled=False):
         six = six.float() if six.dtype in (torch.float16, torch.bfloat16) else six
         first = _direction(six[..., :3], torch.tensor([1.0, 0.0, 0.0], device=six.device, dtype=six.dtype))
         second = six[..., 3:]
@@ -35,6 +34,11 @@ def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 
         second = _direction(second, spare)
         third = torch.linalg.cross(first, second, dim=-1)
         return torch.stack((first, second, third), dim=-1)
+
+
+def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
+    """The first column of rotation matrices (..., 3, 3), then the second."""
+    return rotation[..., :2].transpose(-1, -2).flatten(-2)
 
 
 def _direction(vector: Tensor, spare: Tensor) -> Tensor:
