@@ -20,6 +20,7 @@ from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
 from codistill.nn.precision import autocast
+from codistill.nn.seeded import seeded
 from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe, StudentConfig
@@ -71,8 +72,7 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     start = None
     if config.init:
         start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.engine.seed)
+    with seeded(recipe.engine.seed):
         encoder = build_encoder(config, recipe.image_size)
         if start is not None:
             encoder = encoder_like(start.encoder, encoder, config)

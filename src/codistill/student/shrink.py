@@ -21,6 +21,7 @@ from codistill.errors import ConfigError, DataError
 from codistill.nn.moments import Moments, RidgeSums
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables
+from codistill.nn.seeded import seeded
 from codistill.student.shrink_blocks import BlockFit, centred, fitted
 from codistill.student.statistics import standardize
 from codistill.student.student import Student
@@ -198,8 +199,7 @@ def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher
             target = standardize(tokens(stream, wide, kind), *statistics[kind])
             sums.add(tokens(small, narrow, kind).flatten(0, -2), target.flatten(0, -2))
     spec = TargetSpec(name=teacher, dim=wide.config.dim, kinds=kinds)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         student = Student(narrow, (spec,)).to(device)
     weight, bias = fitted(sums, _RIDGE)
     linear = student.projectors[teacher].get_submodule("linear")

@@ -20,6 +20,7 @@ from codistill.data.augment.draw import draw_params
 from codistill.engine.schedule import cosine
 from codistill.imaging import read_rgb, resize_rgb
 from codistill.nn.precision import autocast
+from codistill.nn.seeded import seeded
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
@@ -159,8 +160,7 @@ def sweep(
         progress: see `fit_heads`.
     """
     device = device or torch.device("cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         heads = nn.ModuleDict(
             {
                 seen.name: SweepHeads(

@@ -23,6 +23,7 @@ from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.imaging.depth16 import LAST, MILLIMETRE
+from codistill.nn.seeded import seeded
 from codistill.tasks.dense.cache import TargetKind
 from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.dense.cached_task import CachedTask, Sampled
@@ -247,6 +248,5 @@ def _loss(config: DepthFit, steps: int):
 
 
 def _fresh_head(shape: DepthHeadConfig, seed: int) -> DepthHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return DepthHead(shape)

@@ -21,6 +21,7 @@ from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.metrics.segmentation import IGNORE, class_counts, mean_iou
+from codistill.nn.seeded import seeded
 from codistill.tasks.dense.cache import TargetKind
 from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.dense.cached_task import CachedTask, Sampled
@@ -196,6 +197,5 @@ def fit_segmentation(config: SegmentationFit, runtime: Runtime, process: Process
 
 
 def _fresh_head(shape: SegmentationHeadConfig, seed: int) -> SegmentationHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return SegmentationHead(shape)
