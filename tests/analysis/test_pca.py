@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from codistill.analysis.colours import colour_columns
-from codistill.analysis.pca import Covariance, align_axes, fit_pca
+from codistill.analysis.pca import align_axes, fit_pca
 from codistill.errors import DataError
 from codistill.types import Tokens
 
@@ -47,7 +47,7 @@ def test_aligned_axes_follow_a_permuted_and_flipped_basis() -> None:
 
 def test_too_little_or_not_finite() -> None:
     with pytest.raises(DataError, match="at least two finite tokens"):
-        Covariance(3).basis(torch.zeros(1, 3))
+        fit_pca([torch.zeros(1, 3)])
     with pytest.raises(DataError, match="at least one image"):
         fit_pca([])
     with pytest.raises(DataError, match="finite"):

@@ -7,8 +7,8 @@ import torch
 
 from codistill.bodies import load_body
 from codistill.bodies.anny import anny_is_built
-from codistill.bodies.base import rotation_to_6d
 from codistill.errors import ConfigError
+from codistill.geometry.rotations import rotation_to_6d
 
 needs_anny = pytest.mark.skipif(
     not anny_is_built(), reason="Anny is not built yet (minutes); `codistill world build` does it"

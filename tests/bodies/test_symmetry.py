@@ -14,8 +14,8 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.bodies.smplx import SmplxBody
 from codistill.bodies.symmetry import NO_COUNTERPART, joint_counterparts
+from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector
 from codistill.heads.human_mesh.mirror import mirror_people
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector
 from codistill.tasks.people.sample import Skeleton, make_truth
 
 needs_anny = pytest.mark.skipif(not anny_is_built(), reason="Anny is not built yet (minutes)")

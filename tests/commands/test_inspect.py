@@ -172,7 +172,7 @@ def test_a_world_and_a_folder_of_features(tmp_path, capsys) -> None:
     classes = [f"c{i}" for i in range(40)]
     (world / "world.json").write_text(
         json.dumps(
-            {"format": 1, "images": 30, "size": 112, "seed": 0, "domains": ["objects"], "classes": classes}
+            {"format": 2, "images": 30, "size": 112, "seed": 0, "domains": ["objects"], "classes": classes}
         )
     )
     described = said_json(capsys, world)

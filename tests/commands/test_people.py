@@ -14,8 +14,8 @@ from codistill.bodies.tiny import TinyBody
 from codistill.cli import main
 from codistill.commands import people
 from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_6d
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.tasks.people.predict import Bodies
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "people"))

@@ -64,7 +64,7 @@ class HostTraffic(TorchDispatchMode):
 def meta_as_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = importlib.import_module("torch.optim.optimizer")
     monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: ["meta"])
-    monkeypatch.setattr("codistill.engine.step.autocast", lambda precision, device: nullcontext())
+    monkeypatch.setattr("codistill.engine.step.autocast", lambda *_: nullcontext())
 
 
 def traffic_of(recipe: Recipe, domains: tuple[str, ...], accumulate: int = 1) -> HostTraffic:

@@ -13,7 +13,7 @@ from codistill.engine.objective import StepContext
 from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.signals import StopVote
-from codistill.engine.step import TrainStep, autocast, seed_generators
+from codistill.engine.step import TrainStep, seed_generators
 
 SYNCING = (
     "_local_scalar_dense",
@@ -142,14 +142,6 @@ def test_slots_cover_the_global_batch_once():
     ]
     assert sorted(slot for place in places for slot in place.slots(4)) == list(range(24))
     assert list(places[2].slots(4)) == [1, 4, 7, 10]
-
-
-def test_precision_is_bf16_only_where_asked_or_on_cuda():
-    layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
-    with autocast("auto", torch.device("cpu")):
-        assert layer(x).dtype == torch.float32
-    with autocast("bf16", torch.device("cpu")):
-        assert layer(x).dtype == torch.bfloat16
 
 
 def test_an_objective_that_follows_updates_sees_every_one_of_them_the_last_too(tmp_path):

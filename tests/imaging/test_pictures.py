@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from codistill.errors import DataError
-from codistill.imaging.pictures import as_picture, grid_picture, save_picture
+from codistill.imaging.pictures import as_picture, below, beside, grid_picture, save_picture
 
 
 def test_pictures_fit_their_cell_and_keep_their_shape() -> None:
@@ -33,6 +33,23 @@ def test_grid_holds_every_picture(tmp_path: Path) -> None:
     assert (pixels == [0, 0, 255]).all(1).sum() == 2 * 40 * 40
     save_picture(grid, tmp_path / "new" / "grid.png")
     assert Image.open(tmp_path / "new" / "grid.png").size == grid.size
+
+
+def test_a_sheet_without_captions_keeps_pixels_and_short_rows() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+    sheet = np.asarray(grid_picture([[picture, picture], [picture]], (), (8, 9)))
+    assert sheet.shape == (2 * 8 + 3 * 6, 2 * 9 + 3 * 6, 3)
+    np.testing.assert_array_equal(sheet[20:28, 6:15], picture)
+    assert (sheet[20:28, 15:] == 255).all()
+
+
+def test_pictures_put_together_stand_on_white() -> None:
+    wide, high = np.zeros((2, 5, 3), np.uint8), np.ones((4, 3, 3), np.uint8)
+    sheet = below(wide, high, gap=1)
+    assert sheet.shape == (7, 5, 3)
+    assert (sheet[:2] == 0).all() and (sheet[3:, :3] == 1).all()
+    assert (sheet[2] == 255).all() and (sheet[3:, 3:] == 255).all()
+    assert beside(wide, high, gap=1).shape == (4, 9, 3)
 
 
 def test_errors(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, DataError
 from codistill.nn.blocks import LayerScale
+from codistill.nn.moments import RidgeSums
 from codistill.nn.vit import ViTConfig
-from codistill.student.moments import Moments
 from codistill.student.shrink import shrink
 
 SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -122,11 +122,10 @@ def readout(encoder: ViTEncoder, teacher: ViTEncoder, fit: Tensor, held: Tensor)
             for x in (fit, held)
             for model in (encoder, teacher)
         )
-    width = inputs.shape[-1]
-    joint = Moments(width + targets.shape[-1])
-    joint.add(torch.cat((inputs, targets), dim=-1))
-    weight, bias = joint.regression(width, 1e-3)
-    missed = (new @ weight.T + bias - wanted).square().sum()
+    sums = RidgeSums(dtype=torch.float32)
+    sums.add(inputs.flatten(0, 1), targets.flatten(0, 1))
+    weight, bias = sums.solve(1e-3 * sums.variance())
+    missed = (new @ weight + bias - wanted).square().sum()
     return float(missed / (wanted - wanted.mean((0, 1))).square().sum())
 
 

@@ -70,6 +70,13 @@ def test_another_size_or_seed_is_refused(small):
         World(small / "objects")
 
 
+def test_a_world_of_another_format_is_to_be_built_again(small, tmp_path):
+    plan = json.loads((small / "world.json").read_text())
+    (tmp_path / "world.json").write_text(json.dumps({**plan, "format": 1}))
+    with pytest.raises(DataError, match="format 1, and this version reads format 2"):
+        World(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -129,7 +136,7 @@ def test_colors_tell_little_of_the_class(tiny_world):
 
 def test_sheets_and_statistics_of_a_world(tiny_world):
     world = World(tiny_world)
-    assert truth_sheet(world, "val", rows=1).shape[0] == 2 * 112 + 2
+    assert truth_sheet(world, "val", rows=1).shape[0] == 2 * 112 + 3 * 6
     facts = describe_world(world, depth_maps=2)
     json.dumps(facts)
     assert facts["images"]["rooms"] == {"train": 8, "val": 2, "test": 2}

@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from codistill.errors import ConfigError
 from codistill.world.categories import CATEGORIES
@@ -12,7 +10,7 @@ pytest.importorskip("embreex", reason="needs the extra `world`")
 
 from codistill.world.compose import compose
 from codistill.world.pairs import rotation_between
-from codistill.world.sample import depth_to_millimetres, encode_views, millimetres_to_depth, render_views
+from codistill.world.sample import encode_views, render_views
 
 
 def scene(domain="objects", split="train", index=0, seed=0):
@@ -54,23 +52,6 @@ def test_both_views_of_a_room_keep_to_the_limits():
         for camera in shot.cameras:
             np.testing.assert_allclose(camera.pose[:3, :3].T @ camera.pose[:3, :3], np.eye(3), atol=1e-9)
             assert np.linalg.det(camera.pose[:3, :3]) == pytest.approx(1.0)
-
-
-def test_depth_survives_sixteen_bits():
-    depth = np.array([[0.4321, 12.3456, np.inf, 80.0]])
-    back = millimetres_to_depth(depth_to_millimetres(depth))
-    np.testing.assert_allclose(back[0, :2], depth[0, :2], atol=5.1e-4)
-    assert np.isinf(back[0, 2])
-
-
-@given(st.floats(0.001, 1000.0))
-def test_depth_that_does_not_fit_is_unknown_and_never_a_number(metres):
-    back = float(millimetres_to_depth(depth_to_millimetres(np.array([[metres]])))[0, 0])
-    assert back == pytest.approx(metres, abs=5.1e-4) if metres < 65.534 else back in (np.inf, 65.534)
-
-
-def test_what_older_worlds_stored_for_everything_beyond_is_unknown():
-    assert np.isinf(millimetres_to_depth(np.array([[65535]], dtype=np.uint16))).all()
 
 
 def test_wrong_names_say_what_there_is():

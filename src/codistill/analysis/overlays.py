@@ -8,8 +8,9 @@ import colorsys
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image, ImageDraw
 from torch import Tensor
+
+from codistill.imaging.marks import match_picture
 
 Picture = np.ndarray
 
@@ -57,34 +58,24 @@ def lines_between(
     pairs: list[tuple[int, int, float]],
     grids: tuple[tuple[int, int], tuple[int, int]],
 ) -> Picture:
-    """Two images side by side, matched patches joined by lines in the colour of their place in the first."""
-    height = max(len(first), len(second))
-    scale = max(1, round(448 / height))
-    sides = [
-        _padded(np.repeat(np.repeat(one, scale, 0), scale, 1), height * scale) for one in (first, second)
-    ]
-    canvas = Image.fromarray((np.concatenate(sides, axis=1) * 255).astype(np.uint8))
-    draw = ImageDraw.Draw(canvas)
-    colors = position_colors(*grids[0]).flatten(0, 1)
-    for one, other, _ in pairs:
-        start = _center(one, grids[0], first, scale)
-        x, y = _center(other, grids[1], second, scale)
-        end = (x + sides[0].shape[1], y)
-        r, g, b = (int(255 * v) for v in colors[one].tolist())
-        draw.line([start, end], fill=(r, g, b), width=2)
-        for px, py in (start, end):
-            draw.ellipse([px - 4, py - 4, px + 4, py + 4], fill=(r, g, b), outline=(0, 0, 0))
-    return np.asarray(canvas).astype(np.float32) / 255
+    """Two images side by side, uint8, matched patches joined by lines in the colour of their place in the first."""
+    colours = (255 * position_colors(*grids[0]).flatten(0, 1)).numpy().astype(np.uint8)
+    chosen, others = [one for one, _, _ in pairs], [other for _, other, _ in pairs]
+    return match_picture(
+        (first * 255).astype(np.uint8),
+        (second * 255).astype(np.uint8),
+        _centers(chosen, grids[0], first),
+        _centers(others, grids[1], second),
+        height=448,
+        colours=colours[chosen],
+    )
 
 
-def _center(patch: int, grid: tuple[int, int], image: Picture, scale: int) -> tuple[float, float]:
-    row, column = divmod(patch, grid[1])
+def _centers(patches: list[int], grid: tuple[int, int], image: Picture) -> np.ndarray:
+    """Pixels (patch, 2), as (x, y), of the middles of some patches."""
+    rows, columns = np.divmod(np.array(patches, dtype=int), grid[1])
     height, width = image.shape[:2]
-    return ((column + 0.5) * width / grid[1] * scale, (row + 0.5) * height / grid[0] * scale)
-
-
-def _padded(image: Picture, height: int) -> Picture:
-    return np.pad(image, ((0, height - len(image)), (0, 0), (0, 0)), constant_values=1.0)
+    return np.stack([(columns + 0.5) * width / grid[1], (rows + 0.5) * height / grid[0]], axis=1) - 0.5
 
 
 def _enlarged(maps: Float[Tensor, "channel row column"], image: Picture, smooth: bool = True) -> Picture:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.errors import DataError
+from codistill.nn.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -46,53 +47,36 @@ class PcaBasis:
         return self.variance.cumsum(0) / self.variance.sum()
 
 
-class Covariance:
-    """Running mean and covariance of tokens, fp64, one pass."""
+def principal_axes(moments: Moments, sample: Tensor, components: int = 3) -> PcaBasis:
+    """The basis of all tokens that moments saw; colours are stretched to the range of `sample` (…, channel).
 
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.mean = torch.zeros(channels, dtype=torch.float64)
-        self.scatter = torch.zeros(channels, channels, dtype=torch.float64)
-
-    def add(self, tokens: Float[Tensor, "*batch channel"]) -> None:
-        """Add tokens (…, channel)."""
-        x = tokens.detach().double().cpu().reshape(-1, tokens.shape[-1])
-        count, mean = x.shape[0], x.mean(0)
-        centred = x - mean
-        delta = mean - self.mean
-        total = self.count + count
-        self.scatter += centred.T @ centred + torch.outer(delta, delta) * (self.count * count / total)
-        self.mean += delta * (count / total)
-        self.count = total
-
-    def basis(self, sample: Tensor, components: int = 3) -> PcaBasis:
-        """The basis of everything added; colours are stretched to the range of `sample` (…, channel).
-
-        Raises:
-            DataError: with fewer than two tokens, or if something was not finite.
-        """
-        if self.count < 2 or not torch.isfinite(self.scatter).all():
-            raise DataError(f"PCA needs at least two finite tokens; got {self.count}")
-        values, vectors = torch.linalg.eigh(self.scatter / (self.count - 1))
-        axes = vectors.flip(1).T[:components]
-        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-        axes = axes * signs
-        along = (sample.double().cpu().reshape(-1, sample.shape[-1]) - self.mean) @ axes.T
-        low, high = torch.quantile(along[:1_000_000], torch.tensor([0.02, 0.98], dtype=torch.float64), dim=0)
-        return PcaBasis(self.mean.clone(), axes, values.flip(0).clamp(min=0), low, high)
+    Raises:
+        DataError: with fewer than two tokens, or if something was not finite.
+    """
+    count = int(moments.count)
+    if count < 2 or not torch.isfinite(moments.packed).all():
+        raise DataError(f"PCA needs at least two finite tokens; got {count}")
+    mean = moments.mean()
+    values, vectors = torch.linalg.eigh(moments.covariance(correction=1))
+    axes = vectors.flip(1).T[:components]
+    signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    axes = axes * signs
+    along = (sample.double().cpu().reshape(-1, sample.shape[-1]) - mean) @ axes.T
+    low, high = torch.quantile(along[:1_000_000], torch.tensor([0.02, 0.98], dtype=torch.float64), dim=0)
+    return PcaBasis(mean, axes, values.flip(0).clamp(min=0), low, high)
 
 
 def fit_pca(tokens: Iterable[Tensor], components: int = 3) -> PcaBasis:
     """The basis of a stream of token sets (…, channel); colours stretch to the range of a sample of them."""
-    covariance: Covariance | None = None
+    moments: Moments | None = None
     kept: list[Tensor] = []
     for part in tokens:
-        covariance = covariance or Covariance(part.shape[-1])
-        covariance.add(part)
+        moments = moments or Moments(part.shape[-1])
+        moments.add(part.detach().cpu().double())
         kept = [*kept, part.detach().cpu().reshape(-1, part.shape[-1])][-64:]
-    if covariance is None:
+    if moments is None:
         raise DataError("PCA needs at least one image")
-    return covariance.basis(torch.cat(kept), components)
+    return principal_axes(moments, torch.cat(kept), components)
 
 
 def align_axes(basis: PcaBasis, tokens: Tensor, reference: Tensor) -> PcaBasis:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from codistill.analysis.pca import Covariance
+from codistill.analysis.pca import principal_axes
 from codistill.distill.targets import TargetConfig, TargetStandardizer
+from codistill.nn.moments import Moments
 from codistill.student.student import Student
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch
@@ -43,19 +44,19 @@ def explained_variance(
     standardizer = TargetStandardizer(TargetConfig(), student.target_statistics)
     names = [target.name for target in student.targets if "patch" in target.kinds]
     dims = {target.name: target.dim for target in student.targets}
-    sums = {name: (Covariance(dims[name]), Covariance(dims[name])) for name in names}
+    sums = {name: (Moments(dims[name]), Moments(dims[name])) for name in names}
     for batch in batches:
         targets = standardizer.running(bank(batch.images, {}))
         outputs = student.encoder.intermediate(batch.images, student.projector_blocks, norm=False)
         for name in names:
-            sums[name][0].add(targets[name].patches)
-            sums[name][1].add(student.project(outputs, name).patches)
+            sums[name][0].add(targets[name].patches.cpu().double())
+            sums[name][1].add(student.project(outputs, name).patches.cpu().double())
     return {name: _result(*pair) for name, pair in sums.items()}
 
 
-def _result(teacher: Covariance, student: Covariance) -> ExplainedVariance:
-    curves = []
-    for covariance in (teacher, student):
-        basis = covariance.basis(torch.zeros(1, covariance.mean.numel()))
-        curves.append(basis.explained().numpy())
-    return ExplainedVariance(curves[0], curves[1], teacher.count)
+def _result(teacher: Moments, student: Moments) -> ExplainedVariance:
+    curves = [
+        principal_axes(moments, torch.zeros(1, len(moments.mean()))).explained().numpy()
+        for moments in (teacher, student)
+    ]
+    return ExplainedVariance(curves[0], curves[1], int(teacher.count))

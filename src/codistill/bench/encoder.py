@@ -7,7 +7,7 @@ import torch
 from codistill.bench.products import ProductTimer
 from codistill.bench.timing import WARM_UP, Timed, take_turns
 from codistill.encoders.base import Encoder
-from codistill.engine.step import autocast
+from codistill.nn.precision import autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def bench_encoder(
 
     @torch.inference_mode()
     def run() -> None:
-        with autocast(precision, device):  # type: ignore[arg-type]
+        with autocast(device, precision):  # type: ignore[arg-type]
             encoder(images)
 
     for _ in range(WARM_UP):

@@ -18,10 +18,10 @@ from torchvision.transforms import v2
 from codistill.bench.timing import Timed, take_turns
 from codistill.data.augment import AugmentConfig, augment_image
 from codistill.data.opening import open_source
-from codistill.data.pixels import normalized
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.source import SourceConfig
 from codistill.imaging import FORMATS, resize_rgb
+from codistill.imaging.normalize import normalized_in_one_pass
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 PLAIN = ("plain v2, Pillow crops", "plain v2, tensor crops")
@@ -72,7 +72,7 @@ def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:
 def _ours(config: AugmentConfig, size: int) -> Pipeline:
     def run(data: bytes, number: int) -> torch.Tensor:
         crop, _ = augment_image(data, config, generator(0, AUGMENT, number), size)
-        return normalized(torch.from_numpy(crop)[None])[0]
+        return normalized_in_one_pass(torch.from_numpy(crop)[None])[0]
 
     return run
 

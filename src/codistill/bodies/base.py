@@ -24,11 +24,6 @@ _DETAIL = re.compile(
 )
 
 
-def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
-    """The first column of a rotation matrix, then the second: (…, 3, 3) to (…, 6)."""
-    return rotation[..., :2].transpose(-1, -2).flatten(-2)
-
-
 class BodyModel(nn.Module, ABC):
     """A differentiable body.
 

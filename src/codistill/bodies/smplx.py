@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codistill.bodies.base import IDENTITY_6D, BodyModel
 from codistill.errors import DataError
+from codistill.nn.precision import full_precision
 
 FILE_NAME = "SMPLX_NEUTRAL.npz"
 VARIABLE = "CODISTILL_SMPLX"
@@ -151,7 +152,7 @@ class SmplxBody(BodyModel):
             raise ValueError(
                 f"smplx wants expressions ({people}, {self.n_expression}); got {tuple(expression.shape)}"
             )
-        with torch.autocast(rotmat.device.type, enabled=False):
+        with full_precision(rotmat):
             rotmat, shape = rotmat.to(self.template.dtype), shape.to(self.template.dtype)
             rest = self.template + torch.einsum("ps,vcs->pvc", shape, self.shape_directions)
             if expression is not None:

@@ -14,9 +14,10 @@ from codistill.analysis.overlays import heat, lines_between, mutual_matches, pos
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
+from codistill.imaging.normalize import unnormalized
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.tasks.shared.record import write_metrics
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+from codistill.types import Tokens
 
 CELL = (256, 256)
 LINES = 20
@@ -25,8 +26,7 @@ LINES = 20
 
 def picture_of(images: Tensor) -> np.ndarray:
     """A normalized image (1, 3, row, column) as floats in [0, 1], (row, column, 3)."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images[0].cpu() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+    return unnormalized(images[:1].cpu())[0].permute(1, 2, 0).numpy()
 
 
 @torch.inference_mode()

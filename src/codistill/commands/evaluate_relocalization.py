@@ -16,10 +16,10 @@ from codistill.commands.parsers.two_view_options import robust_config
 from codistill.commands.two_view_options import data_of
 from codistill.errors import ConfigError
 from codistill.files.writing import make_directory
-from codistill.imaging.pictures import as_picture, save_picture
+from codistill.imaging.marks import match_picture
+from codistill.imaging.pictures import as_picture, below, save_picture
 from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
 from codistill.tasks.shared.data import parse_spec
-from codistill.tasks.shared.match_picture import match_picture
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.layouts import KINDS, open_pairs
@@ -180,9 +180,7 @@ def _pictures(arguments: argparse.Namespace, data: PairData, predictor: TwoViewP
     if not pairs or (predictor is None and arguments.baseline != "sift"):
         return False
     rows = [_drawn(pair, predictor) for pair in pairs]
-    width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    picture = np.concatenate(padded)
+    picture = below(*rows, gap=6)
     save_picture(as_picture(picture, picture.shape[:2]), arguments.out / "matches.png")
     return True
 

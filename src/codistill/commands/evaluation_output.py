@@ -12,7 +12,7 @@ from rich.table import Table
 
 from codistill.errors import DataError
 from codistill.files.npz import write_npz
-from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.imaging.pictures import below, grid_picture, save_picture
 from codistill.metrics.interval import Interval
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.record import write_metrics
@@ -46,7 +46,7 @@ def write_evaluation(
     if pictures:
         grid = np.asarray(grid_picture(pictures, ("image", "truth", "prediction"), (224, 300)))
         rows = [grid] if legend is None else [grid, legend(grid.shape[1])]
-        save_picture(Image.fromarray(np.concatenate(rows)), out / PICTURES)
+        save_picture(Image.fromarray(below(*rows)), out / PICTURES)
     write_metrics(out / METRICS, numbers, command)
 
 

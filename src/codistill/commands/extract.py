@@ -19,8 +19,8 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import add_weights
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
-from codistill.engine.step import autocast
 from codistill.errors import ConfigError, unknown_name
+from codistill.nn.precision import autocast
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.tasks.extraction.changed import (
@@ -64,7 +64,7 @@ class _Reader:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Sequence[Tokens]:
-        with autocast(self.precision, self.device):  # type: ignore[arg-type]
+        with autocast(self.device, self.precision):  # type: ignore[arg-type]
             if self.student is not None:
                 outputs = self.encoder.intermediate(images, self.student.projector_blocks, norm=False)
                 return [self.student.project(outputs, self.teacher)]

@@ -18,10 +18,10 @@ from codistill.data.augment.device import photometric_batch
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import SourceSize
 from codistill.data.orphans import end_with
-from codistill.data.pixels import imagenet_normalize_, normalized, unit_range
 from codistill.data.worker import RawBatch, Request
 from codistill.data.worker_signals import leave_signals_to_the_loader
 from codistill.errors import DataError
+from codistill.imaging.normalize import imagenet_normalize_, normalized_in_one_pass, unit_range
 from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.types import BadImage, Batch
 
@@ -98,7 +98,7 @@ class Batches:
         """Move to the device, finish the colours if they are to be done there, normalize."""
         pixels = raw.pixels.to(self.device, non_blocking=True)
         if raw.packed is None or self.augment is None:
-            images = normalized(pixels)
+            images = normalized_in_one_pass(pixels)
         else:
             packed = raw.packed.to(self.device, non_blocking=True)
             kernel, threshold = self.augment.blur_kernel, self.augment.solarize_threshold

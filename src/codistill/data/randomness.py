@@ -2,6 +2,11 @@
 
 A counter-based generator (Philox, Salmon et al. 2011) takes (seed, purpose) as its key and (step, slot, attempt) as
 its counter: any draw can be made at once, in any process, and no generator state has to be saved.
+
+Draws with a scheme of their own, which recorded runs and built worlds follow: losses that are dropped
+(`distill/dropping.py`), PyTorch's generators within a step (`engine/step.py`), the order of many correspondences
+(`tasks/two_view/objective.py`), the share that a logistic fit holds out, resampling (`metrics/interval.py`), and the
+world's scenes (`world/identity.py`). A new draw takes a purpose here.
 """
 
 from enum import IntEnum, unique

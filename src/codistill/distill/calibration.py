@@ -17,11 +17,12 @@ from codistill.distill.hadamard import hadamard
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.targets import local_directions, local_moments, mean_and_spread, mean_and_std
 from codistill.errors import DataError
+from codistill.nn.moments import Moments
 from codistill.student.statistics import KindStatistics, TargetStatistics
 from codistill.types import Batch, TokenKind
 
 
-class Moments(ABC):
+class Collected(ABC):
     """Sums over tokens, in one fp64 tensor `packed` that ranks can add up; its first value is the count."""
 
     packed: Tensor
@@ -35,7 +36,7 @@ class Moments(ABC):
         """Set statistics from what was taken."""
 
 
-class ChannelMoments(Moments):
+class ChannelMoments(Collected):
     """Mean and deviation of every channel, or, for tokens that are compared by angle, the spread of directions."""
 
     def __init__(self, channels: int, device: torch.device, directions: bool) -> None:
@@ -52,36 +53,21 @@ class ChannelMoments(Moments):
         statistics.std.copy_(std)
 
 
-class SecondMoments(Moments):
+class RotatedMoments(Collected):
     """Mean and covariance of the channels; written as PHI-S's rotation and deviation."""
 
     def __init__(self, channels: int, device: torch.device) -> None:
-        self.packed = torch.zeros(channels + 1, channels + 1, dtype=torch.float64, device=device)
+        self._moments = Moments(channels, device)
+        self.packed = self._moments.packed
 
     def add(self, x: Tensor) -> None:
-        flat = x.float().reshape(-1, x.shape[-1])
-        mean = flat.mean(0)
-        centred = flat - mean  # products in fp32, so of what is left without the mean
-        mean = mean.double()
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # batches are taken under the run's, for the teachers
-            count, products = flat.shape[0], (centred.T @ centred).double()
-        self.packed[0, 0] += count
-        self.packed[0, 1:] += count * mean
-        self.packed[1:, 1:] += products + count * torch.outer(mean, mean)
-
-    def covariance(self) -> tuple[Tensor, Tensor]:
-        """Mean (channel,) and unbiased covariance (channel, channel), fp64."""
-        count, mean = self.packed[0, 0], self.packed[0, 1:] / self.packed[0, 0]
-        return mean, (self.packed[1:, 1:] - count * torch.outer(mean, mean)) / (count - 1)
+        self._moments.add(x.float())
 
     def write(self, statistics: KindStatistics) -> None:
-        mean, covariance = self.covariance()
-        rotation, deviation = phi_s(covariance)
+        rotation, deviation = phi_s(self._moments.covariance(correction=1))
         assert statistics.rotation is not None
         statistics.rotation.copy_(rotation)
-        statistics.mean.copy_(mean)
+        statistics.mean.copy_(self._moments.mean())
         statistics.std.copy_(deviation.expand_as(statistics.std))
 
 
@@ -123,7 +109,7 @@ def calibrate(
         ConfigError: if the transform is PHI-S and a teacher's width has no Hadamard matrix.
         DataError: if a teacher saw not even two tokens.
     """
-    collected: dict[tuple[str, TokenKind], Moments] = {}
+    collected: dict[tuple[str, TokenKind], Collected] = {}
     images = 0
     for batch in batches:
         images += len(batch)
@@ -149,8 +135,8 @@ def calibrate(
     return images
 
 
-def _moments_for(objective: DistillationObjective, kind: TokenKind, x: Tensor) -> Moments:
+def _moments_for(objective: DistillationObjective, kind: TokenKind, x: Tensor) -> Collected:
     directions = objective.standardizer.by_direction(kind)
     if objective.config.targets.transform == "phi_s" and not directions:
-        return SecondMoments(x.shape[-1], x.device)
+        return RotatedMoments(x.shape[-1], x.device)
     return ChannelMoments(x.shape[-1], x.device, directions)

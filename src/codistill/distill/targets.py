@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from codistill.errors import ConfigError
+from codistill.nn.moments import channel_sums
 from codistill.student.statistics import STD_FLOOR, KindStatistics, TargetStatistics, standardize
 from codistill.types import TokenKind, Tokens
 
@@ -80,15 +81,9 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
         x: tokens of this rank.
         counted: False for rows that only stand in: they weigh nothing.
     """
-    channels = x.shape[-1]
     if not counted:
-        return torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
-    flat = x.float().reshape(-1, channels)
-    count = flat.shape[0]
-    variance, mean = torch.var_mean(flat, dim=0, correction=0)
-    mean, variance = mean.double(), variance.double()
-    total = torch.full((1,), float(count), dtype=torch.float64, device=x.device)
-    return torch.cat((total, count * mean, count * (variance + mean * mean)))
+        return torch.zeros(1 + 2 * x.shape[-1], dtype=torch.float64, device=x.device)
+    return channel_sums(x.float())
 
 
 def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:

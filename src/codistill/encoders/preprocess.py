@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from codistill.errors import DataError
 from codistill.imaging import decode_rgb, pillow_to_rgb, read_rgb, resize_rgb
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD
+from codistill.imaging.normalize import imagenet_normalize_
 
 ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
 """A path, the bytes of an image file, a PIL image, or an array or tensor of pixels."""
@@ -60,8 +60,7 @@ def preprocess_images(
             "Give size=(rows, columns), or pass them one by one."
         )
     stacked = torch.stack([_unit(image) for image in arrays])
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return stacked.sub_(mean).div_(std).contiguous()
+    return imagenet_normalize_(stacked).contiguous()
 
 
 def target_size(

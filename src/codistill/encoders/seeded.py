@@ -6,10 +6,9 @@ They need no file and no network, and stand in for teachers where none can be ha
 
 from typing import Any
 
-import torch
-
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
+from codistill.nn.seeded import seeded
 from codistill.nn.vit import vit_config
 
 _INTEGERS = ("seed", "patch_size", "image_size", "num_registers", "dim", "depth", "num_heads")
@@ -48,8 +47,7 @@ def seeded_encoder(text: str, **given: Any) -> ViTEncoder:
     options = _options(rest)
     seed = int(options.pop("seed", 0))
     config = vit_config(size, **{"image_size": 16 * int(options.get("patch_size", 14)), **options})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder = ViTEncoder(
             config, name=f"random:{size},{rest}".rstrip(","), licence="none (random weights)"
         )

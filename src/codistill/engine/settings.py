@@ -6,10 +6,10 @@ from typing import Any, Literal, Self
 
 from codistill.engine.optim import OptimConfig
 from codistill.engine.parallel import Strategy
-from codistill.engine.step import Precision
 from codistill.engine.tracking import TRACKERS, TrackerName
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.config import CHANGEABLE
+from codistill.nn.precision import Precision
 
 FailedValidation = Literal["reported", "fatal"]
 

@@ -8,7 +8,7 @@ norms → anything not finite on any rank? → clip → AdamW, unless so → buf
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,7 @@ from codistill.engine.optim import GradientNorms, TrainOptimizer
 from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
 from codistill.engine.timing import PhaseTimer
-
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or on CUDA by itself; fp32 elsewhere. Losses and statistics stay fp32."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+from codistill.nn.precision import Precision, autocast
 
 
 class TrainStep(Generic[BatchT]):
@@ -73,7 +66,7 @@ class TrainStep(Generic[BatchT]):
             context = self.context(step=step, micro_step=micro, micro_steps=len(batches), prepared=ahead)
             seed_generators(context)
             with synchronizing(self.model, last=micro == len(batches) - 1):
-                with autocast(self.precision, self.process.device):
+                with autocast(self.process.device, self.precision):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
                     (result.loss / len(batches)).backward()  # pyright: ignore[reportUnknownMemberType]
@@ -95,7 +88,7 @@ class TrainStep(Generic[BatchT]):
         """What the objective wants each part to know of all parts of a step; empty where there is but one."""
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
-        with autocast(self.precision, self.process.device):
+        with autocast(self.process.device, self.precision):
             context = self.context(step=step, micro_steps=len(batches))
             return list(self.objective.prepare(batches, context))  # pyright: ignore[reportUnknownMemberType]
 

@@ -23,10 +23,10 @@ from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.rounds import HaltedError, Rounds
 from codistill.engine.settings import EngineConfig
 from codistill.engine.signals import StopVote
-from codistill.engine.step import autocast
 from codistill.errors import CodistillError
 from codistill.files.json_files import read_json
 from codistill.files.writing import remove_quietly, write_atomic
+from codistill.nn.precision import autocast
 
 ValBatches = Callable[[], Iterable[BatchT]]
 Ending = Literal["done", "stopped", "failed"]
@@ -114,7 +114,7 @@ class Validation(Generic[BatchT]):
         assert self._batches is not None
         device = self._process.device
         context = self._context(step=done, all_reduce_sum=rounds.sum)
-        with gathered(self._model), evaluating(self._model), autocast(self._config.precision, device):
+        with gathered(self._model), evaluating(self._model), autocast(device, self._config.precision):
             try:
                 batches = rounds.batches(DeviceBatches(self._batches(), device))
                 self.last = self._objective.evaluate(self._model, batches, context)

@@ -1,4 +1,4 @@
-"""Small pictures for reports: a captioned grid of RGB arrays, written as a PNG or JPEG."""
+"""Sheets of pictures: captioned grids, and pictures put together; written as PNG, JPEG or WebP."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,22 +35,40 @@ def grid_picture(
 
     Args:
         rows: arrays (row, column, 3), uint8 or floats in [0, 1].
-        captions: one per column.
+        captions: one per column; none leaves their line out.
         cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower.
     """
-    width, columns = cell[1], len(captions)
+    width, columns = cell[1], max(map(len, (captions, *rows)))
+    start = (CAPTION_HEIGHT if captions else 0) + GAP
     pictures = [[as_picture(values, cell) for values in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in pictures]
-    size = (columns * (width + GAP) + GAP, CAPTION_HEIGHT + GAP + sum(heights) + GAP * len(rows))
+    size = (columns * (width + GAP) + GAP, start + sum(heights) + GAP * len(rows))
     canvas = Image.new("RGB", size, (255, 255, 255))
     _write_captions(canvas, captions, width)
-    top = CAPTION_HEIGHT + GAP
+    top = start
     for row, height in zip(pictures, heights, strict=True):
         for column, picture in enumerate(row):
             left = GAP + column * (width + GAP) + (width - picture.width) // 2
             canvas.paste(picture, (left, top + (height - picture.height) // 2))
         top += height + GAP
     return canvas
+
+
+def below(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
+    """Pictures (row, column, 3) uint8 below each other, on white where one is narrower."""
+    width = max(picture.shape[1] for picture in pictures)
+    rows = [
+        np.pad(
+            picture, ((gap if number else 0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255
+        )
+        for number, picture in enumerate(pictures)
+    ]
+    return np.concatenate(rows)
+
+
+def beside(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
+    """Pictures (row, column, 3) uint8 beside each other, on white where one is lower."""
+    return below(*(picture.swapaxes(0, 1) for picture in pictures), gap=gap).swapaxes(0, 1)
 
 
 def _write_captions(canvas: Image.Image, captions: Sequence[str], width: int) -> None:

@@ -19,8 +19,9 @@ from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
-from codistill.engine.step import autocast
 from codistill.errors import ConfigError
+from codistill.nn.precision import autocast
+from codistill.nn.seeded import seeded
 from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe, StudentConfig
@@ -72,8 +73,7 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     start = None
     if config.init:
         start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.engine.seed)
+    with seeded(recipe.engine.seed):
         encoder = build_encoder(config, recipe.image_size)
         if start is not None:
             encoder = encoder_like(start.encoder, encoder, config)
@@ -200,7 +200,7 @@ def calibrate_targets(
     objective.trainable.to(device)
     steps = min(recipe.distill.targets.estimate_steps, recipe.total_steps) * recipe.engine.accumulate
     batches = itertools.islice(DeviceBatches(training_batches(recipe, part)(0), device), steps)
-    with autocast(recipe.engine.precision, device):
+    with autocast(device, recipe.engine.precision):
         return calibrate(objective, batches, names, all_reduce_sum)
 
 

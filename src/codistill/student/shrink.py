@@ -18,10 +18,11 @@ from torch.nn.functional import normalize
 
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, DataError
+from codistill.nn.moments import Moments, RidgeSums
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables
-from codistill.student.moments import Moments
-from codistill.student.shrink_blocks import BlockFit, centred
+from codistill.nn.seeded import seeded
+from codistill.student.shrink_blocks import BlockFit, centred, fitted
 from codistill.student.statistics import standardize
 from codistill.student.student import Student
 from codistill.types import TargetSpec, TokenKind
@@ -177,7 +178,7 @@ def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher
     kinds: tuple[TokenKind, ...] = ("cls", "patch") if wide.config.has_cls else ("patch",)
     device = fit.turned.device
     seen = {kind: Moments(wide.config.dim, device, diagonal=True) for kind in kinds}
-    joint = Moments(narrow.config.dim + wide.config.dim, device)
+    sums = RidgeSums()
 
     def tokens(stream: Tensor, encoder: ViTEncoder, kind: TokenKind) -> Tensor:
         x = (
@@ -196,12 +197,11 @@ def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher
     for stream, small in zip(fit.wide, fit.narrow, strict=True):
         for kind in kinds:
             target = standardize(tokens(stream, wide, kind), *statistics[kind])
-            joint.add(torch.cat((tokens(small, narrow, kind), target), dim=-1))
+            sums.add(tokens(small, narrow, kind).flatten(0, -2), target.flatten(0, -2))
     spec = TargetSpec(name=teacher, dim=wide.config.dim, kinds=kinds)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         student = Student(narrow, (spec,)).to(device)
-    weight, bias = joint.regression(narrow.config.dim, _RIDGE)
+    weight, bias = fitted(sums, _RIDGE)
     linear = student.projectors[teacher].get_submodule("linear")
     linear.weight.copy_(weight)  # type: ignore[operator]
     linear.bias.copy_(bias)  # type: ignore[operator]

@@ -13,11 +13,18 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 
 from codistill.nn.attention import SelfAttention
 from codistill.nn.blocks import Block, LayerScale, Mlp
+from codistill.nn.moments import Moments, RidgeSums
 from codistill.nn.rope import RopeTables
-from codistill.student.moments import Moments
 
 _RIDGE = 1e-3
 """Penalty of the least squares, of the mean variance of the inputs: some of them nearly depend on each other."""
+
+
+def fitted(sums: RidgeSums, ridge: float) -> tuple[Tensor, Tensor]:
+    """Weight (output, input) and bias of a linear layer, fp32; the penalty is relative to the inputs' mean variance."""
+    penalty = ridge * sums.variance().clamp_min(torch.finfo(torch.float32).tiny)
+    weight, bias = sums.solve(penalty)
+    return weight.T.float(), bias.float()
 
 
 def centred(x: Tensor) -> Tensor:
@@ -111,10 +118,10 @@ class BlockFit:
     def _fit(self, inputs: Iterable[Tensor], layer: nn.Linear, scale: nn.Module) -> None:
         """Fit an output layer to what the narrow stream lacks, and add its output to the stream."""
         given = list(inputs)
-        joint = Moments(layer.in_features + layer.out_features, self.turned.device)
+        sums = RidgeSums()
         for x, wide, narrow in zip(given, self.wide, self.narrow, strict=True):
-            joint.add(torch.cat((x, wide @ self.turned - narrow), dim=-1))
-        weight, bias = joint.regression(layer.in_features, _RIDGE)
+            sums.add(x.flatten(0, -2), (wide @ self.turned - narrow).flatten(0, -2))
+        weight, bias = fitted(sums, _RIDGE)
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
         if isinstance(scale, LayerScale):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from codistill.nn.precision import full_precision
 from codistill.types import TokenKind
 from codistill.weights.contents import STD_FLOOR
 
@@ -34,7 +35,7 @@ def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
     """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 whatever autocast says."""
     if rotation is None:
         return x
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         return x @ rotation.T
 
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.encoders.load import encoder_from_weights
+from codistill.geometry.rotations import rotation_vector
 from codistill.heads.human_mesh.cells import PersonCells, score_from_logits, suppress_neighbours
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.prediction import HumanMeshOutput
-from codistill.heads.human_mesh.rotations import rotation_vector
 from codistill.metrics.human_mesh import (
     DetectionScores,
     PersonMatching,

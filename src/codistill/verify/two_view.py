@@ -19,8 +19,8 @@ from codistill.encoders.load import encoder_from_weights
 from codistill.heads.two_view.listing import dune_mast3r_listing, mast3r_listing
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.imaging.normalize import imagenet_normalize_
 from codistill.metrics.mapfree_submission import score_submission
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.verify.check import CheckResult, compare_numbers, compare_tensors, failed, judged
 from codistill.verify.suite import Part
 from codistill.verify.two_view_losses import POINTS, check_losses, check_matching
@@ -51,10 +51,9 @@ def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Itera
     """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
     encoder: Encoder = encoder_from_weights(read_encoder_weights(encoder_file))
     head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
-        tokens = [encoder(((image * 0.5 + 0.5) - mean) / std, norm=False) for image in (image1, image2)]
+        tokens = [encoder(imagenet_normalize_(image * 0.5 + 0.5), norm=False) for image in (image1, image2)]
         return head(tokens[0], tokens[1])
 
     yield from _compare_forward(forward, predict)

@@ -215,7 +215,7 @@ def _check_plan(root: Path, config: WorldConfig) -> None:
     }
     if path.exists():
         earlier = read_world(root)
-        changed = [k for k in ("format", "size", "seed", "classes") if earlier.get(k) != plan[k]]
+        changed = [k for k in ("size", "seed", "classes") if earlier.get(k) != plan[k]]
         if changed:
             raise DataError(
                 f"{root}: holds a world with another {', '.join(changed)} "
@@ -244,4 +244,9 @@ def read_world(root: Path) -> dict:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if not isinstance(plan, dict) or not {"domains", "size", "seed", "classes"} <= set(plan):
         raise DataError(f"{path}: not the file of a world")
+    if plan.get("format") != FORMAT:
+        raise DataError(
+            f"{root}: holds a world of format {plan.get('format')}, and this version reads format {FORMAT}. Build it "
+            "again into an empty folder, with the same options: the pictures will be the same."
+        )
     return plan

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from codistill.nn.moments import RidgeSums
 from codistill.world.categories import CATEGORIES
 from codistill.world.classes import CLASSES, PERSON, SURROUNDINGS
 from codistill.world.dataset import PairSample, PeopleSample, World, read_facts
@@ -171,7 +173,9 @@ def color_probe(world: World) -> tuple[float, float]:
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
     design = np.column_stack([(x - mean) / deviation, np.ones(len(x))])
     targets = np.eye(len(CLASSES))[y]
-    weights = np.linalg.solve(design.T @ design + np.eye(design.shape[1]), design.T @ targets)
+    sums = RidgeSums(intercept=False)
+    sums.add(torch.from_numpy(design), torch.from_numpy(targets))
+    weights = sums.solve(1 / len(design))[0].numpy()
     guesses = (np.column_stack([(xt - mean) / deviation, np.ones(len(xt))]) @ weights).argmax(axis=1)
     common = float((yt == np.bincount(y).argmax()).mean())
     return float((guesses == yt).mean()), common

@@ -24,10 +24,10 @@ from codistill.data import Source, SourceConfig, open_source
 from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import Part
 from codistill.imaging import decode_map, decode_rgb
+from codistill.imaging.depth16 import to_metres
 from codistill.world.build import read_world, split_folder
 from codistill.world.classes import CLASSES
 from codistill.world.identity import DATA_DOMAIN, SCENE, SPLITS, VIEWS, scene_of
-from codistill.world.sample import millimetres_to_depth
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def _map(source: Source, index: int, member: str) -> np.ndarray:
 
 
 def _depth(source: Source, index: int) -> Tensor:
-    return torch.from_numpy(millimetres_to_depth(_map(source, index, "depth.png")))
+    return torch.from_numpy(to_metres(_map(source, index, "depth.png")))
 
 
 def _tensor(values: Any) -> Tensor:

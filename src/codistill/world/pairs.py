@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from codistill.geometry.poses import rotation_angle
 from codistill.render.camera import Camera
 from codistill.render.mesh import Floats
 from codistill.render.scene import MergedScene
@@ -89,7 +91,7 @@ def overlap(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Camera
 def rotation_between(a: Camera, b: Camera) -> float:
     """Angle in degrees between the orientations of two cameras."""
     relative = a.pose[:3, :3].T @ b.pose[:3, :3]
-    return float(np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))))
+    return float(torch.rad2deg(rotation_angle(torch.from_numpy(relative))))
 
 
 def small_depth(merged: MergedScene, camera: Camera, size: int = 40) -> tuple[Floats, Camera]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from codistill.bodies.anny import PHENOTYPES, AnnyBody
+from codistill.geometry.rotations import rotation_vector
 from codistill.render.camera import Camera
 from codistill.render.mesh import Floats, compact
 from codistill.render.scene import Item
@@ -240,7 +242,7 @@ def _facts(one: Standing, camera: Camera, body: AnnyBody) -> dict[str, Any]:
             name: round(float(v), 5) for name, v in zip(PHENOTYPES, one.person.phenotypes, strict=True)
         },
         "parameterization": HUMAN_PARAMETERIZATION,
-        "rotation_vectors": np.round(rotation_vectors(rotations), 5).tolist(),
+        "rotation_vectors": np.round(rotation_vector(torch.from_numpy(rotations)).numpy(), 5).tolist(),
         "translation": np.round(in_camera[body.pelvis_idx], 5).tolist(),
         "joints_3d": np.round(in_camera, 4).tolist(),
         "joints_2d": np.round(pixels, 2).tolist(),
@@ -249,26 +251,6 @@ def _facts(one: Standing, camera: Camera, body: AnnyBody) -> dict[str, Any]:
         "pose_family": one.person.pose.family,
         "penetration": round(one.person.penetration, 4),
     }
-
-
-def rotation_vectors(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3) axis times angle in radians of rotation matrices (N, 3, 3)."""
-    trace = np.clip((np.trace(matrices, axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)
-    angle = np.arccos(trace)
-    axis = np.stack(
-        [
-            matrices[:, 2, 1] - matrices[:, 1, 2],
-            matrices[:, 0, 2] - matrices[:, 2, 0],
-            matrices[:, 1, 0] - matrices[:, 0, 1],
-        ],
-        axis=1,
-    )
-    length = np.linalg.norm(axis, axis=1)
-    out = axis * np.where(length > 1e-9, angle / np.maximum(length, 1e-9), 0.5)[:, None]
-    for row in np.flatnonzero((length <= 1e-6) & (angle > 1.0)):
-        half = (matrices[row] + np.eye(3)) / 2
-        out[row] = np.pi * half[:, np.argmax(np.diag(half))] / np.sqrt(np.diag(half).max())
-    return out
 
 
 def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera, size: int = 64) -> float:

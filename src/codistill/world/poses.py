@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.world.shapes import rotation
 
 Matrix = NDArray[np.float64]
@@ -46,11 +48,9 @@ class Pose:
 
 
 def about(axis: NDArray[np.floating], degrees: float) -> Matrix:
-    """(3, 3) rotation about an axis (Rodrigues)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    a = np.radians(degrees)
-    return np.eye(3) + np.sin(a) * skew + (1 - np.cos(a)) * skew @ skew
+    """(3, 3) rotation about an axis."""
+    vector = np.asarray(axis, np.float64) / np.linalg.norm(axis) * np.radians(degrees)
+    return rotation_from_vector(torch.from_numpy(vector)).numpy()
 
 
 def aligning(start: NDArray[np.floating], end: NDArray[np.floating]) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codistill.imaging.depth16 import from_metres
 from codistill.render.camera import Camera
 from codistill.render.film import develop
 from codistill.render.picture import Picture, render
@@ -21,10 +22,8 @@ from codistill.world.people import silhouette_pixels
 from codistill.world.shot import Shot
 
 JPEG_QUALITY = 92
-MAX_DEPTH = 65.535
-"""Metres that fit into 16 bits of millimetres. 0 stands for what is farther: the sky, or a surface beyond."""
-
-FORMAT = 1
+FORMAT = 2
+"""Of the stored pictures and their truth; depth as `imaging/depth16.py` says."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def encode_views(scene_id: SceneId, views: list[View]) -> list[tuple[str, dict[s
             scene_id.key(number),
             {
                 "jpg": _jpeg(view.rgb),
-                "depth.png": _png(depth_to_millimetres(view.depth)),
+                "depth.png": _png(from_metres(view.depth)),
                 "labels.png": _png(view.label),
                 "instances.png": _png(np.minimum(view.instance, 255).astype(np.uint8)),
                 "json": json.dumps(view.facts, separators=(",", ":")).encode(),
@@ -77,19 +76,6 @@ def encode_views(scene_id: SceneId, views: list[View]) -> list[tuple[str, dict[s
         )
         for number, view in enumerate(views)
     ]
-
-
-def depth_to_millimetres(depth: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """16-bit millimetres of metres; 0 for infinity, and for what is too far for them (65.535 m is not its depth)."""
-    near = np.isfinite(depth) & (depth < MAX_DEPTH - 5e-4)
-    metres = np.where(near, depth, 0.0)
-    return np.where(near, np.maximum(np.round(metres * 1000.0), 1), 0).astype(np.uint16)
-
-
-def millimetres_to_depth(image: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-    """Metres, inf where the image is 0, or 65535: worlds built before had everything beyond stored as that."""
-    metres = image.astype(np.float32) / 1000.0
-    return np.where((image == 0) | (image == 65535), np.float32(np.inf), metres)
 
 
 def _jpeg(rgb: NDArray[np.uint8]) -> bytes:

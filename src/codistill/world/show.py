@@ -6,15 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codistill.imaging.colours import depth_picture, depth_range, label_picture
+from codistill.imaging.marks import with_points, with_silhouettes, with_skeletons
+from codistill.imaging.pictures import grid_picture
 from codistill.render.camera import Camera
-from codistill.render.overlay import (
-    depth_picture,
-    label_picture,
-    tiled,
-    with_points,
-    with_silhouettes,
-    with_skeletons,
-)
 from codistill.world.classes import CLASSES
 from codistill.world.dataset import PairSample, World
 from codistill.world.pairs import reproject
@@ -37,7 +32,7 @@ def truth_sheet(world: World, split: str, rows: int = 4) -> NDArray[np.uint8]:
             lines += _pair_rows(world, split, rows)
         else:
             lines += _rows(world, split, domain, rows)
-    return tiled(lines)
+    return _sheet(lines)
 
 
 def plain_sheet(
@@ -46,7 +41,17 @@ def plain_sheet(
     """Pictures of one domain, nothing else."""
     data = world.segmentation(split, (domain,))
     images = [data[i].image.numpy() for i in range(min(count, len(data)))]
-    return tiled([images[i : i + columns] for i in range(0, len(images), columns)])
+    return _sheet([images[i : i + columns] for i in range(0, len(images), columns)])
+
+
+def _sheet(lines: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    height, width = lines[0][0].shape[:2]
+    return np.asarray(grid_picture(lines, (), (height, width)))
+
+
+def _in_colours(depth: torch.Tensor) -> NDArray[np.uint8]:
+    values = depth.numpy()
+    return depth_picture(values, *depth_range(values))
 
 
 def _rows(world: World, split: str, domain: str, rows: int) -> list[list[NDArray[np.uint8]]]:
@@ -57,7 +62,7 @@ def _rows(world: World, split: str, domain: str, rows: int) -> list[list[NDArray
         image = labels[i].image.numpy()
         line = [
             image,
-            depth_picture(depth[i].depth.numpy()),
+            _in_colours(depth[i].depth),
             label_picture(labels[i].labels.numpy(), len(CLASSES)),
         ]
         if people is not None:
@@ -79,7 +84,7 @@ def _pair_rows(world: World, split: str, rows: int) -> list[list[NDArray[np.uint
             [
                 with_points(a, first),
                 with_points(b, second),
-                depth_picture(pair.depths[0].numpy()),
+                _in_colours(pair.depths[0]),
                 label_picture(labels[2 * i].labels.numpy(), len(CLASSES)),
             ]
         )

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from codistill.bodies.tiny import TinyBody
+from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector
 from codistill.heads.human_mesh.cells import PersonCells
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.types import Tokens
 

@@ -11,6 +11,7 @@ from codistill.bodies.smplx import FREE, SKELETON
 from codistill.bodies.symmetry import counterparts
 from codistill.bodies.tiny import TinyBody
 from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 from codistill.heads.human_mesh.mirror import (
     mirror_images,
     mirror_intrinsics,
@@ -18,7 +19,6 @@ from codistill.heads.human_mesh.mirror import (
     mirror_points,
     mirror_rotations,
 )
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 
 
 def test_twice_is_as_before() -> None:

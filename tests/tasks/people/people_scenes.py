@@ -11,8 +11,8 @@ from torch import Tensor
 from codistill.bodies.tiny import TinyBody
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 
 ENCODER = "random:vit_tiny,depth=2,dim=48,num_heads=2,image_size=56"
 ROWS, COLUMNS, FOCAL = 42, 56, 60.0

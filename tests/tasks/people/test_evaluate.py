@@ -11,8 +11,8 @@ import torch
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_vector
 from codistill.tasks.people.baseline import MeanBody, nearest_rotation
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.evaluate import evaluate_people

@@ -9,11 +9,10 @@ import torch
 from people_scenes import ENCODER
 from torch import Tensor
 
-from codistill.bodies.base import rotation_to_6d
 from codistill.bodies.tiny import TinyBody
+from codistill.geometry.rotations import rotation_from_6d, rotation_to_6d
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.targets import TargetConfig, assign_people
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error

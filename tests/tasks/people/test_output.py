@@ -14,8 +14,8 @@ from codistill.errors import ConfigError
 from codistill.files.json_files import write_json
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector
 from codistill.tasks.people.draw import draw_bodies, draw_from_above, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import FoundCamera, find_camera

@@ -10,7 +10,7 @@ from PIL import Image
 
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
-from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.tasks.people.data import open_people
 from codistill.tasks.people.smplx_labels import read_labels
 from codistill.tasks.people.smplx_layouts import SmplxImages

@@ -11,7 +11,7 @@ from PIL import Image
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
 from codistill.geometry.projection import project
-from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.tasks.people.data import open_people
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bodies"))

@@ -7,7 +7,7 @@ from task_toys import segmentation_folder
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.dense.segmentation.views import SegmentationViews
 from codistill.tasks.shared.data import DenseSample
-from codistill.tasks.shared.loading import View, normalized, train_batches, training_requests
+from codistill.tasks.shared.loading import View, normalized_inside, train_batches, training_requests
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -36,7 +36,7 @@ def test_ranks_share_a_step_and_any_step_can_be_made_at_once():
 
 def test_padding_is_zero_after_normalization():
     pixels = torch.full((1, 4, 4, 3), 255, dtype=torch.uint8)
-    images = normalized(pixels, ((3, 2),))
+    images = normalized_inside(pixels, ((3, 2),))
     expected = torch.tensor([(1 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)])
     torch.testing.assert_close(images[0, :, 2, 1], expected)
     assert not images[0, :, 3:].any() and not images[0, :, :, 2:].any()

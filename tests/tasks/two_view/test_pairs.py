@@ -9,11 +9,8 @@ from codistill.files.inputs import compare
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.two_view.layouts import mapfree_cameras, open_pairs
 from codistill.tasks.two_view.pairs import (
-    SKY,
     check_pairs,
     limited_pairs,
-    metres_to_stored,
-    stored_to_metres,
 )
 
 
@@ -29,7 +26,7 @@ def folder(tmp_path):
             root / "images" / f"{name}.png"
         )
         depth = np.full((20, 30), 2500, dtype=np.uint16)
-        depth[0, 0], depth[0, 1] = 0, SKY
+        depth[0, 0], depth[0, 1] = 0, 65535
         cv2.imwrite(str(root / "depth" / f"{name}.png"), depth)
     half = np.sqrt(0.5)  # 90 degrees about y
     cameras = f"# a comment\na 50 51 14 9 1 0 0 0 0 0 0\nb 50 51 14 9 {half} 0 {half} 0 1 2 3\n"
@@ -126,12 +123,6 @@ def test_mapfree_poses_are_world_to_camera_and_pairs_keep_to_the_overlap(tmp_pat
     np.testing.assert_allclose(cameras[names[2]][1][:3, 3], [0, 0, 2])  # camera centre: -R^T t
     data = open_pairs(f"mapfree:{tmp_path}", "train")
     assert len(data) == 1 and data[0].overlap == 0.5
-
-
-def test_stored_depth_keeps_unknown_sky_and_millimetres():
-    depth = np.array([0.0, np.inf, 1.2345, 70.0, np.nan], dtype=np.float32)
-    back = stored_to_metres(metres_to_stored(depth))
-    np.testing.assert_allclose(back, [0.0, np.inf, 1.234, 0.0, 0.0], atol=1e-3)
 
 
 def test_a_limit_takes_pairs_from_everywhere():

@@ -17,6 +17,7 @@ from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import PlacedBodies
 from codistill.heads.human_mesh.prediction import HumanMeshOutput
 from codistill.heads.human_mesh.targets import PeopleTargets
+from codistill.nn.precision import full_precision
 
 TERMS = (
     *("detection", "offset", "rotmat", "shape", "depth", "head"),
@@ -87,7 +88,7 @@ def human_mesh_loss(
         step: optimizer step, for `projections_from`.
     """
     config = config or HumanMeshLossConfig()
-    with torch.autocast(output.score_logits.device.type, enabled=False):
+    with full_precision(output.score_logits):
         terms = _cell_terms(output, targets, config) | _body_terms(output, bodies, targets)
         if step >= config.projections_from:
             own = intrinsics.float()[targets.cells.image]

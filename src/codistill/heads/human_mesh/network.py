@@ -34,6 +34,7 @@ from codistill.heads.human_mesh.prediction import (
 )
 from codistill.heads.human_mesh.tables import CellTables
 from codistill.heads.human_mesh.window import WindowReading
+from codistill.nn.precision import full_precision
 from codistill.types import Tokens
 
 PRIOR = 0.1
@@ -234,7 +235,7 @@ class HumanMeshHead(nn.Module):
     ) -> Tensor:
         """(person, channel) after the layers."""
         config = self.config
-        with torch.autocast(patches.device.type, enabled=False):
+        with full_precision(patches):
             rays = cell_rays(intrinsics.float(), grid, config.patch_size, swapped=config.swapped_rays)
             rays = fourier_features(rays, config.num_bands, config.max_resolution)
         context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)

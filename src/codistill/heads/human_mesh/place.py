@@ -5,13 +5,13 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.1: a body is placed by its head, 
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.smplx import SmplxBody
 from codistill.heads.human_mesh.prediction import PeoplePrediction
+from codistill.nn.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def pose_bodies(
         # The sum keeps the (empty) result in the graph: a rank without people has gradients of zero, not none.
         nothing = rotmat.sum() + shape.sum()
         return nothing.expand(0, body.n_verts, 3), nothing.expand(0, body.n_joints, 3)
-    with torch.autocast(rotmat.device.type, enabled=False):
+    with full_precision(rotmat):
         if isinstance(body, SmplxBody):
             return body(rotmat.float(), shape.float(), expression)
         return body(rotmat.float(), shape.float())

@@ -5,14 +5,14 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from codistill.geometry.projection import unproject
+from codistill.geometry.rotations import rotation_from_6d
 from codistill.heads.human_mesh.camera import cell_centers, decode_depth
 from codistill.heads.human_mesh.cells import PersonCells, score_from_logits
-from codistill.heads.human_mesh.rotations import rotation_from_6d
+from codistill.nn.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def decode_people(
     max_depth: float,
 ) -> PeoplePrediction:
     """Places, rotations and shapes from raw numbers, whatever the precision of the surrounding autocast."""
-    with torch.autocast(intrinsics.device.type, enabled=False):
+    with full_precision(intrinsics):
         own = intrinsics.float()[cells.image]
         offset, encoded = raw.offset.float(), raw.encoded_depth.float()
         location = cell_centers(cells.row + offset[:, 1], cells.column + offset[:, 0], patch_size)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
 
 from codistill.heads.human_mesh.cells import PersonCells
+from codistill.nn.precision import full_precision
 
 
 def window_tokens(
@@ -55,5 +56,5 @@ class WindowReading(nn.Module):
 
     def forward(self, patches: Tensor, grid: tuple[int, int], cells: PersonCells) -> Tensor:
         """(person, outputs)."""
-        with torch.autocast(patches.device.type, enabled=False):
+        with full_precision(patches):
             return self.linear(window_tokens(patches, grid, cells, self.window))

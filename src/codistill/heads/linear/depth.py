@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from codistill.errors import ConfigError
+from codistill.nn.precision import full_precision
 from codistill.types import Tokens
 
 UPSAMPLING = 4
@@ -88,7 +89,7 @@ class DepthHead(nn.Module):
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch 1 row4 column4"]:
         """Depth in metres; rows and columns are four times the features'."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             scores = self.conv_depth(features.float())
             rows, columns = scores.shape[-2:]
             size = (UPSAMPLING * rows, UPSAMPLING * columns)

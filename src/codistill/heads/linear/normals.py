@@ -18,6 +18,7 @@ from torch.nn.functional import elu, normalize, softplus
 from codistill.errors import ConfigError
 from codistill.heads.linear.losses import masked_mean
 from codistill.metrics.normals import angles, known_normals
+from codistill.nn.precision import full_precision
 
 SCORES = 4
 """Three numbers for the direction, one for the concentration."""
@@ -51,7 +52,7 @@ class NormalsHead(nn.Module):
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch 4 row column"]:
         """Scores per token; see `normals_of_scores`."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return self.conv_normals(features.float())
 
 

@@ -7,11 +7,11 @@ Source: DINOv2 (arXiv 2304.07193), "linear" segmentation evaluation.
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.errors import ConfigError
+from codistill.nn.precision import full_precision
 
 INIT_STD = 0.01
 
@@ -51,5 +51,5 @@ class SegmentationHead(nn.Module):
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch class row column"]:
         """Class scores (logits) per token."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return self.conv_seg(self.bn(features.float()))

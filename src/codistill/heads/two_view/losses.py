@@ -16,6 +16,7 @@ from torch import Tensor
 from codistill.errors import ConfigError
 from codistill.geometry.poses import invert_pose, transform_points
 from codistill.heads.two_view.network import ViewPrediction
+from codistill.nn.precision import full_precision
 
 _MIN_FACTOR = 1e-8
 _MIN_LOG_SHARE = math.log(1e-8)
@@ -123,7 +124,7 @@ def regression_loss(
     l is the distance of the normalized prediction to the normalized truth; sky pixels have l = 2. A view without any
     pixel contributes 0.
     """
-    with torch.autocast(prediction1.points.device.type, enabled=False):
+    with full_precision(prediction1.points):
         distances = point_distances(prediction1, prediction2, truth1, truth2, config)
         loss = prediction1.points.new_zeros(())
         details = {}
@@ -209,7 +210,7 @@ def matching_loss(
         raise ConfigError(
             "the matching loss needs descriptors: give the head descriptor_dim > 0, or set matching_weight=0"
         )
-    with torch.autocast(prediction1.points.device.type, enabled=False):
+    with full_precision(prediction1.points):
         valid = truth1.matches_valid
         descriptors, confidences = [], []
         for prediction, truth in ((prediction1, truth1), (prediction2, truth2)):

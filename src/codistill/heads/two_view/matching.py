@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from codistill.errors import ConfigError
+from codistill.nn.precision import full_precision
 
 _MAX_ROUNDS = 10
 _GROUP = 64
@@ -182,7 +183,7 @@ def nearest_neighbours(
     query_block, target_block = _GPU_BLOCK if queries.is_cuda else _CPU_BLOCK
     best = torch.full((len(queries),), -torch.inf, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
-    with torch.autocast(queries.device.type, enabled=False):
+    with full_precision(queries):
         for start in range(0, len(queries), query_block):
             span = slice(start, start + query_block)
             for offset in range(0, len(targets), target_block):
@@ -196,7 +197,7 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     row_block, column_block = _GPU_BLOCK if first.is_cuda else _CPU_SQUARE
     best1, best2 = (torch.full((len(x),), -torch.inf, device=x.device) for x in (first, second))
     index1, index2 = (torch.zeros(len(x), dtype=torch.long, device=x.device) for x in (first, second))
-    with torch.autocast(first.device.type, enabled=False):
+    with full_precision(first):
         for start in range(0, len(first), row_block):
             rows = slice(start, start + row_block)
             for offset in range(0, len(second), column_block):

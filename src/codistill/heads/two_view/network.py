@@ -17,6 +17,7 @@ from codistill.errors import ConfigError
 from codistill.heads.two_view.postprocess import ConfidenceMode, raw_to_descriptors, raw_to_points
 from codistill.nn.blocks import NORM_EPS, DecoderBlock, Mlp, init_transformer_weights
 from codistill.nn.dpt import DptConfig, DptHead
+from codistill.nn.precision import full_precision
 from codistill.nn.rope import cached_grid_tables
 from codistill.types import Tokens
 
@@ -132,7 +133,7 @@ class ViewHead(nn.Module):
         Always in fp32: points are exponentials of what the convolutions give.
         """
         config = self.config
-        with torch.autocast(layers[0].device.type, enabled=False):
+        with full_precision(layers[0]):
             chosen = [layers[i].float() for i in config.dense_layers]
             raw = self.dense(chosen, grid).movedim(1, -1)
             points, confidence = raw_to_points(raw[..., :3]), config.confidence(raw[..., 3])

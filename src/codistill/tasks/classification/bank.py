@@ -19,8 +19,9 @@ from codistill.data.loader import default_workers
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import stamped
 from codistill.imaging import read_rgb, resize_rgb, without_ends
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
 
@@ -164,7 +165,7 @@ def build_bank(
     missing = [paths[row] for rows in groups for row in rows]
     batches = image_batches(missing, vectors, batch_size, workers, device) if missing else ()
     for rows, images in zip(groups, batches, strict=True):
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             levels = features(images)
         store.arrays()[FEATURES][np.array(rows)] = vectors.vectors(levels).cpu().numpy()
         store.wrote(0, rows, save_every=32 * batch_size)

@@ -19,6 +19,8 @@ from codistill.data.augment import AugmentConfig
 from codistill.data.augment.draw import draw_params
 from codistill.engine.schedule import cosine
 from codistill.imaging import read_rgb, resize_rgb
+from codistill.nn.precision import autocast
+from codistill.nn.seeded import seeded
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
@@ -158,8 +160,7 @@ def sweep(
         progress: see `fit_heads`.
     """
     device = device or torch.device("cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         heads = nn.ModuleDict(
             {
                 seen.name: SweepHeads(
@@ -172,7 +173,7 @@ def sweep(
 
     def losses(module: nn.Module, step: int) -> Tensor:
         images, labels = batches.at(step)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.no_grad(), autocast(device):
             levels = features(images)
         total = torch.zeros(len(RATES), device=device)
         for seen in INPUTS:
@@ -258,7 +259,7 @@ def _accuracies(
     for batch in view_batches(
         LabelledImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
     ):
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             levels = features(batch.images)
         labels = batch.target.to(device)
         for seen in INPUTS:

@@ -12,8 +12,8 @@ from torch.nn.functional import grid_sample
 
 from codistill.errors import ConfigError
 from codistill.imaging import resize_rgb
+from codistill.imaging.normalize import normalized
 from codistill.tasks.shared.features import FrozenFeatures, center_padding
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.task import Subject
 
 _KEPT = 1 << 29

@@ -15,11 +15,13 @@ import torch
 
 from codistill.errors import ConfigError
 from codistill.imaging import read_rgb, resize_rgb
+from codistill.imaging.colours import error_colours
+from codistill.imaging.legends import error_legend
+from codistill.imaging.marks import match_picture
 from codistill.metrics.correspondence import locate_keypoints, mean_of_classes
 from codistill.tasks.correspondence.model import DenseFeatures, load_features
 from codistill.tasks.correspondence.spair import LAYOUTS, KeypointPair, SPairData
 from codistill.tasks.shared.config import Runtime
-from codistill.tasks.shared.match_picture import error_legend, match_picture
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column, Outcome, Subject, Summary, Task
@@ -86,8 +88,8 @@ def _outcome(pair: KeypointPair, found: np.ndarray, number: int) -> Outcome:
 def _draw(pair: KeypointPair, found: np.ndarray, wrong: np.ndarray) -> list[np.ndarray]:
     (source, target), (points, truth) = map(read_rgb, pair.images), pair.points
     return [
-        match_picture(source, target, points, found, wrong=wrong),
-        match_picture(source, target, points, truth, wrong=np.zeros(len(truth))),
+        match_picture(source, target, points, found, colours=error_colours(wrong)),
+        match_picture(source, target, points, truth, colours=error_colours(np.zeros(len(truth)))),
     ]
 
 

@@ -9,6 +9,9 @@ import torch
 
 from codistill.errors import DataError
 from codistill.geometry.poses import rotation_angle
+from codistill.imaging.colours import error_colours
+from codistill.imaging.legends import error_legend
+from codistill.imaging.marks import match_picture
 from codistill.metrics.correspondence import binned
 from codistill.metrics.matching import shares_below
 from codistill.tasks.correspondence.layouts import LAYOUTS
@@ -17,7 +20,6 @@ from codistill.tasks.correspondence.model import DenseFeatures, load_features
 from codistill.tasks.evaluation import plain_interval
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import spread
-from codistill.tasks.shared.match_picture import error_legend, match_picture
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
@@ -77,7 +79,9 @@ def _outcome(pair: Pair, found: PairMatches) -> Outcome:
 def _draw(pair: Pair, found: PairMatches) -> list[np.ndarray]:
     ends = (pixels[:DRAWN].numpy() for pixels in (found.pixels1, found.pixels2))
     wrong = (found.errors["diagonal"][:DRAWN] / RED).numpy()
-    return [match_picture(pair.first.image, pair.second.image, *ends, most=DRAWN, wrong=wrong)]
+    return [
+        match_picture(pair.first.image, pair.second.image, *ends, most=DRAWN, colours=error_colours(wrong))
+    ]
 
 
 def _summarize(table: ScoreTable, data: TaskData, test: CorrespondenceTest) -> Summary:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from codistill.files.disk import check_room
+from codistill.imaging.depth16 import MILLIMETRE
+from codistill.nn.precision import autocast
 from codistill.tasks.dense.targets import STORED, TargetKind
 from codistill.tasks.shared.data import DenseData
 from codistill.tasks.shared.features import FrozenFeatures
@@ -49,7 +51,7 @@ class CacheShape:
     cls_channels: int
     target: tuple[int, int]
     kind: TargetKind
-    unit: float = 0.001
+    unit: float = MILLIMETRE
 
     def files(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and number type by file name."""
@@ -112,7 +114,7 @@ def cache_shape(
     kind: TargetKind,
     *,
     with_cls: bool,
-    unit: float = 0.001,
+    unit: float = MILLIMETRE,
 ) -> CacheShape:
     """Sizes of the cache of so many views."""
     levels = len(features.config.blocks)
@@ -155,7 +157,6 @@ def build_cache(
     batch_size: int = 16,
     workers: int | None = None,
     device: torch.device | str = "cpu",
-    autocast: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
 ) -> FeatureCache:
@@ -170,7 +171,6 @@ def build_cache(
         plain: views without randomness (one pass).
         batch_size: views at a time.
         workers, device: of the loading and the computing.
-        autocast: encode in bf16.
         progress: called with views done and in all.
         say: told what changed since the cache was made, if anything did.
 
@@ -194,7 +194,7 @@ def build_cache(
         requests = [Request(number, rows, rows, plain) for number, rows in groups]
         batches = view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
         for (number, rows), batch in zip(groups, batches, strict=True):
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=autocast):
+            with autocast(device):
                 levels = features(batch.images)
             views = number * len(data) + np.array(rows)
             _write(store.arrays(), views, levels, batch.target, batch.names, shape)

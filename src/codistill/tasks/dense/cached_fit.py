@@ -170,7 +170,6 @@ def _cache(
             batch_size=config.batch_size,
             workers=runtime.workers,
             device=runtime.device,
-            autocast=runtime.device.type == "cuda",
             progress=lambda done, _: report(done),
             say=runtime.say,
         )

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from codistill.errors import ConfigError
 from codistill.files.plain import from_plain
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 
@@ -59,7 +60,7 @@ class DenseModel(Generic[Network, Protocol]):
 
     def autocast(self) -> torch.autocast:
         """bf16 on CUDA."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        return autocast(self.device)
 
 
 @dataclass(frozen=True)

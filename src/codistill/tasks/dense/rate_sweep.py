@@ -21,6 +21,7 @@ from codistill.data.randomness import generator
 from codistill.errors import DataError
 from codistill.files.config import config_hash
 from codistill.files.writing import make_directory
+from codistill.nn.seeded import seeded
 from codistill.tasks.dense.cache import FeatureCache
 from codistill.tasks.dense.cached_task import CachedTask, sample_pixels
 from codistill.tasks.dense.config import DenseFit
@@ -130,8 +131,7 @@ def _fitted(
     task: CachedTask, config: DenseFit, steps: int, cache: FeatureCache, runtime: Runtime
 ) -> nn.Module:
     """One head per learning rate of the config."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed):
         heads = task.build(cache.shape.channels + cache.shape.cls_channels, len(config.learning_rates))
     heads.to(runtime.device)
     # A fit on other features or labels is another fit, also where the command is the same.

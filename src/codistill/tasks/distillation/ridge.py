@@ -1,6 +1,6 @@
-"""Ridge regression in closed form, streaming: the baseline "what raw pixels and position already tell".
+"""Ridge regression in closed form, the baseline "what raw pixels and position already tell".
 
-Normal equations are accumulated in fp64; the penalty is chosen on a held-in part of the training data.
+The penalty is chosen on a held-in part of the training data.
 """
 
 import torch
@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.errors import DataError
+from codistill.nn.moments import RidgeSums
 
 PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Candidates, as multiples of the mean feature variance."""
+"""Candidates, as multiples of the features' mean square."""
 
 
 def patch_features(
@@ -28,35 +29,6 @@ def patch_features(
     return torch.cat((pixels, eye), dim=1)
 
 
-class RidgeSums:
-    """Sums of a ridge regression: feature covariance and feature-target products."""
-
-    def __init__(self) -> None:
-        self.xx: Tensor | None = None
-        self.xy: Tensor | None = None
-        self.count = 0
-
-    def add(self, x: Float[Tensor, "token feature"], y: Float[Tensor, "token channel"]) -> None:
-        """Add tokens."""
-        x, y = x.double(), y.double()
-        xx, xy = x.T @ x, x.T @ y
-        self.xx = xx if self.xx is None else self.xx + xx
-        self.xy = xy if self.xy is None else self.xy + xy
-        self.count += x.shape[0]
-
-    def solve(self, penalty: float) -> Float[Tensor, "feature channel"]:
-        """Weights for a penalty, a multiple of the mean feature power.
-
-        Raises:
-            DataError: if nothing was added.
-        """
-        if self.xx is None or self.xy is None:
-            raise DataError("ridge regression got no tokens")
-        scale = penalty * self.xx.diagonal().mean()
-        eye = torch.eye(self.xx.shape[0], dtype=self.xx.dtype)
-        return torch.linalg.solve(self.xx + scale * eye, self.xy)
-
-
 def fit_ridge(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
     """Ridge weights and the penalty chosen: the last fifth of the parts picks it, then all are used.
 
@@ -68,14 +40,17 @@ def fit_ridge(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
             f"ridge regression needs at least two batches to choose its penalty; got {len(parts)}"
         )
     split = max(1, len(parts) - max(1, len(parts) // 5))
-    fitted, whole = RidgeSums(), RidgeSums()
+    fitted, whole = RidgeSums(intercept=False), RidgeSums(intercept=False)
     for index, (x, y) in enumerate(parts):
-        whole.add(x, y)
+        whole.add(x.double(), y.double())
         if index < split:
-            fitted.add(x, y)
+            fitted.add(x.double(), y.double())
+
+    def weights_of(sums: RidgeSums, penalty: float) -> Tensor:
+        return sums.solve(penalty * sums.variance())[0]
 
     def held_in_cosine(penalty: float) -> float:
-        weights = fitted.solve(penalty)
+        weights = weights_of(fitted, penalty)
         cosines = [
             torch.nn.functional.cosine_similarity(x.double() @ weights, y.double(), dim=1)
             for x, y in parts[split:]
@@ -83,4 +58,4 @@ def fit_ridge(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
         return torch.cat(cosines).mean().item()
 
     best = max(PENALTIES, key=held_in_cosine)
-    return whole.solve(best), best
+    return weights_of(whole, best), best

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from codistill.imaging.colours import number_colours
+from codistill.imaging.pictures import below, beside
 from codistill.render.camera import Camera
 from codistill.render.mesh import Floats, cross, unit
-from codistill.render.overlay import number_colors
 from codistill.render.trace import Tracer
 
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
@@ -52,7 +53,7 @@ class MergedBodies:
             normals,
             (faces[None] + starts).reshape(-1, 3).astype(np.int32),
             np.repeat(np.arange(people), len(faces)),
-            0.35 + 0.65 * number_colors(people).astype(np.float32) / 255.0,
+            0.35 + 0.65 * number_colours(people).astype(np.float32) / 255.0,
         )
 
 
@@ -218,18 +219,6 @@ def _draw_camera(
     )
 
 
-def together(picture: np.ndarray, above: np.ndarray, gap: int = 8) -> np.ndarray:
-    """An overlay and a view from above on white: beside each other, or below each other where the overlay is wide."""
-    below = picture.shape[1] > 2 * picture.shape[0]
-    start = (picture.shape[0] + gap, 0) if below else (0, picture.shape[1] + gap)
-    rows = max(picture.shape[0], start[0] + above.shape[0])
-    columns = max(picture.shape[1], start[1] + above.shape[1])
-    sheet = np.full((rows, columns, 3), 255, np.uint8)
-    sheet[: picture.shape[0], : picture.shape[1]] = picture
-    sheet[start[0] : start[0] + above.shape[0], start[1] : start[1] + above.shape[1]] = above
-    return sheet
-
-
 @dataclass(frozen=True)
 class Mark:
     """A short text at a pixel (x, y) of the image."""
@@ -254,7 +243,8 @@ def people_picture(
     over = draw_bodies(image, intrinsics, vertices, faces, smallest=640)
     over = _marked(over, marks, over.shape[1] / image.shape[1])
     side = min(max(over.shape[0], 480), 720)
-    return together(over, draw_from_above(intrinsics, image.shape[1], vertices, faces, side=side))
+    above = draw_from_above(intrinsics, image.shape[1], vertices, faces, side=side)
+    return (below if over.shape[1] > 2 * over.shape[0] else beside)(over, above, gap=8)
 
 
 def _marked(picture: np.ndarray, marks: Sequence[Mark], scale: float) -> np.ndarray:

@@ -10,8 +10,8 @@ from codistill.bodies.anny import PHENOTYPES
 from codistill.bodies.base import BodyModel
 from codistill.errors import MissingExtraError
 from codistill.files.writing import write_bytes
-from codistill.heads.human_mesh.rotations import rotation_vector
-from codistill.render.overlay import number_colors
+from codistill.geometry.rotations import rotation_vector
+from codistill.imaging.colours import number_colours
 from codistill.tasks.people.focal import FoundCamera
 from codistill.tasks.people.predict import Bodies
 
@@ -96,7 +96,7 @@ def write_glb(
     angles = np.degrees(2 * np.arctan(0.5 * np.array([size[1], size[0]]) / focal))
     seen_by = SceneCamera(name="camera", resolution=(size[1], size[0]), fov=angles)
     scene = trimesh.Scene(camera=seen_by, camera_transform=np.eye(4))
-    for number, (body, color) in enumerate(zip(vertices, number_colors(len(vertices)), strict=True)):
+    for number, (body, color) in enumerate(zip(vertices, number_colours(len(vertices)), strict=True)):
         paint = PBRMaterial(baseColorFactor=[*color.tolist(), 255], roughnessFactor=0.8)
         mesh = trimesh.Trimesh(body * TO_GLTF, faces, visual=TextureVisuals(material=paint), process=False)
         scene.add_geometry(mesh, node_name=f"person_{number}", geom_name=f"person_{number}")

@@ -28,7 +28,7 @@ from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import Part, fact
 from codistill.files.json_files import read_json
 from codistill.geometry.cameras import camera_matrix
-from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
 from codistill.tasks.people.sample import (

@@ -8,18 +8,19 @@ first principal components are read, so that the normal matrix has a bounded siz
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.bodies.base import BodyModel, rotation_to_6d
+from codistill.bodies.base import BodyModel
+from codistill.geometry.rotations import rotation_from_6d, rotation_to_6d
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import pose_bodies
-from codistill.heads.human_mesh.rotations import rotation_from_6d
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
+from codistill.nn.moments import RidgeSums
 from codistill.tasks.people.loading import ViewPlan, assembled
 from codistill.tasks.shared.groups import named_groups, split_groups
 
@@ -80,15 +81,21 @@ def start_by_least_squares(
         for inputs, wanted in _people(head, plan, images, limit, device):
             yield (_projected(inputs, basis) - mean) / deviation, wanted
 
-    sums = _Sums.of(rows(fitted))
+    sums = RidgeSums(dtype=torch.float32)
+    for row in rows(fitted):
+        sums.add(*row)
     held_out = list(rows(held))
     if sum(len(inputs) for inputs, _ in held_out):
         inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))
         truth = _vertices(body, head, wanted)
-        mean_error = _error(body, head, (sums.wanted / sums.count).expand_as(wanted), truth)
-        errors = {penalty: _error(body, head, sums.read(penalty, inputs), truth) for penalty in PENALTIES}
+        mean_error = _error(body, head, sums.means()[1].expand_as(wanted), truth)
+        errors = {}
+        for penalty in PENALTIES:
+            weight, bias = sums.solve(penalty)
+            errors[penalty] = _error(body, head, inputs @ weight + bias, truth)
         best = min(errors, key=lambda penalty: errors[penalty])
-        sums, error = sums.plus(inputs, wanted), errors[best]
+        sums.add(inputs, wanted)
+        error = errors[best]
     else:  # too few images to choose by
         best, error, mean_error = max(PENALTIES), math.nan, math.nan
     weight, bias = sums.solve(best)
@@ -110,54 +117,6 @@ def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
         return [], list(range(len(plan.data)))
     split = split_groups(groups, wanted, plan.seed)
     return list(split.held_out), list(split.training)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Of standardized inputs and wanted outputs: their number, sums and products."""
-
-    count: int
-    inputs: Float[Tensor, " value"]
-    wanted: Float[Tensor, " output"]
-    squares: Float[Tensor, "value value"]
-    products: Float[Tensor, "value output"]
-
-    @classmethod
-    def of(cls, rows: Iterator[tuple[Tensor, Tensor]]) -> "_Sums":
-        """Of all rows."""
-        total: _Sums | None = None
-        for inputs, wanted in rows:
-            if total is None:
-                values, outputs = inputs.shape[1], wanted.shape[1]
-                zeros = inputs.new_zeros
-                total = cls(0, zeros(values), zeros(outputs), zeros(values, values), zeros(values, outputs))
-            total = total.plus(inputs, wanted)
-        assert total is not None
-        return total
-
-    def plus(self, inputs: Tensor, wanted: Tensor) -> "_Sums":
-        """With more rows; the matrices are added to in place."""
-        self.squares.addmm_(inputs.T, inputs)
-        self.products.addmm_(inputs.T, wanted)
-        count = self.count + len(inputs)
-        return replace(
-            self, count=count, inputs=self.inputs + inputs.sum(0), wanted=self.wanted + wanted.sum(0)
-        )
-
-    def read(self, penalty: float, inputs: Tensor) -> Tensor:
-        """What the regression says of other rows."""
-        weight, bias = self.solve(penalty)
-        return inputs @ weight + bias
-
-    def solve(self, penalty: float) -> tuple[Tensor, Tensor]:
-        """Weights (value, output) and bias of the ridge regression with `penalty` per row."""
-        count = max(1, self.count)
-        mean, target = self.inputs / count, self.wanted / count
-        normal = self.squares - count * mean[:, None] * mean[None, :]
-        normal.diagonal().add_(penalty * count)
-        right = self.products - count * mean[:, None] * target[None, :]
-        weight = torch.cholesky_solve(right, torch.linalg.cholesky(normal))
-        return weight, target - mean @ weight
 
 
 def _vertices(body: BodyModel, head: HumanMeshHead, outputs: Float[Tensor, "person output"]) -> Tensor:

@@ -15,10 +15,11 @@ from torch.utils.data import Dataset
 from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
+from codistill.imaging.normalize import normalized
 from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
 from codistill.tasks.people.tokens import StoredTokens
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
-from codistill.tasks.shared.loading import Request, in_parts, normalized, training_requests
+from codistill.tasks.shared.loading import Request, in_parts, training_requests
 from codistill.tasks.shared.workers import made_by_workers
 from codistill.types import Batch
 

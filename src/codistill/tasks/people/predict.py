@@ -20,12 +20,13 @@ from codistill.heads.human_mesh.losses import in_front
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.heads.human_mesh.place import place_people
 from codistill.heads.human_mesh.prediction import PeoplePrediction
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.people.baseline import MeanBody
 from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.people.views import Placement, square_pixels
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, read_record
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.weights.read import read_checkpoint
 
@@ -132,7 +133,7 @@ class PeopleEstimator:
         placement = Placement.of(image.shape[0], image.shape[1], self.size)
         seen = normalized(torch.from_numpy(square_pixels(image, placement))[None].to(self.device))
         camera = placement.intrinsics(intrinsics.float())[None].to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             tokens = head_tokens(self.features, seen)
             output = self.head(tokens, camera, threshold=self.test.threshold, kernel=self.test.kernel)
         people = output.people

@@ -23,7 +23,7 @@ from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
 from codistill.files.inputs import Part
 from codistill.files.listing import any_case, list_files
-from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
 from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
 from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels

@@ -3,7 +3,6 @@
 import math
 from dataclasses import asdict
 
-import torch
 from torch import nn
 
 from codistill.bodies.base import BodyModel
@@ -12,6 +11,7 @@ from codistill.errors import DataError
 from codistill.heads.human_mesh.load import initialize
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.targets import PeopleTruth
+from codistill.nn.seeded import seeded
 from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.least_squares import LeastSquares, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
@@ -34,8 +34,7 @@ def fresh_head(
     options = asdict(config.recipe.head)
     if config.init or not config.recipe.stored or not posed:
         options["window"] = None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed):
         return HumanMeshHead.for_body(
             body,
             encoder_dim=features.channels,

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from codistill.files.hashes import text_sha256
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say, open_array
 from codistill.types import Tokens
 
@@ -117,6 +118,6 @@ def _encoded(
     features: FrozenFeatures, pixels: Sequence[np.ndarray], device: torch.device, name: str
 ) -> np.ndarray:
     images = normalized(torch.from_numpy(np.stack(pixels)).to(device))
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with autocast(device):
         tokens = head_tokens(features, images).patches
     return narrowed(tokens, name, "Encode in every step (--online), which keeps nothing.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from codistill.bodies.anny import PHENOTYPES
-from codistill.heads.human_mesh.rotations import rotation_from_vector
+from codistill.geometry.rotations import rotation_from_vector
 from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth, nobody
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs

@@ -16,9 +16,10 @@ from torch.utils.data import Dataset
 from codistill.data.permutation import keys_of, permute
 from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
+from codistill.imaging.normalize import normalized
 from codistill.tasks.shared.data import DenseData, DenseSample
 from codistill.tasks.shared.workers import made_by_workers
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
+from codistill.types import Batch
 
 VIEW, PIXELS = Purpose.DENSE_VIEW, Purpose.DENSE_PIXELS
 
@@ -120,15 +121,13 @@ class ViewDataset(Dataset[RawViews]):
         )
 
 
-def normalized(pixels: Tensor, inside: Sequence[tuple[int, int]] | None = None) -> Tensor:
+def normalized_inside(pixels: Tensor, inside: Sequence[tuple[int, int]]) -> Tensor:
     """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column).
 
     What lies outside of `inside` (rows and columns of each image, from the top left) becomes 0.
     """
-    images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-    for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
-        images[:, channel].sub_(mean).div_(std)
-    for image, (rows, columns) in zip(images, inside, strict=True) if inside is not None else ():
+    images = normalized(pixels)
+    for image, (rows, columns) in zip(images, inside, strict=True):
         image[:, rows:] = 0.0
         image[:, :, columns:] = 0.0
     return images
@@ -158,7 +157,7 @@ def view_batches(
     device = torch.device(device)
     made = made_by_workers(ViewDataset(data, maker, seed), requests, workers=workers, device=device)
     for raw in made:
-        images = normalized(raw.pixels.to(device, non_blocking=True), raw.inside)
+        images = normalized_inside(raw.pixels.to(device, non_blocking=True), raw.inside)
         count = len(raw.names)
         yield DenseBatch(images, ("",) * count, ("",) * count, raw.names, target=raw.target)
 

@@ -19,7 +19,8 @@ from codistill.geometry.correspondences import PosedDepth, reciprocal_correspond
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.heads.two_view.losses import ViewTruth
-from codistill.tasks.shared.loading import Request, in_parts, normalized, training_requests
+from codistill.imaging.normalize import normalized
+from codistill.tasks.shared.loading import Request, in_parts, training_requests
 from codistill.tasks.shared.workers import made_by_workers
 from codistill.tasks.two_view.pairs import PairData
 from codistill.tasks.two_view.views import PairView, PairViews

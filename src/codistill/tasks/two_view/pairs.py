@@ -14,6 +14,7 @@ import numpy as np
 from codistill.errors import DataError
 from codistill.files.inputs import Row, fact
 from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.imaging.depth16 import to_metres
 from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import Groups, named_groups
 from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
@@ -110,7 +111,7 @@ class ViewFiles:
 
     Attributes:
         image: the picture.
-        depth: a 16-bit PNG in millimetres (0 unknown, 65535 sky), or None.
+        depth: a PNG as `imaging/depth16.py` says, or None.
         intrinsics, camera_to_world: as in `PosedImage`.
     """
 
@@ -129,7 +130,7 @@ class ViewFiles:
         if self.depth is None:
             depth = np.zeros(image.shape[:2], dtype=np.float32)
         else:
-            depth = _metres(decode_map(read_file(self.depth), name=str(self.depth)), self.depth)
+            depth = _metres(self.depth)
             if depth.shape != image.shape[:2]:
                 raise DataError(
                     f"{self.depth} has {depth.shape[0]}x{depth.shape[1]} pixels and its image {self.image} "
@@ -145,26 +146,12 @@ class ViewFiles:
         return (*files, camera)
 
 
-SKY = 65535
-"""Value of sky pixels in depth files and caches; no depth of 65.535 m is meant."""
-
-
-def _metres(values: np.ndarray, path: Path) -> np.ndarray:
-    if values.dtype != np.uint16:
-        raise DataError(f"{path}: is no 16-bit depth map (millimetres); 8-bit previews cannot be used")
-    return stored_to_metres(values)
-
-
-def stored_to_metres(values: np.ndarray) -> np.ndarray:
-    """uint16 millimetres as fp32 metres: 0 stays unknown, 65535 becomes infinite."""
-    return np.where(values == SKY, np.float32(np.inf), values.astype(np.float32) / 1000.0)
-
-
-def metres_to_stored(depth: np.ndarray) -> np.ndarray:
-    """The inverse of `stored_to_metres`; what is farther than 65.534 m, and no sky, becomes unknown."""
-    known = np.nan_to_num(depth, nan=0.0, posinf=0.0)
-    known = np.where((known > 0) & (known <= (SKY - 1) / 1000.0), known, 0.0)
-    return np.where(np.isposinf(depth), SKY, np.round(known * 1000.0)).astype(np.uint16)
+def _metres(path: Path) -> np.ndarray:
+    values = decode_map(read_file(path), name=str(path))
+    try:
+        return to_metres(values)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)

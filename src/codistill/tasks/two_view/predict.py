@@ -27,7 +27,8 @@ from codistill.heads.two_view.matching import Matches, symmetric_matches
 from codistill.heads.two_view.model import TwoViewModel
 from codistill.heads.two_view.network import ViewPrediction
 from codistill.imaging import resize_rgb
-from codistill.tasks.shared.loading import normalized
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.two_view.head import OpenedTwoView
 from codistill.types import Tokens
 
@@ -149,18 +150,15 @@ class TwoViewPredictor:
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> PairPrediction:
         """Predictions of two uint8 images, each encoded once."""
         (pixels_a, fit_a), (pixels_b, fit_b) = self.prepare(image_a), self.prepare(image_b)
-        with self._autocast():
+        with autocast(self.device):
             tokens_a, tokens_b = self.model.encode_pair(pixels_a, pixels_b)
             a, b_in_a = self.model.head(tokens_a, tokens_b)
         return PairPrediction(fit_a, fit_b, a, b_in_a, lambda: self._decode(tokens_b, tokens_a))
 
     @torch.inference_mode()
     def _decode(self, first: Tokens, second: Tokens) -> tuple[ViewPrediction, ViewPrediction]:
-        with self._autocast():
+        with autocast(self.device):
             return self.model.head(first, second)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def match(self, pair: PairPrediction, *, max_matches: int | None = None) -> PairMatches:
         """Reciprocal matches of the descriptors, or of the points where a model has none (DUSt3R).

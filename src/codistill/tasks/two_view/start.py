@@ -7,6 +7,7 @@ import torch
 from codistill.encoders.base import Encoder
 from codistill.heads.two_view.load import initialize
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead, ViewHead
+from codistill.nn.seeded import seeded
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.two_view.config import TwoViewFit
 from codistill.tasks.two_view.head import decoder_shape, init_file
@@ -26,8 +27,7 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
     shape = config.shape.on(spec.dim, spec.patch_size)
     if config.init is not None and (found := decoder_shape(config.init)) is not None:
         shape = _like(found, shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed):
         head = TwoViewHead(shape)
     _start_alike(head)
     if config.init is not None:

@@ -21,12 +21,14 @@ from torch import Tensor
 from codistill.data.randomness import generator
 from codistill.encoders.base import Encoder
 from codistill.files.disk import check_room
+from codistill.imaging.depth16 import from_metres, to_metres
+from codistill.imaging.normalize import normalized
+from codistill.nn.precision import autocast
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.tasks.two_view.batches import VIEW
-from codistill.tasks.two_view.pairs import Pair, PairData, metres_to_stored, stored_to_metres
+from codistill.tasks.two_view.pairs import Pair, PairData
 from codistill.tasks.two_view.views import PairView, PairViews
 
 """Bytes of the disk that stay free."""
@@ -76,7 +78,7 @@ class TokenCache:
     def truth(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
         """Depths (2, row, column), intrinsics (2, 3, 3) and poses (2, 4, 4) of a view."""
         camera = torch.from_numpy(np.array(self._camera[view]))
-        depths = torch.from_numpy(stored_to_metres(self._depth[view]))
+        depths = torch.from_numpy(to_metres(self._depth[view]))
         return depths, camera[:, :9].reshape(2, 3, 3), camera[:, 9:].reshape(2, 4, 4)
 
 
@@ -147,7 +149,7 @@ def build_token_cache(
         at = number * len(data) + np.array(rows)
         images = np.stack([v.images for v in views])
         files["tokens.f16"][at] = _encoded(encoder, images, norm, device, pairs[0].name)
-        files["depth.u16"][at] = np.stack([metres_to_stored(v.depths) for v in views])
+        files["depth.u16"][at] = np.stack([from_metres(v.depths) for v in views])
         files["camera.f32"][at] = np.stack(
             [np.concatenate((v.intrinsics.reshape(2, 9), v.poses.reshape(2, 16)), axis=1) for v in views]
         )
@@ -166,7 +168,6 @@ def _encoded(
 ) -> np.ndarray:
     """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
     pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
-    device_type = torch.device(device).type
-    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+    with autocast(device):
         tokens = encoder(pixels, norm=norm).patches
     return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")

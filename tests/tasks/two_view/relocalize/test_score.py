@@ -10,7 +10,6 @@ from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
 from codistill.tasks.shared.groups import Groups, alone
-from codistill.tasks.shared.match_picture import match_picture
 from codistill.tasks.two_view.pairs import Pair
 from codistill.tasks.two_view.relocalize.baselines import (
     TrainingMotion,
@@ -220,15 +219,6 @@ def test_unlocated_queries_are_left_out_and_scenes_stay(mapfree):
     assert predict_mapfree(mapfree, lambda _: None) == {"s00460": []}
     with pytest.raises(DataError, match="Name the split"):
         mapfree_queries(mapfree.parent)
-
-
-def test_matches_are_drawn_where_they_are():
-    black = np.zeros((40, 60, 3), dtype=np.uint8)
-    drawn = match_picture(black, black, np.array([[10.0, 20.0]]), np.array([[30.0, 20.0]]), height=40)
-    assert drawn.shape == (40, 128, 3)
-    assert drawn[20, 10].any() and drawn[20, 68 + 30].any() and not drawn[20, 2].any()
-    empty = match_picture(black, black, np.zeros((0, 2)), np.zeros((0, 2)), height=40)
-    assert not empty[:, :60].any()
 
 
 def test_pairs_of_one_scene_leave_intervals_unknown_and_scenes_are_drawn_whole():

@@ -20,6 +20,7 @@ import numpy as np
 from codistill.data.rooted import path_below
 from codistill.errors import ConfigError, DataError
 from codistill.files.json_files import read_json
+from codistill.imaging.depth16 import MILLIMETRE, to_metres
 from codistill.metrics.depth import NYU_EIGEN_CROP
 from codistill.tasks.dense.protocol import DenseSplit, opened
 from codistill.tasks.dense.world import world_surfaces
@@ -99,9 +100,9 @@ DepthData = DenseSplit[DepthProtocol]
 
 @dataclass(frozen=True)
 class Metres:
-    """Values of 16-bit depth maps as fp32 metres; `unit` metres each."""
+    """Values of 16-bit depth maps without a sky as fp32 metres; `unit` metres each."""
 
-    unit: float = 0.001
+    unit: float = MILLIMETRE
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Metres, 0 unknown.
@@ -109,15 +110,10 @@ class Metres:
         Raises:
             DataError: for 8-bit values, or none that is known.
         """
-        if values.dtype != np.uint16:
-            raise DataError("is no 16-bit depth map (millimetres); 8-bit previews cannot be used")
+        metres = to_metres(values, self.unit, sky=False)
         if not values.any():
             raise DataError("has no known depth: every value is 0")
-        return (values * self.unit).astype(np.float32)
-
-
-metres = Metres()
-"""Of millimetres."""
+        return metres
 
 
 def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]) -> tuple[float, float]:
@@ -191,7 +187,7 @@ def _nyud(root: Path, split: str, partial: bool) -> DenseData:
         )
     targets = dict(zip(images, depths, strict=True))
     pairs = pair_up(sorted(images), targets.__getitem__, str(listing))
-    return FilePairs(pairs, _nyud_groups(root, split, [image for image, _ in pairs]), metres, (480, 640))
+    return FilePairs(pairs, _nyud_groups(root, split, [image for image, _ in pairs]), Metres(), (480, 640))
 
 
 def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:

@@ -20,6 +20,7 @@ from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig,
 from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.sampling import corners_of, features_at
+from codistill.imaging.depth16 import LAST, MILLIMETRE
 from codistill.tasks.dense.cached_task import CachedTask, Sampled, views_tally
 from codistill.tasks.dense.config import HEAD_OPTIM, DenseFit
 from codistill.tasks.dense.depth.data import RANGE_FILE, DepthData, known_share
@@ -98,7 +99,7 @@ class CachedDepth(CachedTask):
     @property
     def unit(self) -> float:
         """Millimetres, or less fine where 16 bits of them do not reach as far as the head."""
-        return max(0.001, self.head.farthest / 65535)
+        return max(MILLIMETRE, self.head.farthest / LAST)
 
     def build(self, channels: int, count: int) -> DepthHeads:
         """Fresh heads."""

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codistill.imaging.colours import depth_picture, overlay
+from codistill.imaging.legends import depth_bar
+from codistill.imaging.pictures import below
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
 from codistill.tasks.dense.depth.fit import HEAD, RECIPES, DepthFit, check_range
@@ -16,7 +19,6 @@ from codistill.tasks.dense.fit import fit_dense
 from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
-from codistill.tasks.shared.pictures import depth_bar, depth_picture, overlay, under
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
@@ -70,7 +72,7 @@ def _predict(
     shown = depth_picture(depth, near, far)
     if options.overlay:
         shown = overlay(pixels, shown)
-    shown = under(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
+    shown = below(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
     files = save_map(shown, depth, image, out)
     facts = {
         "nearest": round(near, 4),

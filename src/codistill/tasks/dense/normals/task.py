@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codistill.imaging.colours import overlay
 from codistill.imaging.normals import normals_picture
 from codistill.metrics.normals import NORMAL_METRICS, normal_scores
 from codistill.tasks.dense.fit import fit_dense
@@ -17,7 +18,6 @@ from codistill.tasks.dense.normals.model import NormalsEstimator, NormalsTest, l
 from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample
-from codistill.tasks.shared.pictures import overlay
 from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Task
 

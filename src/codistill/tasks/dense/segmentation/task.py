@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from codistill.imaging.colours import label_picture, overlay
+from codistill.imaging.legends import legend_picture
+from codistill.imaging.pictures import below
 from codistill.metrics.segmentation import (
     IGNORE,
     class_counts,
@@ -26,7 +29,6 @@ from codistill.tasks.dense.segmentation.model import (
 )
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
-from codistill.tasks.shared.pictures import label_picture, legend_picture, overlay, under
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
@@ -109,7 +111,7 @@ def _predict(
     shown = label_picture(labels, len(classes))
     if not options.plain:
         legend = legend_picture(classes, common[:LISTED], max(pixels.shape[1], LEGEND_WIDTH))
-        shown = under(overlay(pixels, shown), legend)
+        shown = below(overlay(pixels, shown), legend)
     files = save_map(shown, labels, image, out)
     text = ", ".join(f"{classes[number]} {shares[number]:.0%}" for number in common[:5])
     facts: dict[str, Any] = {"classes": {classes[n]: round(float(shares[n]), 6) for n in common}}

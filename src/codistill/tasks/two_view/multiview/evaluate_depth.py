@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.imaging.colours import depth_picture, depth_range
 from codistill.metrics.multiview_depth import (
     Alignment,
     DepthScores,
@@ -26,7 +27,6 @@ from codistill.metrics.multiview_depth import (
     median,
 )
 from codistill.tasks.shared.groups import named_groups
-from codistill.tasks.shared.pictures import depth_picture
 from codistill.tasks.two_view.multiview.data import ViewSet, ViewSets
 from codistill.tasks.two_view.multiview.predict import in_original, pair_depth
 from codistill.tasks.two_view.multiview.score import MultiviewResult
@@ -167,5 +167,4 @@ class KeyDepth:
     def picture(self, sources: tuple[int, ...]) -> list[np.ndarray]:
         """Image, truth, aligned prediction."""
         depth, truth = self.aligned(sources).cpu().numpy(), self.truth.cpu().numpy()
-        nearest, farthest = (float(value) for value in np.percentile(truth[truth > 0], [2, 98]))
-        return [self.image, *(depth_picture(values, nearest, farthest) for values in (truth, depth))]
+        return [self.image, *(depth_picture(values, *depth_range(truth)) for values in (truth, depth))]

@@ -8,6 +8,7 @@ import numpy as np
 
 from codistill.errors import DataError, MissingExtraError, unknown_name
 from codistill.files.writing import atomically, cannot_write
+from codistill.imaging.colours import number_colours
 from codistill.tasks.two_view.reconstruct.colmap import write_colmap
 from codistill.tasks.two_view.reconstruct.scene import Camera, Scene
 
@@ -144,8 +145,8 @@ def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
 
 def camera_colour(number: int) -> tuple[int, int, int]:
     """A colour per camera, far apart for neighbouring numbers."""
-    palette = ((230, 80, 70), (70, 130, 230), (70, 180, 90), (230, 170, 50), (160, 90, 210), (60, 190, 190))
-    return palette[number % len(palette)]
+    red, green, blue = number_colours(256)[number % 256].tolist()
+    return red, green, blue
 
 
 def _camera_size(scene: Scene) -> float:

@@ -2,11 +2,15 @@
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
-from codistill.imaging.pictures import grid_picture
-from codistill.tasks.shared.match_picture import match_picture
-from codistill.tasks.shared.pictures import depth_picture
+from codistill.geometry.poses import invert_pose, transform_points
+from codistill.geometry.projection import project
+from codistill.geometry.rotations import rotation_from_vector
+from codistill.imaging.colours import depth_picture, depth_range
+from codistill.imaging.marks import match_picture
+from codistill.imaging.pictures import below, grid_picture
 from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
 from codistill.tasks.two_view.reconstruct.scene import Scene
 
@@ -17,7 +21,7 @@ _SHOWN = 6
 def preview(scene: Scene) -> Image.Image:
     """Rows: images beside their depth and the points from aside; matches of up to three pairs."""
     rows = []
-    near, far = _range(scene)
+    near, far = depth_range(*(camera.depth for camera in scene.cameras))
     for number, camera in enumerate(scene.cameras[:_SHOWN]):
         aside = render_aside(scene, number)
         rows.append([camera.colours, depth_picture(camera.depth, near, far), aside])
@@ -26,21 +30,15 @@ def preview(scene: Scene) -> Image.Image:
     for link in links:
         images = (scene.cameras[link.first].image.pixels, scene.cameras[link.second].image.pixels)
         drawn = match_picture(*images, link.matches.pixels_a, link.matches.pixels_b)
-        parts.append(_as_wide(drawn, parts[0].shape[1]))
-    return Image.fromarray(np.concatenate(parts))
+        parts.append(_no_wider(drawn, parts[0].shape[1]))
+    return Image.fromarray(below(*parts, gap=6))
 
 
-def _as_wide(picture: np.ndarray, width: int) -> np.ndarray:
-    if picture.shape[1] > width:
-        size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.pad(picture, ((6, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
-
-
-def _range(scene: Scene) -> tuple[float, float]:
-    depths = np.concatenate([camera.depth.ravel() for camera in scene.cameras])
-    near, far = (float(value) for value in np.percentile(depths, [2, 98]))
-    return max(near, 1e-3), max(far, near * 1.01, 2e-3)
+def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
@@ -65,8 +63,8 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
 
 def _circling(degrees: float, distance: float) -> np.ndarray:
     """A pose in a camera's frame: turned about, and a little above, the point at `distance` before it."""
-    yaw = cv2.Rodrigues(np.array([0.0, np.radians(degrees), 0.0]))[0]
-    pitch = cv2.Rodrigues(np.array([np.radians(-12.0), 0.0, 0.0]))[0]
+    angles = torch.tensor([[0.0, degrees, 0.0], [-12.0, 0.0, 0.0]], dtype=torch.float64)
+    yaw, pitch = rotation_from_vector(torch.deg2rad(angles)).numpy()
     turn = yaw @ pitch
     pose = np.eye(4)
     pose[:3, :3] = turn
@@ -97,12 +95,11 @@ def render_points(
 def _projected(
     points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    pose = np.linalg.inv(camera_to_world)
-    local = points @ pose[:3, :3].T + pose[:3, 3]
-    depth = local[:, 2]
-    safe = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
-    pixels = local[:, :2] / safe[:, None] * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
-    return np.clip(np.nan_to_num(pixels), -1e6, 1e6), depth
+    seen_by, camera, places = (
+        torch.from_numpy(np.asarray(values, np.float64)) for values in (camera_to_world, intrinsics, points)
+    )
+    local = transform_points(invert_pose(seen_by), places)
+    return np.clip(np.nan_to_num(project(local, camera).numpy()), -1e6, 1e6), local[:, 2].numpy()
 
 
 def _draw_frustum(

@@ -17,6 +17,7 @@ from codistill.errors import CheckpointError, MissingExtraError
 from codistill.geometry.essential import pose_from_matches
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.robust import RobustConfig
+from codistill.geometry.rotations import rotation_from_vector, rotation_vector
 from codistill.tasks.shared.data import spread
 from codistill.tasks.two_view.pairs import Pair, PairData
 
@@ -42,7 +43,7 @@ class TrainingMotion:
 
     def estimate(self) -> PoseEstimate:
         """The median motion as an estimate: second from first camera."""
-        rotation = cv2.Rodrigues(self.rotation_vector)[0].astype(np.float64).T
+        rotation = rotation_from_vector(torch.from_numpy(self.rotation_vector)).numpy().T
         return PoseEstimate(rotation, -rotation @ self.translation, np.zeros(0, dtype=bool), 1.0)
 
 
@@ -52,7 +53,7 @@ def training_motion(data: PairData, most: int = 500) -> TrainingMotion:
     for index in spread(len(data), most):
         first_from_second = np.linalg.inv(data[index].second_from_first)
         centers.append(first_from_second[:3, 3])
-        turns.append(cv2.Rodrigues(np.ascontiguousarray(first_from_second[:3, :3]))[0].ravel())
+        turns.append(rotation_vector(torch.from_numpy(first_from_second[:3, :3])).numpy())
     places = np.stack(centers)
     return TrainingMotion(
         translation=np.median(places, axis=0),

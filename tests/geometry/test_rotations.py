@@ -5,8 +5,12 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from codistill.bodies.base import rotation_to_6d
-from codistill.heads.human_mesh.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
+from codistill.geometry.rotations import (
+    rotation_from_6d,
+    rotation_from_vector,
+    rotation_to_6d,
+    rotation_vector,
+)
 
 
 def test_identity_and_round_trip() -> None:

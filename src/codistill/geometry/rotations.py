@@ -1,4 +1,4 @@
-"""Rotations as a network gives them: six numbers, two columns before Gram-Schmidt; and as vectors, axis times angle.
+"""Rotations as six numbers, two columns before Gram-Schmidt, as networks give them; and as vectors, axis times angle.
 
 Six numbers are the first column, then the second, as in `BodyModel.init_6d`. (Files of SPIN's lineage store 3x2
 matrices row by row instead; read as columns, their identity [1, 0, 0, 1, 0, 0] is degenerate.)
@@ -34,6 +34,11 @@ def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 
         second = _direction(second, spare)
         third = torch.linalg.cross(first, second, dim=-1)
         return torch.stack((first, second, third), dim=-1)
+
+
+def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
+    """The first column of rotation matrices (..., 3, 3), then the second."""
+    return rotation[..., :2].transpose(-1, -2).flatten(-2)
 
 
 def _direction(vector: Tensor, spare: Tensor) -> Tensor:

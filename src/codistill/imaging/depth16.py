@@ -1,0 +1,47 @@
+"""Depth in 16 bits, as files and caches hold it: one convention for all of them.
+
+A map's numbers count units of a millimetre, unless a length is said; 0 is unknown; 65535 is infinite: the sky. What is
+farther than 65534 units, and no sky, is stored as unknown.
+What knows no sky (`sky=False`: the depth task's folders and caches) uses all numbers, and what is farther than the
+last one is stored as that: 65535 is a depth there, of 65.535 m.
+"""
+
+import numpy as np
+
+from codistill.errors import DataError
+
+MILLIMETRE = 0.001
+LAST = 65535
+"""The largest number: infinite, where there is a sky."""
+
+
+def to_metres(values: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True) -> np.ndarray:
+    """Numbers of a map as fp32 metres: 0 unknown, infinite for sky.
+
+    Args:
+        values: uint16, of any shape.
+        unit: metres each.
+        sky: 65535 is infinite.
+
+    Raises:
+        DataError: for numbers of another type, such as those of an 8-bit preview.
+    """
+    if values.dtype != np.uint16:
+        raise DataError("is no 16-bit depth map (millimetres); 8-bit previews cannot be used")
+    metres = (values.astype(np.float64) * unit).astype(np.float32)
+    return np.where(values == LAST, np.float32(np.inf), metres) if sky else metres
+
+
+def from_metres(depth: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True) -> np.ndarray:
+    """The inverse of `to_metres`: depth that is not positive, or NaN, is unknown; a known one is at least 1.
+
+    Args:
+        depth: metres, infinite for sky.
+        unit: metres each.
+        sky: infinity is 65535, and what does not fit is unknown; otherwise both are the largest number.
+    """
+    numbers = np.round(np.nan_to_num(depth, nan=0.0, posinf=np.inf) * (1 / unit))
+    numbers = np.where(depth > 0, np.maximum(numbers, 1), 0)
+    if sky:
+        numbers = np.where(np.isposinf(depth), LAST, np.where(numbers < LAST, numbers, 0))
+    return np.clip(numbers, 0, LAST).astype(np.uint16)

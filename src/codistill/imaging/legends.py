@@ -1,0 +1,59 @@
+"""What the colours of label and depth pictures mean, as strips to put below them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from codistill.imaging.colours import depth_picture, error_colours, number_colours
+
+_INK = (30, 30, 30)
+
+
+def legend_picture(names: Sequence[str], numbers: Sequence[int], width: int) -> np.ndarray:
+    """A legend (row, width, 3) uint8: the colours of some classes beside their names, in lines.
+
+    Args:
+        names: of all classes, by number.
+        numbers: the classes to list.
+        width: in pixels.
+    """
+    font, line, gap = ImageFont.load_default(size=13), 20, 8
+    colours = number_colours(len(names))
+    canvas = Image.new("RGB", (width, line * (len(numbers) + 1)), (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    left, top = gap, 2
+    for number in numbers:
+        length = int(draw.textlength(names[number], font=font)) + 30
+        if left + length > width and left > gap:
+            left, top = gap, top + line
+        draw.rectangle((left, top + 2, left + 13, top + 15), fill=tuple(colours[number].tolist()))
+        draw.text((left + 18, top), names[number], fill=_INK, font=font)
+        left += length
+    return np.asarray(canvas)[: top + line]
+
+
+def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
+    """What the colours of `depth_picture` mean: a bar (row, width, 3) uint8 from near to far, with metres below it."""
+    font, bar, gap = ImageFont.load_default(size=13), 14, 8
+    canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
+    metres = np.geomspace(nearest, farthest, width - 2 * gap)
+    colours = depth_picture(np.broadcast_to(metres, (bar - 4, len(metres))), nearest, farthest)
+    canvas.paste(Image.fromarray(colours), (gap, 4))
+    draw = ImageDraw.Draw(canvas)
+    for part, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
+        text = f"{nearest * (farthest / nearest) ** part:.3g} m"
+        draw.text((gap + part * (width - 2 * gap), bar + 3), text, fill=_INK, font=font, anchor=anchor)
+    return np.asarray(canvas)
+
+
+def error_legend(texts: tuple[str, str], width: int) -> np.ndarray:
+    """What `error_colours` mean: a bar (row, width, 3) uint8 with texts for its two ends."""
+    font, bar, gap = ImageFont.load_default(size=13), 14, 8
+    canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
+    colours = error_colours(np.linspace(0.0, 1.0, width - 2 * gap))
+    canvas.paste(Image.fromarray(np.broadcast_to(colours, (bar - 4, *colours.shape)).copy()), (gap, 4))
+    draw = ImageDraw.Draw(canvas)
+    for text, place, anchor in zip(texts, (gap, width - gap), ("la", "ra"), strict=True):
+        draw.text((place, bar + 3), text, fill=(30, 30, 30), font=font, anchor=anchor)
+    return np.asarray(canvas)

@@ -1,0 +1,21 @@
+"""Which numbers networks are computed in: bf16 where the device is made for it, fp32 where a result would suffer."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def autocast(device: torch.device | str, precision: Precision = "auto") -> torch.autocast:
+    """bf16 where asked for, or on CUDA by itself; fp32 elsewhere. Losses and statistics stay fp32."""
+    kind = torch.device(device).type
+    return torch.autocast(
+        kind, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and kind == "cuda")
+    )
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Products in the operands' own precision, whatever the surrounding autocast of the tensor's device."""
+    return torch.autocast(tensor.device.type, enabled=False)
