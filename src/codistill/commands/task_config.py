@@ -15,6 +15,7 @@ from codistill.errors import ConfigError
 from codistill.files.named_config import find_config
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Task
 
 T = TypeVar("T")
@@ -30,6 +31,20 @@ def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfi
     if any(word.split("=")[0] == "--projector" for word in flags):
         features = replace(features, projector=None, denormalize=False, blocks=(-1,))
     return with_flags(features, flags, "codistill")
+
+
+def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig | None:
+    """What was typed, over what a head was fitted on, else over the task's first recipe; None where nothing was.
+
+    Raises:
+        CheckpointError, ConfigError: if the head is damaged, or for another task.
+    """
+    if not flags:
+        return None
+    if head is not None and is_head(head):
+        return with_features(read_record(head, task.heads or task.name).features, flags)
+    first = next(iter(task.recipes.values()), None)
+    return with_features(FeatureConfig() if first is None else first.features, flags)
 
 
 def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:

@@ -14,6 +14,10 @@ from codistill.tasks.task import Task
 TASKS = {
     "segmentation": "codistill.tasks.dense.segmentation.task:TASK",
     "depth": "codistill.tasks.dense.depth.task:TASK",
+    "two-view": "codistill.tasks.two_view.task:TASK",
+    "relocalization": "codistill.tasks.two_view.relocalize.task:TASK",
+    "multiview-depth": "codistill.tasks.two_view.multiview.depth:TASK",
+    "multiview-pose": "codistill.tasks.two_view.multiview.pose:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

@@ -40,7 +40,7 @@ def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool) -> None:
     if unfreeze and stored:
         raise ConfigError(
             "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "
-            "fresh views in every step: add --online, or take --recipe published"
+            "fresh views in every step: add --no-cached, or take the recipe published"
         )
 
 

@@ -8,7 +8,7 @@ Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from codistill.tasks.two_view.head import OpenedTwoView
 from codistill.types import Tokens
 
 Solver = Literal["pnp", "pointmap", "emat", "procrustes"]
-SOLVERS: tuple[Solver, ...] = ("pnp", "pointmap", "emat", "procrustes")
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
 """pnp: matches, the reference's points, the query's pixels. pointmap: the query's own points in the reference's frame
 and its pixels, no matches (DUSt3R). emat: essential matrix, metric scale from points. procrustes: points to points."""
 
@@ -128,6 +128,10 @@ class TwoViewPredictor:
         """Move it."""
         self.model.to(device)
         return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {**self.about, "long_edge": self.long_edge}
 
     def fit(self, rows: int, columns: int) -> ImageFit:
         """How an image is brought to the network.

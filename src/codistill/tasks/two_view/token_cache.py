@@ -25,7 +25,7 @@ from codistill.errors import ConfigError
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.loading import normalized
-from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say, open_array
 from codistill.tasks.two_view.batches import VIEW
 from codistill.tasks.two_view.pairs import Pair, PairData, metres_to_stored, stored_to_metres
 from codistill.tasks.two_view.views import PairView, PairViews
@@ -63,7 +63,7 @@ class TokenCache:
     def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
         self.shape, self.identity = shape, identity
         maps = {
-            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            name.partition(".")[0]: open_array(folder / name, size, dtype, mode="r")
             for name, (size, dtype) in shape.files().items()
         }
         self._tokens, self._depth, self._camera = maps["tokens"], maps["depth"], maps["camera"]
@@ -95,8 +95,8 @@ def announce(shape: CacheShape, folder: Path) -> str:
     text = f"tokens of {shape.views} pair views need {need / 2**30:.2f} GiB in {folder} ({free / 2**30:.1f} GiB free)"
     if need + _MARGIN > free:
         raise ConfigError(
-            f"{text}: too little. Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or "
-            "take --online, which keeps nothing."
+            f"{text}: too little. Use fewer views (--views) or pairs (--limit), name a larger disk (--cache), or "
+            "take --no-cached, which keeps nothing."
         )
     return text
 
@@ -177,4 +177,4 @@ def _encoded(
     device_type = torch.device(device).type
     with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
         tokens = encoder(pixels, norm=norm).patches
-    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")
+    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --no-cached, which keeps nothing.")

@@ -36,7 +36,6 @@ from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.start import first_guess
 
 Estimator = Literal["matches", "pnp", "alignment"]
-ESTIMATORS: tuple[Estimator, ...] = ("matches", "pnp", "alignment")
 """matches: descriptors, essential matrix. pnp: the second view's points and pixels. alignment: all views together."""
 
 _MATCH_THRESHOLD = 1.0
@@ -136,7 +135,7 @@ def relative_poses(
     Args:
         predictor: on its device.
         images: (row, column, 3) uint8, of any sizes.
-        estimator: see `ESTIMATORS`.
+        estimator: see `Estimator`.
         config: of the alignment.
         robust: of the poses of pairs, and of the alignment's first guess.
     """
