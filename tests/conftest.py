@@ -1,9 +1,12 @@
 """A tiny embedded world that any test may read, built once per session (or kept in `CODISTILL_TEST_WORLD`)."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # shared_files
 
 TINY_IMAGES = 12
 """Per domain: 8 to train on, 2 to validate, 2 to test (whole pairs, for rooms)."""

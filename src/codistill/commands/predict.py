@@ -2,9 +2,11 @@
 
 from codistill.commands.parsers.predict import parse
 from codistill.commands.predicting import find_images, run_predictions
-from codistill.commands.task_config import make_runtime, typed_features, with_flags
+from codistill.commands.task_config import make_runtime, with_features, with_flags
 from codistill.errors import ConfigError
 from codistill.tasks.registry import find_task
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Subject
 
 
@@ -17,7 +19,18 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{task.name} has no predictions of single images")
     images = find_images(own.images)
     options = with_flags(task.predict.options(), asked.flags.testing, f"codistill predict {task.name}")
-    features = typed_features(task, own.head, asked.flags.features)
+    features = None
+    if asked.flags.features:
+        of_head = own.head is not None and is_head(own.head)
+        first = next(iter(task.recipes.values()), None)
+        before = (
+            read_record(own.head, task.name).features
+            if of_head
+            else first.features
+            if first
+            else FeatureConfig()
+        )
+        features = with_features(before, asked.flags.features)
     subject = Subject(head=own.head, model=own.model, features=features, other_encoder=own.other_encoder)
     model = task.load(subject, options, None)
     model.to(make_runtime(own, own.out, []).device)

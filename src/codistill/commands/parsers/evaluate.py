@@ -1,12 +1,14 @@
 """What `codistill evaluate TASK` may be told."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from codistill.commands.parsers.task_options import (
     Asked,
+    TaskText,
     add_computing,
     add_other_encoder_option,
     check_data,
@@ -88,6 +90,10 @@ def parse(argv: list[str]) -> Asked:
     if not argv or argv[0] in ("-h", "--help", "--list"):
         print(list_tasks(USAGE, task_places(), {name: about for name, (_, about) in OWN.items()}))
         sys.exit(0 if argv else 2)
+    if argv[0] in OWN:
+        module = OWN[argv[0]][0].rpartition(".")[2]
+        importlib.import_module(f"codistill.commands.parsers.{module}").parse(argv[1:])
+        return Asked(task=TaskText(name=argv[0]))
     task, rest = read_task(argv[0]), argv[1:]
     parser = make_parser()
     if {"-h", "--help"} & set(rest):

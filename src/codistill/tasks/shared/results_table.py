@@ -109,8 +109,7 @@ def results_rows(
 def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
     """The encoder, or the baseline, released file or method in its place."""
     encoder = metrics.get("encoder") or metrics.get("method") or {}
-    names = {**encoder, "baseline": metrics.get("baseline") or encoder.get("baseline")}
-    named = next((names[key] for key in ("baseline", "model", "encoder") if names.get(key)), "?")
+    named = next((encoder[key] for key in ("baseline", "model", "encoder") if encoder.get(key)), "?")
     text = f"{quote}{named}{quote}"
     return f"{text} → {encoder['projector']}" if encoder.get("projector") else text
 
@@ -130,7 +129,7 @@ def shown_score(score: Mapping[str, Any] | None) -> str:
 def _fit(metrics: Mapping[str, Any]) -> str:
     """How the head was fitted; two-view tasks say it of their method."""
     method = metrics.get("method") or {}
-    if metrics.get("baseline") or method.get("baseline"):
+    if method.get("baseline"):
         return "none"
     fit = metrics.get("fit") or method.get("fit") or {}
     parts = [str(fit[name]) for name in ("protocol", "recipe") if name in fit]

@@ -84,7 +84,12 @@ class TwoViewFit(HeadFit):
         if self.cached and self.shapes and self.size is None:
             raise ConfigError("cached views have one size: shapes must be empty, or cached off (--no-cached)")
         self.pair_views(SIZE)
-        check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.cached)
+        check_unfreezing(
+            self.unfreeze,
+            self.encoder_lr_scale,
+            stored=self.cached,
+            instead="add --no-cached, or take the recipe published",
+        )
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
                 "a matching loss needs descriptors: descriptor_dim above 0, or matching_weight 0"

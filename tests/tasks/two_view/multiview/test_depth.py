@@ -3,6 +3,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from codistill.tasks.two_view.multiview.evaluate_depth import DepthProtocol, evaluate_depth
 from hilly_scene import hilly_pair, hilly_views, oracle, write_sample
 from pair_toys import OraclePredictor
 
@@ -10,7 +11,6 @@ from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import ImageFit
 from codistill.metrics.multiview_depth import resize_nearest
 from codistill.tasks.two_view.multiview.data import PairSet, open_views
-from codistill.tasks.two_view.multiview.evaluate_depth import DepthProtocol, evaluate_depth
 from codistill.tasks.two_view.multiview.predict import in_original
 
 

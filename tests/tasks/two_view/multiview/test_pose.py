@@ -4,6 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from codistill.tasks.two_view.multiview.evaluate_pose import (
+    POSE_SCORES,
+    PoseProtocol,
+    errors_of_pairs,
+    evaluate_pose,
+)
 from hilly_scene import hilly_pair, hilly_views, oracle, write_sample
 
 from codistill.errors import ConfigError, DataError
@@ -11,12 +17,6 @@ from codistill.metrics.interval import bootstrap_mean
 from codistill.metrics.multiview_pose import PairErrors, pair_errors, pose_scores
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.two_view.multiview.data import PairSet, open_views
-from codistill.tasks.two_view.multiview.evaluate_pose import (
-    POSE_SCORES,
-    PoseProtocol,
-    errors_of_pairs,
-    evaluate_pose,
-)
 from codistill.tasks.two_view.multiview.predict import ESTIMATORS
 from codistill.tasks.two_view.multiview.score import MultiviewResult, category_intervals
 from codistill.tasks.two_view.reconstruct.align import AlignConfig

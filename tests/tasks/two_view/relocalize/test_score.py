@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from codistill.tasks.two_view.relocalize.evaluate import evaluate_pairs, head_method
 from pair_toys import OraclePredictor, ToyPairs, plane_pair
 
 from codistill.errors import CheckpointError, DataError, MissingExtraError
@@ -19,7 +20,6 @@ from codistill.tasks.two_view.relocalize.baselines import (
     no_motion,
     training_motion,
 )
-from codistill.tasks.two_view.relocalize.evaluate import evaluate_pairs, head_method
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
 from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import SCORES, by_overlap, intervals, pair_errors, plain
