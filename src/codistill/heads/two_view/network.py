@@ -26,7 +26,7 @@ class TwoViewConfig:
     """Architecture of a `TwoViewHead`.
 
     Attributes:
-        encoder_dim, patch_size: of the encoder in front; 0 until there is one (`on`).
+        encoder_dim, patch_size: of the encoder in front, which fills them in (`on`); 0 until then.
         fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes
             tokens with the encoder's final norm applied.
         dim, depth, num_heads: of the decoder.

@@ -40,7 +40,8 @@ class TwoViewFit(HeadFit):
         matches: correspondences of each pair, half of them or more false.
         cached: encode a few views of each pair once and train on these; otherwise every step encodes fresh ones.
         views: cached: views of each pair; the first is plain, the others are random.
-        zoom, jitter: of random views: smallest crop, and largest change of colours; see `PairViews`.
+        zoom: of random views: the smallest crop, as a share of the largest that fits.
+        jitter: of random views: the largest change of colours; see `PairViews`.
         init: a released file or a fitted head; the head takes its sizes, its decoder, and what else fits.
         unfreeze: train the encoder as well; every step must encode fresh views then.
         encoder_lr_scale: its learning rate, relative to the head's.
