@@ -126,6 +126,10 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_pat
     numbers = json.loads((tmp_path / "o" / "metrics.json").read_text())
     assert numbers["data"] == data and numbers["fit"]["steps"] == 2  # those of the fit
     assert str(head / "encoder") in json.dumps(numbers)
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert main(["evaluate", "two-view", "--head", str(head), *words, "--solver", "pointmap"]) == 0
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert (again["task"], again["scores"]) == ("two-view", numbers["scores"])
     pictures = []
     for seed in range(2):
         pictures.append(str(tmp_path / f"{seed}.png"))

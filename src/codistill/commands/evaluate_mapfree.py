@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     model.to(make_runtime(own, own.out, command).device)
     make_directory(own.out)
     with SampleProgress(f"locating queries of {split}") as progress:
-        poses = predict_mapfree(split, model, limit=own.limit, progress=progress)
+        poses = predict_mapfree(split, model.locate, limit=own.limit, progress=progress)
     submission = own.out / "submission.zip"
     write_submission(submission, poses)
     print(f"wrote {submission}")

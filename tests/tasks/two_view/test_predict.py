@@ -12,7 +12,7 @@ from codistill.heads.two_view.model import TwoViewModel
 from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.two_view.head import OpenedTwoView
 from codistill.tasks.two_view.predict import SOLVERS, TwoViewPredictor
-from codistill.tasks.two_view.relocalize.model import HeadLocator, RelocalizationTest
+from codistill.tasks.two_view.relocalize.model import RelocalizationTest, head_locator
 
 
 def _network(square_ok=True, descriptors=8):
@@ -25,7 +25,7 @@ def _network(square_ok=True, descriptors=8):
 def test_perfect_predictions_give_the_true_pose(solver):
     pair = plane_pair()
     predictor = OraclePredictor([pair.first, pair.second])
-    found = HeadLocator(predictor, RelocalizationTest(solver=solver))(pair)
+    found = head_locator(predictor, RelocalizationTest(solver=solver)).locate(pair)
     turn = found.rotation @ pair.second_from_first[:3, :3].T
     degrees = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     # Matches are whole pixels, half a degree wide; a plane leaves the essential matrix weakly determined.
@@ -44,7 +44,7 @@ def test_weak_and_absurd_poses_are_no_estimates(monkeypatch, confidence, length,
     predictor = OraclePredictor([pair.first, pair.second])
     found = PoseEstimate(np.eye(3), np.array([length, 0, 0]), np.zeros(0, dtype=bool), confidence)
     monkeypatch.setattr(predictor, "pose", lambda *_, **__: found)
-    assert (HeadLocator(predictor, RelocalizationTest())(pair) is found) == kept
+    assert (head_locator(predictor, RelocalizationTest()).locate(pair) is found) == kept
 
 
 def test_an_unknown_solver_lists_the_known_ones():

@@ -225,47 +225,24 @@ class TwoViewPredictor:
         if solver not in SOLVERS:
             raise ConfigError(unknown_name("solver", solver, SOLVERS))
         robust = robust or RobustConfig()
-        limit = threshold or 0.008 * float(np.hypot(*pair.fit_b.original))
+        diagonal = 0.008 * float(np.hypot(*pair.fit_b.original))
         if solver == "pointmap":
-            points, pixels = confident_points(pair.b_in_a, pair.fit_b)
+            places = confident_points(pair.b_in_a, pair.fit_b)
             return pose_from_points_and_pixels(
-                points,
-                pixels,
-                intrinsics_b,
-                threshold=limit,
-                solver=robust.pnp,
-                iterations=robust.samples,
-                seed=robust.seed,
+                *places, intrinsics_b, threshold=threshold or diagonal, solver=robust.pnp, **robust.draws
             )
         matches = self.match(pair)
         if solver == "pnp":
+            places = matches.points_a, matches.pixels_b
             return pose_from_points_and_pixels(
-                matches.points_a,
-                matches.pixels_b,
-                intrinsics_b,
-                threshold=limit,
-                solver=robust.pnp,
-                iterations=robust.samples,
-                seed=robust.seed,
+                *places, intrinsics_b, threshold=threshold or diagonal, solver=robust.pnp, **robust.draws
             )
         if solver == "procrustes":
-            return pose_from_point_pairs(
-                matches.points_a,
-                matches.points_b,
-                threshold=threshold or 0.1,
-                iterations=robust.samples,
-                seed=robust.seed,
-            )
+            both = matches.points_a, matches.points_b
+            return pose_from_point_pairs(*both, threshold=threshold or 0.1, **robust.draws)
+        limit = threshold or 2.0 / min(pair.fit_b.scale)
         pixels = (matches.pixels_a, matches.pixels_b)
-        pixel = 2.0 / min(pair.fit_b.scale)
-        found = pose_from_matches(
-            *pixels,
-            intrinsics_a,
-            intrinsics_b,
-            threshold=threshold or pixel,
-            iterations=robust.samples,
-            seed=robust.seed,
-        )
+        found = pose_from_matches(*pixels, intrinsics_a, intrinsics_b, threshold=limit, **robust.draws)
         return None if found is None else with_metric_scale(found, matches.points_a, matches.points_b)
 
 

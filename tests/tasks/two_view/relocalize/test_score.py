@@ -22,7 +22,7 @@ from codistill.tasks.two_view.relocalize.baselines import (
     training_motion,
 )
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
-from codistill.tasks.two_view.relocalize.model import BaselineLocator, HeadLocator, RelocalizationTest
+from codistill.tasks.two_view.relocalize.model import RelocalizationTest, baseline_locator, head_locator
 from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import COLUMNS, by_overlap, pose_errors
 from codistill.tasks.two_view.relocalize.task import TASK
@@ -96,8 +96,8 @@ def test_nothing_to_score_is_said():
 def test_an_oracle_scores_one_and_no_motion_does_not():
     data = ToyPairs()
     views = [view for index in range(4) for view in (data[index].first, data[index].second)]
-    oracle = _evaluated(HeadLocator(OraclePredictor(views), TEST), data)
-    still = _evaluated(BaselineLocator("none", None, TEST), data)
+    oracle = _evaluated(head_locator(OraclePredictor(views), TEST), data)
+    still = _evaluated(baseline_locator("none", None, TEST), data)
     assert oracle.scores["pose_precision"].mean == 1.0
     assert oracle.scores["median_vcre"].mean < 20 < still.scores["median_vcre"].mean
     assert [len(row) for row in oracle.pictures] == [1] and still.pictures == []
@@ -140,7 +140,7 @@ def test_sift_without_texture_gives_no_pose():
     pair = plane_pair()
     flat = type(pair.first)(np.full_like(pair.first.image, 90), *_rest(pair.first))
     motion = TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1)
-    assert BaselineLocator("sift", motion, TEST)(Pair(flat, flat, 1.0, "flat")) is None
+    assert baseline_locator("sift", motion, TEST).locate(Pair(flat, flat, 1.0, "flat")) is None
 
 
 def _rest(view):
@@ -150,7 +150,7 @@ def _rest(view):
 def test_loftr_without_kornia_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "kornia.feature", None)
     with pytest.raises(MissingExtraError, match=r"codistill\[matching\]"):
-        BaselineLocator("loftr", TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1), TEST)
+        baseline_locator("loftr", TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1), TEST)
 
 
 def test_loftr_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path):

@@ -91,8 +91,7 @@ def matched_pose(
         first,
         second,
         threshold=_MATCH_THRESHOLD,
-        iterations=robust.samples,
-        seed=robust.seed,
+        **robust.draws,
     )
 
 
@@ -109,9 +108,8 @@ def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) ->
         fitted,
         intrinsics,
         threshold=_PNP_THRESHOLD,
-        iterations=robust.samples,
         solver=robust.pnp,
-        seed=robust.seed,
+        **robust.draws,
     )
 
 

@@ -40,14 +40,15 @@ class TrainingMotion:
     length: float
     pairs: int
 
-    def as_json(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """For a metrics file."""
-        return {
+        motion = {
             "length": self.length,
             "translation": self.translation.tolist(),
             "rotation_vector": self.rotation_vector.tolist(),
             "pairs": self.pairs,
         }
+        return {"training_motion": motion}
 
     def estimate(self) -> PoseEstimate:
         """The median motion as an estimate: second from first camera."""
@@ -166,8 +167,7 @@ def matched_pose(
         pair.first.intrinsics,
         pair.second.intrinsics,
         threshold=1.0,
-        iterations=robust.samples,
-        seed=robust.seed,
+        **robust.draws,
     )
     if found is None or not found.is_usable():
         return None

@@ -53,96 +53,77 @@ class RelocalizationTest(PoseTest):
             refuse_without_effect(self, f"--solver {self.solver} is no PnP", ("pnp",))
 
 
-class HeadLocator:
-    """A two-view model with a solver.
-
-    Args:
-        predictor: the model.
-        test: how poses are solved.
+@dataclass(frozen=True, kw_only=True)
+class Locator:
+    """A method.
 
     Attributes:
-        draws: whether there are matches to draw.
+        locate: a pair to the pose of its second camera from its first; None where there is none.
+        matches: a pair to matched pixels, for pictures; None where nothing is matched.
+        network: what moves between devices.
+        describe: what a metrics file says of it.
     """
 
-    draws = True
+    locate: Callable[[Pair], PoseEstimate | None]
+    matches: Callable[[Pair], Matches] | None = None
+    network: TwoViewPredictor | LoftrMatcher | None = None
+    describe: Callable[[], dict[str, Any]] = dict
 
-    def __init__(self, predictor: TwoViewPredictor, test: RelocalizationTest) -> None:
-        self.predictor, self.test = predictor, test
-
-    def to(self, device: torch.device | str) -> "HeadLocator":
+    def to(self, device: torch.device | str) -> "Locator":
         """Move it."""
-        self.predictor.to(device)
+        if self.network is not None:
+            self.network.to(device)
         return self
 
-    def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
-        return self.predictor.describe()
 
-    def __call__(self, pair: Pair) -> PoseEstimate | None:
-        """The pose; None for less than 6 supporters or absurd translations."""
-        found = self.predictor.pose(
-            self.predictor(pair.first.image, pair.second.image),
+def head_locator(predictor: TwoViewPredictor, test: RelocalizationTest) -> Locator:
+    """A two-view model; poses with less than 6 supporters or absurd translations are dropped."""
+
+    def locate(pair: Pair) -> PoseEstimate | None:
+        found = predictor.pose(
+            predictor(pair.first.image, pair.second.image),
             pair.first.intrinsics,
             pair.second.intrinsics,
-            solver=self.test.solver,
-            threshold=self.test.threshold,
-            robust=self.test.robust,
+            solver=test.solver,
+            threshold=test.threshold,
+            robust=test.robust,
         )
         return found if found is not None and found.is_usable() else None
 
-    def matches(self, pair: Pair) -> Matches:
-        """Matched pixels, for pictures."""
-        found = self.predictor.match(self.predictor(pair.first.image, pair.second.image))
+    def matches(pair: Pair) -> Matches:
+        found = predictor.match(predictor(pair.first.image, pair.second.image))
         return found.pixels_a, found.pixels_b
 
+    return Locator(locate=locate, matches=matches, network=predictor, describe=predictor.describe)
 
-class BaselineLocator:
+
+def baseline_locator(name: str, motion: TrainingMotion | None, test: RelocalizationTest) -> Locator:
     """What needs no head.
 
     Args:
         name: one of `baselines.BASELINES`.
-        motion: of the training pairs, where the baseline needs it.
+        motion: of the training pairs; for all but `none`.
         test: how poses are solved.
-
-    Attributes:
-        draws: whether there are matches to draw.
 
     Raises:
         MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
     """
+    if motion is None:
+        return Locator(locate=no_motion)
+    if name == "median":
+        return Locator(locate=lambda _: motion.estimate(), describe=motion.describe)
+    network = LoftrMatcher() if name == "loftr" else None
+    matcher = network or sift_matches
 
-    def __init__(self, name: str, motion: TrainingMotion | None, test: RelocalizationTest) -> None:
-        self.motion, self.test = motion, test
-        self.matcher: Callable[[np.ndarray, np.ndarray], Matches] | None = None
-        if name in _MATCHERS:
-            self.matcher = sift_matches if name == "sift" else LoftrMatcher()
-        self.draws = self.matcher is not None
+    def matches(pair: Pair) -> Matches:
+        return matcher(pair.first.image, pair.second.image)
 
-    def to(self, device: torch.device | str) -> "BaselineLocator":
-        """Move it."""
-        if isinstance(self.matcher, LoftrMatcher):
-            self.matcher.to(device)
-        return self
-
-    def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
-        return {} if self.motion is None else {"training_motion": self.motion.as_json()}
-
-    def __call__(self, pair: Pair) -> PoseEstimate | None:
-        """The pose."""
-        if self.motion is None:
-            return no_motion(pair)
-        if self.matcher is None:
-            return self.motion.estimate()
-        return matched_pose(pair, self.matches(pair), self.motion.length, self.test.robust)
-
-    def matches(self, pair: Pair) -> Matches:
-        """Matched pixels."""
-        assert self.matcher is not None
-        return self.matcher(pair.first.image, pair.second.image)
-
-
-Locator = HeadLocator | BaselineLocator
+    return Locator(
+        locate=lambda pair: matched_pose(pair, matches(pair), motion.length, test.robust),
+        matches=matches,
+        network=network,
+        describe=motion.describe,
+    )
 
 
 def load_locator(subject: Subject, test: RelocalizationTest, data: TaskData) -> Locator:
@@ -166,7 +147,8 @@ def open_locator(subject: Subject, test: RelocalizationTest, spec: str) -> Locat
     name = subject.baseline
     if name is None:
         opened = open_two_view(subject)
-        return HeadLocator(TwoViewPredictor(opened, subsample=test.subsample, long_edge=test.long_edge), test)
+        predictor = TwoViewPredictor(opened, subsample=test.subsample, long_edge=test.long_edge)
+        return head_locator(predictor, test)
     if subject.head is not None or subject.model is not None or subject.features is not None:
         raise ConfigError(f"--baseline {name} needs no head: leave out --head, --model and --encoder")
     if name in _MATCHERS:
@@ -174,7 +156,7 @@ def open_locator(subject: Subject, test: RelocalizationTest, spec: str) -> Locat
         refuse_without_effect(test, f"--baseline {name} has its own essential matrix", idle)
     else:
         refuse_without_effect(test, f"--baseline {name} looks at no image")
-    return BaselineLocator(name, _motion(name, spec), test)
+    return baseline_locator(name, _motion(name, spec), test)
 
 
 def _motion(name: str, spec: str) -> TrainingMotion | None:

@@ -3,7 +3,7 @@
 A head of `codistill fit two-view`, a released model or a baseline is scored. See `tasks/task.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.task import Outcome, Summary, Task, TaskData
 from codistill.tasks.two_view.layouts import LAYOUTS
 from codistill.tasks.two_view.pairs import Pair, check_pairs
-from codistill.tasks.two_view.relocalize.baselines import BASELINES
+from codistill.tasks.two_view.relocalize.baselines import BASELINES, Matches
 from codistill.tasks.two_view.relocalize.model import Locator, RelocalizationTest, load_locator
 from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import COLUMNS, VIRTUAL_SIZE, by_overlap, pose_errors
@@ -30,13 +30,13 @@ def score_pairs(
     """Locate the second camera of every pair."""
     for index in range(len(data.samples)):
         pair: Pair = data.samples[index]
-        errors = pose_errors(model(pair), pair.second_from_first)
-        draw = partial(_drawn, model, pair) if model.draws else None
+        errors = pose_errors(model.locate(pair), pair.second_from_first)
+        draw = None if model.matches is None else partial(_drawn, model.matches, pair)
         yield Outcome(pair.name, {"overlap": pair.overlap, **errors}, draw=draw)
 
 
-def _drawn(model: Locator, pair: Pair) -> list[np.ndarray]:
-    return [match_picture(pair.first.image, pair.second.image, *model.matches(pair))]
+def _drawn(matches: Callable[[Pair], Matches], pair: Pair) -> list[np.ndarray]:
+    return [match_picture(pair.first.image, pair.second.image, *matches(pair))]
 
 
 def summarize_pairs(table: ScoreTable, data: TaskData, test: RelocalizationTest) -> Summary:
