@@ -1,6 +1,5 @@
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,29 +8,15 @@ from PIL import Image
 from codistill.cli import main
 from codistill.geometry.estimate import PoseEstimate
 from codistill.tasks.two_view.predict import TwoViewPredictor
-
-RECORDED = Path(__file__).parents[2].parent / "shared" / "golden"
-GOLDEN = RECORDED / "mapfree_mini"
-MODEL, ENCODER = (
-    RECORDED / "dunemast3r_nano_released_layout.pth",
-    RECORDED / "dunemast3r_nano_encoder.safetensors",
-)
+from shared_files import golden
 
 
 def test_a_submission_is_scored_to_the_recorded_digits(tmp_path, capsys):
-    if not GOLDEN.is_dir():
-        pytest.skip("needs the recorded Map-free folder")
-    words = [
-        "--data",
-        f"mapfree:{GOLDEN}",
-        "--submission",
-        str(GOLDEN / "submission.zip"),
-        "--out",
-        str(tmp_path),
-    ]
-    assert main(["evaluate", "relocalization", *words]) == 0
+    recorded = golden("mapfree_mini")
+    words = ["--data", str(recorded), "--submission", str(recorded / "submission.zip")]
+    assert main(["evaluate", "mapfree", *words, "--out", str(tmp_path)]) == 0
     published = json.loads((tmp_path / "metrics.json").read_text())["published_names"]
-    expected = json.loads((GOLDEN / "expected.json").read_text())
+    expected = json.loads((recorded / "expected.json").read_text())
     for pixels in ("90px", "45px"):
         for name, value in expected[f"vcre_threshold_{pixels}"].items():
             assert published[name] == pytest.approx(value, abs=1e-8)
@@ -61,7 +46,6 @@ def mapfree(tmp_path):
     return tmp_path / "mapfree"
 
 
-@pytest.mark.skipif(not MODEL.is_file(), reason="needs the recorded nano DUNE-MASt3R file")
 def test_a_released_model_runs_on_a_mapfree_folder_and_its_submission_scores_the_same(
     mapfree, tmp_path, monkeypatch
 ):
@@ -73,10 +57,11 @@ def test_a_released_model_runs_on_a_mapfree_folder_and_its_submission_scores_the
         return found or PoseEstimate(np.eye(3), np.array([0.3, 0.0, 0.0]), np.ones(9, dtype=bool), 9.0)
 
     monkeypatch.setattr(TwoViewPredictor, "pose", posed)
-    data, one, two = ["--data", f"mapfree:{mapfree}"], tmp_path / "one", tmp_path / "two"
-    model = ["--model", str(MODEL), "--encoder", str(ENCODER), "--long-edge", "70"]
+    data, one, two = ["--data", str(mapfree)], tmp_path / "one", tmp_path / "two"
+    model = ["--model", str(golden("dunemast3r_nano_released_layout.pth")), "--long-edge", "70"]
+    model += ["--encoder", str(golden("dunemast3r_nano_encoder.safetensors"))]
     model += ["--threshold", "500"]  # pixels: a random network's matches agree with nothing less
-    assert main(["evaluate", "relocalization", *data, *model, "--out", str(one)]) == 0
+    assert main(["evaluate", "mapfree", *data, *model, "--out", str(one)]) == 0
     with zipfile.ZipFile(one / "submission.zip") as file:
         assert file.namelist() == ["pose_s00460.txt", "pose_s00461.txt"]
         located = [
@@ -85,16 +70,16 @@ def test_a_released_model_runs_on_a_mapfree_folder_and_its_submission_scores_the
     queries = {f"seq1/frame_{number:05d}.jpg" for number in (0, 5, 11)}  # every fifth by place
     assert located and set(located) <= queries
     submission = str(one / "submission.zip")
-    assert main(["evaluate", "relocalization", *data, "--submission", submission, "--out", str(two)]) == 0
+    assert main(["evaluate", "mapfree", *data, "--submission", submission, "--out", str(two)]) == 0
     numbers, again = (json.loads((out / "metrics.json").read_text()) for out in (one, two))
     assert numbers["scores"] == again["scores"] and numbers["images"] == 6
     assert numbers["scores"]["estimated"] == pytest.approx(len(located) / 6)
-    assert numbers["method"]["solver"] == "pnp" and again["method"] == {}
+    assert numbers["test"]["solver"] == "pnp" and numbers["long_edge"] == 70 and "test" not in again
 
 
 def test_no_motion_on_a_mapfree_folder_is_as_wrong_as_the_cameras_moved(mapfree, tmp_path):
-    words = ["--data", f"mapfree:{mapfree}", "--baseline", "none", "--out", str(tmp_path)]
-    assert main(["evaluate", "relocalization", *words]) == 0
+    words = ["--data", str(mapfree), "--baseline", "none", "--out", str(tmp_path)]
+    assert main(["evaluate", "mapfree", *words]) == 0
     scores = json.loads((tmp_path / "metrics.json").read_text())["scores"]
     assert scores["median_translation"] == pytest.approx(1.0)  # of 0, 1.0 and 2.2 m
     assert scores["pose_precision"] == pytest.approx(1 / 3) and scores["median_rotation"] == 0.0
@@ -104,8 +89,8 @@ def test_a_submission_without_poses_has_no_medians(mapfree, tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as file:
         for scene in ("s00460", "s00461"):
             file.writestr(f"pose_{scene}.txt", "")
-    words = ["--data", f"mapfree:{mapfree}", "--submission", str(tmp_path / "empty.zip")]
-    assert main(["evaluate", "relocalization", *words, "--out", str(tmp_path)]) == 0
+    words = ["--data", str(mapfree), "--submission", str(tmp_path / "empty.zip")]
+    assert main(["evaluate", "mapfree", *words, "--out", str(tmp_path)]) == 0
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -129,16 +114,20 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_pat
     """Fitted, moved, evaluated and used for a reconstruction, without naming encoder or data again."""
     data = f"world:{tiny_world}"
     encoder = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
-    fit = ["fit", "relocalization", "--encoder", encoder, "--data", data, "--size", "56", "--steps", "2"]
+    fit = ["fit", "two-view", "--encoder", encoder, "--data", data, "--steps", "2"]
     fit += ["--batch-size", "2", "--matches", "32", "--workers", "0", "--device", "cpu", "--unfreeze"]
-    assert main([*fit, "--out", str(tmp_path / "head")]) == 2 and "add --online" in capsys.readouterr().err
-    assert main([*fit, "--online", "--out", str(tmp_path / "head")]) == 0
+    assert main([*fit, "--out", str(tmp_path / "head")]) == 2 and "add --no-cached" in capsys.readouterr().err
+    assert main([*fit, "--no-cached", "--out", str(tmp_path / "head")]) == 0
     head = (tmp_path / "head").rename(tmp_path / "moved")
     words = ["--split", "train", "--out", str(tmp_path / "o"), "--pictures", "0"]
     assert main(["evaluate", "relocalization", "--head", str(head), *words, "--solver", "pointmap"]) == 0
     numbers = json.loads((tmp_path / "o" / "metrics.json").read_text())
-    assert numbers["data"] == data  # that of the fit
+    assert numbers["data"] == data and numbers["fit"]["steps"] == 2  # those of the fit
     assert str(head / "encoder") in json.dumps(numbers)
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert main(["evaluate", "two-view", "--head", str(head), *words, "--solver", "pointmap"]) == 0
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert (again["task"], again["scores"]) == ("two-view", numbers["scores"])
     pictures = []
     for seed in range(2):
         pictures.append(str(tmp_path / f"{seed}.png"))
@@ -151,32 +140,63 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(tiny_world, tmp_pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evaluate", "relocalization", "--data", "world:x", "--out", "o"], "name one of --head, --model"),
         (
-            ["evaluate", "relocalization", "--data", "world:x", "--out", "o", "--submission", "z"],
-            "--submission belongs to Map-free data",
+            ["--baseline", "sift", "--solver", "emat"],
+            "--solver would change nothing: --baseline sift",
+        ),
+        (["--baseline", "none", "--samples", "5"], "--samples would change nothing: --baseline none"),
+        (["--baseline", "none", "--encoder", "e"], "--baseline none needs no head"),
+        (["--head", "pictures.png"], "name it by --model"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(words, said, tiny_world, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures.png").touch()
+    data = ["--data", f"world:{tiny_world}", "--split", "train", "--out", "o"]
+    assert main(["evaluate", "relocalization", *data, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["evaluate", "relocalization", "--data", "world:x", "--out", "o"],
+            "or --baseline none|median|sift|loftr",
         ),
         *(
             (["evaluate", "relocalization", "--data", "world:x", "--out", "o", *words], said)
             for words, said in (
-                (
-                    ["--baseline", "sift", "--solver", "emat"],
-                    "--solver would change nothing: --baseline sift",
-                ),
-                (["--baseline", "none", "--samples", "5"], "--samples would change nothing: --baseline none"),
                 (
                     ["--head", "h", "--solver", "emat", "--pnp", "p3p"],
                     "--pnp would change nothing: --solver emat",
                 ),
                 (["--head", "h", "--samples", "0"], "number of samples must be 1 or more; got 0"),
                 (["--head", "h", "--threshold", "0"], "--threshold must be above 0; got 0"),
+                (["--baseline", "orb"], "Unknown baseline 'orb'"),
             )
         ),
-        (["fit", "relocalization", "--out", "o"], "which encoder? add --encoder"),
-        (["fit", "relocalization", "--out", "o", "--encoder", "e"], "which data set? add --data"),
+        *(
+            (["evaluate", "mapfree", "--data", "x", "--out", "o", *words], said)
+            for words, said in (
+                ([], "name one of --head, --model, --baseline and --submission; got none"),
+                (
+                    ["--submission", "z", "--solver", "emat"],
+                    "--solver would change nothing: a submission has",
+                ),
+                (["--baseline", "none"], "x/val: no such folder"),
+            )
+        ),
+        (["fit", "two-view", "--out", "o"], "which features? add --encoder"),
+        (["fit", "two-view", "--out", "o", "--encoder", "e"], "which data set? add --data"),
+        (["fit", "relocalization", "--out", "o"], "scores heads of `codistill fit two-view`"),
         (
-            ["fit", "relocalization", "--out", "o", "--encoder", "e", "--data", "folder:x", "--size", "big"],
-            "write rows and columns in pixels",
+            ["fit", "two-view", "--out", "o", "--encoder", "e", "--data", "folder:x", "--blocks", "3"],
+            "leave out --projector, --denormalize and --blocks",
+        ),
+        (
+            ["fit", "two-view", "--out", "o", "--encoder", "e", "--data", "folder:x", "--norm"],
+            "a head with a norm of its own (shape.fresh_norm) takes tokens without the encoder's (--no-norm)",
         ),
         (["reconstruct", "none.jpg", "other.jpg", "--out", "s.glb", "--head", "h"], "none.jpg"),
         (["bench", "matching", "--channels", "0"], "must be positive"),

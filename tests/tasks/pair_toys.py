@@ -7,14 +7,13 @@ import numpy as np
 import torch
 
 from codistill.geometry.cameras import ImageFit
-from codistill.heads.two_view.network import ViewPrediction
-from codistill.tasks.two_view.config import HeadShape
+from codistill.heads.two_view.network import TwoViewConfig, ViewPrediction
 from codistill.tasks.two_view.pairs import Pair, PosedImage
 from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor
 
 SIZE = (56, 84)
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
-SHAPE = HeadShape(
+SHAPE = TwoViewConfig(
     dim=48,
     depth=2,
     num_heads=2,

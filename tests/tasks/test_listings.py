@@ -12,9 +12,10 @@ from PIL import Image
 
 from codistill.errors import DataError
 from codistill.tasks.classification.data import open_image_folder
+from codistill.tasks.opening import open_split
 from codistill.tasks.people.smplx_layouts import _by_name
-from codistill.tasks.two_view.layouts import open_pairs
-from codistill.tasks.two_view.multiview.data import open_views
+from codistill.tasks.two_view.layouts import LAYOUTS as PAIRS
+from codistill.tasks.two_view.multiview.data import LAYOUTS as VIEWS
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries
 
 CAMERA = "NAME 50 50 4 3 1 0 0 0 0 0 0\n"
@@ -84,7 +85,7 @@ def pairs(root: Path) -> Callable[[], list]:
     text(root / "train/pairs.txt", "a b\nb a\n")
 
     def read() -> list:
-        data = open_pairs(f"folder:{root}", "train")
+        data = open_split(PAIRS, f"folder:{root}", "train").samples
         found = [data[n] for n in range(len(data))]
         assert all(pair.first.depth.max() == 2 for pair in found)
         return found
@@ -99,7 +100,8 @@ def multiview(root: Path) -> Callable[[], list]:
     text(root / "test/s/cameras.txt", CAMERA.replace("NAME", "a") + CAMERA.replace("NAME", "b"))
 
     def read() -> list:
-        sample = open_views(f"multiview:{root}", "test", keys=True)[0]
+        sample = open_split(VIEWS, f"multiview:{root}", "test").samples[0]
+        assert sample.key() == 0
         return [sample.read(n) for n in range(len(sample))]
 
     return read
@@ -113,7 +115,7 @@ def mapfree(root: Path) -> Callable[[], list]:
     text(root / "val/s0/poses.txt", "".join(f"{line} 1 0 0 0 0 0 {n}\n" for n, line in enumerate(lines)))
 
     def read() -> list:
-        data = open_pairs(f"mapfree:{root}", "val")
+        data = open_split(PAIRS, f"mapfree:{root}", "val").samples
         return [*(data[n] for n in range(len(data))), *mapfree_queries(root / "val")]
 
     return read

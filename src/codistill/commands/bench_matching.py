@@ -9,10 +9,10 @@ from rich.table import Table
 from codistill.bench.machine import where
 from codistill.bench.matching import FULL, MATCHERS, MatcherSpeed, bench_matcher, made_descriptors
 from codistill.commands.bench_output import write_numbers
-from codistill.commands.fit_relocalization import parse_size
 from codistill.commands.parsers.bench_matching import parse
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError
+from codistill.files.specs import parse_size
 
 
 def main(argv: list[str]) -> int:
@@ -21,7 +21,6 @@ def main(argv: list[str]) -> int:
     if min(arguments.channels, arguments.threads) < 1 or arguments.noise < 0:
         raise ConfigError("--channels and --threads must be positive, --noise not negative")
     size = parse_size(arguments.size)
-    assert size is not None
     device = choose_device(arguments.device)
     torch.set_num_threads(arguments.threads)
     maps = [part.to(device) for part in made_descriptors(size, arguments.channels, arguments.noise)]

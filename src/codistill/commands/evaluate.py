@@ -121,7 +121,7 @@ def _planned(task: Task, asked: Asked) -> Plan:
     own, record = asked.own, None
     head = own.head
     if head is not None and (is_head(head) or not head.is_file()):
-        record = read_record(head, task.name)
+        record = read_record(head, task.heads or task.name)
     typed = asked.flags.features
     features = None
     if typed or (task.fit is None and head is None and own.model is None and own.baseline is None):
@@ -135,7 +135,7 @@ def _planned(task: Task, asked: Asked) -> Plan:
         other_encoder=own.other_encoder,
     )
     split = own.split or (scored_split(task, spec) if spec else "")
-    name = "evaluation" if own.baseline is None else f"evaluation-{own.baseline}"
+    name = "-".join(filter(None, ("evaluation", task.name if task.heads else "", own.baseline)))
     beside = Path() if head is None else head if record else head.with_suffix("")
     return Plan(subject=subject, record=record, spec=spec, split=split, out=own.out or beside / name)
 

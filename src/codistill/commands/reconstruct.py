@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from codistill.commands.head_options import ImageProgress, make_runtime
-from codistill.commands.parsers.reconstruct import parse
-from codistill.commands.parsers.two_view_options import robust_config
+from codistill.commands.parsers.reconstruct import parse, robust_config
+from codistill.commands.progress_bar import SampleProgress
+from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
+from codistill.tasks.task import Subject
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig
@@ -16,6 +17,7 @@ from codistill.tasks.two_view.reconstruct.images import read_image
 from codistill.tasks.two_view.reconstruct.preview import preview
 from codistill.tasks.two_view.reconstruct.reconstruct import ReconstructConfig, reconstruct
 from codistill.tasks.two_view.reconstruct.scene import Scene
+from codistill.tasks.two_view.task import TASK
 
 
 def main(argv: list[str]) -> int:
@@ -35,12 +37,18 @@ def main(argv: list[str]) -> int:
     images = [read_image(path, arguments.focal) for path in arguments.images]
     if len(images) < 2:
         raise ConfigError("a reconstruction needs two images at least; got 1")
+    named = [] if arguments.encoder is None else ["--encoder", arguments.encoder]
     opened = open_two_view(
-        arguments.head, arguments.model, arguments.encoder, other_encoder=arguments.other_encoder
+        Subject(
+            head=arguments.head,
+            model=arguments.model,
+            features=typed_features(TASK, arguments.head, named),
+            other_encoder=arguments.other_encoder,
+        )
     )
     runtime = make_runtime(arguments, Path(), [])
     predictor = TwoViewPredictor(opened, long_edge=arguments.long_edge).to(runtime.device)
-    with ImageProgress("looking at pairs") as progress:
+    with SampleProgress("looking at pairs") as progress:
         scene = reconstruct(predictor, images, config, progress)
     about = {"command": ["reconstruct", *argv], "model": opened.about, "settings": asdict(config)}
     written = list(arguments.out)

@@ -1,7 +1,10 @@
 """From what was typed to a task's config, its test options and its features; where and how it computes."""
 
+import io
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,18 +19,32 @@ from codistill.errors import ConfigError
 from codistill.files.named_config import find_config
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Task
 
 T = TypeVar("T")
 
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields that were typed."""
-    return (
-        tyro.cli(type(config), default=config, args=list(flags), prog=prog, registry=MAPPINGS)
-        if flags
-        else config
-    )
+    """A config with the fields that were typed.
+
+    Raises:
+        ConfigError: if they make no sense together.
+    """
+    if not flags:
+        return config
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(type(config), default=config, args=list(flags), prog=prog, registry=MAPPINGS)
+    except SystemExit as stop:
+        error: BaseException | None = stop
+        while error is not None and not isinstance(error, ConfigError):
+            error = error.__context__
+        if error is not None:  # tyro puts it into a frame, and ends the process
+            raise error from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
@@ -35,6 +52,20 @@ def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfi
     if any(word.split("=")[0] == "--projector" for word in flags):
         features = replace(features, projector=None, denormalize=False, blocks=(-1,))
     return with_flags(features, flags, "codistill")
+
+
+def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig | None:
+    """What was typed, over what a head was fitted on, else over the task's first recipe; None where nothing was.
+
+    Raises:
+        CheckpointError, ConfigError: if the head is damaged, or for another task.
+    """
+    if not flags:
+        return None
+    if head is not None and is_head(head):
+        return with_features(read_record(head, task.heads or task.name).features, flags)
+    first = next(iter(task.recipes.values()), None)
+    return with_features(FeatureConfig() if first is None else first.features, flags)
 
 
 def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:

@@ -1,7 +1,7 @@
 """What all robust solvers share: how many samples they may draw, how sure they want to be, and where draws begin."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from codistill.errors import ConfigError, unknown_name
 
@@ -13,6 +13,13 @@ MAX_SAMPLES = 10_000
 """The one budget of every robust solver, so that methods are compared and not their patience."""
 PROBABILITY = 0.9999
 """That one all-inlier sample was drawn, before a solver stops earlier."""
+
+
+class Draws(TypedDict):
+    """Arguments of every robust solver."""
+
+    iterations: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +43,8 @@ class RobustConfig:
             raise ConfigError(f"the number of samples must be 1 or more; got {self.samples}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"the seed of the samples must lie in [0, 2**31); got {self.seed}")
+
+    @property
+    def draws(self) -> Draws:
+        """What every solver is told of its samples."""
+        return {"iterations": self.samples, "seed": self.seed}

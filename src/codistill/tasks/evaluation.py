@@ -23,7 +23,7 @@ from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.shared.score_table import PER_IMAGE, ScoreTable, read_table
-from codistill.tasks.task import Outcome, Summary, Task, TaskData
+from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
 
 METRICS, PICTURES = "metrics.json", "pictures.png"
 
@@ -91,11 +91,16 @@ def evaluate(
         if len(rows[0]) > 1
         else {},
     )
-    found = {name: column.statistic.interval(table) for name, column in task.columns_of(table).items()}
-    scores = {name: interval for name, interval in found.items() if interval is not None}
+    scores = intervals(task.columns_of(table), table)
     if not scores:
         raise DataError(f"{data.spec} ({data.split}): no sample has anything that can be scored")
     return Evaluation(table=table, scores=scores, summary=task.summarize(table, data, test), pictures=drawn)
+
+
+def intervals(columns: Mapping[str, Column], table: ScoreTable) -> dict[str, Interval]:
+    """The scores that are defined, with intervals."""
+    found = {name: column.statistic.interval(table) for name, column in columns.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def compare(
@@ -168,7 +173,7 @@ def write_evaluation(
     write_npz(out / PER_IMAGE, found.table.arrays())
     files = [METRICS, PER_IMAGE]
     if found.pictures:
-        grid = np.asarray(grid_picture(found.pictures, task.shown, (224, 300)))
+        grid = np.asarray(grid_picture(found.pictures, task.shown, (224, 900 // len(task.shown))))
         legend = found.summary.legend
         strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
         save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)

@@ -17,6 +17,10 @@ TASKS = {
     "correspondence": "codistill.tasks.correspondence.task:TASK",
     "semantic-correspondence": "codistill.tasks.correspondence.semantic:TASK",
     "normals": "codistill.tasks.dense.normals.task:TASK",
+    "two-view": "codistill.tasks.two_view.task:TASK",
+    "relocalization": "codistill.tasks.two_view.relocalize.task:TASK",
+    "multiview-depth": "codistill.tasks.two_view.multiview.depth:TASK",
+    "multiview-pose": "codistill.tasks.two_view.multiview.pose:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

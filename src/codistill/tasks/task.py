@@ -237,6 +237,7 @@ class Task:
         predict: images of one's own; None where there is nothing to show.
         baselines: by name, one line each, for `--baseline`.
         on_head: those of them that replace a part of a head's answer, and need one.
+        heads: the task whose heads it scores, where that is another one.
     """
 
     name: str
@@ -258,6 +259,7 @@ class Task:
     predict: Prediction | None = None
     baselines: Mapping[str, str] = field(default_factory=dict)
     on_head: tuple[str, ...] = ()
+    heads: str = ""
 
     def columns_of(self, table: ScoreTable) -> dict[str, Column]:
         """Every score that may be defined for what was counted."""

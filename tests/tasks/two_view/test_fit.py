@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +13,20 @@ from codistill.engine.objective import StepContext
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.two_view.losses import TwoViewLossConfig, two_view_loss
-from codistill.heads.two_view.network import TwoViewHead
+from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.opening import fit_task, open_split
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.loading import Request
+from codistill.tasks.task import Subject
 from codistill.tasks.two_view.batches import pair_batches, truth_to
-from codistill.tasks.two_view.config import PUBLISHED, HeadShape, TwoViewFit, two_view_fit
-from codistill.tasks.two_view.fit import fit_two_view
-from codistill.tasks.two_view.head import open_two_view, read_two_view_head
-from codistill.tasks.two_view.layouts import open_pairs
+from codistill.tasks.two_view.config import RECIPES, TwoViewFit
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.layouts import LAYOUTS
 from codistill.tasks.two_view.objective import TwoViewObjective
 from codistill.tasks.two_view.start import fresh_head
+from codistill.tasks.two_view.task import TASK
 from codistill.tasks.two_view.views import PairViews
 
 
@@ -79,7 +83,7 @@ def test_validation_averages_over_batches():
 def fit(tiny_world):
     return TwoViewFit(
         data=f"world:{tiny_world}",
-        encoder=ENCODER,
+        features=FeatureConfig(encoder=ENCODER, norm=False),
         size=(56, 56),
         shape=SHAPE,
         optim=OptimConfig(lr=1e-3, reference_batch=None, eps=1e-8, clip="global"),
@@ -95,16 +99,16 @@ def _runtime(out):
 
 
 def test_a_fitted_head_loads_back_as_it_was(fit, tmp_path):
-    assert fit_two_view(fit, _runtime(tmp_path / "head"))
-    opened = read_two_view_head(tmp_path / "head")
-    assert opened.long_edge == 56 and opened.about["encoder"] == ENCODER
+    assert fit_task(TASK, fit, _runtime(tmp_path / "head"))
+    opened = open_two_view(Subject(head=tmp_path / "head"))
+    assert opened.long_edge == 56 and opened.about["encoder"]["encoder"] == ENCODER
     run = load_run(tmp_path / "head")
     for name, tensor in opened.model.head.state_dict().items():
         assert torch.equal(tensor, run[name])
     # The same call does not train again.
-    assert fit_two_view(fit, _runtime(tmp_path / "head"))
+    assert fit_task(TASK, fit, _runtime(tmp_path / "head"))
     with pytest.raises(ConfigError, match="other settings"):
-        fit_two_view(replace(fit, matches=33), _runtime(tmp_path / "head"))
+        fit_task(TASK, replace(fit, matches=33), _runtime(tmp_path / "head"))
 
 
 def load_run(folder):
@@ -116,13 +120,13 @@ def load_run(folder):
 
 
 def test_fresh_views_train_as_well(fit, tmp_path):
-    assert fit_two_view(replace(fit, cached=False, steps=2, accumulate=2), _runtime(tmp_path))
+    assert fit_task(TASK, replace(fit, cached=False, steps=2, accumulate=2), _runtime(tmp_path))
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_head_starts_from_a_fitted_one_and_says_what_is_new(fit, tmp_path):
-    fit_two_view(replace(fit, steps=2), _runtime(tmp_path / "first"))
-    first = read_two_view_head(tmp_path / "first").model.head.state_dict()
+    fit_task(TASK, replace(fit, steps=2), _runtime(tmp_path / "first"))
+    first = open_two_view(Subject(head=tmp_path / "first")).model.head.state_dict()
     # Other sizes in the config: the file's count.
     config = replace(fit, init=str(tmp_path / "first"), shape=replace(SHAPE, depth=4))
     same = fresh_head(config, load_encoder(ENCODER), _runtime(tmp_path)).state_dict()
@@ -141,13 +145,13 @@ def test_a_head_starts_from_a_fitted_one_and_says_what_is_new(fit, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"size": (50, 56)}, "no multiples of the patch size 14 .* take --size 56x56"),
+        ({"size": (50, 56)}, "no multiples of the patch size 14 .* take --size 56 56"),
         ({"accumulate": 2}, "cached tokens are read by one process"),
     ],
 )
 def test_what_cannot_be_fitted_says_why(fit, tmp_path, changes, words):
     with pytest.raises(ConfigError, match=words):
-        fit_two_view(replace(fit, **changes), _runtime(tmp_path))
+        fit_task(TASK, replace(fit, **changes), _runtime(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -155,16 +159,24 @@ def test_what_cannot_be_fitted_says_why(fit, tmp_path, changes, words):
     [
         ({"steps": 0}, "steps must be 1 or more"),
         ({"batch_size": 3, "accumulate": 2}, "no multiple of accumulate"),
-        ({"shape": HeadShape(descriptor_dim=0)}, "needs descriptors"),
+        ({"shape": TwoViewConfig(descriptor_dim=0)}, "needs descriptors"),
+        (
+            {"shape": TwoViewConfig(encoder_dim=48)},
+            "shape.encoder_dim and shape.patch_size are the encoder's",
+        ),
+        ({"shape": TwoViewConfig(fresh_norm=False)}, "takes tokens without the encoder's"),
+        ({"features": FeatureConfig(norm=False, blocks=(0, 1))}, "leave out --projector"),
+        ({"shapes": ((28, 56),)}, "cached views have one size"),
+        ({"zoom": 0.0}, "0 < zoom"),
     ],
 )
 def test_wrong_settings_are_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
-        TwoViewFit(data="world:x", encoder="y", **changes)
+        TwoViewFit(**changes)
 
 
 def test_the_published_recipe_has_the_published_numbers():
-    config = two_view_fit("published", data="x", encoder="y")
+    config = RECIPES["published"]
     assert config.batch_size == 64 and config.matches == 8192 and config.loss.matching_weight == 0.075
     rates = config.optim.learning_rates(5000, 64)
     assert max(rates) == pytest.approx(1e-4, rel=1e-2) and rates[-1] == pytest.approx(1e-6, rel=0.1)
@@ -172,26 +184,32 @@ def test_the_published_recipe_has_the_published_numbers():
     # norm, decoder and heads of DUNE-MASt3R Small: the specification's 323,479,888 counts a patch embedding, an
     # encoder norm, a mask token and the unused residual unit of the deepest fusion of both heads as well.
     with torch.device("meta"):
-        count = sum(p.numel() for p in TwoViewHead(PUBLISHED["shape"].on(384, 14)).parameters())
+        count = sum(p.numel() for p in TwoViewHead(config.shape.on(384, 14)).parameters())
     unused = (384 * 3 * 14 * 14 + 384) + 2 * 384 + 768 + 2 * 2 * (256 * 256 * 9 + 256)
     assert count + unused == 323_479_888
 
 
 def test_the_published_recipe_sees_upright_pictures_too():
-    config = two_view_fit("published", data="x", encoder="y")
-    maker = PairViews(size=config.size, shapes=config.shapes)
+    config = RECIPES["published"]
+    maker = config.pair_views((112, 112))
     sizes = {maker.of_step(0, step).size for step in range(200)}
     assert len(sizes) == 10 and {(rows, columns) for columns, rows in sizes} == sizes
     assert all(max(size) == 518 and size[0] % 14 == size[1] % 14 == 0 for size in sizes)
-    assert two_view_fit("published", data="x", encoder="y", size=(518, 392)).shapes == ()
-    with pytest.raises(ConfigError, match="cached views have one size"):
-        TwoViewFit(data="x", encoder="y", shapes=((28, 56),))
+    typed = replace(config, size=(518, 392)).pair_views((112, 112))
+    assert (typed.size, typed.shapes) == ((518, 392), ())
+
+
+def test_views_are_as_large_as_the_data_where_nothing_says_another_size(tiny_world):
+    assert open_split(LAYOUTS, f"world:{tiny_world}", "val").size == (112, 112)
+    assert RECIPES["small"].pair_views((112, 96)).size == (112, 96)
+    assert RECIPES["small"].pair_views(None).size == (224, 224)
+    assert replace(RECIPES["small"], size=(28, 28)).pair_views((112, 112)).size == (28, 28)
 
 
 def test_opening_wants_one_of_head_and_model():
-    for given in ((None, None), ("a", "b")):
-        with pytest.raises(ConfigError, match="one of --head DIR"):
-            open_two_view(*given)
+    for given in (Subject(), Subject(head=Path("a"), model=Path("b"))):
+        with pytest.raises(ConfigError, match="one of --head HEAD"):
+            open_two_view(given)
 
 
 def test_descriptors_of_both_views_begin_alike(fit, tmp_path):
@@ -209,7 +227,7 @@ def test_descriptors_of_both_views_begin_alike(fit, tmp_path):
 
 
 def test_a_worlds_pairs_are_told_by_their_shard_and_their_name(tiny_world):
-    data = open_pairs(f"world:{tiny_world}", "train")
+    data = open_split(LAYOUTS, f"world:{tiny_world}", "train").samples
     rows = inputs_of(data).rows
     assert len(set(rows)) == len(data) > 1
     assert all(row[0][0].endswith(".tar") and row[0][1] != "missing" for row in rows)

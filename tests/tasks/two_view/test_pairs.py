@@ -6,12 +6,14 @@ from PIL import Image
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import compare
+from codistill.tasks.opening import open_split
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.two_view.layouts import mapfree_cameras, open_pairs
-from codistill.tasks.two_view.pairs import (
-    check_pairs,
-    limited_pairs,
-)
+from codistill.tasks.two_view.layouts import LAYOUTS, mapfree_cameras
+from codistill.tasks.two_view.pairs import check_pairs
+
+
+def open_pairs(spec, split):
+    return open_split(LAYOUTS, spec, split).samples
 
 
 @pytest.fixture
@@ -85,10 +87,10 @@ def test_what_is_wrong_with_a_folder_is_said(folder, file, text, words):
 def test_training_without_depth_is_refused_and_scoring_is_not(folder):
     for path in (folder / "train" / "depth").iterdir():
         path.unlink()
-    data = open_pairs(f"folder:{folder}", "train")
-    check_pairs(data, "it", depth=False)
+    data = open_split(LAYOUTS, f"folder:{folder}", "train")
+    assert check_pairs(data, training=False) == []
     with pytest.raises(DataError, match="no depth is known, and training needs it"):
-        check_pairs(data, "it", depth=True)
+        check_pairs(data, training=True)
 
 
 def test_eight_bit_depth_and_other_sizes_are_refused(folder):
@@ -123,19 +125,6 @@ def test_mapfree_poses_are_world_to_camera_and_pairs_keep_to_the_overlap(tmp_pat
     np.testing.assert_allclose(cameras[names[2]][1][:3, 3], [0, 0, 2])  # camera centre: -R^T t
     data = open_pairs(f"mapfree:{tmp_path}", "train")
     assert len(data) == 1 and data[0].overlap == 0.5
-
-
-def test_a_limit_takes_pairs_from_everywhere():
-    class Numbers:
-        def __len__(self):
-            return 10
-
-        def __getitem__(self, index):
-            return index
-
-    assert [limited_pairs(Numbers(), 2)[i] for i in range(2)] == [2, 7]
-    with pytest.raises(DataError, match="1 or more"):
-        limited_pairs(Numbers(), 0)
 
 
 def test_the_toy_planes_agree_with_each_other():

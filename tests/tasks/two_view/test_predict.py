@@ -12,7 +12,7 @@ from codistill.heads.two_view.model import TwoViewModel
 from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.two_view.head import OpenedTwoView
 from codistill.tasks.two_view.predict import SOLVERS, TwoViewPredictor
-from codistill.tasks.two_view.relocalize.evaluate import head_method
+from codistill.tasks.two_view.relocalize.model import RelocalizationTest, head_locator
 
 
 def _network(square_ok=True, descriptors=8):
@@ -25,7 +25,7 @@ def _network(square_ok=True, descriptors=8):
 def test_perfect_predictions_give_the_true_pose(solver):
     pair = plane_pair()
     predictor = OraclePredictor([pair.first, pair.second])
-    found = head_method(predictor, solver)(pair)
+    found = head_locator(predictor, RelocalizationTest(solver=solver)).locate(pair)
     turn = found.rotation @ pair.second_from_first[:3, :3].T
     degrees = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     # Matches are whole pixels, half a degree wide; a plane leaves the essential matrix weakly determined.
@@ -44,7 +44,7 @@ def test_weak_and_absurd_poses_are_no_estimates(monkeypatch, confidence, length,
     predictor = OraclePredictor([pair.first, pair.second])
     found = PoseEstimate(np.eye(3), np.array([length, 0, 0]), np.zeros(0, dtype=bool), confidence)
     monkeypatch.setattr(predictor, "pose", lambda *_, **__: found)
-    assert (head_method(predictor, "pnp")(pair) is found) == kept
+    assert (head_locator(predictor, RelocalizationTest()).locate(pair) is found) == kept
 
 
 def test_an_unknown_solver_lists_the_known_ones():
@@ -86,7 +86,8 @@ def test_the_other_order_is_decoded_only_where_it_is_used(monkeypatch):
     assert len(calls) == 2 and pair.swapped().swapped().a is pair.a
     assert len(calls) == 2
     with torch.inference_mode():
-        (a, b_in_a), (b, a_in_b) = predictor.model.symmetric(*(predictor.prepare(i)[0] for i in images))
+        first, second = (predictor.prepare(image)[0] for image in images)
+        (a, b_in_a), (b, a_in_b) = predictor.model(first, second), predictor.model(second, first)
     for one, other in ((pair.a, a), (pair.b_in_a, b_in_a), (pair.b, b), (pair.a_in_b, a_in_b)):
         torch.testing.assert_close(one.points, other.points, atol=1e-4, rtol=1e-4)
 

@@ -36,6 +36,10 @@ OWN: Mapping[str, tuple[str, str]] = {
         "codistill.commands.evaluate_distillation",
         "a student against its teachers' held-out tokens",
     ),
+    "mapfree": (
+        "codistill.commands.evaluate_mapfree",
+        "relocalization as the Map-free benchmark has it: a submission is written and scored",
+    ),
 }
 """Evaluations that are no task's: module and a line."""
 
@@ -140,6 +144,11 @@ def _check_subject(asked: Asked) -> None:
     if task.fitting is None or own.print_config:
         return
     folder = "LAYOUT:FOLDER"
+    if task.heads and not named:
+        raise ConfigError(
+            f"what is to be scored? add --head HEAD of `codistill fit {task.heads}`, or --model FILE"
+            + (f", or --baseline {'|'.join(task.baselines)}" if task.baselines else "")
+        )
     if not named and not encoder:
         raise ConfigError(
             f"what is to be scored? add --head HEAD, or --encoder E --data {folder} --out OUT"

@@ -75,7 +75,9 @@ def parse(argv: list[str]) -> Asked:
     recipe = own.config or recipe
     if task.fitting is not None and not task.fitting:
         raise ConfigError(
-            f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
+            f"{task.name} scores heads of `codistill fit {task.heads}`"
+            if task.heads
+            else f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
         )
     if recipe:
         check_config_name(recipe, task.recipes)

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.parsers.head_options import add_other_encoder_option, add_runtime_options
-from codistill.commands.parsers.two_view_options import add_robust_options, robust_config
+from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option
+from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,8 +23,10 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
     )
-    parser.add_argument("--head", metavar="DIR", help="of `codistill fit relocalization`")
-    parser.add_argument("--model", metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+    parser.add_argument("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
+    )
     parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
     add_other_encoder_option(parser)
     parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
@@ -44,9 +46,33 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
     )
-    add_robust_options(parser)
-    add_runtime_options(parser)
+    group = parser.add_argument_group("poses under outliers")
+    group.add_argument(
+        "--pnp",
+        choices=PNP_SOLVERS,
+        default=PNP_SOLVERS[0],
+        help="pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp "
+        "and epnp (both five points) (%(default)s)",
+    )
+    group.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        default=MAX_SAMPLES,
+        help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
+    )
+    group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
+    add_computing(parser)
     return parser
+
+
+def robust_config(arguments: argparse.Namespace) -> RobustConfig:
+    """How poses are found under outliers.
+
+    Raises:
+        ConfigError: for numbers that make no sense.
+    """
+    return RobustConfig(pnp=arguments.pnp, samples=arguments.samples, seed=arguments.sample_seed)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

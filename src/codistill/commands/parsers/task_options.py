@@ -39,6 +39,7 @@ class TaskText:
         testing, output: fields of its test options and of those of predictions.
         layouts, recipes, baselines: names.
         writes: what predictions write; "" where there are none.
+        heads: the task whose heads it scores; "" for its own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TaskText:
     recipes: tuple[str, ...] | None = None
     baselines: tuple[str, ...] | None = None
     writes: str = ""
+    heads: str = ""
 
 
 def task_places() -> dict[str, str]:
@@ -86,6 +88,7 @@ def read_task(name: str) -> TaskText:
         recipes=names_in(module, words.get("recipes")) if config is not None else (),
         baselines=names_in(module, words["baselines"]) if "baselines" in words else (),
         writes=_text(shown.get("writes")),
+        heads=_text(words.get("heads")),
     )
 
 

@@ -15,7 +15,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.two_view.load import read_two_view
-from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction, both_orders
 from codistill.types import Tokens
 from codistill.weights.known import find_known
 from codistill.weights.read import read_checkpoint
@@ -73,20 +73,18 @@ class TwoViewModel(nn.Module):
         first, second = both.patches.chunk(2)
         return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
 
-    def forward(self, images1: Images, images2: OtherImages) -> tuple[ViewPrediction, ViewPrediction]:
+    def forward(
+        self, images1: Images, images2: OtherImages, *, symmetrize: bool = False
+    ) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions for both views, all points in the first camera's frame.
 
         Args:
             images1, images2: ImageNet-normalized (batch, 3, row, column), as many each; shapes may differ, sides
                 are multiples of the patch size.
+            symmetrize: predict the pairs in the other order as well, after all in this one, for shapes that agree.
         """
-        return self.head(*self.encode_pair(images1, images2))
-
-    def symmetric(
-        self, images_a: Images, images_b: OtherImages
-    ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
-        """Predictions of the pairs (a, b) and (b, a); see `TwoViewHead.symmetric`."""
-        return self.head.symmetric(*self.encode_pair(images_a, images_b))
+        views = self.encode_pair(images1, images2)
+        return self.head(*(both_orders(*views) if symmetrize else views))
 
 
 def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = None) -> TwoViewModel:

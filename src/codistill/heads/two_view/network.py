@@ -6,7 +6,7 @@ any other without it, through a fresh LayerNorm (eps 1e-5, as in DUNE-MASt3R). V
 Source: MASt3R (arXiv 2406.09756) section 3, DUNE (arXiv 2503.14405) section 4.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ class TwoViewConfig:
     """Architecture of a `TwoViewHead`.
 
     Attributes:
-        encoder_dim, patch_size: of the encoder in front.
+        encoder_dim, patch_size: of the encoder in front, which fills them in (`on`); 0 until then.
         fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes
             tokens with the encoder's final norm applied.
         dim, depth, num_heads: of the decoder.
@@ -40,8 +40,8 @@ class TwoViewConfig:
         confidence, descriptor_confidence: what the raw channels mean.
     """
 
-    encoder_dim: int
-    patch_size: int
+    encoder_dim: int = 0
+    patch_size: int = 0
     fresh_norm: bool = True
     dim: int = 768
     depth: int = 12
@@ -59,9 +59,9 @@ class TwoViewConfig:
     descriptor_confidence: ConfidenceMode = field(default_factory=lambda: ConfidenceMode(low=0.0))
 
     def __post_init__(self) -> None:
-        for name in ("encoder_dim", "patch_size", "dim", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name, least in {"encoder_dim": 0, "patch_size": 0, "dim": 1, "depth": 1, "num_heads": 1}.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}; got {getattr(self, name)}")
         if self.dim % (4 * self.num_heads):
             raise ConfigError(
                 f"decoder dim {self.dim} over {self.num_heads} heads is not a multiple of 4 per head, which 2-D "
@@ -69,6 +69,10 @@ class TwoViewConfig:
             )
         if self.descriptor_dim < 0:
             raise ConfigError(f"descriptor_dim must be at least 0; got {self.descriptor_dim}")
+
+    def on(self, encoder_dim: int, patch_size: int) -> "TwoViewConfig":
+        """The same architecture on an encoder."""
+        return replace(self, encoder_dim=encoder_dim, patch_size=patch_size)
 
     @property
     def dpt(self) -> DptConfig:
@@ -104,14 +108,6 @@ class ViewPrediction:
     confidence: Float[Tensor, "batch row column"]
     descriptors: Float[Tensor, "batch row column channel"] | None = None
     descriptor_confidence: Float[Tensor, "batch row column"] | None = None
-
-    def chunk(self, count: int) -> "list[ViewPrediction]":
-        """Split along the batch into `count` equal parts."""
-        parts = [
-            [None] * count if tensor is None else tensor.chunk(count)
-            for tensor in (self.points, self.confidence, self.descriptors, self.descriptor_confidence)
-        ]
-        return [ViewPrediction(*fields) for fields in zip(*parts, strict=True)]  # pyright: ignore[reportArgumentType]
 
 
 class ViewHead(nn.Module):
@@ -155,6 +151,7 @@ class TwoViewHead(nn.Module):
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
+        assert config.encoder_dim and config.patch_size  # see `TwoViewConfig.on`
         self.config = config
         hidden = 4 * config.dim if config.hidden is None else config.hidden
         if config.fresh_norm:
@@ -184,19 +181,6 @@ class TwoViewHead(nn.Module):
         self._check(view1, view2)
         layers1, layers2 = self.decode(view1, view2)
         return self.heads[0](layers1, view1.grid), self.heads[1](layers2, view2.grid)
-
-    def symmetric(
-        self, view_a: Tokens, view_b: Tokens
-    ) -> tuple[tuple[ViewPrediction, ViewPrediction], tuple[ViewPrediction, ViewPrediction]]:
-        """Predictions of the pairs (a, b) and (b, a), from tokens computed once.
-
-        The first pair's points are in camera a's frame, the second's (b first) in camera b's.
-        """
-        if view_a.grid != view_b.grid:
-            return self(view_a, view_b), self(view_b, view_a)
-        both = self(_concatenated(view_a, view_b), _concatenated(view_b, view_a))
-        (first_ab, first_ba), (second_ab, second_ba) = (prediction.chunk(2) for prediction in both)
-        return (first_ab, second_ab), (first_ba, second_ba)
 
     def decode(self, view1: Tokens, view2: Tokens) -> tuple[list[Tensor], list[Tensor]]:
         """Per view: [encoder tokens, layer 1, …, layer depth], the last one normed."""
@@ -238,6 +222,10 @@ class TwoViewHead(nn.Module):
             )
 
 
-def _concatenated(first: Tokens, second: Tokens) -> Tokens:
-    """Patch tokens of two batches of one grid as one batch."""
+def both_orders(first: Tokens, second: Tokens) -> tuple[Tokens, Tokens]:
+    """First and second views of the pairs (a, b), followed by those of (b, a); tokens of one grid."""
+    return _joined(first, second), _joined(second, first)
+
+
+def _joined(first: Tokens, second: Tokens) -> Tokens:
     return Tokens(torch.cat((first.patches, second.patches)), first.grid, normed=first.normed)

@@ -54,7 +54,12 @@ class PeopleFit:
             )
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size must be 1 or more; got {self.size}")
-        check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.recipe.stored)
+        check_unfreezing(
+            self.unfreeze,
+            self.encoder_lr_scale,
+            stored=self.recipe.stored,
+            instead="add --online, or take --recipe published",
+        )
         if self.unfreeze and (self.features.projector is not None or self.features.blocks != (-1,)):
             raise ConfigError(
                 "--unfreeze trains an encoder through its last block: leave out --projector and --blocks"

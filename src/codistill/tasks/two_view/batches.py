@@ -52,10 +52,10 @@ def truth_to(truth: ViewTruth, device: torch.device | str) -> ViewTruth:
     return ViewTruth(**{f.name: getattr(truth, f.name).to(device, non_blocking=True) for f in fields(truth)})
 
 
-def joined(first: ViewTruth, second: ViewTruth) -> ViewTruth:
-    """Two batches of truth as one."""
+def joined(*parts: ViewTruth) -> ViewTruth:
+    """Several batches of truth as one."""
     return ViewTruth(
-        **{f.name: torch.cat((getattr(first, f.name), getattr(second, f.name))) for f in fields(first)}
+        **{f.name: torch.cat([getattr(one, f.name) for one in parts]) for f in fields(ViewTruth)}
     )
 
 
@@ -98,13 +98,7 @@ def pair_truth(
 
 def stacked_truth(parts: list[tuple[ViewTruth, ViewTruth]]) -> tuple[ViewTruth, ViewTruth]:
     """Truth of several pairs as one batch."""
-    first, second = (
-        ViewTruth(
-            **{f.name: torch.cat([getattr(pair[view], f.name) for pair in parts]) for f in fields(ViewTruth)}
-        )
-        for view in range(2)
-    )
-    return first, second
+    return joined(*(first for first, _ in parts)), joined(*(second for _, second in parts))
 
 
 def matches_generator(seed: int, step: int, slot: int) -> torch.Generator:

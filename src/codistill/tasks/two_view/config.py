@@ -5,50 +5,34 @@ decay 0.05, 1e-4 falling as a cosine to 1e-6, 8 of 50 epochs of 700 000 pairs wa
 the publications do not say (sizes, and whether the schedule was shortened for DUNE) are defaults of this file.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
 from codistill.files.config import CHANGEABLE
 from codistill.heads.two_view.losses import TwoViewLossConfig
 from codistill.heads.two_view.network import TwoViewConfig
+from codistill.tasks.shared.config import HeadFit
+from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.unfrozen import check_unfreezing
+from codistill.tasks.two_view.views import PairViews
+
+SIZE = (224, 224)
+"""Of views where nothing says another."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadShape:
-    """Sizes of a head that do not follow from the encoder; see `TwoViewConfig`."""
-
-    dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    level_dims: tuple[int, int, int, int] = (96, 192, 384, 768)
-    fusion_dim: int = 256
-    middle_dim: int = 128
-    last_dim: int = 128
-    descriptor_dim: int = 24
-    local_hidden: int | None = None
-
-    def on(self, dim: int, patch_size: int) -> TwoViewConfig:
-        """The head's architecture on an encoder of `dim` channels."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "dim"}
-        return TwoViewConfig(encoder_dim=dim, patch_size=patch_size, dim=self.dim, **fields)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TwoViewFit:
+class TwoViewFit(HeadFit):
     """How a two-view head is fitted.
 
     Attributes:
-        data: `KIND:FOLDER` of the training pairs.
-        encoder: whatever `load_encoder` accepts.
-        recipe: the name of the recipe that this began with.
-        size: rows and columns of the views, multiples of the encoder's patch size.
-        shapes: sizes that steps draw from in place of `size`, each lying or upright; () keeps to `size`. Not for cached
-            views.
-        shape: of the head.
-        loss, optim: see the classes; `optim` decays every tensor with two or more dimensions.
+        features: an encoder's last tokens, before its final norm unless the head has none of its own.
+        size: rows and columns of the views, multiples of the encoder's patch size; None: `shapes`, else those of the
+            data's own images (a world's), else 224x224.
+        shapes: sizes that steps draw from, each lying or upright, where no `size` is given. Not for cached views.
+        shape: of the head; what follows from the encoder is filled in.
+        loss: weights and modes.
+        optim: decays every tensor with two or more dimensions.
         steps: of the run.
         batch_size: pairs of a step, counted before they are symmetrized.
         accumulate: batches into which each rank cuts its share of a step.
@@ -56,20 +40,17 @@ class TwoViewFit:
         matches: correspondences of each pair, half of them or more false.
         cached: encode a few views of each pair once and train on these; otherwise every step encodes fresh ones.
         views: cached: views of each pair; the first is plain, the others are random.
-        zoom, jitter: of random views, see `PairViews`.
+        zoom: of random views: the smallest crop, as a share of the largest that fits.
+        jitter: of random views: the largest change of colours; see `PairViews`.
         init: a released file or a fitted head; the head takes its sizes, its decoder, and what else fits.
         unfreeze: train the encoder as well; every step must encode fresh views then.
         encoder_lr_scale: its learning rate, relative to the head's.
-        seed: of every draw.
-        limit: use so many training pairs, evenly spread; None for all.
     """
 
-    data: str
-    encoder: str
-    recipe: str = "small"
-    size: tuple[int, int] = (224, 224)
+    features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
+    size: tuple[int, int] | None = None
     shapes: tuple[tuple[int, int], ...] = ()
-    shape: HeadShape = field(default_factory=HeadShape)
+    shape: TwoViewConfig = field(default_factory=TwoViewConfig)
     loss: TwoViewLossConfig = field(default_factory=TwoViewLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     steps: int = 2000
@@ -84,89 +65,100 @@ class TwoViewFit:
     init: str | None = None
     unfreeze: bool = False
     encoder_lr_scale: float = 1.0
-    seed: int = 0
-    limit: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("steps", "batch_size", "accumulate", "matches", "views"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
-        if self.cached and self.shapes:
-            raise ConfigError("cached views have one size: shapes must be empty, or cached off")
-        check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.cached)
+        check_features(self.features)
+        if self.features.norm is self.shape.fresh_norm:
+            raise ConfigError(
+                "a head with a norm of its own (shape.fresh_norm) takes tokens without the encoder's (--no-norm), one "
+                f"without takes them with it (--norm); got shape.fresh_norm {self.shape.fresh_norm} and norm "
+                f"{self.features.norm}"
+            )
+        if self.shape.encoder_dim or self.shape.patch_size:
+            raise ConfigError("shape.encoder_dim and shape.patch_size are the encoder's: leave them out")
+        if self.cached and self.shapes and self.size is None:
+            raise ConfigError("cached views have one size: shapes must be empty, or cached off (--no-cached)")
+        self.pair_views(SIZE)
+        check_unfreezing(
+            self.unfreeze,
+            self.encoder_lr_scale,
+            stored=self.cached,
+            instead="add --no-cached, or take the recipe published",
+        )
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
                 "a matching loss needs descriptors: descriptor_dim above 0, or matching_weight 0"
             )
 
-
-SMALL: dict[str, Any] = {
-    "recipe": "small",
-    "shape": HeadShape(
-        dim=192,
-        depth=4,
-        num_heads=6,
-        level_dims=(24, 48, 96, 96),
-        fusion_dim=32,
-        middle_dim=16,
-        last_dim=16,
-        descriptor_dim=16,
-        local_hidden=256,
-    ),
-    "optim": OptimConfig(
-        lr=1e-3,
-        reference_batch=None,
-        min_lr=1e-6,
-        warmup_fraction=0.05,
-        betas=(0.9, 0.95),
-        eps=1e-8,
-        weight_decay=0.05,
-        clip="global",
-    ),
-    "steps": 2000,
-    "batch_size": 8,
-    "matches": 512,
-}
-"""For one CPU and the embedded world: a decoder of 4 layers on cached tokens, minutes instead of days."""
-
-PUBLISHED: dict[str, Any] = {
-    "recipe": "published",
-    "size": (392, 518),
-    "shapes": ((392, 518), (336, 518), (294, 518), (252, 518), (168, 518)),
-    "shape": HeadShape(),
-    "optim": OptimConfig(
-        lr=1e-4,
-        reference_batch=None,
-        min_lr=1e-6,
-        warmup_fraction=8 / 50,
-        betas=(0.9, 0.95),
-        eps=1e-8,
-        weight_decay=0.05,
-        clip="none",
-    ),
-    "steps": 50 * 700_000 // 64,
-    "batch_size": 64,
-    "matches": 8192,
-    "cached": False,
-    "zoom": 0.8,
-    "jitter": 0.5,
-}
-"""MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (`unfreeze`) as in MASt3R."""
-
-RECIPES: dict[str, dict[str, Any]] = {"small": SMALL, "published": PUBLISHED}
+    def pair_views(self, own: tuple[int, int] | None) -> PairViews:
+        """What training sees of pairs: `size`, else `shapes`, else the data's own size, else `SIZE`."""
+        shapes = self.shapes if self.size is None else ()
+        size = self.size or (shapes[0] if shapes else own or SIZE)
+        return PairViews(size=size, zoom=self.zoom, jitter=self.jitter, shapes=shapes)
 
 
-def two_view_fit(recipe: str, **changes: Any) -> TwoViewFit:
-    """A recipe with some fields changed; None leaves the recipe's value. `lr` changes the optimizer's.
+def check_features(features: FeatureConfig) -> None:
+    """Refuse features that no two-view head can stand on.
 
-    A given size is the only one: the recipe's shapes go.
+    Raises:
+        ConfigError: naming the options.
     """
-    chosen = {name: value for name, value in changes.items() if value is not None}
-    fields: dict[str, Any] = RECIPES[recipe] | {name: value for name, value in chosen.items() if name != "lr"}
-    if "size" in chosen and "shapes" not in chosen:
-        fields["shapes"] = ()
-    if "lr" in chosen:
-        fields["optim"] = replace(fields["optim"], lr=chosen["lr"])
-    return TwoViewFit(**fields)
+    if features.projector is not None or features.denormalize or features.blocks != (-1,):
+        raise ConfigError(
+            "a two-view head stands on the last tokens of an encoder itself: leave out --projector, --denormalize and "
+            "--blocks"
+        )
+
+
+RECIPES = {
+    # For one CPU and the embedded world: a decoder of 4 layers on cached tokens, minutes instead of days.
+    "small": TwoViewFit(
+        shape=TwoViewConfig(
+            dim=192,
+            depth=4,
+            num_heads=6,
+            level_dims=(24, 48, 96, 96),
+            fusion_dim=32,
+            middle_dim=16,
+            last_dim=16,
+            descriptor_dim=16,
+            local_hidden=256,
+        ),
+        optim=OptimConfig(
+            lr=1e-3,
+            reference_batch=None,
+            min_lr=1e-6,
+            warmup_fraction=0.05,
+            betas=(0.9, 0.95),
+            eps=1e-8,
+            weight_decay=0.05,
+            clip="global",
+        ),
+        batch_size=8,
+        matches=512,
+    ),
+    # MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (unfreeze) as in MASt3R.
+    "published": TwoViewFit(
+        shapes=((392, 518), (336, 518), (294, 518), (252, 518), (168, 518)),
+        optim=OptimConfig(
+            lr=1e-4,
+            reference_batch=None,
+            min_lr=1e-6,
+            warmup_fraction=8 / 50,
+            betas=(0.9, 0.95),
+            eps=1e-8,
+            weight_decay=0.05,
+            clip="none",
+        ),
+        steps=50 * 700_000 // 64,
+        batch_size=64,
+        matches=8192,
+        cached=False,
+    ),
+}

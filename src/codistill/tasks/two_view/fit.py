@@ -20,6 +20,7 @@ from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.groups import named_groups, split_groups
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
@@ -29,9 +30,8 @@ from codistill.tasks.two_view.batches import PairBatch, online_batches
 from codistill.tasks.two_view.cached_batches import cached_batch, cached_batches
 from codistill.tasks.two_view.config import TwoViewFit
 from codistill.tasks.two_view.head import write_two_view_head
-from codistill.tasks.two_view.layouts import open_pairs
 from codistill.tasks.two_view.objective import TwoViewObjective
-from codistill.tasks.two_view.pairs import PairData, PairSubset, check_pairs, limited_pairs
+from codistill.tasks.two_view.pairs import PairData, PairsData
 from codistill.tasks.two_view.start import fresh_head
 from codistill.tasks.two_view.token_cache import CacheShape, TokenCache, announce, build_token_cache
 from codistill.tasks.two_view.views import PairViews
@@ -39,8 +39,8 @@ from codistill.tasks.two_view.views import PairViews
 _HELD_OUT = 64
 
 
-def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process: Process) -> bool:
+    """Fit a head on a training split and write it to `runtime.out`; the same call resumes.
 
     Returns:
         Whether it is finished; False if it was asked to stop before.
@@ -48,29 +48,27 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
-    process = process or Process(device=runtime.device)
-    encoder = load_encoder(config.encoder)
-    _check_size(config, encoder)
-    learner = unfrozen(encoder, config.encoder) if config.unfreeze else None
-    data = limited_pairs(open_pairs(config.data, "train"), config.limit)
-    check_pairs(data, f"{config.data} (train)", depth=True)
+    data, named, maker = split.samples, config.features.encoder, config.pair_views(split.size)
+    encoder = load_encoder(named)
+    _check_size(maker, encoder)
+    learner = unfrozen(encoder, named) if config.unfreeze else None
     head = fresh_head(config, encoder, runtime)
     spec, what = encoder.spec, "encoder and head" if learner else "head"
     runtime.say(
-        f"{config.recipe} fit of the {what}: {len(data)} pairs of {config.data}, {config.steps} steps of "
+        f"fit of the {what}: {len(data)} pairs of {config.data}, {config.steps} steps of "
         f"{config.batch_size}{' (and as many swapped)' if config.symmetrize else ''}; "
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
     about = {
         "data": config.data,
-        "encoder": config.encoder,
+        "encoder": named,
         "licence": spec.licence,
         "unfrozen": config.unfreeze,
     }
 
     def training() -> HeadTraining[PairBatch]:
-        batches, validation = _batches(config, encoder, head.config, data, runtime, process)
+        batches, validation = _batches(config, encoder, head.config, data, maker, runtime, process)
         pairs = {"symmetrize": config.symmetrize, "unfreeze": config.unfreeze}
         return HeadTraining(
             objective=TwoViewObjective(encoder, head, config.loss, description=about, **pairs),
@@ -98,9 +96,9 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
             runtime.out,
             head,
             encoder=encoder,
-            name=config.encoder,
+            name=named,
             trained=learner,
-            size=config.size,
+            size=maker.size,
             data={"spec": config.data, "pairs": len(data)},
             fit=_record(config, head, facts),
             command=list(runtime.command),
@@ -111,9 +109,8 @@ def fit_two_view(config: TwoViewFit, runtime: Runtime, process: Process | None =
 def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str, Any]:
     """What head.json says of the fit."""
     return {
-        "recipe": config.recipe,
+        "protocol": "cached" if config.cached else "fresh views",
         "batch_size": config.batch_size,
-        "cached": config.cached,
         "unfrozen": config.unfreeze,
         "parameters": sum(p.numel() for p in head.parameters()),
         **facts.as_record(),
@@ -123,16 +120,16 @@ def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str,
 def _inputs(config: TwoViewFit, data: PairData, encoder: Encoder) -> Inputs:
     """What the head is fitted on."""
     found = inputs_of(data)
-    part = encoder_part(config.encoder, weights_hash(encoder))
+    part = encoder_part(config.features.encoder, weights_hash(encoder))
     return Inputs(found.rows, (*found.shared, part))
 
 
-def _check_size(config: TwoViewFit, encoder: Encoder) -> None:
+def _check_size(maker: PairViews, encoder: Encoder) -> None:
     patch = encoder.spec.patch_size
-    for size in (config.size, *config.shapes):
+    for size in (maker.size, *maker.shapes):
         if not any(side % patch for side in size):
             continue
-        near = "x".join(str(max(1, round(side / patch)) * patch) for side in size)
+        near = " ".join(str(max(1, round(side / patch)) * patch) for side in size)
         raise ConfigError(
             f"views of {size[0]}x{size[1]} pixels are no multiples of the patch size {patch} of "
             f"{encoder.spec.name}; take --size {near}"
@@ -144,10 +141,10 @@ def _batches(
     encoder: Encoder,
     shape: TwoViewConfig,
     data: PairData,
+    maker: PairViews,
     runtime: Runtime,
     process: Process,
 ) -> tuple[TrainBatches[PairBatch], ValBatches[PairBatch] | None]:
-    maker = PairViews(size=config.size, zoom=config.zoom, jitter=config.jitter, shapes=config.shapes)
     steps: dict[str, Any] = {"total_steps": config.steps, "seed": config.seed, "matches": config.matches}
     if not config.cached:
         batches = online_batches(
@@ -165,7 +162,7 @@ def _batches(
     if process.world_size > 1 or config.accumulate > 1:
         raise ConfigError(
             "cached tokens are read by one process, whole batches at a time: start it without torchrun and "
-            "--accumulate, or take --online"
+            "--accumulate, or take --no-cached"
         )
     held = max(1, min(_HELD_OUT, len(data) // 20))
     split = split_groups(named_groups(data), held, config.seed)
@@ -175,8 +172,8 @@ def _batches(
             "and their losses are flattering"
         )
     parts = (encoder, shape, maker, runtime)
-    cached = _cache("training", PairSubset(data, split.training), config.views, config, *parts)
-    held_out = _cache("held-out", PairSubset(data, split.held_out), 1, config, *parts)
+    cached = _cache("training", Subset(data, split.training), config.views, config, *parts)
+    held_out = _cache("held-out", Subset(data, split.held_out), 1, config, *parts)
     batches = cached_batches(cached, batch_size=config.batch_size, **steps)
 
     def validation():
@@ -200,14 +197,14 @@ def _cache(
     patch = encoder.spec.patch_size
     sizes = CacheShape(
         views=len(data) * passes,
-        grid=(config.size[0] // patch, config.size[1] // patch),
+        grid=(maker.size[0] // patch, maker.size[1] // patch),
         channels=encoder.spec.dim,
-        size=config.size,
+        size=maker.size,
     )
     folder = runtime.cache_folder / name
     runtime.say(announce(sizes, folder))
     key = {
-        "encoder": config.encoder,
+        "encoder": config.features.encoder,
         "fingerprint": encoder_fingerprint(encoder).as_json(),
         "norm": not shape.fresh_norm,
         "data": config.data,

@@ -25,11 +25,13 @@ from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
 from codistill.tasks.shared.same_encoder import FINGERPRINT, check_encoder, say_unknown
 from codistill.tasks.shared.unfrozen import write_unfrozen
+from codistill.tasks.task import Subject
+from codistill.tasks.two_view.config import check_features
 from codistill.weights.cache import find_weights
 from codistill.weights.known import find_known
 from codistill.weights.read import read_checkpoint
 
-TASK = "relocalization"
+TASK = "two-view"
 _PREFIX = "mast3r."
 
 
@@ -112,21 +114,29 @@ def write_two_view_head(
     write_head(folder, record, released_names(head), command)
 
 
-def read_two_view_head(
-    folder: str | Path, encoder: str | None = None, *, other_encoder: bool = False
-) -> OpenedTwoView:
-    """A fitted head with its encoder.
-
-    Args:
-        folder: of the head.
-        encoder: where it is, if not where it was.
-        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
+def open_two_view(subject: Subject) -> OpenedTwoView:
+    """A fitted head with its encoder, or a released MASt3R, DUSt3R or DUNE-MASt3R file.
 
     Raises:
-        CheckpointError: if there is no such head, or it is damaged.
-        ConfigError: if it is a head for another task, or the encoder does not fit.
+        CheckpointError: if there is no such head or file, or it is damaged.
+        ConfigError: if both or none are named, if the head is for another task, or the encoder does not fit.
     """
-    folder = Path(folder).expanduser()
+    if (subject.head is None) == (subject.model is None):
+        raise ConfigError(
+            f"name one of --head HEAD (of `codistill fit {TASK}`) and --model FILE (MASt3R, DUSt3R, DUNE-MASt3R)"
+        )
+    if subject.features is not None:
+        check_features(subject.features)
+    if subject.head is None:
+        assert subject.model is not None
+        return _released_model(subject.model.expanduser(), subject.features)
+    folder = subject.head.expanduser()
+    if folder.is_file():
+        raise ConfigError(f"{folder}: a released file holds encoder and head together: name it by --model")
+    return _fitted_head(folder, subject.features, subject.other_encoder)
+
+
+def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bool) -> OpenedTwoView:
     record = read_record(folder, TASK)
     config = from_plain(TwoViewConfig, record.head, f"{folder}: head")
     with torch.device("meta"):
@@ -142,59 +152,34 @@ def read_two_view_head(
         )
     tensors = {name: found[released].float().clone() for released, (name, _) in wanted.items()}
     head.load_state_dict(tensors, assign=True)
-    name = encoder or record.features.encoder
+    norm = not config.fresh_norm
+    if features is not None and features.norm is not norm:
+        raise ConfigError(
+            f"{folder} takes tokens {'after' if norm else 'before'} the encoder's norm: leave out --norm"
+        )
+    name = record.features.encoder if features is None else features.encoder
     model = TwoViewModel(load_encoder(name), head).eval()
-    norm = not head.config.fresh_norm
     check_encoder(folder, record, name, model.encoder, other_encoder, norm=norm)
-    told = {key: record.fit[key] for key in ("recipe", "steps", "batch_size") if key in record.fit}
-    about = {
-        "head": str(folder),
-        "encoder": name,
-        "name": model.encoder.spec.name,
-        "licence": model.encoder.spec.licence,
-        "fit": {**told, "data": record.data},
-    }
+    about = {"head": str(folder), "encoder": _told(name, model)}
     return OpenedTwoView(model, int(record.test["long_edge"]), bool(record.test["square_ok"]), about)
 
 
-def open_released(path: str | Path, encoder: str | None = None) -> OpenedTwoView:
-    """A released MASt3R, DUSt3R or DUNE-MASt3R file, with the image size that it was published with.
-
-    Raises:
-        CheckpointError, ConfigError: see `load_two_view`.
-    """
-    path = Path(path).expanduser()
+def _released_model(path: Path, features: FeatureConfig | None) -> OpenedTwoView:
+    """A released file, with the image size that it was published with."""
     if not path.exists() and find_known(str(path)) is not None:
         path = find_weights(str(path))
+    encoder = features.encoder if features is not None else None
     model = load_two_view(path, encoder=encoder)
     if encoder is not None:
         say_unknown(path, encoder)
-    dune = model.head.config.fresh_norm
+    dune, patch = model.head.config.fresh_norm, model.encoder.spec.patch_size
+    about = {"encoder": {"model": str(path), **_told(encoder or model.encoder.spec.name, model)}}
+    return OpenedTwoView(model, 37 * patch if dune else 32 * patch, dune, about)
+
+
+def _told(named: str, model: TwoViewModel) -> dict[str, Any]:
     spec = model.encoder.spec
-    about = {"model": str(path), "encoder": encoder or spec.name, "name": spec.name, "licence": spec.licence}
-    return OpenedTwoView(model, 37 * spec.patch_size if dune else 32 * spec.patch_size, dune, about)
-
-
-def open_two_view(
-    head: str | Path | None,
-    model: str | Path | None,
-    encoder: str | None = None,
-    *,
-    other_encoder: bool = False,
-) -> OpenedTwoView:
-    """A head folder or a released file; `encoder` and `other_encoder` as in `read_two_view_head`.
-
-    Raises:
-        ConfigError: if both or none are named.
-    """
-    if (head is None) == (model is None):
-        raise ConfigError(
-            "name one of --head DIR (from `codistill fit relocalization`) and --model FILE (MASt3R, DUSt3R, "
-            "DUNE-MASt3R)"
-        )
-    if head is not None:
-        return read_two_view_head(head, encoder, other_encoder=other_encoder)
-    return open_released(str(model), encoder)
+    return {"encoder": named, "name": spec.name, "licence": spec.licence}
 
 
 def init_file(path: str | Path) -> Path:

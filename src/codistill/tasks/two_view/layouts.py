@@ -1,16 +1,15 @@
-"""Where posed pairs lie: `KIND:FOLDER` and a split in, `PairData` out.
+"""Where posed pairs lie: the embedded rooms, folders of one's own, Map-free with depth maps of one's own beside it.
 
-Kinds: world (the embedded rooms), folder (your own), mapfree (Map-free, with depth maps of your own beside it).
-
-    folder:ROOT     ROOT/SPLIT/pairs.txt          lines `IMAGE1 IMAGE2 [OVERLAP]`, names without suffix
-                    ROOT/SPLIT/images/NAME.jpg    any image file
-                    ROOT/SPLIT/depth/NAME.png     16-bit millimetres along z, 0 unknown, 65535 sky
-                    ROOT/SPLIT/cameras.txt        lines `NAME fx fy cx cy qw qx qy qz tx ty tz`, camera-to-world
-    mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth beside each image as frame_00005.depth.png,
-                                                  pairs from overlaps.npz with an overlap between 0.2 and 0.7
+folder:ROOT     ROOT/SPLIT/pairs.txt          lines `IMAGE1 IMAGE2 [OVERLAP]`, names without suffix
+                ROOT/SPLIT/images/NAME.jpg    any image file
+                ROOT/SPLIT/depth/NAME.png     16-bit millimetres along z, 0 unknown, 65535 sky
+                ROOT/SPLIT/cameras.txt        lines `NAME fx fy cx cy qw qx qy qz tx ty tz`, camera-to-world
+mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth beside each image as frame_00005.depth.png,
+                                              pairs from overlaps.npz with an overlap between 0.2 and 0.7
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,10 @@ import torch
 from codistill.errors import DataError
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
-from codistill.tasks.shared.data import need_folder, parse_spec, read_list
+from codistill.tasks.shared.data import need_folder, read_list
 from codistill.tasks.shared.groups import GROUPS_FILE, Groups, groups_of, joined
-from codistill.tasks.two_view.pairs import FilePairs, PairData, ViewFiles, WorldPairs
+from codistill.tasks.task import Layout, Where
+from codistill.tasks.two_view.pairs import FilePairs, PairsData, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 
 MAPFREE_OVERLAP = (0.2, 0.7)
@@ -36,26 +36,21 @@ MAPFREE_LAYOUT = (
 )
 
 
-def open_pairs(spec: str, split: str) -> PairData:
-    """The pairs of a split, for training or scoring.
-
-    Args:
-        spec: `KIND:FOLDER`, e.g. `world:worlds/w`.
-        split: `train`, `val` or `test`.
-
-    Raises:
-        ConfigError: if the spec makes no sense.
-        DataError: if the data lies otherwise than expected; the text says how.
-    """
-    kind, root = parse_spec(spec, KINDS)
-    return KINDS[kind](root, split)
+def _world(where: Where) -> PairsData:
+    world = World(where.root)
+    pairs = WorldPairs(world.pairs(where.split))
+    return PairsData(spec=where.spec, split=where.split, samples=pairs, size=(world.size, world.size))
 
 
-def _world(root: Path, split: str) -> PairData:
-    return WorldPairs(World(root).pairs(split))
+def _files(find: Callable[[Path, str], FilePairs]) -> Callable[[Where], PairsData]:
+    def opened(where: Where) -> PairsData:
+        pairs = find(where.root, where.split)
+        return PairsData(spec=where.spec, split=where.split, samples=pairs)
+
+    return opened
 
 
-def _folder(root: Path, split: str) -> PairData:
+def _folder(root: Path, split: str) -> FilePairs:
     folder = need_folder(root / split, FOLDER_LAYOUT)
     cameras = read_cameras(folder / "cameras.txt")
     images = by_stem(list_files(need_folder(folder / "images", FOLDER_LAYOUT)))
@@ -128,7 +123,7 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
     return pose_matrix(quaternion_to_matrix(rotation), shift).numpy()
 
 
-def _mapfree(root: Path, split: str) -> PairData:
+def _mapfree(root: Path, split: str) -> FilePairs:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
     views, overlaps, scenes = [], [], []
     for scene in (path for path in list_folders(folder) if (path / "poses.txt").is_file()):
@@ -216,5 +211,9 @@ def _mapfree_view(scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, n
     return ViewFiles(image, depth if depth.is_file() else None, *cameras[name])
 
 
-KINDS = {"world": _world, "folder": _folder, "mapfree": _mapfree}
-"""How each kind is opened: a folder and a split to pairs."""
+LAYOUTS = {
+    "world": Layout(_world, "rooms of the embedded world", ("train", "val", "test")),
+    "folder": Layout(_files(_folder), "your own: SPLIT/pairs.txt, cameras.txt, images, depth", ()),
+    "mapfree": Layout(_files(_mapfree), "Map-free, with depth maps of your own for training"),
+}
+"""Data sets by the word before the colon."""

@@ -7,38 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
 from codistill.engine.objective import StepContext, StepResult
 from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
-from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
+from codistill.heads.two_view.model import TwoViewModel
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction, both_orders
 from codistill.tasks.two_view.batches import PairBatch, joined, truth_to
 from codistill.types import Tokens
-
-
-class EncoderWithHead(nn.Module):
-    """What trains where the encoder does too: first and second views in, predictions for both out.
-
-    Args:
-        encoder: with gradients.
-        head: that fits it.
-        symmetrize: predict (b, a) after (a, b).
-    """
-
-    def __init__(self, encoder: Encoder, head: TwoViewHead, *, symmetrize: bool) -> None:
-        super().__init__()
-        self.encoder, self.head, self.symmetrize = encoder, head, symmetrize
-
-    def forward(self, images: Float[Tensor, "view 3 row column"]) -> tuple[ViewPrediction, ViewPrediction]:
-        """Predictions of pairs whose first views come before all second ones."""
-        norm = not self.head.config.fresh_norm
-        tokens = self.encoder(images, norm=norm)
-        first, second = (Tokens(part, tokens.grid, normed=norm) for part in tokens.patches.chunk(2))
-        if self.symmetrize:
-            first, second = _both(first, second), _both(second, first)
-        return self.head(first, second)
 
 
 class TwoViewObjective:
@@ -64,7 +41,7 @@ class TwoViewObjective:
         unfreeze: bool = False,
     ) -> None:
         self.encoder, self.unfreeze = encoder.requires_grad_(unfreeze).eval(), unfreeze
-        self.trainable = EncoderWithHead(encoder, head, symmetrize=symmetrize) if unfreeze else head
+        self.trainable = TwoViewModel(encoder, head, freeze_encoder=False) if unfreeze else head
         self.norm = not head.config.fresh_norm
         self.loss, self.symmetrize, self.description = loss, symmetrize, description
 
@@ -112,11 +89,11 @@ class TwoViewObjective:
         if self.unfreeze:
             assert batch.tokens is None
             with context.phase("model"):
-                return model(batch.images)
+                return model(*batch.images.chunk(2), symmetrize=self.symmetrize)
         with context.phase("encoder"):
             first, second = self._tokens(batch, device)
         if self.symmetrize:
-            first, second = _both(first, second), _both(second, first)
+            first, second = both_orders(first, second)
         with context.phase("head"):
             return model(first, second)
 
@@ -139,7 +116,3 @@ class TwoViewObjective:
             return None
         seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step
         return torch.Generator(device).manual_seed(seed % 2**63)
-
-
-def _both(first: Tokens, second: Tokens) -> Tokens:
-    return Tokens(torch.cat((first.patches, second.patches)), first.grid, normed=first.normed)

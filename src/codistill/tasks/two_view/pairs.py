@@ -4,7 +4,6 @@ Depth is metres along z, 0 where unknown, infinite for sky. A data set without d
 not trained on.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,12 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.files.inputs import Row, fact
+from codistill.files.inputs import fact
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.imaging.depth16 import to_metres
-from codistill.tasks.shared.data import spread
-from codistill.tasks.shared.groups import Groups, named_groups
-from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
+from codistill.tasks.shared.data import CHECKED, spread
+from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.inputs import SampleInputs
+from codistill.tasks.task import TaskData
 from codistill.world.dataset import PairDataset
 
 
@@ -181,66 +181,31 @@ class FilePairs:
         return (*first.inputs, *second.inputs)
 
 
-@dataclass(frozen=True)
-class PairSubset:
-    """Some pairs of a data set, in the order given."""
+@dataclass(frozen=True, kw_only=True)
+class PairsData(TaskData):
+    """A split of posed pairs; its samples are `PairData`.
 
-    data: PairData
-    indices: tuple[int, ...]
-
-    @property
-    def groups(self) -> Groups:
-        """Of these pairs."""
-        return named_groups(self.data).at(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Pair:
-        return self.data[self.indices[index]]
-
-    def inputs_of(self, index: int) -> SampleInputs:
-        """Of that pair."""
-        return sample_inputs(self.data, self.indices[index])
-
-    def shared_inputs(self) -> Row:
-        """Of the data set."""
-        return shared_inputs(self.data)
-
-
-def limited_pairs(data: PairData, limit: int | None) -> PairData:
-    """The data set, or `limit` evenly spread pairs of it.
-
-    Raises:
-        DataError: for a limit below 1.
+    Attributes:
+        size: rows and columns of all images, where the data set says them.
     """
-    if limit is not None and limit < 1:
-        raise DataError(f"the number of pairs must be 1 or more; got {limit}")
-    return data if limit is None or limit >= len(data) else PairSubset(data, tuple(spread(len(data), limit)))
+
+    size: tuple[int, int] | None = None
 
 
-def check_pairs(data: PairData, name: str, *, depth: bool, checked: int = 16) -> None:
-    """Read some pairs before anything is computed.
-
-    Args:
-        data, name: what to check, and what to call it.
-        depth: whether depth must be known, as training needs it.
-        checked: how many pairs.
+def check_pairs(data: TaskData, training: bool) -> list[str]:
+    """Read some pairs before anything is computed; training needs depth.
 
     Raises:
         DataError: if there is nothing, or a pair cannot be used.
     """
-    if len(data) == 0:
-        raise DataError(f"{name}: there are no pairs")
-    for index in spread(len(data), checked):
-        pair = data[index]
+    if len(data.samples) == 0:
+        raise DataError(f"{data.spec} ({data.split}): there are no pairs")
+    for index in spread(len(data.samples), CHECKED):
+        pair = data.samples[index]
         for view in (pair.first, pair.second):
-            if depth and not (np.isfinite(view.depth) & (view.depth > 0)).any():
+            if training and not (np.isfinite(view.depth) & (view.depth > 0)).any():
                 raise DataError(
                     f"{view.name}: no depth is known, and training needs it. Give depth maps (16-bit PNG in "
                     "millimetres) beside the images; docs/two-view.md shows the layouts."
                 )
-
-
-Opener = Callable[[Path, str], PairData]
-"""From a folder and a split to its pairs."""
+    return []

@@ -8,7 +8,7 @@ Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from codistill.tasks.two_view.head import OpenedTwoView
 from codistill.types import Tokens
 
 Solver = Literal["pnp", "pointmap", "emat", "procrustes"]
-SOLVERS: tuple[Solver, ...] = ("pnp", "pointmap", "emat", "procrustes")
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
 """pnp: matches, the reference's points, the query's pixels. pointmap: the query's own points in the reference's frame
 and its pixels, no matches (DUSt3R). emat: essential matrix, metric scale from points. procrustes: points to points."""
 
@@ -130,6 +130,10 @@ class TwoViewPredictor:
         self.model.to(device)
         return self
 
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {**self.about, "long_edge": self.long_edge}
+
     def fit(self, rows: int, columns: int) -> ImageFit:
         """How an image is brought to the network.
 
@@ -219,47 +223,24 @@ class TwoViewPredictor:
         if solver not in SOLVERS:
             raise ConfigError(unknown_name("solver", solver, SOLVERS))
         robust = robust or RobustConfig()
-        limit = threshold or 0.008 * float(np.hypot(*pair.fit_b.original))
+        diagonal = 0.008 * float(np.hypot(*pair.fit_b.original))
         if solver == "pointmap":
-            points, pixels = confident_points(pair.b_in_a, pair.fit_b)
+            places = confident_points(pair.b_in_a, pair.fit_b)
             return pose_from_points_and_pixels(
-                points,
-                pixels,
-                intrinsics_b,
-                threshold=limit,
-                solver=robust.pnp,
-                iterations=robust.samples,
-                seed=robust.seed,
+                *places, intrinsics_b, threshold=threshold or diagonal, solver=robust.pnp, **robust.draws
             )
         matches = self.match(pair)
         if solver == "pnp":
+            places = matches.points_a, matches.pixels_b
             return pose_from_points_and_pixels(
-                matches.points_a,
-                matches.pixels_b,
-                intrinsics_b,
-                threshold=limit,
-                solver=robust.pnp,
-                iterations=robust.samples,
-                seed=robust.seed,
+                *places, intrinsics_b, threshold=threshold or diagonal, solver=robust.pnp, **robust.draws
             )
         if solver == "procrustes":
-            return pose_from_point_pairs(
-                matches.points_a,
-                matches.points_b,
-                threshold=threshold or 0.1,
-                iterations=robust.samples,
-                seed=robust.seed,
-            )
+            both = matches.points_a, matches.points_b
+            return pose_from_point_pairs(*both, threshold=threshold or 0.1, **robust.draws)
+        limit = threshold or 2.0 / min(pair.fit_b.scale)
         pixels = (matches.pixels_a, matches.pixels_b)
-        pixel = 2.0 / min(pair.fit_b.scale)
-        found = pose_from_matches(
-            *pixels,
-            intrinsics_a,
-            intrinsics_b,
-            threshold=threshold or pixel,
-            iterations=robust.samples,
-            seed=robust.seed,
-        )
+        found = pose_from_matches(*pixels, intrinsics_a, intrinsics_b, threshold=limit, **robust.draws)
         return None if found is None else with_metric_scale(found, matches.points_a, matches.points_b)
 
 

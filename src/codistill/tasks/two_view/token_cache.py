@@ -26,7 +26,7 @@ from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say, open_array
 from codistill.tasks.two_view.batches import VIEW
 from codistill.tasks.two_view.pairs import Pair, PairData
 from codistill.tasks.two_view.views import PairView, PairViews
@@ -63,7 +63,7 @@ class TokenCache:
     def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
         self.shape, self.identity = shape, identity
         maps = {
-            name.partition(".")[0]: np.memmap(folder / name, dtype=dtype, mode="r", shape=size)
+            name.partition(".")[0]: open_array(folder / name, size, dtype, mode="r")
             for name, (size, dtype) in shape.files().items()
         }
         self._tokens, self._depth, self._camera = maps["tokens"], maps["depth"], maps["camera"]
@@ -89,7 +89,7 @@ def announce(shape: CacheShape, folder: Path) -> str:
         ConfigError: if it is not free.
     """
     advice = (
-        "Use fewer views (--views) or pairs (--fit-limit), name a larger disk (--cache), or take --online, which keeps "
+        "Use fewer views (--views) or pairs (--limit), name a larger disk (--cache), or take --no-cached, which keeps "
         "nothing."
     )
     return check_room(f"tokens of {shape.views} pair views", shape.num_bytes, folder, advice, rewritten=True)
@@ -170,4 +170,4 @@ def _encoded(
     pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
     with autocast(device):
         tokens = encoder(pixels, norm=norm).patches
-    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --online, which keeps nothing.")
+    return narrowed(tokens.unflatten(0, (-1, 2)), name, "Take --no-cached, which keeps nothing.")

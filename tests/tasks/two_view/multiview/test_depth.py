@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ from pair_toys import OraclePredictor
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import ImageFit
 from codistill.metrics.multiview_depth import resize_nearest
-from codistill.tasks.two_view.multiview.data import PairSet, open_views
-from codistill.tasks.two_view.multiview.evaluate_depth import DepthProtocol, evaluate_depth
+from codistill.tasks.evaluation import evaluate
+from codistill.tasks.opening import open_split
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.task import TaskData
+from codistill.tasks.two_view.multiview.data import LAYOUTS, PairSet
+from codistill.tasks.two_view.multiview.depth import TASK, MultiviewDepthTest
 from codistill.tasks.two_view.multiview.predict import in_original
 
 
@@ -22,7 +27,16 @@ def views():
 @pytest.fixture
 def data(views, tmp_path):
     write_sample(tmp_path / "test" / "s", views, keys=(1,))
-    return open_views(f"multiview:{tmp_path}", "test")
+    return open_split(LAYOUTS, f"multiview:{tmp_path}", "test").samples
+
+
+def measured(predictor, samples, pictures=0, **options):
+    """Scores (sample, 4) in percent, sources used, and pictures."""
+    test, data = MultiviewDepthTest(**options), TaskData(spec="toy:x", split="test", samples=samples)
+    found = evaluate(
+        TASK, TASK.score(predictor, data, test, Runtime(out=Path())), data, test, pictures=pictures
+    )
+    return found.table.values["scores"], found.table.values["sources_used"], found.pictures
 
 
 @dataclass
@@ -42,29 +56,29 @@ class Spoiled(OraclePredictor):
 
 
 def test_perfect_pairs_of_any_scale_are_perfect_after_alignment(views, data):
-    result = evaluate_depth(oracle(views, [0.5, 3.0, 1.0]), data, DepthProtocol(pictures=1))
-    relative, inliers, relative_all, inliers_all = result.sums[0]
+    scores, _, pictures = measured(oracle(views, [0.5, 3.0, 1.0]), data, pictures=1)
+    relative, inliers, relative_all, inliers_all = scores[0]
     assert relative < 0.02 and relative_all < 0.02  # depth files are rounded to millimetres
     assert inliers == inliers_all == 100.0
-    assert [picture.shape for picture in result.pictures[0]] == [views[0].image.shape] * 3
+    assert [picture.shape for picture in pictures[0]] == [views[0].image.shape] * 3
 
 
 @pytest.mark.parametrize(("scale", "relative", "inliers"), [(1.02, 2.0, 100.0), (1.04, 4.0, 0.0)])
 def test_unaligned_scale_errors_are_what_they_are(views, data, scale, relative, inliers):
-    result = evaluate_depth(oracle(views, [scale]), data, DepthProtocol(alignment="none"))
-    assert result.sums[0, 0] == pytest.approx(relative, abs=0.02) and result.sums[0, 1] == inliers
+    scores, _, _ = measured(oracle(views, [scale]), data, alignment="none")
+    assert scores[0, 0] == pytest.approx(relative, abs=0.02) and scores[0, 1] == inliers
 
 
 def test_a_bad_source_is_left_out_by_its_error_and_not_by_its_place(views, data):
     # The key is view 1: views 0 and 2 are nearest, and view 0 misleads.
     predictor = Spoiled(views, views[0])
-    best = evaluate_depth(predictor, data, DepthProtocol())
-    near = evaluate_depth(predictor, data, DepthProtocol(order="nearest"))
-    assert best.sums[0, 0] < 0.02 and best.details["sources_used"][0] <= 2
-    assert near.details["sources_used"][0] == 3  # the mean over three sources dilutes the first one most
-    assert 2.0 < near.sums[0, 0] == pytest.approx(best.sums[0, 2])
-    one = evaluate_depth(predictor, data, DepthProtocol(order="nearest", most=1))
-    assert one.sums[0, 0] == pytest.approx(one.sums[0, 2]) and one.sums[0, 0] > 2 * near.sums[0, 0]
+    best, used, _ = measured(predictor, data)
+    assert best[0, 0] < 0.02 and used[0] <= 2
+    near, used, _ = measured(predictor, data, sources="nearest")
+    assert used[0] == 3  # the mean over three sources dilutes the first one most
+    assert 2.0 < near[0, 0] == pytest.approx(best[0, 2])
+    one, _, _ = measured(predictor, data, sources="nearest", max_sources=1)
+    assert one[0, 0] == pytest.approx(one[0, 2]) and one[0, 0] > 2 * near[0, 0]
 
 
 class Inverse(OraclePredictor):
@@ -78,7 +92,7 @@ class Inverse(OraclePredictor):
 
 def test_scale_and_shift_of_inverse_depth_are_removed_where_asked_for(views, data):
     fitted, median = (
-        evaluate_depth(Inverse(views), data, DepthProtocol(alignment=alignment)).sums[0]
+        measured(Inverse(views), data, alignment=alignment)[0][0]
         for alignment in ("inverse_least_squares", "median")
     )
     assert fitted[0] < 0.05 < 2.0 < median[0] and fitted[1] == 100.0
@@ -86,24 +100,24 @@ def test_scale_and_shift_of_inverse_depth_are_removed_where_asked_for(views, dat
 
 def test_points_behind_the_camera_are_wrong_and_not_perfect():
     sample = hilly_pair()
-    result = evaluate_depth(oracle([sample.read(0), sample.read(1)], [-1.0]), [sample], DepthProtocol())
-    np.testing.assert_array_equal(result.sums[0], [100, 0, 100, 0])
+    scores, _, _ = measured(oracle([sample.read(0), sample.read(1)], [-1.0]), [sample])
+    np.testing.assert_array_equal(scores[0], [100, 0, 100, 0])
 
 
 def test_a_key_without_known_depth_is_refused():
     pair = hilly_pair().pair
     sky = replace(pair.first, depth=np.full_like(pair.first.depth, np.inf))
     with pytest.raises(DataError, match="v0: no depth of this key view is known"):
-        evaluate_depth(oracle([sky, pair.second]), [PairSet(replace(pair, first=sky))], DepthProtocol())
+        measured(oracle([sky, pair.second]), [PairSet(replace(pair, first=sky))])
 
 
 def test_protocols_that_make_no_sense():
     with pytest.raises(ConfigError, match=r"order of sources 'nearst'\. Did you mean 'nearest'"):
-        DepthProtocol(order="nearst")
+        MultiviewDepthTest(sources="nearst")
     with pytest.raises(ConfigError, match=r"alignment 'mean'"):
-        DepthProtocol(alignment="mean")
+        MultiviewDepthTest(alignment="mean")
     with pytest.raises(ConfigError, match="1 or more; got 0"):
-        DepthProtocol(most=0)
+        MultiviewDepthTest(max_sources=0)
 
 
 def test_without_a_crop_values_go_to_the_original_by_nearest_centres():

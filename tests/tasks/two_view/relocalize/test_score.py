@@ -1,5 +1,5 @@
 import re
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,84 +9,99 @@ from pair_toys import OraclePredictor, ToyPairs, plane_pair
 from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
+from codistill.tasks.evaluation import evaluate, intervals, plain_interval
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import Groups, alone
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.task import TaskData
 from codistill.tasks.two_view.pairs import Pair
 from codistill.tasks.two_view.relocalize.baselines import (
+    LoftrMatcher,
     TrainingMotion,
-    baseline,
-    loftr_matcher,
     matched_pose,
-    no_motion,
     training_motion,
 )
-from codistill.tasks.two_view.relocalize.evaluate import evaluate_pairs, head_method
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
-from codistill.tasks.two_view.relocalize.score import SCORES, by_overlap, intervals, pair_errors, plain
+from codistill.tasks.two_view.relocalize.model import RelocalizationTest, baseline_locator, head_locator
+from codistill.tasks.two_view.relocalize.score import COLUMNS, by_overlap, pose_errors
+from codistill.tasks.two_view.relocalize.task import TASK
+
+TEST = RelocalizationTest()
 
 
 def _estimate(translation, confidence=1.0):
     return PoseEstimate(np.eye(3), np.array(translation, dtype=float), np.zeros(0, dtype=bool), confidence)
 
 
-def _errors(estimates, overlap=None):
-    count = len(estimates)
-    overlap = np.full(count, 0.5) if overlap is None else np.array(overlap)
-    names = tuple(map(str, range(count)))
-    return pair_errors(names, overlap, estimates, np.tile(np.eye(4), (count, 1, 1)), alone(names))
+def _table(estimates, overlap=None, groups=None):
+    names = tuple(map(str, range(len(estimates))))
+    errors = [pose_errors(estimate, np.eye(4)) for estimate in estimates]
+    values = {name: np.array([one[name] for one in errors]) for name in errors[0]}
+    values["overlap"] = np.full(len(names), 0.5) if overlap is None else np.array(overlap)
+    return ScoreTable(names=names, groups=groups or alone(names), values=values)
+
+
+def _score(name, table):
+    return COLUMNS[name].statistic.score(table.values)
+
+
+def _evaluated(model, data):
+    opened = TaskData(spec="toy:x", split="test", samples=data)
+    outcomes = TASK.score(model, opened, TEST, Runtime(out=Path()))
+    return evaluate(TASK, outcomes, opened, TEST, pictures=1)
 
 
 def test_the_virtual_camera_gives_the_benchmarks_golden_numbers():
     # Estimated camera-to-world translations of the specification's table; second-from-first is their inverse.
-    errors = _errors([_estimate([-0.1, 0, 0]), _estimate([-0.25, 0, 0]), _estimate([0, 0, -0.25]), None])
-    np.testing.assert_allclose(errors.vcre[:3], [21.631993, 53.885416, 14.939593], atol=1e-6)
-    np.testing.assert_allclose(errors.translation[:3], [0.1, 0.25, 0.25])
-    assert np.isinf(errors.vcre[3]) and errors.confidence[3] == 0
+    estimates = [_estimate([-0.1, 0, 0]), _estimate([-0.25, 0, 0]), _estimate([0, 0, -0.25]), None]
+    errors = _table(estimates).values
+    np.testing.assert_allclose(errors["vcre"][:3], [21.631993, 53.885416, 14.939593], atol=1e-6)
+    np.testing.assert_allclose(errors["translation"][:3], [0.1, 0.25, 0.25])
+    assert np.isinf(errors["vcre"][3]) and errors["confidence"][3] == 0
+    assert errors["poses"].shape == (4, 4, 4) and np.isnan(errors["poses"][3]).all()
 
 
 def test_scores_of_a_known_table():
     # The specification's: confidence (.9, .8, .8, .4), right (1, 0, 1, 1), one failure: AUC .616667.
     good, bad = [0.0, 0, 0], [1.0, 0, 0]
     estimates = [_estimate(t, c) for t, c in ((good, 0.9), (bad, 0.8), (good, 0.8), (good, 0.4))]
-    errors = _errors([*estimates, None])
-    assert SCORES["vcre_auc_90"](errors) == pytest.approx(0.616667, abs=1e-6)
-    assert SCORES["vcre_precision_45"](errors) == pytest.approx(0.6)
-    assert SCORES["pose_precision"](errors) == pytest.approx(0.6)
-    assert SCORES["estimated"](errors) == pytest.approx(0.8)
-    assert SCORES["median_translation"](errors) == 0.0
+    table = _table([*estimates, None])
+    assert _score("vcre_auc_90", table) == pytest.approx(0.616667, abs=1e-6)
+    assert _score("vcre_precision_45", table) == pytest.approx(0.6)
+    assert _score("pose_precision", table) == pytest.approx(0.6)
+    assert _score("estimated", table) == pytest.approx(0.8)
+    assert _score("median_translation", table) == 0.0
 
 
 def test_intervals_hold_the_score_and_missing_medians_are_null():
-    errors = _errors([_estimate([0, 0, 0])] * 30 + [None] * 70)
-    found = intervals(errors, resamples=200)
+    found = intervals(COLUMNS, _table([_estimate([0, 0, 0])] * 30 + [None] * 70))
     precision = found["vcre_precision_90"]
     assert precision.low < 0.3 < precision.high and precision.count == 100
     assert 0.1 < precision.high - precision.low < 0.25  # 2 x 1.96 x sqrt(.3 x .7 / 100) = 0.18
-    assert plain(found)["median_vcre"]["mean"] is None
+    assert plain_interval(found["median_vcre"])["mean"] is None
 
 
 def test_bins_of_overlap_hold_every_pair_once():
     overlap = [0.2, 0.4, 0.59, 0.6, 0.9, 1.0]
-    bins = by_overlap(_errors([_estimate([0, 0, 0])] * 6, overlap))
-    assert {name: values["estimated"].count for name, values in bins.items()} == {
-        "0-0.4": 1,
-        "0.4-0.6": 2,
-        "0.6-1": 3,
-    }
+    bins = by_overlap(_table([_estimate([0, 0, 0])] * 6, overlap))
+    assert {name: len(part) for name, part in bins.items()} == {"0-0.4": 1, "0.4-0.6": 2, "0.6-1": 3}
 
 
 def test_nothing_to_score_is_said():
-    with pytest.raises(DataError, match="no pairs"):
-        _errors([])
+    with pytest.raises(DataError, match="there are no pairs"):
+        TASK.check(TaskData(spec="toy:x", split="test", samples=ToyPairs(0)), False)
 
 
 def test_an_oracle_scores_one_and_no_motion_does_not():
     data = ToyPairs()
     views = [view for index in range(4) for view in (data[index].first, data[index].second)]
-    oracle = evaluate_pairs(head_method(OraclePredictor(views), "pnp"), data)
-    still = evaluate_pairs(no_motion, data)
-    assert SCORES["pose_precision"](oracle.errors) == 1.0
-    assert SCORES["median_vcre"](oracle.errors) < 20 < SCORES["median_vcre"](still.errors)
-    assert oracle.poses.shape == (4, 4, 4)
+    oracle = _evaluated(head_locator(OraclePredictor(views), TEST), data)
+    still = _evaluated(baseline_locator("none", None, TEST), data)
+    assert oracle.scores["pose_precision"].mean == 1.0
+    assert oracle.scores["median_vcre"].mean < 20 < still.scores["median_vcre"].mean
+    assert [len(row) for row in oracle.pictures] == [1] and still.pictures == []
+    assert oracle.summary.facts["by_overlap"]["0.6-1"]["pose_precision"]["mean"] == 1.0
+    assert oracle.summary.lines[0].startswith("overlap 0.6-1 (4 pairs): vcre_precision_90")
 
 
 def test_the_median_motion_of_equal_pairs_is_their_motion():
@@ -115,7 +130,7 @@ def test_a_perfect_matcher_gives_direction_and_the_given_length():
     pose = pair.second_from_first
     moved = (points @ pose[:3, :3].T + pose[:3, 3]) @ pair.second.intrinsics.T
     second = moved[:, :2] / moved[:, 2:]
-    found = matched_pose(pair, lambda *_: (pixels.numpy(), second), 0.7)
+    found = matched_pose(pair, (pixels.numpy(), second), 0.7)
     direction = pose[:3, 3] / np.linalg.norm(pose[:3, 3])
     np.testing.assert_allclose(found.translation, 0.7 * direction, atol=0.02)
 
@@ -124,7 +139,7 @@ def test_sift_without_texture_gives_no_pose():
     pair = plane_pair()
     flat = type(pair.first)(np.full_like(pair.first.image, 90), *_rest(pair.first))
     motion = TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1)
-    assert baseline("sift", motion, "cpu")(Pair(flat, flat, 1.0, "flat")) is None
+    assert baseline_locator("sift", motion, TEST).locate(Pair(flat, flat, 1.0, "flat")) is None
 
 
 def _rest(view):
@@ -134,7 +149,7 @@ def _rest(view):
 def test_loftr_without_kornia_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "kornia.feature", None)
     with pytest.raises(MissingExtraError, match=r"codistill\[matching\]"):
-        baseline("loftr", TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1), "cpu")
+        baseline_locator("loftr", TrainingMotion(np.zeros(3), np.zeros(3), 1.0, 1), TEST)
 
 
 def test_loftr_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path):
@@ -147,7 +162,7 @@ def test_loftr_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     place = re.escape(str(tmp_path / "hub" / "checkpoints" / "loftr_outdoor.ckpt"))
     with pytest.raises(CheckpointError, match=rf"no way to outdoor.*kornia/loftr\) to {place}"):
-        loftr_matcher()
+        LoftrMatcher()
 
 
 def test_the_real_loftr_takes_what_it_is_given(monkeypatch):
@@ -155,7 +170,7 @@ def test_the_real_loftr_takes_what_it_is_given(monkeypatch):
     real = feature.LoFTR
     monkeypatch.setattr(feature, "LoFTR", lambda pretrained: real(pretrained=None))  # no weights, no network
     image = np.random.default_rng(0).integers(0, 255, (50, 75, 3), dtype=np.uint8)
-    first, second = loftr_matcher()(image, image[:44])
+    first, second = LoftrMatcher()(image, image[:44])
     assert first.shape == second.shape and first.ndim == 2 and first.shape[1] == 2
 
 
@@ -174,7 +189,7 @@ def test_loftr_pixels_are_those_of_the_original_images(monkeypatch):
             }
 
     monkeypatch.setattr(feature, "LoFTR", lambda pretrained: Corners())
-    pixels = loftr_matcher()(np.full((900, 1300, 3), 255, np.uint8), np.zeros((120, 90, 3), np.uint8))
+    pixels = LoftrMatcher()(np.full((900, 1300, 3), 255, np.uint8), np.zeros((120, 90, 3), np.uint8))
     np.testing.assert_allclose(pixels[0], [[-0.5, -0.5], [1299.5, 899.5]], atol=1e-3)
     np.testing.assert_allclose(pixels[1], [[-0.5, -0.5], [89.5, 119.5]], atol=1e-3)
     assert [tuple(image.shape) for image in seen] == [(1, 1, 440, 640), (1, 1, 120, 88)]
@@ -222,9 +237,9 @@ def test_unlocated_queries_are_left_out_and_scenes_stay(mapfree):
 
 
 def test_pairs_of_one_scene_leave_intervals_unknown_and_scenes_are_drawn_whole():
-    found = _errors([_estimate([-0.1 * (index % 5), 0, 0]) for index in range(40)])
-    scenes = replace(found, groups=Groups(tuple(f"s{index // 10}" for index in range(40)), "scenes"))
-    one = intervals(replace(found, groups=Groups(("s",) * 40, "scenes")), resamples=20)
+    estimates = [_estimate([-0.1 * (index % 5), 0, 0]) for index in range(40)]
+    scenes = Groups(tuple(f"s{index // 10}" for index in range(40)), "scenes")
+    one = intervals(COLUMNS, _table(estimates, groups=Groups(("s",) * 40, "scenes")))
     assert all((score.low, score.high, score.groups) == (None, None, 1) for score in one.values())
-    assert plain(one)["estimated"]["low"] is None
-    assert intervals(scenes, resamples=20)["estimated"].groups == 4
+    assert plain_interval(one["estimated"])["low"] is None
+    assert COLUMNS["estimated"].statistic.interval(_table(estimates, groups=scenes)).groups == 4

@@ -1,24 +1,25 @@
-"""Sets of posed views: `KIND:FOLDER` and a split in, `ViewSets` out; views are read when they are asked for.
+"""Sets of posed views: a folder per sample, or pairs as sets of two views, the first one the key.
 
-Kinds: multiview (a folder per sample), world and folder (pairs as sets of two views, the first one the key).
-
-    multiview:ROOT   ROOT/SPLIT/[CATEGORY/]SAMPLE/cameras.txt      lines `NAME fx fy cx cy qw qx qy qz tx ty tz`,
-                                                                   camera-to-world, in the order of the views
-                     ROOT/SPLIT/[CATEGORY/]SAMPLE/images/NAME.jpg  any image file
-                     ROOT/SPLIT/[CATEGORY/]SAMPLE/depth/NAME.png   of the key view, 16-bit millimetres along z
-                     ROOT/SPLIT/[CATEGORY/]SAMPLE/key.txt          NAME of the key view; without it, the view with depth
+multiview:ROOT   ROOT/SPLIT/[CATEGORY/]SAMPLE/cameras.txt      lines `NAME fx fy cx cy qw qx qy qz tx ty tz`,
+                                                               camera-to-world, in the order of the views
+                 ROOT/SPLIT/[CATEGORY/]SAMPLE/images/NAME.jpg  any image file
+                 ROOT/SPLIT/[CATEGORY/]SAMPLE/depth/NAME.png   of the key view, 16-bit millimetres along z
+                 ROOT/SPLIT/[CATEGORY/]SAMPLE/key.txt          NAME of the key view; without it, the view with depth
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.errors import DataError, unknown_name
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
-from codistill.tasks.shared.data import need_folder, parse_spec, read_list, spread
+from codistill.tasks.shared.data import need_folder, read_list
 from codistill.tasks.shared.groups import Groups, groups_of, named_groups
-from codistill.tasks.two_view.layouts import open_pairs, read_cameras
+from codistill.tasks.task import Layout, TaskData, Where
+from codistill.tasks.two_view.layouts import LAYOUTS as PAIRS
+from codistill.tasks.two_view.layouts import read_cameras
 from codistill.tasks.two_view.pairs import Pair, PairData, PosedImage, ViewFiles
 
 MULTIVIEW_LAYOUT = (
@@ -51,14 +52,6 @@ class ViewSet(Protocol):
     def key(self) -> int:
         """The number of the view whose depth is known."""
         ...
-
-
-class ViewSets(Protocol):
-    """A map-style data set of `ViewSet`; its `groups`, if it has some, say what belongs together."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> ViewSet: ...
 
 
 @dataclass(frozen=True)
@@ -171,56 +164,6 @@ class FolderSets:
         return self.samples[index]
 
 
-@dataclass(frozen=True)
-class SomeSets:
-    """Some samples of a data set, in the order given."""
-
-    data: ViewSets
-    indices: tuple[int, ...]
-
-    @property
-    def groups(self) -> Groups:
-        """Of these samples."""
-        return named_groups(self.data).at(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> ViewSet:
-        return self.data[self.indices[index]]
-
-
-def open_views(spec: str, split: str, limit: int | None = None, *, keys: bool = False) -> ViewSets:
-    """The samples of a split.
-
-    Args:
-        spec: `KIND:FOLDER`, e.g. `multiview:data/eth3d`.
-        split: folder or split of the data set.
-        limit: so many samples, evenly spread; None takes all.
-        keys: whether every sample must have a key view.
-
-    Raises:
-        ConfigError: if the spec or the limit makes no sense.
-        DataError: if the data lies otherwise than expected; the text says how.
-    """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"the number of samples must be 1 or more; got {limit}")
-    kind, root = parse_spec(spec, KINDS)
-    if kind == "multiview":
-        data = open_folder(root / split)
-        for sample in data.samples if keys else ():
-            sample.key()
-    else:
-        data = PairSets(open_pairs(spec, split))
-    if len(data) == 0:
-        raise DataError(f"{spec} ({split}): there are no samples")
-    return data if limit is None else SomeSets(data, tuple(spread(len(data), limit)))
-
-
-KINDS = ("multiview", "world", "folder")
-"""Kinds of data that `open_views` knows."""
-
-
 def open_folder(split: Path) -> FolderSets:
     """All samples below a folder, sorted by category and name.
 
@@ -263,3 +206,38 @@ def _sample(listing: Path, root: Path) -> FolderSet:
         names=tuple(cameras),
         views=tuple(ViewFiles(images[name], None, *camera) for name, camera in cameras.items()),
     )
+
+
+def _sets(where: Where) -> TaskData:
+    return TaskData(spec=where.spec, split=where.split, samples=open_folder(where.root / where.split))
+
+
+def _pairs(layout: Layout) -> Callable[[Where], TaskData]:
+    def opened(where: Where) -> TaskData:
+        pairs = layout.open(where)
+        return TaskData(spec=where.spec, split=where.split, samples=PairSets(pairs.samples))
+
+    return opened
+
+
+LAYOUTS = {
+    "multiview": Layout(_sets, "SPLIT/[CATEGORY/]SAMPLE/ with cameras.txt, images, depth, key.txt", ()),
+    "world": Layout(_pairs(PAIRS["world"]), "pairs of the embedded world", PAIRS["world"].splits),
+    "folder": Layout(_pairs(PAIRS["folder"]), "pairs of your own", PAIRS["folder"].splits),
+}
+"""Data sets by the word before the colon."""
+
+
+def check_sets(data: TaskData, training: bool = False) -> list[str]:
+    """Raise DataError where there is no sample."""
+    if len(data.samples) == 0:
+        raise DataError(f"{data.spec} ({data.split}): there are no samples")
+    return []
+
+
+def check_keys(data: TaskData, training: bool = False) -> list[str]:
+    """Raise DataError where there is no sample, or one has no key view; pairs have one."""
+    check_sets(data)
+    for index in range(len(data.samples)) if data.spec.startswith("multiview:") else ():
+        data.samples[index].key()
+    return []

@@ -36,7 +36,6 @@ from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.start import first_guess
 
 Estimator = Literal["matches", "pnp", "alignment"]
-ESTIMATORS: tuple[Estimator, ...] = ("matches", "pnp", "alignment")
 """matches: descriptors, essential matrix. pnp: the second view's points and pixels. alignment: all views together."""
 
 _MATCH_THRESHOLD = 1.0
@@ -92,8 +91,7 @@ def matched_pose(
         first,
         second,
         threshold=_MATCH_THRESHOLD,
-        iterations=robust.samples,
-        seed=robust.seed,
+        **robust.draws,
     )
 
 
@@ -110,9 +108,8 @@ def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) ->
         fitted,
         intrinsics,
         threshold=_PNP_THRESHOLD,
-        iterations=robust.samples,
         solver=robust.pnp,
-        seed=robust.seed,
+        **robust.draws,
     )
 
 
@@ -136,7 +133,7 @@ def relative_poses(
     Args:
         predictor: on its device.
         images: (row, column, 3) uint8, of any sizes.
-        estimator: see `ESTIMATORS`.
+        estimator: see `Estimator`.
         config: of the alignment.
         robust: of the poses of pairs, and of the alignment's first guess.
     """

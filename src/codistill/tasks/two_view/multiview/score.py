@@ -1,64 +1,55 @@
 """Scores of samples, averaged in their categories and then over the categories, with intervals.
 
-A sample brings sums and a weight (its pairs of views, or 1); a category's score is the sum of its samples' sums over
-their weights. Groups of samples (a sequence, a scene) are the unit of resampling, within their category, so that every
+A sample brings scores and a weight (its pairs of views, or 1); a category's score is the weighted mean of its
+samples'. Groups of samples (a sequence, a scene) are the unit of resampling, within their category, so that every
 resample has all categories; of a category with one group alone, and of a mean over it, no interval is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from codistill.errors import DataError
 from codistill.metrics.interval import RESAMPLES, Interval, group_numbers
-from codistill.tasks.shared.groups import Groups
+from codistill.tasks.evaluation import intervals, plain_interval
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.task import Column, Summary
 
 
 @dataclass(frozen=True)
-class MultiviewResult:
-    """Numbers of every sample.
+class CategoryMean:
+    """The mean over categories of a weighted mean over samples; see `Statistic`.
+
+    Reads `scores` (sample, measure), `category` and, where it is there, `pairs` (the weight) of a table.
 
     Attributes:
-        scores: names of the measures.
-        sums: (sample, measure), percent times the weight.
-        weights: (sample,), pairs of views, or ones.
-        names, categories, groups: of the samples.
-        details: arrays for a file of numbers per sample.
-        pictures: rows of image, truth, prediction, (row, column, 3) uint8.
+        index: which of a sample's scores.
     """
 
-    scores: tuple[str, ...]
-    sums: np.ndarray
-    weights: np.ndarray
-    names: tuple[str, ...]
-    categories: tuple[str, ...]
-    groups: Groups
-    details: dict[str, np.ndarray]
-    pictures: list[list[np.ndarray]]
+    index: int
 
-    def intervals(self) -> dict[str, Interval]:
-        """Means over categories, with 95 % intervals over groups of samples."""
-        return category_intervals(self.scores, self.sums, self.weights, self.categories, self.groups.names)
+    def interval(self, table: ScoreTable) -> Interval:
+        """See `Statistic`."""
+        return self._over(table, [table])
 
-    def by_category(self) -> dict[str, dict[str, Interval]]:
-        """The same for every category; nothing where there is only one."""
-        found = by_name(self.categories)
-        return {
-            name: category_intervals(
-                self.scores,
-                self.sums[rows],
-                self.weights[rows],
-                [name] * len(rows),
-                self.groups.at(rows.tolist()).names,
-            )
-            for name, rows in found.items()
-            if len(found) > 1
-        }
+    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+        """See `Statistic`."""
+        return self._over(one, [one, other])
+
+    def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Interval:
+        """Of the first table, less that of the second if there is one."""
+        weights = np.stack([_weights(one) for one in compared], axis=1)
+        sums = np.stack([one.values["scores"][:, self.index] for one in compared], axis=1) * weights
+        return category_interval(sums, weights, table.values["category"].tolist(), table.groups.names)
 
 
-def category_intervals(
-    names: Sequence[str],
+def _weights(table: ScoreTable) -> np.ndarray:
+    return np.asarray(table.values.get("pairs", np.ones(len(table))), dtype=np.float64)
+
+
+def category_interval(
     sums: np.ndarray,
     weights: np.ndarray,
     categories: Sequence[str],
@@ -66,12 +57,11 @@ def category_intervals(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> dict[str, Interval]:
-    """Every measure as a mean over categories, with a percentile-bootstrap 95 % interval.
+) -> Interval:
+    """A mean over categories with a percentile-bootstrap 95 % interval, or the difference of two such means.
 
     Args:
-        names: of the measures.
-        sums: (sample, measure). weights: (sample,), positive.
+        sums, weights: (sample, 1), or (sample, 2) for the first less the second; weights are positive.
         categories: of the samples.
         groups: of the samples, resampled within each category; None where all are independent.
         seed, resamples: of the bootstrap.
@@ -87,31 +77,54 @@ def category_intervals(
     for rows in by_name(categories).values():
         known, number = np.unique(numbers[rows], return_inverse=True)
         count = len(known)
-        group_sums, group_weights = (
-            np.zeros((count, sums.shape[1])),
-            np.bincount(number, weights[rows], count),
-        )
+        group_sums, group_weights = np.zeros((2, count, sums.shape[1]))
         np.add.at(group_sums, number, sums[rows])
+        np.add.at(group_weights, number, weights[rows])
         times = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-        drawn.append((times @ group_sums) / (times @ group_weights)[:, None])
-        whole.append(sums[rows].sum(0) / weights[rows].sum())
+        drawn.append((times @ group_sums) / (times @ group_weights))
+        whole.append(sums[rows].sum(0) / weights[rows].sum(0))
         counts.append(count)
-    low, high = np.percentile(np.mean(drawn, axis=0), [2.5, 97.5], axis=0)
-    means = np.mean(whole, axis=0)
+    signs = np.array([1.0, -1.0])[: sums.shape[1]]
+    low, high = np.percentile(np.mean(drawn, axis=0) @ signs, [2.5, 97.5])
     known = min(counts) > 1
-    return {
-        name: Interval(
-            mean=float(means[column]),
-            low=float(low[column]) if known else None,
-            high=float(high[column]) if known else None,
-            count=len(sums),
-            groups=sum(counts),
-        )
-        for column, name in enumerate(names)
-    }
+    return Interval(
+        mean=float(np.mean(whole, axis=0) @ signs),
+        low=float(low) if known else None,
+        high=float(high) if known else None,
+        count=len(sums),
+        groups=sum(counts),
+    )
 
 
 def by_name(categories: Sequence[str]) -> dict[str, np.ndarray]:
     """Numbers of the samples of every category, sorted by its name."""
     labels = np.asarray(categories)
     return {str(name): np.flatnonzero(labels == name) for name in np.unique(labels)}
+
+
+def by_category(table: ScoreTable, columns: Mapping[str, Column]) -> dict[str, dict[str, Interval]]:
+    """Scores of every category; nothing where there is only one."""
+    found = by_name(table.values["category"].tolist())
+    parts = {name: table.at(rows) for name, rows in found.items() if len(found) > 1}
+    return {name: intervals(columns, part) for name, part in parts.items()}
+
+
+def category_summary(table: ScoreTable, columns: Mapping[str, Column], facts: Mapping[str, Any]) -> Summary:
+    """Scores of every category, as facts and as lines.
+
+    Args:
+        table: what was counted.
+        columns: the task's.
+        facts: what else there is to say.
+    """
+    parts = by_category(table, columns)
+    plain = {
+        name: {key: plain_interval(found) for key, found in part.items()} for name, part in parts.items()
+    }
+    lines = []
+    for name, part in parts.items():
+        count = next(iter(part.values())).count
+        means = ", ".join(f"{key} {interval.mean:.1f}" for key, interval in part.items())
+        lines.append(f"{name} ({count} sample{'s' * (count > 1)}): {means}")
+    categories = len(set(table.values["category"].tolist()))
+    return Summary(facts={"categories": categories, "by_category": plain, **facts}, lines=tuple(lines))

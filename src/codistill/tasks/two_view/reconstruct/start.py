@@ -122,9 +122,8 @@ def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor, robust: Robu
         grid[chosen].double().numpy(),
         intrinsics.double().numpy(),
         threshold=max(2.0, 0.01 * float(np.hypot(rows, columns))),
-        iterations=robust.samples,
         solver=robust.pnp,
-        seed=robust.seed,
+        **robust.draws,
     )
     if found is None:
         return torch.eye(4)

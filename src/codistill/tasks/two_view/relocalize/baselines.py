@@ -5,9 +5,9 @@ an essential matrix with known intrinsics; they know no metres, so the length is
 or what the caller says.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,6 +41,16 @@ class TrainingMotion:
     length: float
     pairs: int
 
+    def describe(self) -> dict[str, Any]:
+        """For a metrics file."""
+        motion = {
+            "length": self.length,
+            "translation": self.translation.tolist(),
+            "rotation_vector": self.rotation_vector.tolist(),
+            "pairs": self.pairs,
+        }
+        return {"training_motion": motion}
+
     def estimate(self) -> PoseEstimate:
         """The median motion as an estimate: second from first camera."""
         rotation = rotation_from_vector(torch.from_numpy(self.rotation_vector)).numpy().T
@@ -68,11 +78,11 @@ def no_motion(_: Pair) -> PoseEstimate:
     return PoseEstimate(np.eye(3), np.zeros(3), np.zeros(0, dtype=bool), 1.0)
 
 
-Matcher = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Two uint8 images to matched pixels, (match, 2) each."""
+Matches = tuple[np.ndarray, np.ndarray]
+"""Matched pixels of two images, (match, 2) each."""
 
 
-def sift_matches(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sift_matches(first: np.ndarray, second: np.ndarray) -> Matches:
     """SIFT keypoints whose nearest neighbours agree and pass Lowe's ratio test of 0.8 (Lowe 2004)."""
     sift = cv2.SIFT.create(nfeatures=4096, contrastThreshold=0.01)
     keypoints, descriptors = zip(
@@ -95,7 +105,7 @@ def sift_matches(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.
     return places[0][rows[:, 0]], places[1][rows[:, 1]]
 
 
-def loftr_matcher(device: torch.device | str = "cpu") -> Matcher:
+class LoftrMatcher:
     """LoFTR (Sun et al., CVPR 2021; outdoor weights) through kornia, on images of at most 640 pixels.
 
     kornia fetches the weights at the first use.
@@ -104,26 +114,32 @@ def loftr_matcher(device: torch.device | str = "cpu") -> Matcher:
         MissingExtraError: without kornia.
         CheckpointError: if the weights can neither be found nor fetched.
     """
-    network = _loftr().to(device)
+
+    def __init__(self) -> None:
+        self.network, self.device = _loftr(), torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> None:
+        """Move it."""
+        self.network.to(device)
+        self.device = torch.device(device)
 
     @torch.inference_mode()
-    def match(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> Matches:
+        """Matches of two uint8 images."""
         tensors, scales = [], []
         for image in (first, second):
             rows, columns = image.shape[:2]
             factor = min(1.0, _LOFTR_EDGE / max(rows, columns))
             size = tuple(max(8, int(side * factor) // 8 * 8) for side in (columns, rows))
             grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-            tensors.append(torch.from_numpy(grey)[None, None].float().to(device) / 255)
+            tensors.append(torch.from_numpy(grey)[None, None].float().to(self.device) / 255)
             scales.append(np.array([columns / size[0], rows / size[1]]))
-        found = network({"image0": tensors[0], "image1": tensors[1]})
+        found = self.network({"image0": tensors[0], "image1": tensors[1]})
         pixels = (found[name].cpu().numpy() for name in ("keypoints0", "keypoints1"))
         first_pixels, second_pixels = (
             (xy + 0.5) * scale - 0.5 for xy, scale in zip(pixels, scales, strict=True)
         )
         return first_pixels, second_pixels
-
-    return match
 
 
 def _loftr() -> torch.nn.Module:
@@ -143,44 +159,26 @@ def _loftr() -> torch.nn.Module:
 
 
 def matched_pose(
-    pair: Pair, matcher: Matcher, length: float, robust: RobustConfig | None = None
+    pair: Pair, matches: Matches, length: float, robust: RobustConfig | None = None
 ) -> PoseEstimate | None:
-    """Second from first camera through a matcher, with a translation of given length, or None."""
-    pixels = matcher(pair.first.image, pair.second.image)
+    """Second from first camera from matches, with a translation of given length, or None."""
     robust = robust or RobustConfig()
     found = pose_from_matches(
-        *pixels,
+        *matches,
         pair.first.intrinsics,
         pair.second.intrinsics,
         threshold=1.0,
-        iterations=robust.samples,
-        seed=robust.seed,
+        **robust.draws,
     )
     if found is None or not found.is_usable():
         return None
     return replace(found, translation=found.translation * length)
 
 
-BASELINES = ("none", "median", "sift", "loftr")
-
-
-def baseline(
-    name: str, motion: TrainingMotion, device: torch.device | str, robust: RobustConfig | None = None
-) -> Callable[[Pair], PoseEstimate | None]:
-    """A baseline as a function from a pair to the pose of its second camera from its first.
-
-    Args:
-        name: one of `BASELINES`.
-        motion: of the training pairs.
-        device: of learned matchers.
-        robust: of matchers.
-
-    Raises:
-        MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
-    """
-    if name == "none":
-        return no_motion
-    if name == "median":
-        return lambda _: motion.estimate()
-    matcher = sift_matches if name == "sift" else loftr_matcher(device)
-    return lambda pair: matched_pose(pair, matcher, motion.length, robust)
+BASELINES = {
+    "none": "no motion",
+    "median": "the median motion of the training pairs",
+    "sift": "matches of SIFT, an essential matrix, the median distance of the training pairs",
+    "loftr": "the same with LoFTR's matches",
+}
+"""By name, one line each."""

@@ -11,13 +11,13 @@ import torch
 
 from codistill.errors import DataError
 from codistill.files.listing import any_case, list_folders
+from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.poses import matrix_to_quaternion
 from codistill.imaging import read_rgb
 from codistill.metrics.mapfree_submission import EVALUATE_EVERY, SubmittedPose
 from codistill.tasks.shared.data import need_folder
 from codistill.tasks.two_view.layouts import MAPFREE_LAYOUT, mapfree_frames, mapfree_intrinsics
 from codistill.tasks.two_view.pairs import Pair, PosedImage
-from codistill.tasks.two_view.relocalize.evaluate import Method
 
 REFERENCE = "seq0/frame_00000.jpg"
 
@@ -40,7 +40,7 @@ def mapfree_queries(split: Path) -> list[tuple[Path, str]]:
 
 def predict_mapfree(
     split: Path,
-    method: Method,
+    method: Callable[[Pair], PoseEstimate | None],
     *,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -49,7 +49,7 @@ def predict_mapfree(
 
     Args:
         split: folder of scenes.
-        method: reference and query to the query's pose.
+        method: reference and query to the query's pose, if it finds one.
         limit: locate only so many queries; the rest counts as failures.
         progress: called with queries done and in all.
 

@@ -1,4 +1,4 @@
-"""Depth of key views as Robust MVD measures it: samples and a two-view model in, scores of every sample out.
+"""Depth of key views as Robust MVD measures it, as a task: see `tasks/task.py`.
 
 Each source gives a depth map of the key view; sources are added one by one and their depths fused, and the best of
 these growing sets counts. The order `quasi-optimal` ranks sources by their own error, `nearest` by their distance to
@@ -7,9 +7,10 @@ needs no truth, stands beside it.
 Sources: Robust MVD (arXiv 2209.06681), sections 3 and 4; DUSt3R (arXiv 2312.14132), section 4.4.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,82 +27,71 @@ from codistill.metrics.multiview_depth import (
     fuse_depths,
     median,
 )
-from codistill.tasks.shared.groups import named_groups
-from codistill.tasks.two_view.multiview.data import ViewSet, ViewSets
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.task import Column, Outcome, Task, TaskData
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_keys
 from codistill.tasks.two_view.multiview.predict import in_original, pair_depth
-from codistill.tasks.two_view.multiview.score import MultiviewResult
+from codistill.tasks.two_view.multiview.score import CategoryMean, category_summary
+from codistill.tasks.two_view.options import ModelTest
 from codistill.tasks.two_view.predict import TwoViewPredictor
 
 Order = Literal["quasi-optimal", "nearest"]
-ORDERS: tuple[Order, ...] = ("quasi-optimal", "nearest")
-ALIGNMENTS: tuple[Alignment, ...] = ("median", "none", "inverse_least_squares")
-DEPTH_SCORES = ("relative", "inliers", "relative_all", "inliers_all")
-"""Percent: relative error and inliers (3 %) of the best set of sources, then of all sources together."""
 _NOTHING = DepthScores(100.0, 0.0)
+_UNIT = (
+    "percent: means over categories. relative, inliers: best of the growing sets; _all: all sources together"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthProtocol:
+class MultiviewDepthTest(ModelTest):
     """How depth is measured.
 
     Attributes:
-        order: in which sources are added.
+        sources: order in which they are added: by their own error, which uses the truth, or by their distance to the
+            key in the list of views.
+        max_sources: so many at most; None takes all.
         alignment: of the prediction to the truth.
-        most: sources at most; None takes all.
-        pictures: samples that are drawn.
     """
 
-    order: Order = "quasi-optimal"
+    sources: Order = "quasi-optimal"
+    max_sources: int | None = None
     alignment: Alignment = "median"
-    most: int | None = None
-    pictures: int = 0
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ConfigError(unknown_name("order of sources", self.order, ORDERS))
-        if self.alignment not in ALIGNMENTS:
-            raise ConfigError(unknown_name("alignment", self.alignment, ALIGNMENTS))
-        if self.most is not None and self.most < 1:
-            raise ConfigError(f"the number of sources must be 1 or more; got {self.most}")
+        super().__post_init__()
+        for what, value, known in (
+            ("order of sources", self.sources, get_args(Order)),
+            ("alignment", self.alignment, get_args(Alignment)),
+        ):
+            if value not in known:
+                raise ConfigError(unknown_name(what, value, known))
+        if self.max_sources is not None and self.max_sources < 1:
+            raise ConfigError(f"the number of sources must be 1 or more; got {self.max_sources}")
 
 
-def evaluate_depth(
-    predictor: TwoViewPredictor,
-    data: ViewSets,
-    protocol: DepthProtocol,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> MultiviewResult:
+def score_depth(
+    model: TwoViewPredictor, data: TaskData, test: MultiviewDepthTest, runtime: Runtime
+) -> Iterator[Outcome]:
     """Depth of every sample's key view.
 
     Raises:
         DataError: if a sample cannot be used, or its key view has no known depth.
     """
-    scores, names, categories, used, pictures = [], [], [], [], []
-    for index in range(len(data)):
-        sample = data[index]
-        key = KeyDepth(predictor, sample, protocol.alignment)
-        order = key.ranked() if protocol.order == "quasi-optimal" else key.nearest()
-        order = order[: protocol.most]
+    for index in range(len(data.samples)):
+        sample: ViewSet = data.samples[index]
+        key = KeyDepth(model, sample, test.alignment)
+        order = key.ranked() if test.sources == "quasi-optimal" else key.nearest()
+        order = order[: test.max_sources]
         best, chosen = best_growing_set(order, key.score)
         together = key.score(tuple(order))
-        scores.append([best.relative, best.inliers, together.relative, together.inliers])
-        used.append(len(chosen))
-        names.append(sample.name)
-        categories.append(sample.category)
-        if len(pictures) < protocol.pictures:
-            pictures.append(key.picture(chosen))
-        progress(index + 1, len(data))
-    table = np.array(scores).reshape(-1, len(DEPTH_SCORES))
-    return MultiviewResult(
-        scores=DEPTH_SCORES,
-        sums=table,
-        weights=np.ones(len(names)),
-        names=tuple(names),
-        categories=tuple(categories),
-        groups=named_groups(data),
-        details={"scores": table, "sources_used": np.array(used)},
-        pictures=pictures,
-    )
+        scores = np.array([best.relative, best.inliers, together.relative, together.inliers])
+        values = {
+            "scores": scores,
+            "category": np.array(sample.category),
+            "sources_used": len(chosen),
+        }
+        yield Outcome(sample.name, values, draw=partial(key.picture, tuple(chosen)))
 
 
 class KeyDepth:
@@ -168,3 +158,31 @@ class KeyDepth:
         """Image, truth, aligned prediction."""
         depth, truth = self.aligned(sources).cpu().numpy(), self.truth.cpu().numpy()
         return [self.image, *(depth_picture(values, *depth_range(truth)) for values in (truth, depth))]
+
+
+def _column(title: str, index: int, *, short: bool = False, higher: bool = True) -> Column:
+    return Column(title=title, statistic=CategoryMean(index), digits=2, headline=short, higher=higher)
+
+
+COLUMNS = {
+    "relative": _column("rel. error (%)", 0, short=True, higher=False),
+    "inliers": _column("inliers (%)", 1, short=True),
+    "relative_all": _column("rel. error, all sources (%)", 2, higher=False),
+    "inliers_all": _column("inliers, all sources (%)", 3),
+}
+
+
+TASK = Task(
+    name="multiview-depth",
+    about="depth of key views from their sources (Robust MVD): a two-view head, a released model",
+    heads="two-view",
+    layouts=LAYOUTS,
+    check=check_keys,
+    load=lambda subject, test, data: TwoViewPredictor(open_two_view(subject), long_edge=test.long_edge),
+    test=MultiviewDepthTest,
+    score=score_depth,
+    columns=COLUMNS,
+    unit=_UNIT,
+    samples="samples",
+    summarize=lambda table, data, test: category_summary(table, COLUMNS, {}),
+)

@@ -1,0 +1,79 @@
+"""What `codistill evaluate mapfree` may be told; how poses are found is told as to `evaluate relocalization`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from codistill.commands.parsers.task_options import (
+    Asked,
+    add_computing,
+    add_other_encoder_option,
+    help_text,
+    known_flags,
+    read_task,
+    sort_flags,
+)
+from codistill.errors import ConfigError, unknown_name
+
+USAGE = (
+    "codistill evaluate mapfree --data ROOT --head HEAD | --model FILE | --baseline NAME | --submission ZIP --out OUT  "
+    "[--OPTION VALUE …]"
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's own options."""
+    parser = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…"
+    )
+    parser.add_argument("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
+    parser.add_argument("--submission", type=Path, metavar="ZIP", help="poses that are there already")
+    add_other_encoder_option(parser)
+    parser.add_argument("--split", default="val", help="(val)")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="locate the first N queries; the others count as failures (all)",
+    )
+    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results")
+    add_computing(parser)
+    return parser
+
+
+def parse(argv: list[str]) -> Asked:
+    """What was typed, checked; ends the process where help was asked for.
+
+    Raises:
+        ConfigError: where something is missing, or would have no effect.
+    """
+    task, parser = read_task("relocalization"), make_parser()
+    if {"-h", "--help"} & set(argv):
+        sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.testing}
+        print(help_text(USAGE, parser, sections))
+        sys.exit(0)
+    own, words = parser.parse_known_args(argv)
+    flags = sort_flags(words, task, fitting=None, testing="testing")
+    chosen = [n for n in ("head", "model", "baseline", "submission") if getattr(own, n) is not None]
+    if len(chosen) != 1:
+        raise ConfigError(
+            f"name one of --head, --model, --baseline and --submission; got {' and '.join(chosen) or 'none'}"
+        )
+    if own.baseline is not None and task.baselines and own.baseline not in task.baselines:
+        raise ConfigError(unknown_name("baseline", own.baseline, task.baselines))
+    idle = [word for word in (*flags.features, *flags.testing) if word.startswith("--")]
+    idle += ["--limit"] if own.limit is not None else []
+    if own.submission is not None and idle:
+        raise ConfigError(
+            f"{' and '.join(idle)} would change nothing: a submission has its poses already; leave it out"
+        )
+    if own.data is None or own.out is None:
+        raise ConfigError("where from, where to? add --data ROOT --out OUT")
+    if own.limit is not None and own.limit < 1:
+        raise ConfigError(f"--limit must be 1 or more; got {own.limit}")
+    return Asked(task=task, own=own, flags=flags)

@@ -1,0 +1,154 @@
+"""Relative poses within sets of views as PoseDiffusion measures them, as a task: see `tasks/task.py`.
+
+Ten random views of a sequence, all pairs of them, whatever the world frame and the scale; percentages are over the
+pairs of a category, then averaged over categories. Source: PoseDiffusion (arXiv 2306.15667), section 4.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.geometry.poses import invert_pose
+from codistill.metrics.multiview_pose import MAX_ANGLE, PairErrors, pair_errors, pose_scores
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.task import Column, Outcome, Subject, Summary, Task, TaskData
+from codistill.tasks.two_view.head import open_two_view
+from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_sets
+from codistill.tasks.two_view.multiview.predict import Estimator, relative_poses
+from codistill.tasks.two_view.multiview.score import CategoryMean, category_summary
+from codistill.tasks.two_view.options import PoseTest, refuse_without_effect
+from codistill.tasks.two_view.predict import TwoViewPredictor
+from codistill.tasks.two_view.reconstruct.align import AlignConfig
+
+THRESHOLDS = (5, 15, 30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiviewPoseTest(PoseTest):
+    """How poses are measured.
+
+    Attributes:
+        estimator: matches and an essential matrix (MASt3R), pnp on points (DUSt3R), or the alignment of all views
+            together.
+        frames: views of each sequence, drawn without replacement; all where there are fewer.
+        seed: of the draw, which also depends on the sequence's name, so that no other sequence changes it.
+        iterations: of the alignment; 0 keeps its first guess.
+    """
+
+    estimator: Estimator = "matches"
+    frames: int = 10
+    seed: int = 0
+    iterations: int = 300
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.estimator not in get_args(Estimator):
+            raise ConfigError(unknown_name("estimator", self.estimator, get_args(Estimator)))
+        if self.frames < 2:
+            raise ConfigError(f"poses need 2 views of a sequence at least; got {self.frames}")
+        if self.seed < 0:
+            raise ConfigError(f"the seed must be 0 or more; got {self.seed}")
+        if self.estimator == "matches":
+            refuse_without_effect(self, "matches give an essential matrix", ("pnp",))
+        if self.estimator != "alignment":
+            refuse_without_effect(self, f"--estimator {self.estimator} aligns nothing", ("iterations",))
+        assert self.align  # checks it
+
+    @property
+    def align(self) -> AlignConfig:
+        """For the alignment."""
+        return AlignConfig(iterations=self.iterations)
+
+    def chosen(self, name: str, count: int) -> list[int]:
+        """The views of a sequence that take part, in the order drawn."""
+        generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        return generator.choice(count, min(count, self.frames), replace=False).tolist()
+
+
+def score_poses(
+    model: TwoViewPredictor, data: TaskData, test: MultiviewPoseTest, runtime: Runtime
+) -> Iterator[Outcome]:
+    """Relative poses of all pairs of every sample's views.
+
+    Raises:
+        DataError: if a sample cannot be used.
+    """
+    for index in range(len(data.samples)):
+        sample: ViewSet = data.samples[index]
+        views = [sample.read(number) for number in test.chosen(sample.name, len(sample))]
+        images = [view.image for view in views]
+        found = relative_poses(model, images, test.estimator, test.align, test.robust)
+        poses = torch.from_numpy(np.stack([view.camera_to_world for view in views])).double()
+        error = errors_of_pairs(found, invert_pose(poses))
+        scored = pose_scores([error], THRESHOLDS)
+        values = {
+            "scores": np.array([*scored.rra.values(), *scored.rta.values(), scored.maa]),
+            "pairs": scored.pairs,
+            "category": np.array(sample.category),
+        }
+        rows = {"rotation": error.rotation.numpy(), "translation": error.translation.numpy()}
+        yield Outcome(sample.name, values, rows)
+
+
+def errors_of_pairs(relative: Tensor, truth: Tensor) -> PairErrors:
+    """Errors of poses that need not agree with each other.
+
+    Args:
+        relative: (pair, 4, 4), camera j from camera i for all i < j; NaN where there is none.
+        truth: (view, 4, 4) world-to-camera.
+    """
+    first, second = torch.triu_indices(len(truth), len(truth), offset=1)
+    origin = torch.eye(4, dtype=torch.float64)
+    parts = [
+        pair_errors(torch.stack((origin, pose.double())), torch.stack((truth[i], truth[j])))
+        for pose, i, j in zip(relative, first.tolist(), second.tolist(), strict=True)
+    ]
+    return PairErrors(
+        torch.cat([part.rotation for part in parts]), torch.cat([part.translation for part in parts])
+    )
+
+
+COLUMNS = {
+    name: Column(
+        title=title, statistic=CategoryMean(index), digits=1, headline=name in ("rra_15", "rta_15", "maa_30")
+    )
+    for index, (name, title) in enumerate(
+        [
+            *((f"rra_{limit}", f"RRA@{limit} (%)") for limit in THRESHOLDS),
+            *((f"rta_{limit}", f"RTA@{limit} (%)") for limit in THRESHOLDS),
+            (f"maa_{MAX_ANGLE}", f"mAA@{MAX_ANGLE} (%)"),
+        ]
+    )
+}
+"""Percent of the pairs, see `metrics.multiview_pose`."""
+
+
+def _load(subject: Subject, test: MultiviewPoseTest, data: TaskData) -> TwoViewPredictor:
+    return TwoViewPredictor(open_two_view(subject), subsample=test.subsample, long_edge=test.long_edge)
+
+
+def _summarize(table: ScoreTable, data: TaskData, test: MultiviewPoseTest) -> Summary:
+    return category_summary(table, COLUMNS, {"pairs": int(table.values["pairs"].sum())})
+
+
+TASK = Task(
+    name="multiview-pose",
+    about="relative poses within sets of views, no intrinsics given: a two-view head, a released model",
+    heads="two-view",
+    layouts=LAYOUTS,
+    check=check_sets,
+    load=_load,
+    test=MultiviewPoseTest,
+    score=score_poses,
+    columns=COLUMNS,
+    unit="percent of pairs; means over categories",
+    samples="samples",
+    summarize=_summarize,
+)

@@ -1,0 +1,73 @@
+"""How two-view models are tested: what all tasks with them may be told; options without effect are refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from codistill.errors import ConfigError
+from codistill.geometry.robust import MAX_SAMPLES, PnpSolver, RobustConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTest:
+    """How images are brought to a two-view model.
+
+    Attributes:
+        long_edge: pixels of their longer side; None for the model's own.
+    """
+
+    long_edge: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_edge is not None and self.long_edge < 1:
+            raise ConfigError(f"long_edge must be 1 or more; got {self.long_edge}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseTest(ModelTest):
+    """How poses of cameras are found.
+
+    Attributes:
+        subsample: distance of the seeds of matching, pixels of the network.
+        pnp: pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp and
+            epnp (both five points).
+        samples: at most so many, of every robust solver; fewer where many matches agree.
+        sample_seed: of these samples.
+    """
+
+    subsample: int = 8
+    pnp: PnpSolver = "usac"
+    samples: int = MAX_SAMPLES
+    sample_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subsample < 1:
+            raise ConfigError(f"subsample must be 1 or more; got {self.subsample}")
+        assert self.robust  # checks them
+
+    @property
+    def robust(self) -> RobustConfig:
+        """For robust solvers."""
+        return RobustConfig(pnp=self.pnp, samples=self.samples, seed=self.sample_seed)
+
+
+def refuse_without_effect(test: Any, because: str, names: Sequence[str] | None = None) -> None:
+    """Refuse options that differ from their default and would change nothing.
+
+    Args:
+        test: the options.
+        because: why they have no effect.
+        names: of the options; None for all.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    given = [
+        one.name
+        for one in fields(test)
+        if (names is None or one.name in names) and getattr(test, one.name) != one.default
+    ]
+    if given:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{flags} would change nothing: {because}; leave it out")

@@ -1,0 +1,76 @@
+"""Relocalization as a task: errors of the second camera's pose, scores on a virtual camera, pictures of matches.
+
+A head of `codistill fit two-view`, a released model or a baseline is scored. See `tasks/task.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from codistill.tasks.evaluation import intervals, plain_interval
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.task import Outcome, Summary, Task, TaskData
+from codistill.tasks.two_view.layouts import LAYOUTS
+from codistill.tasks.two_view.pairs import Pair, check_pairs
+from codistill.tasks.two_view.relocalize.baselines import BASELINES, Matches
+from codistill.tasks.two_view.relocalize.model import Locator, RelocalizationTest, load_locator
+from codistill.tasks.two_view.relocalize.pictures import match_picture
+from codistill.tasks.two_view.relocalize.score import COLUMNS, VIRTUAL_SIZE, by_overlap, pose_errors
+
+UNIT = "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees"
+SHOWN = ("matches",)
+_IN_LINES = ("vcre_precision_90", "vcre_auc_90", "median_rotation")
+
+
+def score_pairs(
+    model: Locator, data: TaskData, test: RelocalizationTest, runtime: Runtime
+) -> Iterator[Outcome]:
+    """Locate the second camera of every pair."""
+    for index in range(len(data.samples)):
+        pair: Pair = data.samples[index]
+        errors = pose_errors(model.locate(pair), pair.second_from_first)
+        draw = None if model.matches is None else partial(_drawn, model.matches, pair)
+        yield Outcome(pair.name, {"overlap": pair.overlap, **errors}, draw=draw)
+
+
+def _drawn(matches: Callable[[Pair], Matches], pair: Pair) -> list[np.ndarray]:
+    return [match_picture(pair.first.image, pair.second.image, *matches(pair))]
+
+
+def summarize_pairs(table: ScoreTable, data: TaskData, test: RelocalizationTest) -> Summary:
+    """The scores in bins of overlap."""
+    bins = {name: intervals(COLUMNS, part) for name, part in by_overlap(table).items()}
+    lines = [
+        f"overlap {name} ({found['estimated'].count} pairs): {', '.join(f'{key} {found[key]}' for key in _IN_LINES)}"
+        for name, found in bins.items()
+    ]
+    return Summary(
+        facts={
+            "virtual_camera": {"width": VIRTUAL_SIZE[0], "height": VIRTUAL_SIZE[1], "focal": 590},
+            "by_overlap": {
+                name: {key: plain_interval(interval) for key, interval in found.items()}
+                for name, found in bins.items()
+            },
+        },
+        lines=tuple(lines),
+    )
+
+
+TASK = Task(
+    name="relocalization",
+    about="where the second camera of a pair is: a two-view head, a released model, a matcher",
+    heads="two-view",
+    layouts=LAYOUTS,
+    check=check_pairs,
+    load=load_locator,
+    test=RelocalizationTest,
+    score=score_pairs,
+    columns=COLUMNS,
+    unit=UNIT,
+    samples="pairs",
+    shown=SHOWN,
+    summarize=summarize_pairs,
+    baselines=BASELINES,
+)
