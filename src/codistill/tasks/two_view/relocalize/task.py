@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from codistill.imaging.marks import match_picture
 from codistill.tasks.evaluation import intervals, plain_interval
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.score_table import ScoreTable
@@ -16,7 +17,6 @@ from codistill.tasks.two_view.layouts import LAYOUTS
 from codistill.tasks.two_view.pairs import Pair, check_pairs
 from codistill.tasks.two_view.relocalize.baselines import BASELINES, Matches
 from codistill.tasks.two_view.relocalize.model import Locator, RelocalizationTest, load_locator
-from codistill.tasks.two_view.relocalize.pictures import match_picture
 from codistill.tasks.two_view.relocalize.score import COLUMNS, VIRTUAL_SIZE, by_overlap, pose_errors
 
 UNIT = "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees"
