@@ -14,6 +14,7 @@ from codistill.tasks.task import Task
 TASKS = {
     "segmentation": "codistill.tasks.dense.segmentation.task:TASK",
     "depth": "codistill.tasks.dense.depth.task:TASK",
+    "people": "codistill.tasks.people.task:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

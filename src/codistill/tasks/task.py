@@ -51,12 +51,14 @@ class TaskData:
     Attributes:
         spec, split: what was opened.
         samples: map-style and picklable; with `groups`, `inputs_of` and `shared_inputs` where they are known.
+        partial: images may be missing.
         notes: to be said before anything is computed: what was left out, what was assumed.
     """
 
     spec: str
     split: str
     samples: Samples
+    partial: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -68,15 +70,19 @@ class Layout:
         open: gives the split.
         about: one line: what lies where.
         splits: that it has; () for folders of any name.
+        default: the split that is scored if none is named; None: `test` where there is one, else `val`.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
+    default: str | None = None
 
     @property
     def scored(self) -> str:
-        """The split that is scored if none is named: `test` where there is one, else `val`."""
+        """The split that is scored if none is named."""
+        if self.default is not None:
+            return self.default
         return "test" if "test" in self.splits or not self.splits else "val"
 
 

@@ -12,7 +12,7 @@ from codistill.errors import DataError, MissingExtraError
 from codistill.heads.human_mesh.rotations import rotation_vector
 from codistill.render.overlay import number_colors
 from codistill.tasks.people.focal import FoundCamera
-from codistill.tasks.people.predict import Bodies
+from codistill.tasks.people.model import Bodies
 
 TO_GLTF = np.array([1.0, -1.0, -1.0])
 """From x right, y down, z forward to glTF's x right, y up, z backward."""

@@ -17,31 +17,28 @@ from codistill.engine.settings import EngineConfig
 from codistill.errors import DataError
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.tasks.opening import open_split
 from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.data import (
-    PeopleData,
-    check_people,
-    labelled_inputs,
-    limited_people,
-    open_people,
-)
+from codistill.tasks.people.data import LAYOUTS, PeopleData, check_people
 from codistill.tasks.people.loading import ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.smplx_layouts import SmplxImages
 from codistill.tasks.people.start import RUN, fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
-from codistill.tasks.people.views import ViewLabels
+from codistill.tasks.people.views import whole_patches
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import check_resumed, with_encoder
 from codistill.tasks.shared.same_encoder import told_of
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
 
-def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: Process) -> bool:
+    """Fit a head on a training split and write it to `runtime.out`; the same call goes on after an interruption.
 
     Returns:
         Whether it is finished.
@@ -49,12 +46,6 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
-    process = process or Process(device=runtime.device)
-    recipe = config.recipe
-    data = open_people(config.data, "train", partial=config.partial)
-    for note in data.notes:
-        runtime.say(f"note: {note}")
-    check_people(data.samples, f"{config.data} (train)")
     held_out = _held_out(config, process)
     features = FrozenFeatures(config.features).to(process.device)
     encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
@@ -63,19 +54,17 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     head = fresh_head(data.body, features, size, config)
     if config.init:
         start_from(head, config.init, runtime)
-    what = "encoder and head" if encoder else "head"
     runtime.say(
-        f"{recipe.name} fit of the {what} on {len(plan.data)} images of {config.data} at {size} px, body "
-        f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
-        f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
+        f"fit of the {'encoder and head' if encoder else 'head'} on {len(plan.data)} images of {config.data} at {size} "
+        f"px, {'stored tokens' if config.stored else 'fresh views'}, body {data.body.name}, {config.steps} steps of "
+        f"{config.batch_size}; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}; of the body: "
+        f"{data.body.licence}"
     )
     changes = process.on_main(
-        lambda: check_resumed(
-            runtime.out, RUN, with_encoder(labelled_inputs(plan.data), features), runtime.say
-        )
+        lambda: check_resumed(runtime.out, RUN, with_encoder(inputs_of(plan.data), features), runtime.say)
     )
-    surface = data.body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else data.body
-    if recipe.stored:
+    surface = data.body.thinned(config.every_vertex) if config.every_vertex > 1 else data.body
+    if config.stored:
         plan = _stored(plan, config, features, runtime, process)
         head = read_windows(head, plan, surface, config, features, runtime, process)
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
@@ -91,19 +80,14 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     return True
 
 
-def whole_patches(size: int, patch_size: int) -> int:
-    """The nearest multiple of the patch size."""
-    return max(1, round(size / patch_size)) * patch_size
-
-
 def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: int) -> ViewPlan:
     return ViewPlan(
-        data=limited_people(data.samples, config.limit),
+        data=data.samples,
         skeleton=Skeleton.of(data.body),
         size=size,
         patch_size=features.patch_size,
-        mirror=config.recipe.mirror,
-        targets=config.recipe.targets,
+        mirror=config.mirror,
+        targets=config.targets,
         seed=config.seed,
     )
 
@@ -111,35 +95,24 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with tokens and labels of every image in memory or mapped. The first process makes both."""
+    """The plan with tokens and labels of every image, which the first process makes."""
 
-    def made() -> tuple[Path, tuple[int, ...], tuple[ViewLabels, ...]]:
-        found = store_tokens(
-            plan.data,
-            features,
-            plan.size,
-            runtime.cache_folder,
-            about=f"{config.data} {config.limit}",
-            mirror=plan.mirror,
-            device=process.device,
-            progress=_reports(runtime),
-            say=runtime.say,
-        )
-        return found.file, found.values.shape, found.labels
+    def made() -> Path:
+        with shown(runtime, "encoding images", len(plan.data)) as report:
+            return store_tokens(
+                plan.data,
+                features,
+                plan.size,
+                runtime.cache_folder,
+                about=f"{config.data} {config.limit}",
+                mirror=plan.mirror,
+                device=process.device,
+                workers=runtime.workers,
+                progress=report,
+                say=runtime.say,
+            )
 
-    return ViewPlan(**{**vars(plan), "stored": StoredTokens.opened(*process.on_main(made))})
-
-
-def _reports(runtime: Runtime) -> Any:
-    """Says how far the encoding is, ten times at most."""
-    said = [0]
-
-    def progress(done: int, total: int) -> None:
-        if done == total or done - said[0] >= total / 10:
-            said[0] = done
-            runtime.say(f"tokens of {done} of {total} images")
-
-    return progress
+    return replace(plan, stored=StoredTokens.opened(process.on_main(made)))
 
 
 def _train(
@@ -153,7 +126,6 @@ def _train(
     process: Process,
 ) -> dict[str, Any] | None:
     """Train in place; facts for the record, or None if it was stopped before its end."""
-    recipe = config.recipe
     about = {
         "data": config.data,
         "body": body.name,
@@ -161,11 +133,11 @@ def _train(
         "unfrozen": config.unfreeze,
         **features.describe(),
     }
-    objective = PeopleObjective(features, trainable, body, recipe.loss, plan.size, about)
+    objective = PeopleObjective(features, trainable, body, config.loss, plan.size, about)
     batches = training_batches(
         plan,
-        batch_size=recipe.batch_size,
-        total_steps=recipe.steps,
+        batch_size=config.batch_size,
+        total_steps=config.steps,
         accumulate=config.accumulate,
         rank=process.rank,
         world_size=process.world_size,
@@ -178,18 +150,18 @@ def _train(
         batches,
         _validation(config, plan, held_out, body, process),
         config=EngineConfig(
-            total_steps=recipe.steps,
+            total_steps=config.steps,
             seed=config.seed,
             accumulate=config.accumulate,
             activation_checkpointing=runtime.recompute,
-            log_every=max(1, min(50, recipe.steps // 10)),
-            checkpoint_every=max(1, min(1000, recipe.steps // 4)),
+            log_every=max(1, min(50, config.steps // 10)),
+            checkpoint_every=max(1, min(1000, config.steps // 4)),
             validate_every=config.validate_every,
         ),
-        optim=with_encoder_scale(recipe.optim, config.encoder_lr_scale),
+        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
         run_dir=runtime.out / RUN,
         process=process,
-        global_batch=recipe.batch_size,
+        global_batch=config.batch_size,
         recipe=config,
         console=runtime.console,
     )
@@ -208,10 +180,10 @@ def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
     """The val split, checked, or None."""
     if not config.validate_every:
         return None
-    held_out = open_people(config.data, "val", partial=config.partial)
+    held_out: PeopleData = open_split(LAYOUTS, config.data, "val", partial=config.partial)
     if len(held_out.samples) < process.world_size:
         raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
-    check_people(held_out.samples, f"{config.data} (val)")
+    check_people(held_out)
     return held_out
 
 
@@ -224,8 +196,8 @@ def _validation(
     samples = held_out.samples
     if isinstance(samples, SmplxImages) and isinstance(body, SmplxBody):
         samples = samples.on(body)  # as wide as the training labels
-    own = ViewPlan(**{**vars(plan), "data": samples, "stored": None, "mirror": False})
-    return lambda: plain_batches(own, config.recipe.batch_size, workers=0, device=process.device)
+    own = replace(plan, data=samples, stored=None, mirror=False)
+    return lambda: plain_batches(own, config.batch_size, workers=0, device=process.device)
 
 
 def _record(
@@ -236,7 +208,6 @@ def _record(
     features: FrozenFeatures,
     facts: dict[str, Any],
 ) -> HeadRecord:
-    recipe = config.recipe
     return HeadRecord(
         task="people",
         features=config.features,
@@ -251,10 +222,10 @@ def _record(
         head=asdict(head.config),
         encoder=told_of(features),
         fit={
-            "protocol": recipe.name,
-            "steps": recipe.steps,
-            "batch_size": recipe.batch_size,
-            "lr": recipe.optim.peak_lr(recipe.batch_size),
+            "protocol": "stored tokens" if config.stored else "fresh views",
+            "steps": config.steps,
+            "batch_size": config.batch_size,
+            "lr": config.optim.peak_lr(config.batch_size),
             "init": config.init,
             "unfrozen": config.unfreeze,
             **facts,

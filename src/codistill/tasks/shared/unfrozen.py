@@ -22,13 +22,14 @@ PREFIX = "encoder."
 """Of the encoder's parameters in a module that holds encoder and head."""
 
 
-def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool) -> None:
+def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool, instead: str) -> None:
     """Refuse what makes no sense before anything is loaded.
 
     Args:
         unfreeze: whether the encoder trains.
         scale: of its learning rate.
         stored: whether tokens are computed once and kept.
+        instead: what to type so that they are not.
 
     Raises:
         ConfigError: the text says what to do.
@@ -40,7 +41,7 @@ def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool) -> None:
     if unfreeze and stored:
         raise ConfigError(
             "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "
-            "fresh views in every step: add --online, or take --recipe published"
+            f"fresh views in every step: {instead}"
         )
 
 

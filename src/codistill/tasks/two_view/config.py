@@ -95,7 +95,12 @@ class TwoViewFit:
             raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
         if self.cached and self.shapes:
             raise ConfigError("cached views have one size: shapes must be empty, or cached off")
-        check_unfreezing(self.unfreeze, self.encoder_lr_scale, stored=self.cached)
+        check_unfreezing(
+            self.unfreeze,
+            self.encoder_lr_scale,
+            stored=self.cached,
+            instead="add --online, or take --recipe published",
+        )
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
                 "a matching loss needs descriptors: descriptor_dim above 0, or matching_weight 0"
