@@ -54,22 +54,6 @@ def write_evaluation(
     write_metrics(out / METRICS, numbers, command)
 
 
-def read_per_image(folder: Path, key: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers per image of an earlier evaluation, and the images' names.
-
-    Raises:
-        DataError: if there are none.
-    """
-    path = folder / PER_IMAGE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file[key], tuple(file["names"].tolist())
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
-        ) from error
-
-
 def comparison(other: Path, name: str, found: Interval, margin: float | None) -> dict[str, Any]:
     """A paired difference for a metrics file, printed as well."""
     line = f"{name}: this minus {other}: {found}"

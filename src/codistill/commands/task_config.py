@@ -1,7 +1,10 @@
 """From what was typed to a task's config, its test options and its features; where and how it computes."""
 
+import io
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +24,25 @@ T = TypeVar("T")
 
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields that were typed."""
-    return tyro.cli(type(config), default=config, args=list(flags), prog=prog) if flags else config
+    """A config with the fields that were typed.
+
+    Raises:
+        ConfigError: if they make no sense together.
+    """
+    if not flags:
+        return config
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(type(config), default=config, args=list(flags), prog=prog)
+    except SystemExit as stop:
+        error: BaseException | None = stop
+        while error is not None and not isinstance(error, ConfigError):
+            error = error.__context__
+        if error is not None:  # tyro puts it into a frame, and ends the process
+            raise error from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:

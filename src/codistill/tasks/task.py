@@ -70,20 +70,18 @@ class Layout:
         open: gives the split.
         about: one line: what lies where.
         splits: that it has; () for folders of any name.
-        default: the split that is scored if none is named; None: `test` where there is one, else `val`.
+        usual: the split that is scored if none is named; "": `test` where there is one, else `val`.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
-    default: str | None = None
+    usual: str = ""
 
     @property
     def scored(self) -> str:
         """The split that is scored if none is named."""
-        if self.default is not None:
-            return self.default
-        return "test" if "test" in self.splits or not self.splits else "val"
+        return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
 
 
 @dataclass(frozen=True, kw_only=True)
