@@ -58,11 +58,21 @@ def load_people(
         found, trained_on = _fitted(path, subject, search, data)
     if subject.baseline is not None:  # the only one
         assert data is not None
-        train: PeopleData = open_split(LAYOUTS, trained_on or data.spec, "train", partial=data.partial)
-        found.mean = MeanBody.of(
-            (train.samples[index].truth for index in range(len(train.samples))), train.body.shape_limit
-        )
+        found.mean = _mean_body(trained_on or data.spec, data, found.body)
     return found
+
+
+def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
+    """Of the people that the head was fitted on."""
+    train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
+    truths = (train.samples[index].truth for index in range(len(train.samples)))
+    mean = MeanBody.of(truths, train.body.shape_limit)
+    if len(mean.shape) != body.n_shape:
+        raise ConfigError(
+            f"{spec}: people have {len(mean.shape)} shape numbers and the head gives {body.n_shape}: there is no mean "
+            "body for it. Fit a head on these labels."
+        )
+    return mean
 
 
 def _fitted(
