@@ -90,6 +90,15 @@ def test_what_is_stored_is_found_and_no_picture_is_opened(tmp_path: Path) -> Non
     assert store(pictures, features, tmp_path, about="another") != first and pictures.opened == 6
 
 
+def test_workers_read_what_this_process_reads(tmp_path: Path) -> None:
+    features, pictures = FrozenFeatures(COLOURS), Pictures(0, count=20)
+    folders = (store(pictures, features, tmp_path / str(number), workers=number) for number in (0, 2))
+    own, theirs = map(StoredTokens.opened, folders)
+    assert np.array_equal(own.values, theirs.values)
+    for one, other in zip(own.labels, theirs.labels, strict=True):
+        assert one.name == other.name and torch.equal(one.truth.joints, other.truth.joints)
+
+
 @pytest.mark.parametrize("label", [False, True])
 def test_tokens_and_labels_of_what_changed_are_made_again(tmp_path: Path, label: bool) -> None:
     features, said, pictures = FrozenFeatures(COLOURS), [], Pictures(0)
