@@ -8,12 +8,9 @@ import torch
 from PIL import Image
 
 from codistill.cli import main
-from codistill.commands.evaluated_head import EvaluatedHead
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
-from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.head_files import HeadRecord
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
 from task_toys import ENCODER, depth_lists, segmentation_folder, toy_scene, write_png
@@ -96,16 +93,6 @@ def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, caps
     assert "equal within ±0.5" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
     assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
-
-
-def test_results_lie_in_the_head_whatever_its_name():
-    """`v1.2` is a folder's name and has no suffix; a released file gives its folder its own without."""
-    record = HeadRecord(task="depth", features=FeatureConfig(encoder="e"), data={})
-    fitted = EvaluatedHead(Path("heads/v1.2"), record, "nyu:d", "val", None)
-    released = EvaluatedHead(Path("heads/linear.pth"), None, "nyu:d", "val", None)
-    assert fitted.out(None) == Path("heads/v1.2/evaluation")
-    assert released.out(None, "other") == Path("heads/linear/other")
-    assert fitted.out(Path("o")) == Path("o")
 
 
 def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from PIL import Image
 
 from codistill.bodies.tiny import TinyBody
 from codistill.cli import main
-from codistill.commands import people
+from codistill.commands import predict
 from codistill.geometry.projection import project
 from codistill.geometry.rotations import rotation_from_6d
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.tasks.people.predict import Bodies
+from codistill.tasks.people.model import Bodies
+from codistill.tasks.people.task import TASK
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "people"))
 from people_scenes import ENCODER, write_folder
@@ -32,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fit(root: Path, out: Path) -> None:
     """A head of a few steps that finds somebody nearly everywhere."""
     argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--steps", "4"]
-    assert main([*argv, *FIT, "--batch-size", "4", "--lr", "1e-3", "--out", str(out)]) == 0
+    assert main([*argv, *FIT, "--batch-size", "4", "--optim.lr", "1e-3", "--out", str(out)]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +76,17 @@ def test_an_evaluation_leaves_numbers_and_pictures(
     assert metrics["matches"] + metrics["misses"] == 6
     assert metrics["provenance"]["command"].startswith("codistill evaluate people --head")
     assert Image.open(own / "pictures.png").width > 600
-    assert main([*argv, "--mean-body", "--out", str(mean), "--against", str(own), "--score", "f1"]) == 0
+    assert "distance, 4 to 8 m" in capsys.readouterr().out
+    argv += ["--baseline", "mean-body", "--out", str(mean), "--against", str(own)]
+    assert main([*argv, "--score", "f1"]) == 0
     baseline = json.loads((mean / "metrics.json").read_text())
-    assert baseline["test"]["mean_body"] and baseline["comparison"]["difference"]["count"] == 4
+    assert baseline["baseline"] == "mean-body" and baseline["comparison"]["difference"]["count"] == 4
     assert "f1: this minus" in capsys.readouterr().out
-    with np.load(own / "per_person.npz") as rows:
-        assert len(rows["pve"]) == 6
+    with np.load(own / "per_image.npz") as arrays:
+        assert len(arrays["rows.pve"]) == len(arrays["rows.sample"]) == 6
+    # Other people as the truth cannot be compared.
+    assert main([*argv, "--cells", "1"]) == 2
+    assert "counts 6 things as the truth, this evaluation 4" in capsys.readouterr().err
 
 
 def test_images_of_any_kind_become_pictures_json_and_glb(head: Path, tmp_path: Path) -> None:
@@ -122,7 +129,7 @@ def plain_image(path: Path, rows: int, columns: int, **options: object) -> Path:
 
 def test_fifty_people_and_nobody(head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = plain_image(tmp_path / "crowd.png", 112, 112)  # no margin: every cell is inside the image
-    people_of(head, [image], tmp_path / "all", "--threshold", "0.0002", "--kernel", "1", "--test-size", "112")
+    people_of(head, [image], tmp_path / "all", "--threshold", "0.0002", "--kernel", "1", "--size", "112")
     crowd, said, scene = scene_of(tmp_path / "all", "crowd")
     assert len(said["people"]) == 64 and "64 people, the nearest" in capsys.readouterr().out
     heads = [person["head"][2] for person in said["people"]]
@@ -169,7 +176,7 @@ def test_a_person_half_outside_the_frame(tmp_path: Path, monkeypatch: pytest.Mon
     image = tmp_path / "border.png"
     Image.new("RGB", (640, 480)).save(image)
     edge = SomebodyAt((-4.0 * 320 / 554.256, 0.0, 4.0))  # a field of view of 60 degrees: 640 px at 554 px
-    monkeypatch.setattr(people, "load_people", lambda *_, **__: edge)
+    monkeypatch.setattr(predict, "find_task", lambda _: replace(TASK, load=lambda *_: edge))
     people_of(tmp_path, [image], tmp_path)
     drawn, said, scene = scene_of(tmp_path, "border")
     pelvis = said["people"][0]["joints"][edge.body.joint_names[edge.body.pelvis_idx]]["xy"]
@@ -219,8 +226,8 @@ def test_the_window_can_have_another_size(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--steps", "1", *FIT]
-    argv += ["--window", "0", "2", "1", "--out", str(tmp_path)]
-    assert main([*argv, "--online"]) == 2 and "no meaning with --online" in capsys.readouterr().err
+    argv += ["--head.window", "0", "2", "1", "--out", str(tmp_path)]
+    assert main([*argv, "--no-stored"]) == 2 and "no meaning with --no-stored" in capsys.readouterr().err
     assert main(argv) == 0
     assert json.loads((tmp_path / "head.json").read_text())["head"]["window"] == [0, 2, 1]
 
@@ -230,12 +237,12 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(
 ) -> None:
     out, argv = tmp_path / "head", ["fit", "people", "--data", f"folder:{root}", "--encoder", ENCODER]
     argv += [*FIT, "--steps", "2", "--batch-size", "4", "--unfreeze", "--out", str(out)]
-    assert main(argv) == 2 and "add --online" in capsys.readouterr().err
-    assert main([*argv, "--online", "--validate-every", "2"]) == 0
+    assert main(argv) == 2 and "add --no-stored --head.window None" in capsys.readouterr().err
+    assert main([*argv, "--no-stored", "--head.window", "None", "--validate-every", "2"]) == 0
     moved = out.rename(tmp_path / "moved")
-    options = ["--head", str(moved), "--device", "cpu", "--pictures", "0", "--out", str(tmp_path / "scores")]
+    options = ["--head", str(moved), "--device", "cpu", "--pictures", "0"]
     assert main(["evaluate", "people", *options]) == 0
-    encoder = json.loads((tmp_path / "scores" / "metrics.json").read_text())["encoder"]
+    encoder = json.loads((moved / "evaluation" / "metrics.json").read_text())["encoder"]
     assert encoder["encoder"] == str(moved / "encoder") and "trained for people" in encoder["name"]
     people_of(moved, [root / "images" / "0000.png"], tmp_path / "seen")
     capsys.readouterr()
@@ -258,27 +265,23 @@ def test_what_is_typed_wrongly_is_said(
 ) -> None:
     image = str(root / "images" / "0000.png")
     people = ["people", image, "--out", str(tmp_path), "--device", "cpu"]
+    fit_argv = ["fit", "people", "--encoder", ENCODER, "--out", str(tmp_path)]
+    scored = ["evaluate", "people", "--data", f"folder:{root}", "--out", str(tmp_path)]
+    weights = tmp_path / "weights.pth"
+    weights.touch()
     cases = (
         ([*people, "--head", str(tmp_path / "none")], "Fit a head first: codistill fit people"),
         ([*people, "--head", str(head), "--focal", "3", "--fov", "60"], "not both"),
+        ([*people, "--head", str(head), "--cells", "3"], "Unknown option --cells"),
         ([*people, "--head", str(head), "--encoder", "random:vit_tiny"], "takes tokens of 48 channels"),
-        (["evaluate", "people"], "which head? add --head HEAD"),
-        (["fit", "people", "--encoder", ENCODER, "--out", str(tmp_path)], "which data set?"),
-        (
-            [
-                "fit",
-                "people",
-                "--encoder",
-                ENCODER,
-                "--data",
-                f"folder:{root}",
-                "--recipe",
-                "smal",
-                "--out",
-                "x",
-            ],
-            "Did you mean 'small'",
-        ),
+        ([*people, "--head", str(weights)], f"Its own encoder with its head: --model {weights}"),
+        ([*people, "--model", str(weights), "--encoder", ENCODER], f"--head {weights} --encoder E"),
+        (["evaluate", "people"], "add --head HEAD"),
+        ([*scored, "--encoder", ENCODER, "--baseline", "mean-body"], "mean-body stands on a head"),
+        ([*scored, "--head", str(head), "--baseline", "mean"], "Did you mean 'mean-body'"),
+        (fit_argv, "which data set?"),
+        ([*fit_argv[:2], "smal", *fit_argv[2:], "--data", f"folder:{root}"], "Did you mean 'small'"),
+        ([*fit_argv, "--data", f"folder:{root}", "--optim.lrr", "1"], "Did you mean --optim.lr"),
     )
     for argv, text in cases:
         assert main(argv) == 2
@@ -288,11 +291,24 @@ def test_what_is_typed_wrongly_is_said(
 def test_the_scored_split_is_opened_before_a_fit(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["evaluate", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--split", "test", *FIT]
-    assert main([*argv, "--out", str(tmp_path / "out")]) == 2
+    argv = ["evaluate", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--split", "test"]
+    assert main([*argv, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
     assert "test.jsonl" in capsys.readouterr().err and not (tmp_path / "out").exists()
     shutil.copytree(root, tmp_path / "cut")
     (tmp_path / "cut" / "val.jsonl").unlink()
     argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{tmp_path / 'cut'}", *FIT]
     assert main([*argv, "--steps", "4", "--validate-every", "2", "--out", str(tmp_path / "head")]) == 2
     assert "val.jsonl" in capsys.readouterr().err and not (tmp_path / "head").exists()
+
+
+def test_labels_of_another_body_are_refused(
+    head: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((head / "head.json").read_text())
+    other = shutil.copytree(head, tmp_path / "other")
+    record["data"]["body"] = "anny"
+    (other / "head.json").write_text(json.dumps(record))
+    assert (
+        main(["evaluate", "people", "--head", str(other), "--data", f"folder:{root}", "--device", "cpu"]) == 2
+    )
+    assert "gives bodies of 'anny', " in (said := capsys.readouterr().err) and "labelled with 'tiny'" in said

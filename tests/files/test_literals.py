@@ -9,7 +9,6 @@ import pytest
 
 import codistill.commands.parsers as parsers
 from codistill.files.literals import literal
-from codistill.tasks.people.recipes import RECIPES
 
 
 def asked() -> set[tuple[str, str]]:
@@ -35,7 +34,3 @@ def test_what_is_not_written_there_is_refused() -> None:
             literal("codistill.tasks.dense.depth.fit", path)
     with pytest.raises(ValueError, match="malformed"):
         literal("codistill.tasks.dense.depth.fit", "OPTIM")
-
-
-def test_recipes_for_people_are_called_by_their_names() -> None:
-    assert [recipe.name for recipe in RECIPES.values()] == list(RECIPES)

@@ -10,7 +10,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from codistill.errors import DataError
 from codistill.files.npz import write_npz
 from codistill.imaging.pictures import below, grid_picture, save_picture
 from codistill.metrics.interval import Interval
@@ -48,22 +47,6 @@ def write_evaluation(
         rows = [grid] if legend is None else [grid, legend(grid.shape[1])]
         save_picture(Image.fromarray(below(*rows)), out / PICTURES)
     write_metrics(out / METRICS, numbers, command)
-
-
-def read_per_image(folder: Path, key: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers per image of an earlier evaluation, and the images' names.
-
-    Raises:
-        DataError: if there are none.
-    """
-    path = folder / PER_IMAGE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file[key], tuple(file["names"].tolist())
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
-        ) from error
 
 
 def comparison(other: Path, name: str, found: Interval, margin: float | None) -> dict[str, Any]:

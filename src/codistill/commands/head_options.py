@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from codistill.commands.parsers.head_options import named_encoder, needed_data, parse_numbers
+from codistill.commands.parsers.head_options import named_encoder, parse_numbers
 from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
 from codistill.tasks.shared.config import Runtime
@@ -69,25 +69,6 @@ def needed_features(arguments: argparse.Namespace, norm: bool) -> FeatureConfig:
     if config is None:
         raise ConfigError("which features? add --encoder E (or --baseline colour)")
     return config
-
-
-def fit_fields(arguments: argparse.Namespace, rates: tuple[float, ...], published: float) -> dict[str, Any]:
-    """The fields of a `HeadFit` that `add_fit_options` sets."""
-    default = (published,) if arguments.protocol == "published" else rates
-    return {
-        "data": needed_data(arguments),
-        "protocol": arguments.protocol,
-        "steps": arguments.steps,
-        "batch_size": arguments.batch_size,
-        "learning_rates": parse_numbers(arguments.lr, float, "--lr") or default,
-        "weight_decay": arguments.weight_decay,
-        "views": arguments.views,
-        "pixels": arguments.pixels,
-        "seed": arguments.seed,
-        "size": arguments.size,
-        "limit": arguments.fit_limit,
-        "partial": arguments.partial,
-    }
 
 
 def make_runtime(

@@ -13,7 +13,7 @@ from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
 def scored_split(task: Task, spec: str) -> str:
-    """The split that is scored if none is named: `test` where the layout has one, else `val`.
+    """The split that is scored if none is named; see `Layout`.
 
     Raises:
         ConfigError: if the spec makes no sense.
@@ -40,7 +40,7 @@ def open_split(layouts: Mapping[str, Layout], spec: str, split: str, *, partial:
     layout = layouts[name]
     if layout.splits and split not in layout.splits:
         raise DataError(f"{spec}: {unknown_name('split', split, layout.splits)}")
-    return layout.open(Where(spec, root, split, partial))
+    return replace(layout.open(Where(spec, root, split, partial)), partial=partial)
 
 
 def open_data(

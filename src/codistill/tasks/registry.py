@@ -21,6 +21,7 @@ TASKS = {
     "relocalization": "codistill.tasks.two_view.relocalize.task:TASK",
     "multiview-depth": "codistill.tasks.two_view.multiview.depth:TASK",
     "multiview-pose": "codistill.tasks.two_view.multiview.pose:TASK",
+    "people": "codistill.tasks.people.task:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

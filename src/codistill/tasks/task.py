@@ -51,12 +51,14 @@ class TaskData:
     Attributes:
         spec, split: what was opened.
         samples: map-style and picklable; with `groups`, `inputs_of` and `shared_inputs` where they are known.
+        partial: images may be missing.
         notes: to be said before anything is computed: what was left out, what was assumed.
     """
 
     spec: str
     split: str
     samples: Samples
+    partial: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -68,16 +70,18 @@ class Layout:
         open: gives the split.
         about: one line: what lies where.
         splits: that it has; () for folders of any name.
+        usual: the split that is scored if none is named; "": `test` where there is one, else `val`.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
+    usual: str = ""
 
     @property
     def scored(self) -> str:
-        """The split that is scored if none is named: `test` where there is one, else `val`."""
-        return "test" if "test" in self.splits or not self.splits else "val"
+        """The split that is scored if none is named."""
+        return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
 
 
 @dataclass(frozen=True, kw_only=True)

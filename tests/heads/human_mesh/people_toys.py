@@ -1,11 +1,16 @@
 """Small heads, tokens and people for the tests beside it."""
 
+import argparse
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from codistill.bodies.tiny import TinyBody
 from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector
 from codistill.heads.human_mesh.cells import PersonCells
+from codistill.heads.human_mesh.names import to_released
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.heads.human_mesh.targets import PeopleTruth
@@ -26,6 +31,18 @@ SMALL = HumanMeshConfig(
     num_bands=3,
     max_resolution=16.0,
 )
+
+
+RELEASED = replace(SMALL, n_rot=53, n_shape=10, n_expression=10, fresh_norm=False, swapped_rays=True)
+ARGUMENTS = {
+    "img_size": [84],
+    "xat_num_heads": 2,
+    "camera_embedding": "geometric",
+    "camera_embedding_num_bands": 3,
+    "camera_embedding_max_resolution": 16,
+    "nearness": True,
+    "person_center": "head",
+}
 
 
 def made_head(config: HumanMeshConfig = SMALL, *, spread: float = 1.0) -> HumanMeshHead:
@@ -76,3 +93,25 @@ def made_truth(body: TinyBody, people: int = 4, batch: int = 2, seed: int = 3) -
         rotmat=rotmat,
         shape=shape,
     )
+
+
+def released(config: HumanMeshConfig = RELEASED, **arguments: Any) -> dict[str, Any]:
+    """A file in the released layout: random fp16 tensors, the body model's licensed ones among them."""
+    generator = torch.Generator().manual_seed(0)
+    head = HumanMeshHead(config)
+    model = {
+        to_released(name): torch.randn(tensor.shape, generator=generator).half()
+        for name, tensor in head.state_dict().items()
+    }
+    model |= {
+        "backbone.encoder.patch_embed.proj.weight": torch.randn(24, 3, 14, 14),
+        "x_attention_head.init_betas_kid": torch.zeros(1, 11),
+        "smpl_layer.neutral_10.bm_x.v_template": torch.randn(10475, 3),
+        "smpl_layer.neutral_11.bm_x.faces_tensor": torch.zeros(4, 3, dtype=torch.int64),
+    }
+    return {
+        "epoch": 3,
+        "iter": 7,
+        "model_state_dict": model,
+        "args": argparse.Namespace(**(ARGUMENTS | arguments)),
+    }

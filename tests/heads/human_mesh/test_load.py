@@ -1,51 +1,17 @@
 """Released Multi-HMR files: names both ways, licensed tensors left out, what is refused and how, partial starts."""
 
-import argparse
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from people_toys import SMALL, made_cameras, made_cells, made_head, made_tokens
+from people_toys import ARGUMENTS, RELEASED, made_cameras, made_cells, made_head, made_tokens, released
 
 from codistill.bodies.base import IDENTITY_6D
 from codistill.errors import CheckpointError
 from codistill.heads.human_mesh.load import initialize, read_human_mesh
 from codistill.heads.human_mesh.names import is_unused, to_ours, to_released
-from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
-
-RELEASED = replace(SMALL, n_rot=53, n_shape=10, n_expression=10, fresh_norm=False, swapped_rays=True)
-ARGUMENTS = {
-    "img_size": [84],
-    "xat_num_heads": 2,
-    "camera_embedding": "geometric",
-    "camera_embedding_num_bands": 3,
-    "camera_embedding_max_resolution": 16,
-    "nearness": True,
-    "person_center": "head",
-}
-
-
-def released(config: HumanMeshConfig = RELEASED, **arguments: Any) -> dict[str, Any]:
-    """A file in the released layout: random fp16 tensors, the body model's licensed ones among them."""
-    generator = torch.Generator().manual_seed(0)
-    head = HumanMeshHead(config)
-    model = {
-        to_released(name): torch.randn(tensor.shape, generator=generator).half()
-        for name, tensor in head.state_dict().items()
-    }
-    model |= {
-        "backbone.encoder.patch_embed.proj.weight": torch.randn(24, 3, 14, 14),
-        "x_attention_head.init_betas_kid": torch.zeros(1, 11),
-        "smpl_layer.neutral_10.bm_x.v_template": torch.randn(10475, 3),
-        "smpl_layer.neutral_11.bm_x.faces_tensor": torch.zeros(4, 3, dtype=torch.int64),
-    }
-    return {
-        "epoch": 3,
-        "iter": 7,
-        "model_state_dict": model,
-        "args": argparse.Namespace(**(ARGUMENTS | arguments)),
-    }
+from codistill.heads.human_mesh.network import HumanMeshHead
 
 
 def read(checkpoint: dict[str, Any]) -> Any:

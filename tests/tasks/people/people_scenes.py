@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.projection import project
 from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 from codistill.heads.human_mesh.place import place_bodies
+from codistill.tasks.evaluation import Evaluation, evaluate
+from codistill.tasks.opening import fit_task, open_split
+from codistill.tasks.people.config import PeopleFit
+from codistill.tasks.people.data import LAYOUTS, PeopleData
+from codistill.tasks.people.load import load_people
+from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
+from codistill.tasks.people.scoring import PeopleTest
+from codistill.tasks.people.task import TASK
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.task import Subject
 
 ENCODER = "random:vit_tiny,depth=2,dim=48,num_heads=2,image_size=56"
 ROWS, COLUMNS, FOCAL = 42, 56, 60.0
@@ -67,3 +78,21 @@ def write_folder(root: Path, train: int = 16, val: int = 4) -> Path:
             lines.append(json.dumps({"image": name, "focal": FOCAL, "people": people}))
         (root / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     return root
+
+
+def open_people(spec: str, split: str, partial: bool = False) -> PeopleData:
+    return open_split(LAYOUTS, spec, split, partial=partial)
+
+
+def fit_people(config: PeopleFit, runtime: Runtime) -> bool:
+    return fit_task(TASK, config, runtime)
+
+
+def load_head(head: Path, search: PeopleSearch | None = None) -> PeopleEstimator:
+    return load_people(Subject(head=head), search)
+
+
+def scored(model: Any, data: PeopleData, pictures: int = 0, cells: int | None = None) -> Evaluation:
+    test = PeopleTest(cells=cells)
+    outcomes = TASK.score(model, data, test, Runtime(out=Path()))
+    return evaluate(TASK, outcomes, data, test, pictures=pictures)

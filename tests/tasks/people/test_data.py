@@ -1,20 +1,23 @@
 """Labelled images: batches of unlike labels, squares and mirrors, the folder layout and what users write wrongly."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from people_scenes import ROWS, camera, write_folder
+from people_scenes import ROWS, camera, open_people, write_folder
 
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import place_bodies
-from codistill.tasks.people.data import check_people, limited_people, open_people
+from codistill.tasks.people.data import check_people
 from codistill.tasks.people.sample import PeopleImage, Skeleton, join_truths, make_truth, nobody
 from codistill.tasks.people.views import Placement, mirrored_pixels, square_view
+from codistill.tasks.shared.data import limited
+from codistill.tasks.shared.inputs import inputs_of
 
 SKELETON = Skeleton.of(TinyBody())
 
@@ -141,13 +144,26 @@ def test_data_without_anybody_is_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "f", train=2, val=1)
     lines = [json.loads(line) | {"people": []} for line in (root / "train.jsonl").read_text().splitlines()]
     (root / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = open_people(f"folder:{root}", "train")
+    with pytest.raises(DataError, match=r"\(train\): nobody is labelled"):
+        check_people(data)
+    assert [data.samples[0].name, len(data.samples[0].truth)] == ["images/0000.png", 0]
+    with pytest.raises(DataError, match="there are no images"):
+        check_people(replace(data, samples=[]))
+
+
+def test_labels_are_among_what_images_are_made_from(tmp_path: Path) -> None:
+    """A subset says the same of an image as the whole; a line that is put before others changes none of them."""
+    root = write_folder(tmp_path / "f", train=4, val=1)
     data = open_people(f"folder:{root}", "train").samples
-    with pytest.raises(DataError, match="nobody is labelled"):
-        check_people(data, "mine")
-    assert [data[0].name, len(data[0].truth)] == ["images/0000.png", 0]
-    assert len(limited_people(data, 1)) == 1
-    with pytest.raises(DataError, match="1 or more; got 0"):
-        limited_people(data, 0)
+    rows = inputs_of(data).rows
+    assert inputs_of(limited(data, 2)).rows == (rows[1], rows[3])
+    lines = (root / "train.jsonl").read_text().splitlines()
+    changed = [lines[3], lines[0].replace('"people"', '"people" '), *lines[1:3]]
+    (root / "train.jsonl").write_text("\n".join(changed))
+    now = inputs_of(open_people(f"folder:{root}", "train").samples).rows
+    assert (now[0], *now[2:]) == (rows[3], rows[1], rows[2])
+    assert now[1][0] == rows[0][0] and now[1][1] != rows[0][1]  # the picture is the same, its label another
 
 
 def test_the_worlds_labels_pose_its_joints(tiny_people_world: Path) -> None:

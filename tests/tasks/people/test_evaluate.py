@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from people_scenes import open_people, scored
 
 from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError, DataError
@@ -14,12 +15,12 @@ from codistill.geometry.projection import project
 from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.tasks.people.baseline import MeanBody, nearest_rotation
-from codistill.tasks.people.data import open_people
-from codistill.tasks.people.evaluate import evaluate_people
-from codistill.tasks.people.predict import Bodies, PeopleTest
+from codistill.tasks.people.model import Bodies, PeopleSearch
 from codistill.tasks.people.sample import Skeleton, make_truth, nobody
-from codistill.tasks.people.scores import ERRORS, PeopleScores, difference
+from codistill.tasks.people.scores import COLUMNS, ERRORS, by_group
+from codistill.tasks.people.scoring import PeopleTest
 from codistill.tasks.shared.groups import alone
+from codistill.tasks.shared.score_table import ScoreTable
 
 
 @dataclass
@@ -61,8 +62,8 @@ def data(scenes: Path):
 
 
 def test_a_perfect_estimator_has_perfect_scores(data) -> None:
-    result = evaluate_people(Oracle(data), data, pictures=2)
-    intervals = result.scores.intervals()
+    result = scored(Oracle(data), data, pictures=2)
+    intervals = result.scores
     assert all(intervals[name].mean == 100.0 for name in ("f1", "precision", "recall"))
     for name in ERRORS:
         assert intervals[name].mean == pytest.approx(0.0, abs=1e-2), name
@@ -71,32 +72,28 @@ def test_a_perfect_estimator_has_perfect_scores(data) -> None:
 
 
 def test_a_shift_is_seen_in_place_and_in_nothing_else(data) -> None:
-    intervals = evaluate_people(Oracle(data, shift=0.2), data, pictures=0).scores.intervals()
+    intervals = scored(Oracle(data, shift=0.2), data).scores
     assert intervals["place"].mean == pytest.approx(0.2, abs=1e-4)
     assert intervals["pve"].mean == pytest.approx(0.0, abs=1e-2)
 
 
 def test_misses_and_ghosts_are_counted(data) -> None:
-    scores = evaluate_people(Oracle(data, most=1, ghost=True), data, pictures=0).scores
+    found = scored(Oracle(data, most=1, ghost=True), data)
     # Images alternate between one and two people; one is found in each, and a ghost.
-    assert scores.counts.tolist() == [[1, 0, 1], [1, 1, 1], [1, 0, 1], [1, 1, 1]]
-    intervals = scores.intervals()
+    assert found.table.values["counts"].tolist() == [[1, 0, 1], [1, 1, 1], [1, 0, 1], [1, 1, 1]]
+    intervals = found.scores
     assert intervals["precision"].mean == pytest.approx(50.0)
     assert intervals["recall"].mean == pytest.approx(100 * 4 / 6)
     assert intervals["f1"].mean == pytest.approx(100 * 8 / 14)
-    groups = scores.groups()
+    assert {found.summary.facts[name] for name in ("matches", "false_positives")} == {4}
+    assert found.summary.facts["people"] == 6 and len(found.summary.lines) == 4
+    groups = found.summary.facts["groups"]
     assert set(groups) == {"distance", "visible"}  # nobody's age is known
     assert groups["visible"]["half to 0.9"]["people"] == 4
     assert (
         groups["visible"]["half to 0.9"]["recall"]["mean"] + groups["visible"]["above 0.9"]["recall"]["mean"]
         == 100
     )
-
-
-def test_labels_of_another_body_are_refused(data) -> None:
-    other = replace(data, body=SimpleNamespace(name="anny"))
-    with pytest.raises(ConfigError, match=r"bodies of 'tiny', .* is labelled with 'anny'"):
-        evaluate_people(Oracle(data), other, pictures=0)
 
 
 def test_joints_alone_can_be_evaluated(data) -> None:
@@ -108,9 +105,10 @@ def test_joints_alone_can_be_evaluated(data) -> None:
             Skeleton.of(data.body), sample.truth.joints, joint_known=known.expand(len(sample.truth), -1)
         )
         samples.append(replace(sample, truth=truth))
-    scores = evaluate_people(Oracle(data), replace(data, samples=samples), pictures=1).scores
-    assert set(scores.intervals()) == {"f1", "precision", "recall", "mpjpe", "pa_mpjpe", "place"}
-    assert scores.intervals()["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
+    found = scored(Oracle(data), replace(data, samples=samples), pictures=1)
+    assert set(found.scores) == {"f1", "precision", "recall", "mpjpe", "pa_mpjpe", "place"}
+    assert set(by_group(found.table)["distance"]["2 to 4 m"]) == {"people", "recall", "pa_mpjpe"}
+    assert found.scores["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
 
 
 def test_two_heads_are_scored_on_the_same_people(data) -> None:
@@ -122,9 +120,9 @@ def test_two_heads_are_scored_on_the_same_people(data) -> None:
     coarse, fine = Oracle(one), Oracle(one)
     coarse.size, fine.size = 28, 448
     for estimator in (coarse, fine):
-        assert evaluate_people(estimator, one, pictures=0).scores.counts.sum(1).tolist() == [2]
-        published = evaluate_people(estimator, one, cells=4, pictures=0).scores
-        assert published.counts[0, :2].sum() == 1
+        assert scored(estimator, one).summary.facts["people"] == 2
+        published = scored(estimator, one, cells=4).summary.facts
+        assert published["people"] == 1 and "4x4 cells" in published["truth"]
 
 
 @dataclass
@@ -139,10 +137,10 @@ class Broken(Oracle):
 
 
 def test_a_prediction_that_is_not_finite_is_nobody(data) -> None:
-    scores = evaluate_people(Broken(data), data, pictures=0).scores
+    table = scored(Broken(data), data).table
     # One or two people an image; the first is never found, and what stands for it is wrong.
-    assert scores.counts.tolist() == [[0, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 1]]
-    assert np.isfinite(scores.people["pve"][scores.people["matched"] == 1]).all()
+    assert table.values["counts"].tolist() == [[0, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 1]]
+    assert np.isfinite(table.rows["pve"][table.rows["matched"] == 1]).all()
 
 
 def test_a_label_joint_that_is_not_finite_is_not_known(data) -> None:
@@ -151,36 +149,43 @@ def test_a_label_joint_that_is_not_finite_is_not_known(data) -> None:
         joints = sample.truth.joints.clone()
         joints[0, 3] = torch.nan  # of the first person alone: the others keep all theirs
         samples.append(replace(sample, truth=replace(sample.truth, joints=joints)))
-    scores = evaluate_people(Oracle(data), replace(data, samples=samples), pictures=0).scores
-    assert scores.counts[:, 1:].sum() == 0
-    assert scores.intervals()["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
+    found = scored(Oracle(data), replace(data, samples=samples))
+    assert found.table.values["counts"][:, 1:].sum() == 0
+    assert found.scores["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
 
 
-def made_scores(errors: list[float], misses: int = 0) -> PeopleScores:
-    count = len(errors)
-    people = {
-        "image": np.arange(count),
+def made_table(errors: list[float]) -> ScoreTable:
+    """One person an image, missed where the error is no number."""
+    rows = {
+        "sample": np.arange(len(errors)),
         "matched": np.isfinite(errors).astype(float),
-        "distance": np.ones(count),
+        "distance": np.ones(len(errors)),
         **{name: np.array(errors, float) for name in ERRORS},
     }
     counts = np.array([[1, 0, 0] if np.isfinite(e) else [0, 1, 0] for e in errors])
-    names = tuple(map(str, range(count)))
-    return PeopleScores(counts, people, names, alone(names))
+    names = tuple(map(str, range(len(errors))))
+    return ScoreTable(names=names, groups=alone(names), values={"counts": counts}, rows=rows)
 
 
 def test_differences_are_paired_over_images() -> None:
     base = np.random.default_rng(0).normal(100, 40, 80)
-    one, other = made_scores(list(base + 5)), made_scores(list(base))
-    paired = difference(one, other, "pa_pve")
+    one, other = made_table(list(base + 5)), made_table(list(base))
+    error = COLUMNS["pa_pve"].statistic
+    paired = error.difference(one, other)
     assert (
         paired.mean == pytest.approx(5.0)
         and paired.low == pytest.approx(5.0)
         and paired.high == pytest.approx(5.0)
     )
-    assert one.intervals()["pa_pve"].low < other.intervals()["pa_pve"].high  # unpaired, nothing is seen
-    assert difference(one, other, "f1").mean == 0.0
-    assert "pve" not in made_scores([np.nan, np.nan]).intervals()
+    apart = [error.interval(table) for table in (one, other)]
+    assert apart[0].low < apart[1].high  # unpaired, nothing is seen
+    assert COLUMNS["f1"].statistic.difference(one, other).mean == 0.0
+
+
+def test_scores_that_nobody_has_are_left_out() -> None:
+    missed = made_table([np.nan, np.nan])
+    found = {name: column.statistic.interval(missed) for name, column in COLUMNS.items()}
+    assert {name for name, interval in found.items() if interval is not None} == {"f1", "recall"}
 
 
 def test_nearest_rotation_is_scipys_mean() -> None:
@@ -203,6 +208,8 @@ def test_a_mean_body_needs_parameters(data) -> None:
 
 def test_thresholds_that_make_no_sense() -> None:
     with pytest.raises(ConfigError, match="between 0 and 1; got 0"):
-        PeopleTest(threshold=0.0)
+        PeopleSearch(threshold=0.0)
     with pytest.raises(ConfigError, match="odd number of cells"):
-        PeopleTest(kernel=2)
+        PeopleSearch(kernel=2)
+    with pytest.raises(ConfigError, match="cells must be 1 or more; got 0"):
+        PeopleTest(cells=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from people_scenes import ENCODER
+from people_scenes import ENCODER, open_people
 from torch import Tensor
 
 from codistill.bodies.tiny import TinyBody
@@ -17,11 +17,11 @@ from codistill.heads.human_mesh.targets import TargetConfig, assign_people
 from codistill.heads.human_mesh.window import window_tokens
 from codistill.metrics.human_mesh import aligned_point_error
 from codistill.tasks.people import least_squares
-from codistill.tasks.people.data import SomePeople, open_people
 from codistill.tasks.people.least_squares import PENALTIES, start_by_least_squares
 from codistill.tasks.people.loading import ViewPlan
 from codistill.tasks.people.sample import Skeleton
-from codistill.tasks.people.tokens import store_tokens
+from codistill.tasks.people.tokens import StoredTokens, store_tokens
+from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 
 SIZE, PATCH, WINDOW = 56, 14, (1, 1, 1)
@@ -34,7 +34,8 @@ def plan(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> ViewPlan:
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER, norm=False))
     folder = tmp_path_factory.mktemp("tokens")
     cpu = torch.device("cpu")
-    stored = store_tokens(data.samples, features, SIZE, folder, about="", mirror=True, device=cpu)
+    options = {"about": "", "mirror": True, "device": cpu, "workers": 0}
+    stored = StoredTokens.opened(store_tokens(data.samples, features, SIZE, folder, **options))
     skeleton = Skeleton.of(data.body)
     return ViewPlan(data.samples, skeleton, SIZE, PATCH, True, TargetConfig(), 0, stored)
 
@@ -143,7 +144,7 @@ def test_of_wide_tokens_the_first_components_are_read(
 
 def test_a_few_images_are_all_fitted(plan: ViewPlan) -> None:
     assert plan.stored is not None
-    few = SomePeople(plan.data, tuple(range(4)))
+    few = Subset(plan.data, tuple(range(4)))
     stored = replace(plan.stored, values=plan.stored.values[:4], labels=plan.stored.labels[:4])
     found = start_by_least_squares(head_of(plan), replace(plan, data=few, stored=stored), BODY)
     assert found is not None

@@ -19,7 +19,8 @@ from codistill.heads.human_mesh.place import place_bodies
 from codistill.tasks.people.draw import draw_bodies, draw_from_above, people_picture
 from codistill.tasks.people.export import people_json, write_glb
 from codistill.tasks.people.focal import FoundCamera, find_camera
-from codistill.tasks.people.predict import Bodies
+from codistill.tasks.people.model import Bodies
+from codistill.tasks.people.task import PeopleOutput
 
 ROWS, COLUMNS = 60, 90
 K = camera_matrix(80.0, ((COLUMNS - 1) / 2, (ROWS - 1) / 2))
@@ -206,8 +207,8 @@ def test_the_camera_of_a_photograph(tmp_path: Path) -> None:
     assert find_camera(told, 800, 1200, focal=700.0).intrinsics[1, 1] == 700.0
     assert find_camera(told, 1200, 800, field_of_view=90.0).intrinsics[0, 0] == pytest.approx(600.0)
     with pytest.raises(ConfigError, match="not both"):
-        find_camera(plain, 8, 8, focal=1.0, field_of_view=1.0)
+        PeopleOutput(focal=1.0, fov=1.0)
     with pytest.raises(ConfigError, match="between 0 and 180 degrees; got 180"):
-        find_camera(plain, 8, 8, field_of_view=180.0)
+        PeopleOutput(fov=180.0)
     with pytest.raises(ConfigError, match="positive number of pixels; got -1"):
-        find_camera(plain, 8, 8, focal=-1.0)
+        PeopleOutput(focal=-1.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from people_scenes import open_people
 from PIL import Image
 
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
 from codistill.geometry.rotations import rotation_from_vector
-from codistill.tasks.people.data import open_people
 from codistill.tasks.people.smplx_labels import read_labels
 from codistill.tasks.people.smplx_layouts import SmplxImages
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from people_scenes import open_people
 from PIL import Image
 
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
 from codistill.geometry.projection import project
 from codistill.geometry.rotations import rotation_from_vector
-from codistill.tasks.people.data import open_people
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bodies"))
 from test_smplx import arrays
@@ -105,7 +105,7 @@ def test_missing_images_and_damaged_labels_are_named(tmp_path: Path, body_file: 
     assert len(open_people(f"bedlam:{root}", "train", partial=True).samples) == 1
     with pytest.raises(DataError, match=r"no label files validation_labels/\*\*/\*\.npz\. Expected layout"):
         open_people(f"bedlam:{root}", "val")
-    with pytest.raises(DataError, match="splits train and val; got 'test'"):
+    with pytest.raises(DataError, match="Unknown split 'test'"):
         open_people(f"bedlam:{root}", "test")
     file = root / "training_labels" / "all_npz_12_training" / f"{SEQUENCE}.npz"
     wrong = labels(["a.png"])

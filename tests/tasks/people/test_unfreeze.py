@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from people_scenes import ENCODER
+from people_scenes import ENCODER, fit_people, load_head, open_people
 from safetensors.torch import load_file
 from stopping import stopping_after
 
@@ -16,28 +16,27 @@ from codistill.errors import ConfigError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.nn.blocks import Block
-from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.data import open_people
-from codistill.tasks.people.fit import fit_people
-from codistill.tasks.people.predict import PeopleTest, load_people
-from codistill.tasks.people.recipes import SMALL, PeopleHeadConfig
+from codistill.tasks.people.config import PeopleFit, PeopleHeadConfig
+from codistill.tasks.people.model import PeopleSearch
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import read_record
 
 FEATURES = FeatureConfig(encoder=ENCODER, norm=False)
-RECIPE = replace(
-    SMALL,
-    steps=2,
-    batch_size=4,
-    stored=False,
-    head=PeopleHeadConfig(dim=32, depth=1, num_heads=2, head_dim=16, hidden=32),
-    loss=HumanMeshLossConfig(projections_from=6),
-)
 
 
 def config(scenes: Path, **changes: object) -> PeopleFit:
-    made = PeopleFit(data=f"folder:{scenes}", features=FEATURES, recipe=RECIPE, size=56, unfreeze=True)
+    made = PeopleFit(
+        data=f"folder:{scenes}",
+        features=FEATURES,
+        size=56,
+        unfreeze=True,
+        steps=2,
+        batch_size=4,
+        stored=False,
+        head=PeopleHeadConfig(dim=32, depth=1, num_heads=2, head_dim=16, hidden=32),
+        loss=HumanMeshLossConfig(projections_from=6),
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -58,7 +57,7 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(scenes: P
     assert set(before) - changed == {"mask_token", "norm.weight", "norm.bias"}  # these take no part
 
     folder = Path(shutil.move(tmp_path / "first", tmp_path / "moved"))
-    estimator = load_people(folder, test=PeopleTest(threshold=0.001, kernel=1))
+    estimator = load_head(folder, PeopleSearch(threshold=0.001, kernel=1))
     own = estimator.features.encoder
     assert all(torch.equal(trained[f"encoder.{n}"], t) for n, t in own.state_dict().items())
     assert own.spec.name.endswith("trained for people") and own.spec.licence == "none (random weights)"
@@ -66,7 +65,7 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(scenes: P
     assert record.encoder["trained_from"] == ENCODER and record.fit["unfrozen"] is True
     assert record.features.encoder == str(folder / "encoder")
 
-    model = HumanMeshModel(load_encoder(ENCODER), load_people(folder).head)
+    model = HumanMeshModel(load_encoder(ENCODER), load_head(folder).head)
     model.load_state_dict(trained)
     sample = open_people(f"folder:{scenes}", "val").samples[0]
     found = estimator(sample.image, sample.intrinsics)
@@ -85,7 +84,7 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(scenes: Path, tmp_path: 
     four = config(
         scenes,
         features=replace(FEATURES, encoder=str(wild)),
-        recipe=replace(RECIPE, steps=4),
+        steps=4,
         encoder_lr_scale=0.1,
         accumulate=2,
     )
@@ -120,11 +119,11 @@ def test_recomputing_saves_activations_and_changes_nothing(
 
 def test_the_encoder_can_learn_slower_than_its_head(scenes: Path, tmp_path: Path) -> None:
     """AdamW's first step is the learning rate, whatever the gradient: a tenth of it moves weights by a tenth."""
-    plain = replace(RECIPE, steps=1, optim=replace(RECIPE.optim, weight_decay=0.0, warmup_fraction=0.0))
+    plain = replace(PeopleFit().optim, weight_decay=0.0, warmup_fraction=0.0)
     moved = {}
     for scale in (1.0, 0.1):
         out = tmp_path / str(scale)
-        assert fit_people(config(scenes, recipe=plain, encoder_lr_scale=scale), runtime(out))
+        assert fit_people(config(scenes, steps=1, optim=plain, encoder_lr_scale=scale), runtime(out))
         trained, before = checkpoint(out), load_encoder(ENCODER).state_dict()
         name = "blocks.0.mlp.fc1.weight"
         moved[scale] = np.abs((trained[f"encoder.{name}"] - before[name]).numpy()).max()
@@ -134,7 +133,7 @@ def test_the_encoder_can_learn_slower_than_its_head(scenes: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"recipe": replace(RECIPE, stored=True)}, "add --online, or take --recipe published"),
+        ({"stored": True}, "add --no-stored --head.window None, or take the recipe `published`"),
         ({"unfreeze": False, "encoder_lr_scale": 0.1}, "belongs to --unfreeze"),
         ({"encoder_lr_scale": 0.0}, r"must be above 0; got 0\.0"),
         ({"features": replace(FEATURES, blocks=(0,))}, "leave out --projector and --blocks"),

@@ -124,12 +124,8 @@ def _check_subject(asked: Asked) -> None:
     own, task = asked.own, asked.task
     if own.head is not None and own.model is not None:
         raise ConfigError("--head and --model exclude each other: name one of them")
-    if own.baseline is not None and task.baselines is not None and own.baseline not in task.baselines:
-        raise ConfigError(
-            unknown_name("baseline", own.baseline, task.baselines)
-            if task.baselines
-            else f"{task.name} has no baselines; an encoder that knows colours alone is --encoder baseline:colour"
-        )
+    if own.baseline is not None and task.baselines is not None:
+        _check_baseline(own, task)
     named = own.head is not None or own.model is not None or own.baseline is not None
     fitted = bool(task.fitting) and not named
     encoder = any(word.split("=")[0] == "--encoder" for word in asked.flags.features)
@@ -161,3 +157,22 @@ def _check_subject(asked: Asked) -> None:
         raise ConfigError(f"where from, where to? add {' '.join(missing)}")
     if asked.recipe:
         check_config_name(asked.recipe, task.recipes)
+
+
+def _check_baseline(own: argparse.Namespace, task: TaskText) -> None:
+    """Refuse a baseline that the task does not have, and one that needs a head, or none."""
+    if not task.baselines:
+        raise ConfigError(
+            f"{task.name} has no baselines; an encoder that knows colours alone is --encoder baseline:colour"
+        )
+    if own.baseline not in task.baselines:
+        raise ConfigError(unknown_name("baseline", own.baseline, task.baselines))
+    headed = own.head is not None or own.model is not None
+    if own.baseline in task.on_head and not headed:
+        raise ConfigError(
+            f"the baseline {own.baseline} stands on a head, of whose answer it replaces a part: add --head HEAD"
+        )
+    if own.baseline not in task.on_head and headed:
+        raise ConfigError(
+            f"--baseline {own.baseline} takes the place of a head: leave out --head and --model"
+        )

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from codistill.errors import ConfigError
@@ -45,40 +44,6 @@ def add_other_encoder_option(parser: Any) -> None:
         action="store_true",
         help="let --encoder be another one than the head was fitted on (refused otherwise)",
     )
-
-
-def add_fit_options(
-    parser: argparse.ArgumentParser, *, rates: tuple[float, ...], published: str, pixels: int, decay: float
-) -> None:
-    """How a dense head is fitted."""
-    group = parser.add_argument_group("fitting")
-    group.add_argument(
-        "--protocol",
-        choices=("cached", "published"),
-        default="cached",
-        help="cached: several heads on stored features; published: one head, fresh views every step (cached)",
-    )
-    group.add_argument(
-        "--steps", type=int, help="optimizer steps (the data set's own number; cached: fewer on little data)"
-    )
-    group.add_argument("--batch-size", type=int, default=16, help="views of a step (16)")
-    group.add_argument(
-        "--lr",
-        metavar="R,…",
-        help=f"learning rates, one head each (cached: {','.join(f'{r:g}' for r in rates)}; published: {published})",
-    )
-    group.add_argument("--weight-decay", type=float, default=decay, help=f"({decay:g})")
-    group.add_argument(
-        "--views", type=int, help="cached: random views of each image (4; 2 of more than 250 images)"
-    )
-    group.add_argument(
-        "--pixels", type=int, default=pixels, help=f"cached: random pixels of each view and step ({pixels})"
-    )
-    group.add_argument("--size", type=int, help="side of the views, for square images (the data set's)")
-    group.add_argument("--fit-limit", type=int, metavar="N", help="train on N images, evenly spread (all)")
-    group.add_argument("--seed", type=int, default=0)
-    group.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (OUT/cache)")
-    group.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
 
 
 def add_unfreeze_options(parser: Any) -> None:

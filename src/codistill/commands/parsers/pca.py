@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.parsers.image_options import IMAGES_HELP
+from codistill.commands.parsers.predict import IMAGES_HELP
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -38,6 +38,7 @@ class TaskText:
         fitting: fields of its config; empty where nothing is fitted.
         testing, output: fields of its test options and of those of predictions.
         layouts, recipes, baselines: names.
+        on_head: those baselines that replace a part of a head's answer.
         writes: what predictions write; "" where there are none.
         heads: the task whose heads it scores; "" for its own.
     """
@@ -50,6 +51,7 @@ class TaskText:
     layouts: tuple[str, ...] | None = None
     recipes: tuple[str, ...] | None = None
     baselines: tuple[str, ...] | None = None
+    on_head: tuple[str, ...] = ()
     writes: str = ""
     heads: str = ""
 
@@ -87,6 +89,7 @@ def read_task(name: str) -> TaskText:
         layouts=names_in(module, words.get("layouts")),
         recipes=names_in(module, words.get("recipes")) if config is not None else (),
         baselines=names_in(module, words["baselines"]) if "baselines" in words else (),
+        on_head=ast.literal_eval(words["on_head"]) if "on_head" in words else (),
         writes=_text(shown.get("writes")),
         heads=_text(words.get("heads")),
     )

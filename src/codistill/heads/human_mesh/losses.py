@@ -32,11 +32,14 @@ class HumanMeshLossConfig:
 
     Attributes:
         detection: focal loss of the scores.
-        offset: L1, cells. rotmat: L1 over all entries. shape: L1. depth: L1 of encoded depth.
+        offset: L1, cells.
+        rotmat: L1 over all entries.
+        shape: L1.
+        depth: L1 of encoded depth.
         head: L1 of the head joint's place, metres.
         joints_3d, vertices_3d: L1 relative to the pelvis, metres.
         joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
-        projections_from: optimizer step from which the two count (published: epoch 10 of 10 000 steps).
+        projections_from: optimizer step from which these two count (published: epoch 10 of 10 000 steps).
         clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published. A person scored lower has no gradient then.
     """
 

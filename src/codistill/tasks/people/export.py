@@ -13,7 +13,7 @@ from codistill.files.writing import write_bytes
 from codistill.geometry.rotations import rotation_vector
 from codistill.imaging.colours import number_colours
 from codistill.tasks.people.focal import FoundCamera
-from codistill.tasks.people.predict import Bodies
+from codistill.tasks.people.model import Bodies
 
 TO_GLTF = np.array([1.0, -1.0, -1.0])
 """From x right, y down, z forward to glTF's x right, y up, z backward."""

@@ -14,32 +14,29 @@ from codistill.engine.distributed import Process
 from codistill.errors import DataError
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
+from codistill.tasks.opening import open_split
 from codistill.tasks.people.config import PeopleFit
-from codistill.tasks.people.data import (
-    PeopleData,
-    check_people,
-    labelled_inputs,
-    limited_people,
-    open_people,
-)
+from codistill.tasks.people.data import LAYOUTS, PeopleData, check_people
 from codistill.tasks.people.loading import PeopleBatch, ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.smplx_layouts import SmplxImages
 from codistill.tasks.people.start import fresh_head, read_windows, start_from
 from codistill.tasks.people.tokens import StoredTokens, store_tokens
-from codistill.tasks.people.views import ViewLabels
+from codistill.tasks.people.views import whole_patches
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import HeadRecord, write_head
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import with_encoder
 from codistill.tasks.shared.same_encoder import told_of
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
 
 
-def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call goes on after an interruption.
+def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: Process) -> bool:
+    """Fit a head on a training split and write it to `runtime.out`; the same call goes on after an interruption.
 
     Returns:
         Whether it is finished.
@@ -47,12 +44,6 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
-    process = process or Process(device=runtime.device)
-    recipe = config.recipe
-    data = open_people(config.data, "train", partial=config.partial)
-    for note in data.notes:
-        runtime.say(f"note: {note}")
-    check_people(data.samples, f"{config.data} (train)")
     held_out = _held_out(config, process)
     features = FrozenFeatures(config.features).to(process.device)
     encoder = unfrozen(features.encoder, config.features.encoder) if config.unfreeze else None
@@ -61,20 +52,20 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     head = fresh_head(data.body, features, size, config)
     if config.init:
         start_from(head, config.init, runtime)
-    what = "encoder and head" if encoder else "head"
     runtime.say(
-        f"{recipe.name} fit of the {what} on {len(plan.data)} images of {config.data} at {size} px, body "
-        f"{data.body.name}, {recipe.steps} steps of {recipe.batch_size}; licence of {features.encoder.spec.name}: "
-        f"{features.encoder.spec.licence}; of the body: {data.body.licence}"
+        f"fit of the {'encoder and head' if encoder else 'head'} on {len(plan.data)} images of {config.data} at {size} "
+        f"px, {'stored tokens' if config.stored else 'fresh views'}, body {data.body.name}, {config.steps} steps of "
+        f"{config.batch_size}; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}; of the body: "
+        f"{data.body.licence}"
     )
     facts = run_head_fit(
         lambda: _training(config, plan, held_out, head, encoder, features, data.body, runtime, process),
-        lambda: with_encoder(labelled_inputs(plan.data), features),
+        lambda: with_encoder(inputs_of(plan.data), features),
         config=config,
-        steps=recipe.steps,
+        steps=config.steps,
         seed=config.seed,
-        optim=with_encoder_scale(recipe.optim, config.encoder_lr_scale),
-        batch_size=recipe.batch_size,
+        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
+        batch_size=config.batch_size,
         runtime=runtime,
         process=process,
         accumulate=config.accumulate,
@@ -91,19 +82,14 @@ def fit_people(config: PeopleFit, runtime: Runtime, process: Process | None = No
     return True
 
 
-def whole_patches(size: int, patch_size: int) -> int:
-    """The nearest multiple of the patch size."""
-    return max(1, round(size / patch_size)) * patch_size
-
-
 def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: int) -> ViewPlan:
     return ViewPlan(
-        data=limited_people(data.samples, config.limit),
+        data=data.samples,
         skeleton=Skeleton.of(data.body),
         size=size,
         patch_size=features.patch_size,
-        mirror=config.recipe.mirror,
-        targets=config.recipe.targets,
+        mirror=config.mirror,
+        targets=config.targets,
         seed=config.seed,
     )
 
@@ -111,35 +97,24 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with tokens and labels of every image in memory or mapped. The first process makes both."""
+    """The plan with tokens and labels of every image, which the first process makes."""
 
-    def made() -> tuple[Path, tuple[int, ...], tuple[ViewLabels, ...]]:
-        found = store_tokens(
-            plan.data,
-            features,
-            plan.size,
-            runtime.cache_folder,
-            about=f"{config.data} {config.limit}",
-            mirror=plan.mirror,
-            device=process.device,
-            progress=_reports(runtime),
-            say=runtime.say,
-        )
-        return found.file, found.values.shape, found.labels
+    def made() -> Path:
+        with shown(runtime, "encoding images", len(plan.data)) as report:
+            return store_tokens(
+                plan.data,
+                features,
+                plan.size,
+                runtime.cache_folder,
+                about=f"{config.data} {config.limit}",
+                mirror=plan.mirror,
+                device=process.device,
+                workers=runtime.workers,
+                progress=report,
+                say=runtime.say,
+            )
 
-    return ViewPlan(**{**vars(plan), "stored": StoredTokens.opened(*process.on_main(made))})
-
-
-def _reports(runtime: Runtime) -> Any:
-    """Says how far the encoding is, ten times at most."""
-    said = [0]
-
-    def progress(done: int, total: int) -> None:
-        if done == total or done - said[0] >= total / 10:
-            said[0] = done
-            runtime.say(f"tokens of {done} of {total} images")
-
-    return progress
+    return replace(plan, stored=StoredTokens.opened(process.on_main(made)))
 
 
 def _training(
@@ -154,9 +129,8 @@ def _training(
     process: Process,
 ) -> HeadTraining[PeopleBatch]:
     """What trains on what; tokens are stored and windows read first, where the recipe says so."""
-    recipe = config.recipe
-    surface = body.thinned(recipe.every_vertex) if recipe.every_vertex > 1 else body
-    if recipe.stored:
+    surface = body.thinned(config.every_vertex) if config.every_vertex > 1 else body
+    if config.stored:
         plan = _stored(plan, config, features, runtime, process)
         head = read_windows(head, plan, surface, config, features, runtime, process)
     about = {
@@ -168,11 +142,11 @@ def _training(
     }
     trainable = head if encoder is None else HumanMeshModel(encoder, head, freeze_encoder=False)
     return HeadTraining(
-        objective=PeopleObjective(features, trainable, surface, recipe.loss, plan.size, about),
+        objective=PeopleObjective(features, trainable, surface, config.loss, plan.size, about),
         train_batches=training_batches(
             plan,
-            batch_size=recipe.batch_size,
-            total_steps=recipe.steps,
+            batch_size=config.batch_size,
+            total_steps=config.steps,
             accumulate=config.accumulate,
             rank=process.rank,
             world_size=process.world_size,
@@ -188,10 +162,10 @@ def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
     """The val split, checked, or None."""
     if not config.validate_every:
         return None
-    held_out = open_people(config.data, "val", partial=config.partial)
+    held_out: PeopleData = open_split(LAYOUTS, config.data, "val", partial=config.partial)
     if len(held_out.samples) < process.world_size:
         raise DataError(f"{config.data}: has no val split to validate on; leave out --validate-every")
-    check_people(held_out.samples, f"{config.data} (val)")
+    check_people(held_out)
     return held_out
 
 
@@ -204,8 +178,8 @@ def _validation(
     samples = held_out.samples
     if isinstance(samples, SmplxImages) and isinstance(body, SmplxBody):
         samples = samples.on(body)  # as wide as the training labels
-    own = ViewPlan(**{**vars(plan), "data": samples, "stored": None, "mirror": False})
-    return lambda: plain_batches(own, config.recipe.batch_size, workers=0, device=process.device)
+    own = replace(plan, data=samples, stored=None, mirror=False)
+    return lambda: plain_batches(own, config.batch_size, workers=0, device=process.device)
 
 
 def _record(
@@ -216,7 +190,6 @@ def _record(
     features: FrozenFeatures,
     facts: FitFacts,
 ) -> HeadRecord:
-    recipe = config.recipe
     return HeadRecord(
         task="people",
         features=config.features,
@@ -231,9 +204,9 @@ def _record(
         head=asdict(head.config),
         encoder=told_of(features),
         fit={
-            "protocol": recipe.name,
-            "batch_size": recipe.batch_size,
-            "lr": recipe.optim.peak_lr(recipe.batch_size),
+            "protocol": "stored tokens" if config.stored else "fresh views",
+            "batch_size": config.batch_size,
+            "lr": config.optim.peak_lr(config.batch_size),
             "init": config.init,
             "unfrozen": config.unfreeze,
             **facts.as_record(),

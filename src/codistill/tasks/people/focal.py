@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.errors import ConfigError, DataError
+from codistill.errors import DataError
 from codistill.geometry.cameras import camera_matrix, focal_from_field_of_view
 from codistill.heads.human_mesh.camera import REFERENCE_FIELD_OF_VIEW
 from codistill.imaging import equivalent_focal
@@ -39,17 +39,8 @@ def find_camera(
         path: the file; its EXIF data may tell a focal length.
         rows, columns: of the upright image.
         focal: in pixels, if it is known.
-        field_of_view: degrees across the longer side, if that is known.
-
-    Raises:
-        ConfigError: for values that make no sense, or both.
+        field_of_view: degrees across the longer side, if that is known and `focal` is not.
     """
-    if focal is not None and field_of_view is not None:
-        raise ConfigError("give the focal length (--focal) or the field of view (--fov), not both")
-    if focal is not None and not focal > 0:
-        raise ConfigError(f"the focal length must be a positive number of pixels; got {focal}")
-    if field_of_view is not None and not 0 < field_of_view < 180:
-        raise ConfigError(f"the field of view must lie between 0 and 180 degrees; got {field_of_view}")
     source, longer = "given", max(rows, columns)
     if field_of_view is not None:
         focal = focal_from_field_of_view(field_of_view, longer)

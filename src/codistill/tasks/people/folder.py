@@ -25,7 +25,7 @@ from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
-from codistill.files.inputs import Part, fact
+from codistill.files.inputs import fact
 from codistill.files.json_files import read_json
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.rotations import rotation_from_vector
@@ -34,7 +34,6 @@ from codistill.imaging import read_rgb
 from codistill.tasks.people.sample import (
     FACTS,
     PeopleImage,
-    PeopleImages,
     Skeleton,
     join_truths,
     make_truth,
@@ -55,12 +54,14 @@ class FolderPeople:
     Attributes:
         root: the folder. lines: of the split's file. file: its name, for errors.
         body: whose parameters and joints the labels are.
+        notes: nothing is left out of the labels.
     """
 
     root: Path
     lines: tuple[str, ...]
     file: Path
     body: BodyModel
+    notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> Groups:
@@ -73,13 +74,10 @@ class FolderPeople:
         return len(self.lines)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The picture."""
+        """The picture, and its line."""
         entry = _object(self.lines[index], f"{self.file}, line {index + 1}")
-        return (self.root / str(entry.get("image")),)
-
-    def label_of(self, index: int) -> Part:
-        """Its line."""
-        return fact(f"line {index + 1} of {self.file}", self.body.name, self.lines[index])
+        path = self.root / str(entry.get("image"))
+        return path, fact(f"label of {path}", self.body.name, self.lines[index])
 
     def __getitem__(self, index: int) -> PeopleImage:
         where = f"{self.file}, line {index + 1}"
@@ -120,7 +118,7 @@ class FolderPeople:
         return make_truth(skeleton, joints + pelvis, rotmat=rotmat, shape=shape[None])
 
 
-def open_folder(root: Path, split: str, partial: bool) -> tuple[PeopleImages, BodyModel]:
+def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
     """A split of a folder of your own.
 
     Raises:
@@ -138,7 +136,7 @@ def open_folder(root: Path, split: str, partial: bool) -> tuple[PeopleImages, Bo
     lines = read_list(file, LAYOUT)
     if partial:
         lines = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
-    return FolderPeople(root, tuple(lines), file, body), body
+    return FolderPeople(root, tuple(lines), file, body)
 
 
 def _is_there(root: Path, line: str, where: str) -> bool:

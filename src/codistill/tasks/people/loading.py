@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.data.randomness import Purpose, generator
-from codistill.errors import ConfigError, DataError
+from codistill.errors import DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
 from codistill.imaging.normalize import normalized
 from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
 from codistill.tasks.people.tokens import StoredTokens
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
-from codistill.tasks.shared.loading import Request, in_parts, training_requests
+from codistill.tasks.shared.loading import Request, step_requests
 from codistill.tasks.shared.workers import made_by_workers
 from codistill.types import Batch
 
@@ -164,47 +164,18 @@ def people_batches(
 
 
 def training_batches(
-    plan: ViewPlan,
-    *,
-    batch_size: int,
-    total_steps: int,
-    accumulate: int = 1,
-    rank: int = 0,
-    world_size: int = 1,
-    workers: int | None = None,
-    device: torch.device,
+    plan: ViewPlan, batch_size: int, *, workers: int | None = None, device: torch.device, **run: int
 ) -> Callable[[int], Iterable[PeopleBatch]]:
     """The engine's batches: a function from the start step.
 
     Args:
         plan: how images become batches.
         batch_size: images of a step, over all ranks.
-        total_steps: of the run.
-        accumulate: batches into which a step is cut; the images and their views stay the same.
-        rank, world_size: of this process.
         workers, device: of the loading.
-
-    Raises:
-        ConfigError: if the batch does not divide by the number of ranks and parts.
+        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, whose errors these are.
     """
-    if batch_size < 1 or batch_size % (world_size * accumulate):
-        parts = f" times {accumulate} parts" if accumulate > 1 else ""
-        raise ConfigError(
-            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
-        )
-
-    def from_step(start: int) -> Iterator[PeopleBatch]:
-        requests = training_requests(
-            len(plan.data),
-            batch_size,
-            seed=plan.seed,
-            steps=range(start, total_steps),
-            rank=rank,
-            world_size=world_size,
-        )
-        return people_batches(plan, in_parts(requests, accumulate), workers=workers, device=device)
-
-    return from_step
+    requests = step_requests(len(plan.data), batch_size, seed=plan.seed, **run)
+    return lambda start: people_batches(plan, requests(start), workers=workers, device=device)
 
 
 def plain_batches(

@@ -43,8 +43,7 @@ class PeopleImage:
 class PeopleImages(Protocol):
     """A map-style, picklable data set of `PeopleImage`; its `groups`, if it has some, say what belongs together.
 
-    What lies in files says in which (`shared/inputs.py`): those of the pictures. `label_of(index)` is a fact for what a
-    list says of one.
+    What lies in files says in which (`shared/inputs.py`); what a list says of the people of one is a fact among these.
     """
 
     def __len__(self) -> int: ...

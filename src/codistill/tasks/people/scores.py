@@ -1,17 +1,18 @@
-"""Scores of people with bootstrap intervals over groups of images, altogether and by distance, visibility and age.
+"""Scores of people: detection over all images, errors over matched people, altogether and by distance, visibility, age.
 
-One row per true person (errors NaN where it was missed) and detection counts per image in. Errors are means over
+What was counted in: detections per image, a row per true person (errors NaN where it was missed). Errors are means over
 matched people, as everywhere in this field: read them beside recall.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from codistill.metrics.interval import Interval, bootstrap_sums
-from codistill.tasks.shared.groups import Groups
+from codistill.metrics.interval import Interval
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.statistics import SumsOf
+from codistill.tasks.task import Column
 
 ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place")
 """Per matched person: millimetres, but for `place`, metres between the true and the predicted head."""
@@ -39,107 +40,82 @@ def f1(counts: np.ndarray) -> np.ndarray:
     return _ratio(2 * counts[..., 0], 2 * counts[..., 0] + counts[..., 1] + counts[..., 2])
 
 
-DETECTION: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "f1": f1,
-    "precision": precision,
-    "recall": recall,
-}
-
-
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0, 100.0 * part / np.maximum(whole, 1e-12), np.nan)
 
 
-@dataclass(frozen=True)
-class PeopleScores:
-    """What an evaluation counted.
-
-    Attributes:
-        counts: (image, 3): matches, misses, false positives.
-        people: (true person,) arrays: `image`, `matched`, `distance`, those of `FACTS` that are known, and `ERRORS`.
-        names: of the images.
-        together: which of them belong together.
-    """
-
-    counts: np.ndarray
-    people: Mapping[str, np.ndarray]
-    names: tuple[str, ...]
-    together: Groups
-
-    def errors_by_image(self, name: str, chosen: np.ndarray | None = None) -> np.ndarray:
-        """(image, 2): sum of an error over matched people (of those chosen), and how many."""
-        values = self.people[name]
-        used = np.isfinite(values) if chosen is None else np.isfinite(values) & chosen
-        image = self.people["image"][used].astype(int)
-        size = len(self.names)
-        return np.stack((np.bincount(image, values[used], size), np.bincount(image, minlength=size)), axis=1)
-
-    def intervals(self) -> dict[str, Interval]:
-        """Every score that is defined, with its 95 % interval."""
-        found = {
-            name: bootstrap_sums(self.counts, score, self.together.names) for name, score in DETECTION.items()
-        }
-        for name in ERRORS:
-            sums = self.errors_by_image(name)
-            if sums[:, 1].sum():
-                found[name] = bootstrap_sums(sums, mean_of_sums, self.together.names)
-        return found
-
-    def groups(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Recall and PA-PVE (or PA-MPJPE without vertices) by distance, visibility and age, where they are known."""
-        error = "pa_pve" if np.isfinite(self.people["pa_pve"]).any() else "pa_mpjpe"
-        out: dict[str, dict[str, dict[str, Any]]] = {}
-        for fact, bins in GROUPS.items():
-            values = self.people.get(fact)
-            if values is None or not np.isfinite(values).any():
-                continue
-            out[fact] = {}
-            for title, (low, high) in bins.items():
-                chosen = (values >= low) & (values < high)
-                if chosen.any():
-                    out[fact][title] = self._group(chosen, error)
-        return out
-
-    def _group(self, chosen: np.ndarray, error: str) -> dict[str, Any]:
-        image, size = self.people["image"][chosen].astype(int), len(self.names)
-        matched = np.bincount(image, self.people["matched"][chosen], size)
-        whole = np.bincount(image, minlength=size)
-        sums = self.errors_by_image(error, chosen)
-        group: dict[str, Any] = {
-            "people": int(chosen.sum()),
-            "recall": asdict(
-                bootstrap_sums(np.stack((matched, whole - matched), axis=1), recall, self.together.names)
-            ),
-        }
-        if sums[:, 1].sum():
-            group[error] = asdict(bootstrap_sums(sums, mean_of_sums, self.together.names))
-        return group
-
-    def summary(self) -> dict[str, Any]:
-        """Numbers for a metrics file."""
-        matches, misses, wrong = (int(value) for value in self.counts.sum(0))
-        return {
-            "people": matches + misses,
-            "matches": matches,
-            "misses": misses,
-            "false_positives": wrong,
-            "scores": {name: asdict(interval) for name, interval in self.intervals().items()},
-            "groups": self.groups(),
-        }
-
-
-def mean_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Mean from sums (…, [sum, count])."""
+def _mean(sums: np.ndarray) -> np.ndarray:
+    """From sums (…, [sum, count])."""
     return _ratio(sums[..., 0], sums[..., 1]) / 100.0
 
 
-def difference(one: PeopleScores, other: PeopleScores, name: str) -> Interval:
-    """A score of `one` minus that of `other`, paired over the same images, each over its own matches."""
-    if name in DETECTION:
-        pair = np.stack((one.counts, other.counts), axis=1)
-        score = DETECTION[name]
-    else:
-        pair = np.stack((one.errors_by_image(name), other.errors_by_image(name)), axis=1)
-        score = mean_of_sums
-    return bootstrap_sums(pair, lambda sums: score(sums[:, 0]) - score(sums[:, 1]), one.together.names)
+def _detection(score: Callable[[np.ndarray], np.ndarray]) -> SumsOf:
+    return SumsOf(lambda table: table.values["counts"], score, lambda total: bool(np.isfinite(score(total))))
+
+
+def _error(name: str, chosen: np.ndarray | None = None) -> SumsOf:
+    return SumsOf(lambda table: table.by_sample(table.rows[name], chosen), _mean, lambda total: total[1] > 0)
+
+
+COLUMNS = {
+    "f1": Column(title="F1 (%)", statistic=_detection(f1), digits=1, headline=True),
+    "precision": Column(title="precision (%)", statistic=_detection(precision), digits=1),
+    "recall": Column(title="recall (%)", statistic=_detection(recall), digits=1),
+    "pve": Column(title="PVE (mm)", statistic=_error("pve"), digits=1, higher=False),
+    "pa_pve": Column(title="PA-PVE (mm)", statistic=_error("pa_pve"), digits=1, headline=True, higher=False),
+    "mpjpe": Column(title="MPJPE (mm)", statistic=_error("mpjpe"), digits=1, higher=False),
+    "pa_mpjpe": Column(title="PA-MPJPE (mm)", statistic=_error("pa_mpjpe"), digits=1, higher=False),
+    "place": Column(title="head is off by (m)", statistic=_error("place"), digits=2, higher=False),
+}
+"""F1 is the task's own."""
+
+Group = Mapping[str, Any]
+"""`people`: how many; `recall` and, where somebody is matched, an error: intervals."""
+
+
+def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:
+    """Recall and PA-PVE (or PA-MPJPE without vertices) by distance, visibility and age, where they are known."""
+    error = "pa_pve" if np.isfinite(table.rows["pa_pve"]).any() else "pa_mpjpe"
+    return {
+        fact: {title: _group(table, chosen, error) for title, chosen in _bins(table.rows[fact], bins)}
+        for fact, bins in GROUPS.items()
+        if np.isfinite(table.rows[fact]).any()
+    }
+
+
+def _bins(values: np.ndarray, bins: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Those bins in which somebody is, and who."""
+    for title, (low, high) in bins.items():
+        chosen = (values >= low) & (values < high)
+        if chosen.any():
+            yield title, chosen
+
+
+def _group(table: ScoreTable, chosen: np.ndarray, error: str) -> Group:
+    def matches_and_misses(counted: ScoreTable) -> np.ndarray:
+        matched, people = counted.by_sample(counted.rows["matched"], chosen).T
+        return np.stack((matched, people - matched), axis=1)
+
+    found: dict[str, Interval | None] = {
+        "recall": SumsOf(matches_and_misses, recall).interval(table),
+        error: _error(error, chosen).interval(table),
+    }
+    return {
+        "people": int(chosen.sum()),
+        **{name: interval for name, interval in found.items() if interval is not None},
+    }
+
+
+def group_lines(groups: Mapping[str, Mapping[str, Group]]) -> list[str]:
+    """A line for each group, to be printed."""
+    lines = []
+    for fact, bins in groups.items():
+        for title, group in bins.items():
+            scores = [
+                f"{COLUMNS[name].title} {one.mean:.1f} [{one.limits(1)}]"
+                for name, one in group.items()
+                if isinstance(one, Interval)
+            ]
+            lines.append(f"{f'{fact}, {title}':<22} {group['people']:>6} people  {'  '.join(scores)}")
+    return lines

@@ -21,11 +21,10 @@ import torch
 from codistill.bodies.load import load_body
 from codistill.bodies.smplx import SmplxBody
 from codistill.errors import DataError
-from codistill.files.inputs import Part
 from codistill.files.listing import any_case, list_files
 from codistill.geometry.rotations import rotation_from_vector
 from codistill.imaging import read_rgb
-from codistill.tasks.people.sample import PeopleImage, PeopleImages, Skeleton, make_truth
+from codistill.tasks.people.sample import PeopleImage, Skeleton, make_truth
 from codistill.tasks.people.smplx_labels import LabelFile, Rows, read_labels
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs, content_hash
@@ -82,13 +81,9 @@ class SmplxImages:
         return replace(self, body=body)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The picture."""
-        return (self.images[index][0],)
-
-    def label_of(self, index: int) -> Part:
-        """Its people."""
+        """The picture, and its people."""
         path, _, rows = self.images[index]
-        return f"label of {path}", content_hash(rows)
+        return path, (f"label of {path}", content_hash(rows))
 
     @torch.no_grad()
     def __getitem__(self, index: int) -> PeopleImage:
@@ -108,28 +103,22 @@ class SmplxImages:
         return PeopleImage(image, intrinsics, truth, path.name)
 
 
-def open_bedlam(root: Path, split: str, partial: bool) -> tuple[PeopleImages, SmplxBody]:
-    """A split of BEDLAM; see the module's text for the layout.
+def open_bedlam(root: Path, split: str, partial: bool) -> SmplxImages:
+    """A split (train, val) of BEDLAM; see the module's text for the layout.
 
     Raises:
         DataError: if it lies otherwise, a label file is damaged, or images are missing and `partial` is not set.
     """
-    word = {"train": "training", "val": "validation"}.get(split)
-    if word is None:
-        raise DataError(f"{root}: BEDLAM has the splits train and val; got {split!r}")
+    word = {"train": "training", "val": "validation"}[split]
     return _opened(root, f"{word}_labels", f"{word}_images", "png", partial)
 
 
-def open_agora(root: Path, split: str, partial: bool) -> tuple[PeopleImages, SmplxBody]:
-    """A split of AGORA, with BEDLAM's processed labels; errors as for BEDLAM."""
-    if split not in ("train", "val"):
-        raise DataError(f"{root}: AGORA has the splits train and val; got {split!r}")
+def open_agora(root: Path, split: str, partial: bool) -> SmplxImages:
+    """A split (train, val) of AGORA, with BEDLAM's processed labels; errors as for BEDLAM."""
     return _opened(root, f"{split}_labels", f"{split}_images", None, partial)
 
 
-def _opened(
-    root: Path, labels: str, images: str, inner: str | None, partial: bool
-) -> tuple[PeopleImages, SmplxBody]:
+def _opened(root: Path, labels: str, images: str, inner: str | None, partial: bool) -> SmplxImages:
     files = list_files(root / labels, (".npz",), deep=True) if (root / labels).is_dir() else []
     if not files:
         raise DataError(
@@ -160,7 +149,7 @@ def _opened(
         notes.append(
             f"labels have {sorted(widths)} shape numbers: the body has {max(widths)}, missing ones are 0"
         )
-    return SmplxImages(kept, body, "sequences" if inner else "places", tuple(notes)), body
+    return SmplxImages(kept, body, "sequences" if inner else "places", tuple(notes))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

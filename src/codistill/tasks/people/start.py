@@ -25,14 +25,14 @@ from codistill.weights.run import checkpoints
 def fresh_head(
     body: BodyModel, features: FrozenFeatures, size: int, config: PeopleFit, *, posed: bool = True
 ) -> HumanMeshHead:
-    """A head with seeded initial values; its window, which is fitted to stored tokens, only where there are some.
+    """A head with seeded initial values.
 
     Args:
         body, features, size, config: of the fit.
-        posed: whether somebody's label has rotations and shape, which the window is fitted to.
+        posed: whether somebody's label has rotations and shape, which a window is fitted to.
     """
-    options = asdict(config.recipe.head)
-    if config.init or not config.recipe.stored or not posed:
+    options = asdict(config.head)
+    if not posed:
         options["window"] = None
     with seeded(config.seed):
         return HumanMeshHead.for_body(

@@ -1,7 +1,12 @@
-"""Tokens of frozen encoders, computed once: every image as it is and mirrored, in half precision, in one folder.
+"""Tokens of a frozen encoder, computed once: every image as it is and mirrored, in half precision; labels beside them.
 
-The folder's name is a hash of the weights, the data and the size, so that another encoder or split never reads it;
-images whose files changed are computed again (`shared/stored_arrays.py`).
+    DIR/people-HASH/tokens.npy          (image, 1 or 2, patch, channel) float16
+                    labels.safetensors  cameras and people of all images: `stored_labels.py`
+                    …                   what they were made from, and how far they are: `shared/stored_arrays.py`
+
+HASH is of the weights, the data and the size, so that another encoder or split never reads them. Disk need is known
+before anything is written. An interrupted store goes on; images whose files or labels changed are made again. Once it
+is whole, no image is opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,20 +16,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from codistill.errors import DataError
+from codistill.files.disk import check_room
 from codistill.files.hashes import text_sha256
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
+from codistill.tasks.people.config import ONLINE
 from codistill.tasks.people.sample import PeopleImages
+from codistill.tasks.people.stored_labels import LABELS, made_from, read_labels, write_labels
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
-from codistill.tasks.shared.stored_arrays import ArrayStore, Say, open_array
+from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.tasks.shared.workers import made_by_workers
 from codistill.types import Tokens
 
 BATCH = 16
-TOKENS = "tokens.f16"
+TOKENS = "tokens.npy"
 
 
 @dataclass(frozen=True)
@@ -34,17 +45,20 @@ class StoredTokens:
     Attributes:
         values: (image, 2, patch, channel) float16, as it is and mirrored; mapped from a file.
         labels: per image.
-        file: that holds the values.
     """
 
     values: np.ndarray
     labels: tuple[ViewLabels, ...]
-    file: Path
 
     @classmethod
-    def opened(cls, file: Path, shape: tuple[int, ...], labels: tuple[ViewLabels, ...]) -> "StoredTokens":
-        """Map the values of a file that is complete; each process does so for itself."""
-        return cls(open_array(file, shape, np.float16, mode="r"), labels, file)
+    def opened(cls, folder: Path) -> "StoredTokens":
+        """What `store_tokens` made; each process opens it for itself.
+
+        Raises:
+            CheckpointError: if the labels cannot be read.
+        """
+        values = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
+        return cls(values, read_labels(folder / LABELS))
 
     def patches(self, items: Sequence[int], flips: Sequence[bool]) -> Tensor:
         """(batch, patch, channel) fp32 of some images."""
@@ -68,10 +82,11 @@ def store_tokens(
     about: str,
     mirror: bool,
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda text: None,
-) -> StoredTokens:
-    """Compute, or find, the tokens of a data set; its labels are read in any case.
+) -> Path:
+    """Compute what is lacking of the tokens and labels of a data set; to be called by one process.
 
     Args:
         data: labelled images.
@@ -81,36 +96,77 @@ def store_tokens(
         about: what tells this data from other data: spec, split, limit.
         mirror: mirrored images as well.
         device: to compute on.
-        progress: called with images done and in all.
-        say: told what changed since the tokens were computed, if anything did.
+        workers: processes that read images; 0: this one, None: the CPUs of this process.
+        progress: called with images done.
+        say: told what is needed on the disk, and what changed since the tokens were computed, if anything did.
+
+    Returns:
+        The folder, for `StoredTokens.opened`.
 
     Raises:
+        ConfigError: if the disk has too little room.
         DataError: if an image cannot be used, or tokens do not fit into fp16.
         CheckpointError: if they cannot be written.
     """
     key = {"features": features.fingerprint(), "data": about, "size": size, "mirror": mirror}
     place = folder / f"people-{text_sha256(repr(key))[:16]}"
-    views = 2 if mirror else 1
-    shape = (len(data), views, (size // features.patch_size) ** 2, features.channels)
+    shape = (len(data), 2 if mirror else 1, (size // features.patch_size) ** 2, features.channels)
+    advice = (
+        "Use fewer images (--limit) or smaller ones (--size), name a larger disk (--cache), or encode in every step "
+        f"({ONLINE}), which keeps nothing."
+    )
+    need = 2 * int(np.prod(shape))
+    say(check_room(f"tokens of {len(data)} images", need, place, advice, rewritten=True))
     files = {TOKENS: (shape, np.float16)}
     store = ArrayStore(place, key, files, inputs_of(data), by_place=False, what="tokens", say=say)
     missing = set(store.todo().tolist())
+    labelled = made_from(place / LABELS) == store.identity
+    rows = sorted(missing) if labelled else list(range(len(data)))
+    groups = [tuple(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     labels: list[ViewLabels] = []
-    for start in range(0, len(data), BATCH):
-        rows = range(start, min(start + BATCH, len(data)))
-        made = [square_view(data[row], size) for row in rows]
-        labels += [one for _, one in made]
-        wanted = [at for at, row in enumerate(rows) if row in missing]
+    done = len(data) - len(rows)
+    progress(done)
+    host = torch.device("cpu")
+    squares = made_by_workers(_Squares(data, size), groups, workers=workers, device=host) if groups else ()
+    for made in squares:
+        labels += [one.on_its_own() for one in made.labels]
+        wanted = [at for at, row in enumerate(made.rows) if row in missing]
         if wanted:
-            chosen = np.array(rows)[wanted]
-            for view in range(views):
-                pixels = [mirrored_pixels(made[at][0]) if view else made[at][0] for at in wanted]
-                store.arrays()[TOKENS][chosen, view] = _encoded(
-                    features, pixels, device, made[wanted[0]][1].name
-                )
-            store.wrote(0, tuple(chosen.tolist()), save_every=32 * BATCH)
-        progress(len(labels), len(data))
-    return StoredTokens.opened(place / TOKENS, shape, tuple(labels))
+            chosen = tuple(made.rows[at] for at in wanted)
+            for view in range(shape[1]):
+                pixels = [mirrored_pixels(made.pixels[at]) if view else made.pixels[at] for at in wanted]
+                found = _encoded(features, pixels, device, made.labels[wanted[0]].name)
+                store.arrays()[TOKENS][np.array(chosen), view] = found
+            store.wrote(0, chosen, save_every=32 * BATCH)
+        done += len(made.rows)
+        progress(done)
+    if not labelled:
+        write_labels(place / LABELS, labels, store.identity)
+    return place
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images of a group in their squares, each (size, size, 3) uint8, and their labels."""
+
+    rows: tuple[int, ...]
+    pixels: tuple[np.ndarray, ...] = ()
+    labels: tuple[ViewLabels, ...] = ()
+    failure: str = ""
+
+
+class _Squares(Dataset[_Group]):
+    """Groups of images, by their numbers."""
+
+    def __init__(self, data: PeopleImages, size: int) -> None:
+        self.data, self.size = data, size
+
+    def __getitem__(self, rows: tuple[int, ...]) -> _Group:
+        try:
+            pixels, labels = zip(*(square_view(self.data[row], self.size) for row in rows), strict=True)
+        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
+            return _Group(rows, failure=str(error))
+        return _Group(rows, pixels, labels)
 
 
 @torch.inference_mode()
@@ -120,4 +176,4 @@ def _encoded(
     images = normalized(torch.from_numpy(np.stack(pixels)).to(device))
     with autocast(device):
         tokens = head_tokens(features, images).patches
-    return narrowed(tokens, name, "Encode in every step (--online), which keeps nothing.")
+    return narrowed(tokens, name, f"Encode in every step ({ONLINE}), which keeps nothing.")

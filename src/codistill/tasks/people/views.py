@@ -17,6 +17,11 @@ from codistill.imaging import resize_rgb
 from codistill.tasks.people.sample import PeopleImage, Skeleton
 
 
+def whole_patches(size: int, patch_size: int) -> int:
+    """The nearest multiple of the patch size."""
+    return max(1, round(size / patch_size)) * patch_size
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where an image lies in its square: pixels of the image are (pixel + 0.5) * scale - 0.5 + (left, top) there.
@@ -70,6 +75,11 @@ class ViewLabels:
         """Left and right exchanged."""
         intrinsics = mirror_intrinsics(self.intrinsics, self.size)
         return replace(self, intrinsics=intrinsics, truth=mirror_people(self.truth, skeleton))
+
+    def on_its_own(self) -> "ViewLabels":
+        """A copy in memory of this process: each tensor that a worker sends keeps a file open."""
+        everybody = torch.arange(len(self.truth))
+        return replace(self, intrinsics=self.intrinsics.clone(), truth=self.truth.at(everybody))
 
 
 def square_pixels(image: np.ndarray, placement: Placement) -> np.ndarray:

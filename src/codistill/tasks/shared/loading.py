@@ -182,6 +182,39 @@ def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
             yield replace(request, slots=request.slots[part], items=request.items[part])
 
 
+def step_requests(
+    count: int,
+    batch_size: int,
+    *,
+    total_steps: int,
+    seed: int,
+    accumulate: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Callable[[int], Iterator[Request]]:
+    """What a run of the engine asks for: a function from the start step; `accumulate` requests make a step.
+
+    They are made as they are needed: half a million of them would take minutes and a gigabyte.
+
+    Raises:
+        ConfigError: if the batch does not divide by the number of ranks and parts.
+    """
+    if batch_size < 1 or batch_size % (world_size * accumulate):
+        parts = f" times {accumulate} parts" if accumulate > 1 else ""
+        raise ConfigError(
+            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
+        )
+
+    def from_step(start: int) -> Iterator[Request]:
+        steps = range(start, total_steps)
+        requests = training_requests(
+            count, batch_size, seed=seed, steps=steps, rank=rank, world_size=world_size
+        )
+        return in_parts(requests, accumulate)
+
+    return from_step
+
+
 def train_batches(
     data: DenseData,
     maker: ViewMaker,
@@ -194,39 +227,8 @@ def train_batches(
     workers: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Callable[[int], Iterable[DenseBatch]]:
-    """The engine's batches: a function from the start step.
-
-    Raises:
-        ConfigError: if the batch does not divide by the number of ranks.
-    """
-    if batch_size < 1 or batch_size % world_size:
-        raise ConfigError(f"the batch of {batch_size} must be a multiple of the {world_size} processes")
-
-    def from_step(start: int) -> Iterator[DenseBatch]:
-        requests = _Requests(len(data), batch_size, seed, range(start, total_steps), rank, world_size)
-        return view_batches(data, maker, requests, seed=seed, workers=workers, device=device)
-
-    return from_step
-
-
-class _Requests:
-    """`training_requests` as a PyTorch sampler, which is iterated once per loader."""
-
-    def __init__(
-        self, count: int, batch_size: int, seed: int, steps: range, rank: int, world_size: int
-    ) -> None:
-        self.count, self.batch_size, self.seed, self.steps = count, batch_size, seed, steps
-        self.rank, self.world_size = rank, world_size
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[Request]:
-        return training_requests(
-            self.count,
-            self.batch_size,
-            seed=self.seed,
-            steps=self.steps,
-            rank=self.rank,
-            world_size=self.world_size,
-        )
+    """The engine's batches: a function from the start step; errors as `step_requests`."""
+    requests = step_requests(
+        len(data), batch_size, total_steps=total_steps, seed=seed, rank=rank, world_size=world_size
+    )
+    return lambda start: view_batches(data, maker, requests(start), seed=seed, workers=workers, device=device)

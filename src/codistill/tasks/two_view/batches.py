@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.data.randomness import Purpose, generator
-from codistill.errors import ConfigError, DataError
+from codistill.errors import DataError
 from codistill.geometry.correspondences import PosedDepth, reciprocal_correspondences, sample_correspondences
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.heads.two_view.losses import ViewTruth
 from codistill.imaging.normalize import normalized
-from codistill.tasks.shared.loading import Request, in_parts, training_requests
+from codistill.tasks.shared.loading import Request, step_requests
 from codistill.tasks.shared.workers import made_by_workers
 from codistill.tasks.two_view.pairs import PairData
 from codistill.tasks.two_view.views import PairView, PairViews
@@ -190,36 +190,20 @@ def online_batches(
     maker: PairViews,
     *,
     batch_size: int,
-    total_steps: int,
     seed: int,
     matches: int,
-    accumulate: int = 1,
-    rank: int = 0,
-    world_size: int = 1,
     workers: int | None = None,
     device: torch.device | str = "cpu",
+    **run: int,
 ) -> Callable[[int], Iterable[PairBatch]]:
-    """The engine's training batches: a function from the start step; `accumulate` of them make a step.
+    """The engine's training batches: a function from the start step.
 
-    Raises:
-        ConfigError: if the batch does not divide by the number of ranks and parts.
+    Args:
+        data, maker, seed, matches, workers, device: see `pair_batches`.
+        batch_size: pairs of a step, over all ranks.
+        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, whose errors these are.
     """
-    if batch_size % (world_size * accumulate):
-        parts = f" times {accumulate} parts" if accumulate > 1 else ""
-        raise ConfigError(
-            f"the batch of {batch_size} must be a multiple of the {world_size} processes{parts}"
-        )
-
-    def from_step(start: int) -> Iterator[PairBatch]:
-        requests = training_requests(
-            len(data),
-            batch_size,
-            seed=seed,
-            steps=range(start, total_steps),
-            rank=rank,
-            world_size=world_size,
-        )
-        parts = in_parts(requests, accumulate)
-        return pair_batches(data, maker, parts, seed=seed, matches=matches, workers=workers, device=device)
-
-    return from_step
+    requests = step_requests(len(data), batch_size, seed=seed, **run)
+    return lambda start: pair_batches(
+        data, maker, requests(start), seed=seed, matches=matches, workers=workers, device=device
+    )

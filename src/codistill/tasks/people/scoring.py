@@ -4,7 +4,7 @@ The truth is everybody before the camera, whatever the head's grid, so that any 
 people. Published evaluations leave out the farther of two heads in one cell of the model's own grid: `cells`.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,67 +26,60 @@ from codistill.metrics.human_mesh import (
 )
 from codistill.tasks.people.data import PeopleData
 from codistill.tasks.people.draw import draw_bodies
-from codistill.tasks.people.predict import Bodies, PeopleEstimator
+from codistill.tasks.people.model import Bodies, PeopleEstimator, PeopleSearch
 from codistill.tasks.people.sample import FACTS, PeopleImage
-from codistill.tasks.people.scores import ERRORS, PeopleScores
+from codistill.tasks.people.scores import ERRORS
 from codistill.tasks.people.views import Placement
-from codistill.tasks.shared.data import spread
-from codistill.tasks.shared.groups import named_groups
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.task import Outcome
 
 
-@dataclass(frozen=True)
-class PeopleResult:
-    """Scores, and rows of image, truth, prediction, (row, column, 3) uint8."""
+@dataclass(frozen=True, kw_only=True)
+class PeopleTest(PeopleSearch):
+    """How people are looked for, and who counts.
 
-    scores: PeopleScores
-    pictures: list[list[np.ndarray]]
+    Attributes:
+        cells: as published: of two people whose heads are in one cell of a grid with so many rows and columns over the
+            image's square, only the nearer counts; None: everybody does.
+    """
+
+    cells: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cells is not None and self.cells < 1:
+            raise ConfigError(f"cells must be 1 or more; got {self.cells}")
+
+    @property
+    def truth(self) -> str:
+        """Who counts, for metrics.json."""
+        if self.cells is None:
+            return "everybody before the camera"
+        return f"the nearest head of each of {self.cells}x{self.cells} cells"
 
 
-def evaluate_people(
-    estimator: PeopleEstimator,
-    data: PeopleData,
-    *,
-    cells: int | None = None,
-    pictures: int = 6,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> PeopleResult:
-    """Predict and score every image of a split, one at a time.
-
-    Args:
-        estimator: on its device.
-        data: labelled with the estimator's body model.
-        cells: of two people whose heads are in one cell of a grid with so many rows and columns over the image's
-            square, only the nearer counts; None: everybody does.
-        pictures: examples to draw, evenly spread.
-        progress: called with images done and in all.
+def score_people(
+    model: PeopleEstimator, data: PeopleData, test: PeopleTest, runtime: Runtime
+) -> Iterator[Outcome]:
+    """Predict every image, and count: `counts` (matches, misses, false positives), a row per true person.
 
     Raises:
-        ConfigError: if the labels are of another body model.
         DataError: if an image cannot be used.
     """
-    if data.body.name != estimator.body.name:
-        raise ConfigError(
-            f"the head gives bodies of {estimator.body.name!r}, {data.spec} is labelled with "
-            f"{data.body.name!r}: surfaces of two body models cannot be compared. Fit a head on this data."
-        )
-    total, shown = len(data.samples), set(spread(len(data.samples), pictures) if pictures else [])
-    counts, rows, drawn, names = [], [], [], []
-    for index in range(total):
+    for index in range(len(data.samples)):
         sample = data.samples[index]
-        found = estimator(sample.image, sample.intrinsics)
-        kept = _kept(sample, cells)
-        truth = sample.truth.at(kept)
-        vertices = _true_vertices(data.body, truth)
-        matching = match_in_image(found, truth, sample.intrinsics)
-        counts.append((len(matching.pairs), len(matching.misses), len(matching.false_positives)))
-        rows.append(_rows(index, sample, kept, truth, vertices, found, matching, data.body))
-        names.append(sample.name)
-        if index in shown:
-            drawn.append(_pictures(sample, found, vertices, data.body))
-        progress(index + 1, total)
-    people = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return PeopleResult(
-        PeopleScores(np.array(counts), people, tuple(names), named_groups(data.samples)), drawn
+        yield _outcome(sample, model(sample.image, sample.intrinsics), test.cells, data.body)
+
+
+def _outcome(sample: PeopleImage, found: Bodies, cells: int | None, body: BodyModel) -> Outcome:
+    kept = _kept(sample, cells)
+    truth = sample.truth.at(kept)
+    vertices = _true_vertices(body, truth)
+    matching = match_in_image(found, truth, sample.intrinsics)
+    counts = np.array((len(matching.pairs), len(matching.misses), len(matching.false_positives)))
+    rows = _rows(sample, kept, truth, vertices, found, matching, body)
+    return Outcome(
+        sample.name, {"counts": counts}, rows, draw=lambda: _pictures(sample, found, vertices, body)
     )
 
 
@@ -129,7 +122,6 @@ def _known(truth: PeopleTruth) -> Tensor:
 
 
 def _rows(
-    index: int,
     sample: PeopleImage,
     kept: Tensor,
     truth: PeopleTruth,
@@ -141,7 +133,6 @@ def _rows(
     """One row per true person of an image."""
     count = len(truth)
     row = {
-        "image": np.full(count, index),
         "matched": np.zeros(count),
         "distance": truth.head[:, 2].numpy().astype(float),
         **{name: np.full(count, np.nan) for name in (*FACTS, *ERRORS)},

@@ -1,23 +1,19 @@
-"""Images and cameras to bodies with a fitted or released head, back in the image's own pixels."""
+"""Images and cameras to bodies with a human-mesh head, back in the image's own pixels."""
 
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel
-from codistill.bodies.load import load_body
-from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain
+from codistill.errors import ConfigError
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.cells import DETECTION_THRESHOLD
-from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.losses import in_front
-from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
+from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.heads.human_mesh.place import place_people
 from codistill.heads.human_mesh.prediction import PeoplePrediction
 from codistill.imaging.normalize import normalized
@@ -25,10 +21,7 @@ from codistill.nn.precision import autocast
 from codistill.tasks.people.baseline import MeanBody
 from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.people.views import Placement, square_pixels
-from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, read_record
-from codistill.tasks.shared.same_encoder import check_features, say_unknown
-from codistill.weights.read import read_checkpoint
+from codistill.tasks.shared.features import FrozenFeatures
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class Bodies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeopleTest:
+class PeopleSearch:
     """How people are looked for.
 
     Attributes:
@@ -100,7 +93,7 @@ class PeopleEstimator:
     Attributes:
         features, head, body: on one device, in evaluation mode.
         size: side of the square that the encoder sees.
-        test: see `PeopleTest`.
+        search: see `PeopleSearch`.
         mean: put this body in place of everybody's own: a baseline.
     """
 
@@ -108,7 +101,7 @@ class PeopleEstimator:
     head: HumanMeshHead
     body: BodyModel
     size: int
-    test: PeopleTest
+    search: PeopleSearch
     mean: MeanBody | None = None
 
     def to(self, device: torch.device | str) -> "PeopleEstimator":
@@ -121,6 +114,10 @@ class PeopleEstimator:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.head.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {"encoder": self.features.describe(), "body": self.body.name, "size": self.size}
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:
@@ -135,7 +132,7 @@ class PeopleEstimator:
         camera = placement.intrinsics(intrinsics.float())[None].to(self.device)
         with autocast(self.device):
             tokens = head_tokens(self.features, seen)
-            output = self.head(tokens, camera, threshold=self.test.threshold, kernel=self.test.kernel)
+            output = self.head(tokens, camera, threshold=self.search.threshold, kernel=self.search.kernel)
         people = output.people
         if self.mean is not None:
             people = self.mean.in_place_of(people)
@@ -158,92 +155,3 @@ def _bodies(body: BodyModel, people: PeoplePrediction, intrinsics: Tensor) -> Bo
     score, vertices, joints, rotmat, shape, expression, head, pelvis = (v[order].cpu() for v in values)
     joints_2d = project(in_front(joints), intrinsics.expand(len(joints), 3, 3))
     return Bodies(score, vertices, joints, joints_2d, rotmat, shape, expression, head, pelvis)
-
-
-def load_people(
-    head: str | Path,
-    *,
-    features: FeatureConfig | None = None,
-    test: PeopleTest | None = None,
-    body: BodyModel | None = None,
-    other_encoder: bool = False,
-) -> PeopleEstimator:
-    """A fitted or released head with its encoder and body model.
-
-    Args:
-        head: a folder that `codistill fit people` wrote, or a released Multi-HMR file (whose body model, SMPL-X,
-            comes from your own licensed file).
-        features: another encoder than the head was fitted on, of the same width and patch size.
-        test: see the class.
-        body: the body model, if it is loaded already.
-        other_encoder: it may be another one than the head was fitted on; see `shared/same_encoder.py`.
-
-    Raises:
-        CheckpointError: if it cannot be read.
-        ConfigError: if encoder, head and body model do not fit.
-        DataError: if SMPL-X's file is missing.
-    """
-    path, test = Path(head).expanduser(), test or PeopleTest()
-    if path.is_file():
-        return _released(path, features, test, body)
-    record = read_record(path, "people")
-    config: HumanMeshConfig = from_plain(HumanMeshConfig, record.head, f"{path}: head")
-    network = HumanMeshHead(config)
-    try:
-        network.load_state_dict(load_file(path / TENSORS))
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
-    named = str(record.data["body"])
-    if body is None or _other_width(body, named, config):
-        options = {"n_shape": config.n_shape} if named == "smplx" else {}
-        body = load_body(named, **options)
-    found = _assembled(path, network, features or record.features, body, test, int(record.test["size"]))
-    check_features(path, record, found.features, other_encoder)
-    return found
-
-
-def _released(
-    path: Path, features: FeatureConfig | None, test: PeopleTest, body: BodyModel | None
-) -> PeopleEstimator:
-    network = read_human_mesh(path, read_checkpoint(path)).build()
-    config = network.config
-    if body is None or _other_width(body, "smplx", config):
-        body = load_body("smplx", n_shape=config.n_shape, n_expression=config.n_expression)
-    size = config.table_size * config.patch_size
-    if features is None:
-        features = FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
-    else:
-        say_unknown(path, features.encoder)
-    return _assembled(path, network, features, body, test, size)
-
-
-def _other_width(body: BodyModel, name: str, config: HumanMeshConfig) -> bool:
-    """Whether the labels' SMPL-X has more or fewer shape numbers than the head gives: the head then gets its own."""
-    return name == body.name == "smplx" and body.n_shape != config.n_shape
-
-
-def _assembled(
-    path: Path,
-    network: HumanMeshHead,
-    config: FeatureConfig,
-    body: BodyModel,
-    test: PeopleTest,
-    size: int,
-) -> PeopleEstimator:
-    if config.projector is None:
-        config = replace(config, norm=not network.config.fresh_norm)
-    features, shape = FrozenFeatures(config), network.config
-    if (features.channels, features.patch_size) != (shape.encoder_dim, shape.patch_size):
-        raise ConfigError(
-            f"{path} takes tokens of {shape.encoder_dim} channels and patch size {shape.patch_size}; {config.encoder} "
-            f"gives {features.channels} channels at patch size {features.patch_size}. Use the encoder that the head "
-            "was fitted on."
-        )
-    if (body.n_rot, body.n_shape) != (shape.n_rot, shape.n_shape):
-        raise ConfigError(
-            f"{path} gives {shape.n_rot} rotations and {shape.n_shape} shape numbers; the body model {body.name} takes "
-            f"{body.n_rot} and {body.n_shape}"
-        )
-    size = test.size or size
-    size = max(1, round(size / shape.patch_size)) * shape.patch_size
-    return PeopleEstimator(features, network.eval(), body.eval(), size, test)

@@ -1,0 +1,163 @@
+"""A fitted or released human-mesh head with its encoder and body model: a `Subject` in, an estimator out.
+
+--head HEAD              a folder that `codistill fit people` wrote; --encoder puts another encoder under it
+--model FILE             a released Multi-HMR file, encoder and head together
+--head FILE --encoder E  the head of such a file, on an encoder of one's own
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from codistill.bodies.base import BodyModel
+from codistill.bodies.load import load_body
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.plain import from_plain
+from codistill.heads.human_mesh.load import read_human_mesh
+from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
+from codistill.tasks.opening import open_split
+from codistill.tasks.people.baseline import MeanBody
+from codistill.tasks.people.data import LAYOUTS, PeopleData
+from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
+from codistill.tasks.people.views import whole_patches
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.shared.same_encoder import check_features, say_unknown
+from codistill.tasks.task import Subject
+from codistill.weights.read import read_checkpoint
+
+
+def load_people(
+    subject: Subject, search: PeopleSearch | None = None, data: PeopleData | None = None
+) -> PeopleEstimator:
+    """A head with its encoder and body model; SMPL-X comes from your own licensed file.
+
+    Args:
+        subject: names them; see the module's text.
+        search: see the class.
+        data: what is to be scored, whose body model is used.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+        ConfigError: if something is not named, or encoder, head, body model and data do not fit.
+        DataError: if SMPL-X's file is missing.
+    """
+    search = search or PeopleSearch()
+    path = subject.model or subject.head
+    if path is None:
+        raise ConfigError(
+            "which head? add --head HEAD (a folder of `codistill fit people`), or --model FILE (a released Multi-HMR "
+            "file)"
+        )
+    path = path.expanduser()
+    if subject.model is not None or path.is_file():
+        found = _released(path, subject, search, data)
+        trained_on = None
+    else:
+        found, trained_on = _fitted(path, subject, search, data)
+    if subject.baseline is not None:  # the only one
+        assert data is not None
+        found.mean = _mean_body(trained_on or data.spec, data, found.body)
+    return found
+
+
+def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
+    """Of the people that the head was fitted on."""
+    train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
+    truths = (train.samples[index].truth for index in range(len(train.samples)))
+    mean = MeanBody.of(truths, train.body.shape_limit)
+    if len(mean.shape) != body.n_shape:
+        raise ConfigError(
+            f"{spec}: people have {len(mean.shape)} shape numbers and the head gives {body.n_shape}: there is no mean "
+            "body for it. Fit a head on these labels."
+        )
+    return mean
+
+
+def _fitted(
+    path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None
+) -> tuple[PeopleEstimator, str]:
+    """From a head's folder; and the data that it was fitted on."""
+    record = read_record(path, "people")
+    config: HumanMeshConfig = from_plain(HumanMeshConfig, record.head, f"{path}: head")
+    network = HumanMeshHead(config)
+    try:
+        network.load_state_dict(load_file(path / TENSORS))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
+    named = str(record.data["body"])
+    options = {"n_shape": config.n_shape} if named == "smplx" else {}
+    body = _labels_body(path, named, config, data) or load_body(named, **options)
+    features = subject.features or record.features
+    found = _assembled(path, network, features, body, search, int(record.test["size"]))
+    check_features(path, record, found.features, subject.other_encoder)
+    return found, str(record.data["spec"])
+
+
+def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None) -> PeopleEstimator:
+    """From a released file."""
+    features = subject.features
+    if subject.model is not None and features is not None:
+        raise ConfigError(
+            f"--model {path} is encoder and head together, so --encoder and its options would have no effect. Leave "
+            f"them out, or put its head on an encoder of your own: --head {path} --encoder E"
+        )
+    if subject.model is None and (features is None or not features.encoder):
+        raise ConfigError(
+            f"{path}: a released file. Its own encoder with its head: --model {path}. Its head on an encoder of your "
+            "own: add --encoder E"
+        )
+    network = read_human_mesh(path, read_checkpoint(path)).build()
+    config = network.config
+    body = _labels_body(path, "smplx", config, data)
+    body = body or load_body("smplx", n_shape=config.n_shape, n_expression=config.n_expression)
+    if features is None:
+        features = FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
+    else:
+        say_unknown(path, features.encoder)
+    return _assembled(path, network, features, body, search, config.table_size * config.patch_size)
+
+
+def _labels_body(
+    path: Path, named: str, config: HumanMeshConfig, data: PeopleData | None
+) -> BodyModel | None:
+    """The body model of the labels, unless the head gives more or fewer of SMPL-X's shape numbers than they have.
+
+    Raises:
+        ConfigError: if labels are of another body model than the head.
+    """
+    if data is None:
+        return None
+    if data.body.name != named:
+        raise ConfigError(
+            f"{path} gives bodies of {named!r}, {data.spec} is labelled with {data.body.name!r}: surfaces of two body "
+            "models cannot be compared. Fit a head on this data."
+        )
+    return None if named == "smplx" and data.body.n_shape != config.n_shape else data.body
+
+
+def _assembled(
+    path: Path,
+    network: HumanMeshHead,
+    config: FeatureConfig,
+    body: BodyModel,
+    search: PeopleSearch,
+    size: int,
+) -> PeopleEstimator:
+    if config.projector is None:
+        config = replace(config, norm=not network.config.fresh_norm)
+    features, shape = FrozenFeatures(config), network.config
+    if (features.channels, features.patch_size) != (shape.encoder_dim, shape.patch_size):
+        raise ConfigError(
+            f"{path} takes tokens of {shape.encoder_dim} channels and patch size {shape.patch_size}; {config.encoder} "
+            f"gives {features.channels} channels at patch size {features.patch_size}. Use the encoder that the head "
+            "was fitted on."
+        )
+    if (body.n_rot, body.n_shape) != (shape.n_rot, shape.n_shape):
+        raise ConfigError(
+            f"{path} gives {shape.n_rot} rotations and {shape.n_shape} shape numbers; the body model {body.name} takes "
+            f"{body.n_rot} and {body.n_shape}"
+        )
+    size = whole_patches(search.size or size, shape.patch_size)
+    return PeopleEstimator(features, network.eval(), body.eval(), size, search)
