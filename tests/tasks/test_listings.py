@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from codistill.errors import DataError
-from codistill.tasks.classification.data import open_image_folder
+from codistill.tasks.classification.data import LAYOUTS
 from codistill.tasks.dense.depth.data import open_depth
 from codistill.tasks.dense.segmentation.data import open_segmentation
+from codistill.tasks.opening import open_split
 from codistill.tasks.people.smplx_layouts import _by_name
 from codistill.tasks.two_view.layouts import open_pairs
 from codistill.tasks.two_view.multiview.data import open_views
@@ -74,7 +75,7 @@ def depth(root: Path) -> Callable[[], list]:
 def classes(root: Path) -> Callable[[], list]:
     for name in ("cat/a.jpg", "dog/more/b.png"):
         image(root / "train" / name)
-    return lambda: [*open_image_folder(root, "train").paths]
+    return lambda: list(open_split(LAYOUTS, f"folder:{root}", "train").samples)
 
 
 def pairs(root: Path) -> Callable[[], list]:

@@ -14,6 +14,8 @@ from codistill.tasks.task import Task
 TASKS = {
     "segmentation": "codistill.tasks.dense.segmentation.task:TASK",
     "depth": "codistill.tasks.dense.depth.task:TASK",
+    "knn": "codistill.tasks.classification.task:KNN",
+    "linear": "codistill.tasks.classification.task:LINEAR",
 }
 """`MODULE:NAME` of each `Task`."""
 

@@ -68,16 +68,18 @@ class Layout:
         open: gives the split.
         about: one line: what lies where.
         splits: that it has; () for folders of any name.
+        usual: the split that is scored if none is named; "": `test` where there is one, else `val`.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
+    usual: str = ""
 
     @property
     def scored(self) -> str:
-        """The split that is scored if none is named: `test` where there is one, else `val`."""
-        return "test" if "test" in self.splits or not self.splits else "val"
+        """The split that is scored if none is named."""
+        return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
 
 
 @dataclass(frozen=True, kw_only=True)

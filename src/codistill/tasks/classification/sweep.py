@@ -20,11 +20,10 @@ from codistill.data.augment.draw import draw_params
 from codistill.engine.schedule import cosine
 from codistill.imaging import read_rgb, resize_rgb
 from codistill.tasks.classification.bank import ImageVectors
-from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
 from codistill.tasks.shared.data import DenseSample
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.groups import Groups
+from codistill.tasks.shared.inputs import Samples
 from codistill.tasks.shared.loading import Request, View, training_requests, view_batches
 from codistill.types import Tokens
 
@@ -47,10 +46,14 @@ class SweepInput:
         """`last1`, `last4_mean`, …"""
         return f"last{self.blocks}{'_mean' if self.mean else ''}"
 
+    @property
+    def kind(self) -> ImageVectors:
+        """How tokens become its vectors."""
+        return ImageVectors(kind="cls+mean" if self.mean else "cls")
+
     def vectors(self, levels: list[Tokens]) -> Tensor:
         """(image, channel) from the tokens of the last four blocks."""
-        kind = "cls+mean" if self.mean else "cls"
-        return ImageVectors(kind=kind).vectors(levels[-self.blocks :])
+        return self.kind.vectors(levels[-self.blocks :])
 
 
 INPUTS = tuple(SweepInput(blocks, mean) for blocks in (1, 4) for mean in (False, True))
@@ -73,22 +76,17 @@ class SweepHeads(nn.Module):
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """An image folder as data whose target is a class number."""
+class ReadImages:
+    """Images of classes, read: the target is a class number."""
 
-    folder: ImageFolder
-
-    @property
-    def groups(self) -> Groups:
-        """Of the folder."""
-        return self.folder.groups
+    images: Samples
 
     def __len__(self) -> int:
-        return len(self.folder)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> DenseSample:
-        path = self.folder.paths[index]
-        return DenseSample(read_rgb(path), np.array(self.folder.labels[index]), str(path))
+        image = self.images[index]
+        return DenseSample(read_rgb(image.path), np.array(image.label), str(image.path))
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,9 @@ class SweepResult:
 
 
 def sweep(
-    training: ImageFolder,
-    held_out: ImageFolder,
+    training: Samples,
+    held_out: Samples,
+    num_classes: int,
     features: FrozenFeatures,
     vectors: ImageVectors,
     folder: Path,
@@ -149,7 +148,8 @@ def sweep(
     """Train all heads and choose one; the same call goes on after an interruption.
 
     Args:
-        training, held_out: disjoint.
+        training, held_out: of `ClassImage`, disjoint.
+        num_classes: of the data set.
         features: of the last four blocks, on the device.
         vectors: sizes of the evaluation's crop.
         folder: for the state.
@@ -162,9 +162,7 @@ def sweep(
         torch.manual_seed(seed)
         heads = nn.ModuleDict(
             {
-                seen.name: SweepHeads(
-                    features.channels * (seen.blocks + seen.mean), len(training.classes), len(RATES)
-                )
+                seen.name: SweepHeads(seen.kind.channels(seen.blocks, features), num_classes, len(RATES))
                 for seen in INPUTS
             }
         ).to(device)
@@ -204,7 +202,7 @@ class _Stream:
 
     def __init__(
         self,
-        training: ImageFolder,
+        training: Samples,
         vectors: ImageVectors,
         steps: int,
         batch_size: int,
@@ -225,7 +223,7 @@ class _Stream:
                 )
             )
             self._batches = view_batches(
-                LabelledImages(self.training),
+                ReadImages(self.training),
                 CropViews(self.vectors),
                 requests,
                 seed=self.seed,
@@ -239,7 +237,7 @@ class _Stream:
 @torch.no_grad()
 def _accuracies(
     heads: nn.ModuleDict,
-    held_out: ImageFolder,
+    held_out: Samples,
     features: FrozenFeatures,
     vectors: ImageVectors,
     batch_size: int,
@@ -256,7 +254,7 @@ def _accuracies(
     ]
     hits = {seen.name: torch.zeros(len(RATES), device=device) for seen in INPUTS}
     for batch in view_batches(
-        LabelledImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
+        ReadImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
     ):
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             levels = features(batch.images)

@@ -9,7 +9,6 @@ View v is pass v // N of sample v % N. Disk need is known before anything is wri
 samples whose files changed are made again.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.errors import ConfigError
 from codistill.tasks.shared.data import DenseData
+from codistill.tasks.shared.disk import check_room
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
@@ -33,8 +32,6 @@ _DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
     "classes": ("target.u8", np.uint8),
     "metres": ("target.u16", np.uint16),
 }
-_MARGIN = 2**30
-"""Bytes of the disk that stay free."""
 
 
 @dataclass(frozen=True)
@@ -139,18 +136,14 @@ def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
     Raises:
         ConfigError: if it is not free.
     """
-    need = sum(shape.num_bytes for shape in shapes.values())
-    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
-    there = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
-    free = shutil.disk_usage(parent).free + there
     views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
-    text = f"features of {views} views need {_size(need)} in {folder} ({_size(free)} are free)"
-    if need + _MARGIN > free:
-        raise ConfigError(
-            f"{text}: too little. Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take "
-            "the recipe `published`, which keeps nothing."
-        )
-    return text
+    return check_room(
+        f"features of {views} views",
+        sum(shape.num_bytes for shape in shapes.values()),
+        folder,
+        "Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take the recipe `published`, "
+        "which keeps nothing.",
+    )
 
 
 def build_cache(
@@ -234,10 +227,3 @@ def _write(
         files["target.u8"][views] = target.numpy()
     else:
         files["target.u16"][views] = (target / unit).round().clamp(0, 65535).to(torch.int32).numpy()
-
-
-def _size(count: int) -> str:
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count / 2**10:.0f} KiB"

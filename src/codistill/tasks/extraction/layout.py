@@ -11,7 +11,6 @@ those again whose images changed.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,13 +22,12 @@ from codistill.errors import ConfigError, DataError
 from codistill.files.config import changed_fields
 from codistill.files.plain import from_plain
 from codistill.files.writing import make_directory, remove_quietly, write_atomic
+from codistill.tasks.shared.disk import check_room, size_text
 
 SPEC, INDEX, PATTERN = "features.json", "index.parquet", "shard_{:05d}.safetensors"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FORMAT_VERSION = 1
 _SHARD_BYTES = 2**30
-_MARGIN = 2**30
-"""Bytes of the disk that stay free."""
 
 Fit = Literal["crop", "stretch"]
 
@@ -175,28 +173,13 @@ def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
     Raises:
         ConfigError: if it is not free on the disk.
     """
-    need = images * spec.bytes_per_image
-    parent = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path())
-    free = shutil.disk_usage(parent).free
-    text = (
-        f"{images} images of {size_text(spec.bytes_per_image)} each need {size_text(need)}; "
-        f"{size_text(free)} are free in {parent}"
+    return check_room(
+        f"{images} images of {size_text(spec.bytes_per_image)} each",
+        images * spec.bytes_per_image,
+        folder,
+        "Name a larger disk (--out), a smaller --size, --kinds cls, or some of the images (--limit).",
+        whole=False,
     )
-    if need + _MARGIN > free:
-        raise ConfigError(
-            f"{text}: too little ({size_text(_MARGIN)} must stay free). Name a larger disk (--out), a smaller --size, "
-            "--kinds cls, or some of the images (--limit)."
-        )
-    return text
-
-
-def size_text(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
 
 
 def header_of(values: Mapping[str, Any]) -> dict[str, str]:
