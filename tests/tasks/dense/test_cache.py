@@ -6,7 +6,6 @@ import torch
 from task_toys import ENCODER, segmentation_folder, write_png
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.dense import cache as cache_module
 from codistill.tasks.dense.cache import announce, build_cache, cache_shape
 from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.dense.segmentation.views import SegmentationViews
@@ -93,7 +92,7 @@ def test_disk_need_is_announced_and_refused_where_it_is_not_free(tmp_path, parts
     expected = 1000 * (9 * 96 * 2 + 96 * 2 + 42 * 42 * 2)
     assert shape.num_bytes == expected
     assert f"{expected / 2**20:.1f} MiB" in announce({"training": shape}, tmp_path)
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**30))
     with pytest.raises(ConfigError, match=r"too little .* Use fewer views \(--views\)"):
         announce({"training": shape}, tmp_path)
 
