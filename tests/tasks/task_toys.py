@@ -75,3 +75,21 @@ def class_folder(root: Path, train: int = 10, val: int = 4, classes: int = 2) ->
                 image = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
                 write_png(root / split / name / f"{index}.png", image)
     return root
+
+
+def depth_folder(root: Path, train: int = 10, val: int = 3) -> Path:
+    """The layout `folder`: images/SPLIT/*.png, depth/SPLIT/*.png in millimetres."""
+    for split, first, count in (("train", 0, train), ("val", 1000, val)):
+        for index in range(first, first + count):
+            image, labels = toy_scene(index)
+            write_png(root / "images" / split / f"{index:04d}.png", image)
+            write_png(root / "depth" / split / f"{index:04d}.png", (DEPTHS[labels] * 1000).astype(np.uint16))
+    return root
+
+
+def photo_folder(root: Path, train: int = 6, val: int = 3) -> Path:
+    """SPLIT/*.png: pictures without truth."""
+    for split, first, count in (("train", 0, train), ("val", 1000, val)):
+        for index in range(first, first + count):
+            write_png(root / split / f"{index:04d}.png", toy_scene(index)[0])
+    return root

@@ -2,11 +2,12 @@
 
 A task's own options are fields of two dataclasses: how a head is fitted (`Task.config`), and how it is tested
 (`Task.test`, for predictions `Prediction.options`). Fields of `features` are typed without that word: `--encoder E`.
-Tasks of other packages are checked when they are imported.
+Tasks of other packages are imported (`added_tasks.py`).
 """
 
 import argparse
 import ast
+import importlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskText:
-    """A task as its source has it; None where it cannot be told without importing it.
+    """What is known of a task; None where its source does not show it.
 
     Attributes:
         name, about: of the task.
@@ -60,6 +61,11 @@ def task_places() -> dict[str, str]:
     return ast.literal_eval(table)
 
 
+def added_names() -> list[str]:
+    """Tasks that installed packages add; those of this package cannot be replaced."""
+    return [point.name for point in entry_points(group="codistill.tasks") if point.name not in task_places()]
+
+
 def read_task(name: str) -> TaskText:
     """What is known of a task.
 
@@ -68,10 +74,10 @@ def read_task(name: str) -> TaskText:
     """
     places = task_places()
     if name not in places:
-        added = [point.name for point in entry_points(group="codistill.tasks")]
-        if name in added:
-            return TaskText(name=name, about="of an installed package")
-        raise ConfigError(unknown_name("task", name, [*places, *added]))
+        added = added_names()
+        if name not in added:
+            raise ConfigError(unknown_name("task", name, [*places, *added]))
+        return importlib.import_module("codistill.commands.parsers.added_tasks").read_added(name)
     module = places[name].split(":")[0]
     words = keywords_of(places[name])
     prediction = words.get("predict")
@@ -237,11 +243,7 @@ def help_text(
 def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
     """Tasks with a line each."""
     about = {name: read_task(name).about for name in places} | dict(more)
-    about |= {
-        p.name: "of an installed package"
-        for p in entry_points(group="codistill.tasks")
-        if p.name not in about
-    }
+    about |= dict.fromkeys(added_names(), "of an installed package")
     width = max(map(len, about))
     return "\n".join([f"usage: {usage}", "", *(f"  {name:<{width}}  {text}" for name, text in about.items())])
 
