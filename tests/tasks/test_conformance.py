@@ -6,7 +6,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from task_toys import toy_scene
 
 from codistill.cli import main
 from codistill.files.config import dump_yaml, load_yaml
-from codistill.tasks.registry import TASKS, added_tasks, find_task
+from codistill.tasks.registry import TASKS, find_task
 from codistill.tasks.task import Task
 
 COMPUTING = ("--device", "cpu", "--workers", "0")
@@ -31,20 +31,8 @@ class KilledError(Exception):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A package with an entry point, as `pip install` leaves it."""
-    folder = tmp_path_factory.mktemp("site")
-    about = folder / "brightness-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(
-        "[codistill.tasks]\nbrightness = toy_brightness:TASK\nbroken = no_such_module:TASK\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        added_tasks.cache_clear()
-        yield
-    added_tasks.cache_clear()
+def installed(install: Callable[[str], None]) -> None:
+    install("[codistill.tasks]\nbrightness = toy_brightness:TASK\nbroken = no_such_module:TASK\n")
 
 
 @dataclass
@@ -221,7 +209,7 @@ def test_fields_of_other_packages_are_listed_with_their_defaults(capsys) -> None
 
 def test_a_package_that_cannot_be_imported_is_named(capsys) -> None:
     assert main(["evaluate", "broken", "--head", "h"]) == 2
-    assert "the task 'broken' (no_such_module:TASK) cannot be imported" in capsys.readouterr().err
+    assert "'broken' of codistill.tasks (no_such_module:TASK) cannot be imported" in capsys.readouterr().err
     assert main(["fit", "brightnes"]) == 2
     assert "Did you mean 'brightness'" in capsys.readouterr().err
 

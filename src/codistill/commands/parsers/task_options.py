@@ -11,9 +11,9 @@ import importlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.added import TASKS, added
 from codistill.files.dataclass_fields import (
     FieldText,
     check_flags,
@@ -62,8 +62,8 @@ def task_places() -> dict[str, str]:
 
 
 def added_names() -> list[str]:
-    """Tasks that installed packages add; those of this package cannot be replaced."""
-    return [point.name for point in entry_points(group="codistill.tasks") if point.name not in task_places()]
+    """Tasks that installed packages add."""
+    return [*added(TASKS, task_places())]
 
 
 def read_task(name: str) -> TaskText:
@@ -74,9 +74,8 @@ def read_task(name: str) -> TaskText:
     """
     places = task_places()
     if name not in places:
-        added = added_names()
-        if name not in added:
-            raise ConfigError(unknown_name("task", name, [*places, *added]))
+        if name not in added_names():
+            raise ConfigError(unknown_name("task", name, [*places, *added_names()]))
         return importlib.import_module("codistill.commands.parsers.added_tasks").read_added(name)
     module = places[name].split(":")[0]
     words = keywords_of(places[name])
