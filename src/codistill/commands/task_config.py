@@ -1,6 +1,9 @@
 """From what was typed to a task's config, its test options and its features; where and how it computes."""
 
+import contextlib
+import io
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +24,26 @@ T = TypeVar("T")
 
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields that were typed."""
-    return tyro.cli(type(config), default=config, args=list(flags), prog=prog) if flags else config
+    """A config with the fields that were typed.
+
+    Raises:
+        ConfigError: for a value of the wrong type, or one that makes no sense.
+    """
+    if not flags:
+        return config
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):  # no colours, no boxes
+            return tyro.cli(type(config), default=config, args=list(flags), prog=prog)
+    except SystemExit as end:
+        raise ConfigError(_complaint(said.getvalue())) from end
+
+
+def _complaint(text: str) -> str:
+    """What tyro says between the first two rules of its box, as one line; a config's own error without its class."""
+    parts = re.split(r"\n *-+ *(?:\n|$)", text)
+    line = " ".join((parts[1] if len(parts) > 1 else text).split())
+    return re.sub(r"^Error parsing (?!--)[\w.]+: ", "", line)
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
