@@ -163,7 +163,7 @@ def test_vectors_need_room_and_must_be_numbers(root, tmp_path, monkeypatch):
     options = {"option": "--out", "workers": 0, "say": said.append}
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(2**30))
-        with pytest.raises(ConfigError, match=r"need 3\.8 KiB .* too little .* a larger disk \(--out\)"):
+        with pytest.raises(ConfigError, match=r"need 3\.8 KiB; .* too little .* a larger disk \(--out\)"):
             build_bank(tmp_path / "a", paths_of(root), VECTORS, features, **options)
     assert not (tmp_path / "a").exists()
     with torch.no_grad():

@@ -1,13 +1,14 @@
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from dense_tools import open_segmentation
 from task_toys import ENCODER, segmentation_folder, write_png
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.dense.cache import announce, build_cache, cache_shape
-from codistill.tasks.dense.segmentation.data import open_segmentation
 from codistill.tasks.dense.segmentation.views import SegmentationViews
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.loading import Request, view_batches
@@ -92,8 +93,10 @@ def test_disk_need_is_announced_and_refused_where_it_is_not_free(tmp_path, parts
     expected = 1000 * (9 * 96 * 2 + 96 * 2 + 42 * 42 * 2)
     assert shape.num_bytes == expected
     assert f"{expected / 2**20:.1f} MiB" in announce({"training": shape}, tmp_path)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**30))
-    with pytest.raises(ConfigError, match=r"too little .* Use fewer views \(--views\)"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
+    with pytest.raises(
+        ConfigError, match=r"too little \(1\.0 GiB must stay free\)\. Use fewer views \(--views\)"
+    ):
         announce({"training": shape}, tmp_path)
 
 

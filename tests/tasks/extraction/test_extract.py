@@ -48,7 +48,7 @@ def test_features_are_the_encoders_in_half_precision(
     assert extract(photos, tmp_path / "f", "--fit", "stretch") == 0
     text = " ".join(capsys.readouterr().err.split())
     assert "22 images of 1.1 KiB each need" in text
-    assert "are free)" in text and "about 1 s" in text
+    assert "are free in" in text and "about 1 s" in text
     assert "05.png" in text and "20 images, 2 left out" in text
     features = open_features(tmp_path / "f")
     assert len(features) == 20

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.errors import ConfigError, DataError
+from codistill.files.disk import check_room
 from codistill.files.inputs import stamped
 from codistill.imaging import read_rgb, resize_rgb, without_ends
-from codistill.tasks.shared.disk import check_room
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
@@ -175,7 +175,7 @@ def build_bank(
     size = (len(paths), vectors.channels(len(features.config.blocks), features))
     need = 4 * size[0] * size[1]
     advice = f"Name a larger disk ({option}), or use fewer images (--limit)."
-    say(check_room(f"vectors of {len(paths)} images", need, folder, advice))
+    say(check_room(f"vectors of {len(paths)} images", need, folder, advice, rewritten=True))
     store = ArrayStore(
         folder,
         {"data": data, "features": features.fingerprint(), "vectors": repr(vectors)},

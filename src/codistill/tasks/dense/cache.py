@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.files.disk import check_room
 from codistill.tasks.shared.data import DenseData
-from codistill.tasks.shared.disk import check_room
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import inputs_of
@@ -32,6 +32,7 @@ _DTYPES: dict[TargetKind, tuple[str, type[np.generic]]] = {
     "classes": ("target.u8", np.uint8),
     "metres": ("target.u16", np.uint16),
 }
+"""Bytes of the disk that stay free."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,12 @@ def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
         ConfigError: if it is not free.
     """
     views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
-    return check_room(
-        f"features of {views} views",
-        sum(shape.num_bytes for shape in shapes.values()),
-        folder,
+    advice = (
         "Use fewer views (--views) or images (--limit), name a larger disk (--cache), or take the recipe `published`, "
-        "which keeps nothing.",
+        "which keeps nothing."
     )
+    need = sum(shape.num_bytes for shape in shapes.values())
+    return check_room(f"features of {views} views", need, folder, advice, rewritten=True)
 
 
 def build_cache(

@@ -20,14 +20,15 @@ import torch
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.config import changed_fields
+from codistill.files.disk import check_room, size_text
 from codistill.files.plain import from_plain
 from codistill.files.writing import make_directory, remove_quietly, write_atomic
-from codistill.tasks.shared.disk import check_room, size_text
 
 SPEC, INDEX, PATTERN = "features.json", "index.parquet", "shard_{:05d}.safetensors"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FORMAT_VERSION = 1
 _SHARD_BYTES = 2**30
+"""Bytes of the disk that stay free."""
 
 Fit = Literal["crop", "stretch"]
 
@@ -175,13 +176,9 @@ def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
     Raises:
         ConfigError: if it is not free on the disk.
     """
-    return check_room(
-        f"{images} images of {size_text(spec.bytes_per_image)} each",
-        images * spec.bytes_per_image,
-        folder,
-        "Name a larger disk (--out), a smaller --size, --kinds cls, or some of the images (--limit).",
-        whole=False,
-    )
+    what = f"{images} images of {size_text(spec.bytes_per_image)} each"
+    advice = "Name a larger disk (--out), a smaller --size, --kinds cls, or some of the images (--limit)."
+    return check_room(what, images * spec.bytes_per_image, folder, advice)
 
 
 def header_of(values: Mapping[str, Any]) -> dict[str, str]:
