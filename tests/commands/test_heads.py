@@ -176,7 +176,6 @@ DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["fit", "segmentation", *DATA, "--learning-rates", "a"], "Error parsing --learning-rates: "),
         (["fit", "segmentation", *DATA, "--held-out", "2"], "held_out must lie between 0 and 1"),
         (
             ["fit", "linear", "published", *DATA, "--blocks", "0", "1"],

@@ -1,10 +1,10 @@
 """From what was typed to a task's config, its test options and its features; where and how it computes."""
 
-import contextlib
 import io
 import logging
-import re
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,23 +27,22 @@ def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
     """A config with the fields that were typed.
 
     Raises:
-        ConfigError: for a value of the wrong type, or one that makes no sense.
+        ConfigError: if they make no sense together.
     """
     if not flags:
         return config
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):  # no colours, no boxes
+        with redirect_stderr(said):
             return tyro.cli(type(config), default=config, args=list(flags), prog=prog)
-    except SystemExit as end:
-        raise ConfigError(_complaint(said.getvalue())) from end
-
-
-def _complaint(text: str) -> str:
-    """What tyro says between the first two rules of its box, as one line; a config's own error without its class."""
-    parts = re.split(r"\n *-+ *(?:\n|$)", text)
-    line = " ".join((parts[1] if len(parts) > 1 else text).split())
-    return re.sub(r"^Error parsing (?!--)[\w.]+: ", "", line)
+    except SystemExit as stop:
+        error: BaseException | None = stop
+        while error is not None and not isinstance(error, ConfigError):
+            error = error.__context__
+        if error is not None:  # tyro puts it into a frame, and ends the process
+            raise error from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
