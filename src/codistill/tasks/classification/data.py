@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import Row, fact
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
@@ -85,6 +87,10 @@ class ClassificationData(TaskData):
     def images(self) -> list[ClassImage]:
         """All samples, in order."""
         return [self.samples[index] for index in range(len(self.samples))]
+
+    def labels(self) -> np.ndarray:
+        """(image,) class numbers."""
+        return np.array([image.label for image in self.images()], dtype=np.int64)
 
 
 def open_folder(where: Where) -> ClassificationData:

@@ -4,8 +4,7 @@ A config in, a head folder out. HEAD/head.safetensors holds the training images'
 `weight` and `bias`; HEAD/bank holds the vectors that vote. Those of logistic regression are a cache.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from codistill.errors import ConfigError
 from codistill.files.config import config_hash
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
 from codistill.tasks.classification.config import ClassificationFit, KnnFit, LinearFit
-from codistill.tasks.classification.data import ClassificationData, ClassImage
+from codistill.tasks.classification.data import ClassificationData
 from codistill.tasks.classification.knn import NEIGHBOURS
 from codistill.tasks.classification.logistic import choose_logistic, split_per_class
 from codistill.tasks.classification.sweep import LEVELS, sweep
@@ -45,17 +44,17 @@ def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
     _refuse(process, runtime, "the vectors are the head itself, and lie in its folder")
-    neighbours = possible_neighbours(config.neighbours, len(data.samples))
+    count = len(data.samples)
+    neighbours = possible_neighbours(config.neighbours, count)
     if config.neighbours is None and neighbours != NEIGHBOURS:
         missed = _listed(NEIGHBOURS[len(neighbours) :])
         runtime.say(
-            f"{len(data.samples)} training images: no votes of {missed} neighbours, only of {_listed(neighbours)}"
+            f"{count} training images: no votes of {missed} neighbours, only of {_listed(neighbours)}"
         )
     features = _features(config.features, data, runtime)
-    images = data.images()
-    _bank(runtime.out / BANK, "--out", images, config, features, runtime)
+    _bank(runtime.out / BANK, "--out", data, config, features, runtime)
     fit = {"protocol": "usual", "neighbours": list(neighbours), "temperature": config.temperature}
-    _write("knn", data, images, config, config.features, config.vectors, features, {}, fit, runtime)
+    _write("knn", data, features, _Fitted(config.features, config.vectors, {}, fit), runtime)
     return True
 
 
@@ -69,16 +68,19 @@ def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, pr
     _refuse(process, runtime, "the published protocol keeps no features" if published else "")
     blocks = tuple(range(-LEVELS, 0)) if published else config.features.blocks
     features = _features(replace(config.features, blocks=blocks), data, runtime)
-    images = data.images()
-    fit: dict[str, Any] = {"protocol": config.protocol, "seed": config.seed}
-    if published:
-        seen, vectors, tensors, facts = _sweep(config, data, images, features, runtime)
-    else:
-        seen, vectors = config.features, config.vectors
-        bank = _bank(runtime.cache_folder / "vectors", "--cache", images, config, features, runtime)
-        tensors, facts = _logistic(config, data, images, bank, runtime)
-    _write("linear", data, images, config, seen, vectors, features, tensors, fit | facts, runtime)
+    fitted = (_sweep if published else _logistic)(config, data, features, runtime)
+    _write("linear", data, features, fitted, runtime)
     return True
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a fit gives: features and vectors that the head stands on, its tensors, and what there is to say of it."""
+
+    features: FeatureConfig
+    vectors: ImageVectors
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
 
 
 def _refuse(process: Process, runtime: Runtime, no_cache: str) -> None:
@@ -103,15 +105,15 @@ def _features(config: FeatureConfig, data: ClassificationData, runtime: Runtime)
 def _bank(
     folder: Path,
     option: str,
-    images: Sequence[ClassImage],
+    data: ClassificationData,
     config: ClassificationFit,
     features: FrozenFeatures,
     runtime: Runtime,
 ) -> np.ndarray:
-    with shown(runtime, "encoding images", len(images)) as report:
+    with shown(runtime, "encoding images", len(data.samples)) as report:
         return build_bank(
             folder,
-            [image.path for image in images],
+            [image.path for image in data.images()],
             config.vectors,
             features,
             option=option,
@@ -125,31 +127,19 @@ def _bank(
 
 
 def _write(
-    task: str,
-    data: ClassificationData,
-    images: Sequence[ClassImage],
-    config: ClassificationFit,
-    seen: FeatureConfig,
-    vectors: ImageVectors,
-    features: FrozenFeatures,
-    tensors: dict[str, Tensor],
-    fit: dict[str, Any],
-    runtime: Runtime,
+    task: str, data: ClassificationData, features: FrozenFeatures, fitted: _Fitted, runtime: Runtime
 ) -> None:
+    count = len(data.samples)
     record = HeadRecord(
         task=task,
-        features=seen,
-        data={"spec": config.data, "images": len(images), "classes": list(data.classes)},
-        test=asdict(vectors),
+        features=fitted.features,
+        data={"spec": data.spec, "images": count, "classes": list(data.classes)},
+        test=asdict(fitted.vectors),
         encoder=told_of(features),
-        fit={"images": len(images), **fit},
+        fit={"images": count, **fitted.facts},
     )
-    labels = torch.from_numpy(_labels(images))
-    write_head(runtime.out, record, {LABELS: labels, **tensors}, list(runtime.command))
-
-
-def _labels(images: Sequence[ClassImage]) -> np.ndarray:
-    return np.array([image.label for image in images], dtype=np.int64)
+    tensors = {LABELS: torch.from_numpy(data.labels()), **fitted.tensors}
+    write_head(runtime.out, record, tensors, list(runtime.command))
 
 
 def possible_neighbours(named: tuple[int, ...] | None, images: int) -> tuple[int, ...]:
@@ -182,14 +172,9 @@ def _listed(numbers: tuple[int, ...]) -> str:
 
 
 def _sweep(
-    config: LinearFit,
-    data: ClassificationData,
-    images: Sequence[ClassImage],
-    features: FrozenFeatures,
-    runtime: Runtime,
-) -> tuple[FeatureConfig, ImageVectors, dict[str, Tensor], dict[str, Any]]:
-    """Run the sweep: what the chosen head stands on, its tensors, and what there is to say of it."""
-    kept, held = split_per_class(_labels(images), HELD_OUT, config.seed, named_groups(data.samples).names)
+    config: LinearFit, data: ClassificationData, features: FrozenFeatures, runtime: Runtime
+) -> _Fitted:
+    kept, held = split_per_class(data.labels(), HELD_OUT, config.seed, named_groups(data.samples).names)
     inputs = with_encoder(inputs_of(data.samples), features)
     folder = stage_folder(runtime.out, f"sweep-{config_hash(config)[:12]}", inputs, runtime.say)
 
@@ -222,6 +207,8 @@ def _sweep(
             f"{result.rate:g} is the {edge} learning rate of the sweep: others may do better (--steps)"
         )
     facts = {
+        "protocol": config.protocol,
+        "seed": config.seed,
         "steps": config.steps,
         "batch_size": config.batch_size,
         "chosen_input": result.seen.name,
@@ -232,22 +219,18 @@ def _sweep(
             for name, by_rate in result.accuracies.items()
         },
     }
-    vectors = replace(config.vectors, kind="cls+mean" if result.seen.mean else "cls")
+    vectors = replace(config.vectors, kind=result.seen.kind.kind)
     seen = replace(config.features, blocks=tuple(range(-result.seen.blocks, 0)))
-    return seen, vectors, {"weight": result.weight, "bias": result.bias}, facts
+    return _Fitted(seen, vectors, {"weight": result.weight, "bias": result.bias}, facts)
 
 
 def _logistic(
-    config: LinearFit,
-    data: ClassificationData,
-    images: Sequence[ClassImage],
-    bank: np.ndarray,
-    runtime: Runtime,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and what there is to say of them."""
+    config: LinearFit, data: ClassificationData, features: FrozenFeatures, runtime: Runtime
+) -> _Fitted:
+    bank = _bank(runtime.cache_folder / "vectors", "--cache", data, config, features, runtime)
     choice = choose_logistic(
         torch.from_numpy(np.array(bank)).to(runtime.device),
-        torch.from_numpy(_labels(images)).to(runtime.device),
+        torch.from_numpy(data.labels()).to(runtime.device),
         len(data.classes),
         named_groups(data.samples).names,
         strengths=config.strengths,
@@ -256,11 +239,14 @@ def _logistic(
     listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
     runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")
     facts = {
+        "protocol": config.protocol,
+        "seed": config.seed,
         "classifier": "logistic regression (L-BFGS), C chosen on a fifth of every class, then fitted on all",
         "chosen_c": choice.model.strength,
         "held_out_accuracy": {f"{c:g}": round(a, 6) for c, a in choice.accuracies.items()},
     }
-    return {"weight": choice.model.weight, "bias": choice.model.bias}, facts
+    tensors = {"weight": choice.model.weight, "bias": choice.model.bias}
+    return _Fitted(config.features, config.vectors, tensors, facts)
 
 
 def bank_file(head: Path) -> Path:

@@ -6,7 +6,7 @@ DINOv2's linear evaluation (arXiv 2304.07193): SGD, momentum 0.9, no decay, cosi
 reports the best head on the test images; here the choice is made on held-out training images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
 from codistill.tasks.shared.data import DenseSample
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.inputs import Samples
-from codistill.tasks.shared.loading import Request, View, training_requests, view_batches
+from codistill.tasks.shared.loading import DenseBatch, Request, View, train_batches, view_batches
 from codistill.types import Tokens
 
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
@@ -166,12 +166,25 @@ def sweep(
                 for seen in INPUTS
             }
         ).to(device)
-    batches = _Stream(training, vectors, steps, batch_size, seed, workers, device)
+    from_step = train_batches(
+        ReadImages(training),
+        CropViews(vectors),
+        batch_size=batch_size,
+        total_steps=steps,
+        seed=seed,
+        workers=workers,
+        device=device,
+    )
+    batches: Iterator[DenseBatch] | None = None
 
     def losses(module: nn.Module, step: int) -> Tensor:
-        images, labels = batches.at(step)
+        nonlocal batches
+        if batches is None:  # one loader, from the first step that is asked for
+            batches = iter(from_step(step))
+        batch = next(batches)
+        labels = batch.target.to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            levels = features(images)
+            levels = features(batch.images)
         total = torch.zeros(len(RATES), device=device)
         for seen in INPUTS:
             scores = module.get_submodule(seen.name)(seen.vectors(levels))
@@ -195,43 +208,6 @@ def sweep(
         rate=rate,
         accuracies=accuracies,
     )
-
-
-class _Stream:
-    """Training batches by step: one loader from the first step asked for."""
-
-    def __init__(
-        self,
-        training: Samples,
-        vectors: ImageVectors,
-        steps: int,
-        batch_size: int,
-        seed: int,
-        workers: int | None,
-        device: torch.device,
-    ) -> None:
-        self.training, self.vectors, self.steps = training, vectors, steps
-        self.batch_size, self.seed, self.workers, self.device = batch_size, seed, workers, device
-        self._batches = None
-
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images and labels on the device; steps must follow one another."""
-        if self._batches is None:
-            requests = list(
-                training_requests(
-                    len(self.training), self.batch_size, seed=self.seed, steps=range(step, self.steps)
-                )
-            )
-            self._batches = view_batches(
-                ReadImages(self.training),
-                CropViews(self.vectors),
-                requests,
-                seed=self.seed,
-                workers=self.workers,
-                device=self.device,
-            )
-        batch = next(self._batches)
-        return batch.images, batch.target.to(self.device)
 
 
 @torch.no_grad()
