@@ -68,8 +68,12 @@ class LinearFit(ClassificationFit):
             raise ConfigError(
                 f"protocol must be cached or published, steps 1 or more; got {self.protocol}, {self.steps}"
             )
-        if self.protocol == "published" and self.features.blocks != (-1,):
-            raise ConfigError("the published protocol chooses its blocks itself: leave --blocks out")
+        chosen = self.features.blocks != (-1,) or self.vectors.kind != "cls"
+        if self.protocol == "published" and chosen:
+            raise ConfigError(
+                "the published protocol chooses its blocks itself, and what of them: leave --blocks and --vectors.kind "
+                "out"
+            )
         if not self.strengths or min(self.strengths) <= 0:
             raise ConfigError(f"strengths (C) must be positive; got {self.strengths}")
 
