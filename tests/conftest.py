@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,19 @@ def tiny_people_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "Anny is not built yet (one to four minutes); any `codistill world build` with people does it"
         )
     return _build(_folder(tmp_path_factory, "tiny_people_world"), ("people",))
+
+
+@pytest.fixture(scope="module")
+def install(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """A function that leaves a package with some entry points, as `pip install` does; it is gone after the module."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def installed(entry_points: str) -> None:
+            folder = tmp_path_factory.mktemp("site")
+            about = folder / "added-1.0.dist-info"
+            about.mkdir()
+            (about / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1.0\n")
+            (about / "entry_points.txt").write_text(entry_points)
+            patch.syspath_prepend(folder)
+
+        yield installed

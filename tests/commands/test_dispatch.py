@@ -8,10 +8,17 @@ import pytest
 
 from codistill.cli import COMMANDS
 from codistill.commands.bench import BENCHMARKS
-from codistill.commands.evaluate import TASKS as EVALUATIONS
-from codistill.commands.fit import TASKS as FITS
+from codistill.commands.parsers.evaluate import OWN
+from codistill.commands.parsers.task_options import read_task
+from codistill.tasks.registry import TASKS
 
-PARTS = {"fit": FITS, "evaluate": EVALUATIONS, "bench": BENCHMARKS}
+KNOWN = {name: read_task(name) for name in TASKS}
+PARTS = {
+    "fit": [name for name, task in KNOWN.items() if task.fitting],
+    "evaluate": [*TASKS, *OWN],
+    "predict": [name for name, task in KNOWN.items() if task.writes],
+    "bench": BENCHMARKS,
+}
 EVERY = [[name] for name in COMMANDS] + [[name, part] for name, parts in PARTS.items() for part in parts]
 
 PROGRAM = """
@@ -50,37 +57,45 @@ def test_unknown_options_of_every_command_are_refused_without_pytorch() -> None:
         assert (code, torch) == (2, False), command
 
 
+FIT = ["--encoder", "e", "--data", "folder:d", "--out", "o"]
 SLIPS = [
     (["fit", "segmentaton"], "Did you mean 'segmentation'"),
     (["evaluate", "kn"], "Did you mean 'knn'"),
+    (["predict", "linnear", "a.jpg"], "Did you mean 'linear'"),
     (["bench", "stepp"], "Did you mean 'step'"),
-    (["segment", "a.jpg", "--head", "h"], "arguments are required: --out"),
-    (["people", "a.jpg", "--out", "o"], "arguments are required: --head"),
-    (["depth", "a.jpg", "--head", "h", "--out", "o", "--kind", "nyu"], "invalid choice: 'nyu'"),
+    (["segment", "a.jpg", "--head", "h"], "where to? add --out DIR"),
+    (["segment", "--head", "h", "--out", "o"], "which images?"),
+    (["depth", "a.jpg", "--out", "o"], "which head? add --head HEAD"),
+    (["depth", "a.jpg", "--head", "h", "--out", "o", "--kin", "nyud"], "Did you mean --kind"),
     (["pca", "a.jpg", "--encoder", "e"], "arguments are required: --out"),
     (["reconstruct", "a.jpg", "--out", "o", "--focal", "x"], "invalid float value"),
     (["inspect", "x", "--num-heads", "y"], "invalid int value"),
-    (["fit", "segmentation", "--data", "voc:x", "--out", "o"], "which features? add --encoder E"),
-    (["fit", "depth", "--encoder", "e", "--out", "o"], "which data set? add --data"),
-    (["fit", "knn", "--encoder", "e", "--baseline", "b", "--data", "d", "--out", "o"], "exclude each other"),
-    (["fit", "depth", "--encoder", "e", "--data", "world:d", "--out", "o", "--lr", "a"], "expected numbers"),
-    (
-        ["fit", "people", "--encoder", "e", "--data", "world:d", "--out", "o", "--recipe", "smal"],
-        "mean 'small'",
-    ),
-    (["fit", "two-view", "--data", "world:d", "--out", "o"], "which features? add --encoder E"),
-    (["evaluate", "segmentation"], "which head? add --head HEAD"),
-    (["evaluate", "depth", "--out", "o", "--data", "world:d"], "which features? add --encoder E"),
-    (["evaluate", "people", "--encoder", "e", "--data", "world:d"], "fitted first, in OUT/head: add --out"),
-    (["evaluate", "linear", "--encoder", "e", "--data", "d"], "fitted first, in OUT/head: add --out"),
-    (["evaluate", "knn", "--encoder", "e"], "fitted first, in OUT/head: add --data ROOT --out"),
+    (["fit", "segmentation", "--data", "folder:x", "--out", "o"], "which features? add --encoder E"),
+    (["fit", "depth", "--encoder", "e", "--out", "o"], "which data set? add --data LAYOUT:FOLDER"),
+    (["fit", "knn", "--encoder", "e", "--data", "folder:d"], "where to? add --out HEAD"),
+    (["fit", "depth", "--encoder", "e", "--out", "o", "--data", "nyu:d"], "Did you mean 'nyud'"),
+    (["fit", "linear", "publishd", *FIT], "Did you mean 'published'"),
+    (["fit", "linear", "mine.yaml", *FIT], "mine.yaml cannot be read"),
+    (["fit", "depth", *FIT, "--learning-rate", "1"], "Did you mean --learning-rates"),
+    (["fit", "knn", *FIT, "--vectors.crob", "1"], "Did you mean --vectors.crop"),
+    (["fit", "knn", *FIT, "--baseline", "colour"], "Unknown option --baseline"),
+    (["fit", "knn", "--encoder", "e", "--data", "d", "--out", "o"], "write KIND:FOLDER"),
+    (["evaluate", "segmentation"], "what is to be scored? add --head HEAD, or --encoder E"),
+    (["evaluate", "depth", "--out", "o", "--data", "world:d"], "what is to be scored?"),
+    (["evaluate", "linear", "--encoder", "e", "--data", "folder:d"], "where from, where to? add --out OUT"),
+    (["evaluate", "knn", "--encoder", "e"], "add --data LAYOUT:FOLDER --out OUT"),
     (["evaluate", "depth", "--head", "h", "--data", "nyu:d"], "Did you mean 'nyud'"),
-    (["fit", "people", "--encoder", "e", "--data", "d", "--out", "o"], "write KIND:FOLDER"),
+    (["evaluate", "depth", "--head", "h", "--baseline", "colour"], "that knows colours alone is --encoder"),
+    (["evaluate", "depth", "--head", "h", "--model", "m"], "exclude each other"),
+    (["evaluate", "segmentation", "--head", "h", "--fit.steps", "9"], "--fit.steps would have no effect"),
+    (["evaluate", "knn", "--head", "h", "--fit.neighbours", "3"], "--fit.neighbours would have no effect"),
+    (["evaluate", "knn", "--head", "h", "--recipe", "usual"], "--recipe would have no effect"),
+    (["evaluate", "knn", "--head", "h", "--neighbours", "3"], "Did you mean --fit.neighbours"),
+    (["evaluate", "linear", "--head", "h", "--margin", "1"], "no effect without --against"),
+    (["fit", "two-view", "--data", "world:d", "--out", "o"], "which features? add --encoder E"),
     (["fit", "two-view", "--encoder", "e", "--data", "wrld:d", "--out", "o"], "mean 'world'"),
-    (
-        ["evaluate", "knn", "--out", "o", "--encoder", "e", "--data", "d", "--neighbours", "x"],
-        "expected numb",
-    ),
+    (["fit", "people", "smal", "--encoder", "e", "--data", "world:d", "--out", "o"], "mean 'small'"),
+    (["evaluate", "people", "--encoder", "e", "--data", "world:d"], "where from, where to? add --out OUT"),
     (["evaluate", "relocalization", "--out", "o", "--data", "world:d"], "what is to be scored? add --head"),
     (["evaluate", "multiview-pose", "--out", "o", "--model", "m"], "where from, where to? add --data"),
     (["evaluate", "mapfree", "--out", "o", "--data", "d"], "name one of --head, --model"),

@@ -1,3 +1,5 @@
+"""Heads as users type them: fitted, scored, compared, used, and what is said where that cannot be."""
+
 import json
 import sys
 from pathlib import Path
@@ -13,22 +15,15 @@ from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
-from task_toys import ENCODER, depth_lists, segmentation_folder, toy_scene, write_png
+from task_toys import ENCODER, class_folder, depth_lists, segmentation_folder, toy_scene, write_png
 
-FIT = [
-    "--steps",
-    "30",
-    "--batch-size",
-    "4",
-    "--views",
-    "2",
-    "--size",
-    "42",
-    "--workers",
-    "0",
-    "--device",
-    "cpu",
-]
+COMPUTING = ["--workers", "0", "--device", "cpu"]
+FIT = {"steps": "30", "batch-size": "4", "views": "2", "size": "42"}
+
+
+def fields(prefix: str = "", **more: str) -> list[str]:
+    """Fields of a fit as they are typed for `fit`, or with "fit." for `evaluate`."""
+    return [word for name, value in (FIT | more).items() for word in (f"--{prefix}{name}", *value.split())]
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +35,8 @@ def root(tmp_path_factory):
 def evaluation(tmp_path_factory, root):
     """`evaluate` that fits first, as a user types it."""
     out = tmp_path_factory.mktemp("out") / "random"
-    argv = [
-        "evaluate",
-        "segmentation",
-        "--encoder",
-        ENCODER,
-        "--data",
-        f"folder:{root}",
-        "--out",
-        str(out),
-        *FIT,
-    ]
-    assert main([*argv, "--lr", "0.01,0.03"]) == 0
+    argv = ["evaluate", "segmentation", "--encoder", ENCODER, "--data", f"folder:{root}", "--out", str(out)]
+    assert main([*argv, *fields("fit.", **{"learning-rates": "0.01 0.03"}), *COMPUTING]) == 0
     return out
 
 
@@ -62,9 +47,8 @@ def test_an_evaluation_leaves_numbers_pictures_and_a_head(evaluation, root):
     assert metrics["fit"]["protocol"] == "cached" and metrics["fit"]["chosen_lr"] in (0.01, 0.03)
     miou = metrics["scores"]["miou"]
     assert 0 <= miou["low"] <= miou["mean"] <= miou["high"] <= 100 and miou["count"] == 4
-    assert metrics["provenance"]["command"].startswith(
-        "codistill evaluate segmentation --encoder random:vit_tiny"
-    )
+    command = metrics["provenance"]["command"]
+    assert command.startswith("codistill evaluate segmentation --encoder random:vit_tiny")
     assert {"commit", "time", "torch"} <= set(metrics["provenance"])
     assert set(metrics["class_iou"]) == {"red", "green", "blue"}
     assert Image.open(evaluation / "pictures.png").width > 600
@@ -73,26 +57,24 @@ def test_an_evaluation_leaves_numbers_pictures_and_a_head(evaluation, root):
 
 
 def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, capsys):
-    head, argv = evaluation / "head", ["--workers", "0", "--device", "cpu", "--out", str(tmp_path / "again")]
-    assert (
-        main(
-            [
-                "evaluate",
-                "segmentation",
-                "--head",
-                str(head),
-                *argv,
-                "--against",
-                str(evaluation),
-                "--margin",
-                "0.5",
-            ]
-        )
-        == 0
-    )
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "again")]
+    assert main([*argv, "--against", str(evaluation), "--margin", "0.5", *COMPUTING]) == 0
     assert "equal within ±0.5" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
     assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
+
+
+def test_results_lie_in_the_head_whatever_its_name(evaluation, root, tmp_path):
+    """`v1.2` is a folder's name and has no suffix; a released file gives its folder its own without."""
+    (evaluation / "head").rename(tmp_path / "v1.2")
+    assert main(["evaluate", "segmentation", "--head", str(tmp_path / "v1.2"), *COMPUTING]) == 0
+    assert (tmp_path / "v1.2" / "evaluation" / "metrics.json").is_file()
+    (tmp_path / "v1.2").rename(evaluation / "head")
+    released = SegmentationHead(SegmentationHeadConfig(channels=48, num_classes=3))
+    torch.save({"state_dict": dict(released_tensors(released))}, tmp_path / "linear.pth")
+    argv = ["--head", str(tmp_path / "linear.pth"), "--encoder", ENCODER, "--data", f"folder:{root}"]
+    assert main(["evaluate", "segmentation", *argv, *COMPUTING]) == 0
+    assert (tmp_path / "linear" / "evaluation" / "metrics.json").is_file()
 
 
 def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):
@@ -119,22 +101,8 @@ def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):
 
 def test_the_baseline_goes_through_the_same_commands(root, tmp_path):
     out = tmp_path / "head"
-    assert (
-        main(
-            [
-                "fit",
-                "segmentation",
-                "--baseline",
-                "colour",
-                "--data",
-                f"folder:{root}",
-                "--out",
-                str(out),
-                *FIT,
-            ]
-        )
-        == 0
-    )
+    argv = ["fit", "segmentation", "--encoder", "baseline:colour", "--data", f"folder:{root}"]
+    assert main([*argv, "--out", str(out), *fields(), *COMPUTING]) == 0
     record = json.loads((out / "head.json").read_text())
     assert record["features"]["encoder"] == "baseline:colour" and len(record["fit"]["heads"]) in (8, 11, 14)
 
@@ -142,23 +110,11 @@ def test_the_baseline_goes_through_the_same_commands(root, tmp_path):
 def test_depth_from_lists_to_pictures(tmp_path):
     root = depth_lists(tmp_path / "nyu", train=4, test=2)
     out = tmp_path / "out"
-    argv = [
-        "evaluate",
-        "depth",
-        "--baseline",
-        "colour",
-        "--data",
-        f"nyud:{root}",
-        "--partial",
-        "--out",
-        str(out),
-    ]
-    assert (
-        main([*argv, "--steps", "4", "--batch-size", "2", "--views", "1", "--lr", "0.01", "--workers", "0"])
-        == 0
-    )
+    argv = ["evaluate", "depth", "--encoder", "baseline:colour", "--data", f"nyud:{root}", "--out", str(out)]
+    argv += ["--partial", "--fit.partial", "--fit.steps", "4", "--fit.batch-size", "2", "--fit.views", "1"]
+    assert main([*argv, "--fit.learning-rates", "0.01", *COMPUTING]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["test"]["scored_crop"] == [45, 471, 41, 601] and metrics["test"]["mirror"] is True
+    assert metrics["scored_crop"] == [45, 471, 41, 601] and metrics["test"]["mirror"] is True
     assert metrics["scores"]["rmse"]["count"] == 2 and metrics["encoder"]["norm"] is False
     image = root / "den" / "rgb_01000.jpg"
     assert main(["depth", str(image), "--head", str(out / "head"), "--out", str(tmp_path / "pictures")]) == 0
@@ -181,51 +137,72 @@ def test_released_heads_are_used_with_their_encoder(tmp_path):
         assert main(argv) == 2
 
 
-def test_knn_and_linear_from_folder_to_metrics(tmp_path):
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for name, level in (("dark", 60), ("light", 190)):
-            for index in range(6):
-                pixels = np.clip(rng.normal(level, 10, (40, 40, 3)), 0, 255).astype(np.uint8)
-                write_png(tmp_path / "data" / split / name / f"{index}.png", pixels)
-    for task, options in (("knn", ["--neighbours", "1,3"]), ("linear", ["--strengths", "1,100"])):
+def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
+    root = class_folder(tmp_path / "data")
+    small = ["--fit.vectors.resize", "40", "--fit.vectors.crop", "28"]
+    for task, options in (
+        ("knn", ["--fit.neighbours", "1", "3"]),
+        ("linear", ["--fit.strengths", "1", "100"]),
+    ):
         out = tmp_path / task
-        argv = ["evaluate", task, "--baseline", "colour", "--data", str(tmp_path / "data"), "--out", str(out)]
-        assert main([*argv, *options, "--resize", "40", "--crop", "28", "--workers", "0"]) == 0
+        argv = [
+            "evaluate",
+            task,
+            "--encoder",
+            "baseline:colour",
+            "--data",
+            f"folder:{root}",
+            "--out",
+            str(out),
+        ]
+        assert main([*argv, *options, *small, *COMPUTING]) == 0
         metrics = json.loads((out / "metrics.json").read_text())
         assert all(score["mean"] == 100.0 for score in metrics["scores"].values())
-        assert main(["evaluate", task, "--head", str(out / "head"), "--workers", "0"]) == 0
+        assert set(metrics["mean_per_class_top_1"].values()) == {100.0}
+        assert main(["evaluate", task, "--head", str(out / "head"), *COMPUTING]) == 0
+        photos = [str(root / "val" / name) for name in ("blue/1.png", "red/2.png")]
+        argv = ["predict", task, *photos, "--head", str(out / "head"), "--out", str(out / "named")]
+        assert main([*argv, *COMPUTING]) == 0
+        for name, number in (("blue", 1), ("red", 2)):
+            named = json.loads((out / "named" / f"{number}.json").read_text())
+            assert set(named) == ({"k=1", "k=3"} if task == "knn" else {"linear"})
+            for shares in named.values():
+                assert next(iter(shares)) == name and sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
 
 
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["fit", "segmentaton"], "Did you mean 'segmentation'"),
-        (["fit", "segmentation", "--data", "folder:x", "--out", "o"], "which features? add --encoder E"),
-        (["fit", "segmentation", "--encoder", "e", "--out", "o"], "which data set? add --data KIND:FOLDER"),
+        (["fit", "segmentation", *DATA, "--held-out", "2"], "held_out must lie between 0 and 1"),
         (
-            ["fit", "depth", "--encoder", "e", "--baseline", "colour", "--data", "d", "--out", "o"],
-            "exclude each other",
-        ),
-        (["fit", "depth", "--encoder", "e", "--data", "nyu:/x", "--out", "o"], "Did you mean 'nyud'"),
-        (
-            ["fit", "segmentation", "--encoder", "e", "--data", "folder:/x", "--out", "o", "--lr", "a"],
-            "expected numbers",
+            ["fit", "linear", "published", *DATA, "--blocks", "0", "1"],
+            "the published protocol chooses its blocks",
         ),
         (
-            ["evaluate", "segmentation", "--encoder", "e"],
-            "one is fitted first, in OUT/head: add --data SPEC --out",
+            ["fit", "depth", *DATA, "--blocks", "1", "--projector", "a"],
+            "blocks (1,) belong to an encoder alone",
         ),
-        (["evaluate", "segmentation", "--head", "h", "--steps", "9"], "--steps would have no effect"),
-        (["evaluate", "knn", "--head", "h", "--neighbours", "3"], "--neighbours would have no effect"),
-        (["evaluate", "people", "--head", "h", "--lr", "1"], "--lr would have no effect"),
-        (["segment", "/nowhere/*.jpg", "--head", "h", "--out", "o"], "no file fits this pattern"),
-        (["depth", "x.png", "--head", "/nowhere", "--out", "o"], "Fit a head first: codistill fit depth"),
+        (["evaluate", "knn", "--head", "h", "--batch-size", "0"], "batch_size must be 1 or more; got 0"),
+        (
+            ["evaluate", "segmentation", "--head", "/nowhere"],
+            "/nowhere: no such folder. Fit a head first: codistill fit segm",
+        ),
+        (
+            ["segment", "/nowhere/*.jpg", "--head", "h", "--out", "o"],
+            "/nowhere/*.jpg: no file fits this pattern",
+        ),
+        (
+            ["depth", "x.png", "--head", "/nowhere", "--out", "o"],
+            "/nowhere: no such folder. Fit a head first: codistill fit depth",
+        ),
     ],
 )
 def test_wrong_commands_say_what_to_do(argv, text, capsys):
     assert main(argv) == 2
-    assert text in capsys.readouterr().err
+    assert f": {text}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["segmentation", "depth", "knn", "linear"])
@@ -233,8 +210,6 @@ def test_wrong_commands_say_what_to_do(argv, text, capsys):
 def test_what_is_scored_is_opened_before_anything_is_fitted(tmp_path, capsys, task, fault):
     data, out = tmp_path / "data", tmp_path / "out"
     dense = task in ("segmentation", "depth")
-    if fault == "against" and not dense:
-        pytest.skip("these compare with nothing")
     image, labels = toy_scene(0, (56, 56))
     for split in ("train", "val"):
         if split == "val" and fault == "missing":
@@ -242,13 +217,13 @@ def test_what_is_scored_is_opened_before_anything_is_fitted(tmp_path, capsys, ta
         for number in range(4):
             folder = data / "images" / split if dense else data / split / f"class{number % 2}"
             write_png(folder / f"{number}.png", image)
-            write_png(data / "labels" / split / f"{number}.png", labels)
-            write_png(data / "depth" / split / f"{number}.png", (labels + 1).astype(np.uint16) * 1000)
+            if dense:
+                write_png(data / "labels" / split / f"{number}.png", labels)
+                write_png(data / "depth" / split / f"{number}.png", (labels + 1).astype(np.uint16) * 1000)
     (data / "classes.json").write_text('["red", "green", "blue"]')
     if fault == "damaged":
         next((data / ("images/val" if dense else "val")).rglob("*.png")).write_bytes(b"no image")
-    argv = ["evaluate", task, "--encoder", ENCODER, "--out", str(out), "--workers", "0", "--device", "cpu"]
-    argv += ["--data", f"folder:{data}" if dense else str(data)]
+    argv = ["evaluate", task, "--encoder", ENCODER, "--data", f"folder:{data}", "--out", str(out), *COMPUTING]
     if fault == "against":
         argv += ["--against", str(tmp_path / "nothing")]
     assert main(argv) == 2
@@ -262,7 +237,7 @@ def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_pa
     other = ["--encoder", f"{ENCODER},seed=5"]
     assert main(["segment", str(picture), *again, *other]) == 2
     assert "weights differ" in " ".join(capsys.readouterr().err.split())
-    assert main(["segment", str(picture), *again, "--norm", "off"]) == 2
+    assert main(["segment", str(picture), *again, "--no-norm"]) == 2
     assert "norm True against False" in " ".join(capsys.readouterr().err.split())
     assert main(["segment", str(picture), *again, "--encoder", ENCODER]) == 0
     assert main(["segment", str(picture), *again, *other, "--other-encoder"]) == 0

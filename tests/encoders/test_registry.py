@@ -1,14 +1,21 @@
 """Users' own encoders: a convolutional network of stride 32 in fewer than fifteen lines, and the mistakes one makes."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from codistill.encoders.load import load_encoder
-from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_encoder
-from codistill.errors import ConfigError
+from codistill.encoders.registry import (
+    REGISTERED,
+    FunctionEncoder,
+    encoder_names,
+    find_factory,
+    register_encoder,
+)
+from codistill.errors import CheckpointError, ConfigError
 from codistill.types import EncoderSpec, Tokens
 
 
@@ -93,3 +100,37 @@ def test_names_are_not_taken_over_by_accident() -> None:
     register_encoder("small_cnn", lambda: None, replace=True)  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigError, match="must not be empty or hold"):
         register_encoder("timm:mine", lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def installed_encoder() -> FunctionEncoder:
+    """What a package's entry point names."""
+    spec = EncoderSpec(name="shuffled", dim=12, patch_size=2, has_cls=False)
+    return FunctionEncoder(spec, nn.PixelUnshuffle(2))
+
+
+def test_installed_packages_add_encoders(install, tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    install(
+        "[codistill.encoders]\nshuffled = test_registry:installed_encoder\nbroken = no_such_module:made\n"
+        "number = math:pi\ndinov2_vits14 = test_registry:installed_encoder\n"
+    )
+    encoder = load_encoder("shuffled")
+    assert encoder.spec.name == "shuffled" and not encoder.training
+    assert encoder_names() == ["shuffled", "broken", "number"]  # known weights are not replaced
+    with pytest.raises(
+        ConfigError, match=r"'broken' of codistill.encoders \(no_such_module:made\) cannot be"
+    ):
+        load_encoder("broken")
+    with pytest.raises(ConfigError, match="is float, not a function"):
+        load_encoder("number")
+    with pytest.raises(ConfigError, match="Did you mean 'shuffled'"):
+        load_encoder("shufled")
+    with pytest.raises(ConfigError, match="cannot be given for shuffled"):
+        load_encoder("shuffled,image_size=8")
+    register_encoder("shuffled", lambda: installed_encoder())
+    assert find_factory("shuffled") is REGISTERED["shuffled"]
+    del REGISTERED["shuffled"]
+    (tmp_path / "shuffled").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError):  # a path comes first
+        load_encoder("shuffled")

@@ -60,3 +60,36 @@ def depth_lists(root: Path, train: int = 24, test: int = 6, size: tuple[int, int
             lines.append(f"{scene}/rgb_{index:05d}.jpg {scene}/sync_depth_{index:05d}.png 518.8579")
         (root / f"nyu_{split}.txt").write_text("\n".join(lines) + "\n")
     return root
+
+
+CLASSES = {"blue": (40, 60, 200), "red": (200, 60, 40), "green": (60, 180, 60)}
+
+
+def class_folder(root: Path, train: int = 10, val: int = 4, classes: int = 2) -> Path:
+    """Image folders, SPLIT/CLASS/*.png: classes told apart by colour, images of several sizes."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        for name, colour in list(CLASSES.items())[:classes]:
+            for index in range(count):
+                noise = rng.normal(0, 20, (60 + 4 * index, 90, 3))
+                image = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+                write_png(root / split / name / f"{index}.png", image)
+    return root
+
+
+def depth_folder(root: Path, train: int = 10, val: int = 3) -> Path:
+    """The layout `folder`: images/SPLIT/*.png, depth/SPLIT/*.png in millimetres."""
+    for split, first, count in (("train", 0, train), ("val", 1000, val)):
+        for index in range(first, first + count):
+            image, labels = toy_scene(index)
+            write_png(root / "images" / split / f"{index:04d}.png", image)
+            write_png(root / "depth" / split / f"{index:04d}.png", (DEPTHS[labels] * 1000).astype(np.uint16))
+    return root
+
+
+def photo_folder(root: Path, train: int = 6, val: int = 3) -> Path:
+    """SPLIT/*.png: pictures without truth."""
+    for split, first, count in (("train", 0, train), ("val", 1000, val)):
+        for index in range(first, first + count):
+            write_png(root / split / f"{index:04d}.png", toy_scene(index)[0])
+    return root

@@ -11,7 +11,7 @@ from dense_tools import open_depth, open_segmentation
 from PIL import Image
 
 from codistill.errors import DataError
-from codistill.tasks.classification.data import open_image_folder
+from codistill.tasks.classification.data import LAYOUTS
 from codistill.tasks.opening import open_split
 from codistill.tasks.people.smplx_layouts import _by_name
 from codistill.tasks.two_view.layouts import LAYOUTS as PAIRS
@@ -74,7 +74,7 @@ def depth(root: Path) -> Callable[[], list]:
 def classes(root: Path) -> Callable[[], list]:
     for name in ("cat/a.jpg", "dog/more/b.png"):
         image(root / "train" / name)
-    return lambda: [*open_image_folder(root, "train").paths]
+    return lambda: list(open_split(LAYOUTS, f"folder:{root}", "train").samples)
 
 
 def pairs(root: Path) -> Callable[[], list]:

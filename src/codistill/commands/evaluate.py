@@ -87,7 +87,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     runtime = make_runtime(own, plan.out, command, process)
     model = task.load(plan.subject, test, data)
     model.to(runtime.device)
-    with SampleProgress(f"scoring {plan.spec} ({plan.split})") as progress:
+    with SampleProgress(f"scoring {data.spec} ({data.split})") as progress:
         found = evaluate(
             task,
             task.score(model, data, test, runtime),

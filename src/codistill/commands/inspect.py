@@ -19,7 +19,7 @@ from codistill.commands.inspect_head import describe_head, is_fit_folder
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
-from codistill.encoders.registry import REGISTERED
+from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
 from codistill.files.places import cache_folder
@@ -68,7 +68,7 @@ def describe(
     what: str, *, num_heads: int | None = None, keys: bool = False, hashed: bool = False
 ) -> dict[str, Any]:
     """What is in a path, known name or other kind of encoder, as plain data; lists of dictionaries become tables."""
-    if what.startswith(tuple(KINDS)) or what in REGISTERED:
+    if what.startswith(tuple(KINDS)) or what in encoder_names():
         encoder = load_encoder(what)
         return asdict(encoder.spec) | {"parameters": sum(p.numel() for p in encoder.parameters())}
     text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)

@@ -7,7 +7,7 @@
     load_encoder("timm:resnet50,pretrained=false") a timm model                   (extra `timm`)
     load_encoder("hf:facebook/dinov2-small")       a transformers model           (extra `hf`)
     load_encoder("random:vit_tiny")                seeded random weights
-    load_encoder("mine")                           a name given to register_encoder
+    load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
 `hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen: training it is asked for, `load_encoder(..., train=True)`.
@@ -24,7 +24,7 @@ import torch
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
-from codistill.encoders.registry import REGISTERED
+from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
@@ -108,9 +108,11 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
     text, options = (text, {}) if whole else split_options(text)
     options |= given
-    if text in REGISTERED:
+    there = text not in REGISTERED and Path(text).expanduser().exists()  # comes before what packages add
+    factory = None if there else find_factory(text)
+    if factory is not None:
         _refuse_options(text, options)
-        return _registered(text)
+        return _registered(text, factory)
     if "summary" in options:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
     weights = _read(text, stated_of(options))
@@ -143,7 +145,7 @@ def _read(text: str, stated: Stated) -> EncoderWeights:
     known = find_known(text)
     if path.exists() or known is None:
         if not path.exists() and not _looks_like_path(text):
-            names = [*KNOWN, *REGISTERED]
+            names = [*KNOWN, *encoder_names()]
             raise ConfigError(
                 f"{unknown_name('encoder', text, names)} Other kinds: a file or folder (there is none called "
                 f"{text!r} here), {', '.join(f'{prefix}…' for prefix in KINDS)}."
@@ -161,8 +163,8 @@ def _looks_like_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.startswith(("~", ".")) or Path(text).suffix.lower() in SUFFIXES
 
 
-def _registered(name: str) -> Encoder:
-    encoder = REGISTERED[name]()
+def _registered(name: str, factory: Factory) -> Encoder:
+    encoder = factory()
     if not isinstance(encoder, Encoder) or not hasattr(encoder, "spec"):
         raise ConfigError(
             f"the factory registered as {name!r} gave a {type(encoder).__name__}, expected an Encoder with a spec. "

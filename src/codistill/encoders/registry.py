@@ -11,6 +11,9 @@ def resnet18():
     return FunctionEncoder(EncoderSpec(name="resnet18", dim=512, patch_size=32, has_cls=False), trunk)
 
 encoder = codistill.load_encoder("resnet18")        # and --teacher resnet,resnet18 on the command line
+
+A package adds encoders by entry points of the group `codistill.encoders`: a name, and `module:function` of such a
+factory. It is imported when the name is asked for; nothing need be registered then.
 """
 
 from collections.abc import Callable
@@ -20,8 +23,10 @@ from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
+from codistill.files.added import ENCODERS, added, load_added
 from codistill.files.hashes import text_sha256
 from codistill.types import EncoderSpec, Tokens
+from codistill.weights.known import KNOWN
 
 Factory = Callable[[], Encoder]
 
@@ -61,6 +66,30 @@ def register_encoder(
     if factory is not None:
         register(factory)
     return register
+
+
+def encoder_names() -> list[str]:
+    """Names that are registered, or that installed packages add."""
+    return [*REGISTERED, *added(ENCODERS, {*KNOWN, *REGISTERED})]
+
+
+def find_factory(name: str) -> Factory | None:
+    """What is registered by a name, or what an installed package adds; None where there is nothing.
+
+    Raises:
+        ConfigError: if the package cannot be imported, or names no function.
+    """
+    if name in REGISTERED:
+        return REGISTERED[name]
+    point = added(ENCODERS, KNOWN).get(name)
+    if point is None:
+        return None
+    factory: Factory = load_added(point)
+    if not callable(factory):
+        raise ConfigError(
+            f"the entry point {name!r} of {ENCODERS} is {type(factory).__name__}, not a function"
+        )
+    return factory
 
 
 def _same_source(one: Factory, other: Factory) -> bool:

@@ -5,10 +5,10 @@ A package adds a task by an entry point of the group `codistill.tasks`, whose na
 """
 
 import importlib
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.added import TASKS as ADDED
+from codistill.files.added import added, load_added
 from codistill.tasks.task import Task
 
 TASKS = {
@@ -22,21 +22,15 @@ TASKS = {
     "multiview-depth": "codistill.tasks.two_view.multiview.depth:TASK",
     "multiview-pose": "codistill.tasks.two_view.multiview.pose:TASK",
     "people": "codistill.tasks.people.task:TASK",
+    "knn": "codistill.tasks.classification.task:KNN",
+    "linear": "codistill.tasks.classification.task:LINEAR",
 }
 """`MODULE:NAME` of each `Task`."""
-
-GROUP = "codistill.tasks"
-
-
-@cache
-def added_tasks() -> dict[str, EntryPoint]:
-    """Tasks that installed packages add, by name; those of this package cannot be replaced."""
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in TASKS}
 
 
 def task_names() -> list[str]:
     """All tasks that are known."""
-    return [*TASKS, *added_tasks()]
+    return [*TASKS, *added(ADDED, TASKS)]
 
 
 def find_task(name: str) -> Task:
@@ -48,13 +42,10 @@ def find_task(name: str) -> Task:
     if name in TASKS:
         module, attribute = TASKS[name].split(":")
         return getattr(importlib.import_module(module), attribute)
-    added = added_tasks()
-    if name not in added:
+    point = added(ADDED, TASKS).get(name)
+    if point is None:
         raise ConfigError(unknown_name("task", name, task_names()))
-    try:
-        task = added[name].load()
-    except Exception as error:  # whatever another package's code raises
-        raise ConfigError(f"the task {name!r} ({added[name].value}) cannot be imported: {error}") from error
+    task = load_added(point)
     if not isinstance(task, Task):
-        raise ConfigError(f"the entry point {name!r} of {GROUP} is {type(task).__name__}, not a Task")
+        raise ConfigError(f"the entry point {name!r} of {ADDED} is {type(task).__name__}, not a Task")
     return task

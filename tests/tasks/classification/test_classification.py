@@ -1,5 +1,8 @@
 import io
 import math
+import shutil
+from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,21 +10,24 @@ import torch
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from task_toys import ENCODER, write_png
+from task_toys import ENCODER, class_folder, write_png
+from torch.nn.functional import normalize
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.classification import fit as fitting
 from codistill.tasks.classification.bank import ImageVectors, build_bank
-from codistill.tasks.classification.data import open_image_folder
-from codistill.tasks.classification.evaluate import evaluate_classifier
-from codistill.tasks.classification.fit import ClassificationFit, fit_classifier
+from codistill.tasks.classification.config import KnnFit, LinearFit
+from codistill.tasks.classification.data import LAYOUTS
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import choose_logistic, fit_logistic, split_per_class
-from codistill.tasks.classification.predict import load_classifier
+from codistill.tasks.classification.task import KNN, LINEAR
+from codistill.tasks.evaluation import evaluate
+from codistill.tasks.opening import fit_task, open_data, open_split
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.task import Subject
 
 
 def blobs(count: int = 90, classes: int = 4, width: int = 6, seed: int = 0, spread: float = 1.2):
@@ -52,7 +58,7 @@ def slow_votes(
 def test_votes_are_the_rule_written_out():
     bank, labels = blobs()
     queries, _ = blobs(7, seed=1)
-    found = knn_votes(queries, bank, labels, 4, (1, 5, 30), chunk=3)
+    found = knn_votes(queries, normalize(bank), labels, 4, (1, 5, 30))
     for k, votes in found.items():
         for row, query in zip(votes, queries, strict=True):
             expected = np.array(slow_votes(query.tolist(), bank, labels, k, 4))
@@ -63,7 +69,7 @@ def test_one_neighbour_is_scikit_learn_s():
     bank, labels = blobs()
     queries, _ = blobs(40, seed=2)
     reference = KNeighborsClassifier(1, metric="cosine").fit(bank.numpy(), labels.numpy())
-    found = knn_votes(queries, bank, labels, 4, (1,))[1].argmax(1)
+    found = knn_votes(queries, normalize(bank), labels, 4, (1,))[1].argmax(1)
     assert found.tolist() == reference.predict(queries.numpy()).tolist()
 
 
@@ -107,16 +113,11 @@ def test_every_class_keeps_an_image():
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two classes told apart by colour, with images of several sizes."""
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 10), ("val", 4)):
-        for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
-            for index in range(count):
-                size = (60 + 4 * index, 90, 3)
-                image = np.clip(np.array(colour) + rng.normal(0, 20, size), 0, 255).astype(np.uint8)
-                write_png(root / split / name / f"{index}.png", image)
-    return root
+    return class_folder(tmp_path_factory.mktemp("images"))
+
+
+def paths_of(root):
+    return [image.path for image in open_split(LAYOUTS, f"folder:{root}", "train").images()]
 
 
 VECTORS = ImageVectors(resize=64, crop=56)
@@ -124,37 +125,52 @@ VECTORS = ImageVectors(resize=64, crop=56)
 
 def test_vectors_are_class_tokens_mean_patches_or_both(root, tmp_path):
     encoder = load_encoder(ENCODER)
-    data = open_image_folder(root, "train")
+    paths = paths_of(root)[:3]
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
-    images = torch.cat([encoder.preprocess(VECTORS.image(path)) for path in data.paths[:3]])
+    images = torch.cat([encoder.preprocess(VECTORS.image(path)) for path in paths])
     with torch.no_grad():
         tokens = encoder(images)
     assert images.shape == (3, 3, 56, 56) and tokens.cls is not None
-    both = build_bank(
-        tmp_path / "b", data.paths[:3], ImageVectors(kind="cls+mean", resize=64, crop=56), features, workers=0
-    )
+    vectors = ImageVectors(kind="cls+mean", resize=64, crop=56)
+    both = build_bank(tmp_path / "b", paths, vectors, features, option="--out", workers=0)
     expected = torch.cat((tokens.cls, tokens.patches.mean(1)), dim=1)
     np.testing.assert_allclose(both, expected.numpy(), rtol=1e-4, atol=1e-5)
-    alone = build_bank(tmp_path / "c", data.paths[:3], VECTORS, features, workers=0, batch_size=2)
+    options = {"option": "--cache", "workers": 0}
+    alone = build_bank(tmp_path / "c", paths, VECTORS, features, **options, batch_size=2)
     np.testing.assert_allclose(alone, both[:, : features.channels], rtol=1e-4, atol=1e-5)
     other = FrozenFeatures(FeatureConfig(encoder=f"{ENCODER},seed=3"))
-    with pytest.raises(ConfigError, match=r"vectors of something else \(different: features\).*\(--out\)"):
-        build_bank(tmp_path / "c", data.paths[:3], VECTORS, other, workers=0)
+    with pytest.raises(ConfigError, match=r"vectors of something else \(different: features\).*\(--cache\)"):
+        build_bank(tmp_path / "c", paths, VECTORS, other, **options)
 
 
 def test_an_interrupted_bank_goes_on(root, tmp_path):
-    data = open_image_folder(root, "train")
+    paths = paths_of(root)
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
-    whole = np.array(build_bank(tmp_path / "a", data.paths, VECTORS, features, workers=0))
-    paths = list(data.paths)
+    options = {"option": "--out", "workers": 0}
+    whole = np.array(build_bank(tmp_path / "a", paths, VECTORS, features, **options))
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(paths[-1].read_bytes()[:40])
     with pytest.raises(DataError, match=r"damaged\.png"):
-        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, workers=0, batch_size=4)
+        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, **options, batch_size=4)
     damaged.write_bytes(paths[-1].read_bytes())
     np.testing.assert_array_equal(
-        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, workers=0), whole
+        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, **options), whole
     )
+
+
+def test_vectors_need_room_and_must_be_numbers(root, tmp_path, monkeypatch):
+    features, said = FrozenFeatures(FeatureConfig(encoder=ENCODER)), []
+    options = {"option": "--out", "workers": 0, "say": said.append}
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(2**30))
+        with pytest.raises(ConfigError, match=r"need 3\.8 KiB; .* too little .* a larger disk \(--out\)"):
+            build_bank(tmp_path / "a", paths_of(root), VECTORS, features, **options)
+    assert not (tmp_path / "a").exists()
+    with torch.no_grad():
+        next(features.parameters()).fill_(math.nan)
+    with pytest.raises(DataError, match=r"features of .*0\.png and others are not finite"):
+        build_bank(tmp_path / "a", paths_of(root), VECTORS, features, **options)
+    assert "vectors of 20 images need 3.8 KiB" in said[0]
 
 
 def test_replaced_and_new_images_get_vectors_of_their_own(tmp_path):
@@ -171,62 +187,82 @@ def test_replaced_and_new_images_get_vectors_of_their_own(tmp_path):
 
     def built(folder, chosen):
         left.clear()
-        progress = lambda done, total: left.append(total - done)  # noqa: E731
-        return np.array(
-            build_bank(folder, chosen, VECTORS, features, workers=0, progress=progress, say=said.append)
-        )
+        said.clear()
+        options = {"progress": lambda done: left.append(len(chosen) - done), "say": said.append}
+        return np.array(build_bank(folder, chosen, VECTORS, features, option="--out", workers=0, **options))
 
     built(tmp_path / "bank", paths)
     write_png(paths[1], picture())
     write_png(tmp_path / "images" / "2b.png", picture())
     now = [*paths[:3], tmp_path / "images" / "2b.png", paths[4]]
     found = built(tmp_path / "bank", now)
-    assert left[0] == 2 and f"changed: {paths[1]}" in said[0] and "2b.png" in said[0] and "gone" in said[0]
+    assert left[0] == 2 and f"changed: {paths[1]}" in said[1] and "2b.png" in said[1] and "gone" in said[1]
     np.testing.assert_allclose(found, built(tmp_path / "fresh", now), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["knn", "linear"])
+MEANS = ImageVectors(kind="mean", resize=64, crop=56)
+
+
+@pytest.mark.parametrize("task", [KNN, LINEAR])
 def test_classifiers_tell_the_toys_apart(root, tmp_path, task):
-    config = ClassificationFit(
-        task=task,
-        data=str(root),
-        features=FeatureConfig(encoder=ENCODER),
-        vectors=ImageVectors(kind="mean", resize=64, crop=56),
-        neighbours=(3, 5),
-        strengths=(0.1, 10.0),
+    common = {"data": f"folder:{root}", "features": FeatureConfig(encoder=ENCODER), "vectors": MEANS}
+    config = (
+        KnnFit(**common, neighbours=(3, 5)) if task is KNN else LinearFit(**common, strengths=(0.1, 10.0))
     )
-    fit_classifier(config, Runtime(out=tmp_path, workers=0, console=Console(quiet=True)))
-    classifier = load_classifier(tmp_path, task)
-    data = open_image_folder(root, "val")
-    result = evaluate_classifier(classifier, data, classifier.encode(data.paths, torch.device("cpu")))
-    scores = result.intervals()
-    assert set(scores) == ({"k=3 top-1", "k=5 top-1"} if task == "knn" else {"linear top-1"})
-    assert all(interval.mean == 100.0 and interval.count == 8 for interval in scores.values())
-    assert set(result.summary()["mean_per_class_top_1"].values()) == {100.0}
-    other = "linear" if task == "knn" else "knn"
-    with pytest.raises(ConfigError, match=f"is a head for {task}, not for {other}"):
-        load_classifier(tmp_path, other)
+    runtime = Runtime(out=tmp_path, workers=0, console=Console(quiet=True))
+    assert fit_task(task, config, runtime)
+    data, test = open_data(task, config.data, "val"), task.test(batch_size=3)
+    classifier = task.load(Subject(head=tmp_path), test, data)
+    found = evaluate(task, task.score(classifier, data, test, runtime), data, test)
+    assert set(found.scores) == ({"k=3 top-1", "k=5 top-1"} if task is KNN else {"linear top-1"})
+    assert all(interval.mean == 100.0 and interval.count == 8 for interval in found.scores.values())
+    assert set(found.summary.facts["mean_per_class_top_1"].values()) == {100.0}
+    other = LINEAR if task is KNN else KNN
+    with pytest.raises(ConfigError, match=f"is a head for {task.name}, not for {other.name}"):
+        other.load(Subject(head=tmp_path), test, None)
+    with pytest.raises(ConfigError, match="has 3 classes, the head 2"):
+        task.load(Subject(head=tmp_path), test, replace(data, classes=("a", "b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("task", "config"),
+    [
+        (KNN, KnnFit()),
+        (LINEAR, LinearFit(protocol="published")),
+    ],
+)
+def test_a_folder_for_features_is_refused_where_none_are_kept(root, tmp_path, task, config):
+    runtime = Runtime(out=tmp_path / "head", cache=tmp_path / "cache", workers=0, console=Console(quiet=True))
+    with pytest.raises(ConfigError, match="--cache would have no effect"):
+        fit_task(task, replace(config, data=f"folder:{root}"), runtime)
+
+
+def test_wider_class_tokens_are_counted():
+    """Summaries of some models are wider than their patch tokens."""
+    features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
+    features.cls_channels = 64
+    sizes = {kind: ImageVectors(kind=kind).channels(2, features) for kind in ("cls", "mean", "cls+mean")}
+    assert sizes == {"cls": 128, "mean": 96, "cls+mean": 176}
 
 
 def fit_knn(root, out, neighbours, limit=None):
     said = io.StringIO()
-    config = ClassificationFit(
-        task="knn",
-        data=str(root),
+    config = KnnFit(
+        data=f"folder:{root}",
         features=FeatureConfig(encoder="baseline:colour"),
-        vectors=ImageVectors(kind="mean", resize=64, crop=56),
+        vectors=MEANS,
         neighbours=neighbours,
         limit=limit,
     )
-    fit_classifier(config, Runtime(out=out, workers=0, console=Console(file=said, width=200)))
+    fit_task(KNN, config, Runtime(out=out, workers=0, console=Console(file=said, width=200)))
     return read_record(out).fit["neighbours"], said.getvalue()
 
 
 @pytest.mark.parametrize(
     ("neighbours", "text"),
     [
-        ((3, 400), "--neighbours 3,400: there are 6 training images"),
-        (None, r"fewer than the usual 10,20,100,200 neighbours: name how many vote, e.g. --neighbours 1,5"),
+        ((3, 400), "--neighbours 3 400: there are 6 training images"),
+        (None, r"fewer than the usual 10 20 100 200 neighbours: name how many vote, e.g. --neighbours 1 5"),
     ],
 )
 def test_more_neighbours_than_images_are_refused_before_anything_is_encoded(
@@ -240,22 +276,32 @@ def test_more_neighbours_than_images_are_refused_before_anything_is_encoded(
 def test_the_usual_neighbours_are_cut_to_the_images_and_that_is_said(root, tmp_path):
     used, said = fit_knn(root, tmp_path, None, limit=12)
     assert used == [10]
-    assert "12 training images: no votes of 20,100,200 neighbours, only of 10" in said
+    assert "12 training images: no votes of 20 100 200 neighbours, only of 10" in said
 
 
 def test_folders_that_are_no_image_folders_say_what_is_expected(root, tmp_path):
+    def opened(folder, split):
+        return open_split(LAYOUTS, f"folder:{folder}", split)
+
     with pytest.raises(DataError, match=r"no such folder\. Expected layout: ROOT/train/CLASS/IMAGE"):
-        open_image_folder(tmp_path / "nothing", "train")
+        opened(tmp_path / "nothing", "train")
     write_png(tmp_path / "train" / "one" / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(DataError, match="1 classes found, two are needed"):
-        open_image_folder(tmp_path, "train")
+        opened(tmp_path, "train")
     (tmp_path / "train" / "two").mkdir()
     with pytest.raises(DataError, match=r"two: no images"):
-        open_image_folder(tmp_path, "train")
+        opened(tmp_path, "train")
     write_png(tmp_path / "train" / "two" / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(DataError, match="has no folder val or test"):
-        open_image_folder(tmp_path, "val")
+        opened(tmp_path, "val")
     write_png(tmp_path / "test" / "three" / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(DataError, match=r"1 classes that .*train lacks: three"):
-        open_image_folder(tmp_path, "val")
-    assert len(open_image_folder(root, "train").limited(5)) == 5
+        opened(tmp_path, "val")
+    with pytest.raises(DataError, match="Unknown split 'vall'"):
+        opened(tmp_path, "vall")
+
+
+def test_val_and_test_stand_for_each_other_and_that_is_said(root):
+    assert open_split(LAYOUTS, f"folder:{root}", "val").notes == ()
+    data = open_split(LAYOUTS, f"folder:{root}", "test")
+    assert data.split == "val" and data.notes == (f"{root} has no folder test: val is used",)

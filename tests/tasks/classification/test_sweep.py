@@ -2,20 +2,23 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from task_toys import write_png
+from task_toys import class_folder
 
 from codistill.errors import ConfigError
 from codistill.tasks.classification.bank import ImageVectors
-from codistill.tasks.classification.data import open_image_folder
-from codistill.tasks.classification.evaluate import evaluate_classifier
-from codistill.tasks.classification.fit import ClassificationFit, fit_classifier
-from codistill.tasks.classification.predict import load_classifier
+from codistill.tasks.classification.config import LinearFit
 from codistill.tasks.classification.sweep import INPUTS, RATES, CropViews, SweepInput
+from codistill.tasks.classification.task import LINEAR
+from codistill.tasks.evaluation import evaluate
+from codistill.tasks.opening import fit_task, open_data
 from codistill.tasks.shared.batched_fit import HeadsSGD
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample
 from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.task import Subject
 from codistill.types import Tokens
+from codistill.weights.read import read_checkpoint
 
 ENCODER = "random:vit_tiny,depth=4,dim=48,num_heads=2,image_size=56"
 QUIET = Console(quiet=True)
@@ -23,23 +26,12 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 4)):
-        for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40)), ("green", (60, 180, 60))):
-            for index in range(count):
-                noise = rng.normal(0, 20, (60, 70, 3))
-                write_png(
-                    root / split / name / f"{index}.png",
-                    np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8),
-                )
-    return root
+    return class_folder(tmp_path_factory.mktemp("images"), train=12, classes=3)
 
 
-def config(root, **options) -> ClassificationFit:
+def config(root, **options) -> LinearFit:
     fields = {
-        "task": "linear",
-        "data": str(root),
+        "data": f"folder:{root}",
         "features": FeatureConfig(encoder=ENCODER),
         "vectors": ImageVectors(resize=64, crop=56),
         "protocol": "published",
@@ -47,7 +39,11 @@ def config(root, **options) -> ClassificationFit:
         "batch_size": 12,
         **options,
     }
-    return ClassificationFit(**fields)
+    return LinearFit(**fields)
+
+
+def fit(root, out) -> None:
+    fit_task(LINEAR, config(root), Runtime(out=out, workers=0, console=QUIET))
 
 
 def test_the_grid_is_the_published_one():
@@ -64,13 +60,14 @@ def test_inputs_are_class_tokens_of_the_last_blocks_and_the_last_mean():
 
 
 def test_the_sweep_learns_and_its_head_is_used(root, tmp_path):
-    fit_classifier(config(root), Runtime(out=tmp_path, workers=0, console=QUIET))
-    classifier = load_classifier(tmp_path, "linear")
-    assert classifier.record.fit["chosen_input"] in {seen.name for seen in INPUTS}
-    assert sum(len(rates) for rates in classifier.record.fit["held_out_accuracy"].values()) == 52
-    data = open_image_folder(root, "val")
-    result = evaluate_classifier(classifier, data, classifier.encode(data.paths, torch.device("cpu")))
-    assert result.intervals()["linear top-1"].mean > 80.0
+    fit(root, tmp_path)
+    found = read_record(tmp_path).fit
+    assert found["chosen_input"] in {seen.name for seen in INPUTS}
+    assert sum(len(rates) for rates in found["held_out_accuracy"].values()) == 52
+    data, test = open_data(LINEAR, f"folder:{root}", "val"), LINEAR.test()
+    model = LINEAR.load(Subject(head=tmp_path), test, data)
+    outcomes = LINEAR.score(model, data, test, Runtime(out=tmp_path, workers=0))
+    assert evaluate(LINEAR, outcomes, data, test).scores["linear top-1"].mean > 80.0
 
 
 class StoppedError(Exception):
@@ -85,13 +82,13 @@ def test_an_interrupted_sweep_ends_the_same(root, tmp_path, monkeypatch):
             raise StoppedError
         real(self, number, factor)
 
-    fit_classifier(config(root), Runtime(out=tmp_path / "whole", workers=0, console=QUIET))
+    fit(root, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(HeadsSGD, "step", stopping)
         with pytest.raises(StoppedError):
-            fit_classifier(config(root), Runtime(out=tmp_path / "parts", workers=0, console=QUIET))
-    fit_classifier(config(root), Runtime(out=tmp_path / "parts", workers=0, console=QUIET))
-    one, two = (load_classifier(tmp_path / name, "linear").tensors for name in ("whole", "parts"))
+            fit(root, tmp_path / "parts")
+    fit(root, tmp_path / "parts")
+    one, two = (read_checkpoint(tmp_path / name / "head.safetensors") for name in ("whole", "parts"))
     assert torch.equal(one["weight"], two["weight"]) and torch.equal(one["bias"], two["bias"])
 
 
@@ -110,5 +107,5 @@ def test_crops_are_of_one_size_and_lie_in_the_image():
 def test_what_does_not_go_together_is_refused(root):
     with pytest.raises(ConfigError, match="chooses its blocks itself"):
         config(root, features=FeatureConfig(encoder=ENCODER, blocks=(0, 1)))
-    with pytest.raises(ConfigError, match="is for linear"):
-        config(root, task="knn")
+    with pytest.raises(ConfigError, match=r"leave --blocks and --vectors\.kind out"):
+        config(root, vectors=ImageVectors(kind="mean"))

@@ -48,7 +48,7 @@ def test_features_are_the_encoders_in_half_precision(
     assert extract(photos, tmp_path / "f", "--fit", "stretch") == 0
     text = " ".join(capsys.readouterr().err.split())
     assert "22 images of 1.1 KiB each need" in text
-    assert "are free in" in text and "about 0 s" in text
+    assert "are free in" in text and "about 1 s" in text
     assert "05.png" in text and "20 images, 2 left out" in text
     features = open_features(tmp_path / "f")
     assert len(features) == 20
@@ -137,9 +137,10 @@ def test_refusals(
     assert extract(photos, tmp_path / "f", "--limit", "4") == 0
     refused("holds other features: images: 4 → 22")
     refused("--part 3/2", "--part", "3/2")
-    refused("blocks 0 to 2", "--blocks", "7", out="g")
+    refused("the encoder has 3 (0 to 2)", "--blocks", "7", out="g")
+    refused("a block is there twice", "--blocks", "2", "-1", out="g")
     refused("must be patch, cls or patch+cls", "--kinds", "tokens", out="g")
-    refused("no meaning beside it", "--teacher", "a", "--blocks", "1", out="g")
+    refused("belong to an encoder alone", "--projector", "a", "--blocks", "1", out="g")
     refused("--limit must be positive", "--limit", "0", out="g")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**31, 2**31, 2**29))
@@ -171,7 +172,7 @@ def test_a_students_projection_is_what_is_kept(photos: Path, tmp_path: Path) -> 
     run = tmp_path / "run"
     short = ["--engine.total-steps=1", "--engine.validate-every=0", "--device=cpu"]
     assert main(["distill", "debug", *short, "--out", str(run)]) == 0
-    options = ["--encoder", str(run / "export"), "--teacher", "stereo", "--limit", "2"]
+    options = ["--encoder", str(run / "export"), "--projector", "stereo", "--limit", "2"]
     assert extract(photos, tmp_path / "f", *options) == 0
     features = open_features(tmp_path / "f")
     student = codistill.load_student(str(run / "export"))

@@ -9,9 +9,10 @@ from PIL import Image
 from task_toys import depth_lists, segmentation_folder
 
 from codistill.errors import DataError
-from codistill.tasks.classification.data import open_image_folder
+from codistill.tasks.classification.data import LAYOUTS
 from codistill.tasks.classification.logistic import split_per_class
 from codistill.tasks.dense.cached_fit import split_held_out
+from codistill.tasks.opening import open_split
 from codistill.tasks.shared.data import limited
 from codistill.tasks.shared.groups import Groups, alone, groups_of, joined, named_groups, split_groups
 from codistill.world.identity import scene_of
@@ -120,11 +121,11 @@ def test_image_folders_take_groups_by_their_path_below_the_split(tmp_path):
             path = tmp_path / split / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4)).save(path)
-    assert open_image_folder(tmp_path, "train").groups.count == 3
+    assert open_split(LAYOUTS, f"folder:{tmp_path}", "train").samples.groups.count == 3
     said = {"a/1.png": "x", "a/2.png": "y", "b/1.png": "x"}
     (tmp_path / "groups.json").write_text(json.dumps({"train": said}))
-    data = open_image_folder(tmp_path, "train")
-    assert data.groups.names == ("x", "y", "x") and data.chosen(np.array([1])).groups.names == ("y",)
+    data = open_split(LAYOUTS, f"folder:{tmp_path}", "train").samples
+    assert data.groups.names == ("x", "y", "x") and limited(data, 1).groups.names == ("y",)
 
 
 def test_a_damaged_groups_file_is_named(tmp_path):

@@ -1,60 +1,53 @@
-"""`codistill extract SOURCE --encoder E --out DIR`: dense features of any image source; the same command goes on."""
+"""What `codistill extract SOURCE` may be told."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from codistill.files.literals import literal
+from codistill.commands.parsers.task_options import (
+    Asked,
+    TaskText,
+    add_computing,
+    help_text,
+    known_flags,
+    sort_flags,
+)
+from codistill.errors import ConfigError
+from codistill.files.dataclass_fields import fields_of
 
-DTYPES: tuple[str, ...] = literal("codistill.tasks.extraction.layout", "DTYPES")
-EPILOG = """\
+USAGE = "codistill extract SOURCE --encoder E --out DIR [--OPTION VALUE …]"
+MORE = """\
 SOURCE is a folder, a text list, a Parquet manifest (`codistill index`) or a folder of tar shards.
 Read the result: from codistill.tasks.extraction.read import open_features; open_features(DIR)[0] is a Tokens.
 Several processes share the work: torchrun --nproc-per-node 8 -m codistill extract ..., or --part 0/4 on one machine,
---part 1/4 on the next, with one --out. Killed at any moment, the same command goes on.
+--part 1/4 on the next, with one --out. Killed at any moment, the same command resumes.
 """
+EXTRACTION = "codistill.tasks.extraction.config:Extraction"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
-    parser = argparse.ArgumentParser(
-        prog="codistill extract",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("--encoder", required=True, metavar="E", help="what load_encoder accepts")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--size", type=int, default=448, help="square side in pixels, rounded to patches (448)"
-    )
-    parser.add_argument(
-        "--fit", default="crop", choices=("crop", "stretch"), help="central square, or all of it (crop)"
-    )
-    parser.add_argument(
-        "--kinds", default="patch+cls", help="patch, cls or patch+cls (as far as there are any)"
-    )
-    parser.add_argument(
-        "--blocks", type=int, nargs="+", default=[], metavar="N", help="of these blocks instead"
-    )
-    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
-    parser.add_argument(
-        "--teacher", default="", metavar="NAME", help="a student's projection onto this teacher"
-    )
-    parser.add_argument("--dtype", default="fp16", choices=tuple(DTYPES), help="of the files (fp16)")
-    parser.add_argument(
-        "--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of the encoder"
-    )
-    parser.add_argument("--batch-size", type=int, default=16, help="(16)")
-    parser.add_argument("--shard-images", type=int, metavar="N", help="images of a file (about 1 GiB)")
-    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N images only")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+def parse(argv: list[str]) -> Asked:
+    """What was typed, checked; ends the process where help was asked for.
+
+    Raises:
+        ConfigError: for an unknown option, or where something is missing.
+    """
+    parser = argparse.ArgumentParser(prog="codistill extract", add_help=False, allow_abbrev=False)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the features")
     parser.add_argument("--part", metavar="I/N", help="this process's part of the files (torchrun's rank)")
     parser.add_argument("--dry-run", action="store_true", help="say size and time, and stop")
-    return parser
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
-    return make_parser().parse_args(argv)
+    add_computing(parser)
+    task = TaskText(name="extract", testing=fields_of(EXTRACTION))
+    if {"-h", "--help"} & set(argv):
+        fields = {"fields": known_flags(task, fitting=None, testing="testing")}
+        print(f"{help_text(USAGE, parser, fields)}\n\n{MORE}", end="")
+        sys.exit(0)
+    if not argv or argv[0].startswith("-"):
+        raise ConfigError(f"which images? They come right after the command: {USAGE}")
+    own, words = parser.parse_known_args(argv[1:])
+    own.source = argv[0]
+    flags = sort_flags(words, task, fitting=None, testing="testing")
+    if not any(word.split("=")[0] == "--encoder" for word in flags.features):
+        raise ConfigError("which features? add --encoder E: a file, a run, an export, a known name")
+    if own.out is None:
+        raise ConfigError("where to? add --out DIR")
+    return Asked(task=task, own=own, flags=flags)

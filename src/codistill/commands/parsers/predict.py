@@ -8,6 +8,7 @@ from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
     add_other_encoder_option,
+    added_names,
     help_text,
     known_flags,
     read_task,
@@ -47,6 +48,7 @@ def parse(argv: list[str]) -> Asked:
     able = [name for name in task_places() if read_task(name).writes]
     if not argv or argv[0] in ("-h", "--help", "--list"):
         lines = [f"  {name}: {read_task(name).writes}" for name in able]
+        lines += [f"  {name}: of an installed package" for name in added_names()]
         print("\n".join([f"usage: {USAGE}", "", *lines]))
         sys.exit(0 if argv else 2)
     task, rest = read_task(argv[0]), argv[1:]

@@ -2,16 +2,18 @@
 
 A task's own options are fields of two dataclasses: how a head is fitted (`Task.config`), and how it is tested
 (`Task.test`, for predictions `Prediction.options`). Fields of `features` are typed without that word: `--encoder E`.
-Tasks of other packages are checked when they are imported.
+Tasks of other packages are imported (`added_tasks.py`).
 """
 
 import argparse
 import ast
+import importlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.added import TASKS, added
 from codistill.files.dataclass_fields import (
     FieldText,
     check_flags,
@@ -31,7 +33,7 @@ FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskText:
-    """A task as its source has it; None where it cannot be told without importing it.
+    """What is known of a task; None where its source does not show it.
 
     Attributes:
         name, about: of the task.
@@ -63,6 +65,11 @@ def task_places() -> dict[str, str]:
     return ast.literal_eval(table)
 
 
+def added_names() -> list[str]:
+    """Tasks that installed packages add."""
+    return [*added(TASKS, task_places())]
+
+
 def read_task(name: str) -> TaskText:
     """What is known of a task.
 
@@ -71,10 +78,9 @@ def read_task(name: str) -> TaskText:
     """
     places = task_places()
     if name not in places:
-        added = added_names()
-        if name in added:
-            return TaskText(name=name, about="of an installed package")
-        raise ConfigError(unknown_name("task", name, [*places, *added]))
+        if name not in added_names():
+            raise ConfigError(unknown_name("task", name, [*places, *added_names()]))
+        return importlib.import_module("codistill.commands.parsers.added_tasks").read_added(name)
     module = places[name].split(":")[0]
     words = keywords_of(places[name])
     prediction = words.get("predict")
@@ -93,13 +99,6 @@ def read_task(name: str) -> TaskText:
         writes=_text(shown.get("writes")),
         heads=_text(words.get("heads")),
     )
-
-
-def added_names() -> list[str]:
-    """Tasks of installed packages."""
-    from importlib.metadata import entry_points  # a fifth of the time of a parser that needs none of it
-
-    return [point.name for point in entry_points(group="codistill.tasks")]
 
 
 def _text(value: ast.expr | None) -> str:
@@ -249,7 +248,7 @@ def help_text(
 def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
     """Tasks with a line each."""
     about = {name: read_task(name).about for name in places} | dict(more)
-    about |= {name: "of an installed package" for name in added_names() if name not in about}
+    about |= dict.fromkeys(added_names(), "of an installed package")
     width = max(map(len, about))
     return "\n".join([f"usage: {usage}", "", *(f"  {name:<{width}}  {text}" for name, text in about.items())])
 

@@ -8,21 +8,23 @@ Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 22
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from codistill.data.loader import default_workers
 from codistill.errors import ConfigError, DataError
+from codistill.files.disk import check_room
 from codistill.files.inputs import stamped
 from codistill.imaging import read_rgb, resize_rgb, without_ends
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
+from codistill.tasks.shared.workers import made_by_workers
 from codistill.types import Tokens
 
 VectorKind = Literal["cls", "mean", "cls+mean"]
@@ -37,7 +39,7 @@ class ImageVectors:
         kind: `cls`: class tokens of all levels beside each other (mean patches where an encoder has none); `mean`:
             mean patches; `cls+mean`: class tokens, then the last level's mean patch.
         resize: shorter side in pixels, bicubic.
-        crop: side of the centre crop; the same as `resize` for none but the longer side's.
+        crop: side of the centre crop.
     """
 
     kind: VectorKind = "cls"
@@ -64,9 +66,11 @@ class ImageVectors:
         top, left = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
 
-    def channels(self, levels: int, channels: int) -> int:
-        """Of a vector from so many levels of tokens with so many channels each."""
-        return channels * (levels + (self.kind == "cls+mean"))
+    def channels(self, levels: int, features: FrozenFeatures) -> int:
+        """Of a vector from so many levels of tokens."""
+        mean = features.channels
+        cls = mean if self.kind == "mean" else features.cls_channels or mean
+        return levels * cls + (mean if self.kind == "cls+mean" else 0)
 
     def vectors(self, levels: Sequence[Tokens]) -> Tensor:
         """(image, channel), fp32."""
@@ -79,44 +83,64 @@ class ImageVectors:
         return torch.cat(parts[self.kind], dim=1)
 
 
-class _Images(Dataset[tuple[np.ndarray, str]]):
-    """Prepared images, or why one cannot be used."""
+@dataclass(frozen=True)
+class _RawImages:
+    """What a worker sends back: (image, crop, crop, 3) uint8, or why it could not."""
 
-    def __init__(self, paths: Sequence[Path], vectors: ImageVectors) -> None:
-        self.paths, self.vectors = [str(path) for path in paths], vectors
+    pixels: Tensor
+    failure: str = ""
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def pin_memory(self) -> "_RawImages":
+        """The same in page-locked memory; called by PyTorch's loader."""
+        return _RawImages(self.pixels.pin_memory(), self.failure)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
+
+@dataclass(frozen=True)
+class _Images(Dataset[_RawImages]):
+    """Prepared images of files, as many at a time as are asked for."""
+
+    vectors: ImageVectors
+
+    def __getitem__(self, paths: Sequence[Path]) -> _RawImages:
         try:
-            return np.ascontiguousarray(self.vectors.image(Path(self.paths[index]))), ""
-        except DataError as error:
-            return np.zeros((self.vectors.crop, self.vectors.crop, 3), dtype=np.uint8), str(error)
+            return _RawImages(torch.from_numpy(np.stack([self.vectors.image(path) for path in paths])))
+        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
+            return _RawImages(torch.empty(0), str(error))
 
 
-def image_batches(
-    paths: Sequence[Path], vectors: ImageVectors, batch_size: int, workers: int | None, device: torch.device
+@torch.inference_mode()
+def encode(
+    pixels: UInt8[Tensor, "image crop crop 3"],
+    vectors: ImageVectors,
+    features: FrozenFeatures,
+    device: torch.device,
+) -> Float[Tensor, "image channel"]:
+    """Vectors (fp32, on the host) of prepared images; the features are on the device, and compute in bf16 on a GPU."""
+    seen = normalized(pixels.to(device, non_blocking=True))
+    with autocast(device):
+        levels = features(seen)
+    return vectors.vectors(levels).cpu()
+
+
+def encode_files(
+    batches: Sequence[Sequence[Path]],
+    vectors: ImageVectors,
+    features: FrozenFeatures,
+    *,
+    workers: int | None,
+    device: torch.device,
 ) -> Iterator[Tensor]:
-    """Normalized images (batch, 3, crop, crop) on the device, in order.
+    """Vectors of image files, (image, channel) fp32 on the host, batch by batch.
 
     Raises:
-        DataError: if an image cannot be read.
+        DataError: if an image cannot be read, or its vector is not finite.
     """
-    workers = default_workers() if workers is None else workers
-    loader = DataLoader(
-        _Images(paths, vectors),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        generator=torch.Generator(),
-    )
-    for items in loader:
-        problem = next((reason for _, reason in items if reason), None)
-        if problem:
-            raise DataError(problem)
-        pixels = torch.from_numpy(np.stack([image for image, _ in items])).to(device)
-        yield normalized(pixels)
+    made = made_by_workers(_Images(vectors), batches, workers=workers, device=device)
+    for paths, raw in zip(batches, made, strict=True):
+        found = encode(raw.pixels, vectors, features, device)
+        if not found.isfinite().all():
+            raise DataError(f"features of {paths[0]} and others are not finite: is the encoder damaged?")
+        yield found
 
 
 def build_bank(
@@ -125,11 +149,12 @@ def build_bank(
     vectors: ImageVectors,
     features: FrozenFeatures,
     *,
+    option: str,
     data: str = "",
     batch_size: int = 32,
     workers: int | None = None,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda text: None,
 ) -> np.ndarray:
     """Vectors of images, (image, channel) fp32, computed where they are not there yet.
@@ -137,37 +162,37 @@ def build_bank(
     Args:
         folder: of this bank alone.
         paths, vectors, features: of what, how, and by what; the features are on the device.
+        option: by which another folder is named.
         data: the data set's name: another one is refused.
         batch_size, workers, device: of the loading and the computing.
-        progress: called with images done and in all.
-        say: told what changed since the bank was made, if anything did.
+        progress: called with images done.
+        say: told what will be written, and what changed since the bank was made, if anything did.
 
     Raises:
-        ConfigError: if the folder holds vectors of something else.
-        DataError: if an image cannot be read.
+        ConfigError: if the folder holds vectors of something else, or the disk is too small.
+        DataError: if an image cannot be used.
         CheckpointError: if nothing can be written.
     """
-    device = device or torch.device("cpu")
-    key: dict[str, Any] = {"data": data, "features": features.fingerprint(), "vectors": repr(vectors)}
-    channels = vectors.channels(len(features.config.blocks), features.channels)
+    size = (len(paths), vectors.channels(len(features.config.blocks), features))
+    need = 4 * size[0] * size[1]
+    advice = f"Name a larger disk ({option}), or use fewer images (--limit)."
+    say(check_room(f"vectors of {len(paths)} images", need, folder, advice, rewritten=True))
     store = ArrayStore(
         folder,
-        key,
-        {FEATURES: ((len(paths), channels), np.float32)},
+        {"data": data, "features": features.fingerprint(), "vectors": repr(vectors)},
+        {FEATURES: (size, np.float32)},
         stamped((path,) for path in paths),
         by_place=False,
         what="vectors",
-        option="--out",
+        option=option,
         say=say,
     )
-    progress(store.made, len(paths))
+    progress(store.made)
     groups = [rows for _, rows in store.groups(batch_size)]
-    missing = [paths[row] for rows in groups for row in rows]
-    batches = image_batches(missing, vectors, batch_size, workers, device) if missing else ()
-    for rows, images in zip(groups, batches, strict=True):
-        with autocast(device):
-            levels = features(images)
-        store.arrays()[FEATURES][np.array(rows)] = vectors.vectors(levels).cpu().numpy()
+    batches = [[paths[row] for row in rows] for rows in groups]
+    found = encode_files(batches, vectors, features, workers=workers, device=device or torch.device("cpu"))
+    for rows, values in zip(groups, found, strict=True):
+        store.arrays()[FEATURES][np.array(rows)] = values.numpy()
         store.wrote(0, rows, save_every=32 * batch_size)
-        progress(store.made, len(paths))
+        progress(store.made)
     return np.load(folder / FEATURES, mmap_mode="r")

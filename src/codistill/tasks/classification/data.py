@@ -3,77 +3,112 @@
 `val` may be called `test`. Classes are the folders of `train`, in alphabetical order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from codistill.errors import DataError
-from codistill.files.inputs import Inputs, fact, stamped
+from codistill.errors import ConfigError, DataError
+from codistill.files.inputs import Row, fact
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
 from codistill.imaging import read_rgb
 from codistill.tasks.shared.data import CHECKED, spread
 from codistill.tasks.shared.groups import Groups, groups_of
+from codistill.tasks.shared.inputs import SampleInputs
+from codistill.tasks.task import Layout, TaskData, Where
 
-LAYOUT = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
+EXPECTED = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
 
 @dataclass(frozen=True)
-class ImageFolder:
-    """A split of an image folder.
+class ClassImage:
+    """An image file of a class.
 
     Attributes:
-        root: the folder. split: `train` or `val`.
-        paths: of the images.
-        labels: (image,) class numbers.
+        path: of the file.
+        label: the number of its class.
+        root: of the data set.
+    """
+
+    path: Path
+    label: int
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Its path below the root."""
+        return str(self.path.relative_to(self.root))
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """Image files with their classes, map-style; nothing is read.
+
+    Attributes:
+        root: of the data set.
+        paths, labels: of the images.
         groups: which images belong together.
         classes: names by number.
     """
 
     root: Path
-    split: str
     paths: tuple[Path, ...]
-    labels: np.ndarray
+    labels: tuple[int, ...]
     groups: Groups
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def inputs(self) -> Inputs:
-        """What the images and their classes are made from today."""
-        names = (self.classes[label] for label in self.labels.tolist())
-        rows = ((path, fact(f"class of {path}", name)) for path, name in zip(self.paths, names, strict=True))
-        return stamped(rows, (fact("the classes", *self.classes),))
+    def __getitem__(self, index: int) -> ClassImage:
+        return ClassImage(self.paths[index], self.labels[index], self.root)
 
-    def limited(self, limit: int | None) -> "ImageFolder":
-        """`limit` evenly spread images, or all."""
-        if limit is None or limit >= len(self):
-            return self
-        if limit < 1:
-            raise DataError(f"the number of images must be 1 or more; got {limit}")
-        return self.chosen(np.array(spread(len(self), limit)))
+    def inputs_of(self, index: int) -> SampleInputs:
+        """The file and its class."""
+        path = self.paths[index]
+        return path, fact(f"class of {path}", self.classes[self.labels[index]])
 
-    def chosen(self, indices: np.ndarray) -> "ImageFolder":
-        """Some of the images."""
-        paths = tuple(self.paths[index] for index in indices.tolist())
-        groups = self.groups.at(indices.tolist())
-        return ImageFolder(self.root, self.split, paths, self.labels[indices], groups, self.classes)
+    def shared_inputs(self) -> Row:
+        """All classes: numbers follow from them."""
+        return (fact("the classes", *self.classes),)
 
 
-def open_image_folder(root: str | Path, split: str) -> ImageFolder:
-    """A split of an image folder.
+@dataclass(frozen=True, kw_only=True)
+class ClassificationData(TaskData):
+    """A split of an image folder; its samples are `ClassImage`.
+
+    Attributes:
+        classes: names by number.
+    """
+
+    classes: tuple[str, ...]
+
+    def images(self) -> list[ClassImage]:
+        """All samples, in order."""
+        return [self.samples[index] for index in range(len(self.samples))]
+
+    def labels(self) -> np.ndarray:
+        """(image,) class numbers."""
+        return np.array([image.label for image in self.images()], dtype=np.int64)
+
+
+def open_folder(where: Where) -> ClassificationData:
+    """A split of an image folder; where it is called otherwise (`test`, not `val`), that is taken and said.
 
     Raises:
         DataError: if it lies otherwise than expected, a class is empty, or a class of `val` is not in `train`.
     """
-    root = Path(root).expanduser()
+    root = where.root
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Expected layout: {LAYOUT}")
+        raise DataError(f"{root}: no such folder. Expected layout: {EXPECTED}")
     classes = _class_names(root / "train")
     if len(classes) < 2:
-        raise DataError(f"{root / 'train'}: {len(classes)} classes found, two are needed. Expected: {LAYOUT}")
-    folder = _split_folder(root, split)
+        raise DataError(
+            f"{root / 'train'}: {len(classes)} classes found, two are needed. Expected: {EXPECTED}"
+        )
+    split = _split_there(root, where.split)
+    folder = root / split
     known = {name: number for number, name in enumerate(classes)}
     there = _class_names(folder)
     surplus = sorted(set(there) - set(known))
@@ -91,34 +126,52 @@ def open_image_folder(root: str | Path, split: str) -> ImageFolder:
         paths += found
         labels += [known[name]] * len(found)
     passed.say(folder)
-    if split == "train" and len(there) < len(classes):
-        raise DataError(f"{folder}: misses classes")
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    groups = groups_of(root, split, names)
-    return ImageFolder(root, split, tuple(paths), np.array(labels, dtype=np.int64), groups, classes)
+    groups = groups_of(root, split, [path.relative_to(folder).as_posix() for path in paths])
+    return ClassificationData(
+        spec=where.spec,
+        split=split,
+        samples=ClassImages(root, tuple(paths), tuple(labels), groups, classes),
+        notes=() if split == where.split else (f"{root} has no folder {where.split}: {split} is used",),
+        classes=classes,
+    )
 
 
-def check_images(data: ImageFolder) -> None:
+LAYOUTS = {
+    "folder": Layout(open_folder, "image folders: SPLIT/CLASS/IMAGE", ("train", "val", "test"), usual="val")
+}
+"""Data sets by the word before the colon."""
+
+
+def check_images(data: ClassificationData, training: bool) -> list[str]:
     """Read some images before anything is computed; the rest is checked as it is read.
 
     Raises:
         DataError: if one cannot be used.
     """
-    for index in spread(len(data), CHECKED):
-        read_rgb(data.paths[index])
+    for index in spread(len(data.samples), CHECKED):
+        read_rgb(data.samples[index].path)
+    return []
 
 
-def _split_folder(root: Path, split: str) -> Path:
-    names = {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}
-    if split not in names:
-        raise DataError(f"{root}: has the splits train and val; got {split!r}")
-    found = next((root / name for name in names[split] if (root / name).is_dir()), None)
+def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
+    """Raise ConfigError where a head knows other classes."""
+    if data.classes != tuple(known):
+        raise ConfigError(
+            f"{data.spec} has {len(data.classes)} classes, the head {len(known)}, and they must be the same: fit a "
+            "head for this folder"
+        )
+
+
+def _split_there(root: Path, split: str) -> str:
+    """What the split's folder is called: `val` and `test` stand for each other."""
+    names = ("train",) if split == "train" else (split, "test" if split == "val" else "val")
+    found = next((name for name in names if (root / name).is_dir()), None)
     if found is None:
-        raise DataError(f"{root}: has no folder {' or '.join(names[split])}. Expected layout: {LAYOUT}")
+        raise DataError(f"{root}: has no folder {' or '.join(names)}. Expected layout: {EXPECTED}")
     return found
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Expected layout: {LAYOUT}")
+        raise DataError(f"{folder}: no such folder. Expected layout: {EXPECTED}")
     return tuple(path.name for path in list_folders(folder))

@@ -1,141 +1,144 @@
-"""Fit a classifier of whole images on frozen features: a bank for nearest neighbours, or logistic regression.
+"""Fit a classifier of whole images on frozen features: a bank for nearest neighbours, or a linear classifier.
 
-A config in, a head folder out: head.json, the training images' vectors, and for `linear` the weights.
+A config in, a head folder out. HEAD/head.safetensors holds the training images' classes (`labels`), and for `linear`
+`weight` and `bias`; HEAD/bank holds the vectors that vote. Those of logistic regression are a cache.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.engine.distributed import Process
 from codistill.errors import ConfigError
 from codistill.files.config import config_hash
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
-from codistill.tasks.classification.data import ImageFolder, open_image_folder
-from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
-from codistill.tasks.classification.logistic import STRENGTHS, choose_logistic, split_per_class
+from codistill.tasks.classification.config import ClassificationFit, KnnFit, LinearFit
+from codistill.tasks.classification.data import ClassificationData
+from codistill.tasks.classification.knn import NEIGHBOURS
+from codistill.tasks.classification.logistic import choose_logistic, split_per_class
 from codistill.tasks.classification.sweep import LEVELS, sweep
 from codistill.tasks.dense.rate_sweep import edge_of
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import stage_folder, with_encoder
 from codistill.tasks.shared.same_encoder import told_of
 
-Classifier = Literal["knn", "linear"]
-Protocol = Literal["cached", "published"]
 BANK, LABELS = "bank", "labels"
 HELD_OUT = 0.1
 """Share of each class's training images that chooses among the published protocol's heads."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassificationFit:
-    """How a classifier is fitted.
-
-    Attributes:
-        task: `knn` or `linear`.
-        data: an image folder: ROOT/{train,val}/CLASS/IMAGE.
-        features: which encoder, which blocks, normed or not.
-        vectors: how tokens become one vector.
-        neighbours: of `knn`; None: the usual ones, as far as there are training images for them.
-        temperature: of `knn`.
-        protocol: of `linear`: `cached`: logistic regression on vectors computed once; `published`: DINOv2's sweep of
-            heads on random crops (`sweep.py`; its heads say themselves which vectors they take).
-        strengths: the C that the cached protocol chooses from.
-        steps: of the published protocol, in batches of `batch_size` (its own: 12 500 of 128).
-        limit: use so many training images, evenly spread.
-        batch_size: images at a time.
-        seed: of the held-out part.
-    """
-
-    task: Classifier
-    data: str
-    features: FeatureConfig
-    vectors: ImageVectors = field(default_factory=ImageVectors)
-    neighbours: tuple[int, ...] | None = None
-    temperature: float = TEMPERATURE
-    protocol: Protocol = "cached"
-    strengths: tuple[float, ...] = STRENGTHS
-    steps: int = 12_500
-    limit: int | None = None
-    batch_size: int = 32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.task not in ("knn", "linear"):
-            raise ConfigError(f"the task must be knn or linear; got {self.task!r}")
-        if self.protocol not in ("cached", "published") or self.steps < 1:
-            raise ConfigError(
-                f"protocol must be cached or published, steps 1 or more; got {self.protocol}, {self.steps}"
-            )
-        if self.protocol == "published" and (self.task != "linear" or self.features.blocks != (-1,)):
-            raise ConfigError(
-                "the published protocol is for linear, and chooses its blocks itself (no --blocks)"
-            )
-        named = NEIGHBOURS if self.neighbours is None else self.neighbours
-        if not named or min(named) < 1 or self.temperature <= 0:
-            raise ConfigError(f"neighbours and temperature must be positive; got {named}, {self.temperature}")
-        if not self.strengths or min(self.strengths) <= 0 or self.batch_size < 1:
-            raise ConfigError(f"C and the batch must be positive; got {self.strengths}, {self.batch_size}")
-
-
-def fit_classifier(
-    config: ClassificationFit,
-    runtime: Runtime,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Fit and write to `runtime.out`; the same call goes on after an interruption.
+def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process: Process) -> bool:
+    """Compute the training images' vectors, which vote; the same call resumes.
 
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
-    data = open_image_folder(config.data, "train").limited(config.limit)
-    neighbours = possible_neighbours(config.neighbours, len(data)) if config.task == "knn" else ()
-    if config.task == "knn" and config.neighbours is None and neighbours != NEIGHBOURS:
+    _refuse(process, runtime, "the vectors are the head itself, and lie in its folder")
+    count = len(data.samples)
+    neighbours = possible_neighbours(config.neighbours, count)
+    if config.neighbours is None and neighbours != NEIGHBOURS:
         missed = _listed(NEIGHBOURS[len(neighbours) :])
         runtime.say(
-            f"{len(data)} training images: no votes of {missed} neighbours, only of {_listed(neighbours)}"
+            f"{count} training images: no votes of {missed} neighbours, only of {_listed(neighbours)}"
         )
-    features = FrozenFeatures(_features(config)).to(runtime.device)
+    features = _features(config.features, data, runtime)
+    _bank(runtime.out / BANK, "--out", data, config, features, runtime)
+    fit = {"protocol": "usual", "neighbours": list(neighbours), "temperature": config.temperature}
+    _write("knn", data, features, _Fitted(config.features, config.vectors, {}, fit), runtime)
+    return True
+
+
+def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, process: Process) -> bool:
+    """Fit by the config's protocol; the same call resumes.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: the text says what to do.
+    """
+    published = config.protocol == "published"
+    _refuse(process, runtime, "the published protocol keeps no features" if published else "")
+    blocks = tuple(range(-LEVELS, 0)) if published else config.features.blocks
+    features = _features(replace(config.features, blocks=blocks), data, runtime)
+    fitted = (_sweep if published else _logistic)(config, data, features, runtime)
+    _write("linear", data, features, fitted, runtime)
+    return True
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a fit gives: features and vectors that the head stands on, its tensors, and what there is to say of it."""
+
+    features: FeatureConfig
+    vectors: ImageVectors
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def _refuse(process: Process, runtime: Runtime, no_cache: str) -> None:
+    """Refuse several processes, and a folder for features where none are kept apart (the reason)."""
+    if process.world_size > 1:
+        raise ConfigError(
+            f"{process.world_size} processes were started; classifiers are fitted by one. Start it without torchrun."
+        )
+    if runtime.cache is not None and no_cache:
+        raise ConfigError(f"--cache would have no effect: {no_cache}. Leave it out.")
+
+
+def _features(config: FeatureConfig, data: ClassificationData, runtime: Runtime) -> FrozenFeatures:
+    features = FrozenFeatures(config).to(runtime.device)
     runtime.say(
-        f"{len(data)} images of {len(data.classes)} classes in {data.root}; licence of {features.encoder.spec.name}: "
-        f"{features.encoder.spec.licence}"
+        f"{len(data.samples)} images of {len(data.classes)} classes in {data.spec}; licence of "
+        f"{features.encoder.spec.name}: {features.encoder.spec.licence}"
     )
-    tensors: dict[str, Tensor] = {LABELS: torch.from_numpy(data.labels)}
-    fit: dict[str, Any] = {"images": len(data), "seed": config.seed, "protocol": config.protocol}
-    if config.protocol == "published":
-        seen, vectors = _sweep(config, data, features, runtime, tensors, fit)
-    else:
-        seen, vectors = config.features, config.vectors
-        bank = build_bank(
-            runtime.out / BANK,
-            data.paths,
+    return features
+
+
+def _bank(
+    folder: Path,
+    option: str,
+    data: ClassificationData,
+    config: ClassificationFit,
+    features: FrozenFeatures,
+    runtime: Runtime,
+) -> np.ndarray:
+    with shown(runtime, "encoding images", len(data.samples)) as report:
+        return build_bank(
+            folder,
+            [image.path for image in data.images()],
             config.vectors,
             features,
+            option=option,
             data=config.data,
             batch_size=config.batch_size,
             workers=runtime.workers,
             device=runtime.device,
-            progress=progress,
+            progress=report,
             say=runtime.say,
         )
-        if config.task == "knn":
-            fit |= {"neighbours": list(neighbours), "temperature": config.temperature}
-        else:
-            fit |= _logistic(config, data, bank, runtime, tensors)
+
+
+def _write(
+    task: str, data: ClassificationData, features: FrozenFeatures, fitted: _Fitted, runtime: Runtime
+) -> None:
+    count = len(data.samples)
     record = HeadRecord(
-        task=config.task,
-        features=seen,
-        data={"spec": config.data, "images": len(data), "classes": list(data.classes)},
-        test=asdict(vectors),
+        task=task,
+        features=fitted.features,
+        data={"spec": data.spec, "images": count, "classes": list(data.classes)},
+        test=asdict(fitted.vectors),
         encoder=told_of(features),
-        fit=fit,
+        fit={"images": count, **fitted.facts},
     )
+    tensors = {LABELS: torch.from_numpy(data.labels()), **fitted.tensors}
     write_head(runtime.out, record, tensors, list(runtime.command))
 
 
@@ -159,32 +162,20 @@ def possible_neighbours(named: tuple[int, ...] | None, images: int) -> tuple[int
     if not possible:
         raise ConfigError(
             f"{images} training images are fewer than the usual {_listed(NEIGHBOURS)} neighbours: name how many vote, "
-            f"e.g. --neighbours 1,{min(5, images)}"
+            f"e.g. --neighbours 1 {min(5, images)}"
         )
     return possible
 
 
 def _listed(numbers: tuple[int, ...]) -> str:
-    return ",".join(map(str, numbers))
-
-
-def _features(config: ClassificationFit) -> FeatureConfig:
-    if config.protocol == "cached":
-        return config.features
-    return replace(config.features, blocks=tuple(range(-LEVELS, 0)))
+    return " ".join(map(str, numbers))
 
 
 def _sweep(
-    config: ClassificationFit,
-    data: ImageFolder,
-    features: FrozenFeatures,
-    runtime: Runtime,
-    tensors: dict[str, Tensor],
-    fit: dict[str, Any],
-) -> tuple[FeatureConfig, ImageVectors]:
-    """Run the sweep; the chosen head's tensors and facts go into the last two. Gives what the head stands on."""
-    kept, held = split_per_class(data.labels, HELD_OUT, config.seed, data.groups.names)
-    inputs = with_encoder(data.inputs(), features)
+    config: LinearFit, data: ClassificationData, features: FrozenFeatures, runtime: Runtime
+) -> _Fitted:
+    kept, held = split_per_class(data.labels(), HELD_OUT, config.seed, named_groups(data.samples).names)
+    inputs = with_encoder(inputs_of(data.samples), features)
     folder = stage_folder(runtime.out, f"sweep-{config_hash(config)[:12]}", inputs, runtime.say)
 
     def progress(done: int, total: int, losses: Tensor) -> None:
@@ -192,8 +183,9 @@ def _sweep(
         runtime.say(f"step {done}/{total}  losses by learning rate, summed over inputs: {numbers}")
 
     result = sweep(
-        data.chosen(kept),
-        data.chosen(held),
+        Subset(data.samples, tuple(kept.tolist())),
+        Subset(data.samples, tuple(held.tolist())),
+        len(data.classes),
         features,
         config.vectors,
         folder,
@@ -204,7 +196,6 @@ def _sweep(
         device=runtime.device,
         progress=progress,
     )
-    tensors |= {"weight": result.weight, "bias": result.bias}
     best = result.accuracies[result.seen.name][result.rate]
     runtime.say(
         f"best of {sum(map(len, result.accuracies.values()))} heads on held-out images: {result.seen.name}, learning "
@@ -215,7 +206,9 @@ def _sweep(
         runtime.say(
             f"{result.rate:g} is the {edge} learning rate of the sweep: others may do better (--steps)"
         )
-    fit |= {
+    facts = {
+        "protocol": config.protocol,
+        "seed": config.seed,
         "steps": config.steps,
         "batch_size": config.batch_size,
         "chosen_input": result.seen.name,
@@ -226,32 +219,36 @@ def _sweep(
             for name, by_rate in result.accuracies.items()
         },
     }
-    vectors = replace(config.vectors, kind="cls+mean" if result.seen.mean else "cls")
-    return replace(config.features, blocks=tuple(range(-result.seen.blocks, 0))), vectors
+    vectors = replace(config.vectors, kind=result.seen.kind.kind)
+    seen = replace(config.features, blocks=tuple(range(-result.seen.blocks, 0)))
+    return _Fitted(seen, vectors, {"weight": result.weight, "bias": result.bias}, facts)
 
 
 def _logistic(
-    config: ClassificationFit,
-    data: ImageFolder,
-    bank: np.ndarray,
-    runtime: Runtime,
-    tensors: dict[str, Tensor],
-) -> dict[str, Any]:
-    vectors = torch.from_numpy(np.array(bank)).to(runtime.device)
-    labels = torch.from_numpy(data.labels).to(runtime.device)
+    config: LinearFit, data: ClassificationData, features: FrozenFeatures, runtime: Runtime
+) -> _Fitted:
+    bank = _bank(runtime.cache_folder / "vectors", "--cache", data, config, features, runtime)
     choice = choose_logistic(
-        vectors, labels, len(data.classes), data.groups.names, strengths=config.strengths, seed=config.seed
+        torch.from_numpy(np.array(bank)).to(runtime.device),
+        torch.from_numpy(data.labels()).to(runtime.device),
+        len(data.classes),
+        named_groups(data.samples).names,
+        strengths=config.strengths,
+        seed=config.seed,
     )
-    tensors |= {"weight": choice.model.weight, "bias": choice.model.bias}
     listed = ", ".join(f"{c:g}: {accuracy:.1%}" for c, accuracy in choice.accuracies.items())
     runtime.say(f"accuracy on held-out images by C: {listed}; chosen: {choice.model.strength:g}")
-    return {
+    facts = {
+        "protocol": config.protocol,
+        "seed": config.seed,
         "classifier": "logistic regression (L-BFGS), C chosen on a fifth of every class, then fitted on all",
         "chosen_c": choice.model.strength,
         "held_out_accuracy": {f"{c:g}": round(a, 6) for c, a in choice.accuracies.items()},
     }
+    tensors = {"weight": choice.model.weight, "bias": choice.model.bias}
+    return _Fitted(config.features, config.vectors, tensors, facts)
 
 
 def bank_file(head: Path) -> Path:
-    """Where a head keeps the training images' vectors."""
+    """Where a head of `knn` keeps the training images' vectors."""
     return head / BANK / FEATURES

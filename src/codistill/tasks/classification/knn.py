@@ -23,18 +23,16 @@ def knn_votes(
     num_classes: int,
     neighbours: Sequence[int] = NEIGHBOURS,
     temperature: float = TEMPERATURE,
-    *,
-    chunk: int = 256,
 ) -> dict[int, Float[Tensor, "image class"]]:
     """Votes per class for each number of neighbours.
 
     Args:
-        queries, bank: any length; they are brought to length 1.
+        queries: of any length; they are brought to length 1. A similarity to each of the bank is kept at once.
+        bank: of length 1 (`normalize`).
         labels: of the bank.
         num_classes: how many there are.
         neighbours: at most as many as the bank has.
         temperature: T.
-        chunk: queries at a time.
 
     Raises:
         ConfigError: if the bank is smaller than a number of neighbours.
@@ -44,14 +42,9 @@ def knn_votes(
         raise ConfigError(
             f"{list(neighbours)} neighbours were asked for; the training images are {bank.shape[0]}"
         )
-    bank = normalize(bank.float(), dim=1)
-    votes: dict[int, list[Tensor]] = {k: [] for k in neighbours}
-    for part in queries.split(chunk):
-        similarity = normalize(part.float(), dim=1) @ bank.T
-        nearest, index = similarity.topk(most, dim=1)
-        weights = (nearest / temperature).softmax(1)
-        classes = labels[index]
-        for k in neighbours:
-            empty = part.new_zeros(part.shape[0], num_classes, dtype=torch.float32)
-            votes[k].append(empty.scatter_add_(1, classes[:, :k], weights[:, :k]))
-    return {k: torch.cat(parts) for k, parts in votes.items()}
+    similarity = normalize(queries.float(), dim=1) @ bank.T  # (image, neighbour)
+    nearest, index = similarity.topk(most, dim=1)
+    weights = (nearest / temperature).softmax(1)
+    classes = labels[index]
+    empty = torch.zeros(queries.shape[0], num_classes)
+    return {k: empty.scatter_add(1, classes[:, :k], weights[:, :k]) for k in neighbours}

@@ -6,7 +6,7 @@ DINOv2's linear evaluation (arXiv 2304.07193): SGD, momentum 0.9, no decay, cosi
 reports the best head on the test images; here the choice is made on held-out training images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,11 @@ from codistill.imaging import read_rgb, resize_rgb
 from codistill.nn.precision import autocast
 from codistill.nn.seeded import seeded
 from codistill.tasks.classification.bank import ImageVectors
-from codistill.tasks.classification.data import ImageFolder
 from codistill.tasks.shared.batched_fit import FitPlan, HeadsSGD, fit_heads
 from codistill.tasks.shared.data import DenseSample
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.groups import Groups
-from codistill.tasks.shared.loading import Request, View, training_requests, view_batches
+from codistill.tasks.shared.inputs import Samples
+from codistill.tasks.shared.loading import DenseBatch, Request, View, train_batches, view_batches
 from codistill.types import Tokens
 
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
@@ -49,10 +48,14 @@ class SweepInput:
         """`last1`, `last4_mean`, …"""
         return f"last{self.blocks}{'_mean' if self.mean else ''}"
 
+    @property
+    def kind(self) -> ImageVectors:
+        """How tokens become its vectors."""
+        return ImageVectors(kind="cls+mean" if self.mean else "cls")
+
     def vectors(self, levels: list[Tokens]) -> Tensor:
         """(image, channel) from the tokens of the last four blocks."""
-        kind = "cls+mean" if self.mean else "cls"
-        return ImageVectors(kind=kind).vectors(levels[-self.blocks :])
+        return self.kind.vectors(levels[-self.blocks :])
 
 
 INPUTS = tuple(SweepInput(blocks, mean) for blocks in (1, 4) for mean in (False, True))
@@ -75,22 +78,17 @@ class SweepHeads(nn.Module):
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """An image folder as data whose target is a class number."""
+class ReadImages:
+    """Images of classes, read: the target is a class number."""
 
-    folder: ImageFolder
-
-    @property
-    def groups(self) -> Groups:
-        """Of the folder."""
-        return self.folder.groups
+    images: Samples
 
     def __len__(self) -> int:
-        return len(self.folder)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> DenseSample:
-        path = self.folder.paths[index]
-        return DenseSample(read_rgb(path), np.array(self.folder.labels[index]), str(path))
+        image = self.images[index]
+        return DenseSample(read_rgb(image.path), np.array(image.label), str(image.path))
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,9 @@ class SweepResult:
 
 
 def sweep(
-    training: ImageFolder,
-    held_out: ImageFolder,
+    training: Samples,
+    held_out: Samples,
+    num_classes: int,
     features: FrozenFeatures,
     vectors: ImageVectors,
     folder: Path,
@@ -151,7 +150,8 @@ def sweep(
     """Train all heads and choose one; the same call goes on after an interruption.
 
     Args:
-        training, held_out: disjoint.
+        training, held_out: of `ClassImage`, disjoint.
+        num_classes: of the data set.
         features: of the last four blocks, on the device.
         vectors: sizes of the evaluation's crop.
         folder: for the state.
@@ -163,18 +163,29 @@ def sweep(
     with seeded(seed):
         heads = nn.ModuleDict(
             {
-                seen.name: SweepHeads(
-                    features.channels * (seen.blocks + seen.mean), len(training.classes), len(RATES)
-                )
+                seen.name: SweepHeads(seen.kind.channels(seen.blocks, features), num_classes, len(RATES))
                 for seen in INPUTS
             }
         ).to(device)
-    batches = _Stream(training, vectors, steps, batch_size, seed, workers, device)
+    from_step = train_batches(
+        ReadImages(training),
+        CropViews(vectors),
+        batch_size=batch_size,
+        total_steps=steps,
+        seed=seed,
+        workers=workers,
+        device=device,
+    )
+    batches: Iterator[DenseBatch] | None = None
 
     def losses(module: nn.Module, step: int) -> Tensor:
-        images, labels = batches.at(step)
+        nonlocal batches
+        if batches is None:  # one loader, from the first step that is asked for
+            batches = iter(from_step(step))
+        batch = next(batches)
+        labels = batch.target.to(device)
         with torch.no_grad(), autocast(device):
-            levels = features(images)
+            levels = features(batch.images)
         total = torch.zeros(len(RATES), device=device)
         for seen in INPUTS:
             scores = module.get_submodule(seen.name)(seen.vectors(levels))
@@ -200,47 +211,10 @@ def sweep(
     )
 
 
-class _Stream:
-    """Training batches by step: one loader from the first step asked for."""
-
-    def __init__(
-        self,
-        training: ImageFolder,
-        vectors: ImageVectors,
-        steps: int,
-        batch_size: int,
-        seed: int,
-        workers: int | None,
-        device: torch.device,
-    ) -> None:
-        self.training, self.vectors, self.steps = training, vectors, steps
-        self.batch_size, self.seed, self.workers, self.device = batch_size, seed, workers, device
-        self._batches = None
-
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images and labels on the device; steps must follow one another."""
-        if self._batches is None:
-            requests = list(
-                training_requests(
-                    len(self.training), self.batch_size, seed=self.seed, steps=range(step, self.steps)
-                )
-            )
-            self._batches = view_batches(
-                LabelledImages(self.training),
-                CropViews(self.vectors),
-                requests,
-                seed=self.seed,
-                workers=self.workers,
-                device=self.device,
-            )
-        batch = next(self._batches)
-        return batch.images, batch.target.to(self.device)
-
-
 @torch.no_grad()
 def _accuracies(
     heads: nn.ModuleDict,
-    held_out: ImageFolder,
+    held_out: Samples,
     features: FrozenFeatures,
     vectors: ImageVectors,
     batch_size: int,
@@ -257,7 +231,7 @@ def _accuracies(
     ]
     hits = {seen.name: torch.zeros(len(RATES), device=device) for seen in INPUTS}
     for batch in view_batches(
-        LabelledImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
+        ReadImages(held_out), CropViews(vectors), requests, seed=0, workers=workers, device=device
     ):
         with autocast(device):
             levels = features(batch.images)

@@ -54,6 +54,7 @@ class FeatureSpec:
         weights: SHA-256 over architecture and weights of the encoder or student; empty in folders of older versions.
         precision: that the encoder computed in.
         limit: the first so many images of the source were asked for; None: all.
+        denormalized: projections are in the teacher's own space.
     """
 
     source: str
@@ -74,6 +75,7 @@ class FeatureSpec:
     weights: str = ""
     precision: str = ""
     limit: int | None = None
+    denormalized: bool = False
     version: int = FORMAT_VERSION
 
     @property

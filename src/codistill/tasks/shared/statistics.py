@@ -38,10 +38,12 @@ class MeanOf:
     Attributes:
         key: of `ScoreTable.values`.
         index: which number of a sample's; None where it is one.
+        scale: factor on it: 100 for shares in per cent.
     """
 
     key: str
     index: int | None = None
+    scale: float = 1.0
 
     def interval(self, table: ScoreTable) -> Interval | None:
         """See `Statistic`."""
@@ -56,7 +58,7 @@ class MeanOf:
 
     def _values(self, table: ScoreTable) -> np.ndarray:
         values = np.asarray(table.values[self.key], dtype=np.float64)
-        return values if self.index is None else values[:, self.index]
+        return self.scale * (values if self.index is None else values[:, self.index])
 
     @staticmethod
     def _over(table: ScoreTable, values: np.ndarray) -> Interval | None:

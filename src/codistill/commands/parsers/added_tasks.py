@@ -1,0 +1,64 @@
+"""Tasks of installed packages as `TaskText`: their sources are not ours to read, so they are imported.
+
+That takes the seconds that PyTorch does; what is said of them, and which options are refused, is the same as for the
+tasks of this package.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+from codistill.commands.parsers.task_options import TaskText
+from codistill.files.dataclass_fields import FieldText, attributes_of
+from codistill.tasks.registry import find_task
+
+
+def read_added(name: str) -> TaskText:
+    """What a task says of itself.
+
+    Raises:
+        ConfigError: if it cannot be imported.
+    """
+    task = find_task(name)
+    prediction = task.predict
+    return TaskText(
+        name=name,
+        about=task.about,
+        fitting={} if task.config is None else fields_of_class(task.config),
+        testing=fields_of_class(task.test),
+        output={} if prediction is None else fields_of_class(prediction.options),
+        layouts=tuple(task.layouts),
+        recipes=tuple(task.recipes),
+        baselines=tuple(task.baselines),
+        on_head=task.on_head,
+        heads=task.heads,
+        writes="" if prediction is None else prediction.writes,
+    )
+
+
+def fields_of_class(cls: type) -> dict[str, FieldText]:
+    """Fields of a dataclass that hold values, those of nested ones included, by dotted path."""
+    return {field.path: field for field in _walk(cls, "", None)}
+
+
+def _walk(cls: type, prefix: str, given: Any) -> Iterator[FieldText]:
+    hints, told = get_type_hints(cls), {}
+    for base in reversed(cls.__mro__):
+        told |= attributes_of(inspect.cleandoc(base.__doc__ or ""))
+    for field in dataclasses.fields(cls):
+        path = f"{prefix}{field.name}"
+        default = _default(field) if given is None else getattr(given, field.name)
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from _walk(hint, f"{path}.", None if default is dataclasses.MISSING else default)
+            continue
+        kind = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
+        shown = "" if default is dataclasses.MISSING else repr(default)
+        yield FieldText(path, kind, shown, told.get(field.name, ""))
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,144 @@
+"""Images to class scores with a fitted classifier: vectors of the encoder, then votes or a linear map."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.plain import from_plain
+from codistill.tasks.classification.bank import ImageVectors, encode, encode_files
+from codistill.tasks.classification.data import ClassificationData, check_classes
+from codistill.tasks.classification.fit import LABELS, bank_file
+from codistill.tasks.classification.knn import knn_votes
+from codistill.tasks.classification.logistic import LogisticRegression
+from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.same_encoder import check_features
+from codistill.tasks.task import Subject
+from codistill.weights.read import read_checkpoint
+
+AT_ONCE = 256
+"""Images whose votes are counted together."""
+
+
+@dataclass
+class ImageClassifier:
+    """An encoder with a classifier of whole images.
+
+    Attributes:
+        record: what head.json says.
+        features: the encoder, on `device`.
+        vectors: how an image becomes a vector.
+        classes: names by number.
+        tensors: of the head, on the host.
+        bank: the training images' vectors, brought to length 1, for `knn`.
+        device: of the encoder.
+    """
+
+    record: HeadRecord
+    features: FrozenFeatures
+    vectors: ImageVectors
+    classes: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    bank: Tensor | None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def to(self, device: torch.device | str) -> "ImageClassifier":
+        """Move its encoder."""
+        self.device = torch.device(device)
+        self.features.to(device)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a metrics file says of it."""
+        return {"encoder": self.features.describe()}
+
+    def __call__(self, image: np.ndarray) -> dict[str, Float[Tensor, "1 class"]]:
+        """Class scores of an image (row, column, 3) uint8, by variant; see `scores`."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.vectors.prepared(image)))
+        return self.scores(encode(pixels[None], self.vectors, self.features, self.device))
+
+    def scores_of(
+        self, paths: Sequence[Path], *, batch_size: int, workers: int | None
+    ) -> Iterator[dict[str, Float[Tensor, "image class"]]]:
+        """Class scores of image files, in order, some hundred at a time.
+
+        Raises:
+            DataError: if one cannot be used.
+        """
+        batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+        waiting: list[Tensor] = []
+        for vectors in encode_files(
+            batches, self.vectors, self.features, workers=workers, device=self.device
+        ):
+            waiting.append(vectors)
+            if sum(map(len, waiting)) >= AT_ONCE:
+                yield self.scores(torch.cat(waiting))
+                waiting = []
+        if waiting:
+            yield self.scores(torch.cat(waiting))
+
+    @torch.inference_mode()
+    def scores(self, vectors: Float[Tensor, "image channel"]) -> dict[str, Float[Tensor, "image class"]]:
+        """Class scores by variant: votes, one for each number of neighbours (`k=20`), or logits (`linear`)."""
+        if self.bank is None:
+            model = LogisticRegression(self.tensors["weight"], self.tensors["bias"], 0.0)
+            return {"linear": model(vectors)}
+        votes = knn_votes(
+            vectors,
+            self.bank,
+            self.tensors[LABELS],
+            len(self.classes),
+            tuple(self.record.fit["neighbours"]),
+            float(self.record.fit["temperature"]),
+        )
+        return {f"k={k}": scores for k, scores in votes.items()}
+
+
+def load_classifier(
+    task: Literal["knn", "linear"], subject: Subject, test: Any, data: ClassificationData | None
+) -> ImageClassifier:
+    """A fitted classifier with its encoder.
+
+    Args:
+        task: which it must be for.
+        subject: names it.
+        test: how images are scored, which changes nothing here.
+        data: what is to be scored.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+        ConfigError: if it is for another task, its encoder is another one, or the data has other classes.
+    """
+    if subject.head is None or subject.model is not None:
+        raise ConfigError(f"which head? add --head HEAD, a folder of `codistill fit {task}`")
+    path = subject.head.expanduser()
+    record = read_record(path, task)
+    classes = tuple(str(name) for name in record.data["classes"])
+    if data is not None:
+        check_classes(data, classes)
+    features = FrozenFeatures(subject.features or record.features)
+    check_features(path, record, features, subject.other_encoder)
+    return ImageClassifier(
+        record=record,
+        features=features,
+        vectors=from_plain(ImageVectors, record.test, "test"),
+        classes=classes,
+        tensors=read_checkpoint(path / TENSORS),
+        bank=_bank(bank_file(path)) if task == "knn" else None,
+    )
+
+
+def _bank(path: Path) -> Tensor:
+    try:
+        stored = np.load(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}). Fit the head again.") from error
+    return normalize(torch.from_numpy(stored).float(), dim=1)

@@ -1,0 +1,155 @@
+"""Classification as two tasks: nearest neighbours and a linear classifier, on image folders. See `tasks/task.py`."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codistill.files.writing import write_atomic
+from codistill.metrics.classification import hits_at, mean_per_class
+from codistill.tasks.classification.config import (
+    KNN_RECIPES,
+    LINEAR_RECIPES,
+    ClassificationOutput,
+    ClassificationTest,
+    KnnFit,
+    LinearFit,
+)
+from codistill.tasks.classification.data import LAYOUTS, ClassificationData, check_images
+from codistill.tasks.classification.fit import fit_knn, fit_linear
+from codistill.tasks.classification.model import ImageClassifier, load_classifier
+from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.statistics import MeanOf
+from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
+
+RANKS = (1, 5)
+"""Top-5 only where there are more than five classes."""
+
+LABEL = "label"
+"""In the table: the number of an image's class. All else is hits, (image, rank), by variant."""
+
+NAMED = 5
+"""Classes that a prediction names."""
+
+
+def _score(
+    model: ImageClassifier, data: ClassificationData, test: ClassificationTest, runtime: Runtime
+) -> Iterator[Outcome]:
+    images = data.images()
+    ranks = tuple(rank for rank in RANKS if rank < len(data.classes))
+    done = 0
+    paths = [image.path for image in images]
+    for scores in model.scores_of(paths, batch_size=test.batch_size, workers=runtime.workers):
+        count = len(next(iter(scores.values())))
+        some = images[done : done + count]
+        labels = torch.tensor([image.label for image in some])
+        hits = {variant: hits_at(one, labels, ranks).numpy() for variant, one in scores.items()}
+        for row, image in enumerate(some):
+            yield Outcome(
+                image.name, {LABEL: image.label} | {variant: one[row] for variant, one in hits.items()}
+            )
+        done += count
+
+
+def _variants(table: ScoreTable) -> dict[str, np.ndarray]:
+    return {name: values for name, values in table.values.items() if name != LABEL}
+
+
+def _columns(table: ScoreTable) -> dict[str, Column]:
+    return {
+        f"{variant} top-{rank}": Column(
+            title=f"{variant} top-{rank} (%)",
+            statistic=MeanOf(variant, index, scale=100.0),
+            digits=1,
+            headline=True,
+        )
+        for variant, hits in _variants(table).items()
+        for index, rank in enumerate(RANKS[: hits.shape[1]])
+    }
+
+
+def _summarize(table: ScoreTable, data: ClassificationData, test: ClassificationTest) -> Summary:
+    labels = table.values[LABEL]
+    means = {
+        variant: 100.0 * mean_per_class(hits[:, 0], labels) for variant, hits in _variants(table).items()
+    }
+    return Summary(facts={"mean_per_class_top_1": means})
+
+
+def _predict(
+    model: ImageClassifier, pixels: np.ndarray, image: ImageFile, options: ClassificationOutput, out: Path
+) -> Predicted:
+    found = {
+        variant: _best(_shares(scores[0], variant), model.classes)
+        for variant, scores in model(pixels).items()
+    }
+    file = image.within(out, ".json")
+    write_atomic(file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    text = "; ".join(
+        f"{variant}: " + ", ".join(f"{name} {share:.0%}" for name, share in best.items())
+        for variant, best in found.items()
+    )
+    return Predicted(text, [file], {"classes": found})
+
+
+def _shares(scores: Tensor, variant: str) -> Tensor:
+    """(class,) scores that add up to 1: of votes their part, of logits the softmax."""
+    return scores.softmax(0) if variant == "linear" else scores / scores.sum()
+
+
+def _best(shares: Tensor, classes: tuple[str, ...]) -> Mapping[str, float]:
+    best = shares.topk(min(NAMED, len(classes)))
+    return {
+        classes[number]: round(value, 6)
+        for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    }
+
+
+KNN = Task(
+    name="knn",
+    about="classes of whole images: nearest neighbours among the training images",
+    layouts=LAYOUTS,
+    config=KnnFit,
+    recipes=KNN_RECIPES,
+    fit=fit_knn,
+    check=check_images,
+    load=partial(load_classifier, "knn"),
+    test=ClassificationTest,
+    score=_score,
+    columns={},
+    more_columns=_columns,
+    unit="per cent",
+    summarize=_summarize,
+    predict=Prediction(
+        options=ClassificationOutput,
+        run=_predict,
+        writes="DIR/NAME.json (the five likeliest classes with their shares of the votes)",
+    ),
+)
+
+LINEAR = Task(
+    name="linear",
+    about="classes of whole images: logistic regression, or DINOv2's sweep of linear heads",
+    layouts=LAYOUTS,
+    config=LinearFit,
+    recipes=LINEAR_RECIPES,
+    fit=fit_linear,
+    check=check_images,
+    load=partial(load_classifier, "linear"),
+    test=ClassificationTest,
+    score=_score,
+    columns={},
+    more_columns=_columns,
+    unit="per cent",
+    summarize=_summarize,
+    predict=Prediction(
+        options=ClassificationOutput,
+        run=_predict,
+        writes="DIR/NAME.json (the five likeliest classes with their probabilities)",
+    ),
+)
