@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from codistill.distill.terms import TERMS, Term, TermContext
 from PIL import Image
 
 import codistill
 from codistill.cli import COMMANDS, main
 from codistill.distill.losses import DistillationLoss, LossConfig
+from codistill.distill.terms import TERMS, Term, TermContext
 from codistill.encoders.registry import REGISTERED
 from codistill.student.projectors import PROJECTORS, ProjectorConfig
 from codistill.tasks.opening import open_data
@@ -58,8 +58,10 @@ def test_adding_a_head_takes_one_folder_and_one_row(
         if '"segmentation"' in path.read_text(encoding="utf-8")
         and "tasks/dense/segmentation" not in str(path)
     ]
-    # A task's name stands in its own room, in the registry, and where `segment` is short for it.
-    assert {str(path) for path in elsewhere} <= {"src/codistill/tasks/registry.py", "src/codistill/cli.py"}
+    # A task's name stands in its own room, in the registry, where `segment` is short for it, and where files say which
+    # kind of linear head they hold.
+    named = {"tasks/registry.py", "cli.py", "heads/linear/released.py"}
+    assert {str(path) for path in elsewhere} <= {f"src/codistill/{path}" for path in named}
 
 
 def test_adding_a_layout_takes_one_function_and_one_row(

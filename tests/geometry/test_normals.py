@@ -81,12 +81,12 @@ def test_rounding_to_millimetres_matters_little():
 
 def test_they_are_those_of_the_meshes_in_the_embedded_world():
     pytest.importorskip("embreex", reason="needs the extra `world`")
+    from codistill.imaging.depth16 import from_metres, to_metres
     from codistill.render.mesh import face_normals
     from codistill.render.picture import pixel_centers
     from codistill.render.scene import MergedScene
     from codistill.world.compose import compose
     from codistill.world.identity import SceneId
-    from codistill.world.sample import depth_to_millimetres, millimetres_to_depth
 
     for domain, index in (("rooms", 0), ("rooms", 1), ("objects", 0)):
         shot = compose(SceneId(seed=3, domain=domain, split="train", index=index), 112)
@@ -95,7 +95,7 @@ def test_they_are_those_of_the_meshes_in_the_embedded_world():
         world = face_normals(merged.vertices, merged.faces)[np.maximum(hits.face, 0)]
         away = np.einsum("ij,ij->i", world, camera.directions()) > 0
         truth = torch.from_numpy(np.where(away[:, None], -world, world) @ camera.pose[:3, :3])
-        depth = millimetres_to_depth(depth_to_millimetres(hits.distance.reshape(112, 112)))
+        depth = to_metres(from_metres(hits.distance.reshape(112, 112)))
         found = normals_of_depth(torch.from_numpy(depth), torch.from_numpy(camera.intrinsics))
         known = found.any(-1)
         errors = degrees(found, truth.reshape(112, 112, 3))[known]
