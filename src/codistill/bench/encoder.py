@@ -36,7 +36,7 @@ class EncoderSpeed:
 
     @property
     def images_per_second(self) -> float:
-        """Of the shortest pass."""
+        """Images per second in the shortest pass."""
         return self.batch_size / self.seconds
 
 

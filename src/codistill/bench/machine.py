@@ -8,7 +8,6 @@ import torch
 
 
 def where(device: torch.device) -> str:
-    """The machine in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{threads()} thread(s) of {cpu_name()}"

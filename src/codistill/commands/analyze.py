@@ -84,7 +84,6 @@ def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if arguments.images:
         return _of_images(arguments, argv)

@@ -56,7 +56,6 @@ def _held_out_pictures(recipe: Recipe, folder: Path) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     console = Console(stderr=True)

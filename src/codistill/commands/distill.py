@@ -97,7 +97,6 @@ def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments, overrides = parse(argv)
     console = Console(stderr=True)
     if arguments.list:

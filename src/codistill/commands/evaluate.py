@@ -52,7 +52,6 @@ class Plan:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     if argv and argv[0] in OWN:
         return run(f"{OWN[argv[0]][0]}:main", argv[1:])
     asked = parse(argv)

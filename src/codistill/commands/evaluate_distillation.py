@@ -74,7 +74,6 @@ def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
     teacher = arguments.teacher or recipe.teachers[0].name

@@ -22,7 +22,6 @@ from codistill.tasks.two_view.relocalize.task import TASK
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     own, command = asked.own, ["evaluate", "mapfree", *argv]
     split = own.data.expanduser() / own.split

@@ -56,7 +56,6 @@ def _student(name: str, teacher: str) -> Student | None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")

@@ -14,7 +14,6 @@ from codistill.tasks.task import Subject, Task
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     own = asked.own
     task = find_task(asked.task.name)

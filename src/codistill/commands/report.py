@@ -143,7 +143,6 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     runs: list[Path] = arguments.run
     out = arguments.out or runs[0] / "report.html"

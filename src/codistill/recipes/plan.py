@@ -81,7 +81,6 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Of the whole run."""
         return self.steps * (self.compute + self.communication) / 3600
 
 

@@ -236,7 +236,6 @@ class World:
         return SegmentationDataset(self.root, domains, split)
 
     def depth(self, split: str, domains: Sequence[str] = ("rooms", "objects")) -> DepthDataset:
-        """Images with depth."""
         self._check(split, domains)
         return DepthDataset(self.root, domains, split)
 
@@ -246,7 +245,6 @@ class World:
         return PairDataset(self.root, ("rooms",), split)
 
     def people(self, split: str) -> PeopleDataset:
-        """Images with people."""
         self._check(split, ("people",))
         return PeopleDataset(self.root, ("people",), split)
 

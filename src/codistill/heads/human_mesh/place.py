@@ -30,12 +30,10 @@ class PlacedBodies:
 
     @property
     def head(self) -> Float[Tensor, "person 3"]:
-        """The head joint."""
         return self.joints[:, self.head_idx]
 
     @property
     def pelvis(self) -> Float[Tensor, "person 3"]:
-        """The pelvis joint."""
         return self.joints[:, self.pelvis_idx]
 
     def centred(self) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:

@@ -27,11 +27,11 @@ def knn_votes(
     """Votes per class for each number of neighbours.
 
     Args:
-        queries: of any length; they are brought to length 1. A similarity to each of the bank is kept at once.
-        bank: of length 1 (`normalize`).
-        labels: of the bank.
-        num_classes: how many there are.
-        neighbours: at most as many as the bank has.
+        queries: normalized here. All (query, bank) similarities are in memory at once: batch the queries.
+        bank: unit vectors (`normalize`).
+        labels: classes of the bank.
+        num_classes: number of classes.
+        neighbours: numbers of voters, none larger than the bank.
         temperature: T.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Metrics files: numbers with what produced them (command, commit, time, image count, interval), as JSON."""
+"""Metrics files: numbers with their provenance (command, commit, time, image count, interval), as JSON."""
 
 import json
 import shlex

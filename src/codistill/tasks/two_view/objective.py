@@ -46,11 +46,9 @@ class TwoViewObjective:
         self.loss, self.symmetrize, self.description = loss, symmetrize, description
 
     def to_device(self, device: Any) -> None:
-        """Move the encoder."""
         self.encoder.to(device)
 
     def step(self, model: nn.Module, batch: PairBatch, context: StepContext) -> StepResult:
-        """The head's loss on a batch of pairs."""
         device = next(model.parameters()).device
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
@@ -70,7 +68,6 @@ class TwoViewObjective:
     def evaluate(
         self, model: nn.Module, batches: Iterable[PairBatch], context: StepContext
     ) -> dict[str, float]:
-        """Mean of every number over held-out batches."""
         found: list[dict[str, Tensor]] = []
         with torch.no_grad():
             found = [self.step(model, batch, context).metrics for batch in batches]
@@ -79,7 +76,6 @@ class TwoViewObjective:
         return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
     def describe(self) -> dict[str, Any]:
-        """What was trained, on what."""
         return self.description
 
     def _predictions(

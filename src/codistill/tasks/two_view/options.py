@@ -48,7 +48,6 @@ class PoseTest(ModelTest):
 
     @property
     def robust(self) -> RobustConfig:
-        """For robust solvers."""
         return RobustConfig(pnp=self.pnp, samples=self.samples, seed=self.sample_seed)
 
 

@@ -80,7 +80,7 @@ class WorldPairs:
 
     @property
     def groups(self) -> Groups:
-        """Rooms."""
+        """One group per room."""
         return Groups(self.samples.scenes(), "rooms")
 
     def __len__(self) -> int:

@@ -122,16 +122,13 @@ class TwoViewPredictor:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return next(self.model.parameters()).device
 
     def to(self, device: torch.device | str) -> "TwoViewPredictor":
-        """Move it."""
         self.model.to(device)
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {**self.about, "long_edge": self.long_edge}
 
     def fit(self, rows: int, columns: int) -> ImageFit:

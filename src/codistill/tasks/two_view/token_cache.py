@@ -53,7 +53,6 @@ class CacheShape:
 
     @property
     def num_bytes(self) -> int:
-        """Disk need."""
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
 
 

@@ -61,7 +61,6 @@ class PairViews:
             raise ConfigError(f"sizes must be positive, 0 < zoom <= 1, 0 <= jitter < 1; got {self}")
 
     def __call__(self, pair: Pair, rng: np.random.Generator) -> PairView:
-        """Random views."""
         views = []
         for view in (pair.first, pair.second):
             image, depth, intrinsics = self._cropped(view, float(rng.uniform(self.zoom, 1.0)))

@@ -1,6 +1,6 @@
 """Segmentation data sets in their usual folders: a folder and a split in, samples with class numbers out.
 
-Every layout says what it expects to find, how many images there should be, and what label values mean.
+Every layout states the files it expects, the number of images, and the meaning of label values.
 """
 
 import json
@@ -41,7 +41,7 @@ MAX_CLASSES = 254
 
 @dataclass(frozen=True)
 class LabelValues:
-    """What the values of a label file mean.
+    """The meaning of the values of a label file.
 
     Attributes:
         classes: value to class; `IGNORE` for values that are known and not scored.
@@ -197,13 +197,13 @@ def folder(root: Path, split: str, partial: bool) -> Found:
 
 
 def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValues]:
-    """The classes of a folder of one's own, and what its label values mean.
+    """The classes of your own folder, and the meaning of its label values.
 
     `["sky", "ground"]` are the values 0 and 1; `{"background": 0, "foreground": 255}` says the values. 255 is ignored
-    unless it is said to be a class.
+    unless it is listed as a class.
 
     Raises:
-        DataError: for anything else.
+        DataError: if the file has another form.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))

@@ -46,7 +46,6 @@ class ViewSet(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, number: int) -> PosedImage:
-        """One view."""
         ...
 
     def key(self) -> int:
@@ -63,7 +62,6 @@ class PairSet:
 
     @property
     def name(self) -> str:
-        """That of the pair."""
         return self.pair.name
 
     def __len__(self) -> int:
@@ -74,7 +72,6 @@ class PairSet:
         return (self.pair.first, self.pair.second)[number]
 
     def key(self) -> int:
-        """The first view."""
         return 0
 
 
@@ -86,7 +83,6 @@ class PairSets:
 
     @property
     def groups(self) -> Groups:
-        """Those of the pairs."""
         return named_groups(self.pairs)
 
     def __len__(self) -> int:

@@ -63,7 +63,6 @@ class MultiviewPoseTest(PoseTest):
 
     @property
     def align(self) -> AlignConfig:
-        """For the alignment."""
         return AlignConfig(iterations=self.iterations)
 
     def chosen(self, name: str, count: int) -> list[int]:

@@ -31,11 +31,9 @@ class CategoryMean:
     index: int
 
     def interval(self, table: ScoreTable) -> Interval:
-        """See `Statistic`."""
         return self._over(table, [table])
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """See `Statistic`."""
         return self._over(one, [one, other])
 
     def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Interval:

@@ -42,7 +42,6 @@ class TrainingMotion:
     pairs: int
 
     def describe(self) -> dict[str, Any]:
-        """For a metrics file."""
         motion = {
             "length": self.length,
             "translation": self.translation.tolist(),
@@ -119,7 +118,6 @@ class LoftrMatcher:
         self.network, self.device = _loftr(), torch.device("cpu")
 
     def to(self, device: torch.device | str) -> None:
-        """Move it."""
         self.network.to(device)
         self.device = torch.device(device)
 

@@ -70,7 +70,6 @@ class Locator:
     describe: Callable[[], dict[str, Any]] = dict
 
     def to(self, device: torch.device | str) -> "Locator":
-        """Move it."""
         if self.network is not None:
             self.network.to(device)
         return self
