@@ -1,4 +1,4 @@
-"""One self-contained HTML page: sections of text, tables and pictures; no script, nothing fetched; prints well."""
+"""One self-contained, printable HTML page: sections of text, tables and pictures; no script, no external files."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ class Page:
         )
 
     def folded(self, summary: str, text: str) -> None:
-        """Preformatted text behind a line that opens it."""
+        """Preformatted text, folded behind a title."""
         self.parts.append(
             f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
         )

@@ -73,7 +73,7 @@ class SmplxBody(BodyModel):
     Shape and expression are the model's own coefficients, unbounded; both start at 0, the mean body.
 
     Args:
-        path: the `.npz` file or the folder that holds it (or `smplx/` in it); None: what `CODISTILL_SMPLX` says.
+        path: the `.npz` file or the folder that holds it (or `smplx/` in it); None: `$CODISTILL_SMPLX`.
         n_shape: shape coefficients to use (10 in most labels, 11 in BEDLAM's).
         n_expression: expression coefficients to use.
 
@@ -166,14 +166,14 @@ class SmplxBody(BodyModel):
             return self._skinned(rest, joints, local)
 
     def rest_pelvis(self, shape: Float[Tensor, "person shape"]) -> Float[Tensor, "person 3"]:
-        """The pelvis of the unposed body, metres: labels' `transl` plus this is where the pelvis is."""
+        """The pelvis of the unposed body, metres: added to a label's `transl`, it gives the pelvis."""
         template = self.joint_regressor[0] @ self.template
         return template + torch.einsum("v,vcs,ps->pc", self.joint_regressor[0], self.shape_directions, shape)
 
     def _skinned(self, rest: Tensor, joints: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         """Linear blend skinning of the rest pose, pelvis at the origin."""
         turn, place = forward_kinematics(local, joints, self.parents)
-        # Where a joint's frame takes the origin of the rest pose: its vertices are turn @ rest + shift.
+        # Each joint's transform from the rest pose, vertex -> turn @ vertex + shift:
         shift = place - (turn @ joints[..., None])[..., 0]
         blended = torch.einsum("vj,pjrc->pvrc", self.skinning, turn)
         verts = (blended @ rest[..., None])[..., 0] + torch.einsum("vj,pjc->pvc", self.skinning, shift)
@@ -188,7 +188,7 @@ def forward_kinematics(
     joints: Float[Tensor, "person joint 3"],
     parents: tuple[int, ...],
 ) -> tuple[Float[Tensor, "person joint 3 3"], Float[Tensor, "person joint 3"]]:
-    """Rotations of all joints in the root's parent frame, and where they are; parents come before children."""
+    """Rotations and positions of all joints in the root's parent frame; parents come before children."""
     turns, places = [local[:, 0]], [joints[:, 0]]
     for joint in range(1, len(parents)):
         parent = parents[joint]
@@ -199,7 +199,7 @@ def forward_kinematics(
 
 
 def find_smplx(path: str | Path | None = None) -> Path:
-    """The SMPL-X file at a path, in a folder, or where `CODISTILL_SMPLX` says.
+    """The SMPL-X file at a path, in a folder, or at `$CODISTILL_SMPLX`.
 
     Raises:
         DataError: if there is none; the text says how to get it.

@@ -1,6 +1,6 @@
 """`codistill evaluate distillation --encoder RUN…`: how well students predict a teacher on held-out images.
 
-Beside the runs stands ridge regression from raw patch pixels and position, fitted on the first run's training images.
+The baseline is ridge regression from raw patch pixels and position, fitted on the first run's training images.
 """
 
 from collections.abc import Sequence

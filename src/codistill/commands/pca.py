@@ -25,7 +25,7 @@ from codistill.types import Tokens
 def _tokens(
     name: str, arguments: argparse.Namespace, images: Sequence[str], refused: dict[str, str]
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
-    """Of every image its tokens, and the image as it was seen; why one cannot be used is added to `refused`."""
+    """Tokens of every image, and the prepared image; adds to `refused` why one cannot be used."""
     student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
@@ -50,7 +50,7 @@ def _student(name: str, teacher: str) -> Student | None:
         student = load_student(name)
     except (
         CodistillError
-    ):  # an encoder alone, or another kind: load_encoder says what is wrong with it, if anything
+    ):  # only an encoder, or another kind: load_encoder reports errors
         return None
     return student if teacher in student.projectors else None
 

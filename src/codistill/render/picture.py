@@ -1,6 +1,6 @@
 """Render: a scene, a camera and a seed in; linear light, depth, labels and instances out.
 
-Four rays a pixel (stratified 2×2, jittered) say what is seen; one more through the pixel's centre carries the ground
+Four rays a pixel (stratified 2×2, jittered) determine visibility; one more through the pixel's centre carries the ground
 truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in multi-sample
 antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered over the
 pixel's width); at edges every ray is shaded.
@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Centers:
-    """What the rays through the pixels' centres meet, flat over row and column.
+    """Hits of the rays through the pixels' centres, flat over row and column.
 
     Attributes:
         hits: of all pixels. rows: those that hit something. surface: the points they hit.
@@ -133,7 +133,7 @@ def _sample_colors(
 ) -> Floats:
     """Colours (edge, 3) of the rays `edge`, with the light of a near pixel centre on the same surface.
 
-    Thin things that no centre near by has met (a rare few) get the light of the pixel's own centre.
+    Thin things that no nearby centre ray hits get the light of the pixel's own centre.
     """
     color = np.empty((len(edge), 3), np.float32)
     hit = hits.face[edge] >= 0

@@ -22,7 +22,7 @@ SHADOW_OFFSET = np.float32(2e-3)
 
 @dataclass(frozen=True)
 class Lighting:
-    """What reaches N surface points.
+    """Light that reaches N surface points.
 
     Attributes:
         visibility: (N, L) share of each light that is seen, 0 or 1 before the average.
@@ -62,8 +62,8 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
 def far_light(merged: MergedScene, origins: Floats, directions: Floats, ambient: Floats) -> Floats:
     """Light (N, 3) that comes along rays: the sky, or the mean colour of what is hit, roughly lit.
 
-    Near hits are darkened as if the light there were blocked as well (they stand in corners and under things);
-    beyond `scene.reach` metres they count as evenly lit by `ambient`.
+    Near hits are darkened, since they lie in corners and under things, where light is blocked as well; beyond
+    `scene.reach` metres they count as evenly lit by `ambient`.
     """
     hits = merged.tracer.first_hits(origins, directions)
     out = np.empty_like(directions)

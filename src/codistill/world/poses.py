@@ -38,7 +38,7 @@ class Pose:
     seated: bool = False
 
     def turn(self, joint: str, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> None:
-        """Turn a joint about its axes, on top of what it has."""
+        """Turn a joint about its axes, in addition to its present rotation."""
         matrix = rotation("z", z) @ rotation("y", y) @ rotation("x", x)
         self.joints[joint] = self.joints.get(joint, np.eye(3)) @ matrix
 

@@ -1,4 +1,4 @@
-"""How people are trained: focal detection, L1 on everything else.
+"""Losses of the human-mesh head: focal detection, L1 on everything else.
 
 Predictions, placed bodies and targets in; one scalar and every term out. Pure: no host sync, no global state. A term
 is a mean over this batch's people (or points), 0 without any, and 0 where it is not finite.
@@ -40,7 +40,7 @@ class HumanMeshLossConfig:
         joints_3d, vertices_3d: L1 relative to the pelvis, metres.
         joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
         projections_from: optimizer step from which these two count (published: epoch 10 of 10 000 steps).
-        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published. A person scored lower has no gradient then.
+        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published; a person with a lower score then has no gradient.
     """
 
     detection: float = 10.0
@@ -190,12 +190,12 @@ def projection_loss(
 
 
 def in_front(points: Float[Tensor, "*batch 3"], nearest: float = 0.01) -> Float[Tensor, "*batch 3"]:
-    """Points with z at least `nearest` metres, so that a projection is finite; without gradient where it was less."""
+    """Points with z clamped to at least `nearest` metres (without gradient there), so that projections are finite."""
     return torch.cat((points[..., :2], points[..., 2:].clamp(min=nearest)), dim=-1)
 
 
 def mean_over(values: Tensor, known: Tensor | None = None) -> Tensor:
-    """Mean of the values that are known, 0 (with a gradient of 0) without any."""
+    """Mean of the known values; 0, with a gradient of 0, if there are none."""
     if known is None:
         return values.sum() / max(1, values.numel())
     return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)

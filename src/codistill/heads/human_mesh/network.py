@@ -1,9 +1,8 @@
-"""The human-mesh head without its encoder: `Tokens` and intrinsics in, a score per cell and a person per chosen cell
-out.
+"""The human-mesh head: `Tokens` and intrinsics in, a score per cell and a person per chosen cell out.
 
 Every token is scored. A person's query is its head's token with the camera ray through it; it attends to the other
 people of the image and to all tokens with their rays, and gives 6-D rotations, shape, expression and depth. The body
-model is not part of the head: it only says how many rotations and shape numbers there are.
+model is not part of the head, and only sets the numbers of rotations and shape coefficients.
 Images may have any size: see `tables`.
 Source: Multi-HMR (arXiv 2402.14654) section 3.
 """
@@ -53,12 +52,12 @@ class HumanMeshConfig:
             applied, as the released files do.
         dim, depth, num_heads, head_dim, hidden: of the cross-attention head.
         num_bands, max_resolution: of the rays' Fourier features.
-        swapped_rays: take a cell's (row, column) for its (x, y) in the rays. A slip of the published code, needed
-            for its files only.
-        max_depth: of a head, in metres.
+        swapped_rays: take a cell's (row, column) for its (x, y) in the rays: a bug of the published code, needed for
+            its files only.
+        max_depth: largest depth of a person's head, metres.
         initial_depth: metres at which people start before training, at a field of view of 60 degrees.
-        window: rows above, rows below and columns to each side of a head's cell whose tokens are read linearly as well,
-            see `WindowReading`; None (published): no such reading.
+        window: rows above, rows below and columns to each side of a head's cell that a `WindowReading` reads; None
+            (published): none.
     """
 
     encoder_dim: int
@@ -169,7 +168,7 @@ class HumanMeshHead(nn.Module):
         return cls(made, body.init_6d)
 
     def reset_parameters(self) -> None:
-        """People start near the initial pose and depth, cells at the score `PRIOR`."""
+        """Initialize so that people start near the initial pose and depth, and cells at the score `PRIOR`."""
         self.tables.reset_parameters()
         nn.init.normal_(self.person_embedding)
         nn.init.constant_(self.classify[2].bias, math.log(PRIOR / (1 - PRIOR)))  # pyright: ignore[reportArgumentType]
@@ -192,7 +191,7 @@ class HumanMeshHead(nn.Module):
         Args:
             tokens: of any grid.
             intrinsics: in pixels of what the encoder saw.
-            cells: where people are (training). None: where scores say so, which waits for the device once.
+            cells: of the people (training); None: those detected, which syncs with the device once.
             threshold, kernel: of the detection, see `detect_people`.
 
         Raises:
@@ -257,7 +256,7 @@ class HumanMeshHead(nn.Module):
         return x[seat]
 
     def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
-        """Numbers of the last layers, in fp32 from the sum with the initial values on."""
+        """Outputs of the last layers, in fp32 from the sum with the initial values on."""
         if self.config.n_expression:
             expression = self.expression(features).float() + self.init_expression
         else:

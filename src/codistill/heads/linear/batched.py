@@ -1,7 +1,7 @@
 """Several linear heads at once on the same frozen features: one matrix product for all of them.
 
-What differs between heads is a learning rate. Parameters carry the head as their first axis; `pick` gives one of them
-as an ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
+Heads differ in their learning rate. The head is the first axis of all parameters; `pick` returns one of them as an
+ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
 """
 
 import torch
@@ -55,7 +55,7 @@ class SegmentationHeads(nn.Module):
     def forward(
         self, features: Float[Tensor, "pixel channel"], mean: Tensor | None = None, var: Tensor | None = None
     ) -> Float[Tensor, "head pixel class"]:
-        """Scores at pixels, see `sampling.features_at`; normalized by running statistics where none are given."""
+        """Scores at pixels, see `sampling.features_at`; normalized by running statistics unless others are given."""
         mean = self.running_mean if mean is None else mean
         var = self.running_var if var is None else var
         normal = (features.float() - mean) * torch.rsqrt(var + self.eps)
@@ -107,13 +107,13 @@ class DepthHeads(nn.Module):
         cls: Float[Tensor, "view channel"] | None,
         levels: int,
     ) -> Float[Tensor, "head view place"]:
-        """Depth (metres) at places of views, whose class tokens stand beside every place, as `depth_input` has them.
+        """Depth (metres) at places of views, with each view's class tokens concatenated as in `depth_input`.
 
-        A class token's part of the scores is the same all over its view: computed once, it halves the work.
+        A class token's part of the scores is constant over its view: computing it once halves the work.
 
         Args:
-            features: of all levels, one after the other. cls: the same of the class tokens, or None.
-            levels: how many there are.
+            features: levels concatenated. cls: class tokens likewise, or None.
+            levels: number of levels.
         """
         if cls is None:
             depth = self.forward(features.flatten(0, 1))

@@ -1,7 +1,7 @@
-"""Features at single pixels: what bilinear resizing of a whole map would give there, without resizing the map.
+"""Features at single pixels of a bilinearly resized map, without resizing the map.
 
 A linear head commutes with bilinear resizing (its weights sum to 1), so the loss of a few random pixels is an unbiased
-estimate of the loss of all of them at a small part of its cost. Fitting on cached features stands on this.
+estimate of the full loss at a small part of its cost. Fitting on cached features relies on this.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(frozen=True)
 class Corners:
-    """Where bilinear resizing looks: four cells of the map per pixel, and their weights.
+    """The four cells of the map per pixel that bilinear resizing mixes, and their weights.
 
     Attributes:
         cells: (..., 4) indices into the flattened map.
@@ -43,7 +43,7 @@ def corners_of(
     Args:
         rows, columns: pixels of the target.
         source: rows and columns of the map.
-        target: size to which it would be resized.
+        target: rows and columns it is resized to.
     """
     top, bottom, down = _axis(rows, source[0], target[0])
     left, right, across = _axis(columns, source[1], target[1])

@@ -1,8 +1,8 @@
 """The two-view training losses: pointmap regression, its confidence weighting, descriptor matching, their sum.
 
 Predictions of both views and the ground truth come in, one scalar and detached numbers to log go out. Everything is
-masked sums of static shape: no boolean indexing, no host sync, fp32 whatever the autocast. The numbers follow the
-published training code, its special cases included (they are named below).
+masked sums of static shape: no boolean indexing, no host sync, fp32 under any autocast. The numbers follow the
+published training code with its special cases, which are named below.
 Source: DUSt3R (arXiv 2312.14132) eq. 2-4, MASt3R (arXiv 2406.09756) eq. 6-12.
 """
 
@@ -52,14 +52,14 @@ class TwoViewLossConfig:
     """Weights and modes; the defaults are the published metric recipe.
 
     Attributes:
-        metric: samples in metres are not rescaled, so that a wrong scale costs (the norm mode `?avg_dis`);
+        metric: samples in metres are not rescaled, so that a wrong scale is penalized (norm mode `?avg_dis`);
             False rescales every prediction by its own mean distance (`avg_dis`).
         log_space: compare points whose distance d was replaced by log1p(d).
         confidence_weight: alpha of -alpha log C for points.
         matching_weight: of the matching loss in the sum; 0 leaves it out (DUSt3R).
         temperature: tau of the matching loss.
         matching_confidence_weight: alpha of -alpha log Q for descriptors.
-        block_size: correspondences compared with each other at most; more are shuffled and cut into blocks.
+        block_size: largest number of correspondences compared at once; more are shuffled and cut into blocks.
     """
 
     metric: bool = True

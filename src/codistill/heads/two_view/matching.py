@@ -2,8 +2,8 @@
 
 Descriptors (row, column, channel) of two images come in, (x, y) pairs go out. The fast matcher follows a grid of
 seeds back and forth until they stop moving: cycles of length one are mutual nearest neighbours. Similarities are
-dot products in fp32, computed in blocks, so that full-resolution maps fit into memory; of equal ones the first pixel
-wins. Source: MASt3R (arXiv 2406.09756), section 3.3.
+dot products in fp32, computed in blocks, so that full-resolution maps fit into memory; the first pixel wins
+ties. Source: MASt3R (arXiv 2406.09756), section 3.3.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Matches:
 
     Attributes:
         pixels1, pixels2: (match, 2), integer (x, y) in the first and second map.
-        confidence: (match,), or None where no descriptor confidences were given.
+        confidence: (match,), or None without descriptor confidences.
     """
 
     pixels1: Int[Tensor, "match 2"]
@@ -63,7 +63,7 @@ def fast_reciprocal_matches(
 ) -> Matches:
     """Mutual nearest neighbours found from a grid of seeds in the first map.
 
-    From each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turns until a pixel
+    From each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turn until a pixel
     repeats, at most 10 rounds. Runs that end in the same pair count once.
 
     Args:
@@ -110,7 +110,7 @@ def seeded_matches(
 
     Args:
         seeds: (seed, 2), integer (x, y) in the first map.
-        tolerance: largest distance, pixels (exclusive), between a seed and where it comes back to. The seed is kept.
+        tolerance: pixels (exclusive) between a seed and the pixel it returns to; the match keeps the seed.
     """
     flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
     columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
@@ -179,7 +179,7 @@ def with_confidence(matches: Matches, confidence1: Tensor | None, confidence2: T
 def nearest_neighbours(
     queries: Float[Tensor, "query channel"], targets: Float[Tensor, "target channel"]
 ) -> Int[Tensor, " query"]:
-    """Index of the target with the largest dot product, the first one of equals."""
+    """Index of the target with the largest dot product; the first one in ties."""
     query_block, target_block = _GPU_BLOCK if queries.is_cuda else _CPU_BLOCK
     best = torch.full((len(queries),), -torch.inf, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
@@ -211,7 +211,7 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 def _first_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Largest value and its first index in every row: as `scores.max(dim=1)`, several times faster on a CPU.
 
-    Maxima of groups vectorize; the search for an index, which does not, is left to the winning group.
+    Maxima of groups vectorize; the search for an index does not, and is done in the winning group only.
     """
     rows, columns = scores.shape
     if columns % _GROUP:
@@ -237,7 +237,7 @@ def _first_max_of_columns(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _improve(best: Tensor, index: Tensor, values: Tensor, where: Tensor, offset: int) -> None:
-    """Where `values` are larger than `best`, take them and their shifted indices, in place."""
+    """In place, take values that are larger than `best`, and their shifted indices."""
     better = values > best
     torch.where(better, values, best, out=best)
     torch.where(better, where + offset, index, out=index)

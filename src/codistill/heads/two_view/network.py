@@ -36,8 +36,8 @@ class TwoViewConfig:
         level_dims, fusion_dim, middle_dim, last_dim: of the DPT heads.
         descriptor_dim: channels of the local descriptors; 0 for none (DUSt3R).
         local_hidden: hidden width of the descriptor head; None: 4 * (encoder_dim + dim).
-        own_descriptor_confidence: descriptors have a confidence of their own, not that of the points.
-        confidence, descriptor_confidence: what the raw channels mean.
+        own_descriptor_confidence: descriptors have their own confidence, not that of the points.
+        confidence, descriptor_confidence: how raw channels are decoded.
     """
 
     encoder_dim: int = 0
@@ -89,16 +89,16 @@ class TwoViewConfig:
 
     @property
     def dense_layers(self) -> tuple[int, int, int, int]:
-        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads see."""
+        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads take."""
         return 0, self.depth // 2, 3 * self.depth // 4, self.depth
 
 
 @dataclass(frozen=True)
 class ViewPrediction:
-    """What the network says about one view, a value per pixel, fp32.
+    """Predictions for one view, a value per pixel, fp32.
 
     Attributes:
-        points: (batch, row, column, 3), in the first camera's frame; metres where the training was metric.
+        points: (batch, row, column, 3), in the first camera's frame; metres if the training was metric.
         confidence: (batch, row, column) of the points.
         descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head.
         descriptor_confidence: (batch, row, column), or None.
@@ -126,7 +126,7 @@ class ViewHead(nn.Module):
     def forward(self, layers: list[Tensor], grid: tuple[int, int]) -> ViewPrediction:
         """Predictions from [encoder tokens, layer 1, …, layer depth], each (batch, patch, channel).
 
-        Always in fp32: points are exponentials of what the convolutions give.
+        Always in fp32: points are exponentials of the convolutions' outputs.
         """
         config = self.config
         with full_precision(layers[0]):

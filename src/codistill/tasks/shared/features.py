@@ -158,7 +158,7 @@ class FrozenFeatures(nn.Module):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over the encoder's architecture, weights and the choices above: equal features have equal fingerprints."""
+        """SHA-256 over the encoder's architecture, its weights and the config: equal for equal features."""
         digest = hashlib.sha256(repr(replace(self.config, encoder="-")).encode())
         digest.update(json.dumps(as_json(self.encoder.architecture()), sort_keys=True).encode())
         add_weights(digest, self)

@@ -33,7 +33,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
-    """What a metrics file says of its making."""
+    """Command, commit, versions and time of a metrics file."""
     return {
         "command": shlex.join(["codistill", *command]),
         "commit": commit_of(Path(__file__).parent),

@@ -137,7 +137,7 @@ class ArrayStore:
         self._made = made
 
     def _room_for_a_copy(self) -> bool:
-        """Another process may be reading: it keeps the old arrays, unless the disk has no room for both."""
+        """Whether the disk holds old and new arrays together, so that another process may go on reading the old ones."""
         size = sum((self.folder / name).stat().st_size for name in self.files)
         return free_space(self.folder)[0] > 2 * size
 

@@ -22,11 +22,11 @@ class TwoViewObjective:
     """Train a two-view head on a frozen encoder, or together with it.
 
     Args:
-        encoder: frozen, it stays outside of what is trained, wrapped and saved.
+        encoder: if frozen, it is neither trained, wrapped nor saved.
         head: what is trained.
         loss: weights and modes.
         symmetrize: train on (b, a) beside (a, b).
-        unfreeze: train the encoder as well; batches must have images then.
+        unfreeze: train the encoder as well; needs batches with images.
         description: for the run's describe.json.
     """
 
@@ -81,7 +81,7 @@ class TwoViewObjective:
     def _predictions(
         self, model: nn.Module, batch: PairBatch, context: StepContext, device: torch.device
     ) -> tuple[ViewPrediction, ViewPrediction]:
-        """Of both views, pairs in both orders where they are symmetrized."""
+        """Predictions of both views; if symmetrized, of pairs in both orders."""
         if self.unfreeze:
             assert batch.tokens is None
             with context.phase("model"):
@@ -95,7 +95,7 @@ class TwoViewObjective:
 
     @torch.no_grad()
     def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
-        """Un-normed (or normed, as the head wants) tokens of first and of second views."""
+        """Tokens of first and of second views, normed only if the head has no norm."""
         if batch.tokens is None:
             tokens = self.encoder(batch.images, norm=self.norm)
             patches, grid = tokens.patches, tokens.grid
@@ -107,7 +107,7 @@ class TwoViewObjective:
     def _generator(
         self, truth: ViewTruth, context: StepContext, device: torch.device
     ) -> torch.Generator | None:
-        """For the shuffling of more correspondences than are compared at once; the same wherever a run resumes."""
+        """Generator that shuffles correspondences when there are more than are compared at once; seeded by the step."""
         if truth.matches.shape[1] <= self.loss.block_size:
             return None
         seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step

@@ -33,8 +33,8 @@ class ViewSet(Protocol):
     """A sample: views of one place, in their order.
 
     Attributes:
-        name: for errors and numbers per sample.
-        category: scores are averaged over categories; "" where there are none.
+        name: for errors and per-sample results.
+        category: scores are averaged over categories; "" if there are none.
     """
 
     @property
@@ -49,7 +49,7 @@ class ViewSet(Protocol):
         ...
 
     def key(self) -> int:
-        """The number of the view whose depth is known."""
+        """The number of the view with known depth."""
         ...
 
 
@@ -112,7 +112,7 @@ class FolderSet:
         return len(self.views)
 
     def read(self, number: int) -> PosedImage:
-        """One view, with its depth where there is some.
+        """One view, with its depth, if it has any.
 
         Raises:
             DataError: if a file cannot be used.
@@ -124,7 +124,7 @@ class FolderSet:
         """The view that key.txt names, else the only one with depth.
 
         Raises:
-            DataError: if there is none, or no telling which.
+            DataError: if there is none, or several without key.txt.
         """
         path = self.folder / "key.txt"
         if path.is_file():
@@ -148,7 +148,7 @@ class FolderSet:
 
 @dataclass(frozen=True)
 class FolderSets:
-    """Folders of views, and which of them belong together."""
+    """Folders of views, with their groups."""
 
     samples: tuple[FolderSet, ...]
     groups: Groups
@@ -225,14 +225,14 @@ LAYOUTS = {
 
 
 def check_sets(data: TaskData, training: bool = False) -> list[str]:
-    """Raise DataError where there is no sample."""
+    """Raise DataError if there is no sample."""
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no samples")
     return []
 
 
 def check_keys(data: TaskData, training: bool = False) -> list[str]:
-    """Raise DataError where there is no sample, or one has no key view; pairs have one."""
+    """Raise DataError if there is no sample, or one has no key view; pairs always have one."""
     check_sets(data)
     for index in range(len(data.samples)) if data.spec.startswith("multiview:") else ():
         data.samples[index].key()

@@ -2,8 +2,8 @@
 
 Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
 the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
-the scales of the edges have product 1. Images are thinned to a few thousand pixels each for that; afterwards every
-pixel's depth is solved by itself, with the cameras and edges as they came out. Source: DUSt3R (arXiv 2312.14132),
+the scales of the edges have product 1. Images are thinned to a few thousand pixels each; afterwards each pixel's
+depth is solved by itself, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132),
 equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
 """
 
@@ -33,12 +33,12 @@ _DEPTH_ROUNDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig:
-    """How alignment goes.
+    """How views are aligned.
 
     Attributes:
-        iterations: steps; 0 keeps the first guess.
+        iterations: steps; 0: keep the first guess.
         lr: peak rate of Adam.
-        pixels: about so many of each image take part.
+        pixels: approximate number per image that takes part.
     """
 
     iterations: int = 300
@@ -52,7 +52,7 @@ class AlignConfig:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The outcome; per image, in the network's pixels.
+    """The aligned cameras and depths; per image, in the network's pixels.
 
     Attributes:
         focals, camera_to_world, depths: as in `Start`.
@@ -89,7 +89,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
     Args:
         graph: predictions of all pairs.
         start: the first guess.
-        known_focals: per image, whether its focal length is known and stays.
+        known_focals: per image, whether its focal length is known and kept fixed.
         config: see `AlignConfig`.
     """
     if config.iterations == 0:
@@ -116,7 +116,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
 
 
 class _Variables(nn.Module):
-    """What is optimized: world points are centred depth maps, moved; edges are similarities of mean log scale 0.
+    """The optimized variables: depth, pose and focal length of each image; a similarity per edge, with mean log scale 0.
 
     Args:
         start: the first guess; its world is divided by the edges' mean scale, so that metric edges stay metric.
@@ -147,13 +147,13 @@ class _Variables(nn.Module):
         return pose_matrix(quaternion_to_matrix(self.turn), self.shift)
 
     def world(self, pixels: Tensor) -> Tensor:
-        """(image, pixel, 3) points of the images' own depth."""
+        """(image, pixel, 3) world points of the images' own depth."""
         depth = self.depth.exp()[..., None]
         points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)
         return transform_points(self.poses(), points)
 
     def moved(self, points: Tensor) -> Tensor:
-        """(edge, view, pixel, 3) points of the edges, in the world."""
+        """(edge, view, pixel, 3) world points of the edges."""
         scale = (self.edge_scale - self.edge_scale.mean()).exp()
         pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)
         return transform_points(pose, points * scale[:, None, None, None])
@@ -198,7 +198,7 @@ def _padded(values: Tensor, length: int, fill: float = 0.0) -> Tensor:
 
 
 def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]) -> Aligned:
-    """Cameras as optimized; depth at all pixels, each with the cameras, focal lengths and edges as they came out."""
+    """The optimized cameras, and depth solved at all pixels with cameras, focal lengths and edges fixed."""
     scales = (scene.edge_scale - scene.edge_scale.mean()).exp()
     edges = pose_matrix(quaternion_to_matrix(scene.edge_turn), scene.edge_shift)
     focals, poses = scene.focals(), scene.poses()
@@ -220,8 +220,7 @@ def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]
 def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Tensor:
     """The depth z (row, column) at which z times a pixel's ray is closest to its points.
 
-    Minimizes the weighted sum of unsquared distances, pixel by pixel (Weiszfeld), so that the better half of several
-    predictions decides.
+    Minimizes the weighted sum of unsquared distances per pixel (Weiszfeld), which is robust to a minority of outliers.
 
     Args:
         rays: (row, column, 3) with z = 1.
@@ -235,7 +234,7 @@ def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Te
     depth = (weight * along).sum(0) / weight.sum(0)
     for _ in range(_DEPTH_ROUNDS if len(points) > 1 else 0):
         distance = (square * (depth - along).square() + aside.clamp(min=0.0)).sqrt()
-        # Relative to the depth, so that a point on the ray itself does not decide alone.
+        # The floor is relative to the depth, so that a point exactly on the ray does not get an infinite weight.
         pull = weight / distance.clamp(min=1e-4 * depth.abs().clamp(min=MIN_DEPTH))
         depth = (pull * along).sum(0) / pull.sum(0)
     return depth
