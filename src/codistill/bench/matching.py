@@ -1,4 +1,4 @@
-"""Matching of dense descriptors: synthetic descriptor maps with known truth in, each matcher's speed and quality out."""
+"""Matching of dense descriptors: synthetic maps with known truth in, each matcher's speed and quality out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ class ProductTimer:
     def replayed_floor(self, clock: str = "wall") -> float:
         """The floor at the rate of all the step's products in a row.
 
-        Short measurements find the moments in which a shared machine is idle, long ones do not: on such a machine this
-        is the fair comparison with a whole step.
+        Short measurements hit the idle moments of a shared machine, long ones do not: there this is the fair comparison
+        with a whole step.
         """
         return getattr(self._replayed.best, clock) * self.flops / max(1, self.product_flops)

@@ -33,7 +33,7 @@ def picture_of(images: Tensor) -> np.ndarray:
 def analyze_images(
     names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
 ) -> dict[str, Any]:
-    """Draw `pca.png`, `attention*.png` and, with two images or more, `nearest_patches.png`; returns the JSON's contents.
+    """Draw `pca.png`, `attention*.png` and, from two images on, `nearest_patches.png`; returns the JSON's contents.
 
     Encoders without attention maps (not our vision transformers) are left out of those pictures, and listed.
     """

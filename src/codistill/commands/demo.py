@@ -1,4 +1,4 @@
-"""`codistill demo --out DIR`: the whole pipeline, small, on this machine: images, teachers, a student, scores, a picture."""
+"""`codistill demo --out DIR`: the whole pipeline in small: images, teachers, a student, scores, a picture."""
 
 import logging
 from dataclasses import replace

@@ -48,9 +48,7 @@ def _student(name: str, teacher: str) -> Student | None:
     """The student of that name if it has a projector onto this teacher."""
     try:
         student = load_student(name)
-    except (
-        CodistillError
-    ):  # only an encoder, or another kind: load_encoder reports errors
+    except CodistillError:  # only an encoder, or another kind: load_encoder reports errors
         return None
     return student if teacher in student.projectors else None
 

@@ -27,8 +27,8 @@ SOME_FAILED = 1
 def find_images(named: Sequence[str]) -> list[ImageFile]:
     """The images of files, folders and patterns, each once, in the order given.
 
-    Results are named like their image without its suffix; below a folder, with the path from there. Equal names keep the
-    suffix (`a.jpg` and `a.png`), the folders in which they differ, or get a number.
+    Results are named like their image without its suffix; below a folder, with the path from there. Equal names keep
+    the suffix (`a.jpg` and `a.png`), the folders in which they differ, or get a number.
 
     Raises:
         ConfigError: if a name is no file, folder or pattern, or has no image.
@@ -93,8 +93,8 @@ def run_predictions(
     Args:
         images: of `find_images`.
         out: the folder of results.
-        predict: pixels (row, column, 3) uint8 and the image's names to a `Predicted`. Its errors end the command: a full
-            disk, say, is not the image's fault.
+        predict: pixels (row, column, 3) uint8 and the image's names to a `Predicted`. Its errors end the command: a
+            full disk, say, is not the image's fault.
         as_json: print one JSON object per image instead of a line of text.
 
     Returns:

@@ -9,7 +9,7 @@ from codistill.tasks.shared.progress import Lines
 
 
 class SampleProgress:
-    """A bar; call it with samples done and their number. Without a terminal it prints a line at first, then now and then.
+    """A bar; call it with samples done and their number. Without a terminal it prints a line now and then.
 
     Args:
         title: of the bar.

@@ -1,7 +1,8 @@
 """The cost of a recipe on a number of GPUs: a recipe in, operations, times and bytes out.
 
-Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. They
-are divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Teachers' weights are not needed: their size is read from their names.
+Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. They are
+divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Teachers' weights
+are not needed: their size is read from their names.
 """
 
 import re

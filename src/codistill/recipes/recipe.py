@@ -34,7 +34,7 @@ class StudentConfig:
         init: weights to start from: a run (a second stage), an export, a released file or a known name; projectors of
             the same teachers are taken if they fit. Empty: a fresh student.
         freeze_encoder: train only the projectors: a new teacher for a released encoder, or a baseline.
-        ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported in their place; 0: none.
+        ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported instead; 0: none.
     """
 
     size: str = "vit_base"

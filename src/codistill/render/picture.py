@@ -1,9 +1,9 @@
 """Render: a scene, a camera and a seed in; linear light, depth, labels and instances out.
 
-Four rays a pixel (stratified 2×2, jittered) determine visibility; one more through the pixel's centre carries the ground
-truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in multi-sample
-antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered over the
-pixel's width); at edges every ray is shaded.
+Four rays a pixel (stratified 2×2, jittered) determine visibility; one more through the pixel's centre carries the
+ground truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in
+multi-sample antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered
+over the pixel's width); at edges every ray is shaded.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """The linear head for surface normals: a map of frozen features in, four scores a token out, vectors of them.
 
 A 1x1 convolution gives the normal's three components and one channel for its concentration. The caller resizes scores
-bilinearly to the image, as for logits of classes; `normals_of_scores` then makes unit vectors and concentrations. Vectors: x right, y down, z forward, towards the camera.
+bilinearly to the image, as for logits of classes; `normals_of_scores` then makes unit vectors and concentrations.
+Vectors: x right, y down, z forward, towards the camera.
 Source: the fourth channel, its activation and the loss are those of angular von Mises-Fisher distributions (Bae et al.,
 ICCV 2021, arXiv 2109.09881), as Probe3D (arXiv 2404.08636) fits its probes; that a head is linear is ours.
 """

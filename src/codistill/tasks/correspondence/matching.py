@@ -1,9 +1,9 @@
 """A posed pair and an encoder in, the pair's best matches and their errors out.
 
 Source: Probe3D (arXiv 2404.08636), section 4: features at the pixels of known depth of a grid of a quarter of the
-image, cosine neighbours with the ratio test, the 1000 most certain; a match counts even where the second view does not see
-its point. Two departures: features are read at a pixel's exact place in the padded image, and a point is lifted from
-the pixel its feature is read at.
+image, cosine neighbours with the ratio test, the 1000 most certain; a match counts even where the second view does not
+see its point. Two departures: features are read at a pixel's exact place in the padded image, and a point is lifted
+from the pixel its feature is read at.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,8 @@
 
 As Probe3D does it: q and t bring the object into the camera's frame, the principal point is the image's centre, every
 fourth picture is paired with a random one of its object, at most 120 degrees away, and pictures are cropped to a square
-around the object. Partners follow from a fixed seed here; Probe3D's draws depend on the order in which a disk lists files.
+around the object. Partners follow from a fixed seed here; Probe3D's draws depend on the order in which a disk lists
+files.
 """
 
 import json

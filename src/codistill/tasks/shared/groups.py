@@ -133,8 +133,8 @@ class GroupSplit:
 def split_groups(groups: Groups, wanted: int, seed: int) -> GroupSplit:
     """Hold out whole groups, so that no held-out sample has a relative in training; the same for the same seed.
 
-    Groups are taken in a random order until `wanted` samples are held out, except those that would bring it above half of
-    all. Samples of a single group are split one by one (`shared`).
+    Groups are taken in a random order until `wanted` samples are held out, except those that would bring it above half
+    of all. Samples of a single group are split one by one (`shared`).
 
     Raises:
         DataError: if there are fewer than two samples.

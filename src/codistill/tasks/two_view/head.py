@@ -189,7 +189,7 @@ def init_file(path: str | Path) -> Path:
 
 
 def decoder_shape(path: str | Path) -> TwoViewConfig | None:
-    """The architecture of a fitted head or a released file, for a head started from it; None for CroCo files (no heads).
+    """Architecture of a fitted head or a released file, for a head started from it; None for CroCo files (no heads).
 
     Raises:
         CheckpointError: if it cannot be read.

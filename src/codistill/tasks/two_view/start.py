@@ -46,8 +46,8 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
 def _start_alike(head: TwoViewHead) -> None:
     """Start both views' branches and heads with equal weights, and all pixels of a patch with nearly equal ones.
 
-    Descriptors of one place are then similar from the start. With independent draws those of the two views are unrelated
-    directions, where the matching loss is flat: a thousand steps did not leave that plateau.
+    Descriptors of one place are then similar from the start. With independent draws those of the two views are
+    unrelated directions, where the matching loss is flat: a thousand steps did not leave that plateau.
     """
     first, second = head.heads
     assert isinstance(first, ViewHead) and isinstance(second, ViewHead)

@@ -1,8 +1,8 @@
 """Training views of a posed pair: cropped around the principal point, zoomed and recoloured at random, resized.
 
 A `Pair` and a generator in, a `PairView` of fixed size out; depth is never interpolated, intrinsics follow. Both views
-are drawn independently. Source: the published two-view training (crops centred on the principal point, colour jitter of half
-brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
+are drawn independently. Source: the published two-view training (crops centred on the principal point, colour jitter of
+half brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
 """
 
 from dataclasses import dataclass, replace

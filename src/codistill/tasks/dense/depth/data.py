@@ -47,8 +47,7 @@ class DepthProtocol:
 
     Attributes:
         crop: rows and columns of training views.
-        border: rows and columns (first, last exclusive, each) of the resized image that training
-            keeps; None for all.
+        border: rows and columns (first, last exclusive, each) of the resized image that training keeps; None for all.
         degrees: largest random rotation in training.
         nearest, farthest: range of the head and of the score, metres.
         eval_crop: rows and columns that are scored, or None for all.

@@ -87,7 +87,9 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> UInt8[np.ndarray, "row column"]:
         """Class of every pixel."""
         if len(self.test.scales) == 1 and not self.test.mirror:
-            scores = self._scores(image, self.test.scales[0])[0]  # nothing to average: this needs half the memory
+            scores = self._scores(image, self.test.scales[0])[
+                0
+            ]  # nothing to average: this needs half the memory
         else:
             scores = self.probabilities(image)
         return scores.argmax(0).to(torch.uint8).cpu().numpy()

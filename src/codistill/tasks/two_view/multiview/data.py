@@ -45,8 +45,7 @@ class ViewSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, number: int) -> PosedImage:
-        ...
+    def read(self, number: int) -> PosedImage: ...
 
     def key(self) -> int:
         """The number of the view with known depth."""

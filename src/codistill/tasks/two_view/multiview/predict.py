@@ -1,9 +1,9 @@
 """A two-view model's depth of a key view, and its relative poses of several cameras.
 
-Each pair of images is predicted by itself. Depths are z of the key view's own pointmap, mapped back to all pixels of its
-original image. Poses use no given intrinsics, but focal lengths estimated from the pointmaps, with the principal point
-in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's
-points in the first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
+Each pair of images is predicted by itself. Depths are z of the key view's own pointmap, mapped back to all pixels of
+its original image. Poses use no given intrinsics, but focal lengths estimated from the pointmaps, with the principal
+point in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's points in the
+first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
 Sources: DUSt3R (arXiv 2312.14132), sections 3.3, 3.4 and 4; MASt3R (arXiv 2406.09756), section 4.
 """
 
@@ -96,7 +96,7 @@ def matched_pose(
 
 
 def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
-    """Second from first camera by PnP on the second view's more confident points, with the first view's focal length."""
+    """Second from first camera by PnP on the second view's more confident points and the first's focal length."""
     points, pixels = confident_points(pair.b_in_a, pair.fit_b)
     focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
     intrinsics = fitted_intrinsics(pair.fit_b, focal).double().numpy()

@@ -116,7 +116,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
 
 
 class _Variables(nn.Module):
-    """The optimized variables: depth, pose and focal length of each image; a similarity per edge, with mean log scale 0.
+    """The optimized variables: depth, pose and focal length of each image; a similarity per edge, mean log scale 0.
 
     Args:
         start: the first guess; its world is divided by the edges' mean scale, so that metric edges stay metric.

@@ -44,7 +44,8 @@ def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
 def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
     """The scene's points from a camera beside an image's camera, (row, column, 3) uint8.
 
-    It is rotated around the centre of the image's points by `degrees`, 30 % farther away; cameras are drawn as pyramids.
+    It is rotated around the centre of the image's points by `degrees`, 30 % farther away; cameras are drawn as
+    pyramids.
     """
     camera = scene.cameras[number]
     distance = float(np.median(camera.depth))
