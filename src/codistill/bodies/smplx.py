@@ -287,7 +287,7 @@ def _blendshapes(
     if not 1 <= n_shape <= most_shape or not 0 <= n_expression <= count - most_shape:
         raise DataError(
             f"{file}: has {most_shape} shape and {count - most_shape} expression coefficients; "
-            f"{n_shape} and {n_expression} were asked for. Version 1.1 of the model has {MAX_SHAPE} and 100."
+            f"{n_shape} and {n_expression} are requested. Version 1.1 of the model has {MAX_SHAPE} and 100."
         )
     return directions[..., :n_shape], directions[..., most_shape : most_shape + n_expression]
 

@@ -152,7 +152,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         if not summary.finished:
             again = " without --engine.stop-after" if summary.stopped_by == "stop_after" else ""
             raise StoppedError(
-                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} goes on"
+                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} resumes"
             )
         if process.is_main:
             folder = export_run(out)

@@ -19,7 +19,7 @@ def _teacher(text: str) -> TeacherConfig:
     for part in encoder.split(","):
         key, _, value = part.partition("=")
         if key in own:
-            raise ConfigError(f"--teacher {text}: {key} occurs twice")
+            raise ConfigError(f"--teacher {text}: {key} is given twice")
         if key in ("domain", "kinds", "weight") and value:
             own[key] = value
         else:

@@ -94,7 +94,7 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     found = _SIZE.search(name)
     if found is None:
         raise ConfigError(
-            f"teacher {teacher.name!r}: the size of {name!r} cannot be told from its name; a plan takes vision "
+            f"teacher {teacher.name!r}: the size of {name!r} does not follow from its name; a plan takes vision "
             "transformers called like vit_large_14, dinov2_vits14 or vit_base_patch16"
         )
     stated = re.search(r"patch_size=(\d+)", name)

@@ -19,7 +19,7 @@ from codistill.world.build import WorldConfig
 from codistill.world.dataset import world_source
 
 IMAGENET_EPOCH = 1_281_167
-"""Images of an "epoch" of the published schedules: ImageNet-1K's training set, whatever the data."""
+"""Images of an "epoch" of the published schedules: the size of ImageNet-1K's training set, for any data."""
 
 
 @dataclass(frozen=True, kw_only=True)

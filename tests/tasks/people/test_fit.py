@@ -185,7 +185,7 @@ def test_a_fit_on_changed_labels_says_so_and_a_finished_one_is_refused(
     assert fit_people(short, runtime)
     said = capsys.readouterr().err
     assert (
-        f"goes on, but with other data than it began with (changed: label of {data}/images/0003.png)" in said
+        f"resumes, but with other data than it began with (changed: label of {data}/images/0003.png)" in said
     )
     assert "0003.png" in read_record(runtime.out).fit["data_changed"][0]
     assert fit_people(short, runtime)

@@ -12,7 +12,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("what", metavar="WHAT", help="a weights file, a run, an export, or a known name")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
     parser.add_argument(
         "--encoder-only", action="store_true", help="leave projectors and target statistics out"
     )

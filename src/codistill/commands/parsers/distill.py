@@ -11,7 +11,7 @@ The recipe comes first; every field of it can be overridden: --engine.total-step
 --distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
 With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
 Exit code: 0 finished; 75 stopped before its end by SIGTERM, SIGHUP, Ctrl-C or --engine.stop-after, and saved: the
-same command (without --engine.stop-after) goes on; 2 something is wrong with what was given.
+same command (without --engine.stop-after) resumes; 2 something given is wrong.
 """
 
 

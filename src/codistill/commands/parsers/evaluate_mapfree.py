@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
     )
     parser.add_argument("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
-    parser.add_argument("--submission", type=Path, metavar="ZIP", help="poses that are there already")
+    parser.add_argument("--submission", type=Path, metavar="ZIP", help="score an existing submission")
     add_other_encoder_option(parser)
     parser.add_argument("--split", default="val", help="(val)")
     parser.add_argument(

@@ -22,7 +22,7 @@ from codistill.files.named_config import check_config_name
 USAGE = "codistill fit TASK [RECIPE] --encoder E --data LAYOUT:FOLDER --out HEAD [--FIELD VALUE …]"
 MORE = """\
 RECIPE is a name (the first of --list if none is given), a saved .yaml file, or file.py:NAME. The same command again
-resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved; 2 something typed is wrong.
+resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved; 2 something given is wrong.
 """
 
 

@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
     parser.add_argument(
         "--size",
         type=int,

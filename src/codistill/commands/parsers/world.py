@@ -16,7 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="The embedded world: rendered scenes of three domains with all the ground truth.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make a world; the same command again finishes or mends it")
+    build = commands.add_parser("build", help="make a world; the same command again resumes or repairs it")
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
     build.add_argument(
         "--images", type=int, required=True, metavar="N", help="pictures in all, shared by the domains"

@@ -129,7 +129,7 @@ def initialize(
     _check_layers(ours, head, fresh, _num_heads(ours, arguments))
     if keep_start and "init_pose" in fitting and "pose.weight" in fresh:
         del fitting["init_pose"]
-        fresh["init_pose"] = "belongs to the last pose layer, which is fresh"
+        fresh["init_pose"] = "part of the last pose layer, which is fresh"
     head.load_state_dict(fitting, strict=False)
     surplus = [name for name in ours.tensors if name not in own]
     return Initialization(

@@ -40,7 +40,7 @@ def knn_votes(
     most = max(neighbours)
     if not 1 <= min(neighbours) <= most <= bank.shape[0]:
         raise ConfigError(
-            f"{list(neighbours)} neighbours were asked for; the training images are {bank.shape[0]}"
+            f"{list(neighbours)} neighbours are requested; the training images are {bank.shape[0]}"
         )
     similarity = normalize(queries.float(), dim=1) @ bank.T  # (image, neighbour)
     nearest, index = similarity.topk(most, dim=1)

@@ -56,7 +56,7 @@ class KeypointPairs:
 
     @property
     def groups(self) -> Groups:
-        """One group per source picture. Intervals ignore that pairs also share targets: they are slightly too narrow."""
+        """One group per source picture; pairs also share targets, so that intervals are slightly too narrow."""
         names = tuple(f"{pair.category}/{pair.images[0].stem}" for pair in self.pairs)
         return Groups(names, "source pictures, which share targets")
 

@@ -82,5 +82,5 @@ def check_people(data: PeopleData, training: bool = True) -> Sequence[str]:
     if len(data.samples) == 0:
         raise DataError(f"{name}: there are no images")
     if not sum(len(data.samples[index].truth) for index in spread(len(data.samples), CHECKED)):
-        raise DataError(f"{name}: nobody is labelled in any of the images that were looked at")
+        raise DataError(f"{name}: nobody is labelled in any of the images that were checked")
     return []

@@ -71,7 +71,7 @@ COLUMNS = {
 """F1 is the task's own."""
 
 Group = Mapping[str, Any]
-"""`people`: how many; `recall` and, where somebody is matched, an error: intervals."""
+"""`people`: number; `recall` and, if anybody is matched, an error: intervals."""
 
 
 def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:

@@ -32,7 +32,7 @@ POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
 """Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""
 
 LEAST_SHAPES = 10
-"""Shape numbers of the body, unless a file has more; files with fewer stand for zeros."""
+"""Shape numbers of the body, unless a file has more; files with fewer are padded with zeros."""
 
 _SHOWN = 5
 
@@ -137,7 +137,7 @@ def _opened(root: Path, labels: str, images: str, inner: str | None, partial: bo
     if missing and not partial:
         raise DataError(
             f"{root}: {len(missing)} of {len(found)} labelled images are missing; the first: {missing[0]}. Complete "
-            "the download, or use what is there with --partial."
+            "the download, or use the rest with --partial."
         )
     gone = set(missing)
     kept = tuple(one for one in found if one[0] not in gone)

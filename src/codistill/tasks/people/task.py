@@ -120,6 +120,6 @@ TASK = Task(
         writes="DIR/NAME.png (numbered meshes over the image, and from above), DIR/NAME.json (parameters, joints), "
         "DIR/NAME.glb (meshes and camera)",
     ),
-    baselines={"mean-body": "the training people's mean body wherever a head finds somebody"},
+    baselines={"mean-body": "the training people's mean body at each of a head's detections"},
     on_head=("mean-body",),
 )

@@ -173,7 +173,7 @@ def check_count(found: int, expected: int | None, name: str, partial: bool, what
     if expected is not None and found != expected and not partial:
         raise DataError(
             f"{name}: {found} {what} found, {expected} expected: the data set is incomplete or another version. "
-            "Complete it, or use what is there with --partial (its scores are then not comparable)."
+            "Complete it, or use the rest with --partial (its scores are then not comparable)."
         )
 
 

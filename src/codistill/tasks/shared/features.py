@@ -52,7 +52,7 @@ class FeatureConfig:
                 "one level"
             )
         if self.denormalize and self.projector is None:
-            raise ConfigError("denormalize belongs to a projector: name the teacher (--projector)")
+            raise ConfigError("denormalize needs a projector: name the teacher (--projector)")
 
 
 def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, int, int]:

@@ -113,7 +113,7 @@ def read_record(folder: Path, task: str | None = None) -> HeadRecord:
     if not is_head(folder):
         raise CheckpointError(
             f"{folder}: holds no {RECORD}: no head was fitted here, or the fit has not finished. The same `codistill "
-            "fit` command goes on."
+            "fit` command resumes."
         )
     plain = read_json(folder / RECORD)
     if plain.pop("format", None) != FORMAT or plain.pop("format_version", None) != VERSION:

@@ -12,7 +12,7 @@ EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
 
 Report = Callable[[int], None]
-"""Told how many are done."""
+"""Called with the number done."""
 
 
 def duration(seconds: float) -> str:

@@ -37,7 +37,7 @@ def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool, instead: str
     if not (math.isfinite(scale) and scale > 0.0):
         raise ConfigError(f"the factor of the encoder's learning rate must be above 0; got {scale}")
     if scale != 1.0 and not unfreeze:
-        raise ConfigError("--encoder-lr-scale belongs to --unfreeze: a frozen encoder has no learning rate")
+        raise ConfigError("--encoder-lr-scale needs --unfreeze: a frozen encoder has no learning rate")
     if unfreeze and stored:
         raise ConfigError(
             "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "

@@ -67,7 +67,7 @@ class DepthFit(DenseFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gradient_loss and self.protocol == "cached":
-            raise ConfigError("gradient_loss belongs to the recipe `published`: single pixels have no slope")
+            raise ConfigError("gradient_loss needs the recipe `published`: sampled single pixels have no gradient")
 
 
 RECIPES = {

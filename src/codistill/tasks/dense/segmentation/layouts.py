@@ -171,7 +171,7 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     if lost and not partial:
         raise DataError(
             f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
-            "or use what is there with --partial (its scores are then not comparable)."
+            "or use the rest with --partial (its scores are then not comparable)."
         )
     folders = [place / "color" for place in places if (place / "color").is_dir()]
     images = [image for folder in folders for image in list_files(folder, _JPEG)]

@@ -187,7 +187,7 @@ def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None
         raise DataError(
             f"no overlap was found between {names} and the other images: at best {best} matches agree with one "
             f"pose, {least} are asked for. Give images that see the same place, add some in between, or lower "
-            "--min-matches (0 takes every pair as it comes)."
+            "--min-matches (0 accepts every pair)."
         )
 
 

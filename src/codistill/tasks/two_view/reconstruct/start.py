@@ -75,7 +75,7 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
         focal = fitted_focal(own.points[0], fit, image.focal)
         if not math.isfinite(focal):
             raise DataError(
-                f"{image.path}: its predicted points lie on one ray and say no focal length. Give it with --focal, or "
+                f"{image.path}: its predicted points lie on one ray and give no focal length. Give it with --focal, or "
                 "leave the image out."
             )
         pose = _camera(

@@ -152,7 +152,7 @@ def _loftr() -> torch.nn.Module:
         place = Path(torch.hub.get_dir()) / "checkpoints" / _LOFTR_FILE
         raise CheckpointError(
             f"the weights of LoFTR cannot be loaded ({error}). Without a network, copy {_LOFTR_FILE} (on the Hugging "
-            f"Face hub: kornia/loftr) to {place}; if it is there already, it is damaged: delete it."
+            f"Face hub: kornia/loftr) to {place}; if it exists already, it is damaged: delete it."
         ) from error
 
 
