@@ -1,11 +1,10 @@
-"""What `codistill convert` may be told."""
+"""Options of `codistill convert`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill convert",
         description="Convert weights of any known layout into encoder.safetensors + config.json.",
@@ -26,5 +25,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

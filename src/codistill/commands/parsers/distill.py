@@ -1,4 +1,4 @@
-"""What `codistill distill` may be told."""
+"""Options of `codistill distill`."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,6 @@ same command (without --engine.stop-after) resumes; 2 something given is wrong.
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill distill",
         description="Train a student from a recipe; the same command again resumes the run.",
@@ -56,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, checked, and the recipe's fields; ends the process where argparse has something to say.
+    """The arguments, checked, and the recipe's fields; argparse may end the process (--help, errors).
 
     Raises:
         ConfigError: for an unknown recipe or option, or where the recipe or --out is not named.

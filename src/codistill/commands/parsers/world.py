@@ -1,4 +1,4 @@
-"""What `codistill world` may be told."""
+"""Options of `codistill world`."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,6 @@ SPLITS: tuple[str, ...] = literal("codistill.world.identity", "SPLITS")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill world",
         description="The embedded world: rendered scenes of three domains with all the ground truth.",
@@ -44,5 +43,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

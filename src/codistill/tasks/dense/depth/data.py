@@ -130,7 +130,7 @@ def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]
         inside += int(((depth > protocol.nearest) & (depth < protocol.farthest)).sum())
         farthest = max(farthest, float(depth.max(initial=0.0)))
     if not known:
-        raise DataError("no depth is known in any of the images that were looked at")
+        raise DataError("no depth is known in any of the images that were checked")
     return inside / known, farthest
 
 
