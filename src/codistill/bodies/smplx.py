@@ -78,7 +78,6 @@ class SmplxBody(BodyModel):
         n_expression: expression coefficients to use.
 
     Attributes:
-        n_expression: expression numbers of `forward`.
         parents: parent of each of the 55 skeleton joints, -1 for the root.
 
     Raises:
@@ -157,11 +156,11 @@ class SmplxBody(BodyModel):
             rest = self.template + torch.einsum("ps,vcs->pvc", shape, self.shape_directions)
             if expression is not None:
                 moved = torch.einsum("pe,vce->pvc", expression.to(rest.dtype), self.expression_directions)
-                rest = rest + moved
-            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)
+                rest = rest + moved  # (person, vertex, 3)
+            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)  # before pose correctives
             identity = torch.eye(3, dtype=rest.dtype, device=rest.device)
             local = identity.repeat(people, len(SKELETON), 1, 1).index_copy(1, self.free, rotmat)
-            bend = (local[:, 1:] - identity).flatten(1) @ self.pose_directions
+            bend = (local[:, 1:] - identity).flatten(1) @ self.pose_directions  # (person, vertex x 3)
             rest = rest + bend.unflatten(1, (self.n_verts, 3))
             return self._skinned(rest, joints, local)
 
@@ -174,12 +173,12 @@ class SmplxBody(BodyModel):
         """Linear blend skinning of the rest pose, pelvis at the origin."""
         turn, place = forward_kinematics(local, joints, self.parents)
         # Each joint's transform from the rest pose, vertex -> turn @ vertex + shift:
-        shift = place - (turn @ joints[..., None])[..., 0]
-        blended = torch.einsum("vj,pjrc->pvrc", self.skinning, turn)
+        shift = place - (turn @ joints[..., None])[..., 0]  # (person, joint, 3)
+        blended = torch.einsum("vj,pjrc->pvrc", self.skinning, turn)  # (person, vertex, 3, 3)
         verts = (blended @ rest[..., None])[..., 0] + torch.einsum("vj,pjc->pvc", self.skinning, shift)
         landmarks = (verts[:, self.landmark_vertices] * self.landmark_weights[..., None]).sum(-2)
         all_joints = torch.cat((place, verts[:, self.surface_vertices], landmarks), dim=1)
-        pelvis = place[:, :1]
+        pelvis = place[:, :1]  # (person, 1, 3)
         return verts - pelvis, all_joints - pelvis
 
 
@@ -192,9 +191,9 @@ def forward_kinematics(
     turns, places = [local[:, 0]], [joints[:, 0]]
     for joint in range(1, len(parents)):
         parent = parents[joint]
-        offset = joints[:, joint] - joints[:, parent]
+        offset = joints[:, joint] - joints[:, parent]  # bone at rest
         places.append(places[parent] + (turns[parent] @ offset[..., None])[..., 0])
-        turns.append(turns[parent] @ local[:, joint])
+        turns.append(turns[parent] @ local[:, joint])  # (person, 3, 3)
     return torch.stack(turns, dim=1), torch.stack(places, dim=1)
 
 

@@ -86,11 +86,11 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
     hits = merged.tracer.first_hits(np.broadcast_to(camera.position, directions.shape), directions)
     lit = light_centers(merged, centers, rng, shape)
     inner = _inner_pixels(merged, centers, hits)
-    color = np.zeros((SAMPLES, pixels, 3), np.float32)
+    color = np.zeros((SAMPLES, pixels, 3), np.float32)  # four samples a pixel
     color[:, inner] = _center_colors(merged, camera, centers, lit)[inner]
-    edge = np.flatnonzero(~np.tile(inner, SAMPLES))
+    edge = np.flatnonzero(~np.tile(inner, SAMPLES))  # rays of pixels that show several surfaces
     color.reshape(-1, 3)[edge] = _sample_colors(merged, camera, centers, lit, hits, directions, edge)
-    linear = np.minimum(color, 12.0).mean(axis=0).reshape(*shape, 3)
+    linear = np.minimum(color, 12.0).mean(axis=0).reshape(*shape, 3)  # clipped, so that edges stay smooth
     hit, face = centers.hits.face >= 0, np.maximum(centers.hits.face, 0)
     label = np.where(hit, merged.label[face], NOTHING).astype(np.uint8)
     instance = np.where(hit, merged.instance[face], 0).astype(np.int32)
@@ -101,11 +101,11 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
 def _inner_pixels(merged: MergedScene, centers: Centers, hits: Hits) -> NDArray[np.bool_]:
     """(pixel,) whether all four rays meet the surface of the centre's ray, without a crease between them."""
     pixels = len(centers.number)
-    face = hits.face.reshape(SAMPLES, pixels)
+    face = hits.face.reshape(SAMPLES, pixels)  # -1: the sky
     number = np.where(face >= 0, surface_number(merged, np.maximum(face, 0)), -1)
-    same = (number == centers.number).all(axis=0)
+    same = (number == centers.number).all(axis=0)  # (pixel,)
     rows = np.flatnonzero(same & (centers.number >= 0))
-    normal = merged.normals[centers.hits.face[rows], 0]
+    normal = merged.normals[centers.hits.face[rows], 0]  # (row, 3)
     for sample in range(SAMPLES):
         other = merged.normals[face[sample, rows], 0]
         same[rows] &= np.einsum("ij,ij->i", normal, other) > 0.9
@@ -142,7 +142,7 @@ def _sample_colors(
     if len(rows) == 0:
         return color
     seen = surface_points(merged, hits, rows, camera.position, directions[rows], camera.pixel_angle)
-    pixel = rows % len(centers.number)
+    pixel = rows % len(centers.number)  # rays are sample-major
     guide = centers.number.reshape(camera.height, camera.width)
     source = matching_pixel(pixel, surface_number(merged, seen.face), guide)
     color[hit] = _shaded(merged, seen, lit[np.where(source >= 0, source, pixel)])
@@ -190,7 +190,7 @@ def light_centers(
     The columns are the visible share of each light, then the indirect light in RGB; zero where the sky is.
     """
     lights = len(merged.scene.lights)
-    values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)
+    values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)  # visible shares, then RGB
     if len(centers.rows) == 0:
         return values
     squares = [_spread(rng, *shape)[centers.rows] for _ in range(lights + 1)]

@@ -21,7 +21,6 @@ class Item:
 
     Attributes:
         mesh: in world coordinates.
-        material: its surface.
         label: semantic class.
         instance: number of its thing; 0 for the surroundings.
         local: (V, 3) metres, where a vertex lies in its texture; None for the world position.

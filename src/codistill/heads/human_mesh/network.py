@@ -199,7 +199,7 @@ class HumanMeshHead(nn.Module):
         """
         self._check(tokens, intrinsics)
         patches = self.norm(tokens.patches) if self.config.fresh_norm else tokens.patches
-        logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)
+        logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)  # (batch, row, column)
         if cells is None:
             cells = detect_people(score_from_logits(logits.detach()), threshold, kernel)
         around = None if self.config.window is None else self.around(tokens.patches, tokens.grid, cells)
@@ -216,7 +216,7 @@ class HumanMeshHead(nn.Module):
         around: Tensor | None = None,
     ) -> PeoplePrediction:
         """The people at these cells; `patches` after the fresh norm, if there is one; `around` of the window."""
-        place = cells.image, cells.row * grid[1] + cells.column
+        place = cells.image, cells.row * grid[1] + cells.column  # (person,) each: image, patch
         features = self._attend(patches, grid, intrinsics, cells, place)
         raw = self._raw(features, logits.flatten(1)[place], self.offset(patches[place]))
         if around is not None:
@@ -237,23 +237,23 @@ class HumanMeshHead(nn.Module):
         with full_precision(patches):
             rays = cell_rays(intrinsics.float(), grid, config.patch_size, swapped=config.swapped_rays)
             rays = fourier_features(rays, config.num_bands, config.max_resolution)
-        context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)
-        central = context[place]
-        query = central + self.tables.queries(cells.row, cells.column, grid)
+        context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)  # (batch, patch, channel + ray)
+        central = context[place]  # (person, channel + ray)
+        query = central + self.tables.queries(cells.row, cells.column, grid)  # (person, channel + ray)
         marked = central + self.tables.values(cells.row, cells.column, grid)
         context = context.index_put(place, marked.to(context.dtype))
-        start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)
+        start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)  # (1, number)
         token = (
             self.embed(torch.cat((query, start.expand(len(cells), -1)), dim=-1)) + self.person_embedding[0]
         )
-        seat = cells.image, cells.slot
+        seat = cells.image, cells.slot  # (person,) each: from the flat row to (image, slot)
         x = token.new_zeros(patches.shape[0], cells.slots, config.dim).index_put(seat, token)
         ones = torch.ones_like(cells.slot, dtype=torch.bool)
         occupied = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).index_put(seat, ones)
-        mask = slot_mask(occupied)
+        mask = slot_mask(occupied)  # (image, 1, slot, slot)
         for layer in self.layers:
-            x = layer(x, context, mask)
-        return x[seat]
+            x = layer(x, context, mask)  # (image, slot, dim)
+        return x[seat]  # (person, channel)
 
     def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
         """Outputs of the last layers, in fp32 from the sum with the initial values on."""

@@ -161,24 +161,25 @@ def assign_people(
     config = config or TargetConfig()
     rows, columns = grid
     order = (truth.pelvis[:, 2] if nearness is None else nearness).argsort(stable=True)
+    # Stable, so that within an image the nearest stays first.
     order = order[truth.image[order].argsort(stable=True)]
-    pixels = project(truth.head, intrinsics[truth.image])
+    pixels = project(truth.head, intrinsics[truth.image])  # (person, 2)
     place = (pixels + 0.5) / patch_size  # in cells, (x, y); cell (i, j) covers [i, i + 1) x [j, j + 1)
     limit = torch.tensor([columns, rows], device=place.device)
-    usable = before_camera(truth) & place.isfinite().all(-1)
+    usable = before_camera(truth) & place.isfinite().all(-1)  # (person,)
     if config.outside == "drop":
         usable &= ((place >= 0) & (place < limit)).all(-1)
     order = order[usable[order]]
     cell = torch.minimum(place[order].floor().clamp(min=0), limit - 1.0)
-    key = (truth.image[order] * rows + cell[:, 1].long()) * columns + cell[:, 0].long()
+    key = (truth.image[order] * rows + cell[:, 1].long()) * columns + cell[:, 0].long()  # unique per cell
     first = order_of_first(key)
-    kept, cell = order[first], cell[first]
+    kept, cell = order[first], cell[first]  # (kept,), (kept, 2)
     chosen = truth.at(kept)
     column, row = cell.long().unbind(-1)
     score_map = torch.zeros(len(intrinsics), rows, columns, device=place.device)
     score_map[chosen.image, row, column] = 1.0
     depth = (chosen.head if config.depth_joint == "head" else chosen.pelvis)[:, 2]
-    focal = intrinsics[chosen.image, 0, 0]
+    focal = intrinsics[chosen.image, 0, 0]  # (kept,)
     size = (rows * patch_size, columns * patch_size)
     return PeopleTargets(
         cells=PersonCells.of(chosen.image, row, column),
@@ -200,5 +201,5 @@ def order_of_first(key: Int[Tensor, " item"]) -> Int[Tensor, " kept"]:
     """Ascending indices of the first item of each value in `key`."""
     values, index = key.sort(stable=True)
     fresh = torch.ones_like(values, dtype=torch.bool)
-    fresh[1:] = values[1:] != values[:-1]
+    fresh[1:] = values[1:] != values[:-1]  # the stable sort keeps the first item first
     return index[fresh].sort().values

@@ -45,7 +45,7 @@ class SegmentationHeads(nn.Module):
         self, tokens: Float[Tensor, "batch patch channel"]
     ) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
         """Mean and (biased) variance of whole maps, as batch norm takes them; the running ones follow."""
-        flat = tokens.flatten(0, 1).float()
+        flat = tokens.flatten(0, 1).float()  # (batch x patch, channel)
         variance, mean = torch.var_mean(flat, dim=0, correction=0)
         count = flat.shape[0]
         self.running_mean.lerp_(mean, self.momentum)
@@ -58,8 +58,9 @@ class SegmentationHeads(nn.Module):
         """Scores at pixels, see `sampling.features_at`; normalized by running statistics unless others are given."""
         mean = self.running_mean if mean is None else mean
         var = self.running_var if var is None else var
-        normal = (features.float() - mean) * torch.rsqrt(var + self.eps)
-        weight = self.weight * self.gain[:, None, :]
+        normal = (features.float() - mean) * torch.rsqrt(var + self.eps)  # (pixel, channel)
+        # Batch norm's gain and shift are folded into weight and bias, so that all heads share `normal`.
+        weight = self.weight * self.gain[:, None, :]  # (head, class, channel)
         bias = self.bias + torch.einsum("hkc,hc->hk", self.weight, self.shift)
         return _scores(normal, weight, bias)
 

@@ -60,13 +60,13 @@ def sig_loss(
     mask = (truth > 0) & torch.isfinite(truth)
     dim = tuple(range(truth.ndim)) if dim is None else dim
     g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)
-    count = mask.expand_as(g).sum(dim, keepdim=True)
+    count = mask.expand_as(g).sum(dim, keepdim=True)  # kept axes: 1 where reduced
     g = torch.where(mask, g, 0.0)
     mean = g.sum(dim, keepdim=True) / count.clamp(min=1)
     value = LAMBDA * mean.square()
     if not starting:
         squares = torch.where(mask, g - mean, 0.0).square().sum(dim, keepdim=True)
-        value = value + squares / (count - 1).clamp(min=1)
+        value = value + squares / (count - 1).clamp(min=1)  # unbiased, as torch.var
     # The root's slope at 0 is infinite: a batch without truth would give NaN gradients.
     safe = torch.where(value > 0, value, 1.0).sqrt()
     return torch.where(value > 0, safe, 0.0).sum(dim)

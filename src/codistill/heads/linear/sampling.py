@@ -27,8 +27,8 @@ class Corners:
 
 def _axis(index: Tensor, source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper source index of target indices along an axis, and the upper one's weight."""
-    place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)
-    low = place.floor().long().clamp(max=source - 1)
+    place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)  # half-pixel centres
+    low = place.floor().long().clamp(max=source - 1)  # clamped, as interpolate repeats the border
     return low, (low + 1).clamp(max=source - 1), (place - low).float()
 
 
@@ -63,9 +63,10 @@ def features_at(
         corners: cells and weights (batch, pixel, 4).
     """
     batch, patches, channels = tokens.shape
-    first = torch.arange(batch, device=tokens.device)[:, None, None] * patches
-    index = (corners.cells + first).flatten(0, 1)
+    first = torch.arange(batch, device=tokens.device)[:, None, None] * patches  # offset into the flat table
+    index = (corners.cells + first).flatten(0, 1)  # (batch x pixel, 4)
     weights = corners.weights.flatten(0, 1)
-    table = tokens.flatten(0, 1).float()
+    table = tokens.flatten(0, 1).float()  # (batch x patch, channel)
+    # A fused gather and weighted sum: it never materializes (batch, pixel, 4, channel).
     mixed = embedding_bag(index, table, per_sample_weights=weights, mode="sum")
     return mixed.view(batch, -1, channels)

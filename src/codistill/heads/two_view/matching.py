@@ -79,12 +79,12 @@ def fast_reciprocal_matches(
         raise ConfigError(f"subsample must be at least 1; got {subsample}")
     y = torch.arange(rows, device=flat1.device)[subsample // 2 :: subsample]
     x = torch.arange(columns, device=flat1.device)[subsample // 2 :: subsample]
-    index1 = (y[:, None] * columns + x).flatten()
-    index2 = torch.full_like(index1, -1)
-    active = torch.arange(len(index1), device=flat1.device)
-    converged = torch.zeros_like(index1, dtype=torch.bool)
+    index1 = (y[:, None] * columns + x).flatten()  # (seed,) row-major
+    index2 = torch.full_like(index1, -1)  # (seed,) -1: no neighbour yet
+    active = torch.arange(len(index1), device=flat1.device)  # seeds that still move
+    converged = torch.zeros_like(index1, dtype=torch.bool)  # (seed,)
     for _ in range(_MAX_ROUNDS):
-        found2 = nearest_neighbours(flat1[index1[active]], flat2)
+        found2 = nearest_neighbours(flat1[index1[active]], flat2)  # (active,)
         moved = found2 != index2[active]
         index2[active] = found2
         converged[active] = ~moved
@@ -115,7 +115,7 @@ def seeded_matches(
     flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
     columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
     index2 = nearest_neighbours(flat1[seeds[:, 1] * columns1 + seeds[:, 0]], flat2)
-    back = _pixels(nearest_neighbours(flat2[index2], flat1), columns1)
+    back = _pixels(nearest_neighbours(flat2[index2], flat1), columns1)  # (seed, 2)
     close = (back - seeds).float().norm(dim=-1) < tolerance
     return Matches(seeds[close], _pixels(index2[close], columns2))
 
@@ -159,8 +159,8 @@ def mutual_matches(
     """
     flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
     index12, index21 = _both_nearest(flat1, flat2)
-    own = torch.arange(len(flat1), device=flat1.device)
-    mutual = index21[index12] == own
+    own = torch.arange(len(flat1), device=flat1.device)  # (pixel,)
+    mutual = index21[index12] == own  # (pixel,)
     columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
     return Matches(_pixels(own[mutual], columns1), _pixels(index12[mutual], columns2))
 
@@ -187,7 +187,7 @@ def nearest_neighbours(
         for start in range(0, len(queries), query_block):
             span = slice(start, start + query_block)
             for offset in range(0, len(targets), target_block):
-                scores = queries[span] @ targets[offset : offset + target_block].T
+                scores = queries[span] @ targets[offset : offset + target_block].T  # (query, target)
                 _improve(best[span], index[span], *_first_max(scores), offset)
     return index
 
@@ -202,7 +202,7 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
             rows = slice(start, start + row_block)
             for offset in range(0, len(second), column_block):
                 columns = slice(offset, offset + column_block)
-                scores = first[rows] @ second[columns].T
+                scores = first[rows] @ second[columns].T  # (row, column)
                 _improve(best1[rows], index1[rows], *_first_max(scores), offset)
                 _improve(best2[columns], index2[columns], *_first_max_of_columns(scores), start)
     return index1, index2
@@ -217,8 +217,8 @@ def _first_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     if columns % _GROUP:
         found = scores.max(dim=1)
         return found.values, found.indices
-    grouped = scores.view(rows, -1, _GROUP)
-    winner = grouped.amax(dim=2).max(dim=1).indices
+    grouped = scores.view(rows, -1, _GROUP)  # (row, group, within)
+    winner = grouped.amax(dim=2).max(dim=1).indices  # (row,) first group with the maximum
     values, within = grouped[torch.arange(rows, device=scores.device), winner].max(dim=1)
     return values, winner * _GROUP + within
 
@@ -229,16 +229,16 @@ def _first_max_of_columns(scores: Tensor) -> tuple[Tensor, Tensor]:
     if rows % _GROUP:
         found = scores.max(dim=0)
         return found.values, found.indices
-    grouped = scores.view(-1, _GROUP, columns)
-    winner = grouped.amax(dim=1).max(dim=0).indices
-    chosen = grouped[winner, :, torch.arange(columns, device=scores.device)]
-    values, within = chosen.max(dim=1)
+    grouped = scores.view(-1, _GROUP, columns)  # (group, within, column)
+    winner = grouped.amax(dim=1).max(dim=0).indices  # (column,)
+    chosen = grouped[winner, :, torch.arange(columns, device=scores.device)]  # (column, within)
+    values, within = chosen.max(dim=1)  # (column,)
     return values, winner * _GROUP + within
 
 
 def _improve(best: Tensor, index: Tensor, values: Tensor, where: Tensor, offset: int) -> None:
     """In place, take values that are larger than `best`, and their shifted indices."""
-    better = values > best
+    better = values > best  # strictly, so that the first of equals stays
     torch.where(better, values, best, out=best)
     torch.where(better, where + offset, index, out=index)
 

@@ -131,13 +131,13 @@ class ViewHead(nn.Module):
         config = self.config
         with full_precision(layers[0]):
             chosen = [layers[i].float() for i in config.dense_layers]
-            raw = self.dense(chosen, grid).movedim(1, -1)
+            raw = self.dense(chosen, grid).movedim(1, -1)  # (batch, row, column, 4)
             points, confidence = raw_to_points(raw[..., :3]), config.confidence(raw[..., 3])
             if not config.descriptor_dim:
                 return ViewPrediction(points, confidence)
             local = self.local(torch.cat((chosen[0], chosen[-1]), dim=-1))
-            local = local.transpose(1, 2).unflatten(2, grid)
-            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
+            local = local.transpose(1, 2).unflatten(2, grid)  # (batch, channel x area, row, column)
+            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)  # (batch, row, column, channel)
             descriptors = raw_to_descriptors(local[..., : config.descriptor_dim])
             if config.own_descriptor_confidence:
                 own = config.descriptor_confidence(local[..., config.descriptor_dim])
@@ -193,11 +193,12 @@ class TwoViewHead(nn.Module):
         )
         if config.fresh_norm:
             x1, x2 = self.norm(x1), self.norm(x2)
-        layers1, layers2 = [x1], [x2]
-        x1, x2 = self.embed(x1), self.embed(x2)
+        layers1, layers2 = [x1], [x2]  # (batch, patch, encoder_dim)
+        x1, x2 = self.embed(x1), self.embed(x2)  # (batch, patch, dim)
         for block1, block2 in zip(self.blocks1, self.blocks2, strict=True):
+            # One assignment: each branch attends to the other's previous layer.
             x1, x2 = block1(x1, x2, rope1, rope2), block2(x2, x1, rope2, rope1)
-            layers1.append(x1)
+            layers1.append(x1)  # each (batch, patch, dim)
             layers2.append(x2)
         layers1[-1], layers2[-1] = self.decoder_norm(x1), self.decoder_norm(x2)
         return layers1, layers2

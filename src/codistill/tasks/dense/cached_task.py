@@ -35,12 +35,12 @@ class Sampled:
 
     def features(self) -> Tensor:
         """(view x pixel, channel): the token map resized to the target's size, read at the pixels."""
-        corners = corners_of(self.rows, self.columns, self.grid, self.target_size)
+        corners = corners_of(self.rows, self.columns, self.grid, self.target_size)  # (view, pixel, 4)
         return features_at(self.tokens, corners).flatten(0, 1)
 
     def scored(self, heads: Any) -> tuple[Tensor, Tensor]:
         """Scores of all heads at the pixels, (head, view, pixel, score), and the truth there."""
-        truth = self.truth.expand(heads.heads, *self.truth.shape)
+        truth = self.truth.expand(heads.heads, *self.truth.shape)  # (head, view, pixel, …)
         return heads(self.features()).unflatten(1, self.rows.shape), truth
 
 
@@ -91,7 +91,7 @@ class CachedTask(ABC):
 
 def views_tally(errors: Tensor, known: Tensor) -> np.ndarray:
     """(head, 2): sum of (head, view) errors and number of views, over the views with known truth (view,)."""
-    there = known.expand_as(errors)
+    there = known.expand_as(errors)  # (head, view)
     return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
 
 
@@ -100,9 +100,9 @@ def sample_pixels(
 ) -> Sampled:
     """Cached views on the device, with `count` random pixels of each."""
     height, width = cache.shape.target
-    rows = rng.integers(0, height, size=(len(views), count))
+    rows = rng.integers(0, height, size=(len(views), count))  # (view, pixel)
     columns = rng.integers(0, width, size=(len(views), count))
-    cls = cache.cls(views)
+    cls = cache.cls(views)  # (view, channel), if any
     return Sampled(
         tokens=cache.tokens(views).to(device).float(),
         cls=None if cls is None else cls.to(device).float(),

@@ -81,12 +81,13 @@ def start_by_least_squares(
         for inputs, wanted in _people(head, plan, images, limit, device):
             yield (_projected(inputs, basis) - mean) / deviation, wanted
 
+    # Normal equations are summed over batches: all rows together would not fit into memory.
     sums = RidgeSums(dtype=torch.float32)
     for row in rows(fitted):
         sums.add(*row)
     held_out = list(rows(held))
     if sum(len(inputs) for inputs, _ in held_out):
-        inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))
+        inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))  # (person, …)
         truth = _vertices(body, head, wanted)
         mean_error = _error(body, head, sums.means()[1].expand_as(wanted), truth)
         errors = {}
@@ -94,11 +95,12 @@ def start_by_least_squares(
             weight, bias = sums.solve(penalty)
             errors[penalty] = _error(body, head, inputs @ weight + bias, truth)
         best = min(errors, key=lambda penalty: errors[penalty])
-        sums.add(inputs, wanted)
+        sums.add(inputs, wanted)  # the chosen penalty is fitted on everybody
         error = errors[best]
     else:  # too few images to choose a penalty on
         best, error, mean_error = max(PENALTIES), math.nan, math.nan
     weight, bias = sums.solve(best)
+    # Undo the standardization and the projection, so that the head reads plain tokens.
     weight = weight / deviation[:, None]
     linear = head.around.linear
     linear.bias.copy_(bias - mean @ weight)
@@ -124,7 +126,7 @@ def _vertices(body: BodyModel, head: HumanMeshHead, outputs: Float[Tensor, "pers
     found = []
     for some in outputs.split(_BODIES):
         pose, shape = some.split((head.init_pose.shape[1], head.init_shape.shape[1]), dim=1)
-        rotations = rotation_from_6d((pose + head.init_pose.to(pose)).unflatten(1, (-1, 6)))
+        rotations = rotation_from_6d((pose + head.init_pose.to(pose)).unflatten(1, (-1, 6)))  # (…, 3, 3)
         found.append(pose_bodies(body, rotations, shape + head.init_shape.to(shape))[0])
     return torch.cat(found)
 
@@ -151,15 +153,15 @@ def _basis(
     components = max(1, VALUES // cells)
     if channels <= components:
         return torch.eye(channels, device=sample.device)
-    tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)
-    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -components:]
+    tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)  # (person x cell, channel)
+    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -components:]  # eigenvalues ascend
 
 
 def _projected(values: Float[Tensor, "row value"], basis: Float[Tensor, "a b"]) -> Float[Tensor, "row other"]:
     """Every cell's channels in a basis."""
-    if basis.shape[0] == basis.shape[1]:
+    if basis.shape[0] == basis.shape[1]:  # all components: an identity
         return values
-    return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)
+    return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)  # (row, cell x component)
 
 
 def _people(
@@ -167,7 +169,7 @@ def _people(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Window values and their targets, (person, …) each, of some images and their mirror images."""
     assert plan.stored is not None and head.config.window is not None
-    side = plan.size // plan.patch_size
+    side = plan.size // plan.patch_size  # cells
     for flip in (False, True)[: plan.stored.values.shape[1]]:
         for start in range(0, len(images), _IMAGES):
             chosen = images[start : start + _IMAGES]
@@ -180,7 +182,7 @@ def _people(
                 continue
             patches = plan.stored.patches(chosen, [flip] * len(chosen)).to(device)
             inputs = window_tokens(patches, (side, side), targets.cells.to(device), head.config.window)
-            pose = rotation_to_6d(truth.rotmat).flatten(1).to(device) - head.init_pose.to(device)
+            pose = rotation_to_6d(truth.rotmat).flatten(1).to(device) - head.init_pose.to(device)  # residuals
             shape = truth.shape.clamp(-limit, limit).to(device) - head.init_shape.to(device)
             wanted = torch.cat((pose, shape), dim=1)
             kept = slice(None) if truth.posed is None else truth.posed.to(device)

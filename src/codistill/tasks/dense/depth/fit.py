@@ -67,7 +67,9 @@ class DepthFit(DenseFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gradient_loss and self.protocol == "cached":
-            raise ConfigError("gradient_loss needs the recipe `published`: sampled single pixels have no gradient")
+            raise ConfigError(
+                "gradient_loss needs the recipe `published`: sampled single pixels have no gradient"
+            )
 
 
 RECIPES = {

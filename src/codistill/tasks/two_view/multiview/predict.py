@@ -71,6 +71,7 @@ def in_original(
     The margin that was cropped takes the value of the nearest kept pixel.
     """
     rows, columns = fit.original
+    # The fit scales and shifts each axis by itself, so one diagonal of pixels gives both axes' indices.
     places = torch.arange(max(rows, columns), device=values.device, dtype=torch.float64)
     x, y = (fit.from_original(torch.stack((places, places), dim=-1)) + 0.5).floor().long().unbind(-1)
     return values[y[:rows].clamp(0, values.shape[0] - 1)][:, x[:columns].clamp(0, values.shape[1] - 1)]
@@ -161,7 +162,7 @@ def aligned_cameras(
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     try:
         start = first_guess(graph, sources, robust)
-    except DataError:  # this view's points give no focal length; the other views are still placed
+    except DataError:  # no focal length from a view's points, which the others' poses need
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     aligned = align(graph, start, [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()

@@ -108,7 +108,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
         loss = _loss(problem, scene)
         loss.backward()
         assert scene.focal.grad is not None
-        scene.focal.grad *= free
+        scene.focal.grad *= free  # known focal lengths stay fixed
         optimizer.step()
         losses.append(loss.detach())
     with torch.no_grad():
@@ -133,14 +133,14 @@ class _Variables(nn.Module):
         self.turn = nn.Parameter(matrix_to_quaternion(poses[:, :3, :3]))
         self.shift = nn.Parameter(poses[:, :3, 3] / self.unit)
         self.focal = nn.Parameter(_FOCAL_BREAK * torch.tensor(start.focals).log())
-        self.depth = nn.Parameter((depth / self.unit).log())
+        self.depth = nn.Parameter((depth / self.unit).log())  # (image, pixel), positive by exp
         self.edge_turn = nn.Parameter(matrix_to_quaternion(turns))
         self.edge_shift = nn.Parameter(shifts / self.unit)
         self.edge_scale = nn.Parameter(logs)
 
     def focals(self) -> Tensor:
         """(image,), pixels."""
-        return (self.focal / _FOCAL_BREAK).exp()
+        return (self.focal / _FOCAL_BREAK).exp()  # positive by exp; the factor slows its steps
 
     def poses(self) -> Tensor:
         """(image, 4, 4) camera-to-world."""
@@ -149,19 +149,20 @@ class _Variables(nn.Module):
     def world(self, pixels: Tensor) -> Tensor:
         """(image, pixel, 3) world points of the images' own depth."""
         depth = self.depth.exp()[..., None]
-        points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)
+        points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)  # in the camera
         return transform_points(self.poses(), points)
 
     def moved(self, points: Tensor) -> Tensor:
         """(edge, view, pixel, 3) world points of the edges."""
+        # Scales of product 1, so that shrinking everything to a point is no solution.
         scale = (self.edge_scale - self.edge_scale.mean()).exp()
-        pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)
+        pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)  # (edge, 4, 4)
         return transform_points(pose, points * scale[:, None, None, None])
 
 
 def _loss(problem: _Problem, scene: _Variables) -> Tensor:
     distance = (scene.world(problem.pixels)[problem.images] - scene.moved(problem.points)).norm(dim=-1)
-    return (problem.weights * distance).sum((1, 2)).mean()
+    return (problem.weights * distance).sum((1, 2)).mean()  # (edge, view, pixel) to a mean over edges
 
 
 def _stride(shape: torch.Size, pixels: int) -> int:
@@ -169,18 +170,18 @@ def _stride(shape: torch.Size, pixels: int) -> int:
 
 
 def _problem(graph: Graph, start: Start, steps: list[int]) -> _Problem:
-    thinned = [depth[::step, ::step] for depth, step in zip(start.depths, steps, strict=True)]
+    thinned = [depth[::step, ::step] for depth, step in zip(start.depths, steps, strict=True)]  # per image
     longest = max(depth.numel() for depth in thinned)
     grids = []
     for fit, depth, step in zip(graph.fits, start.depths, steps, strict=True):
         grid = pixel_grid(depth.shape[0], depth.shape[1])[::step, ::step] - fitted_intrinsics(fit, 1.0)[:2, 2]
-        grids.append(_padded(grid, longest))
+        grids.append(_padded(grid, longest))  # (pixel, 2)
     points, weights = [], []
     for edge in graph.edges:
         numbers = (edge.first, edge.second)
         cut = [slice(None, None, steps[number]) for number in numbers]
         points.append(torch.stack([_padded(p[c, c], longest) for p, c in zip(edge.points, cut, strict=True)]))
-        sure = [w[c, c].clamp(min=1.0 + 1e-3).log() for w, c in zip(edge.confidence, cut, strict=True)]
+        sure = [w[c, c].clamp(min=1.0 + 1e-3).log() for w, c in zip(edge.confidence, cut, strict=True)]  # > 0
         weights.append(torch.stack([_padded(w[..., None] / w.numel(), longest)[:, 0] for w in sure]))
     return _Problem(
         pixels=torch.stack(grids),
@@ -206,7 +207,7 @@ def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]
     for number, (fit, first) in enumerate(zip(graph.fits, start.depths, strict=True)):
         grid = pixel_grid(first.shape[0], first.shape[1]) - fitted_intrinsics(fit, 1.0)[:2, 2]
         rays = torch.cat((grid / focals[number], torch.ones_like(grid[..., :1])), dim=-1)
-        to_camera = invert_pose(poses[number])
+        to_camera = invert_pose(poses[number])  # (4, 4)
         seen, weights = [], []
         for edge, pose, scale in zip(graph.edges, edges, scales, strict=True):
             for view, image in enumerate((edge.first, edge.second)):
@@ -227,11 +228,11 @@ def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Te
         points: predictions of every pixel's point, (row, column, 3) each, in the camera's frame.
         weights: of them, (row, column) each, positive.
     """
-    square = rays.square().sum(-1)
-    along = torch.stack([(rays * x).sum(-1) / square for x in points])
+    square = rays.square().sum(-1)  # (row, column) |ray|^2
+    along = torch.stack([(rays * x).sum(-1) / square for x in points])  # (point, row, column) z of the foot
     aside = torch.stack([x.square().sum(-1) for x in points]) - square * along.square()
-    weight = torch.stack(weights)
-    depth = (weight * along).sum(0) / weight.sum(0)
+    weight = torch.stack(weights)  # (point, row, column)
+    depth = (weight * along).sum(0) / weight.sum(0)  # least squares to start from
     for _ in range(_DEPTH_ROUNDS if len(points) > 1 else 0):
         distance = (square * (depth - along).square() + aside.clamp(min=0.0)).sqrt()
         # The floor is relative to the depth, so that a point exactly on the ray does not get an infinite weight.
