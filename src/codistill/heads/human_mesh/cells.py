@@ -46,13 +46,11 @@ class PersonCells:
         return self.image.shape[0]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PersonCells":
-        """The same cells on a device."""
         tensors = (self.image, self.row, self.column, self.slot)
         image, row, column, slot = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
         return PersonCells(image, row, column, slot, self.slots)
 
     def pin_memory(self) -> "PersonCells":
-        """The same cells in page-locked memory."""
         tensors = (self.image, self.row, self.column, self.slot)
         image, row, column, slot = (tensor.pin_memory() for tensor in tensors)
         return PersonCells(image, row, column, slot, self.slots)

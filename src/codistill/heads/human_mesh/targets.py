@@ -74,11 +74,9 @@ class PeopleTruth:
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTruth":
-        """The same people on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "PeopleTruth":
-        """The same people in page-locked memory."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "PeopleTruth":
@@ -121,7 +119,6 @@ class PeopleTargets:
     kept: Int[Tensor, " person"]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTargets":
-        """The same targets on a device."""
         score_map, offset, depth, kept = (
             tensor.to(device, non_blocking=non_blocking)
             for tensor in (self.score_map, self.offset, self.encoded_depth, self.kept)

@@ -128,7 +128,6 @@ class DepthHeads(nn.Module):
         return depth.unflatten(1, features.shape[:2])
 
     def pick(self, index: int) -> DepthHead:
-        """One head, in evaluation mode, sharing no memory."""
         head = DepthHead(self.config)
         head.load_state_dict(
             {
@@ -158,7 +157,6 @@ class NormalsHeads(nn.Module):
         return _scores(features.float(), self.weight, self.bias)
 
     def pick(self, index: int) -> NormalsHead:
-        """One head, in evaluation mode, sharing no memory."""
         head = NormalsHead(self.config)
         head.load_state_dict(
             {

@@ -108,7 +108,6 @@ def load_classifier(
     Args:
         task: that the head must be fitted for.
         subject: head and encoder, as named by the user.
-        test: scoring options; unused here.
         data: the data to score, whose classes must match.
 
     Raises:

@@ -99,7 +99,6 @@ class Features:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of all images, in order."""
         return self._index.column("name").to_pylist()
 
     @cached_property

@@ -35,7 +35,6 @@ def load_people(
 
     Args:
         subject: head and encoder, as named by the user; see the module's text.
-        search: see `PeopleSearch`.
         data: the data to score, whose body model is used.
 
     Raises:

@@ -154,8 +154,6 @@ def fit_heads(
     Args:
         heads: see `heads/linear/batched.py`.
         losses: per head; gradients of their sum are each head's own.
-        optimizer: of the heads.
-        plan: see `FitPlan`.
         folder: for the state.
         progress: called at each saving with steps done, in all, and the losses.
 

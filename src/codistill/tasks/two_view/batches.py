@@ -48,7 +48,6 @@ class PairBatch(Batch):
 
 
 def truth_to(truth: ViewTruth, device: torch.device | str) -> ViewTruth:
-    """The same on a device."""
     return ViewTruth(**{f.name: getattr(truth, f.name).to(device, non_blocking=True) for f in fields(truth)})
 
 

@@ -77,7 +77,6 @@ def load_depth_estimator(
 
     Args:
         subject: head and encoder, as named by the user.
-        test: see `DepthTest`.
         data: the data to score; it gives the depth range of a released head.
 
     Raises:

@@ -120,7 +120,6 @@ def load_segmenter(
 
     Args:
         subject: head and encoder, as named by the user.
-        test: see `SegmentationTest`.
         data: the data to score; it gives the protocol and the classes of a released head.
 
     Raises:

@@ -90,7 +90,6 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
         graph: predictions of all pairs.
         start: the first guess.
         known_focals: per image, whether its focal length is known and kept fixed.
-        config: see `AlignConfig`.
     """
     if config.iterations == 0:
         return Aligned(start.focals, start.camera_to_world, start.depths, [])

@@ -50,7 +50,6 @@ def reconstruct(
     Args:
         predictor: on its device; alignment runs on the CPU.
         images: two or more, of any sizes.
-        config: see `ReconstructConfig`.
         progress: called with pairs done and in all.
 
     Raises:
