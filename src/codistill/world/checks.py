@@ -33,7 +33,7 @@ def check_world(world: World, sample: int | None = 24) -> list[Check]:
     """All checks.
 
     Args:
-        sample: pictures (or pairs) looked at per check; None for all. Classes are always counted over all.
+        sample: pictures (or pairs) per check; None: all. Classes are always counted over all.
     """
     out = [check_classes(world)]
     if "rooms" in world.domains:

@@ -146,7 +146,7 @@ def faces_for(body: AnnyBody, vertices: Floats, camera: Camera) -> NDArray[np.in
 def _posed(
     body: AnnyBody, poses: list[Pose], shapes: list[NDArray[np.float32]]
 ) -> list[tuple[Floats, Floats, NDArray[np.float32]]]:
-    """Vertices, joints and rotations of several bodies, asked for at once."""
+    """Vertices, joints and rotations of several bodies, in one call of the body model."""
     rotations = np.stack([pose.matrices(body.rotation_names) for pose in poses]).astype(np.float32)
     with torch.inference_mode():
         vertices, joints = body.pose(torch.from_numpy(rotations), torch.from_numpy(np.stack(shapes)))

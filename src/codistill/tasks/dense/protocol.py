@@ -22,7 +22,7 @@ class DenseSplit(TaskData, Generic[Protocol]):
 
 
 def opened(where: Where, samples: DenseData, protocol: Protocol) -> DenseSplit[Protocol]:
-    """What a layout gives for the part that was asked for."""
+    """The split of a part, as its layout opened it."""
     return DenseSplit(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
 
 

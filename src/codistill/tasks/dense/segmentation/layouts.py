@@ -152,7 +152,7 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         [pictures[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
-    # The files are numbered on through the scenes and do not say where one ends.
+    # Files are numbered through all scenes, without marks where one ends.
     groups = groups_of(root, split, [image.name for image, _ in pairs])
     return Found(FilePairs(pairs, groups, shifted_labels(40)), NYU40)
 
