@@ -156,7 +156,7 @@ def test_recipes() -> None:
 
 
 def test_configs_that_make_no_sense(scenes: Path) -> None:
-    with pytest.raises(ConfigError, match="norm of its own"):
+    with pytest.raises(ConfigError, match="its own norm"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=True))
     with pytest.raises(ConfigError, match="one level of tokens"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=False, blocks=(0, 1)))
