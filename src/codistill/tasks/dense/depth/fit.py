@@ -53,7 +53,7 @@ class DepthFit(DenseFit):
 
     Attributes:
         gradient_loss: weight of the (corrected) gradient loss; 0 as the published numbers were trained. Published
-            protocol only: single pixels have no slope.
+            protocol only: sampled single pixels have no gradient.
         bins: of the head.
     """
 
