@@ -35,7 +35,7 @@ class WriteError(DataError, CheckpointError):
 
 
 class StoppedError(CodistillError):
-    """A run was asked to stop before its end: what it did is saved, and the same command goes on.
+    """A run was asked to stop before its end: what it did is saved, and the same command resumes.
 
     The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h): not 0, so that `fit && evaluate` does not go on
     with what is not finished; not that of an error, so that a scheduler can tell which jobs to start again.

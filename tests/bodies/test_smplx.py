@@ -203,7 +203,7 @@ def test_older_files_have_ten_expressions_after_ten_shapes(tmp_path: Path) -> No
     np.savez(tmp_path / "old.npz", **data)
     body = SmplxBody(tmp_path / "old.npz")
     np.testing.assert_allclose(body.expression_directions.numpy(), data["shapedirs"][..., 10:], rtol=1e-6)
-    with pytest.raises(DataError, match="10 shape and 10 expression coefficients; 11 and 10 were asked for"):
+    with pytest.raises(DataError, match="10 shape and 10 expression coefficients; 11 and 10 are requested"):
         SmplxBody(tmp_path / "old.npz", n_shape=11)
 
 

@@ -28,7 +28,7 @@ def test_run_resumes_bit_for_bit_and_exports(
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     assert main(["distill", "debug", "--out", str(straight), *SHORT]) == 0
     assert main(["distill", "debug", "--out", str(resumed), *SHORT, "--engine.stop-after", "4"]) == 75
-    assert "the same command without --engine.stop-after goes on" in " ".join(capsys.readouterr().err.split())
+    assert "the same command without --engine.stop-after resumes" in " ".join(capsys.readouterr().err.split())
     assert not (resumed / "export").exists()
     assert main(["distill", "debug", "--out", str(resumed), *SHORT]) == 0
     one, two = final(straight), final(resumed)

@@ -196,7 +196,7 @@ def test_what_would_have_no_effect_is_refused(words, said, tiny_world, tmp_path,
         ),
         (
             ["fit", "two-view", "--out", "o", "--encoder", "e", "--data", "folder:x", "--norm"],
-            "a head with a norm of its own (shape.fresh_norm) takes tokens without the encoder's (--no-norm)",
+            "a head with its own norm (shape.fresh_norm) takes tokens without the encoder's (--no-norm)",
         ),
         (["reconstruct", "none.jpg", "other.jpg", "--out", "s.glb", "--head", "h"], "none.jpg"),
         (["bench", "matching", "--channels", "0"], "must be positive"),

@@ -133,7 +133,7 @@ def test_mappings_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        (("--distill.loss.weights", "cosine", "1", "cosine", "2"), "cosine is there twice"),
+        (("--distill.loss.weights", "cosine", "1", "cosine", "2"), "cosine is given twice"),
         (("--distill.loss.weights", "cosine"), "cosine has no number"),
         (("--distill.loss.summary", "cosine", "1", "smooth_l1"), "smooth_l1 has no number"),
         (("--distill.loss.weights", "cosin", "1"), "Did you mean"),

@@ -99,5 +99,5 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     assert "2 × 63/64 × 114 MB / 50 GB/s" in text
     with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
         command.main(["unic", "--gpus", "3"])
-    with pytest.raises(ConfigError, match="size of 'resnet50' cannot be told"):
+    with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):
         command.main(["unic", "--teacher", "r,resnet50"])

@@ -1,4 +1,4 @@
-"""Where does the class token look? Attention maps of a block as pictures; nearest patches between two images."""
+"""Attention maps of the class token in a block; nearest patches between two images."""
 
 import torch
 from jaxtyping import Float, Int

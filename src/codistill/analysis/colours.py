@@ -13,11 +13,11 @@ from codistill.types import Tokens
 def colour_columns(
     per_encoder: Sequence[Sequence[Tokens]], *, separate: bool = False, shared_basis: bool = False
 ) -> list[list[np.ndarray]]:
-    """Per encoder and image a colour map (row, column, 3), floats in [0, 1].
+    """A colour map (row, column, 3) for each encoder and image, floats in [0, 1].
 
     Args:
         per_encoder: for each encoder the tokens of every image (a batch of one each).
-        separate: a basis of its own for every image, instead of one for all images of an encoder.
+        separate: one basis for each image, instead of one for all images of an encoder.
         shared_basis: encoders as wide as the first one are coloured by the first one's basis, so that equal colours
             are equal features. Otherwise an encoder has its own basis, with axes ordered and signed to follow the
             first encoder's colours.

@@ -1,4 +1,4 @@
-"""Do teachers pull together? Correlation of their losses' changes from one update to the next (DUNE, Fig. 5).
+"""Correlation of the teachers' losses: of their changes from one update to the next (DUNE, Fig. 5).
 
 In: each teacher's loss at every update. Out: per pair, the correlation of the two series of changes and the share
 of updates at which both losses moved the same way.
@@ -19,7 +19,7 @@ class PairCorrelation:
 
     Attributes:
         first, second: the teachers.
-        correlation: Pearson's, of the changes; NaN where one of them never changes.
+        correlation: Pearson's, of the changes; NaN if one loss never changes.
         agreement: share of updates at which both changes had the same sign.
         updates: changes that both teachers have.
     """

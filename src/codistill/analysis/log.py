@@ -1,4 +1,4 @@
-"""A run's own log, read back: metrics.jsonl and validation.jsonl to named series."""
+"""Reader of a run's log: metrics.jsonl and validation.jsonl to named series."""
 
 import json
 import math

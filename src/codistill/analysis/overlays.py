@@ -1,4 +1,4 @@
-"""Pictures of what attends where and of which patch finds which: maps over images in, RGB arrays out.
+"""Pictures of attention and of matched patches: maps over images in, RGB arrays out.
 
 All images are (row, column, 3) floats in [0, 1]; all maps are on the grid of patches.
 """
@@ -16,7 +16,7 @@ Picture = np.ndarray
 
 
 def heat(image: Picture, values: Float[Tensor, "row column"]) -> Picture:
-    """A map over a grey image: nothing at its least, yellow at its largest value."""
+    """A map over a grey image: transparent at its minimum, yellow at its maximum."""
     low, high = values.min(), values.max()
     scaled = (values - low) / (high - low).clamp(min=1e-12)
     amount = _enlarged(scaled[None], image)[..., :1]
@@ -45,7 +45,7 @@ def mutual_matches(
     similarity: Float[Tensor, " patch"],
     count: int,
 ) -> list[tuple[int, int, float]]:
-    """The `count` most similar pairs that choose each other, best first: (patch, other patch, similarity)."""
+    """The `count` most similar mutual neighbours, best first: (patch, other patch, similarity)."""
     own = torch.arange(len(forward))
     kept = torch.nonzero(backward[forward] == own).flatten()
     order = kept[similarity[kept].argsort(descending=True)][:count]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: sections of text, tables and pictures; no script, nothing fetched; prints well."""
+"""One self-contained, printable HTML page: sections of text, tables and pictures; no script, no external files."""
 
 import base64
 import html
@@ -32,11 +32,9 @@ class Page:
     parts: list[str] = field(default_factory=list)
 
     def heading(self, text: str) -> None:
-        """A section."""
         self.parts.append(f"<h2>{html.escape(text)}</h2>")
 
     def text(self, text: str) -> None:
-        """A paragraph."""
         self.parts.append(f"<p>{html.escape(text)}</p>")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -55,13 +53,12 @@ class Page:
         )
 
     def folded(self, summary: str, text: str) -> None:
-        """Preformatted text behind a line that opens it."""
+        """Preformatted text, folded behind a title."""
         self.parts.append(
             f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
         )
 
     def render(self) -> str:
-        """The whole page."""
         title = html.escape(self.title)
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

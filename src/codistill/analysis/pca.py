@@ -24,8 +24,7 @@ class PcaBasis:
         axes: (component, channel), rows orthonormal, by falling variance, fp64. The entry of largest magnitude of
             each row is positive.
         variance: (channel,), all eigenvalues of the covariance, falling, fp64.
-        low, high: (component,), the 2nd and 98th percentile of the projections of the tokens seen last: the range
-            of the colours.
+        low, high: (component,), the 2nd and 98th percentile of the sample's projections: the range of the colours.
     """
 
     mean: Tensor
@@ -39,7 +38,7 @@ class PcaBasis:
         return (tokens.to(self.mean) - self.mean) @ self.axes.T
 
     def colours(self, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch component"]:
-        """The same, stretched to [0, 1] by the basis's own range: red, green, blue."""
+        """The coordinates stretched to [0, 1] by the basis's range: red, green, blue."""
         return ((self.project(tokens) - self.low) / (self.high - self.low).clamp(min=1e-12)).clamp(0, 1)
 
     def explained(self) -> Tensor:
@@ -80,7 +79,7 @@ def fit_pca(tokens: Iterable[Tensor], components: int = 3) -> PcaBasis:
 
 
 def align_axes(basis: PcaBasis, tokens: Tensor, reference: Tensor) -> PcaBasis:
-    """The same basis with components reordered and signs flipped to follow reference colours (…, component).
+    """The basis with components reordered and signs flipped to follow reference colours (…, component).
 
     PCA axes are only defined up to sign and, for close variances, order; aligned ones make two encoders'
     pictures of the same images comparable. Each component takes the reference component it correlates with most.

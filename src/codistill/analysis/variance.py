@@ -1,4 +1,4 @@
-"""How many directions do features use? Cumulative explained variance (DUNE, Fig. 4).
+"""Cumulative explained variance of features: how many directions they use (DUNE, Fig. 4).
 
 For each teacher: of its own patch tokens (solid in the figure) and of the student's projection onto it, in the same
 standardized space (dashed). Streaming: memory does not grow with the number of images.
@@ -24,7 +24,7 @@ class ExplainedVariance:
 
     Attributes:
         teacher, student: of the teacher's standardized patch tokens and of the student's predictions of them.
-        tokens: how many went in.
+        tokens: number of them.
     """
 
     teacher: np.ndarray

@@ -1,5 +1,5 @@
-"""Speed of the step, the loader, an encoder, the world and matching, beside what this machine can do at most.
+"""Speed of the step, the loader, an encoder, the world and matching, beside this machine's limit.
 
-`timing` measures calls in turns, `machine` names where, `products` is the floor; every other module is one benchmark:
-what is measured in, numbers out.
+`timing` measures calls in turn, `machine` names the machine, `products` is the floor; every other module is one
+benchmark.
 """

@@ -12,13 +12,13 @@ from codistill.nn.precision import autocast
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpeed:
-    """What was measured of one encoder at one size.
+    """Measurements of one encoder at one size.
 
     Attributes:
-        encoder, parameters: which.
+        encoder, parameters: name and number of parameters.
         size, tokens: side of the images in pixels, and their patches.
         batch_size: images of a pass.
-        seconds, cpu_seconds: of the shortest pass, by the clock and by the processor.
+        seconds, cpu_seconds: of the shortest pass, wall-clock and processor time.
         flops: operations of a pass.
         floor, floor_cpu: seconds of these operations at the rate of the pass's own products.
     """
@@ -36,14 +36,14 @@ class EncoderSpeed:
 
     @property
     def images_per_second(self) -> float:
-        """Of the shortest pass."""
+        """Images per second in the shortest pass."""
         return self.batch_size / self.seconds
 
 
 def bench_encoder(
     name: str, encoder: Encoder, size: int, *, batch: int, precision: str, rounds: int, device: torch.device
 ) -> EncoderSpeed:
-    """Measure an encoder at one size, rounded to its patches, in turns with its products alone."""
+    """Measure an encoder at one size, rounded to whole patches, in turn with its products alone."""
     patch = encoder.spec.patch_size
     side = max(1, round(size / patch))
     images = torch.randn(batch, 3, side * patch, side * patch, device=device)

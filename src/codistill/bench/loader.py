@@ -1,7 +1,7 @@
 """Decoding and augmentation, one thread: encoded images in, processor seconds per image of every pipeline out.
 
-Same files, same run: a plain pipeline as anyone would write it (Pillow, `torchvision.transforms.v2`, normalized float
-at the end), our `reference` (its functions with our drawn parameters) and `fast`.
+On the same files: a plain pipeline (Pillow, `torchvision.transforms.v2`, normalized float at the end), our `reference`
+(its functions with our drawn parameters) and `fast`.
 """
 
 import io
@@ -30,7 +30,7 @@ Pipeline = Callable[[bytes, int], torch.Tensor]
 
 
 def pipelines(size: int) -> dict[str, Pipeline]:
-    """Every pipeline for crops of this size, by name; those of `PLAIN` are what the others are compared with."""
+    """Every pipeline for crops of this size, by name; those in `PLAIN` are the baselines."""
     config = AugmentConfig()
     return {
         PLAIN[0]: _plain(config, size, tensor_first=False),
@@ -42,7 +42,7 @@ def pipelines(size: int) -> dict[str, Pipeline]:
 
 
 def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:
-    """The published augmentation, as torchvision's users write it: cropped by Pillow, or as a tensor."""
+    """The published augmentation in plain torchvision: cropped by Pillow, or as a tensor."""
     jitter = v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue)
     blur = v2.GaussianBlur(config.blur_kernel, config.blur_sigma)
     transform = v2.Compose(
@@ -78,10 +78,10 @@ def _ours(config: AugmentConfig, size: int) -> Pipeline:
 
 
 def bench_loader(images: Sequence[bytes], size: int, repeats: int) -> dict[str, float]:
-    """Seconds of CPU per image: for each image the best of `repeats` passes, pipelines taking turns.
+    """CPU seconds per image: for each image the best of `repeats` passes, pipelines in turn.
 
-    Every pass draws the same parameters, and the pipelines' parameters have one distribution; CPU time, turns and
-    minima keep out what else the machine does.
+    Every pass draws the same parameters, from the same distribution for all pipelines; CPU time, turns and minima
+    exclude the machine's other work.
     """
     timed = {
         name: [Timed(partial(pipeline, data, number)) for number, data in enumerate(images)]

@@ -1,4 +1,4 @@
-"""The machine that speeds were measured on: a device in, its name in words out."""
+"""The machine that speeds were measured on: a device in, its description out."""
 
 import os
 import platform
@@ -8,20 +8,19 @@ import torch
 
 
 def where(device: torch.device) -> str:
-    """The machine in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{threads()} thread(s) of {cpu_name()}"
 
 
 def threads() -> int:
-    """Threads that PyTorch computes with, at most as many as there are processors for this process."""
+    """Threads of PyTorch, at most the processors of this process."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cpus)
 
 
 def cpu_name() -> str:
-    """The processor's name as Linux tells it, else what Python knows."""
+    """The processor's name from Linux, else from Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

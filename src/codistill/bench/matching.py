@@ -1,4 +1,4 @@
-"""Matching of dense descriptors: made descriptor maps whose truth is known in, each matcher's speed and quality out."""
+"""Matching of dense descriptors: synthetic maps with known truth in, each matcher's speed and quality out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def bench_matcher(
     truth: Tensor,
     seen: Tensor,
 ) -> MatcherSpeed:
-    """Match two maps (row, column, channel) once, and judge it by the true pixels `truth` where `seen`."""
+    """Match two maps (row, column, channel) once, and score it by the true pixels `truth` where `seen`."""
     found: list[Matches] = []
     seconds, _ = measured(lambda: found.append(matcher(first, second)), first.device)
     matches = found[0]

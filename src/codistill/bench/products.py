@@ -1,4 +1,4 @@
-"""Matrix products timed alone: a step in, the rate at which this machine computes its products out."""
+"""Matrix products timed alone: a step in, this machine's rate on its products out."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class ProductTimer:
     """
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
-        with torch.compiler.set_stance("force_eager"):  # counting would compile a compiled step again
+        with torch.compiler.set_stance("force_eager"):  # counting would recompile a compiled step
             self.products = record_products(step)
             self.flops = count_flops(step)
         self._timed: dict[Product, Timed] = {}
@@ -51,17 +51,17 @@ class ProductTimer:
     def rate(self, clock: str = "wall") -> float:
         """Operations per second over all products, by the shortest time of each; `clock` is wall or cpu.
 
-        Infinite where there are no products, as in a convolutional network: there is no floor then.
+        Infinite without products, as in a convolutional network, which has no floor.
         """
         spent = sum(getattr(self._timed[p].best, clock) * count for p, count in self.products.items())
         return self.product_flops / spent if spent else float("inf")
 
     def floor(self, clock: str = "wall") -> float:
-        """Seconds that the step's operations take at that rate."""
+        """Seconds of the step's operations at `rate`."""
         return self.flops / self.rate(clock)
 
     def fastest_floor(self) -> float:
-        """The same where every product takes the faster of two kernels: PyTorch's own for it, and oneDNN's on a CPU."""
+        """The floor with the faster of two kernels for each product: PyTorch's own and, on a CPU, oneDNN's."""
         spent = sum(
             count * min(each[product].best.wall for each in (self._timed, self._onednn) if product in each)
             for product, count in self.products.items()
@@ -69,9 +69,9 @@ class ProductTimer:
         return spent * self.flops / max(1, self.product_flops)
 
     def replayed_floor(self, clock: str = "wall") -> float:
-        """The same at the rate of all the step's products in a row.
+        """The floor at the rate of all the step's products in a row.
 
-        Short measurements find the moments in which a shared machine is idle, long ones do not: on such a machine this
-        is the fair comparison with a whole step.
+        Short measurements hit the idle moments of a shared machine, long ones do not: there this is the fair comparison
+        with a whole step.
         """
         return getattr(self._replayed.best, clock) * self.flops / max(1, self.product_flops)

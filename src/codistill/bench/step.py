@@ -2,7 +2,7 @@
 
 In: a recipe. Out: how long a step takes, where the time goes, and the floor below it: the step's operations at the
 rate that this machine reaches on the step's own matrix products. Steps, products and comparisons are measured in
-turns, and the best of several rounds counts, so that other work on the machine disturbs all of them alike.
+turn, and the best of several rounds counts, so that other work on the machine affects all of them alike.
 """
 
 import time
@@ -40,7 +40,7 @@ class BenchedStep:
     Args:
         recipe: teachers, student, loss, optimizer, precision; its data is not used.
         device: where it runs.
-        bank: its teachers, if they are loaded already.
+        bank: its teachers, if already loaded.
         blas: leave the products of linear layers to PyTorch's BLAS, see `nn/linear.py`.
     """
 
@@ -116,7 +116,7 @@ def random_batch(recipe: Recipe, domains: Sequence[str], device: torch.device) -
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What was measured: seconds, operations, operations per second, GiB.
+    """Measurements: seconds, operations, operations per second, GiB.
 
     Attributes:
         step: the shortest step.
@@ -125,8 +125,8 @@ class StepReport:
         replayed, replayed_cpu: the floor with all products timed in a row.
         flops, product_flops: of one step.
         rate, square_rate: of the step's own products; of a 2048³ product.
-        share: of the processor time that this process's threads asked for and got: below 1, the machine was busy
-            with other work. None on a GPU.
+        share: processor time that this process's threads got, of that requested: below 1, the machine was busy with
+            other work. None on a GPU.
         peak_gib: memory.
         compared: the shortest step of the compared recipe, and its own floor (None where its products are not
             floating-point ones); None without one.
@@ -153,11 +153,11 @@ def bench_step(
     """Measure a recipe's step, beside one with another sharing mode, with int8 teachers, or without oneDNN.
 
     Args:
-        recipe: what to run.
-        device: where.
-        rounds: how often everything is measured.
+        recipe: to run.
+        device: to run on.
+        rounds: number of measurements of everything.
         compare: a sharing mode, `int8`, `blas`, or None.
-        peak: GiB at most in use so far.
+        peak: largest GiB in use so far.
 
     Raises:
         ConfigError: if a teacher of the recipe is in int8: a floor is of floating-point products.
@@ -203,7 +203,7 @@ def bench_step(
 
 
 def _compared(step: BenchedStep, compare: str) -> BenchedStep:
-    """The same step with another sharing mode, with its teachers in int8, or with products left to the BLAS."""
+    """The step with another sharing mode, with its teachers in int8, or with products left to the BLAS."""
     recipe = step.recipe
     if compare == "blas":
         return BenchedStep(recipe, step.device, step.bank, blas=True)

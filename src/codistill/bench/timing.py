@@ -1,7 +1,7 @@
-"""Calls timed in turns: calls in, the shortest time of each out.
+"""Calls timed in turn: calls in, the shortest time of each out.
 
-The best of several rounds counts, since other work on the machine only ever lengthens a call; turns let it disturb
-all calls alike.
+The best of several rounds counts, since other work on the machine only lengthens calls; turns spread it over all calls
+alike.
 """
 
 import time
@@ -23,8 +23,8 @@ class Best:
 
     Attributes:
         wall: on the clock.
-        cpu: of this process's threads, all together.
-        phases: where the wall-clock time of the shortest one went.
+        cpu: of all this process's threads.
+        phases: wall-clock time of the shortest one, by phase.
     """
 
     wall: float = float("inf")
@@ -32,7 +32,7 @@ class Best:
     phases: Mapping[str, float] = field(default_factory=dict)
 
     def saw(self, wall: float, cpu: float, phases: Mapping[str, float] | None = None) -> None:
-        """Take another measurement."""
+        """Keep the shorter times."""
         if wall < self.wall:
             self.wall, self.phases = wall, phases or {}
         self.cpu = min(self.cpu, cpu)
@@ -60,12 +60,12 @@ class Timed:
         self.call, self.device, self.repeats, self.best = call, device, repeats, Best()
 
     def measure(self) -> None:
-        """Once more, the mean of `repeats` calls."""
+        """Measure the mean of `repeats` calls once more."""
         self.best.saw(*measured(self.call, self.device, self.repeats))
 
 
 def take_turns(rounds: int, *measures: Callable[[], None]) -> None:
-    """Measure all of them one after the other, as often as there are rounds."""
+    """Measure each of them once per round, one after the other."""
     for _ in range(rounds):
         for measure in measures:
             measure()

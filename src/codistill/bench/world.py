@@ -1,4 +1,4 @@
-"""The embedded world: domains and a picture size in, pictures per second and the processor time of one out."""
+"""The embedded world: domains and a picture size in, pictures per second and processor time per picture out."""
 
 import time
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Anny (arXiv 2511.03589) as a `BodyModel`: free (code Apache-2.0, data CC0), babies to elders, six phenotypes.
 
 Rotations are Anny's `local-ref` parameters: relative to the reference pose in the parent's frame. The toes and eyes
-keep their rest pose. Shape is the logit of the phenotypes, so that any real number is a body.
+keep their rest pose. Shape is the logit of the phenotypes, so that any real number is valid.
 """
 
 import copy
@@ -37,12 +37,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def anny_cache() -> Path:
-    """Where Anny keeps the model that it builds at its first use; `ANNY_CACHE_DIR` moves it."""
+    """Folder of the model that Anny builds at its first use; `ANNY_CACHE_DIR` moves it."""
     return Path(os.environ.get("ANNY_CACHE_DIR") or Path.home() / ".cache" / "anny")
 
 
 def anny_is_built() -> bool:
-    """Whether Anny's first, slow construction is behind us."""
+    """Whether Anny's first, slow construction is done."""
     return anny_cache().is_dir() and any(anny_cache().iterdir())
 
 
@@ -68,7 +68,7 @@ def _construct() -> Any:
 
 @lru_cache
 def _ready_for_gradients(device: torch.device) -> None:
-    """Make roma's constants of a device outside inference mode: made inside, they would stop a later training."""
+    """Make roma's constants of a device outside inference mode; inference tensors would break later training."""
     import roma
 
     with torch.inference_mode(False):
@@ -136,7 +136,7 @@ class AnnyBody(BodyModel):
         return out["vertices"] - pelvis, joints - pelvis
 
     def thinned(self, every: int) -> "AnnyBody":
-        """The same body with every `every`-th vertex and no triangles: as many times faster, same joints."""
+        """The body with every `every`-th vertex and no triangles: the same joints, that many times faster."""
         thin = copy.copy(self)
         thin._modules, thin._buffers = dict(self._modules), dict(self._buffers)
         model = copy.deepcopy(self._model)
@@ -149,7 +149,7 @@ class AnnyBody(BodyModel):
         return thin
 
     def dominant_joint(self) -> Tensor:
-        """(vertex,) the joint that moves each vertex most: which part of the body it belongs to."""
+        """(vertex,) the joint with the largest weight on each vertex, which tells its body part."""
         model = self._model
         best = model.vertex_bone_weights.argmax(dim=1, keepdim=True)
         return model.vertex_bone_indices.gather(1, best)[:, 0]

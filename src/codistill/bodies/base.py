@@ -1,4 +1,4 @@
-"""What a body model promises: rotations and shape in, vertices and joints out, centred on the pelvis, in metres.
+"""Interface of body models: rotations and shape in, vertices and joints out, centred on the pelvis, in metres.
 
 With the identity as root rotation a body has its own axes; `init_6d` holds the root rotation that puts it upright
 before a camera (x right, y down, z forward), facing it. Of a body's own axes, x goes across it, from right to left.
@@ -32,7 +32,7 @@ class BodyModel(nn.Module, ABC):
         n_rot: rotations of `forward`, the root first.
         n_shape: shape numbers of `forward`.
         n_expression: expression numbers of `forward`; 0 for a body without.
-        shape_limit: shape numbers beyond ± this look alike: labels are clamped to it.
+        shape_limit: coefficients beyond ± this change nothing visible: labels are clamped to it.
         n_verts, n_joints: of the output.
         head_idx, pelvis_idx: among the joints.
         faces: (face, 3) triangles, counter-clockwise seen from outside.
@@ -58,7 +58,7 @@ class BodyModel(nn.Module, ABC):
 
     @property
     def main_joints(self) -> tuple[int, ...]:
-        """Joints of trunk and limbs, without fingers, toes and face: what joint errors are measured over."""
+        """Joints of trunk and limbs, without fingers, toes and face, over which joint errors are measured."""
         return tuple(i for i, name in enumerate(self.joint_names) if not _DETAIL.search(name))
 
     @cached_property
@@ -70,7 +70,7 @@ class BodyModel(nn.Module, ABC):
         return joint_counterparts(self.joint_names, joints[0].cpu())
 
     def thinned(self, every: int) -> "BodyModel":
-        """The body with every `every`-th vertex, for losses over a sample of the surface; itself if it cannot."""
+        """The body with every `every`-th vertex, for losses over a sample of the surface; itself if unsupported."""
         del every
         return self
 

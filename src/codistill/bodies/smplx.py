@@ -73,12 +73,11 @@ class SmplxBody(BodyModel):
     Shape and expression are the model's own coefficients, unbounded; both start at 0, the mean body.
 
     Args:
-        path: the `.npz` file or the folder that holds it (or `smplx/` in it); None: what `CODISTILL_SMPLX` says.
+        path: the `.npz` file or the folder that holds it (or `smplx/` in it); None: `$CODISTILL_SMPLX`.
         n_shape: shape coefficients to use (10 in most labels, 11 in BEDLAM's).
         n_expression: expression coefficients to use.
 
     Attributes:
-        n_expression: expression numbers of `forward`.
         parents: parent of each of the 55 skeleton joints, -1 for the root.
 
     Raises:
@@ -157,29 +156,29 @@ class SmplxBody(BodyModel):
             rest = self.template + torch.einsum("ps,vcs->pvc", shape, self.shape_directions)
             if expression is not None:
                 moved = torch.einsum("pe,vce->pvc", expression.to(rest.dtype), self.expression_directions)
-                rest = rest + moved
-            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)
+                rest = rest + moved  # (person, vertex, 3)
+            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)  # before pose correctives
             identity = torch.eye(3, dtype=rest.dtype, device=rest.device)
             local = identity.repeat(people, len(SKELETON), 1, 1).index_copy(1, self.free, rotmat)
-            bend = (local[:, 1:] - identity).flatten(1) @ self.pose_directions
+            bend = (local[:, 1:] - identity).flatten(1) @ self.pose_directions  # (person, vertex x 3)
             rest = rest + bend.unflatten(1, (self.n_verts, 3))
             return self._skinned(rest, joints, local)
 
     def rest_pelvis(self, shape: Float[Tensor, "person shape"]) -> Float[Tensor, "person 3"]:
-        """The pelvis of the unposed body, metres: labels' `transl` plus this is where the pelvis is."""
+        """The pelvis of the unposed body, metres: added to a label's `transl`, it gives the pelvis."""
         template = self.joint_regressor[0] @ self.template
         return template + torch.einsum("v,vcs,ps->pc", self.joint_regressor[0], self.shape_directions, shape)
 
     def _skinned(self, rest: Tensor, joints: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         """Linear blend skinning of the rest pose, pelvis at the origin."""
         turn, place = forward_kinematics(local, joints, self.parents)
-        # Where a joint's frame takes the origin of the rest pose: its vertices are turn @ rest + shift.
-        shift = place - (turn @ joints[..., None])[..., 0]
-        blended = torch.einsum("vj,pjrc->pvrc", self.skinning, turn)
+        # Each joint's transform from the rest pose, vertex -> turn @ vertex + shift:
+        shift = place - (turn @ joints[..., None])[..., 0]  # (person, joint, 3)
+        blended = torch.einsum("vj,pjrc->pvrc", self.skinning, turn)  # (person, vertex, 3, 3)
         verts = (blended @ rest[..., None])[..., 0] + torch.einsum("vj,pjc->pvc", self.skinning, shift)
         landmarks = (verts[:, self.landmark_vertices] * self.landmark_weights[..., None]).sum(-2)
         all_joints = torch.cat((place, verts[:, self.surface_vertices], landmarks), dim=1)
-        pelvis = place[:, :1]
+        pelvis = place[:, :1]  # (person, 1, 3)
         return verts - pelvis, all_joints - pelvis
 
 
@@ -188,18 +187,18 @@ def forward_kinematics(
     joints: Float[Tensor, "person joint 3"],
     parents: tuple[int, ...],
 ) -> tuple[Float[Tensor, "person joint 3 3"], Float[Tensor, "person joint 3"]]:
-    """Rotations of all joints in the root's parent frame, and where they are; parents come before children."""
+    """Rotations and positions of all joints in the root's parent frame; parents come before children."""
     turns, places = [local[:, 0]], [joints[:, 0]]
     for joint in range(1, len(parents)):
         parent = parents[joint]
-        offset = joints[:, joint] - joints[:, parent]
+        offset = joints[:, joint] - joints[:, parent]  # bone at rest
         places.append(places[parent] + (turns[parent] @ offset[..., None])[..., 0])
-        turns.append(turns[parent] @ local[:, joint])
+        turns.append(turns[parent] @ local[:, joint])  # (person, 3, 3)
     return torch.stack(turns, dim=1), torch.stack(places, dim=1)
 
 
 def find_smplx(path: str | Path | None = None) -> Path:
-    """The SMPL-X file at a path, in a folder, or where `CODISTILL_SMPLX` says.
+    """The SMPL-X file at a path, in a folder, or at `$CODISTILL_SMPLX`.
 
     Raises:
         DataError: if there is none; the text says how to get it.
@@ -287,7 +286,7 @@ def _blendshapes(
     if not 1 <= n_shape <= most_shape or not 0 <= n_expression <= count - most_shape:
         raise DataError(
             f"{file}: has {most_shape} shape and {count - most_shape} expression coefficients; "
-            f"{n_shape} and {n_expression} were asked for. Version 1.1 of the model has {MAX_SHAPE} and 100."
+            f"{n_shape} and {n_expression} are requested. Version 1.1 of the model has {MAX_SHAPE} and 100."
         )
     return directions[..., :n_shape], directions[..., most_shape : most_shape + n_expression]
 

@@ -1,6 +1,6 @@
-"""Which joint is on the other side: by name where names have sides, else by where the joints of the symmetric body are.
+"""Counterparts of joints on the other side: by name if names have sides, else by place on the symmetric body.
 
-Names and rest joints in, for each joint the index of its counterpart out. Face landmarks, for one, are only numbered.
+Names and rest joints in, for each joint the index of its counterpart out. Face landmarks have numbers, not names.
 """
 
 import re
@@ -28,10 +28,10 @@ def counterparts(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def joint_counterparts(names: Sequence[str], rest: Float[Tensor, "joint 3"]) -> tuple[int, ...]:
-    """For each joint the index of its other side: itself on the midline, `NO_COUNTERPART` where there is none.
+    """For each joint the index of its other side: itself on the midline, `NO_COUNTERPART` without one.
 
-    Two joints whose names differ in their side alone belong together. Any other joint belongs to the one that lies
-    nearest to its mirror image, if that one says the same of it and lies within `TOLERANCE`.
+    Joints whose names differ only in their side are counterparts. Any other joint's counterpart is the one nearest to
+    its mirror image, if the relation is mutual and the distance within `TOLERANCE`.
 
     Args:
         names: of the joints.
@@ -45,7 +45,7 @@ def joint_counterparts(names: Sequence[str], rest: Float[Tensor, "joint 3"]) -> 
     if free:
         points = rest[free] - torch.tensor([float(middle), 0.0, 0.0], dtype=rest.dtype, device=rest.device)
         away = torch.cdist(points * points.new_tensor([-1.0, 1.0, 1.0]), points)  # (mirrored, joint)
-        # Of joints in one place, each belongs to itself.
+        # Of several joints in one place on the midline, each is its own counterpart.
         nearest = (away - 1e-6 * torch.eye(len(free), dtype=away.dtype, device=away.device)).argmin(1)
         mutual = nearest[nearest] == torch.arange(len(free), device=nearest.device)
         for i, joint in enumerate(free):

@@ -50,7 +50,7 @@ def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
 
 
 def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
-    """Everything that a run allows, written to a folder; returns what analysis.json holds."""
+    """Write all analyses that a run allows to a folder; returns the contents of analysis.json."""
     mpl.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_run_recipe(run)
@@ -84,7 +84,6 @@ def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if arguments.images:
         return _of_images(arguments, argv)

@@ -33,9 +33,9 @@ def picture_of(images: Tensor) -> np.ndarray:
 def analyze_images(
     names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
 ) -> dict[str, Any]:
-    """Draw `pca.png`, `attention*.png` and, from two images on, `nearest_patches.png`; returns what is saved as JSON.
+    """Draw `pca.png`, `attention*.png` and, from two images on, `nearest_patches.png`; returns the JSON's contents.
 
-    Encoders without attention maps (not our vision transformers) are left out of those pictures, and named.
+    Encoders without attention maps (not our vision transformers) are left out of those pictures, and listed.
     """
     encoders = {name: load_encoder(name) for name in names}
     seen = {name: [encoder.preprocess(image, size) for image in images] for name, encoder in encoders.items()}
@@ -86,7 +86,7 @@ def _attention(
 def _nearest(
     tokens: dict[str, list[Tokens]], pictures: dict[str, list[np.ndarray]], out: Path
 ) -> dict[str, Any]:
-    """Per encoder: places of the first image as colours, and where the second image's patches find them."""
+    """Per encoder: places of the first image as colours, and the second image in the colours of its nearest patches."""
     rows, numbers = [], {}
     for name, (one, other, *_) in tokens.items():
         first, second = pictures[name][:2]

@@ -18,7 +18,6 @@ from codistill.errors import ConfigError
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if min(arguments.batch, arguments.rounds, arguments.threads, *(arguments.size or [1])) < 1:
         raise ConfigError("--batch, --rounds, --threads and --size must be positive")

@@ -9,7 +9,6 @@ from codistill.commands.parsers.bench_loader import parse
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; returns the exit code."""
     options = parse(argv)
     images = small_images(options.images, options.count)
     sets = {

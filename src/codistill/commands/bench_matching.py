@@ -16,7 +16,6 @@ from codistill.files.specs import parse_size
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if min(arguments.channels, arguments.threads) < 1 or arguments.noise < 0:
         raise ConfigError("--channels and --threads must be positive, --noise not negative")

@@ -25,7 +25,6 @@ BUSY = 0.9
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments, overrides = parse(argv)
     if arguments.threads < 1 or arguments.rounds < 1:
         raise ConfigError(

@@ -16,7 +16,6 @@ WANTED = {224: 4.0, 112: 12.0}
 
 
 def main(argv: list[str]) -> int:
-    """Measure and print."""
     arguments = parse(argv)
     domains = tuple(arguments.domains.split(","))
     for domain in domains:

@@ -1,4 +1,4 @@
-"""`codistill demo --out DIR`: all of it, small, on this machine: images, teachers, a student, numbers, a picture."""
+"""`codistill demo --out DIR`: the whole pipeline in small: images, teachers, a student, scores, a picture."""
 
 import logging
 from dataclasses import replace
@@ -22,7 +22,7 @@ PICTURES_PER_SOURCE = 2
 
 
 def demo_recipe(out: Path, teacher: str, steps: int | None, console: Console) -> Recipe:
-    """The demo's recipe, with a random teacher where the wanted one is nowhere."""
+    """The demo's recipe, with a random teacher if the wanted one's weights are missing."""
     recipe = find_recipe("world-demo")
     recipe = replace(recipe, world_path=str(out / "world"))
     if steps is not None:
@@ -56,7 +56,6 @@ def _held_out_pictures(recipe: Recipe, folder: Path) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     console = Console(stderr=True)

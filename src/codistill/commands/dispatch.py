@@ -1,4 +1,4 @@
-"""From a command's name to the function that runs it, by way of its parser, which imports nothing heavy.
+"""From a command's name to its function, by way of its parser, which imports nothing heavy.
 
 A module of commands and its parser have one name: `commands/segment.py` and `commands/parsers/segment.py`.
 """
@@ -14,8 +14,8 @@ PARSERS = "codistill.commands.parsers"
 def run(target: str, argv: list[str]) -> int:
     """Run a command, `MODULE:FUNCTION`.
 
-    `parse(argv)` of its parser comes first: it answers --help and refuses what makes no sense before PyTorch is
-    imported, which takes seconds. The command parses once more for itself.
+    `parse(argv)` of its parser comes first: it answers --help and refuses bad options before PyTorch is imported, which
+    takes seconds. The command then parses again.
     """
     name = target.partition(":")[0].rpartition(".")[2]
     importlib.import_module(f"{PARSERS}.{name}").parse(argv)
@@ -23,7 +23,7 @@ def run(target: str, argv: list[str]) -> int:
 
 
 def call(target: str, argv: list[str]) -> int:
-    """Import `MODULE:FUNCTION` and call it with arguments; gives its exit code."""
+    """Import `MODULE:FUNCTION` and call it with arguments; returns its exit code."""
     module, function = target.split(":")
     return getattr(importlib.import_module(module), function)(argv)
 
@@ -33,7 +33,7 @@ def run_part(command: str, what: str, parts: Mapping[str, str], argv: list[str])
 
     Args:
         command: its name.
-        what: the parts are called.
+        what: the word for a part.
         parts: by name, `MODULE:FUNCTION`.
         argv: the part, and its arguments.
 

@@ -49,7 +49,7 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
     if arguments.teacher:
         recipe = replace(recipe, teachers=parse_teachers(arguments.teacher))
     if arguments.source:
-        # The recipe's held-out images belong to its own sources.
+        # The recipe's held-out images go with its own sources.
         recipe = replace(
             recipe, sources=parse_sources(arguments.source), validation=(), world=None, world_path=""
         )
@@ -97,7 +97,6 @@ def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments, overrides = parse(argv)
     console = Console(stderr=True)
     if arguments.list:
@@ -117,7 +116,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
     """Train a resolved recipe to its end and write the export.
 
     Raises:
-        StoppedError: if it was asked to stop before.
+        StoppedError: if it stopped on request.
     """
     refuse_file(out)
     recipe = at_home(recipe)
@@ -125,13 +124,13 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         process.on_main(lambda: ensure_world(recipe, console))
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
         for source in (*recipe.training_sources, *held_out):
-            resolve(source)  # before any teacher is fetched
+            resolve(source)  # before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
             _note_data(recipe, out, held_out, console)
-        process.barrier()  # teachers may come from the network: some ranks have theirs much later than others
+        process.barrier()  # teachers may be downloaded, so that some ranks are much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
             keep_freed_memory()
@@ -153,7 +152,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         if not summary.finished:
             again = " without --engine.stop-after" if summary.stopped_by == "stop_after" else ""
             raise StoppedError(
-                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} goes on"
+                f"stopped after step {summary.step} of {summary.total_steps}: the same command{again} resumes"
             )
         if process.is_main:
             folder = export_run(out)
@@ -163,7 +162,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
 
 
 def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:
-    """Keep what the sources hold; where the run goes on with others than before, say so."""
+    """Record the sources' contents; log changes since the run was last trained."""
     make_directory(out)
     settle_run(out, recipe)
     done = checkpoints(out)
@@ -174,6 +173,6 @@ def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], cons
 
 
 def export_run(run: Path) -> Path:
-    """Write `RUN/export`: the encoder, its projectors and what is to be said of them."""
+    """Write `RUN/export`: the encoder, its projectors and their description."""
     recipe = read_yaml(run / "config.yaml")
     return write_export(run / "export", read_run(run), recipe=recipe, overwrite=True)

@@ -1,4 +1,4 @@
-"""Teachers and sources as they are written on a command line."""
+"""Teachers and sources of a command line."""
 
 from codistill.data import SourceConfig
 from codistill.errors import ConfigError
@@ -8,7 +8,7 @@ from codistill.types import TokenKind
 
 
 def parse_teachers(texts: list[str]) -> tuple[TeacherConfig, ...]:
-    """`NAME,E[,domain=D][,kinds=cls+patch][,weight=W]` each; E is whatever `load_encoder` accepts."""
+    """`NAME,E[,domain=D][,kinds=cls+patch][,weight=W]` each; E as for `load_encoder`."""
     return tuple(_teacher(text) for text in texts)
 
 
@@ -19,7 +19,7 @@ def _teacher(text: str) -> TeacherConfig:
     for part in encoder.split(","):
         key, _, value = part.partition("=")
         if key in own:
-            raise ConfigError(f"--teacher {text}: {key} is there twice")
+            raise ConfigError(f"--teacher {text}: {key} is given twice")
         if key in ("domain", "kinds", "weight") and value:
             own[key] = value
         else:
@@ -70,5 +70,5 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
 
 
 def typed_fields(overrides: list[str]) -> set[str]:
-    """Dotted paths of the recipe's fields that a command line names: `engine.total_steps` of `--engine.total-steps`."""
+    """Dotted paths of the recipe's fields in a command line: `engine.total_steps` for `--engine.total-steps`."""
     return {path_of_flag(text) for text in overrides if text.startswith("--")}

@@ -35,11 +35,11 @@ from codistill.tasks.task import Subject, Task, TaskData
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is scored, on what.
+    """The model to score, and the data.
 
     Attributes:
         subject: a head, a model, an encoder or a baseline.
-        record: what its head.json says; None where there is none.
+        record: its head.json; None without one.
         spec, split: of the data.
         out: folder of the results.
     """
@@ -52,7 +52,6 @@ class Plan:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     if argv and argv[0] in OWN:
         return run(f"{OWN[argv[0]][0]}:main", argv[1:])
     asked = parse(argv)
@@ -117,7 +116,7 @@ def _fits(task: Task, asked: Asked) -> bool:
 
 
 def _planned(task: Task, asked: Asked) -> Plan:
-    """What was named; a head that is still to be fitted lies in OUT/head."""
+    """The plan of the arguments; a head that is still to be fitted will be in OUT/head."""
     own, record = asked.own, None
     head = own.head
     if head is not None and (is_head(head) or not head.is_file()):
@@ -141,13 +140,13 @@ def _planned(task: Task, asked: Asked) -> Plan:
 
 
 def _default_features(task: Task) -> FeatureConfig:
-    """Of the task's first recipe, which knows whether its heads take normed tokens."""
+    """Features of the task's first recipe, which sets whether its heads take normed tokens."""
     first = next(iter(task.recipes.values()), None)
     return FeatureConfig() if first is None else first.features
 
 
 def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:
-    """The plan with a head that is fitted now."""
+    """The plan after fitting its head."""
     head = asked.own.out / "head"
     config = resolve_fit(task, asked, plan.spec)
     if not fit_task(task, config, make_runtime(asked.own, head, command, process), process):
@@ -157,7 +156,7 @@ def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: P
 
 
 def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, Any]) -> None:
-    """A table of scores with intervals, what the task says beside them, and the comparison."""
+    """Print a table of scores with intervals, the task's summary, and the comparison."""
     first = next(iter(found.scores.values()))
     groups = found.table.groups
     caption = f"intervals resample {first.groups} groups: {groups.kind}"

@@ -1,6 +1,6 @@
 """`codistill evaluate distillation --encoder RUN…`: how well students predict a teacher on held-out images.
 
-Beside the runs stands ridge regression from raw patch pixels and position, fitted on the first run's training images.
+The baseline is ridge regression from raw patch pixels and position, fitted on the first run's training images.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,6 @@ def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
     teacher = arguments.teacher or recipe.teachers[0].name

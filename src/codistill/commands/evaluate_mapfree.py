@@ -1,4 +1,4 @@
-"""`codistill evaluate mapfree`: Map-free's queries are located; the submission is scored as the benchmark does it."""
+"""`codistill evaluate mapfree`: locate Map-free's queries, and score the submission as the benchmark does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +22,6 @@ from codistill.tasks.two_view.relocalize.task import TASK
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     own, command = asked.own, ["evaluate", "mapfree", *argv]
     split = own.data.expanduser() / own.split
@@ -83,7 +82,7 @@ def _score_zip(
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as JSON has them: keys are text, what is not finite is null."""
+    """JSON values: text keys, null for numbers that are not finite."""
     if isinstance(value, dict):
         return {key if isinstance(key, str) else f"{key:g}": _plain(item) for key, item in value.items()}
     return value if np.isfinite(value) else None

@@ -14,7 +14,6 @@ from codistill.tasks.extraction.run import extract
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     own = asked.own
     config = with_flags(Extraction(), asked.flags.testing, "codistill extract")

@@ -10,7 +10,6 @@ from codistill.tasks.registry import find_task
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     task = find_task(asked.task.name)
     config = resolve_fit(task, asked, asked.own.data)

@@ -19,7 +19,6 @@ from codistill.errors import ConfigError, DataError, unknown_name
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; returns the exit code."""
     options = parse(argv)
     console = Console(stderr=True)
     config = _config(options)

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
 def describe(
     what: str, *, num_heads: int | None = None, keys: bool = False, hashed: bool = False
 ) -> dict[str, Any]:
-    """What is in a path, known name or other kind of encoder, as plain data; lists of dictionaries become tables."""
+    """Contents of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
     if what.startswith(tuple(KINDS)) or what in encoder_names():
         encoder = load_encoder(what)
         return asdict(encoder.spec) | {"parameters": sum(p.numel() for p in encoder.parameters())}
@@ -157,7 +157,7 @@ def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, 
 
 
 def _describe_contents(path: Path, error: CheckpointError, keys: bool) -> dict[str, Any]:
-    """Entries and tensors of a readable file that holds no encoder codistill knows, and why not."""
+    """Entries and tensors of a readable file without a known encoder, and the reason."""
     checkpoint = read_checkpoint(path)
     described: dict[str, Any] = {"encoder": f"none: {str(error).removeprefix(f'{path}: ')}"}
     if header := read_header(path):

@@ -1,4 +1,4 @@
-"""What `codistill inspect` says of manifests (Parquet, Arrow) and shards (tar): schema, rows, samples, files."""
+"""`codistill inspect` of manifests (Parquet, Arrow) and shards (tar): schema, rows, samples, files."""
 
 import tarfile
 from collections import Counter

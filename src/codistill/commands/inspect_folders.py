@@ -1,4 +1,4 @@
-"""What `codistill inspect` says of folders that hold data: an embedded world, extracted features."""
+"""`codistill inspect` of folders with data: an embedded world, extracted features."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ LISTED_CLASSES = 12
 
 
 def describe_folder(path: Path) -> dict[str, Any] | None:
-    """What is in a world or a folder of features; None for any other folder.
+    """Contents of a world or a folder of features; None for any other folder.
 
     Raises:
         CodistillError: if it is damaged.

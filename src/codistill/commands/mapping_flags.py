@@ -14,7 +14,7 @@ from tyro.constructors import (
 )
 
 MAPPINGS = ConstructorRegistry()
-"""What `tyro.cli` is told of mappings: one flag takes them whole, in place of one for each name of the default."""
+"""`tyro.cli`'s rule for mappings: one flag takes the whole mapping, in place of one for each default name."""
 
 
 def _mapping(texts: list[str]) -> dict[str, float]:
@@ -22,7 +22,7 @@ def _mapping(texts: list[str]) -> dict[str, float]:
     if len(names) != len(numbers):
         raise ValueError(f"write NAME NUMBER for each; {names[-1]} has no number")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{twice[0]} is there twice")
+        raise ValueError(f"{twice[0]} is given twice")
     return {name: float(number) for name, number in zip(names, numbers, strict=True)}
 
 

@@ -25,7 +25,7 @@ from codistill.types import Tokens
 def _tokens(
     name: str, arguments: argparse.Namespace, images: Sequence[str], refused: dict[str, str]
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
-    """Of every image its tokens, and the image as it was seen; why one cannot be used is added to `refused`."""
+    """Tokens of every image, and the prepared image; adds to `refused` why one cannot be used."""
     student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
@@ -48,15 +48,12 @@ def _student(name: str, teacher: str) -> Student | None:
     """The student of that name if it has a projector onto this teacher."""
     try:
         student = load_student(name)
-    except (
-        CodistillError
-    ):  # an encoder alone, or another kind: load_encoder says what is wrong with it, if anything
+    except CodistillError:  # only an encoder, or another kind: load_encoder reports errors
         return None
     return student if teacher in student.projectors else None
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")

@@ -7,7 +7,6 @@ from codistill.recipes.plan import GPUS, PER_MACHINE, plan_run, work_of
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments, overrides = parse(argv)
     recipe = resolve_recipe(arguments, overrides)
     gpu, gpus, batch = GPUS[arguments.gpu], arguments.gpus, recipe.loader.batch_size

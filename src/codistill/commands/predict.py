@@ -1,4 +1,4 @@
-"""`codistill predict TASK IMAGE… --head HEAD --out DIR`: a head's answers about images of one's own."""
+"""`codistill predict TASK IMAGE… --head HEAD --out DIR`: a head's predictions for your own images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,6 @@ from codistill.tasks.task import Subject, Task
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     asked = parse(argv)
     own = asked.own
     task = find_task(asked.task.name)
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> int:
 
 
 def _features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig:
-    """Those that were typed, on those that the head was fitted on, or that the task's heads usually take."""
+    """The given features, over those that the head was fitted on, else over the task's default."""
     first = next(iter(task.recipes.values()), None)
     usual = first.features if first is not None else FeatureConfig()
     before = read_record(head, task.name).features if head is not None and is_head(head) else usual

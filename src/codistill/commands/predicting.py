@@ -1,7 +1,7 @@
-"""What every prediction command shares: which images are meant, where results go, and a bad file among good ones.
+"""What prediction commands share: finding images, naming results, and bad files among good ones.
 
-A task says what happens to one image; files, folders and patterns, names of results, output for
-people and for programs (`--json`), and the exit code are here.
+A task predicts one image; files, folders and patterns, names of results, printed lines or JSON (`--json`), and the exit
+code are handled here.
 """
 
 import glob
@@ -25,13 +25,13 @@ SOME_FAILED = 1
 
 
 def find_images(named: Sequence[str]) -> list[ImageFile]:
-    """The images of files, folders and patterns, each once, in the order in which they were named.
+    """The images of files, folders and patterns, each once, in the order given.
 
-    Results are called as their image without its suffix, below a folder with the path from there. Where two would be
-    called alike, they keep the suffix (`a.jpg` and `a.png`), the folders that tell them apart, or get a number.
+    Results are named like their image without its suffix; below a folder, with the path from there. Equal names keep
+    the suffix (`a.jpg` and `a.png`), the folders in which they differ, or get a number.
 
     Raises:
-        ConfigError: if a name is no file, folder or pattern, or nothing is found there.
+        ConfigError: if a name is no file, folder or pattern, or has no image.
     """
     found: dict[str, tuple[Path, str]] = {}
     for name in named:
@@ -47,13 +47,13 @@ def find_images(named: Sequence[str]) -> list[ImageFile]:
 
 
 def _distinct(names: list[str], longer: list[str]) -> list[str]:
-    """The names, each that occurs twice in its longer form; case is taken as equal, as some file systems do."""
+    """The names, duplicates in their longer form; case is ignored, as some file systems do."""
     count = Counter(name.casefold() for name in names)
     return [name if count[name.casefold()] == 1 else long for name, long in zip(names, longer, strict=True)]
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """The names; of those that still differ in case alone, the second ends in -2, and so on."""
+    """The names; of those that still agree but for case, the second ends in -2, and so on."""
     seen: Counter[str] = Counter()
     out = []
     for name in names:
@@ -63,7 +63,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _meant_by(name: str) -> list[tuple[Path, str]]:
-    """Images, and what each is called relative to the folder that was named."""
+    """Images, and the name of each relative to the given folder."""
     path = Path(name).expanduser()
     if path.is_dir():
         files = list_files(path, deep=True)
@@ -88,14 +88,14 @@ def run_predictions(
     *,
     as_json: bool = False,
 ) -> int:
-    """Predict image by image; one that cannot be used is reported, and the rest goes on.
+    """Predict image by image; unusable ones are reported, and the others predicted.
 
     Args:
         images: of `find_images`.
         out: the folder of results.
-        predict: from pixels (row, column, 3) uint8 and what is called how, to what was made. What it raises ends the
-            command: a full disk, say, is not the image's fault.
-        as_json: one JSON object an image instead of a line of text.
+        predict: pixels (row, column, 3) uint8 and the image's names to a `Predicted`. Its errors end the command: a
+            full disk, say, is not the image's fault.
+        as_json: print one JSON object per image instead of a line of text.
 
     Returns:
         The exit code: 0, `SOME_FAILED` if some images could not be used, 2 if none could.
@@ -120,14 +120,14 @@ def run_predictions(
 
 
 def exit_code(failed: int, total: int) -> int:
-    """0, `SOME_FAILED` if some images could not be used, 2 if none could; says how many."""
+    """0, `SOME_FAILED` if some images could not be used, 2 if none could; prints how many."""
     if failed:
         print(f"{failed} of {total} images could not be used, see above", file=sys.stderr)
     return 0 if not failed else SOME_FAILED if failed < total else 2
 
 
 def _pixels(image: ImageFile) -> np.ndarray | str:
-    """An image's pixels (row, column, 3) uint8, or why there are none, which is reported as well."""
+    """An image's pixels (row, column, 3) uint8, or why it cannot be read, which is also reported."""
     try:
         return read_rgb(image.path)
     except (DataError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""A bar over samples on the standard error stream; where that is no terminal, a line every so often."""
+"""A bar over samples on standard error; without a terminal, a line now and then."""
 
 import sys
 
@@ -9,10 +9,10 @@ from codistill.tasks.shared.progress import Lines
 
 
 class SampleProgress:
-    """A bar; call it with samples done and in all. Without a terminal it says a line at first, and one now and then.
+    """A bar; call it with samples done and their number. Without a terminal it prints a line now and then.
 
     Args:
-        title: what is done.
+        title: of the bar.
     """
 
     def __init__(self, title: str) -> None:

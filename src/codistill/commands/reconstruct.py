@@ -21,7 +21,6 @@ from codistill.tasks.two_view.task import TASK
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     if arguments.focal is not None and not arguments.focal > 0:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")

@@ -80,7 +80,7 @@ def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
 
 
 def _metrics_tables(run: Path, page: Page) -> None:
-    """Tables of the metrics files that lie in the run: any `methods → source → interval`."""
+    """Tables of the run's metrics files: any `methods → source → interval`."""
     for path in sorted(run.glob("*.json")):
         try:
             numbers: Any = json.loads(path.read_text())
@@ -143,7 +143,6 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     runs: list[Path] = arguments.run
     out = arguments.out or runs[0] / "report.html"

@@ -1,7 +1,7 @@
 """`codistill report HEAD…`: one page about fitted heads: how they were fitted, curves side by side, their scores.
 
-Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. A fit that has not finished has curves too;
-heads that were not fitted in steps (k-NN), or on a cache, have none.
+Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. Unfinished fits have curves too; heads
+that were not fitted in steps (k-NN), or on a cache, have none.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def has_log(folder: Path) -> bool:
 
 
 def read_curves(folder: Path) -> tuple[RunLogSeries, RunLogSeries | None]:
-    """What a fit logged: in training, and on held-out data if it looked at any."""
+    """A fit's log: of training, and of held-out data, if any."""
     held_out = folder / RUN / "validation.jsonl"
     return read_series(folder / RUN / "metrics.jsonl"), read_series(held_out) if held_out.is_file() else None
 
@@ -86,10 +86,10 @@ def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
 
 
 def limits(lines: Sequence[np.ndarray], dots: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Ends of a panel's axis: the first steps' high values are left out, so that the rest can be read; no dot is.
+    """Limits of a panel's axis: they cut the first steps' high values, so that the rest is readable, but no dot.
 
     Args:
-        lines: one a head, each with a finite value. dots: of held-out data, for some heads.
+        lines: one per head, each with a finite value. dots: held-out data of some heads.
     """
     known = [line[np.isfinite(line)] for line in lines]
     late = [line[len(line) // 20 :] for line in known]
@@ -150,7 +150,7 @@ def _scores(heads: dict[str, Path], page: Page) -> None:
 
 
 def _evaluations(name: str, folder: Path, page: Page) -> None:
-    """Scores and pictures of every evaluation that lies in the head's folder."""
+    """Scores and pictures of every evaluation in the head's folder."""
     for path in sorted(folder.glob("*/metrics.json")):
         numbers = read_json(path)
         page.heading(f"{name}: {path.parent.name}")

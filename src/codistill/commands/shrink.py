@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
             f"{encoder.spec.name} is not one of codistill's own vision transformers; only these can be shrunk"
         )
     teacher = arguments.teacher or encoder.spec.name.replace(".", "_")
-    if "." in teacher:  # found out now, not after minutes
+    if "." in teacher:  # refused now, not after minutes
         raise ConfigError(f"--teacher {teacher!r}: a teacher's name must not hold a dot")
     source = open_source(SourceConfig(name="images", path=arguments.images))
     patch = encoder.spec.patch_size

@@ -1,4 +1,4 @@
-"""From what was typed to a task's config, its test options and its features; where and how it computes."""
+"""From a command line to a task's config, test options and features; where and how to compute."""
 
 import io
 import logging
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields that were typed.
+    """A config with the fields of the command line.
 
     Raises:
-        ConfigError: if they make no sense together.
+        ConfigError: if they contradict each other.
     """
     if not flags:
         return config
@@ -48,14 +48,14 @@ def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
-    """Features with what was typed; a projector that is named brings its own level."""
+    """Features with the command line's fields; a projector brings its own level."""
     if any(word.split("=")[0] == "--projector" for word in flags):
         features = replace(features, projector=None, denormalize=False, blocks=(-1,))
     return with_flags(features, flags, "codistill")
 
 
 def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig | None:
-    """What was typed, over what a head was fitted on, else over the task's first recipe; None where nothing was.
+    """The command line's features over a head's, else over the task's first recipe; None if none are given.
 
     Raises:
         CheckpointError, ConfigError: if the head is damaged, or for another task.
@@ -69,10 +69,10 @@ def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> Featu
 
 
 def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
-    """The fit that was asked for: a recipe with data, features and fields of the command line.
+    """The requested fit: a recipe with data, features and fields of the command line.
 
     Raises:
-        ConfigError: if there is no such recipe, or a field makes no sense.
+        ConfigError: for an unknown recipe or an invalid field.
     """
     if task.config is None:
         raise ConfigError(
@@ -89,12 +89,12 @@ def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
 
 
 def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process | None = None) -> Runtime:
-    """Where a fit computes and writes; processes other than the first say nothing.
+    """Where a fit computes and writes; only the first process prints.
 
     Args:
         asked: the command's own options.
         out: the folder of the head.
-        command: what was typed.
+        command: the command line, for provenance.
         process: this one; None: the only one.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

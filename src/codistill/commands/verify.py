@@ -24,7 +24,6 @@ def line_of(result: CheckResult) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
     arguments = parse(argv)
     folder: Path = arguments.folder
     if not folder.is_dir():

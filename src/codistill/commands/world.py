@@ -1,4 +1,4 @@
-"""`codistill world build|show|check|describe`: make the embedded world, look at it, test its promises, count it."""
+"""`codistill world build|show|check|describe`: make the embedded world, show it, check it, count its contents."""
 
 import argparse
 import json

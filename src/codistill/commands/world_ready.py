@@ -1,4 +1,4 @@
-"""The embedded world that a recipe needs, built with a progress bar where it is missing or unfinished."""
+"""The embedded world that a recipe needs, built with a progress bar if missing or unfinished."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from codistill.world.build import build_world
 
 
 def ensure_world(recipe: Recipe, console: Console) -> None:
-    """Build the recipe's world unless it is there; a built one is only checked.
+    """Build the recipe's world if it is missing; an existing one is only checked.
 
     Raises:
         DataError: if the folder holds another world.

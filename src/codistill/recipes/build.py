@@ -1,4 +1,4 @@
-"""From a recipe to things: teachers, student, objective, data. The only place where configurations meet builders."""
+"""From a recipe to teachers, student, objective and data: the only place where configurations meet builders."""
 
 import itertools
 import os
@@ -64,7 +64,7 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     """The student, fresh or from `student.init`.
 
     Returns:
-        The student, and a line for each part that `init` had nothing for.
+        The student, and a line for each part that `init` lacks.
 
     Raises:
         ConfigError: if the encoder of `init` is another architecture.
@@ -101,7 +101,7 @@ def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -
 
     Args:
         start: the released encoder.
-        wanted: what the recipe describes; it must be of the same sizes.
+        wanted: the recipe's architecture; sizes must agree.
         config: the recipe's student.
 
     Raises:
@@ -131,7 +131,7 @@ def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -
 
 @torch.no_grad()
 def copy_matching(start: nn.Module, student: Student) -> list[str]:
-    """Copy tensors of one name and shape; the student's names that found none."""
+    """Copy tensors of equal name and shape; returns the student's names without a match."""
     given = start.state_dict()
     fresh = []
     for name, tensor in student.state_dict().items():
@@ -143,14 +143,14 @@ def copy_matching(start: nn.Module, student: Student) -> list[str]:
 
 
 def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
-    """The objective of a recipe, and what its student starts without (see `build_student`)."""
+    """The objective of a recipe, and the parts that `init` lacks (see `build_student`)."""
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
-    DistillationLoss(recipe.distill.loss)  # terms that cannot be had are told before any teacher is fetched
+    DistillationLoss(recipe.distill.loss)  # refuse unknown terms before any teacher is downloaded
     bank = build_bank(recipe)
     if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
         raise ConfigError(
@@ -170,7 +170,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
 
 
 def compile_teachers(bank: TeacherBank, *, everyone: bool) -> None:
-    """Compile the teachers (the engine compiles what it trains), or only those that are slow without: int8 ones."""
+    """Compile the teachers (the engine compiles what it trains), or only int8 ones, which are slow otherwise."""
     for name in bank.names:
         if everyone or bank[name].config.precision == "int8":
             compile_units(bank[name])
@@ -183,10 +183,10 @@ def calibrate_targets(
     part: "DataPart",
     all_reduce_sum: Callable[[Tensor], Tensor],
 ) -> int:
-    """Take fixed target statistics from the first training batches, of the teachers that `student.init` has none of.
+    """Compute fixed target statistics on the first training batches, for teachers without any in `student.init`.
 
     Returns:
-        Images seen by this rank; 0 if there was nothing to do.
+        Images seen by this rank; 0 if none were needed.
     """
     names = [target.name for target in objective.trainable.targets]
     if recipe.student.init:
@@ -218,10 +218,10 @@ def size_of_step(recipe: Recipe, step: int) -> int:
 
 
 def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
-    """Images of a global batch of some size: about as many tokens as `loader.batch_size` images of `image_size`.
+    """Images in a global batch of a size, with about the tokens of `loader.batch_size` images of `image_size`.
 
-    Rounded down by less than a sixteenth, to a multiple of a power of two, so that it seldom depends on `parts`: ranks
-    times micro-steps, of which it is a multiple.
+    A multiple of `parts` (ranks times micro-steps), rounded down by less than a sixteenth to a multiple of a power of
+    two, so that it seldom depends on `parts`.
     """
     count = recipe.loader.batch_size * recipe.image_size**2 // size**2
     unit = 1 << max(0, (count // 16).bit_length() - 1)
@@ -230,7 +230,7 @@ def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """Which part of the data a process takes, and where to."""
+    """A process's part of the data, and its device."""
 
     rank: int = 0
     world_size: int = 1
@@ -275,7 +275,7 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
 
 def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
-    """A batch in equal parts, for gradient accumulation; what was replaced stays with the first.
+    """A batch in equal parts, for gradient accumulation; records of replaced images stay with the first.
 
     The images are dealt out like cards, one domain after the other, so that every part holds all domains in the batch's
     proportions, whatever their order in the batch.
@@ -308,7 +308,7 @@ def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def validation_batches(recipe: Recipe, part: DataPart) -> Callable[[], Iterable[Batch]] | None:
-    """This rank's held-out batches, or None where the recipe holds nothing out."""
+    """This rank's held-out batches, or None if the recipe holds nothing out."""
     if not recipe.held_out_sources:
         return None
     return lambda: eval_loader(

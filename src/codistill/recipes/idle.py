@@ -1,8 +1,8 @@
-"""Options that would do nothing: a recipe in, ConfigError out where it sets one.
+"""Options without effect: a recipe in, ConfigError out if it sets one.
 
-Some options only matter beside others (the kernel of a blur that never happens), some name things (sources, domains,
-teachers) that may not be there. A recipe that sets one of the former to other than its default, or names what is not
-there, says something that training would not do: it is refused, with what to change.
+Some options depend on others (the kernel of a blur that never happens), some name sources, domains or teachers that may
+not exist. A recipe that sets such an option to other than its default, or names what does not exist, is refused, with
+what to change.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ Idle = tuple[str, str]
 
 
 def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
-    """Refuse a recipe that sets options which do nothing, or names what is not there.
+    """Refuse a recipe with options without effect, or with names of what does not exist.
 
     Args:
         recipe: with all its overrides.
-        typed: dotted paths that the user wrote on the command line: these are refused whatever their value.
+        typed: dotted paths given on the command line: refused even at their default.
 
     Raises:
         ConfigError: the first such option, why it has no effect, and what to change.
@@ -46,7 +46,7 @@ def check_length(recipe: Recipe) -> None:
     """Refuse two lengths of a run that disagree.
 
     Raises:
-        ConfigError: if `epochs` and `engine.total_steps` say different numbers of steps.
+        ConfigError: if `epochs` and `engine.total_steps` disagree.
     """
     if recipe.epochs is None:
         return
@@ -60,7 +60,7 @@ def check_length(recipe: Recipe) -> None:
 
 
 def idle_options(recipe: Recipe) -> Iterator[Idle]:
-    """Every option that does nothing in this recipe, whether it is set or not."""
+    """Every option without effect in this recipe, set or not."""
     yield "loader.image_size", "a recipe's image_size (--image-size) is the side of its images"
     if recipe.world is None:
         yield "world_path", "the recipe has no world"
@@ -157,7 +157,7 @@ def _optim(recipe: Recipe) -> Iterator[Idle]:
 
 
 def _most_teachers(recipe: Recipe) -> int:
-    """Teachers of the source that has most."""
+    """Number of teachers of the source that has most."""
     teaches = recipe.distill.sharing.teaches
     return max(
         sum(teaches(teacher.domain, source.domain, source.name) for teacher in recipe.teachers)
@@ -166,7 +166,7 @@ def _most_teachers(recipe: Recipe) -> int:
 
 
 def _check_names(recipe: Recipe) -> None:
-    """Refuse names that stand for nothing, and intervals that never come."""
+    """Refuse unknown names, and intervals longer than the run."""
     sources = recipe.training_sources
     names, domains = [source.name for source in sources], {source.domain for source in sources}
     sharing = recipe.distill.sharing
@@ -186,7 +186,7 @@ def _check_names(recipe: Recipe) -> None:
     held_out = [source.name for source in recipe.held_out_sources]
     twice = sorted({name for name in held_out if held_out.count(name) > 1})
     if twice:
-        raise ConfigError(f"held-out source names must differ; {', '.join(twice)} is there more than once")
+        raise ConfigError(f"held-out source names must differ; {', '.join(twice)} occurs more than once")
     for source in (*recipe.sources, *recipe.validation):
         _check_source(source)
     engine = recipe.engine

@@ -1,4 +1,4 @@
-"""Names of the recipes that ship with codistill, for what must be quick; `registry.RECIPES` has the recipes."""
+"""Names of codistill's recipes, quick to import; `registry.RECIPES` has the recipes."""
 
 RECIPE_NAMES = (
     "bench",

@@ -1,8 +1,8 @@
-"""Where the files of a recipe are: paths that do not depend on the current folder, and runs that were moved.
+"""Paths of a recipe's files: independent of the current folder, and valid in runs that were moved.
 
-A command's relative paths are relative to where it was typed. They are made absolute before anything is saved, but for
-those that begin with `~` or a variable, which mean the same from anywhere. A run that was moved together with its data
-and teachers finds them where they were as seen from the run.
+A command's relative paths are relative to the current folder. They are made absolute before anything is saved, except
+those that begin with `~` or a variable, which mean the same anywhere. A run that was moved together with its data and
+teachers finds them by their path relative to the run.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ from codistill.recipes.sources_record import recorded_place
 
 
 def at_home(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths, as seen from the current folder."""
+    """The recipe with paths made absolute from the current folder."""
     return _with_places(recipe, absolute_path, absolute_encoder)
 
 
 def read_run_recipe(run: Path) -> Recipe:
-    """The recipe of a run, with the paths at which its files are now.
+    """The recipe of a run, with the present paths of its files.
 
     Raises:
         ConfigError: if the folder is no run, or its config is damaged.
@@ -45,7 +45,7 @@ def read_run_recipe(run: Path) -> Recipe:
 
 
 def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
-    """The saved recipe with the given one's texts where both mean one encoder, so that a run may be resumed.
+    """The saved recipe with the given one's spelling of encoders that are the same, so that a run can resume.
 
     A path is the same if it is from the current folder (older runs keep relative ones), or if both lead to one file.
     """
@@ -63,7 +63,7 @@ def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
 
 
 def settle_run(run: Path, recipe: Recipe) -> None:
-    """Bring the paths in a run's config to those of the recipe that goes on with it, where they lead to the same.
+    """Replace the paths in a run's config by those of the resuming recipe, if they lead to the same files.
 
     Raises:
         ConfigError: if the config is damaged.

@@ -1,8 +1,8 @@
-"""What a recipe costs on a number of GPUs, before any is bought: a recipe in, counted and divided numbers out.
+"""The cost of a recipe on a number of GPUs: a recipe in, operations, times and bytes out.
 
-Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. What
-remains are a few divisions by rates that belong to the machine; each is an argument, and measured ones are better
-than the defaults. Teachers' weights are not needed: their size is read from their names.
+Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. They are
+divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Teachers' weights
+are not needed: their size is read from their names.
 """
 
 import re
@@ -30,8 +30,8 @@ class Gpu:
     """A kind of GPU.
 
     Attributes:
-        peak: bf16 operations per second at most, without sparsity.
-        link, network: bytes per second that it sends to others of its machine, and of other machines.
+        peak: dense bf16 operations per second.
+        link, network: bytes per second that it sends within its machine, and to other machines.
         price: dollars per hour.
     """
 
@@ -52,7 +52,7 @@ PER_MACHINE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Operations for one training image, and what travels between GPUs in a step.
+    """Operations for one training image, and bytes sent between GPUs in a step.
 
     Attributes:
         encoder, projectors: of the student, forward and backward.
@@ -73,7 +73,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A recipe's steps, and seconds of each: `compute`, and `communication` if none of it hides behind computing."""
+    """A recipe's steps, and seconds of each: `compute`, and `communication` if none of it overlaps with computing."""
 
     steps: int
     compute: float
@@ -81,7 +81,6 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Of the whole run."""
         return self.steps * (self.compute + self.communication) / 3600
 
 
@@ -89,13 +88,13 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     """Size (`vit_large`) and patch size of a teacher, from its name.
 
     Raises:
-        ConfigError: if the name does not tell.
+        ConfigError: if the name has neither.
     """
     name = (teacher.encoder or teacher.name).lower()
     found = _SIZE.search(name)
     if found is None:
         raise ConfigError(
-            f"teacher {teacher.name!r}: the size of {name!r} cannot be told from its name; a plan takes vision "
+            f"teacher {teacher.name!r}: the size of {name!r} does not follow from its name; a plan takes vision "
             "transformers called like vit_large_14, dinov2_vits14 or vit_base_patch16"
         )
     stated = re.search(r"patch_size=(\d+)", name)
@@ -136,7 +135,7 @@ def work_of(recipe: Recipe) -> Work:
 
 
 def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
-    """Part of the images that a teacher sees: every domain has an equal part, and its sources have theirs by size."""
+    """Share of the images that a teacher sees: domains have equal shares, divided among their sources by size."""
     sharing = recipe.distill.sharing
     if sharing.mode == "full" or not sharing.skip_untaught or not recipe.training_sources:
         return 1.0
@@ -156,9 +155,9 @@ def plan_run(recipe: Recipe, work: Work, gpus: int, rate: float, network: float)
     Args:
         recipe: its steps and its global batch.
         work: `work_of(recipe)`.
-        gpus: how many, each with an equal part of every batch.
-        rate: operations per second that one of them reaches.
-        network: bytes per second that one of them sends; gradients travel by a ring.
+        gpus: number, each with an equal part of every batch.
+        rate: operations per second of one GPU.
+        network: bytes per second that one GPU sends; gradients are reduced in a ring.
     """
     compute = recipe.loader.batch_size / gpus * work.total / rate
     communication = 2 * (gpus - 1) / gpus * work.gradient_bytes / network

@@ -1,7 +1,7 @@
 """The four published DUNE models and UNIC, as the reference implementation trains them.
 
-The reference takes 128 images per GPU; the batch here is global. 1024 is eight GPUs' worth; the learning rate
-follows it (lr * batch / 256). `total_steps` follows from `epochs` and the batch.
+The reference takes 128 images per GPU; the batch here is global: 1024 are eight GPUs'. The learning rate follows it (lr
+* batch / 256). `total_steps` follows from `epochs` and the batch.
 Sources: DUNE (CVPR 2025) and its README; UNIC (ECCV 2024).
 """
 
@@ -33,7 +33,7 @@ def training_sources(names: tuple[str, ...] = ALL_SOURCES) -> tuple[SourceConfig
 
 
 def held_out_sources(names: tuple[str, ...] = ALL_SOURCES) -> tuple[SourceConfig, ...]:
-    """Validation images of those of them that have any."""
+    """Validation images of those data sets that have any."""
     return tuple(catalogue_source(name, "val") for name in names if CATALOGUE[name].val)
 
 

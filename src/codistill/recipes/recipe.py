@@ -1,6 +1,6 @@
-"""A recipe: one frozen object that says everything about a distillation, saved as YAML in the run.
+"""A recipe: one frozen object that defines a distillation, saved as YAML in the run.
 
-Nothing here builds anything; `recipes/build.py` does. Recipes derive from recipes by `replace`.
+`recipes/build.py` builds from it. Recipes derive from recipes by `replace`.
 """
 
 import math
@@ -19,7 +19,7 @@ from codistill.world.build import WorldConfig
 from codistill.world.dataset import world_source
 
 IMAGENET_EPOCH = 1_281_167
-"""Images of an "epoch" of the published schedules: ImageNet-1K's training set, whatever the data."""
+"""Images of an "epoch" of the published schedules: the size of ImageNet-1K's training set, for any data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,13 @@ class StudentConfig:
 
     Attributes:
         size: `vit_tiny`, `vit_small`, `vit_base`, `vit_large`, `vit_giant`.
-        dim, depth, num_heads: other values than the named size's.
+        dim, depth, num_heads: replace the size's values.
         patch_size, num_registers, layer_scale, drop_path: see `ViTConfig`.
         projector: see `ProjectorConfig`.
-        init: weights to start from: a run (a second stage), an export, a released file or a known name. Projectors
-            of the same teachers are taken along where they fit. Empty: a fresh student.
-        freeze_encoder: train the projectors alone: a new teacher for a released encoder, or a baseline.
-        ema: decay of a moving average of the weights, in [0, 1); it is saved beside them and exported in their place.
-            0: none.
+        init: weights to start from: a run (a second stage), an export, a released file or a known name; projectors of
+            the same teachers are taken if they fit. Empty: a fresh student.
+        freeze_encoder: train only the projectors: a new teacher for a released encoder, or a baseline.
+        ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported instead; 0: none.
     """
 
     size: str = "vit_base"
@@ -65,18 +64,17 @@ class Recipe:
     """A distillation.
 
     Attributes:
-        name, about: what it is; shown by `codistill distill --list`.
+        name, about: shown by `codistill distill --list`.
         image_size: side of the student's square crops in pixels, and of its positional embedding.
-        image_sizes: sides to draw from, one for each step (multi-resolution training). A step's batch then holds so
-            many images that it has about as many tokens as `loader.batch_size` images of `image_size`. Empty:
-            `image_size` always.
-        epochs: length in passes of 1 281 167 images (the published unit), of which `engine.total_steps` is then the
-            number of steps. None: `engine.total_steps` alone says it.
+        image_sizes: sides to draw from in each step (multi-resolution training); a step's batch then has about as many
+            tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
+        epochs: length in passes of 1 281 167 images (the published unit), from which `engine.total_steps` follows.
+            None: `engine.total_steps` sets the length.
         student, teachers, distill, optim, engine: the method; see the classes.
         sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
         validation: held-out sources.
-        world, world_path: an embedded world that the run needs, and its folder: built first where it is missing or
-            unfinished. Its training and test splits come after `sources` and `validation`.
+        world, world_path: an embedded world that the run needs, and its folder: built first if missing or unfinished.
+            Its training and test splits come after `sources` and `validation`.
     """
 
     name: str
@@ -117,7 +115,7 @@ class Recipe:
             names = [item.name for item in items]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ConfigError(f"{what} names must differ; {', '.join(twice)} is there more than once")
+                raise ConfigError(f"{what} names must differ; {', '.join(twice)} occurs more than once")
 
     @property
     def training_sources(self) -> tuple[SourceConfig, ...]:
@@ -135,7 +133,7 @@ class Recipe:
         return tuple(world_source(Path(self.world_path), domain, split) for domain in self.world.domains)
 
     def with_length(self) -> "Recipe":
-        """The same with the `engine.total_steps` that `epochs` makes of its batch; itself without `epochs`."""
+        """The recipe with `engine.total_steps` computed from `epochs` and its batch; itself without `epochs`."""
         if self.epochs is None:
             return self
         steps = published_steps(self.epochs, self.loader.batch_size)

@@ -1,4 +1,4 @@
-"""RECIPE as users type it, to a `Recipe`: a known name, a saved YAML file, or `file.py:NAME`."""
+"""From a user's RECIPE (a known name, a saved YAML file, or `file.py:NAME`) to a `Recipe`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(what: str) -> Recipe:
-    """A recipe by what the user typed: a known name, a saved YAML file, or `file.py:NAME`; see `find_config`.
+    """The recipe of a known name, a saved YAML file, or `file.py:NAME`; see `find_config`.
 
     Raises:
         ConfigError: if there is no such recipe; the text lists the known ones.
@@ -25,7 +25,7 @@ def find_recipe(what: str) -> Recipe:
 
 
 def _from_yaml(path: Path) -> Recipe:
-    """A saved recipe; one with `epochs` need not say how many steps that makes."""
+    """A saved recipe; with `epochs` it need not contain the number of steps."""
     plain = read_yaml(path)
     engine = plain.get("engine") if isinstance(plain, dict) else None
     if not isinstance(engine, dict) or plain.get("epochs") is None or "total_steps" in engine:

@@ -1,9 +1,9 @@
 """Small recipes: a debug run that needs nothing, and real photographs on a laptop.
 
 `real-mini` distils the real DINOv2 ViT-S/14 beside two tiny networks in the released MASt3R and Multi-HMR layouts,
-which stand for unlike teachers (another patch size, another normalization, no class token), on about two hundred
-photographs in three domains. What is held out is held out by content: whole photographs, whole stereo pairs, a
-contiguous block of the street camera's frames (with a gap before it).
+as examples of different teachers (patch size, normalization, no class token), on about two hundred photographs in three
+domains. Held out by content: whole photographs, whole stereo pairs, a contiguous block of the street camera's frames
+(with a gap before it).
 """
 
 from codistill.data import AugmentConfig, LoaderConfig, SourceConfig

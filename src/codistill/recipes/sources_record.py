@@ -1,4 +1,4 @@
-"""RUN/sources.json: where a run stands, what its sources held, and when it went on with other images."""
+"""RUN/sources.json: a run's path, the contents of its sources, and the steps at which it resumed with other images."""
 
 import json
 import os
@@ -19,13 +19,13 @@ FORMAT = 1
 
 
 def recorded_place(run: Path) -> str | None:
-    """The absolute path that a run had when it was last trained; None where that is not known."""
+    """The absolute path that a run had when it was last trained; None if unknown."""
     place = _read(run).get("run")
     return place if isinstance(place, str) and place.startswith("/") else None
 
 
 def recorded_changes(run: Path) -> list[str]:
-    """When a run went on with other images than before, and what was different: one text each."""
+    """The steps at which a run resumed with other images, and what changed: one text each."""
     found = _read(run).get("changes", [])
     return [str(one) for one in found] if isinstance(found, list) else []
 
@@ -33,12 +33,12 @@ def recorded_changes(run: Path) -> list[str]:
 def note_sources(
     run: Path, sources: Mapping[str, Sequence[SourceConfig]], resumed_at: int | None
 ) -> list[str]:
-    """Write down what the sources hold; where a run goes on, say what they held before.
+    """Record the contents of the sources; for a resumed run, compare them with the record.
 
     Args:
-        run: the folder of the run, which exists.
-        sources: by what they are for (`training`, `held out`).
-        resumed_at: the step at which the run goes on; None for a new one.
+        run: the existing folder of the run.
+        sources: by purpose (`training`, `held out`).
+        resumed_at: the step at which the run resumes; None for a new one.
 
     Returns:
         One text for each source that has changed.
@@ -71,7 +71,7 @@ def note_sources(
 
 
 def _read(run: Path) -> dict[str, Any]:
-    """The record; empty where there is none or it is damaged: nothing can then be compared."""
+    """The record; empty if missing or damaged, so that nothing is compared."""
     try:
         return dict(read_json(run / SOURCES)) if (run / SOURCES).is_file() else {}
     except CheckpointError:

@@ -30,14 +30,14 @@ def table_one(data: str, projector: str) -> Recipe:
         student=replace(DUNE_BASE_336.student, projector=config),
     )
     if data == "in19k":
-        # The set has no held-out part of its own; ImageNet-1K's, of the same domain, stands in.
+        # ImageNet-19K has no held-out part; ImageNet-1K's, of the same domain, replaces it.
         held_out = held_out_sources(("in1k",))
         recipe = replace(recipe, sources=training_sources(("in19k",)), validation=held_out)
     return recipe
 
 
 def table_two(name: str, sharing: SharingConfig) -> Recipe:
-    """A row of Table 2: who shares which data."""
+    """A row of Table 2: which teachers share which data."""
     return replace(
         DUNE_BASE_336,
         name=f"table2-{name}",

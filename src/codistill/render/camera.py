@@ -13,7 +13,7 @@ from codistill.render.mesh import Floats
 
 @dataclass(frozen=True)
 class Camera:
-    """Where a picture is taken from.
+    """Intrinsics and pose of a picture.
 
     Attributes:
         intrinsics: (3, 3) in pixels.

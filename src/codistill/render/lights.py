@@ -1,4 +1,4 @@
-"""Lights and sky: where light comes from, sampled over their extent for soft shadows."""
+"""Lights and sky, sampled over their extent for soft shadows."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a surface looks like: two colours mixed by a procedural pattern, and how it answers light.
+"""Appearance of a surface: two colours mixed by a procedural pattern, and how it reflects light.
 
 Colours are linear RGB reflectances in [0, 1]; lengths are metres in the object's own coordinates, so that a texture
 sticks to its object.

@@ -35,7 +35,7 @@ class Mesh:
 
 
 def compact(faces: Ints, count: int) -> tuple[NDArray[np.intp], Ints]:
-    """The vertices (of `count`) that faces (F, 3) use, in order, and the faces (F, 3) in numbers of these."""
+    """Indices of the vertices (of `count`) that faces (F, 3) use, ascending, and the faces re-indexed to them."""
     used = np.zeros(count, bool)
     used[faces] = True
     return np.flatnonzero(used), (np.cumsum(used, dtype=np.int32) - 1)[faces]

@@ -1,9 +1,9 @@
 """Render: a scene, a camera and a seed in; linear light, depth, labels and instances out.
 
-Four rays a pixel (stratified 2×2, jittered) say what is seen; one more through the pixel's centre carries the ground
-truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in multi-sample
-antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered over the
-pixel's width); at edges every ray is shaded.
+Four rays a pixel (stratified 2×2, jittered) determine visibility; one more through the pixel's centre carries the
+ground truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in
+multi-sample antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered
+over the pixel's width); at edges every ray is shaded.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Centers:
-    """What the rays through the pixels' centres meet, flat over row and column.
+    """Hits of the rays through the pixels' centres, flat over row and column.
 
     Attributes:
         hits: of all pixels. rows: those that hit something. surface: the points they hit.
@@ -86,11 +86,11 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
     hits = merged.tracer.first_hits(np.broadcast_to(camera.position, directions.shape), directions)
     lit = light_centers(merged, centers, rng, shape)
     inner = _inner_pixels(merged, centers, hits)
-    color = np.zeros((SAMPLES, pixels, 3), np.float32)
+    color = np.zeros((SAMPLES, pixels, 3), np.float32)  # four samples a pixel
     color[:, inner] = _center_colors(merged, camera, centers, lit)[inner]
-    edge = np.flatnonzero(~np.tile(inner, SAMPLES))
+    edge = np.flatnonzero(~np.tile(inner, SAMPLES))  # rays of pixels that show several surfaces
     color.reshape(-1, 3)[edge] = _sample_colors(merged, camera, centers, lit, hits, directions, edge)
-    linear = np.minimum(color, 12.0).mean(axis=0).reshape(*shape, 3)
+    linear = np.minimum(color, 12.0).mean(axis=0).reshape(*shape, 3)  # clipped, so that edges stay smooth
     hit, face = centers.hits.face >= 0, np.maximum(centers.hits.face, 0)
     label = np.where(hit, merged.label[face], NOTHING).astype(np.uint8)
     instance = np.where(hit, merged.instance[face], 0).astype(np.int32)
@@ -101,11 +101,11 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
 def _inner_pixels(merged: MergedScene, centers: Centers, hits: Hits) -> NDArray[np.bool_]:
     """(pixel,) whether all four rays meet the surface of the centre's ray, without a crease between them."""
     pixels = len(centers.number)
-    face = hits.face.reshape(SAMPLES, pixels)
+    face = hits.face.reshape(SAMPLES, pixels)  # -1: the sky
     number = np.where(face >= 0, surface_number(merged, np.maximum(face, 0)), -1)
-    same = (number == centers.number).all(axis=0)
+    same = (number == centers.number).all(axis=0)  # (pixel,)
     rows = np.flatnonzero(same & (centers.number >= 0))
-    normal = merged.normals[centers.hits.face[rows], 0]
+    normal = merged.normals[centers.hits.face[rows], 0]  # (row, 3)
     for sample in range(SAMPLES):
         other = merged.normals[face[sample, rows], 0]
         same[rows] &= np.einsum("ij,ij->i", normal, other) > 0.9
@@ -133,7 +133,7 @@ def _sample_colors(
 ) -> Floats:
     """Colours (edge, 3) of the rays `edge`, with the light of a near pixel centre on the same surface.
 
-    Thin things that no centre near by has met (a rare few) get the light of the pixel's own centre.
+    Thin things that no nearby centre ray hits get the light of the pixel's own centre.
     """
     color = np.empty((len(edge), 3), np.float32)
     hit = hits.face[edge] >= 0
@@ -142,7 +142,7 @@ def _sample_colors(
     if len(rows) == 0:
         return color
     seen = surface_points(merged, hits, rows, camera.position, directions[rows], camera.pixel_angle)
-    pixel = rows % len(centers.number)
+    pixel = rows % len(centers.number)  # rays are sample-major
     guide = centers.number.reshape(camera.height, camera.width)
     source = matching_pixel(pixel, surface_number(merged, seen.face), guide)
     color[hit] = _shaded(merged, seen, lit[np.where(source >= 0, source, pixel)])
@@ -190,7 +190,7 @@ def light_centers(
     The columns are the visible share of each light, then the indirect light in RGB; zero where the sky is.
     """
     lights = len(merged.scene.lights)
-    values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)
+    values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)  # visible shares, then RGB
     if len(centers.rows) == 0:
         return values
     squares = [_spread(rng, *shape)[centers.rows] for _ in range(lights + 1)]

@@ -1,4 +1,4 @@
-"""What is rendered: items (mesh, material, label, instance), lights and a sky, merged into flat arrays.
+"""A scene to render: items (mesh, material, label, instance), lights and a sky, merged into flat arrays.
 
 The merged scene keeps everything per face, so that one gather per attribute serves all hits of a picture.
 """
@@ -21,9 +21,8 @@ class Item:
 
     Attributes:
         mesh: in world coordinates.
-        material: its surface.
         label: semantic class.
-        instance: number of the thing it belongs to; 0 for the surroundings.
+        instance: number of its thing; 0 for the surroundings.
         local: (V, 3) metres, where a vertex lies in its texture; None for the world position.
         normals: (F, 3, 3) at the corners; None to compute them from the mesh.
     """

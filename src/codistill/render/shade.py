@@ -22,7 +22,7 @@ SHADOW_OFFSET = np.float32(2e-3)
 
 @dataclass(frozen=True)
 class Lighting:
-    """What reaches N surface points.
+    """Light that reaches N surface points.
 
     Attributes:
         visibility: (N, L) share of each light that is seen, 0 or 1 before the average.
@@ -62,20 +62,20 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
 def far_light(merged: MergedScene, origins: Floats, directions: Floats, ambient: Floats) -> Floats:
     """Light (N, 3) that comes along rays: the sky, or the mean colour of what is hit, roughly lit.
 
-    Near hits are darkened as if the light there were blocked as well (they stand in corners and under things);
-    beyond `scene.reach` metres they count as evenly lit by `ambient`.
+    Near hits are darkened, since they lie in corners and under things, where light is blocked as well; beyond
+    `scene.reach` metres they count as evenly lit by `ambient`.
     """
     hits = merged.tracer.first_hits(origins, directions)
     out = np.empty_like(directions)
     missed = hits.face < 0
-    out[missed] = merged.scene.sky.radiance(directions[missed], detailed=False)
-    rows = np.flatnonzero(~missed)
+    out[missed] = merged.scene.sky.radiance(directions[missed], detailed=False)  # (missed, 3)
+    rows = np.flatnonzero(~missed)  # (hit,)
     material = merged.material[hits.face[rows]]
     distance = hits.distance[rows]
-    openness = np.clip(distance / np.float32(merged.scene.reach), 0.0, 1.0) * 0.75 + 0.1
+    openness = np.clip(distance / np.float32(merged.scene.reach), 0.0, 1.0) * 0.75 + 0.1  # (hit,) 0.1 to 0.85
     light = rough_light(merged, hits, rows, origins[rows], directions[rows])
     color = merged.mean_color[material]
-    glow = np.minimum(merged.emission[material], 3.0)
+    glow = np.minimum(merged.emission[material], 3.0)  # bounded: few rays, else fireflies
     out[rows] = color * (light + ambient) * openness[:, None] + color * glow[:, None]
     return out
 
@@ -85,7 +85,7 @@ def rough_light(
 ) -> Floats:
     """Light (rows, 3) at hit points from sky and lights, without shadow rays."""
     normal = merged.normals[hits.face[rows], 0]
-    flip = np.einsum("ij,ij->i", normal, directions) > 0
+    flip = np.einsum("ij,ij->i", normal, directions) > 0  # seen from behind
     normal = np.where(flip[:, None], -normal, normal)
     position = origins + hits.distance[rows][:, None] * directions
     total = 0.6 * merged.scene.sky.radiance(normal, detailed=False)
@@ -107,7 +107,7 @@ def combine(
     highlight = np.zeros_like(total)
     for number, light in enumerate(merged.scene.lights):
         towards, strength = light.towards(surface.position)
-        seen = lighting.visibility[:, number] * strength
+        seen = lighting.visibility[:, number] * strength  # (N,)
         cosine = np.clip(np.einsum("ij,ij->i", towards, normal), 0.0, None)
         color = np.asarray(light.color, np.float32)
         total += np.outer(cosine * seen, color)
@@ -118,7 +118,7 @@ def combine(
 def _highlight(towards: Floats, view: Floats, normal: Floats, gloss: Floats, shininess: Floats) -> Floats:
     half = unit(towards + view)
     cosine = np.clip(np.einsum("ij,ij->i", half, normal), 0.0, 1.0)
-    return gloss * (shininess + 8.0) / 60.0 * cosine**shininess
+    return gloss * (shininess + 8.0) / 60.0 * cosine**shininess  # Blinn-Phong, normalized by (n + 8)
 
 
 def mirror(merged: MergedScene, surface: Surface, normal: Floats, color: Floats, albedo: Floats) -> Floats:
@@ -129,8 +129,8 @@ def mirror(merged: MergedScene, surface: Surface, normal: Floats, color: Floats,
     if len(rows) == 0:
         return color
     cosine = np.clip(np.einsum("ij,ij->i", surface.view[rows], normal[rows]), 0.0, 1.0)
-    share = strength[rows] + (1.0 - strength[rows]) * 0.7 * (1.0 - cosine) ** 5
-    directions = unit(2.0 * cosine[:, None] * normal[rows] - surface.view[rows])
+    share = strength[rows] + (1.0 - strength[rows]) * 0.7 * (1.0 - cosine) ** 5  # Schlick's Fresnel term
+    directions = unit(2.0 * cosine[:, None] * normal[rows] - surface.view[rows])  # reflected at the normal
     origins = shadow_origins(surface)[rows]
     image = far_light(merged, origins, directions, np.asarray(merged.scene.ambient, np.float32))
     metal = np.asarray([m.metal for m in merged.materials])[material[rows]]

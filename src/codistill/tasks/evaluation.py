@@ -1,7 +1,7 @@
-"""Scoring, whatever the task: outcomes of samples in, a table, its scores with intervals and a folder of results out.
+"""Scoring for any task: outcomes of samples in, a table, its scores with intervals and a folder of results out.
 
-OUT/metrics.json      scores, intervals, what was scored on what, command, commit
-    per_image.npz     what was counted in every sample (`shared/score_table.py`)
+OUT/metrics.json      scores, intervals, data, model, command, commit
+    per_image.npz     counts of every sample (`shared/score_table.py`)
     pictures.png      some samples
 """
 
@@ -30,12 +30,12 @@ METRICS, PICTURES = "metrics.json", "pictures.png"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What came of scoring a split.
+    """The result of scoring a split.
 
     Attributes:
-        table: what was counted.
-        scores: with intervals, by name; those that are defined.
-        summary: what else the task says.
+        table: counts of every sample.
+        scores: the defined ones by name, with intervals.
+        summary: the task's further results.
         pictures: rows of pictures (row, column, 3) uint8.
     """
 
@@ -57,15 +57,15 @@ def evaluate(
     """Count every sample, then score.
 
     Args:
-        task: that is scored.
+        task: that the outcomes come from.
         outcomes: of `task.score`, in the order of the samples.
-        data: what was scored.
-        test: the options of scoring.
+        data: the scored split.
+        test: scoring options.
         pictures: examples to draw, evenly spread.
         progress: called with samples done and in all.
 
     Raises:
-        DataError: if a sample cannot be used, or there is none that can be scored.
+        DataError: if a sample cannot be used, or none can be scored.
     """
     total = len(data.samples)
     shown = set(spread(total, pictures)) if pictures > 0 else set()
@@ -109,11 +109,11 @@ def compare(
     """A paired difference to an earlier evaluation of the same samples, for metrics.json.
 
     Args:
-        task: that both scored.
+        task: of both evaluations.
         found: this evaluation.
         against: the folder of the other one.
-        score: which; None: the task's first.
-        margin: differences within ± this are called equal.
+        score: name of the score; None: the task's first.
+        margin: differences within ± this count as equal.
 
     Raises:
         ConfigError: if the task has no such score, or other samples were scored.
@@ -159,15 +159,15 @@ def write_evaluation(
 
     Args:
         out: the folder.
-        task, found, data, test: what was scored.
-        about: what was scored and how it was fitted, for metrics.json.
-        command: what was typed.
+        task, found, data, test: the evaluation.
+        about: the model and how it was fitted, for metrics.json.
+        command: the command line, for provenance.
 
     Returns:
         Names of the files.
 
     Raises:
-        WriteError: if something cannot be written.
+        WriteError: if a file cannot be written.
     """
     make_directory(out)
     write_npz(out / PER_IMAGE, found.table.arrays())

@@ -1,4 +1,4 @@
-"""Data of a task by what users type: `LAYOUT:FOLDER` and a split in, checked samples out; one set of rules for all."""
+"""Opening a task's data: `LAYOUT:FOLDER` and a split in, checked samples out; the same rules for all tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,10 +13,10 @@ from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
 def scored_split(task: Task, spec: str) -> str:
-    """The split that is scored if none is named; see `Layout`.
+    """The split that is scored by default; see `Layout`.
 
     Raises:
-        ConfigError: if the spec makes no sense.
+        ConfigError: if the spec has no known layout.
     """
     return task.layouts[parse_spec(spec, task.layouts)[0]].scored
 
@@ -25,14 +25,14 @@ def open_split(layouts: Mapping[str, Layout], spec: str, split: str, *, partial:
     """A split of a data set, as its layout gives it (a `TaskData`).
 
     Args:
-        layouts: that are known, by the word before the colon.
+        layouts: of the task, by the word before the colon.
         spec: `LAYOUT:FOLDER`, e.g. `ade20k:/data/ADEChallengeData2016`.
         split: one that the layout has.
         partial: use it although images are missing.
 
     Raises:
-        ConfigError: if the spec makes no sense, or nothing is named.
-        DataError: if the data is incomplete, or lies otherwise than expected.
+        ConfigError: if the spec is empty or has no known layout or split.
+        DataError: if the data is incomplete, or its layout differs.
     """
     if not spec:
         raise ConfigError(f"which data set? add --data LAYOUT:FOLDER (layouts: {', '.join(layouts)})")
@@ -53,14 +53,14 @@ def open_data(
     training: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Any:
-    """A split of a data set (a `TaskData`), looked at before anything is computed.
+    """A split of a data set (a `TaskData`), checked before anything is computed.
 
     Args:
-        task: whose layouts are known.
+        task: with its layouts.
         spec, split, partial: see `open_split`.
-        limit: use so many samples, evenly spread; None for all.
+        limit: number of samples to use, evenly spread; None: all.
         training: whether a head is to be fitted on it.
-        say: told what the data set has to say of itself.
+        say: prints the data set's notes.
 
     Raises:
         ConfigError, DataError: see `open_split`; or if some of the data cannot be used.
@@ -78,10 +78,10 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
     """Fit a head and write it to `runtime.out`; the same call resumes.
 
     Returns:
-        Whether it is finished; False if it was asked to stop before.
+        Whether it is finished; False if it stopped on request.
 
     Raises:
-        ConfigError: if nothing is fitted for this task, or something makes no sense.
+        ConfigError: if the task fits nothing, or the config is invalid.
         DataError, CheckpointError: the text says what to do.
     """
     if task.fit is None:

@@ -1,7 +1,7 @@
-"""Tasks by name: a literal table of this package's, and those that installed packages add.
+"""Tasks by name: a literal table of this package's tasks, and those of installed packages.
 
 A package adds a task by an entry point of the group `codistill.tasks`, whose name is the task's and whose value is
-`module:NAME` of a `Task`. Nothing is imported before a task is asked for.
+`module:NAME` of a `Task`. A task's module is imported on its first use.
 """
 
 import importlib
@@ -29,15 +29,15 @@ TASKS = {
 
 
 def task_names() -> list[str]:
-    """All tasks that are known."""
+    """Names of all tasks, those of installed packages included."""
     return [*TASKS, *added(ADDED, TASKS)]
 
 
 def find_task(name: str) -> Task:
-    """A task.
+    """The task of that name.
 
     Raises:
-        ConfigError: if there is no such task, or an installed package's cannot be imported.
+        ConfigError: if it is unknown, or an installed package's cannot be imported.
     """
     if name in TASKS:
         module, attribute = TASKS[name].split(":")

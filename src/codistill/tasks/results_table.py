@@ -1,4 +1,4 @@
-"""Tables from metrics files, for reports and in Markdown, so that no number in the documentation is typed by hand."""
+"""Tables from metrics files, for reports and Markdown, so that no number in the documentation is typed by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class TableWords:
     Attributes:
         headlines: scores that it shows; () for all.
         titles: of scores.
-        samples: what scores are over.
+        samples: what is scored: images, pairs.
     """
 
     headlines: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class TableWords:
 
 
 def table_words(name: str) -> TableWords:
-    """Those of a task; plain names for scores of what is no task (distillation), or of one that is not installed."""
+    """Wording of a task's table; plain names for other results (distillation) and tasks that are not installed."""
     if name not in task_names():
         return TableWords()
     task = find_task(name)
@@ -34,7 +34,7 @@ def table_words(name: str) -> TableWords:
 
 
 def results_table(paths: Sequence[Path]) -> str:
-    """One row per metrics file of one task, in the order given: encoder, scores with 95 % intervals, how it was fitted.
+    """One row per metrics file of one task, in the order given: encoder, scores with 95 % intervals, fit.
 
     Raises:
         CheckpointError: if a file cannot be read.
@@ -56,7 +56,7 @@ def results_table(paths: Sequence[Path]) -> str:
 
 
 def resampled(metrics: Mapping[str, Any], unit: str) -> str:
-    """What the intervals of a metrics file are over: `150 groups of images`, or its images."""
+    """The unit that a metrics file's intervals resample: `150 groups of images`, or its images."""
     counts = {
         (score["groups"], score["count"])
         for score in metrics["scores"].values()
@@ -68,7 +68,7 @@ def resampled(metrics: Mapping[str, Any], unit: str) -> str:
 
 
 def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What must be equal for two results to stand in one table: task, split, number of images."""
+    """What results in one table must share: task, split, number of images."""
     return str(metrics["task"]), str(metrics.get("split", "")), int(metrics.get("images", 0))
 
 
@@ -78,9 +78,9 @@ def results_rows(
     """Header and rows of a table: encoder, the task's headline scores, how it was fitted.
 
     Args:
-        task: of all of them.
+        task: of all files.
         contents: of the metrics files.
-        quote: around the names of encoders.
+        quote: put around the names of encoders.
     """
     words = table_words(task)
     names = words.headlines or tuple(contents[0]["scores"])
@@ -107,19 +107,19 @@ def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
 
 
 def shown_score(score: Mapping[str, Any] | None) -> str:
-    """Mean and interval, which may be unknown; a dash for a score that is not defined there."""
+    """Mean and interval, if known; a dash for an undefined score."""
     if score is None or score["mean"] is None:
         return "–"
     digits = 1 if score["mean"] > 10 else 3
     if score["low"] is None:
         return f"{score['mean']:.{digits}f} [unknown]"
-    # A median that is infinite in many resamples has no largest number: JSON knows none.
+    # A median that is infinite in many resamples has no finite upper limit, which JSON cannot hold.
     low, high = ("∞" if score[side] is None else f"{score[side]:.{digits}f}" for side in ("low", "high"))
     return f"{score['mean']:.{digits}f} [{low}, {high}]"
 
 
 def _fit(metrics: Mapping[str, Any]) -> str:
-    """How the head was fitted; two-view tasks say it of their method."""
+    """How the head was fitted; two-view tasks record it with their method."""
     method = metrics.get("method") or {}
     if method.get("baseline") or metrics.get("baseline"):
         return "none"
@@ -131,7 +131,7 @@ def _fit(metrics: Mapping[str, Any]) -> str:
 
 
 def _edge(fit: Mapping[str, Any]) -> str:
-    """Whether the chosen learning rate is at the edge of those tried, where others might do better."""
+    """A note if the chosen learning rate is at the edge of those tried, so that others might do better."""
     rates = [head["lr"] for head in fit.get("heads") or () if isinstance(head, Mapping) and "lr" in head]
     if len(rates) < 2 or fit["chosen_lr"] not in (min(rates), max(rates)):
         return ""

@@ -1,4 +1,4 @@
-"""A task as a value: all that `fit`, `evaluate` and `predict` must know of a head.
+"""A task as a value: all that `fit`, `evaluate` and `predict` need to know of a head.
 
     data = open_data(TASK, "folder:/data/mine", "val")              # a layout's samples
     TASK.fit(training_data, config, runtime, process)               # HEAD/head.json, HEAD/head.safetensors
@@ -6,8 +6,8 @@
     outcomes = TASK.score(model, data, test, runtime)               # one a sample, in order
     found = evaluate(TASK, outcomes, data, test)                    # scores with intervals
 
-A new head is one folder with such a value, and one row of `registry.py`. What does not fit (distillation, extraction,
-reconstruction, Map-free's submissions) has commands of its own.
+A new head is one folder with such a value, and one row of `registry.py`. Other work (distillation, extraction,
+reconstruction, Map-free's submissions) has its own commands.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,12 +29,12 @@ from codistill.tasks.shared.statistics import Statistic
 
 @dataclass(frozen=True)
 class Where:
-    """Which part of which data set is to be opened.
+    """A part of a data set to open.
 
     Attributes:
-        spec: as it was typed, `LAYOUT:FOLDER`.
+        spec: `LAYOUT:FOLDER`, as the user gave it.
         root: the folder.
-        split: of it.
+        split: name of the part.
         partial: use it although images are missing.
     """
 
@@ -46,13 +46,13 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """An opened split; tasks add what else their data says: classes, a protocol, a body model.
+    """An opened split; tasks add fields: classes, a protocol, a body model.
 
     Attributes:
         spec, split: what was opened.
-        samples: map-style and picklable; with `groups`, `inputs_of` and `shared_inputs` where they are known.
+        samples: map-style and picklable; may have `groups`, `inputs_of` and `shared_inputs`.
         partial: images may be missing.
-        notes: to be said before anything is computed: what was left out, what was assumed.
+        notes: printed before anything is computed: what was left out or assumed.
     """
 
     spec: str
@@ -64,13 +64,13 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on disk, and how it is opened.
+    """A data set's layout on disk, and how to open it.
 
     Attributes:
-        open: gives the split.
-        about: one line: what lies where.
-        splits: that it has; () for folders of any name.
-        usual: the split that is scored if none is named; "": `test` where there is one, else `val`.
+        open: from a `Where` to the split.
+        about: one line on its files.
+        splits: names; () allows any folder name.
+        usual: the split that is scored by default; "": `test` if it has one, else `val`.
     """
 
     open: Callable[[Where], TaskData]
@@ -80,20 +80,20 @@ class Layout:
 
     @property
     def scored(self) -> str:
-        """The split that is scored if none is named."""
+        """The split that is scored by default."""
         return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is to be scored or used.
+    """What to score or use: head, encoder, baseline.
 
     Attributes:
         head: a folder that `codistill fit` wrote, or a released file of a head.
         model: a released file of encoder and head together.
-        features: in place of those that the head was fitted on; needed where nothing says them.
-        baseline: a name of `Task.baselines`, in place of a head or on top of one.
-        other_encoder: `features` may be of another encoder than the head was fitted on.
+        features: replace those that the head was fitted on; needed if the head records none.
+        baseline: a name in `Task.baselines`, in place of a head or on top of one.
+        other_encoder: allow another encoder than the head was fitted on.
     """
 
     head: Path | None = None
@@ -104,26 +104,26 @@ class Subject:
 
 
 class Model(Protocol):
-    """What `Task.load` gives: callable in the task's own way."""
+    """What `Task.load` returns; each task calls it in its own way."""
 
     def to(self, device: torch.device | str) -> Any:
-        """Move it, in place."""
+        """Move the model to a device, in place."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it: encoder, licence, head; JSON."""
+        """Encoder, licence and head, as JSON values for a metrics file."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one sample.
+    """The result of one sample.
 
     Attributes:
         name: of the sample.
         values: arrays of the same shape for every sample.
-        rows: arrays with one row per thing in the sample (a person, a match), all of one length.
-        draw: pictures (row, column, 3) uint8 in a line, e.g. image, truth, prediction; called for few samples.
+        rows: arrays of equal length with a row per item in the sample (a person, a match).
+        draw: makes a row of pictures (row, column, 3) uint8: image, truth, prediction; called for few samples.
     """
 
     name: str
@@ -138,10 +138,10 @@ class Column:
 
     Attributes:
         title: with its unit, as a table's header has it.
-        statistic: how it follows from what was counted.
+        statistic: computes it from the counts.
         digits: after the point.
         headline: whether short tables show it.
-        higher: whether more is better.
+        higher: whether higher is better.
     """
 
     title: str
@@ -153,11 +153,11 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a task says beside its columns.
+    """A task's results beside its columns.
 
     Attributes:
         facts: for metrics.json; JSON.
-        lines: to be printed.
+        lines: printed.
         legend: a strip (row, width, 3) uint8 of a given width below the pictures.
     """
 
@@ -168,12 +168,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was made of one image.
+    """The prediction for one image.
 
     Attributes:
-        text: a line for people.
-        files: that were written.
-        facts: for programs; JSON.
+        text: a line to print.
+        files: written files.
+        facts: JSON values for programs.
     """
 
     text: str
@@ -183,24 +183,24 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that was named, and what its results are called: a path without a suffix, relative to the output."""
+    """An image file, and the name of its results: a path without suffix, relative to the output."""
 
     path: Path
     name: str
 
     def within(self, out: Path, suffix: str) -> Path:
-        """Where a result of that suffix (with its dot) goes."""
+        """Path of the result with that suffix (dot included)."""
         return out / f"{self.name}{suffix}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """How images of one's own are used.
+    """How your own images are predicted.
 
     Attributes:
         options: class of the options: `Task.test`, or one derived from it.
-        run: model, pixels (row, column, 3) uint8, the image's names, options and the output folder to what was made.
-        writes: one line: which files.
+        run: model, pixels (row, column, 3) uint8, the image's names, options and output folder to a `Predicted`.
+        writes: one line on the files it writes.
     """
 
     options: type
@@ -221,27 +221,27 @@ class Task:
     """A task.
 
     Attributes:
-        name: as users type it.
+        name: in commands.
         about: one line.
         layouts: data sets by the word before the colon.
-        load: a subject, the test options and the data, where there is some, to a model.
-        test: class of the options of scoring; frozen, with defaults.
+        load: subject, test options and data (or None) to a model.
+        test: class of the scoring options; frozen, with defaults.
         score: model, data, test options and runtime to one outcome per sample, in order.
-        columns: scores by name, the first is the task's own.
-        more_columns: scores that depend on what was fitted (numbers of neighbours), from the table.
-        unit: what the scores are measured in, for metrics.json.
-        samples: what is counted: images, pairs.
-        shown: titles of the pictures that outcomes draw.
+        columns: scores by name, the main one first.
+        more_columns: table to scores that depend on the head (numbers of neighbours).
+        unit: of the scores, for metrics.json.
+        samples: the word for them: images, pairs.
+        shown: titles of the outcomes' pictures.
         config: class of a fit, derived from `HeadFit`; None where nothing is fitted.
         recipes: of that class, by name; the first is the default.
         fit: the training split, config, runtime and process to whether it is finished (it may be asked to stop); the
             same call resumes.
-        check: raises DataError where data cannot be used, told whether for training; gives what there is to say of it.
-        summarize: what there is to say beside the columns.
-        predict: images of one's own; None where there is nothing to show.
-        baselines: by name, one line each, for `--baseline`.
-        on_head: those of them that replace a part of a head's answer, and need one.
-        heads: the task whose heads it scores, where that is another one.
+        check: data and whether it is for training to notes; raises DataError if it cannot be used.
+        summarize: results beside the columns.
+        predict: for your own images; None if there is nothing to show.
+        baselines: a line each by name, for `--baseline`.
+        on_head: baselines that replace a part of a head's answer, and need a head.
+        heads: the task whose heads it scores, if another one.
     """
 
     name: str
@@ -266,5 +266,5 @@ class Task:
     heads: str = ""
 
     def columns_of(self, table: ScoreTable) -> dict[str, Column]:
-        """Every score that may be defined for what was counted."""
+        """Every score that may be defined for a table."""
         return {**self.columns, **self.more_columns(table)}

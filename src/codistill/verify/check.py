@@ -1,7 +1,6 @@
-"""One numerical check against recorded numbers: what `codistill verify` collects and prints.
+"""One numerical check against recorded numbers, as `codistill verify` prints it.
 
-In: what was computed, what was recorded, and how far they may be apart. Out: a `CheckResult`.
-A check has no opinion on how the numbers were made.
+In: computed and recorded values, and a tolerance. Out: a `CheckResult`.
 """
 
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ class CheckResult:
 
     Attributes:
         name: file and quantity, e.g. `mast3r_nano_forward: 48x80/view1/conf`.
-        difference: largest relative difference; NaN where nothing could be compared.
-        tolerance: what it may be at most.
+        difference: largest relative difference; NaN if nothing could be compared.
+        tolerance: largest difference that passes.
         detail: shapes, the reason of a failure, or which file is missing.
         status: `absent` means that the folder lacks the file: named, not counted.
     """

@@ -85,7 +85,7 @@ def published_outputs(output: HumanMeshOutput) -> Recorded:
 
 
 def check_metrics(inputs: Path, expected_file: Path) -> Iterator[CheckResult]:
-    """Who is matched with whom and in which order, exactly; detection scores; errors of every match and their means."""
+    """Matched pairs and their order, exactly; detection scores; errors of every match and their means."""
     recorded, expected = load_file(inputs), json.loads(expected_file.read_text())
     stem = expected_file.stem
     matchings: list[PersonMatching] = []

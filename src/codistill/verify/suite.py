@@ -1,7 +1,7 @@
 """The runner of suites of numerical checks.
 
-In: a suite's name and a folder. Out: the results of every part whose files the folder has; the file that the others
-lack is named and not counted.
+In: a suite's name and a folder. Out: the results of every part whose files exist; for the others the missing file is
+named and not counted.
 """
 
 import importlib
@@ -27,7 +27,7 @@ SUITES = {
 
 @dataclass(frozen=True)
 class Part:
-    """Checks that need these files, given in this order; `*` stands for any text, the same in all of them."""
+    """Checks that need these files, given in this order; `*` matches any text, the same in all of them."""
 
     title: str
     files: tuple[str, ...]
@@ -35,7 +35,7 @@ class Part:
 
 
 def run_suite(name: str, folder: Path) -> Iterator[CheckResult]:
-    """The checks of one suite; a check that cannot be computed comes out as a failed one with the reason.
+    """The checks of one suite; a check that raises counts as failed, with the reason.
 
     Raises:
         DataError: if a file of the folder cannot be read at all.
@@ -51,7 +51,7 @@ def run_suite(name: str, folder: Path) -> Iterator[CheckResult]:
 
 
 def _run_part(part: Part, folder: Path) -> Iterator[CheckResult]:
-    """The part once for every text that its first file's `*` stands for."""
+    """Run the part once for every text that matches `*` in its first file."""
     before, star, after = part.files[0].partition("*")
     found = sorted(folder.glob(part.files[0]))
     if not found:

@@ -48,7 +48,7 @@ _DOMAIN_WORDS = {
 
 
 class RecordedBank:
-    """Raw teacher features of one step after the other, played back."""
+    """A bank that plays back recorded raw teacher features, step by step."""
 
     def __init__(self, record: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> None:
         self.record, self.inputs, self.step = record, inputs, 0
@@ -65,15 +65,13 @@ class RecordedBank:
 
     @property
     def weights(self) -> dict[str, float]:
-        """All alike."""
         return dict.fromkeys(self.record["teachers"], 1.0)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Nothing is known of recorded teachers but their names."""
         return [{"name": name, "licence": "unknown"} for name in self.record["teachers"]]
 
     def to(self, device: Any) -> "RecordedBank":
-        """Recorded features stay where they are."""
+        """Nothing to move: recorded features stay on the host."""
         return self
 
     def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
@@ -91,7 +89,7 @@ class RecordedBank:
 
 
 def training_checks(student_file: Path, inputs_file: Path, record_file: Path) -> Iterator[CheckResult]:
-    """Every recorded mode of training, step by step; the weights after it where they were recorded."""
+    """Every recorded mode of training, step by step, and the final weights, if recorded."""
     record, inputs = json.loads(record_file.read_text()), load_file(inputs_file)
     weights_file = record_file.with_name(WEIGHTS_FILE)
     final = load_file(weights_file) if weights_file.exists() else {}
@@ -217,7 +215,7 @@ def _keep_worst(
 
 
 def weight_checks(student: Student, mode: str, final: Mapping[str, Tensor]) -> Iterator[CheckResult]:
-    """Relative L2 distance of every trained tensor; the key part of qkv biases, whose gradient is 0, left out."""
+    """Relative L2 distance of every trained tensor, without the key part of qkv biases, whose gradient is 0."""
     ours, worst = student.state_dict(), CheckResult(name="", difference=-1.0, tolerance=WEIGHT_TOLERANCE)
     recorded = {k.removeprefix(f"{mode}/"): v for k, v in final.items() if k.startswith(f"{mode}/")}
     if not recorded:

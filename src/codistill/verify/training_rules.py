@@ -1,4 +1,4 @@
-"""The rules of training by themselves: learning-rate schedules and lowest-loss dropping.
+"""Rules of training in isolation: learning-rate schedules and lowest-loss dropping.
 
 In: `schedules.json`, `dropping.json`. Out: one result a schedule, and one a number that dropping decides.
 """
@@ -34,7 +34,7 @@ def schedule_checks(path: Path) -> Iterator[CheckResult]:
 
 
 def dropping_checks(path: Path) -> Iterator[CheckResult]:
-    """Recorded lowest-loss dropping: who is kept, the loss, each teacher's share."""
+    """Recorded lowest-loss dropping: kept teachers, the loss, each teacher's share."""
     record = json.loads(path.read_text())
     losses = torch.tensor(record["losses_teacher_by_image"])
     # The worst teacher of an image has no draw; any number does for it.

@@ -1,8 +1,7 @@
 """Numerical checks of everything about two views against recorded numbers of the published implementations.
 
-In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network
-outputs of MASt3R and DUNE-MASt3R, losses, matches, Map-free scores, key listings. Sizes, names and heads are read
-from the files.
+In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network outputs of MASt3R
+and DUNE-MASt3R, losses, matches, Map-free scores, key listings. Sizes, names and heads are read from the files.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What two-view training and matching compute: losses, and fast reciprocal matches.
+"""Two-view losses, and fast reciprocal matches.
 
 In: `mast3r_loss_inputs.safetensors` with `mast3r_loss_expected.json`, `reciprocal_matching.safetensors`. Out: one
 result a loss, a number logged beside it, or an array of matched pixels.

@@ -1,8 +1,8 @@
 """Make a world on disk: scenes rendered by several processes, in order, into hashed tar shards of the data layer.
 
-DIR/world.json says what it is; DIR/<domain>/<split>/ holds the shards and `index.parquet`, an ordinary source of kind
-`shards`. A shard with a whole record is finished: an interrupted build goes on after it, and a shard whose bytes do
-not fit its hash is made again. What a scene looks like does not depend on the number of workers.
+DIR/world.json describes it; DIR/<domain>/<split>/ holds the shards and `index.parquet`, an ordinary source of kind
+`shards`. A shard with a whole record is finished: an interrupted build resumes after it, and a shard with a wrong hash
+is made again. Scenes do not depend on the number of workers.
 """
 
 import json
@@ -84,14 +84,14 @@ class WorldConfig:
 
 
 def split_folder(root: Path, domain: str, split: str) -> Path:
-    """Where the shards of a split lie: the path of an ordinary source."""
+    """Folder of a split's shards: the path of an ordinary source."""
     return root / domain / split
 
 
 def build_world(
     root: Path, config: WorldConfig, *, workers: int = 0, progress: Progress | None = None
 ) -> list[Path]:
-    """Make (or finish, or mend) a world.
+    """Make, finish or repair a world.
 
     Args:
         root: the folder; made if missing.
@@ -99,7 +99,7 @@ def build_world(
         progress: called as pictures are finished, also for those found finished.
 
     Returns:
-        the shards that were damaged and have been made again.
+        the damaged shards that were made again.
 
     Raises:
         DataError: if the folder holds a world of another kind.
@@ -193,7 +193,7 @@ def _render_scene(scene_id: SceneId, size: int) -> list[Sample]:
 def _in_order(
     pool: ProcessPoolExecutor, scenes: list[SceneId], size: int, ahead: int
 ) -> Iterator[list[Sample]]:
-    """Rendered scenes in the order of the list, `ahead` of them under way."""
+    """Rendered scenes in the order of the list, with `ahead` of them in progress."""
     waiting: list[Future[list[Sample]]] = []
     for scene in scenes:
         waiting.append(pool.submit(_render_scene, scene, size))

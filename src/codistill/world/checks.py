@@ -1,4 +1,4 @@
-"""Whether a built world keeps its promises: measured from the stored files, independently of how they were made."""
+"""Checks of a built world, measured from the stored files, independently of how they were made."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ HEAD_JOINT = 101
 
 @dataclass(frozen=True)
 class Check:
-    """One promise: what was measured, what is allowed, and whether it holds."""
+    """One check: measured value, limit, and whether it holds."""
 
     name: str
     measured: str
@@ -33,7 +33,7 @@ def check_world(world: World, sample: int | None = 24) -> list[Check]:
     """All checks.
 
     Args:
-        sample: pictures (or pairs) looked at per check; None for all. Classes are always counted over all.
+        sample: pictures (or pairs) per check; None: all. Classes are always counted over all.
     """
     out = [check_classes(world)]
     if "rooms" in world.domains:

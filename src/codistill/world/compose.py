@@ -20,9 +20,9 @@ def world_body() -> AnnyBody:
 
 
 def prepare_worker() -> None:
-    """What a process that does nothing but render scenes does first: one thread, since there is a process per core.
+    """Set up a rendering process: one thread, since there is a process per core.
 
-    What is imported by now need not be searched for garbage again.
+    Objects of imported modules are exempt from garbage collection from then on.
     """
     torch.set_num_threads(1)
     gc.collect()

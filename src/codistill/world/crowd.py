@@ -1,4 +1,4 @@
-"""People before they meet a camera: phenotypes and poses drawn, Anny asked once for all of them, clothes put on."""
+"""People before they are placed: phenotypes and poses drawn, one batched call of Anny, clothes put on."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,7 +111,7 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
             if not now:
                 break
             poses, own = [tries[k][turn] for k in now], [shapes[k] for k in now]
-            if not rests:  # with the first poses: a call costs as much as two bodies
+            if not rests:  # in the first call, since a call costs as much as two bodies
                 poses, own = [Pose("rest")] * count + poses, shapes + own
             posed = _posed(body, poses, own)
             rests, posed = rests or posed[:count], posed[-len(now) :]
@@ -146,7 +146,7 @@ def faces_for(body: AnnyBody, vertices: Floats, camera: Camera) -> NDArray[np.in
 def _posed(
     body: AnnyBody, poses: list[Pose], shapes: list[NDArray[np.float32]]
 ) -> list[tuple[Floats, Floats, NDArray[np.float32]]]:
-    """Vertices, joints and rotations of several bodies, asked for at once."""
+    """Vertices, joints and rotations of several bodies, in one call of the body model."""
     rotations = np.stack([pose.matrices(body.rotation_names) for pose in poses]).astype(np.float32)
     with torch.inference_mode():
         vertices, joints = body.pose(torch.from_numpy(rotations), torch.from_numpy(np.stack(shapes)))

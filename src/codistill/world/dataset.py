@@ -5,7 +5,7 @@
     world.sources("train")                                         # three ordinary sources for distillation
 
 Every data set is map-style, picklable (for loader workers) and opens its shards at the first access. Images are
-uint8 (row, column, 3): normalization belongs to the encoder.
+uint8 (row, column, 3): normalization is the encoder's.
 """
 
 import json
@@ -127,7 +127,7 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
         return self.read(*self._place(index))
 
     def inputs_of(self, index: int) -> tuple[Path | Part, ...]:
-        """The shards that a sample is read from, and which sample of them it is."""
+        """The shards of a sample, and its number there."""
         source, at = self._place(index)
         numbers = range(self.views * at, self.views * at + self.views)
         shards = dict.fromkeys(path for number in numbers for path in source.files_of(number))
@@ -236,7 +236,6 @@ class World:
         return SegmentationDataset(self.root, domains, split)
 
     def depth(self, split: str, domains: Sequence[str] = ("rooms", "objects")) -> DepthDataset:
-        """Images with depth."""
         self._check(split, domains)
         return DepthDataset(self.root, domains, split)
 
@@ -246,7 +245,6 @@ class World:
         return PairDataset(self.root, ("rooms",), split)
 
     def people(self, split: str) -> PeopleDataset:
-        """Images with people."""
         self._check(split, ("people",))
         return PeopleDataset(self.root, ("people",), split)
 

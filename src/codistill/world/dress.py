@@ -48,7 +48,7 @@ CLOTH_PATTERNS = (
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What dressing must know of a body in its rest pose.
+    """A body in its rest pose, for dressing.
 
     Attributes:
         faces: (F, 3). rest: (V, 3) vertices of this very body at rest.

@@ -1,4 +1,4 @@
-"""Which scene: seed, domain, split and index, and the random numbers that follow from them and from nothing else."""
+"""A scene's identity (seed, domain, split, index), and its random numbers, which follow from nothing else."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Colours and materials, drawn without a look at what they will cover: colour carries no class.
+"""Colours and materials, drawn independently of the category: colour carries no class.
 
 A scene draws one palette; every thing in it draws its materials from that palette and from all finishes and texture
 families alike.
@@ -37,7 +37,7 @@ def linear(srgb: Color) -> Color:
 
 @dataclass(frozen=True)
 class Palette:
-    """A few hues that go together, and how strong they are.
+    """A few harmonious hues, and their saturation.
 
     Attributes:
         hues: in [0, 1), neighbours and opposites of one hue.

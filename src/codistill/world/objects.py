@@ -76,14 +76,14 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
 
 
 def guest_of(scene_id: SceneId) -> str:
-    """The category that a scene shows in any case: taking turns, so that every class occurs in every split."""
+    """The category that a scene must show: they take turns, so that every class occurs in every split."""
     return list(CATEGORIES)[(scene_id.index + scene_id.seed) % len(CATEGORIES)]
 
 
 def _draw_thing(
     scene_id: SceneId, rng: np.random.Generator, palette: Palette, name: str, category: str | None = None
 ) -> Thing:
-    """A thing of the category, or one that belongs on this stage, or now and then a toy of any kind."""
+    """A thing of the category, or one of this stage's, or now and then a toy of any kind."""
     stage = STAGES[name]
     novel = scene_id.novel(rng)
     toy = category is None and rng.random() < 0.25
@@ -176,7 +176,7 @@ def _background(
     shown: list[Placed],
     camera: Camera,
 ) -> list[Placed]:
-    """Bigger things farther off, behind what the picture is about."""
+    """Bigger things farther away, behind the scene's main things."""
     out: list[Placed] = []
     taken = [p.footprint for p in shown]
     eye, forward = camera.pose[:2, 3], camera.pose[:2, 2]

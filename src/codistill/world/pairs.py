@@ -43,10 +43,10 @@ def reproject(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Came
     Args:
         depth_1, depth_2: (row, column) z-depth in metres, inf for sky.
     """
-    flat = depth_1.reshape(-1).astype(np.float64)
+    flat = depth_1.reshape(-1).astype(np.float64)  # (N,)
     finite = np.isfinite(flat)
     rays = camera_1.directions().astype(np.float64)
-    points = camera_1.pose[:3, 3] + rays * np.where(finite, flat, 1.0)[:, None]
+    points = camera_1.pose[:3, 3] + rays * np.where(finite, flat, 1.0)[:, None]  # (N, 3) in the world
     pixels, depth = camera_2.project(points)
     column, row = np.round(pixels[:, 0]).astype(int), np.round(pixels[:, 1]).astype(int)
     inside = (
@@ -58,7 +58,7 @@ def reproject(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Came
         & (row < camera_2.height)
     )
     other = np.full(len(flat), np.inf)
-    other[inside] = depth_2[row[inside], column[inside]]
+    other[inside] = depth_2[row[inside], column[inside]]  # (N,) depth seen by view 2
     visible = inside & (np.abs(other - depth) < tolerance(depth_2, row, column, inside) * depth)
     return Reprojection(pixels, depth, inside, other, visible)
 
@@ -68,14 +68,15 @@ def tolerance(
 ) -> NDArray[np.float64]:
     """Relative tolerance (N,) of the occlusion test: 1 %, and half a pixel's change of depth on slanted surfaces."""
     slope = np.zeros_like(depth, dtype=np.float64)
-    safe = np.where(np.isfinite(depth), depth, 1e4).astype(np.float64)
+    safe = np.where(np.isfinite(depth), depth, 1e4).astype(np.float64)  # sky is far, but finite
+    # The smaller of both one-sided differences: a slope counts, a step to another surface does not.
     horizontal = np.minimum(
         np.abs(np.diff(safe, axis=1, prepend=safe[:, :1])), np.abs(np.diff(safe, axis=1, append=safe[:, -1:]))
     )
     vertical = np.minimum(
         np.abs(np.diff(safe, axis=0, prepend=safe[:1])), np.abs(np.diff(safe, axis=0, append=safe[-1:]))
     )
-    slope = 0.75 * (horizontal + vertical) / safe
+    slope = 0.75 * (horizontal + vertical) / safe  # relative; half a pixel in x and y, with a margin
     out = np.full(len(row), SAME_SURFACE)
     out[inside] += slope[row[inside], column[inside]]
     return out

@@ -38,7 +38,7 @@ class Pose:
     seated: bool = False
 
     def turn(self, joint: str, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> None:
-        """Turn a joint about its axes, on top of what it has."""
+        """Turn a joint about its axes, in addition to its present rotation."""
         matrix = rotation("z", z) @ rotation("y", y) @ rotation("x", x)
         self.joints[joint] = self.joints.get(joint, np.eye(3)) @ matrix
 
@@ -57,7 +57,7 @@ def aligning(start: NDArray[np.floating], end: NDArray[np.floating]) -> Matrix:
     """The smallest rotation that turns `start` to `end`."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(a, b)
-    if np.linalg.norm(axis) < 1e-8:
+    if np.linalg.norm(axis) < 1e-8:  # parallel: no axis
         return np.eye(3)
     return about(axis, float(np.degrees(np.arccos(np.clip(a @ b, -1, 1)))))
 
@@ -74,10 +74,10 @@ def arm(pose: Pose, side: str, towards: NDArray[np.floating], elbow: float, twis
     rest = ARM_REST[side]
     target = np.array([sign * towards[0], towards[1], towards[2]])
     up = float(towards[2] / np.linalg.norm(towards))
-    lift = 18.0 * max(0.0, up + 0.3)
-    shoulder = rotation("y", -sign * lift)
+    lift = 18.0 * max(0.0, up + 0.3)  # degrees, from a little below the horizontal on
+    shoulder = rotation("y", -sign * lift)  # the clavicle rises with the arm
     pose.joints[f"clavicle.{side}"] = shoulder
-    bend = about(np.cross(rest, FORWARD), elbow)
+    bend = about(np.cross(rest, FORWARD), elbow)  # flexes forwards
     pose.joints[f"upperarm01.{side}"] = shoulder.T @ aligning(rest, target) @ about(rest, sign * twist)
     pose.joints[f"lowerarm01.{side}"] = bend
 
@@ -97,10 +97,10 @@ def torso(pose: Pose, rng: np.random.Generator, bend: float = 0.0, free: float =
     lean, turn = rng.normal(0, 5) * free, rng.normal(0, 10) * free
     bend = bend + rng.normal(0, 4) * free
     for joint in ("spine05", "spine04", "spine03", "spine02", "spine01"):
-        pose.turn(joint, x=bend / 5, y=lean / 5, z=turn / 5)
+        pose.turn(joint, x=bend / 5, y=lean / 5, z=turn / 5)  # a fifth for each of five joints
     nod, tilt, look = rng.normal(2, 9), rng.normal(0, 5), float(np.clip(rng.normal(0, 24), -60, 60))
     for joint, share in (("neck01", 0.25), ("neck02", 0.2), ("neck03", 0.2), ("head", 0.35)):
-        pose.turn(joint, x=nod * share - bend * 0.12, y=tilt * share, z=look * share)
+        pose.turn(joint, x=nod * share - bend * 0.12, y=tilt * share, z=look * share)  # undoes half the bend
     for side, sign in SIDES.items():
         curl = float(np.clip(rng.normal(18, 12), 0, 50))
         pose.turn(f"wrist.{side}", x=rng.normal(0, 8), y=sign * rng.normal(0, 8))

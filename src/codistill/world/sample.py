@@ -32,7 +32,7 @@ class View:
 
     Attributes:
         rgb: (row, column, 3). depth: (row, column) metres, inf for sky. label, instance: (row, column).
-        facts: what the JSON says.
+        facts: contents of the JSON.
     """
 
     rgb: NDArray[np.uint8]

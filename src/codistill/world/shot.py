@@ -1,4 +1,4 @@
-"""A composed scene with its cameras: what a generator gives to the renderer, and what the index will say of it."""
+"""A composed scene with its cameras: the generator's output for the renderer, and facts for the index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Contact sheets of a built world: pictures alone, or each with depth, labels, and bodies or matched points."""
+"""Contact sheets of a built world: pictures only, or each with depth, labels, and bodies or matched points."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def truth_sheet(world: World, split: str, rows: int = 4) -> NDArray[np.uint8]:
 def plain_sheet(
     world: World, domain: str, split: str, count: int = 64, columns: int = 8
 ) -> NDArray[np.uint8]:
-    """Pictures of one domain, nothing else."""
+    """Pictures of one domain, without truth."""
     data = world.segmentation(split, (domain,))
     images = [data[i].image.numpy() for i in range(min(count, len(data)))]
     return _sheet([images[i : i + columns] for i in range(0, len(images), columns)])

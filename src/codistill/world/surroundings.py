@@ -1,4 +1,4 @@
-"""Where scenes happen: what a stage gives (items, lights, sky), calm materials for it, and open ground under a sky."""
+"""Surroundings of scenes: items, lights and sky of a stage, its calm materials, and open ground under a sky."""
 
 from dataclasses import dataclass, field
 
@@ -138,7 +138,7 @@ def draw_sky(rng: np.random.Generator) -> tuple[Sky, list[Light]]:
 
 
 def triple(values: NDArray[np.floating]) -> tuple[float, float, float]:
-    """Three numbers of an array (3,)."""
+    """An array (3,) as a tuple of floats."""
     return (float(values[0]), float(values[1]), float(values[2]))
 
 

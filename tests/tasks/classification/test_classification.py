@@ -75,7 +75,7 @@ def test_one_neighbour_is_scikit_learn_s():
 
 def test_more_neighbours_than_images_are_refused():
     bank, labels = blobs(8)
-    with pytest.raises(ConfigError, match=r"\[10\] neighbours were asked for; the training images are 8"):
+    with pytest.raises(ConfigError, match=r"\[10\] neighbours are requested; the training images are 8"):
         knn_votes(bank, bank, labels, 4, (10,))
 
 

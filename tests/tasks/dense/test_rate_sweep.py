@@ -55,7 +55,7 @@ def test_a_sweep_that_ends_at_its_edge_goes_on_until_it_does_not(monkeypatch):
     result, fitted, said = swept(monkeypatch, 1.0)
     assert fitted == [RATES, (0.1, 1.0, 10.0)]
     assert (result.rate, result.edge, result.chosen) == (1.0, "", 1) and result.heads == (0.1, 1.0, 10.0)
-    assert list(result.scores) == [1e-3, 1e-2, 0.1, 1.0, 10.0] and "goes on with 0.1, 1, 10" in said[0]
+    assert list(result.scores) == [1e-3, 1e-2, 0.1, 1.0, 10.0] and "continues with 0.1, 1, 10" in said[0]
 
 
 def test_it_goes_on_twice_at_most_and_says_that_it_is_still_at_the_edge(monkeypatch):

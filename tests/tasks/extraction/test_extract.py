@@ -138,7 +138,7 @@ def test_refusals(
     refused("holds other features: images: 4 → 22")
     refused("--part 3/2", "--part", "3/2")
     refused("the encoder has 3 (0 to 2)", "--blocks", "7", out="g")
-    refused("a block is there twice", "--blocks", "2", "-1", out="g")
+    refused("each block may be given once", "--blocks", "2", "-1", out="g")
     refused("must be patch, cls or patch+cls", "--kinds", "tokens", out="g")
     refused("belong to an encoder alone", "--projector", "a", "--blocks", "1", out="g")
     refused("--limit must be positive", "--limit", "0", out="g")

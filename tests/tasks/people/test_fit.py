@@ -156,7 +156,7 @@ def test_recipes() -> None:
 
 
 def test_configs_that_make_no_sense(scenes: Path) -> None:
-    with pytest.raises(ConfigError, match="norm of its own"):
+    with pytest.raises(ConfigError, match="its own norm"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=True))
     with pytest.raises(ConfigError, match="one level of tokens"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=False, blocks=(0, 1)))
@@ -185,7 +185,7 @@ def test_a_fit_on_changed_labels_says_so_and_a_finished_one_is_refused(
     assert fit_people(short, runtime)
     said = capsys.readouterr().err
     assert (
-        f"goes on, but with other data than it began with (changed: label of {data}/images/0003.png)" in said
+        f"resumes, but with other data than it began with (changed: label of {data}/images/0003.png)" in said
     )
     assert "0003.png" in read_record(runtime.out).fit["data_changed"][0]
     assert fit_people(short, runtime)

@@ -109,7 +109,7 @@ def test_the_baseline_knows_mean_spread_and_place():
     [
         ({"encoder": "e", "blocks": ()}, "one block at least"),
         ({"encoder": "e", "projector": "t", "blocks": (1, 2)}, "belong to an encoder alone"),
-        ({"encoder": "e", "denormalize": True}, "denormalize belongs to a projector"),
+        ({"encoder": "e", "denormalize": True}, "denormalize needs a projector"),
     ],
 )
 def test_impossible_features_say_so(options, text):

@@ -1,1 +1,1 @@
-"""What each command may be told: parsers, which import nothing heavy, so that a slip is answered at once."""
+"""Parsers of the commands: they import nothing heavy, so that mistakes are answered at once."""

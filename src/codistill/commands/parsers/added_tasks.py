@@ -1,7 +1,6 @@
 """Tasks of installed packages as `TaskText`: their sources are not ours to read, so they are imported.
 
-That takes the seconds that PyTorch does; what is said of them, and which options are refused, is the same as for the
-tasks of this package.
+That takes the seconds of importing PyTorch; help and refused options are the same as for this package's tasks.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from codistill.tasks.registry import find_task
 
 
 def read_added(name: str) -> TaskText:
-    """What a task says of itself.
+    """The `TaskText` of an installed package's task.
 
     Raises:
         ConfigError: if it cannot be imported.

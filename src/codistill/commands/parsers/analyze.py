@@ -1,11 +1,10 @@
-"""What `codistill analyze` may be told."""
+"""Options of `codistill analyze`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill analyze",
         description="Of a run: explained variance of teachers and projections, and how teachers' losses move "
@@ -27,5 +26,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

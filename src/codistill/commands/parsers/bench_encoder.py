@@ -6,7 +6,6 @@ from codistill.commands.parsers.bench_options import add_device, add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(prog="codistill bench encoder", description=__doc__)
     parser.add_argument("encoders", nargs="+", metavar="E", help="what load_encoder accepts")
     parser.add_argument(
@@ -22,5 +21,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

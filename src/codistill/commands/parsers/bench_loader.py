@@ -1,4 +1,4 @@
-"""What `codistill bench loader` may be told."""
+"""Options of `codistill bench loader`."""
 
 import argparse
 
@@ -6,7 +6,6 @@ from codistill.commands.parsers.bench_options import add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill bench loader",
         description="Images per second and core: decoding and augmentation, beside plain torchvision v2.",
@@ -24,5 +23,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

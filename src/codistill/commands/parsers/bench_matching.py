@@ -10,7 +10,6 @@ from codistill.commands.parsers.bench_options import add_device, add_json
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(prog="codistill bench matching", description=__doc__)
     parser.add_argument("--size", default="384x512", metavar="ROWSxCOLUMNS", help="of the maps (384x512)")
     parser.add_argument("--channels", type=int, default=24, help="of the descriptors (24)")
@@ -22,5 +21,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -1,4 +1,4 @@
-"""What several benchmarks may be told: where to run, and where the numbers go."""
+"""Options of several benchmarks: device, threads, output file."""
 
 import argparse
 from pathlib import Path
@@ -11,5 +11,4 @@ def add_device(parser: argparse.ArgumentParser, *, threads: int) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")

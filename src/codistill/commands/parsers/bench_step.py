@@ -14,7 +14,6 @@ The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of it
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill bench step",
         usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
@@ -40,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, checked, and the recipe's fields; ends the process where argparse has something to say.
+    """The arguments, checked, and the recipe's fields; argparse may end the process (--help, errors).
 
     Raises:
         ConfigError: for an unknown recipe or option.

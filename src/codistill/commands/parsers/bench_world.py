@@ -9,7 +9,6 @@ DOMAINS: tuple[str, ...] = literal("codistill.world.identity", "DOMAINS")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(prog="codistill bench world", description=__doc__)
     parser.add_argument("--images", type=int, default=24, help="pictures per domain (24)")
     parser.add_argument("--size", type=int, default=224)
@@ -20,5 +19,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -1,18 +1,17 @@
-"""What `codistill convert` may be told."""
+"""Options of `codistill convert`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill convert",
         description="Convert weights of any known layout into encoder.safetensors + config.json.",
     )
     parser.add_argument("what", metavar="WHAT", help="a weights file, a run, an export, or a known name")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
     parser.add_argument(
         "--encoder-only", action="store_true", help="leave projectors and target statistics out"
     )
@@ -26,5 +25,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

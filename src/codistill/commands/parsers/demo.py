@@ -1,11 +1,10 @@
-"""What `codistill demo` may be told."""
+"""Options of `codistill demo`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill demo",
         description="A small world, a student from DINOv2 and two stand-ins, its numbers, its features.",
@@ -23,5 +22,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

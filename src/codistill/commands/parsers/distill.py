@@ -1,4 +1,4 @@
-"""What `codistill distill` may be told."""
+"""Options of `codistill distill`."""
 
 import argparse
 from pathlib import Path
@@ -11,12 +11,11 @@ The recipe comes first; every field of it can be overridden: --engine.total-step
 --distill.sharing.mode none. `codistill distill RECIPE --help-fields` lists them all.
 With several processes: torchrun --nproc-per-node 8 -m codistill distill RECIPE --out RUN.
 Exit code: 0 finished; 75 stopped before its end by SIGTERM, SIGHUP, Ctrl-C or --engine.stop-after, and saved: the
-same command (without --engine.stop-after) goes on; 2 something is wrong with what was given.
+same command (without --engine.stop-after) resumes; 2 something given is wrong.
 """
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill distill",
         description="Train a student from a recipe; the same command again resumes the run.",
@@ -56,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, checked, and the recipe's fields; ends the process where argparse has something to say.
+    """The arguments, checked, and the recipe's fields; argparse may end the process (--help, errors).
 
     Raises:
         ConfigError: for an unknown recipe or option, or where the recipe or --out is not named.

@@ -1,4 +1,4 @@
-"""What `codistill evaluate TASK` may be told."""
+"""Options of `codistill evaluate TASK`."""
 
 import argparse
 import importlib
@@ -45,7 +45,6 @@ OWN: Mapping[str, tuple[str, str]] = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's own options."""
     parser = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
@@ -82,7 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> Asked:
-    """What was typed, checked; ends the process where help was asked for.
+    """The checked arguments; ends the process after --help.
 
     Raises:
         ConfigError: for an unknown task or option, or where something is missing or would have no effect.

@@ -1,11 +1,10 @@
-"""What `codistill evaluate distillation` may be told."""
+"""Options of `codistill evaluate distillation`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill evaluate distillation",
         description="Cosine similarity of predicted and true patch tokens on held-out images, with intervals.",
@@ -33,5 +32,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -1,4 +1,4 @@
-"""What `codistill evaluate mapfree` may be told; how poses are found is told as to `evaluate relocalization`."""
+"""Options of `codistill evaluate mapfree`; those of pose solving are as in `evaluate relocalization`."""
 
 import argparse
 import sys
@@ -22,7 +22,6 @@ USAGE = (
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's own options."""
     parser = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…"
@@ -32,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
     )
     parser.add_argument("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
-    parser.add_argument("--submission", type=Path, metavar="ZIP", help="poses that are there already")
+    parser.add_argument("--submission", type=Path, metavar="ZIP", help="score an existing submission")
     add_other_encoder_option(parser)
     parser.add_argument("--split", default="val", help="(val)")
     parser.add_argument(
@@ -47,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> Asked:
-    """What was typed, checked; ends the process where help was asked for.
+    """The checked arguments; ends the process after --help.
 
     Raises:
         ConfigError: where something is missing, or would have no effect.

@@ -1,4 +1,4 @@
-"""What `codistill extract SOURCE` may be told."""
+"""Options of `codistill extract SOURCE`."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ EXTRACTION = "codistill.tasks.extraction.config:Extraction"
 
 
 def parse(argv: list[str]) -> Asked:
-    """What was typed, checked; ends the process where help was asked for.
+    """The checked arguments; ends the process after --help.
 
     Raises:
         ConfigError: for an unknown option, or where something is missing.

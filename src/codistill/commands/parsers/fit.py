@@ -1,4 +1,4 @@
-"""What `codistill fit TASK [RECIPE]` may be told."""
+"""Options of `codistill fit TASK [RECIPE]`."""
 
 import argparse
 import sys
@@ -22,12 +22,11 @@ from codistill.files.named_config import check_config_name
 USAGE = "codistill fit TASK [RECIPE] --encoder E --data LAYOUT:FOLDER --out HEAD [--FIELD VALUE …]"
 MORE = """\
 RECIPE is a name (the first of --list if none is given), a saved .yaml file, or file.py:NAME. The same command again
-resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved; 2 something typed is wrong.
+resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved; 2 something given is wrong.
 """
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's own options."""
     parser = argparse.ArgumentParser(prog="codistill fit", add_help=False, allow_abbrev=False)
     parser.add_argument("--data", metavar="LAYOUT:FOLDER", help="what to train on")
     parser.add_argument("--out", type=Path, metavar="HEAD", help="folder of the head")
@@ -47,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> Asked:
-    """What was typed, checked; ends the process where help was asked for.
+    """The checked arguments; ends the process after --help.
 
     Raises:
         ConfigError: for an unknown task, recipe or option, or where something is missing.

@@ -1,4 +1,4 @@
-"""What `codistill index` may be told."""
+"""Options of `codistill index`."""
 
 import argparse
 
@@ -15,7 +15,6 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill index",
         description="List an image source into a manifest, pack it into tar shards, or check shards.",
@@ -55,5 +54,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

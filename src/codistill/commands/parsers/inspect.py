@@ -1,10 +1,9 @@
-"""What `codistill inspect` may be told."""
+"""Options of `codistill inspect`."""
 
 import argparse
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill inspect",
         description="What is in this checkpoint, run, export, head, manifest, shard, world or folder of features. "
@@ -21,5 +20,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

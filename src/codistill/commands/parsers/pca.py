@@ -1,4 +1,4 @@
-"""What `codistill pca` may be told."""
+"""Options of `codistill pca`."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,6 @@ from codistill.commands.parsers.predict import IMAGES_HELP
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill pca",
         description="Patch tokens as colours: three principal components, fitted on all images of an encoder.",
@@ -36,5 +35,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -14,7 +14,6 @@ Better than the assumed utilization is a measured rate: the operations of a step
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill plan",
         usage="codistill plan RECIPE [options] [any field of the recipe]",
@@ -44,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, checked, and the recipe's fields; ends the process where argparse has something to say.
+    """The arguments, checked, and the recipe's fields; argparse may end the process (--help, errors).
 
     Raises:
         ConfigError: for an unknown recipe or option.

@@ -1,4 +1,4 @@
-"""What `codistill predict TASK IMAGE…` may be told; `segment`, `depth`, `people` and `normals` are short for it."""
+"""Options of `codistill predict TASK IMAGE…`; `segment`, `depth`, `people` and `normals` are short for it."""
 
 import argparse
 import sys
@@ -22,7 +22,6 @@ IMAGES_HELP = "image files, folders (with all that is in them), or patterns such
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's own options."""
     parser = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
@@ -40,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> Asked:
-    """What was typed, checked; `own.images` are the images. Ends the process where help was asked for.
+    """The checked arguments, with images in `own.images`; ends the process after --help.
 
     Raises:
         ConfigError: for an unknown task or option, or where something is missing.

@@ -1,7 +1,7 @@
-"""What can be said of a recipe's name and fields before the recipe is built.
+"""Checks of a recipe's name and fields before the recipe is built.
 
-A recipe is built of the classes of the whole library, which take seconds to import. A slip in its name or in an option
-is told at once; everything else is left to the command.
+A recipe's classes take seconds to import. A mistake in its name or in an option is reported at once; everything else is
+left to the command.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse options that are neither a command's own nor fields of a recipe.
 
     Args:
-        overrides: what the command's parser left.
+        overrides: arguments that the command's parser did not take.
 
     Raises:
         ConfigError: for the first, with the nearest known ones.
@@ -28,6 +28,6 @@ def check_recipe_name(what: str) -> None:
     """Refuse what cannot be a recipe: no known name, no file.
 
     Raises:
-        ConfigError: with the nearest known names, or the file that is not there.
+        ConfigError: with the nearest known names, or the missing file.
     """
     check_config_name(what, RECIPE_NAMES)

@@ -1,4 +1,4 @@
-"""What `codistill reconstruct` may be told."""
+"""Options of `codistill reconstruct`."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,6 @@ from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill reconstruct",
         description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
@@ -67,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def robust_config(arguments: argparse.Namespace) -> RobustConfig:
-    """How poses are found under outliers.
+    """The robust solver's config.
 
     Raises:
         ConfigError: for numbers that make no sense.
@@ -76,7 +75,7 @@ def robust_config(arguments: argparse.Namespace) -> RobustConfig:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments, checked; ends the process where argparse has something to say.
+    """The arguments, checked; argparse may end the process (--help, errors).
 
     Raises:
         ConfigError: for numbers of samples that make no sense.

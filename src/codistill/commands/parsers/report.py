@@ -1,11 +1,10 @@
-"""What `codistill report` may be told."""
+"""Options of `codistill report`."""
 
 import argparse
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill report",
         description="One HTML page about a run, or about heads of one task side by side.",
@@ -19,5 +18,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -11,7 +11,6 @@ codistill distill RECIPE --student.init DIR (docs/options.md).
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill shrink",
         description=__doc__,
@@ -27,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
     parser.add_argument(
         "--size",
         type=int,
@@ -42,5 +41,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

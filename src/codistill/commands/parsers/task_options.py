@@ -1,4 +1,4 @@
-"""What is known of a task before it is imported: its config, its test options, its layouts; and help that lists them.
+"""A task's options, known before it is imported: its config, test options and layouts; and help that lists them.
 
 A task's own options are fields of two dataclasses: how a head is fitted (`Task.config`), and how it is tested
 (`Task.test`, for predictions `Prediction.options`). Fields of `features` are typed without that word: `--encoder E`.
@@ -33,7 +33,7 @@ FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskText:
-    """What is known of a task; None where its source does not show it.
+    """A task's texts; None where its source does not show them.
 
     Attributes:
         name, about: of the task.
@@ -71,7 +71,7 @@ def added_names() -> list[str]:
 
 
 def read_task(name: str) -> TaskText:
-    """What is known of a task.
+    """The `TaskText` of a task.
 
     Raises:
         ConfigError: if there is no such task.
@@ -112,7 +112,7 @@ def _fields(module: str, name: ast.expr | None) -> Mapping[str, FieldText] | Non
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFlags:
-    """Options of a task as they were typed, sorted by what they belong to; each with its values.
+    """A task's options on the command line, sorted by config; each with its values.
 
     Attributes:
         features: which features of which encoder.
@@ -131,8 +131,8 @@ def sort_flags(
     """Sort a task's options, refusing those that are none.
 
     Args:
-        words: what the command's own parser left: flags and their values.
-        task: what is known of it.
+        words: flags and values that the command's own parser did not take.
+        task: its texts.
         fitting: what stands before a field of the fit: "" for `fit`, "fit." for `evaluate`; None: there is no fit.
         testing: `testing` or `output`, whose options are meant; None for none.
 
@@ -168,7 +168,7 @@ FEATURE_NAMES = tuple(fields_of(FEATURE_CLASS))
 
 
 def known_flags(task: TaskText, *, fitting: str | None, testing: str | None) -> dict[str, FieldText] | None:
-    """Fields that may be typed, by path; None where they cannot be told."""
+    """Fields that are options, by path; None if unknown."""
     own = task.fitting or {}
     known = {path: own.get(f"{FEATURES}{path}", one) for path, one in fields_of(FEATURE_CLASS).items()}
     known = {path: replace(one, path=path) for path, one in known.items()}
@@ -185,7 +185,6 @@ def known_flags(task: TaskText, *, fitting: str | None, testing: str | None) -> 
 
 
 def list_fields(title: str, fields: Mapping[str, FieldText]) -> str:
-    """A section of help."""
     lines = [f"\n{title}:"]
     for one in fields.values():
         default = _shown_default(one.default)
@@ -202,7 +201,7 @@ def list_fields(title: str, fields: Mapping[str, FieldText]) -> str:
 
 
 def _shown_default(text: str) -> str:
-    """A default as it would be typed."""
+    """A default in the command line's spelling."""
     if text in ("", "None", "''", "()"):
         return ""
     try:
@@ -246,7 +245,6 @@ def help_text(
 
 
 def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
-    """Tasks with a line each."""
     about = {name: read_task(name).about for name in places} | dict(more)
     about |= dict.fromkeys(added_names(), "of an installed package")
     width = max(map(len, about))
@@ -273,11 +271,11 @@ def check_data(spec: str | None, task: TaskText) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What was typed after a command's name.
+    """The parsed command line of a command with a task.
 
     Attributes:
-        task: what is known of the task.
-        recipe: a recipe, as it was named; "" for the task's first.
+        task: its texts.
+        recipe: name or file of a recipe; "" for the task's first.
         own: the command's own options.
         flags: the task's.
     """
@@ -289,7 +287,6 @@ class Asked:
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:
-    """Where to compute."""
     group = parser.add_argument_group("computing")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
     group.add_argument(
@@ -298,7 +295,6 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
 
 
 def add_other_encoder_option(parser: argparse.ArgumentParser) -> None:
-    """--other-encoder."""
     parser.add_argument(
         "--other-encoder",
         action="store_true",

@@ -1,4 +1,4 @@
-"""What `codistill verify` may be told."""
+"""Options of `codistill verify`."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,6 @@ SUITES: tuple[str, ...] = literal("codistill.verify.suite", "SUITES")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill verify",
         description="Compare with recorded numbers of the published implementations.",
@@ -23,5 +22,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -1,4 +1,4 @@
-"""What `codistill world` may be told."""
+"""Options of `codistill world`."""
 
 import argparse
 from pathlib import Path
@@ -10,13 +10,12 @@ SPLITS: tuple[str, ...] = literal("codistill.world.identity", "SPLITS")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
     parser = argparse.ArgumentParser(
         prog="codistill world",
         description="The embedded world: rendered scenes of three domains with all the ground truth.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make a world; the same command again finishes or mends it")
+    build = commands.add_parser("build", help="make a world; the same command again resumes or repairs it")
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
     build.add_argument(
         "--images", type=int, required=True, metavar="N", help="pictures in all, shared by the domains"
@@ -44,5 +43,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments; ends the process where argparse has something to say."""
     return make_parser().parse_args(argv)

@@ -13,7 +13,7 @@ from codistill.nn.blocks import Mlp
 
 
 class PeopleAttention(nn.Module):
-    """Self-attention whose heads need not add up to the width, over the slots that hold someone."""
+    """Self-attention over the occupied slots; the heads' channels need not add up to the width."""
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class PeopleAttention(nn.Module):
         self.proj = nn.Linear(num_heads * head_dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot): who may look at whom."""
+        """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot) is True where a query may attend."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         out = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 
 class TokenAttention(nn.Module):
-    """Attention from people to the tokens of their image, which have a width of their own."""
+    """Attention from people to the tokens of their image, which may have another width."""
 
     def __init__(self, dim: int, context_dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -66,9 +66,9 @@ class PeopleLayer(nn.Module):
 
 
 def slot_mask(occupied: Tensor) -> Tensor:
-    """(batch, 1, slot, slot) attention mask from (batch, slot): everyone may look at real people only.
+    """(batch, 1, slot, slot) attention mask from (batch, slot): queries attend to occupied slots only.
 
-    Empty slots see themselves, so that a softmax over nobody never occurs; nothing reads them.
+    Empty slots attend to themselves, so that no softmax is over nothing; their output is never read.
     """
     itself = torch.eye(occupied.shape[1], dtype=torch.bool, device=occupied.device)
     return (occupied[:, None, :] | itself)[:, None]

@@ -1,4 +1,4 @@
-"""What the head knows of the camera: the ray of every cell with its Fourier features, and depth in focal lengths.
+"""The head's camera input: the ray of every cell with its Fourier features, and depth in focal lengths.
 
 Intrinsics are in pixels of the image that the encoder saw, pixel centres at integers, as everywhere in codistill.
 (The published code puts the image's *corner* at (0, 0): its principal points are larger by half a pixel.)
@@ -77,5 +77,5 @@ def decode_depth(
 ) -> Tensor:
     """Depth in metres, within [0, max_depth]: the inverse of `encode_depth`. No gradient beyond max_depth."""
     exponent = encoded * focal / reference_focal(image_size)
-    # Limited before the exponential as well: an infinity would turn the zero gradient of the clamp into NaN.
+    # Clamped before the exponential as well: an infinity would turn the clamp's zero gradient into NaN.
     return (exponent.clamp(max=math.log(max_depth) + 1.0).exp() - _TINY).clamp(0.0, max_depth)

@@ -1,4 +1,4 @@
-"""Where people are: the cells of the token grid that hold a head, given by the ground truth or detected.
+"""The cells of the token grid that hold a person's head, from the ground truth or detected.
 
 `PersonCells` lists the people of a whole batch in one flat row, so that nothing is computed for padding; its `slot`
 numbers the people of an image for attention among them.
@@ -26,7 +26,7 @@ class PersonCells:
         image: index in the batch.
         row, column: of the cell in the token grid.
         slot: 0, 1, … among the people of the same image.
-        slots: how many people the fullest image has, at least 1. A host number: shapes depend on it.
+        slots: largest number of people in an image, at least 1. A host number: shapes depend on it.
     """
 
     image: Int[Tensor, " person"]
@@ -37,7 +37,7 @@ class PersonCells:
 
     @classmethod
     def of(cls, image: Tensor, row: Tensor, column: Tensor) -> "PersonCells":
-        """Cells in any order. Waits for the device if the tensors are on one: build it in the loader."""
+        """Cells in any order. Syncs if the tensors are on a device: call it in the loader."""
         earlier = (image[:, None] == image[None, :]).tril(-1)
         slot = earlier.sum(1)
         return cls(image, row, column, slot, int(slot.max()) + 1 if len(slot) else 1)
@@ -46,13 +46,11 @@ class PersonCells:
         return self.image.shape[0]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PersonCells":
-        """The same cells on a device."""
         tensors = (self.image, self.row, self.column, self.slot)
         image, row, column, slot = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
         return PersonCells(image, row, column, slot, self.slots)
 
     def pin_memory(self) -> "PersonCells":
-        """The same cells in page-locked memory."""
         tensors = (self.image, self.row, self.column, self.slot)
         image, row, column, slot = (tensor.pin_memory() for tensor in tensors)
         return PersonCells(image, row, column, slot, self.slots)
@@ -66,7 +64,7 @@ def score_from_logits(logits: Tensor) -> Tensor:
 def suppress_neighbours(
     scores: Float[Tensor, "batch row column"], kernel: int = 3
 ) -> Float[Tensor, "batch row column"]:
-    """Scores that are the largest of their kernel x kernel neighbourhood; 0 elsewhere. Equal ones all stay."""
+    """Scores that are the maximum of their kernel x kernel neighbourhood, ties included; 0 elsewhere."""
     if kernel < 1 or kernel % 2 == 0:
         raise ConfigError(
             f"the suppression kernel must be an odd number of cells, 1 for no suppression; got {kernel}"
@@ -80,7 +78,7 @@ def detect_people(
 ) -> PersonCells:
     """Cells whose score is a local maximum and at least `threshold`, in order of image, row and column.
 
-    Waits for the device once: how many people there are decides all later shapes. None at all is fine.
+    Syncs with the device once, since later shapes depend on the number of people, which may be 0.
     """
     kept = suppress_neighbours(scores, kernel) >= threshold
     image, row, column = kept.nonzero().unbind(-1)

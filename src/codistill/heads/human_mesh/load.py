@@ -1,8 +1,8 @@
 """Released Multi-HMR files: the head without the body model's licensed tensors; and starting a new head from one.
 
 In: the dictionary that `weights.read.read_checkpoint` gave. Out: a `HumanMeshConfig` read from tensors and arguments,
-and tensors under our names. Whatever the file holds beyond what is used must be on a known list; a missing, surplus
-or misshapen tensor is an error that names it. How names map: `names.py`.
+and tensors under our names. Unused tensors must be on a known list; a missing, surplus or misshapen tensor is
+an error that names it. Key map: `names.py`.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ MAX_RESOLUTION = 64.0
 
 @dataclass(frozen=True, kw_only=True)
 class HumanMeshWeights:
-    """A released head, checked: every tensor of `HumanMeshHead(config)` is there.
+    """A released head, checked: it has every tensor of `HumanMeshHead(config)`.
 
     Attributes:
         config: the architecture, the published code's swapped rays included.
         tensors: by `HumanMeshHead`'s names, in the file's dtype.
-        unused: names in the file that take no part in the head, all of them known.
+        unused: names in the file that are known not to be part of the head.
     """
 
     config: HumanMeshConfig
@@ -83,7 +83,7 @@ class Initialization:
         loaded: our names of tensors taken from the file.
         resized: our names of tables interpolated from another image size, with both sizes.
         fresh: our names of tensors left as they were, with the reason.
-        unused: names in the file that nothing here takes.
+        unused: names in the file that were not used.
     """
 
     loaded: tuple[str, ...]
@@ -95,7 +95,7 @@ class Initialization:
 def initialize(
     head: HumanMeshHead, path: str | Path, checkpoint: Mapping[str, Any], *, keep_start: bool = True
 ) -> Initialization:
-    """Start a head from a released one; what does not fit another encoder or body stays freshly initialized.
+    """Start a head from a released one; tensors that do not fit stay freshly initialized.
 
     Depth, width and attention heads must agree; the first layers depend on the encoder's width, the last ones on the
     body model. Tables of another image size are interpolated.
@@ -129,7 +129,7 @@ def initialize(
     _check_layers(ours, head, fresh, _num_heads(ours, arguments))
     if keep_start and "init_pose" in fitting and "pose.weight" in fresh:
         del fitting["init_pose"]
-        fresh["init_pose"] = "belongs to the last pose layer, which is fresh"
+        fresh["init_pose"] = "part of the last pose layer, which is fresh"
     head.load_state_dict(fitting, strict=False)
     surplus = [name for name in ours.tensors if name not in own]
     return Initialization(
@@ -141,7 +141,7 @@ def initialize(
 
 
 def _check_layers(ours: StateDict, head: HumanMeshHead, fresh: Mapping[str, str], num_heads: int) -> None:
-    """The layers themselves must fit, but for their keys and values, which depend on the encoder's width."""
+    """Check that the layers fit, except keys and values, which depend on the encoder's width."""
     own = dict(head.named_parameters())
     broken = {name: text for name, text in fresh.items() if name.startswith("layers.") and ".kv." not in name}
     more = [name for name in ours.tensors if name.startswith("layers.") and name not in own]
@@ -159,7 +159,7 @@ def _check_layers(ours: StateDict, head: HumanMeshHead, fresh: Mapping[str, str]
 
 
 def _arguments(state: StateDict, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's training arguments, refused where they change what its numbers mean."""
+    """The file's training arguments; refused if they change the meaning of its tensors."""
     if not any(name.startswith("x_attention_head.") for name in state.tensors):
         some = ", ".join(list(state.names.values())[:3])
         raise CheckpointError(
@@ -178,7 +178,7 @@ def _arguments(state: StateDict, checkpoint: Mapping[str, Any]) -> dict[str, Any
 
 
 def _renamed(state: StateDict, *, tolerate_surplus: bool = False) -> tuple[StateDict, tuple[str, ...]]:
-    """Tensors under our names, and the file's names of those that are known or tolerated to be unused."""
+    """Tensors under our names, and the file's names that are known or tolerated as unused."""
     unused, renames = [], {}
     for name in state.tensors:
         ours = to_ours(name)

@@ -1,4 +1,4 @@
-"""How people are trained: focal detection, L1 on everything else.
+"""Losses of the human-mesh head: focal detection, L1 on everything else.
 
 Predictions, placed bodies and targets in; one scalar and every term out. Pure: no host sync, no global state. A term
 is a mean over this batch's people (or points), 0 without any, and 0 where it is not finite.
@@ -40,7 +40,7 @@ class HumanMeshLossConfig:
         joints_3d, vertices_3d: L1 relative to the pelvis, metres.
         joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
         projections_from: optimizer step from which these two count (published: epoch 10 of 10 000 steps).
-        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published. A person scored lower has no gradient then.
+        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published; a person with a lower score then has no gradient.
     """
 
     detection: float = 10.0
@@ -94,13 +94,13 @@ def human_mesh_loss(
     with full_precision(output.score_logits):
         terms = _cell_terms(output, targets, config) | _body_terms(output, bodies, targets)
         if step >= config.projections_from:
-            own = intrinsics.float()[targets.cells.image]
+            own = intrinsics.float()[targets.cells.image]  # (person, 3, 3)
             terms |= _projection_terms(bodies, targets, own, image_size)
         total = torch.zeros((), device=output.score_logits.device)
         for name, value in terms.items():
-            terms[name] = value = torch.where(value.isfinite(), value, 0.0)
+            terms[name] = value = torch.where(value.isfinite(), value, 0.0)  # as published
             total = total + getattr(config, name) * value
-        missing = torch.full((), float("nan"), device=total.device)
+        missing = torch.full((), float("nan"), device=total.device)  # one metrics layout for every step
         return HumanMeshLoss(total, {name: terms.get(name, missing).detach() for name in TERMS})
 
 
@@ -118,18 +118,18 @@ def _cell_terms(
 
 def _body_terms(output: HumanMeshOutput, bodies: PlacedBodies, targets: PeopleTargets) -> dict[str, Tensor]:
     people, truth = output.people, targets.truth
-    vertices, joints = bodies.centred()
-    joints_3d = (joints - (truth.joints - truth.pelvis[:, None])).abs().sum(-1)
+    vertices, joints = bodies.centred()  # (person, vertex or joint, 3)
+    joints_3d = (joints - (truth.joints - truth.pelvis[:, None])).abs().sum(-1)  # (person, joint)
     terms = {"joints_3d": mean_over(joints_3d, truth.joint_known)}
     if truth.rotmat is not None:
-        distance = (people.rotmat - truth.rotmat).abs().flatten(1).sum(-1)
+        distance = (people.rotmat - truth.rotmat).abs().flatten(1).sum(-1)  # (person,)
         terms["rotmat"] = mean_over(distance, truth.posed)
     if truth.shape is not None:
-        common = min(people.shape.shape[1], truth.shape.shape[1])
+        common = min(people.shape.shape[1], truth.shape.shape[1])  # SMPL-X labels may have fewer
         distance = (people.shape[:, :common] - truth.shape[:, :common]).abs().sum(-1)
         terms["shape"] = mean_over(distance, truth.posed)
     if truth.vertices is not None:
-        distance = (vertices - (truth.vertices - truth.pelvis[:, None])).abs().sum(-1)
+        distance = (vertices - (truth.vertices - truth.pelvis[:, None])).abs().sum(-1)  # (person, vertex)
         terms["vertices_3d"] = mean_over(distance.mean(-1), truth.posed)
     return terms
 
@@ -181,21 +181,21 @@ def projection_loss(
 
     A mean over *all* known points, as published: people half outside count less.
     """
-    true_pixels = project(in_front(truth), intrinsics)
+    true_pixels = project(in_front(truth), intrinsics)  # (person, point, 2)
     pixels = project(in_front(predicted), intrinsics)
-    limit = torch.tensor([image_size[1], image_size[0]], device=pixels.device) - 0.5
+    limit = torch.tensor([image_size[1], image_size[0]], device=pixels.device) - 0.5  # (x, y)
     inside = ((true_pixels > -0.5) & (true_pixels < limit)).all(-1) & (truth[..., 2] > 0.0)
-    distance = (pixels - true_pixels).abs().sum(-1)
+    distance = (pixels - true_pixels).abs().sum(-1)  # (person, point)
     return mean_over(torch.where(inside, distance, 0.0), known)
 
 
 def in_front(points: Float[Tensor, "*batch 3"], nearest: float = 0.01) -> Float[Tensor, "*batch 3"]:
-    """Points with z at least `nearest` metres, so that a projection is finite; without gradient where it was less."""
+    """Points with z clamped to at least `nearest` metres (without gradient there), so that projections are finite."""
     return torch.cat((points[..., :2], points[..., 2:].clamp(min=nearest)), dim=-1)
 
 
 def mean_over(values: Tensor, known: Tensor | None = None) -> Tensor:
-    """Mean of the values that are known, 0 (with a gradient of 0) without any."""
+    """Mean of the known values; 0, with a gradient of 0, if there are none."""
     if known is None:
         return values.sum() / max(1, values.numel())
     return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)

@@ -1,7 +1,7 @@
-"""The mirror image of labelled people: what a horizontal flip of the picture does to their labels and camera.
+"""Horizontal flips: the effect on labelled people and on the camera.
 
 x becomes -x in the camera's frame; every rotation R becomes M R M with M = diag(-1, 1, 1) (of its vector, y and z
-change sign), and left and right change names. Mirrored twice, everything is as before.
+change sign), and left and right change names. Mirroring twice is the identity.
 Source: Multi-HMR (arXiv 2402.14654), its only augmentation.
 """
 
@@ -17,7 +17,7 @@ from codistill.heads.human_mesh.targets import PeopleTruth
 
 
 class Skeleton(Protocol):
-    """What mirroring must know of a body model: any `BodyModel`, or its names and which joints belong together."""
+    """A body model's names and joint counterparts; any `BodyModel` has them."""
 
     @property
     def rotation_names(self) -> tuple[str, ...]: ...
@@ -51,8 +51,8 @@ def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Fl
 def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
     """The labels of the flipped images; `joints` must be the body model's.
 
-    A joint without a counterpart, as an asymmetric body may have, is not known in the mirror. Vertices are left out,
-    because meshes do not say which vertex is on the other side: see `targets.with_vertices`.
+    A joint without a counterpart becomes unknown. Vertices are left out, since meshes do not record each vertex's
+    counterpart: see `targets.with_vertices`.
     """
     other = torch.tensor(body.joint_counterparts, device=truth.joints.device)
     lost = other == NO_COUNTERPART
@@ -72,5 +72,5 @@ def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
 
 
 def mirror_images(images: Float[Tensor, "batch 3 row column"]) -> Float[Tensor, "batch 3 row column"]:
-    """Images, left and right exchanged."""
+    """Flipped images."""
     return torch.flip(images, dims=(-1,))

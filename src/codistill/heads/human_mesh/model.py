@@ -1,7 +1,7 @@
 """An encoder with a human-mesh head: images and intrinsics in, people out.
 
-A frozen encoder gets no gradient and stays in evaluation mode whatever `train()` says. The body model is not part of
-it: `place.place_people` turns the prediction into bodies.
+A frozen encoder gets no gradient and stays in evaluation mode. The body model is separate: `place.place_people` turns
+predictions into bodies.
 """
 
 import torch

@@ -1,9 +1,8 @@
-"""The human-mesh head without its encoder: `Tokens` and intrinsics in, a score per cell and a person per chosen cell
-out.
+"""The human-mesh head: `Tokens` and intrinsics in, a score per cell and a person per chosen cell out.
 
 Every token is scored. A person's query is its head's token with the camera ray through it; it attends to the other
 people of the image and to all tokens with their rays, and gives 6-D rotations, shape, expression and depth. The body
-model is not part of the head: it only says how many rotations and shape numbers there are.
+model is not part of the head, and only sets the numbers of rotations and shape coefficients.
 Images may have any size: see `tables`.
 Source: Multi-HMR (arXiv 2402.14654) section 3.
 """
@@ -53,12 +52,12 @@ class HumanMeshConfig:
             applied, as the released files do.
         dim, depth, num_heads, head_dim, hidden: of the cross-attention head.
         num_bands, max_resolution: of the rays' Fourier features.
-        swapped_rays: take a cell's (row, column) for its (x, y) in the rays. A slip of the published code, needed
-            for its files only.
-        max_depth: of a head, in metres.
+        swapped_rays: take a cell's (row, column) for its (x, y) in the rays: a bug of the published code, needed for
+            its files only.
+        max_depth: largest depth of a person's head, metres.
         initial_depth: metres at which people start before training, at a field of view of 60 degrees.
-        window: rows above, rows below and columns to each side of a head's cell whose tokens are read linearly as well,
-            see `WindowReading`; None (published): no such reading.
+        window: rows above, rows below and columns to each side of a head's cell that a `WindowReading` reads; None
+            (published): none.
     """
 
     encoder_dim: int
@@ -169,7 +168,7 @@ class HumanMeshHead(nn.Module):
         return cls(made, body.init_6d)
 
     def reset_parameters(self) -> None:
-        """People start near the initial pose and depth, cells at the score `PRIOR`."""
+        """Initialize so that people start near the initial pose and depth, and cells at the score `PRIOR`."""
         self.tables.reset_parameters()
         nn.init.normal_(self.person_embedding)
         nn.init.constant_(self.classify[2].bias, math.log(PRIOR / (1 - PRIOR)))  # pyright: ignore[reportArgumentType]
@@ -192,7 +191,7 @@ class HumanMeshHead(nn.Module):
         Args:
             tokens: of any grid.
             intrinsics: in pixels of what the encoder saw.
-            cells: where people are (training). None: where scores say so, which waits for the device once.
+            cells: of the people (training); None: those detected, which syncs with the device once.
             threshold, kernel: of the detection, see `detect_people`.
 
         Raises:
@@ -200,7 +199,7 @@ class HumanMeshHead(nn.Module):
         """
         self._check(tokens, intrinsics)
         patches = self.norm(tokens.patches) if self.config.fresh_norm else tokens.patches
-        logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)
+        logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)  # (batch, row, column)
         if cells is None:
             cells = detect_people(score_from_logits(logits.detach()), threshold, kernel)
         around = None if self.config.window is None else self.around(tokens.patches, tokens.grid, cells)
@@ -217,7 +216,7 @@ class HumanMeshHead(nn.Module):
         around: Tensor | None = None,
     ) -> PeoplePrediction:
         """The people at these cells; `patches` after the fresh norm, if there is one; `around` of the window."""
-        place = cells.image, cells.row * grid[1] + cells.column
+        place = cells.image, cells.row * grid[1] + cells.column  # (person,) each: image, patch
         features = self._attend(patches, grid, intrinsics, cells, place)
         raw = self._raw(features, logits.flatten(1)[place], self.offset(patches[place]))
         if around is not None:
@@ -238,26 +237,26 @@ class HumanMeshHead(nn.Module):
         with full_precision(patches):
             rays = cell_rays(intrinsics.float(), grid, config.patch_size, swapped=config.swapped_rays)
             rays = fourier_features(rays, config.num_bands, config.max_resolution)
-        context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)
-        central = context[place]
-        query = central + self.tables.queries(cells.row, cells.column, grid)
+        context = torch.cat((patches, rays.to(patches.dtype)), dim=-1)  # (batch, patch, channel + ray)
+        central = context[place]  # (person, channel + ray)
+        query = central + self.tables.queries(cells.row, cells.column, grid)  # (person, channel + ray)
         marked = central + self.tables.values(cells.row, cells.column, grid)
         context = context.index_put(place, marked.to(context.dtype))
-        start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)
+        start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)  # (1, number)
         token = (
             self.embed(torch.cat((query, start.expand(len(cells), -1)), dim=-1)) + self.person_embedding[0]
         )
-        seat = cells.image, cells.slot
+        seat = cells.image, cells.slot  # (person,) each: from the flat row to (image, slot)
         x = token.new_zeros(patches.shape[0], cells.slots, config.dim).index_put(seat, token)
         ones = torch.ones_like(cells.slot, dtype=torch.bool)
         occupied = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).index_put(seat, ones)
-        mask = slot_mask(occupied)
+        mask = slot_mask(occupied)  # (image, 1, slot, slot)
         for layer in self.layers:
-            x = layer(x, context, mask)
-        return x[seat]
+            x = layer(x, context, mask)  # (image, slot, dim)
+        return x[seat]  # (person, channel)
 
     def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
-        """Numbers of the last layers, in fp32 from the sum with the initial values on."""
+        """Outputs of the last layers, in fp32 from the sum with the initial values on."""
         if self.config.n_expression:
             expression = self.expression(features).float() + self.init_expression
         else:

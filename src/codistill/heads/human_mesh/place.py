@@ -1,4 +1,4 @@
-"""Bodies before the camera: rotations, shapes and where the head joint is in; vertices and joints in metres out.
+"""Bodies in the camera's frame: rotations, shapes and head joints in; vertices and joints in metres out.
 
 Source: Multi-HMR (arXiv 2402.14654) section 3.1: a body is placed by its head, the key point that was detected.
 """
@@ -30,12 +30,10 @@ class PlacedBodies:
 
     @property
     def head(self) -> Float[Tensor, "person 3"]:
-        """The head joint."""
         return self.joints[:, self.head_idx]
 
     @property
     def pelvis(self) -> Float[Tensor, "person 3"]:
-        """The pelvis joint."""
         return self.joints[:, self.pelvis_idx]
 
     def centred(self) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
@@ -47,13 +45,13 @@ class PlacedBodies:
 def pose_bodies(
     body: BodyModel, rotmat: Tensor, shape: Tensor, expression: Tensor | None = None
 ) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
-    """Vertices and joints, the pelvis at the origin, in fp32; nobody at all is fine.
+    """Vertices and joints, the pelvis at the origin, in fp32; may be of zero people.
 
     Args:
-        body: the expression is used by bodies that have one (SMPL-X) and left out by others.
+        body: bodies without expression (all but SMPL-X) ignore it.
     """
     if len(rotmat) == 0:
-        # The sum keeps the (empty) result in the graph: a rank without people has gradients of zero, not none.
+        # The sum keeps the (empty) result in the graph: a rank without people has zero gradients, not None.
         nothing = rotmat.sum() + shape.sum()
         return nothing.expand(0, body.n_verts, 3), nothing.expand(0, body.n_joints, 3)
     with full_precision(rotmat):

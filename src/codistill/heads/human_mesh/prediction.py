@@ -1,4 +1,4 @@
-"""What the head says of people, and how raw numbers become places, rotations and shapes. All in fp32.
+"""The head's predictions, and the decoding of raw outputs to places, rotations and shapes; all in fp32.
 
 Source: Multi-HMR (arXiv 2402.14654) section 3.
 """
@@ -20,11 +20,11 @@ class PeoplePrediction:
     """The people of a batch, (person, …) each, before any body model.
 
     Attributes:
-        cells: which image and cell each person is in.
+        cells: image and cell of each person.
         score: of the detection.
         offset: (x, y) of the head from the cell's centre, in cells.
         location: (x, y) of the head in pixels of what the encoder saw, pixel centres at integers.
-        encoded_depth: what depth is decoded from, see `camera.encode_depth`.
+        encoded_depth: see `camera.encode_depth`.
         head: the head joint in the camera's frame, metres.
         pose_6d, rotmat: rotations, before and after Gram-Schmidt; the root's is in the camera's frame.
         shape, expression: of the body model; expression has 0 columns for a body without.
@@ -46,7 +46,7 @@ class PeoplePrediction:
 
     @property
     def depth(self) -> Float[Tensor, " person"]:
-        """Of the head, metres along the optical axis."""
+        """Depth of the head joint, metres along the optical axis."""
         return self.head[:, 2]
 
 
@@ -65,7 +65,7 @@ class HumanMeshOutput:
 
 @dataclass(frozen=True)
 class RawPeople:
-    """The last layers' numbers, initial values added, (person, channel) each; see `decode_people`."""
+    """Outputs of the last layers, initial values added, (person, channel) each; see `decode_people`."""
 
     logit: Tensor
     offset: Tensor
@@ -83,7 +83,7 @@ def decode_people(
     patch_size: int,
     max_depth: float,
 ) -> PeoplePrediction:
-    """Places, rotations and shapes from raw numbers, whatever the precision of the surrounding autocast."""
+    """Places, rotations and shapes from raw outputs, in fp32 under any autocast."""
     with full_precision(intrinsics):
         own = intrinsics.float()[cells.image]
         offset, encoded = raw.offset.float(), raw.encoded_depth.float()

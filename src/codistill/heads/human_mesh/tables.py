@@ -1,4 +1,4 @@
-"""Learned marks of rows and columns: where a person's query comes from, and which tokens hold people.
+"""Learned embeddings of rows and columns, for a person's query and for the tokens that hold people.
 
 Made for square grids of one size. For another size they are interpolated, and a rectangular grid takes the middle of
 the square it would be padded to, as depth does (`camera.reference_focal`).
@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 
 class CellTables(nn.Module):
-    """Four tables (size, channel): what queries and context tokens get for their row and column."""
+    """Four tables (size, channel): row and column embeddings of queries and of context tokens."""
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -28,13 +28,13 @@ class CellTables(nn.Module):
             nn.init.normal_(table, std=0.2)
 
     def queries(self, row: Tensor, column: Tensor, grid: tuple[int, int]) -> Float[Tensor, "person channel"]:
-        """The marks of people's queries at cells (person,) of a grid."""
+        """Embeddings of people's queries at cells (person,) of a grid."""
         return at_cells(self.query_rows, row, grid[0], grid) + at_cells(
             self.query_columns, column, grid[1], grid
         )
 
     def values(self, row: Tensor, column: Tensor, grid: tuple[int, int]) -> Float[Tensor, "person channel"]:
-        """The marks of the tokens that hold people."""
+        """Embeddings of the tokens that hold people."""
         return at_cells(self.value_rows, row, grid[0], grid) + at_cells(
             self.value_columns, column, grid[1], grid
         )
@@ -47,7 +47,7 @@ def at_cells(table: Tensor, index: Tensor, count: int, grid: tuple[int, int]) ->
 
 
 def resize_table(table: Float[Tensor, "cell channel"], count: int) -> Float[Tensor, "other channel"]:
-    """A table for another number of cells, linearly interpolated; unchanged where the number agrees."""
+    """A table linearly interpolated to another number of cells; unchanged for the same number."""
     if table.shape[0] == count:
         return table
     return interpolate(table.T[None], size=count, mode="linear", align_corners=False)[0].T

@@ -1,6 +1,6 @@
-"""From labelled people to what the head must say: whose cell is whose, offsets, depths, a binary score map.
+"""From labelled people to the head's targets: each person's cell, offset and depth, and a binary score map.
 
-Run it on the host, in the loader: how many people keep a cell decides all later shapes.
+Run it on the host, in the loader: later shapes depend on the number of people that get a cell.
 Source: Multi-HMR (arXiv 2402.14654) section 3.4.
 """
 
@@ -28,8 +28,8 @@ class TargetConfig:
     """How people become targets.
 
     Attributes:
-        depth_joint: whose distance the depth output must give. It places the `head`; the published code supervises
-            it with the `pelvis`, against its own loss on the head's place.
+        depth_joint: joint whose depth supervises the depth output, which places the `head`; the published code takes
+            the `pelvis`, in conflict with its own loss on the head's place.
         outside: people whose head is outside the image: `clamp` gives them the nearest cell at the border, with an
             offset beyond it (published); `drop` leaves them out.
     """
@@ -50,9 +50,9 @@ class PeopleTruth:
     Attributes:
         image: index in the batch.
         head, pelvis: those joints.
-        joints: all joints of the body model; where `joint_known` is False they may be anything finite.
-        vertices, rotmat, shape: of the body model, or None where no person of the batch has them.
-        posed: who has vertices, rotations and shape; None: everyone, if they are there.
+        joints: all joints of the body model; any finite value where `joint_known` is False.
+        vertices, rotmat, shape: of the body model, or None if no person of the batch has them.
+        posed: whether a person has vertices, rotations and shape; None: all have, if these are not None.
         joint_known: which joints are labelled; None: all.
     """
 
@@ -74,11 +74,9 @@ class PeopleTruth:
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTruth":
-        """The same people on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "PeopleTruth":
-        """The same people in page-locked memory."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "PeopleTruth":
@@ -87,9 +85,9 @@ class PeopleTruth:
 
 
 def with_vertices(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
-    """The same people with vertices from their rotations and shape, the pelvis where it is labelled.
+    """These people with vertices from rotations and shape, placed at the labelled pelvis.
 
-    Cheap labels travel through the loader, and the body model runs where the training does.
+    The loader sends small labels, and the body model runs on the training device.
 
     Raises:
         ValueError: if they have no rotations or no shape.
@@ -102,15 +100,15 @@ def with_vertices(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
 
 @dataclass(frozen=True)
 class PeopleTargets:
-    """What the head must say, for the people that kept a cell: by image, the nearest first.
+    """The head's targets, for the people that got a cell: by image, the nearest first.
 
     Attributes:
-        cells: where they are.
-        score_map: (batch, row, column), 1.0 where someone is, else 0.0.
+        cells: of the people.
+        score_map: (batch, row, column), 1.0 at people's cells, else 0.0.
         offset: (x, y) of the head from the cell's centre, in cells; beyond ±0.5 outside the image.
         encoded_depth: see `camera.encode_depth`.
-        truth: those people.
-        kept: (kept person,) their indices among all that were labelled.
+        truth: of the people.
+        kept: (kept person,) indices into all labelled people.
     """
 
     cells: PersonCells
@@ -121,7 +119,6 @@ class PeopleTargets:
     kept: Int[Tensor, " person"]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTargets":
-        """The same targets on a device."""
         score_map, offset, depth, kept = (
             tensor.to(device, non_blocking=non_blocking)
             for tensor in (self.score_map, self.offset, self.encoded_depth, self.kept)
@@ -146,39 +143,40 @@ def assign_people(
     *,
     nearness: Float[Tensor, " person"] | None = None,
 ) -> PeopleTargets:
-    """Give every person the cell that its head is in; of several in one cell the nearest keeps it.
+    """Assign each person the cell that contains its head; of several in one cell only the nearest is kept.
 
-    The others, and people too near or behind the camera, are in no loss and no evaluation.
+    The others, and people too near or behind the camera, take part in no loss.
 
     Args:
         truth: labelled people.
         intrinsics: (batch, 3, 3) in pixels of what the encoder sees, pixel centres at integers.
         grid, patch_size: rows and columns of cells, and their side in pixels.
         config: None: the defaults.
-        nearness: what "nearest" is decided by, ascending; None: depth of the pelvis. (Published code takes the z of
-            SMPL-X's translation, which is nearly that.)
+        nearness: (person,) distance that picks the nearest; None: depth of the pelvis. (The published code takes z of
+            SMPL-X's translation, which is almost the same.)
     """
     config = config or TargetConfig()
     rows, columns = grid
     order = (truth.pelvis[:, 2] if nearness is None else nearness).argsort(stable=True)
+    # Stable, so that within an image the nearest stays first.
     order = order[truth.image[order].argsort(stable=True)]
-    pixels = project(truth.head, intrinsics[truth.image])
+    pixels = project(truth.head, intrinsics[truth.image])  # (person, 2)
     place = (pixels + 0.5) / patch_size  # in cells, (x, y); cell (i, j) covers [i, i + 1) x [j, j + 1)
     limit = torch.tensor([columns, rows], device=place.device)
-    usable = before_camera(truth) & place.isfinite().all(-1)
+    usable = before_camera(truth) & place.isfinite().all(-1)  # (person,)
     if config.outside == "drop":
         usable &= ((place >= 0) & (place < limit)).all(-1)
     order = order[usable[order]]
     cell = torch.minimum(place[order].floor().clamp(min=0), limit - 1.0)
-    key = (truth.image[order] * rows + cell[:, 1].long()) * columns + cell[:, 0].long()
+    key = (truth.image[order] * rows + cell[:, 1].long()) * columns + cell[:, 0].long()  # unique per cell
     first = order_of_first(key)
-    kept, cell = order[first], cell[first]
+    kept, cell = order[first], cell[first]  # (kept,), (kept, 2)
     chosen = truth.at(kept)
     column, row = cell.long().unbind(-1)
     score_map = torch.zeros(len(intrinsics), rows, columns, device=place.device)
     score_map[chosen.image, row, column] = 1.0
     depth = (chosen.head if config.depth_joint == "head" else chosen.pelvis)[:, 2]
-    focal = intrinsics[chosen.image, 0, 0]
+    focal = intrinsics[chosen.image, 0, 0]  # (kept,)
     size = (rows * patch_size, columns * patch_size)
     return PeopleTargets(
         cells=PersonCells.of(chosen.image, row, column),
@@ -191,14 +189,14 @@ def assign_people(
 
 
 def before_camera(truth: PeopleTruth) -> Bool[Tensor, " person"]:
-    """Who can be projected: head and pelvis are known and at least `MIN_DEPTH` before the camera."""
+    """(person,) whether head and pelvis are known and at least `MIN_DEPTH` in front of the camera."""
     finite = truth.head.isfinite().all(-1) & truth.pelvis.isfinite().all(-1)
     return finite & (truth.head[:, 2] > MIN_DEPTH) & (truth.pelvis[:, 2] > MIN_DEPTH)
 
 
 def order_of_first(key: Int[Tensor, " item"]) -> Int[Tensor, " kept"]:
-    """Indices, ascending, of the first item of every value of `key`."""
+    """Ascending indices of the first item of each value in `key`."""
     values, index = key.sort(stable=True)
     fresh = torch.ones_like(values, dtype=torch.bool)
-    fresh[1:] = values[1:] != values[:-1]
+    fresh[1:] = values[1:] != values[:-1]  # the stable sort keeps the first item first
     return index[fresh].sort().values

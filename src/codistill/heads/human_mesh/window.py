@@ -1,8 +1,8 @@
 """A linear reading of the tokens around a head: `Tokens` of an image and people's cells in, pose and shape out.
 
-The cross-attention head must learn where a person's body is before it can learn anything of its pose, which takes
-hundreds of thousands of steps on a frozen encoder. A window of cells around the head's, mostly below it, sees most of a
-body at once, and what can be read from it linearly has a closed form (`tasks/people/least_squares`). Not published.
+The cross-attention head must first learn where a person's body is before it can learn its pose, which takes hundreds of
+thousands of steps on a frozen encoder. A window of cells around the head's, mostly below it, covers most of a body, and
+a linear map of it has a closed-form fit (`tasks/people/least_squares`). Not published.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Several linear heads at once on the same frozen features: one matrix product for all of them.
 
-What differs between heads is a learning rate. Parameters carry the head as their first axis; `pick` gives one of them
-as an ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
+Heads differ in their learning rate. The head is the first axis of all parameters; `pick` returns one of them as an
+ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
 """
 
 import torch
@@ -45,7 +45,7 @@ class SegmentationHeads(nn.Module):
         self, tokens: Float[Tensor, "batch patch channel"]
     ) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
         """Mean and (biased) variance of whole maps, as batch norm takes them; the running ones follow."""
-        flat = tokens.flatten(0, 1).float()
+        flat = tokens.flatten(0, 1).float()  # (batch x patch, channel)
         variance, mean = torch.var_mean(flat, dim=0, correction=0)
         count = flat.shape[0]
         self.running_mean.lerp_(mean, self.momentum)
@@ -55,11 +55,12 @@ class SegmentationHeads(nn.Module):
     def forward(
         self, features: Float[Tensor, "pixel channel"], mean: Tensor | None = None, var: Tensor | None = None
     ) -> Float[Tensor, "head pixel class"]:
-        """Scores at pixels, see `sampling.features_at`; normalized by running statistics where none are given."""
+        """Scores at pixels, see `sampling.features_at`; normalized by running statistics unless others are given."""
         mean = self.running_mean if mean is None else mean
         var = self.running_var if var is None else var
-        normal = (features.float() - mean) * torch.rsqrt(var + self.eps)
-        weight = self.weight * self.gain[:, None, :]
+        normal = (features.float() - mean) * torch.rsqrt(var + self.eps)  # (pixel, channel)
+        # Batch norm's gain and shift are folded into weight and bias, so that all heads share `normal`.
+        weight = self.weight * self.gain[:, None, :]  # (head, class, channel)
         bias = self.bias + torch.einsum("hkc,hc->hk", self.weight, self.shift)
         return _scores(normal, weight, bias)
 
@@ -107,13 +108,13 @@ class DepthHeads(nn.Module):
         cls: Float[Tensor, "view channel"] | None,
         levels: int,
     ) -> Float[Tensor, "head view place"]:
-        """Depth (metres) at places of views, whose class tokens stand beside every place, as `depth_input` has them.
+        """Depth (metres) at places of views, with each view's class tokens concatenated as in `depth_input`.
 
-        A class token's part of the scores is the same all over its view: computed once, it halves the work.
+        A class token's part of the scores is constant over its view: computing it once halves the work.
 
         Args:
-            features: of all levels, one after the other. cls: the same of the class tokens, or None.
-            levels: how many there are.
+            features: levels concatenated. cls: class tokens likewise, or None.
+            levels: number of levels.
         """
         if cls is None:
             depth = self.forward(features.flatten(0, 1))
@@ -127,7 +128,6 @@ class DepthHeads(nn.Module):
         return depth.unflatten(1, features.shape[:2])
 
     def pick(self, index: int) -> DepthHead:
-        """One head, in evaluation mode, sharing no memory."""
         head = DepthHead(self.config)
         head.load_state_dict(
             {
@@ -157,7 +157,6 @@ class NormalsHeads(nn.Module):
         return _scores(features.float(), self.weight, self.bias)
 
     def pick(self, index: int) -> NormalsHead:
-        """One head, in evaluation mode, sharing no memory."""
         head = NormalsHead(self.config)
         head.load_state_dict(
             {

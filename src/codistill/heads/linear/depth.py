@@ -28,7 +28,7 @@ class DepthHeadConfig:
     Attributes:
         channels: of the input, see `depth_input`: (patch + class token width) times the number of levels.
         bins: scored depths, evenly spaced from `nearest` to `farthest`.
-        nearest, farthest: metres. NYU: 0.001 and 10, whatever a released head's constructor says.
+        nearest, farthest: metres. NYU: 0.001 and 10, unlike a released head's constructor.
     """
 
     channels: int
@@ -70,7 +70,7 @@ def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) ->
 
 
 class DepthHead(nn.Module):
-    """See the module's text. It computes in fp32, whatever autocast says.
+    """See the module's text. Computes in fp32 under any autocast.
 
     The protocol resizes features, then convolves; a 1x1 convolution commutes with bilinear resizing (whose weights
     sum to 1), so scores are resized here instead: the same numbers for a sixteenth of the work.

@@ -1,4 +1,4 @@
-"""How linear heads are trained: scores or depths and truth in, one scalar out. All fp32, none waits for the device.
+"""Losses of linear heads: scores or depths and truth in, one scalar out. All fp32, without host syncs.
 
 Source: mmsegmentation 0.x (cross entropy), the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it (SigLoss, after
 Eigen et al. 2014, in the square-root form of arXiv 1907.10326).
@@ -37,7 +37,7 @@ def pixel_cross_entropy(
 
 
 def masked_mean(values: Tensor, mask: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
-    """Mean of the values where the mask is set, over all axes or some; 0 where it is set nowhere."""
+    """Mean of the masked values over all axes or some; 0 if the mask is empty."""
     dim = tuple(range(values.ndim)) if dim is None else dim
     count = mask.sum(dim).clamp(min=1)
     return torch.where(mask, values, 0.0).sum(dim) / count
@@ -53,20 +53,20 @@ def sig_loss(
     """sqrt(var(g) + 0.15 mean(g)^2), g = log(prediction + 0.001) - log(truth + 0.001), over pixels with truth > 0.
 
     Args:
-        prediction, truth: metres; truth 0, or infinite, where it is not known.
+        prediction, truth: metres; truth 0 or infinite where unknown.
         starting: leave the variance out (the protocol's first 100 iterations).
-        dim: axes to reduce; None for all. What is left are losses of their own.
+        dim: axes to reduce; None: all. The other axes keep separate losses.
     """
     mask = (truth > 0) & torch.isfinite(truth)
     dim = tuple(range(truth.ndim)) if dim is None else dim
     g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)
-    count = mask.expand_as(g).sum(dim, keepdim=True)
+    count = mask.expand_as(g).sum(dim, keepdim=True)  # kept axes: 1 where reduced
     g = torch.where(mask, g, 0.0)
     mean = g.sum(dim, keepdim=True) / count.clamp(min=1)
     value = LAMBDA * mean.square()
     if not starting:
         squares = torch.where(mask, g - mean, 0.0).square().sum(dim, keepdim=True)
-        value = value + squares / (count - 1).clamp(min=1)
+        value = value + squares / (count - 1).clamp(min=1)  # unbiased, as torch.var
     # The root's slope at 0 is infinite: a batch without truth would give NaN gradients.
     safe = torch.where(value > 0, value, 1.0).sqrt()
     return torch.where(value > 0, safe, 0.0).sum(dim)
@@ -77,8 +77,8 @@ def gradient_loss(
 ):
     """Central differences of g along rows and columns at four scales, over the number of pixels with truth > 0.
 
-    What the toolbox meant: its own code differentiates along batch and channel instead, which with two images per
-    device is exactly 0. The published numbers were therefore trained without it, and it is off by default.
+    The toolbox's own code differentiates along batch and channel by mistake, which with two images per device is
+    exactly 0. The published numbers were therefore trained without it, and it is off by default.
     """
     mask = (truth > 0) & torch.isfinite(truth)
     g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)

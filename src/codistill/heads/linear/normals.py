@@ -1,8 +1,8 @@
 """The linear head for surface normals: a map of frozen features in, four scores a token out, vectors of them.
 
-A 1x1 convolution gives three numbers along which the normal points and one for how sure of it the head is. Scores are
-resized bilinearly to the image first (by whoever compares them with truth, as logits of classes are) and become a unit
-vector and a concentration then: `normals_of_scores`. Vectors: x right, y down, z forward, towards the camera.
+A 1x1 convolution gives the normal's three components and one channel for its concentration. The caller resizes scores
+bilinearly to the image, as for logits of classes; `normals_of_scores` then makes unit vectors and concentrations.
+Vectors: x right, y down, z forward, towards the camera.
 Source: the fourth channel, its activation and the loss are those of angular von Mises-Fisher distributions (Bae et al.,
 ICCV 2021, arXiv 2109.09881), as Probe3D (arXiv 2404.08636) fits its probes; that a head is linear is ours.
 """
@@ -41,7 +41,7 @@ class NormalsHeadConfig:
 
 
 class NormalsHead(nn.Module):
-    """See the module's text. It computes in fp32, whatever autocast says."""
+    """See the module's text. Computes in fp32 under any autocast."""
 
     def __init__(self, config: NormalsHeadConfig) -> None:
         super().__init__()
@@ -68,17 +68,17 @@ def normals_loss(
 ) -> Tensor:
     """log(1 + exp(-pi kappa)) - log(1 + kappa^2) + kappa theta, over pixels whose normal is known.
 
-    That is the negative logarithm of the density of truth at an angle theta from the predicted direction, up to a
-    constant. With nothing known it is 0.
+    The negative log density of the truth at an angle theta from the predicted direction, up to a constant; 0 without
+    known pixels.
 
     Args:
         scores: at the pixels.
         truth: unit vectors, (0, 0, 0) where unknown.
-        dim: axes of the pixels to reduce; None for all. What is left are losses of their own.
+        dim: axes of the pixels to reduce; None: all. The other axes keep separate losses.
     """
     known = known_normals(truth)
     normal, kappa = normals_of_scores(scores.float())
-    # No angle to (0, 0, 0) is taken: from a vector of 0 its slope would be NaN, which a mask does not stop.
+    # Unknown normals are replaced first: the angle to (0, 0, 0) has a NaN gradient, which a mask does not stop.
     theta = angles(normal, torch.where(known[..., None], truth.float(), truth.new_tensor((0.0, 0.0, -1.0))))
     losses = softplus(-math.pi * kappa) - torch.log1p(kappa.square()) + kappa * theta
     return masked_mean(losses, known.expand_as(losses), dim)

@@ -41,8 +41,8 @@ def read_linear_head(path: str | Path, *, nearest: float = 1e-3, farthest: float
 
     Args:
         path: a released .pth file or a .safetensors file with its keys.
-        nearest, farthest: depth range in metres, which depth files do not hold. NYU's, as the published numbers
-            were made with; DINOv2's own loader says 80 for every data set, which is KITTI's.
+        nearest, farthest: depth range in metres, which depth files do not hold. The default is NYU's, as for the
+            published numbers; DINOv2's own loader has KITTI's 80 for every data set.
 
     Raises:
         CheckpointError: if there is no such file, or it holds no linear head, or more than one.
@@ -67,7 +67,7 @@ def read_linear_head(path: str | Path, *, nearest: float = 1e-3, farthest: float
             "head of `codistill fit`, or DINOv2's released `*_linear_head.pth`; other heads (multi-scale DPT, "
             "Mask2Former) are not linear."
         )
-    # A counter that only momentum=None would use; an integer, and absent from some exports.
+    # Batch norm's counter: used with momentum=None only, and absent from some exports.
     state.tensors.pop("bn.num_batches_tracked", None)
     expected = {n: t.shape for n, t in head.state_dict().items() if not n.endswith("num_batches_tracked")}
     state.check(expected, lambda name: PREFIX + name)

@@ -1,7 +1,7 @@
-"""Features at single pixels: what bilinear resizing of a whole map would give there, without resizing the map.
+"""Features at single pixels of a bilinearly resized map, without resizing the map.
 
 A linear head commutes with bilinear resizing (its weights sum to 1), so the loss of a few random pixels is an unbiased
-estimate of the loss of all of them at a small part of its cost. Fitting on cached features stands on this.
+estimate of the full loss at a small part of its cost. Fitting on cached features relies on this.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(frozen=True)
 class Corners:
-    """Where bilinear resizing looks: four cells of the map per pixel, and their weights.
+    """The four cells of the map per pixel that bilinear resizing mixes, and their weights.
 
     Attributes:
         cells: (..., 4) indices into the flattened map.
@@ -27,8 +27,8 @@ class Corners:
 
 def _axis(index: Tensor, source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper source index of target indices along an axis, and the upper one's weight."""
-    place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)
-    low = place.floor().long().clamp(max=source - 1)
+    place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)  # half-pixel centres
+    low = place.floor().long().clamp(max=source - 1)  # clamped, as interpolate repeats the border
     return low, (low + 1).clamp(max=source - 1), (place - low).float()
 
 
@@ -43,7 +43,7 @@ def corners_of(
     Args:
         rows, columns: pixels of the target.
         source: rows and columns of the map.
-        target: size to which it would be resized.
+        target: rows and columns it is resized to.
     """
     top, bottom, down = _axis(rows, source[0], target[0])
     left, right, across = _axis(columns, source[1], target[1])
@@ -63,9 +63,10 @@ def features_at(
         corners: cells and weights (batch, pixel, 4).
     """
     batch, patches, channels = tokens.shape
-    first = torch.arange(batch, device=tokens.device)[:, None, None] * patches
-    index = (corners.cells + first).flatten(0, 1)
+    first = torch.arange(batch, device=tokens.device)[:, None, None] * patches  # offset into the flat table
+    index = (corners.cells + first).flatten(0, 1)  # (batch x pixel, 4)
     weights = corners.weights.flatten(0, 1)
-    table = tokens.flatten(0, 1).float()
+    table = tokens.flatten(0, 1).float()  # (batch x patch, channel)
+    # A fused gather and weighted sum: it never materializes (batch, pixel, 4, channel).
     mixed = embedding_bag(index, table, per_sample_weights=weights, mode="sum")
     return mixed.view(batch, -1, channels)

@@ -1,6 +1,6 @@
 """The linear segmentation head: a map of frozen features in, class scores at the map's own resolution out.
 
-Batch norm, then a 1x1 convolution; scores are resized bilinearly by whoever compares them with labels. Keys are
+Batch norm, then a 1x1 convolution; the caller resizes scores bilinearly to the labels. Keys are
 those of DINOv2's released heads without their `decode_head.` prefix: `bn.*`, `conv_seg.*`.
 Source: DINOv2 (arXiv 2304.07193), "linear" segmentation evaluation.
 """
@@ -37,7 +37,7 @@ class SegmentationHeadConfig:
 
 
 class SegmentationHead(nn.Module):
-    """See the module's text. It computes in fp32, whatever autocast says: batch statistics need it."""
+    """See the module's text. Computes in fp32 under any autocast: batch statistics need it."""
 
     def __init__(self, config: SegmentationHeadConfig) -> None:
         super().__init__()

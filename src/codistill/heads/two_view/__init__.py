@@ -1,6 +1,6 @@
 """Two views: a cross-attention decoder with pointmap, confidence and descriptor heads on any encoder's tokens.
 
-`network` holds the parts, `model` an encoder with them, `postprocess` what raw channels mean, `losses` how they are
-trained, `matching` what descriptors are for, `load` the released files.
+`network` holds the parts, `model` an encoder with them, `postprocess` decodes raw channels, `losses` trains them,
+`matching` matches descriptors, `load` reads the released files.
 Source: DUSt3R (arXiv 2312.14132), MASt3R (arXiv 2406.09756), DUNE (arXiv 2503.14405).
 """

@@ -1,7 +1,7 @@
 """A `TwoViewConfig` from a released file: sizes from the tensors, modes and heads from the constructor text.
 
-The text (`args.model` or `mast3r_model_str`) says what tensors cannot: the decoder's heads, the rotary base, how raw
-channels become confidences. Where it is missing, the published model's values are taken.
+The text (`args.model` or `mast3r_model_str`) has what tensors do not: the decoder's number of heads, the rotary base,
+the confidence modes. Without it, the published model's values are taken.
 """
 
 import re
@@ -26,11 +26,11 @@ def infer_config(
         ours: tensors under `TwoViewHead`'s names.
         released: the file's tensors, for the encoder's patch size.
         text: the parsed constructor text, if the file has one.
-        fresh_norm: whether the layout has a norm of its own in front (DUNE-MASt3R).
-        num_heads: of the decoder, if the caller knows.
+        fresh_norm: whether the layout starts with its own norm (DUNE-MASt3R).
+        num_heads: of the decoder, or None.
 
     Raises:
-        CheckpointError: if a tensor that says a size is missing, or the text asks for something unknown.
+        CheckpointError: if a tensor that gives a size is missing, or the text has an unknown option.
     """
     arguments = {} if text is None else text.arguments
     dim, encoder_dim = ours.tensor("embed.weight", 2).shape
@@ -69,7 +69,7 @@ def _descriptors(
     patch_size: int,
     confidence: ConfidenceMode,
 ) -> dict[str, Any]:
-    """The fields about descriptors; `descriptor_dim=0` where the file has none."""
+    """The descriptor fields; `descriptor_dim=0` if the file has no descriptor head."""
     _check_depth_mode(arguments, released)
     if not ours.has("heads.0.local.fc2.weight"):
         return {"descriptor_dim": 0}

@@ -1,7 +1,7 @@
 """The complete listing of a released MASt3R or DUNE-MASt3R file: every key with its shape, from the architecture.
 
-It holds what our modules leave out as well (duplicates, tensors that take part in nothing), so that a file can be
-compared key by key, and its parameters counted as published.
+It includes what our modules leave out (duplicates, unused tensors), so that a file can be compared key by key, and its
+parameters counted as published.
 """
 
 from collections.abc import Mapping

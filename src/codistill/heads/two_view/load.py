@@ -1,8 +1,8 @@
 """Released two-view files: MASt3R, DUSt3R with DPT heads, DUNE-MASt3R; and starting a new head from one.
 
 In: the dictionary that `weights.read.read_checkpoint` gave. Out: a `TwoViewConfig` read from the tensors and the
-constructor text, and tensors under our names. Whatever the file holds beyond what is used must be on a known list;
-a missing, surplus or misshapen tensor is an error that names it. How names map: `names.py`.
+constructor text, and tensors under our names. Unused tensors must be on a known list; a missing, surplus or
+misshapen tensor is an error that names it. Key map: `names.py`.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ _DUNE_PREFIX = "mast3r."
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewWeights:
-    """A released two-view network, checked: every tensor of `TwoViewHead(config)` is there.
+    """A released two-view network, checked: it has every tensor of `TwoViewHead(config)`.
 
     Attributes:
         config: the architecture.
         tensors: by `TwoViewHead`'s names, in the file's dtype.
-        layout: which kind of file it was.
-        encoder: the file's name of the encoder that belongs in front (DUNE-MASt3R), or None if the encoder is in
-            the same file: `weights` reads it from there.
-        unused: names in the file that take part in nothing, all of them known.
+        layout: kind of the file.
+        encoder: the file's name of its encoder (DUNE-MASt3R), or None if the encoder is in the same file, where
+            `weights` reads it.
+        unused: names in the file that are known not to be used.
         second_branch_copied: the file had one branch only (CroCo, early DUSt3R), used for both views.
     """
 
@@ -94,7 +94,7 @@ class Initialization:
     Attributes:
         loaded: our names of tensors taken from the file.
         fresh: our names of tensors left as they were, with the reason.
-        unused: names in the file that nothing here takes.
+        unused: names in the file that were not used.
     """
 
     loaded: tuple[str, ...]
@@ -103,7 +103,7 @@ class Initialization:
 
 
 def initialize(head: TwoViewHead, path: str | Path, checkpoint: Mapping[str, Any]) -> Initialization:
-    """Start a head from a released decoder; what does not fit another encoder stays freshly initialized.
+    """Start a head from a released decoder; tensors that do not fit stay freshly initialized.
 
     The decoder itself must fit; `embed`, the first DPT projection and the descriptor head depend on the encoder's
     width and patch size, and heads are missing in CroCo files.
@@ -200,7 +200,7 @@ def _check_duplicate(state: StateDict, name: str, original: str, tensor: Tensor)
 
 
 def _copy_missing_branch(ours: StateDict) -> bool:
-    """Use the only branch for both views where the file has no second one; whether that was so."""
+    """Copy the only branch for the second view if the file lacks one; returns whether it did."""
     if any(name.startswith("blocks2.") for name in ours.tensors):
         return False
     for name in [name for name in ours.tensors if name.startswith("blocks1.")]:

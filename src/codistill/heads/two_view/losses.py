@@ -1,8 +1,8 @@
 """The two-view training losses: pointmap regression, its confidence weighting, descriptor matching, their sum.
 
 Predictions of both views and the ground truth come in, one scalar and detached numbers to log go out. Everything is
-masked sums of static shape: no boolean indexing, no host sync, fp32 whatever the autocast. The numbers follow the
-published training code, its special cases included (they are named below).
+masked sums of static shape: no boolean indexing, no host sync, fp32 under any autocast. The numbers follow the
+published training code with its special cases, which are named below.
 Source: DUSt3R (arXiv 2312.14132) eq. 2-4, MASt3R (arXiv 2406.09756) eq. 6-12.
 """
 
@@ -52,14 +52,14 @@ class TwoViewLossConfig:
     """Weights and modes; the defaults are the published metric recipe.
 
     Attributes:
-        metric: samples in metres are not rescaled, so that a wrong scale costs (the norm mode `?avg_dis`);
+        metric: samples in metres are not rescaled, so that a wrong scale is penalized (norm mode `?avg_dis`);
             False rescales every prediction by its own mean distance (`avg_dis`).
         log_space: compare points whose distance d was replaced by log1p(d).
         confidence_weight: alpha of -alpha log C for points.
         matching_weight: of the matching loss in the sum; 0 leaves it out (DUSt3R).
         temperature: tau of the matching loss.
         matching_confidence_weight: alpha of -alpha log Q for descriptors.
-        block_size: correspondences compared with each other at most; more are shuffled and cut into blocks.
+        block_size: largest number of correspondences compared at once; more are shuffled and cut into blocks.
     """
 
     metric: bool = True
@@ -133,10 +133,10 @@ def regression_loss(
             mask = truth.valid | truth.sky
             confidence = prediction.confidence.float()
             weighted = confidence * distance - config.confidence_weight * confidence.log()
-            view_loss = _masked_mean(weighted, mask)
+            view_loss = _masked_mean(weighted, mask)  # over (batch, row, column)
             loss = loss + view_loss
             details[f"Regr3D_pts3d_{view}"] = _masked_mean(distance, mask).detach()
-            details["conf_loss_1" if view == 1 else "conf_loss2"] = view_loss.detach()
+            details["conf_loss_1" if view == 1 else "conf_loss2"] = view_loss.detach()  # published names
         return TwoViewLoss(loss, details)
 
 
@@ -151,22 +151,22 @@ def point_distances(
     to_camera1 = invert_pose(truth1.camera_to_world.float())
     targets, valid = [], (truth1.valid, truth2.valid)
     for truth in (truth1, truth2):
-        known = torch.where(truth.valid[..., None], truth.points.float(), 0.0)
-        moved = transform_points(to_camera1, known)
+        known = torch.where(truth.valid[..., None], truth.points.float(), 0.0)  # unknown points may be NaN
+        moved = transform_points(to_camera1, known)  # (batch, row, column, 3)
         targets.append(torch.where(truth.valid[..., None], moved, 0.0))
     points = [prediction1.points.float(), prediction2.points.float()]
-    true_factor = mean_distance(targets[0], targets[1], *valid)
+    true_factor = mean_distance(targets[0], targets[1], *valid)  # (batch,)
     factor = mean_distance(points[0], points[1], *valid)
     if config.metric:
-        factor = torch.where(truth1.is_metric, true_factor, factor)
+        factor = torch.where(truth1.is_metric, true_factor, factor)  # metres stay metres
     distances = []
     for point, target, truth in zip(points, targets, (truth1, truth2), strict=True):
         point = point / factor[:, None, None, None]
         target = target / true_factor[:, None, None, None]
         if config.log_space:
             point, target = _log_distance(point), _log_distance(target)
-        distance = (point - target).norm(dim=-1)
-        sky = truth.sky & ~truth.valid
+        distance = (point - target).norm(dim=-1)  # (batch, row, column)
+        sky = truth.sky & ~truth.valid  # (batch, row, column)
         constant = torch.where(sky, SKY_LOSS, 0.0)
         distances.append(torch.where(truth.valid, distance, constant))
     return distances[0], distances[1]
@@ -218,7 +218,7 @@ def matching_loss(
             descriptors.append(_at_pixels(prediction.descriptors.float(), truth.matches))
             confidences.append(_at_pixels(prediction.descriptor_confidence.float()[..., None], truth.matches))
         losses, order = _in_blocks(descriptors[0], descriptors[1], valid, config, generator)
-        first, second = (confidence.squeeze(-1) for confidence in confidences)
+        first, second = (confidence.squeeze(-1) for confidence in confidences)  # (batch, match)
         quality, valid = (0.5 * (first + second))[:, order], valid[:, order]
         weighted = quality * losses - config.matching_confidence_weight * quality.log()
         loss = _masked_mean(weighted, valid)
@@ -241,8 +241,8 @@ def info_nce(
     With S_ij = exp(d1_i . d2_j / temperature): -log(S_ii / sum_k S_ki) - log(S_ii / sum_k S_ik), each share at least
     1e-8. All rows and columns count as alternatives, those of false correspondences too.
     """
-    score = descriptors1 @ descriptors2.transpose(1, 2) / temperature
-    own = score.diagonal(dim1=1, dim2=2)
+    score = descriptors1 @ descriptors2.transpose(1, 2) / temperature  # (batch, match, match)
+    own = score.diagonal(dim1=1, dim2=2)  # (batch, match)
     shares = [(own - score.logsumexp(dim)).clamp(min=_MIN_LOG_SHARE) for dim in (1, 2)]
     return -(shares[0] + shares[1])
 
@@ -272,7 +272,7 @@ def _in_blocks(
 
 def _at_pixels(maps: Tensor, pixels: Tensor) -> Tensor:
     """Values (batch, match, channel) of maps (batch, row, column, channel) at integer (x, y)."""
-    batch = torch.arange(maps.shape[0], device=maps.device)[:, None]
+    batch = torch.arange(maps.shape[0], device=maps.device)[:, None]  # (batch, 1)
     return maps[batch, pixels[..., 1], pixels[..., 0]]
 
 

@@ -2,8 +2,8 @@
 
 Descriptors (row, column, channel) of two images come in, (x, y) pairs go out. The fast matcher follows a grid of
 seeds back and forth until they stop moving: cycles of length one are mutual nearest neighbours. Similarities are
-dot products in fp32, computed in blocks, so that full-resolution maps fit into memory; of equal ones the first pixel
-wins. Source: MASt3R (arXiv 2406.09756), section 3.3.
+dot products in fp32, computed in blocks, so that full-resolution maps fit into memory; the first pixel wins
+ties. Source: MASt3R (arXiv 2406.09756), section 3.3.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Matches:
 
     Attributes:
         pixels1, pixels2: (match, 2), integer (x, y) in the first and second map.
-        confidence: (match,), or None where no descriptor confidences were given.
+        confidence: (match,), or None without descriptor confidences.
     """
 
     pixels1: Int[Tensor, "match 2"]
@@ -63,7 +63,7 @@ def fast_reciprocal_matches(
 ) -> Matches:
     """Mutual nearest neighbours found from a grid of seeds in the first map.
 
-    From each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turns until a pixel
+    From each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turn until a pixel
     repeats, at most 10 rounds. Runs that end in the same pair count once.
 
     Args:
@@ -79,12 +79,12 @@ def fast_reciprocal_matches(
         raise ConfigError(f"subsample must be at least 1; got {subsample}")
     y = torch.arange(rows, device=flat1.device)[subsample // 2 :: subsample]
     x = torch.arange(columns, device=flat1.device)[subsample // 2 :: subsample]
-    index1 = (y[:, None] * columns + x).flatten()
-    index2 = torch.full_like(index1, -1)
-    active = torch.arange(len(index1), device=flat1.device)
-    converged = torch.zeros_like(index1, dtype=torch.bool)
+    index1 = (y[:, None] * columns + x).flatten()  # (seed,) row-major
+    index2 = torch.full_like(index1, -1)  # (seed,) -1: no neighbour yet
+    active = torch.arange(len(index1), device=flat1.device)  # seeds that still move
+    converged = torch.zeros_like(index1, dtype=torch.bool)  # (seed,)
     for _ in range(_MAX_ROUNDS):
-        found2 = nearest_neighbours(flat1[index1[active]], flat2)
+        found2 = nearest_neighbours(flat1[index1[active]], flat2)  # (active,)
         moved = found2 != index2[active]
         index2[active] = found2
         converged[active] = ~moved
@@ -110,12 +110,12 @@ def seeded_matches(
 
     Args:
         seeds: (seed, 2), integer (x, y) in the first map.
-        tolerance: largest distance, pixels (exclusive), between a seed and where it comes back to. The seed is kept.
+        tolerance: pixels (exclusive) between a seed and the pixel it returns to; the match keeps the seed.
     """
     flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
     columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
     index2 = nearest_neighbours(flat1[seeds[:, 1] * columns1 + seeds[:, 0]], flat2)
-    back = _pixels(nearest_neighbours(flat2[index2], flat1), columns1)
+    back = _pixels(nearest_neighbours(flat2[index2], flat1), columns1)  # (seed, 2)
     close = (back - seeds).float().norm(dim=-1) < tolerance
     return Matches(seeds[close], _pixels(index2[close], columns2))
 
@@ -159,8 +159,8 @@ def mutual_matches(
     """
     flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
     index12, index21 = _both_nearest(flat1, flat2)
-    own = torch.arange(len(flat1), device=flat1.device)
-    mutual = index21[index12] == own
+    own = torch.arange(len(flat1), device=flat1.device)  # (pixel,)
+    mutual = index21[index12] == own  # (pixel,)
     columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
     return Matches(_pixels(own[mutual], columns1), _pixels(index12[mutual], columns2))
 
@@ -179,7 +179,7 @@ def with_confidence(matches: Matches, confidence1: Tensor | None, confidence2: T
 def nearest_neighbours(
     queries: Float[Tensor, "query channel"], targets: Float[Tensor, "target channel"]
 ) -> Int[Tensor, " query"]:
-    """Index of the target with the largest dot product, the first one of equals."""
+    """Index of the target with the largest dot product; the first one in ties."""
     query_block, target_block = _GPU_BLOCK if queries.is_cuda else _CPU_BLOCK
     best = torch.full((len(queries),), -torch.inf, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
@@ -187,7 +187,7 @@ def nearest_neighbours(
         for start in range(0, len(queries), query_block):
             span = slice(start, start + query_block)
             for offset in range(0, len(targets), target_block):
-                scores = queries[span] @ targets[offset : offset + target_block].T
+                scores = queries[span] @ targets[offset : offset + target_block].T  # (query, target)
                 _improve(best[span], index[span], *_first_max(scores), offset)
     return index
 
@@ -202,7 +202,7 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
             rows = slice(start, start + row_block)
             for offset in range(0, len(second), column_block):
                 columns = slice(offset, offset + column_block)
-                scores = first[rows] @ second[columns].T
+                scores = first[rows] @ second[columns].T  # (row, column)
                 _improve(best1[rows], index1[rows], *_first_max(scores), offset)
                 _improve(best2[columns], index2[columns], *_first_max_of_columns(scores), start)
     return index1, index2
@@ -211,14 +211,14 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 def _first_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Largest value and its first index in every row: as `scores.max(dim=1)`, several times faster on a CPU.
 
-    Maxima of groups vectorize; the search for an index, which does not, is left to the winning group.
+    Maxima of groups vectorize; the search for an index does not, and is done in the winning group only.
     """
     rows, columns = scores.shape
     if columns % _GROUP:
         found = scores.max(dim=1)
         return found.values, found.indices
-    grouped = scores.view(rows, -1, _GROUP)
-    winner = grouped.amax(dim=2).max(dim=1).indices
+    grouped = scores.view(rows, -1, _GROUP)  # (row, group, within)
+    winner = grouped.amax(dim=2).max(dim=1).indices  # (row,) first group with the maximum
     values, within = grouped[torch.arange(rows, device=scores.device), winner].max(dim=1)
     return values, winner * _GROUP + within
 
@@ -229,16 +229,16 @@ def _first_max_of_columns(scores: Tensor) -> tuple[Tensor, Tensor]:
     if rows % _GROUP:
         found = scores.max(dim=0)
         return found.values, found.indices
-    grouped = scores.view(-1, _GROUP, columns)
-    winner = grouped.amax(dim=1).max(dim=0).indices
-    chosen = grouped[winner, :, torch.arange(columns, device=scores.device)]
-    values, within = chosen.max(dim=1)
+    grouped = scores.view(-1, _GROUP, columns)  # (group, within, column)
+    winner = grouped.amax(dim=1).max(dim=0).indices  # (column,)
+    chosen = grouped[winner, :, torch.arange(columns, device=scores.device)]  # (column, within)
+    values, within = chosen.max(dim=1)  # (column,)
     return values, winner * _GROUP + within
 
 
 def _improve(best: Tensor, index: Tensor, values: Tensor, where: Tensor, offset: int) -> None:
-    """Where `values` are larger than `best`, take them and their shifted indices, in place."""
-    better = values > best
+    """In place, take values that are larger than `best`, and their shifted indices."""
+    better = values > best  # strictly, so that the first of equals stays
     torch.where(better, values, best, out=best)
     torch.where(better, where + offset, index, out=index)
 

@@ -1,7 +1,7 @@
 """An encoder with a two-view head: pairs of images in, predictions out.
 
-Every image is encoded once, also for symmetrized pairs, and both views in one pass where their shapes agree. A
-frozen encoder gets no gradient and stays in evaluation mode whatever `train()` says.
+Every image is encoded once, also for symmetrized pairs, and both views in one pass if their shapes agree. A frozen
+encoder gets no gradient and stays in evaluation mode.
 """
 
 import re
@@ -92,8 +92,8 @@ def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = No
 
     Args:
         path: the file.
-        encoder: what to put in front, as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the
-            known weights that the file names (DUNE-MASt3R).
+        encoder: as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the known weights that the
+            file names (DUNE-MASt3R).
 
     Raises:
         CheckpointError: if the file cannot be read, or names an encoder that is not known.

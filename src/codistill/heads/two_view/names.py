@@ -92,7 +92,7 @@ def to_released(ours: str) -> str:
 
 
 def is_unused(released: str) -> bool:
-    """Whether a released tensor is known to take no part in any output."""
+    """Whether a released tensor is known not to affect any output."""
     return _UNUSED.fullmatch(released) is not None
 
 

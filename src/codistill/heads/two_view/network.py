@@ -36,8 +36,8 @@ class TwoViewConfig:
         level_dims, fusion_dim, middle_dim, last_dim: of the DPT heads.
         descriptor_dim: channels of the local descriptors; 0 for none (DUSt3R).
         local_hidden: hidden width of the descriptor head; None: 4 * (encoder_dim + dim).
-        own_descriptor_confidence: descriptors have a confidence of their own, not that of the points.
-        confidence, descriptor_confidence: what the raw channels mean.
+        own_descriptor_confidence: descriptors have their own confidence, not that of the points.
+        confidence, descriptor_confidence: how raw channels are decoded.
     """
 
     encoder_dim: int = 0
@@ -89,16 +89,16 @@ class TwoViewConfig:
 
     @property
     def dense_layers(self) -> tuple[int, int, int, int]:
-        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads see."""
+        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads take."""
         return 0, self.depth // 2, 3 * self.depth // 4, self.depth
 
 
 @dataclass(frozen=True)
 class ViewPrediction:
-    """What the network says about one view, a value per pixel, fp32.
+    """Predictions for one view, a value per pixel, fp32.
 
     Attributes:
-        points: (batch, row, column, 3), in the first camera's frame; metres where the training was metric.
+        points: (batch, row, column, 3), in the first camera's frame; metres if the training was metric.
         confidence: (batch, row, column) of the points.
         descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head.
         descriptor_confidence: (batch, row, column), or None.
@@ -126,18 +126,18 @@ class ViewHead(nn.Module):
     def forward(self, layers: list[Tensor], grid: tuple[int, int]) -> ViewPrediction:
         """Predictions from [encoder tokens, layer 1, …, layer depth], each (batch, patch, channel).
 
-        Always in fp32: points are exponentials of what the convolutions give.
+        Always in fp32: points are exponentials of the convolutions' outputs.
         """
         config = self.config
         with full_precision(layers[0]):
             chosen = [layers[i].float() for i in config.dense_layers]
-            raw = self.dense(chosen, grid).movedim(1, -1)
+            raw = self.dense(chosen, grid).movedim(1, -1)  # (batch, row, column, 4)
             points, confidence = raw_to_points(raw[..., :3]), config.confidence(raw[..., 3])
             if not config.descriptor_dim:
                 return ViewPrediction(points, confidence)
             local = self.local(torch.cat((chosen[0], chosen[-1]), dim=-1))
-            local = local.transpose(1, 2).unflatten(2, grid)
-            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
+            local = local.transpose(1, 2).unflatten(2, grid)  # (batch, channel x area, row, column)
+            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)  # (batch, row, column, channel)
             descriptors = raw_to_descriptors(local[..., : config.descriptor_dim])
             if config.own_descriptor_confidence:
                 own = config.descriptor_confidence(local[..., config.descriptor_dim])
@@ -193,11 +193,12 @@ class TwoViewHead(nn.Module):
         )
         if config.fresh_norm:
             x1, x2 = self.norm(x1), self.norm(x2)
-        layers1, layers2 = [x1], [x2]
-        x1, x2 = self.embed(x1), self.embed(x2)
+        layers1, layers2 = [x1], [x2]  # (batch, patch, encoder_dim)
+        x1, x2 = self.embed(x1), self.embed(x2)  # (batch, patch, dim)
         for block1, block2 in zip(self.blocks1, self.blocks2, strict=True):
+            # One assignment: each branch attends to the other's previous layer.
             x1, x2 = block1(x1, x2, rope1, rope2), block2(x2, x1, rope2, rope1)
-            layers1.append(x1)
+            layers1.append(x1)  # each (batch, patch, dim)
             layers2.append(x2)
         layers1[-1], layers2[-1] = self.decoder_norm(x1), self.decoder_norm(x2)
         return layers1, layers2

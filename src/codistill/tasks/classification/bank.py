@@ -1,7 +1,7 @@
 """One feature vector per image, computed once and kept: the class token, the mean patch token, or both.
 
-In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass goes on; images
-whose files changed, or that are new, are computed alone.
+In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass resumes; only new
+images and those whose files changed are computed.
 Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
 """
 
@@ -85,7 +85,7 @@ class ImageVectors:
 
 @dataclass(frozen=True)
 class _RawImages:
-    """What a worker sends back: (image, crop, crop, 3) uint8, or why it could not."""
+    """What a worker returns: (image, crop, crop, 3) uint8, or why an image cannot be used."""
 
     pixels: Tensor
     failure: str = ""
@@ -97,7 +97,7 @@ class _RawImages:
 
 @dataclass(frozen=True)
 class _Images(Dataset[_RawImages]):
-    """Prepared images of files, as many at a time as are asked for."""
+    """Map-style over lists of file numbers: an item is one prepared batch."""
 
     vectors: ImageVectors
 
@@ -115,7 +115,7 @@ def encode(
     features: FrozenFeatures,
     device: torch.device,
 ) -> Float[Tensor, "image channel"]:
-    """Vectors (fp32, on the host) of prepared images; the features are on the device, and compute in bf16 on a GPU."""
+    """Vectors (fp32, on the host) of prepared images; the encoder runs on the features' device, in bf16 on a GPU."""
     seen = normalized(pixels.to(device, non_blocking=True))
     with autocast(device):
         levels = features(seen)
@@ -157,19 +157,19 @@ def build_bank(
     progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda text: None,
 ) -> np.ndarray:
-    """Vectors of images, (image, channel) fp32, computed where they are not there yet.
+    """Compute the vectors of images that a folder lacks; returns all, (image, channel) fp32.
 
     Args:
         folder: of this bank alone.
-        paths, vectors, features: of what, how, and by what; the features are on the device.
-        option: by which another folder is named.
-        data: the data set's name: another one is refused.
-        batch_size, workers, device: of the loading and the computing.
+        paths, vectors, features: the images, how they become vectors, and the encoder on its device.
+        option: the command's option that names another folder, for errors.
+        data: name of the data set; a folder of another data set is refused.
+        batch_size, workers, device: of loading and computing.
         progress: called with images done.
-        say: told what will be written, and what changed since the bank was made, if anything did.
+        say: prints the disk space needed, and what changed since the bank was made.
 
     Raises:
-        ConfigError: if the folder holds vectors of something else, or the disk is too small.
+        ConfigError: if the folder holds other vectors, or the disk is too small.
         DataError: if an image cannot be used.
         CheckpointError: if nothing can be written.
     """

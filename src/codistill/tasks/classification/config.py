@@ -12,7 +12,7 @@ from codistill.tasks.shared.config import HeadFit
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationFit(HeadFit):
-    """What both classifiers say.
+    """Settings of both classifiers.
 
     Attributes:
         vectors: how tokens become one vector.
@@ -33,7 +33,7 @@ class KnnFit(ClassificationFit):
     """Nearest neighbours.
 
     Attributes:
-        neighbours: how many vote, several numbers side by side; None: 10, 20, 100 and 200, as far as there are images.
+        neighbours: numbers of voters to evaluate; None: those of 10, 20, 100 and 200 that the training set can fill.
         temperature: of the votes.
     """
 
@@ -53,9 +53,9 @@ class LinearFit(ClassificationFit):
 
     Attributes:
         protocol: `cached`: logistic regression on vectors computed once; `published`: DINOv2's sweep of 52 heads on
-            random crops, which say themselves which vectors they take.
-        strengths: cached: the C that it chooses from.
-        steps: published: of the optimizer.
+            random crops, which choose their own vectors.
+        strengths: cached: values of C to choose from.
+        steps: published: optimizer steps.
     """
 
     protocol: Literal["cached", "published"] = "cached"
@@ -99,4 +99,4 @@ class ClassificationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationOutput:
-    """Nothing is chosen where images of one's own are classified."""
+    """No options: an image is classified as it is."""

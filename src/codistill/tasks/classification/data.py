@@ -48,7 +48,7 @@ class ClassImages:
     Attributes:
         root: of the data set.
         paths, labels: of the images.
-        groups: which images belong together.
+        groups: group of each image; groups are split and resampled as a whole.
         classes: names by number.
     """
 
@@ -85,7 +85,6 @@ class ClassificationData(TaskData):
     classes: tuple[str, ...]
 
     def images(self) -> list[ClassImage]:
-        """All samples, in order."""
         return [self.samples[index] for index in range(len(self.samples))]
 
     def labels(self) -> np.ndarray:
@@ -94,10 +93,10 @@ class ClassificationData(TaskData):
 
 
 def open_folder(where: Where) -> ClassificationData:
-    """A split of an image folder; where it is called otherwise (`test`, not `val`), that is taken and said.
+    """A split of an image folder; `test` serves where `val` is missing, and the reverse, with a note.
 
     Raises:
-        DataError: if it lies otherwise than expected, a class is empty, or a class of `val` is not in `train`.
+        DataError: if the layout differs, a class is empty, or a class of `val` is not in `train`.
     """
     root = where.root
     if not root.is_dir():
@@ -154,7 +153,7 @@ def check_images(data: ClassificationData, training: bool) -> list[str]:
 
 
 def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
-    """Raise ConfigError where a head knows other classes."""
+    """Raise ConfigError if a head was fitted on other classes."""
     if data.classes != tuple(known):
         raise ConfigError(
             f"{data.spec} has {len(data.classes)} classes, the head {len(known)}, and they must be the same: fit a "
@@ -163,7 +162,7 @@ def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
 
 
 def _split_there(root: Path, split: str) -> str:
-    """What the split's folder is called: `val` and `test` stand for each other."""
+    """The split's folder: `val` or `test`, whichever exists."""
     names = ("train",) if split == "train" else (split, "test" if split == "val" else "val")
     found = next((name for name in names if (root / name).is_dir()), None)
     if found is None:

@@ -75,7 +75,7 @@ def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, pr
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What a fit gives: features and vectors that the head stands on, its tensors, and what there is to say of it."""
+    """Result of a fit: the features and vectors used, the head's tensors, and facts for head.json."""
 
     features: FeatureConfig
     vectors: ImageVectors
@@ -143,14 +143,14 @@ def _write(
 
 
 def possible_neighbours(named: tuple[int, ...] | None, images: int) -> tuple[int, ...]:
-    """The numbers of neighbours to use: those that were named, else the usual ones that there are images for.
+    """The numbers of neighbours to use: those given, else the default ones that the training set can fill.
 
     Args:
-        named: what was asked for.
-        images: training images.
+        named: numbers given by the user, or None.
+        images: number of training images.
 
     Raises:
-        ConfigError: if there are fewer images than were named, or than the least of the usual numbers.
+        ConfigError: if there are fewer images than a given number, or than the smallest default.
     """
     if named is not None:
         if max(named) > images:

@@ -27,11 +27,11 @@ def knn_votes(
     """Votes per class for each number of neighbours.
 
     Args:
-        queries: of any length; they are brought to length 1. A similarity to each of the bank is kept at once.
-        bank: of length 1 (`normalize`).
-        labels: of the bank.
-        num_classes: how many there are.
-        neighbours: at most as many as the bank has.
+        queries: normalized here. All (query, bank) similarities are in memory at once: batch the queries.
+        bank: unit vectors (`normalize`).
+        labels: classes of the bank.
+        num_classes: number of classes.
+        neighbours: numbers of voters, none larger than the bank.
         temperature: T.
 
     Raises:
@@ -40,7 +40,7 @@ def knn_votes(
     most = max(neighbours)
     if not 1 <= min(neighbours) <= most <= bank.shape[0]:
         raise ConfigError(
-            f"{list(neighbours)} neighbours were asked for; the training images are {bank.shape[0]}"
+            f"{list(neighbours)} neighbours are requested; the training images are {bank.shape[0]}"
         )
     similarity = normalize(queries.float(), dim=1) @ bank.T  # (image, neighbour)
     nearest, index = similarity.topk(most, dim=1)

@@ -47,9 +47,9 @@ def fit_logistic(
     strength: float,
     start: LogisticRegression | None = None,
 ) -> LogisticRegression:
-    """Weights (fp32) for one C, from zero or from another fit.
+    """Weights (fp32) for one C, started from zero or from another fit.
 
-    Fitted in double precision: with a weak penalty the loss is so flat that fp32 stops anywhere near its least.
+    Fitted in double precision: with a weak penalty the loss is so flat that fp32 stops far from the minimum.
     """
     vectors = vectors.double()
     weight = vectors.new_zeros(num_classes, vectors.shape[1]) if start is None else start.weight.double()
@@ -95,7 +95,7 @@ def choose_logistic(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> Choice:
-    """Choose C on a held-out part of every class, of other groups than the rest (`split_per_class`); then fit on all.
+    """Choose C on a held-out part of every class (whole groups, `split_per_class`); then fit on all.
 
     Raises:
         DataError: if no class has images of two groups.
@@ -121,12 +121,11 @@ def split_per_class(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices kept and held out: of each class with two images or more, the share rounded up, but never all.
 
-    A group is held out as a whole, so that no held-out image has a relative in training; a class may then give more
-    than its share, or nothing if its images are all of one group.
+    Groups are held out whole; a class may then give more than its share, or nothing if its images form one group.
 
     Args:
         labels: (image,) classes. held_out: the share. seed: of the draw.
-        groups: of each image, what it belongs to; None for images that are independent.
+        groups: group of each image; None if images are independent.
     """
     generator = np.random.default_rng(seed)
     numbers, count = group_numbers(groups, len(labels))

@@ -33,12 +33,12 @@ class ImageClassifier:
     """An encoder with a classifier of whole images.
 
     Attributes:
-        record: what head.json says.
+        record: contents of head.json.
         features: the encoder, on `device`.
         vectors: how an image becomes a vector.
         classes: names by number.
         tensors: of the head, on the host.
-        bank: the training images' vectors, brought to length 1, for `knn`.
+        bank: the training images' unit vectors, for `knn`.
         device: of the encoder.
     """
 
@@ -51,13 +51,11 @@ class ImageClassifier:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> "ImageClassifier":
-        """Move its encoder."""
         self.device = torch.device(device)
         self.features.to(device)
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {"encoder": self.features.describe()}
 
     def __call__(self, image: np.ndarray) -> dict[str, Float[Tensor, "1 class"]]:
@@ -68,7 +66,7 @@ class ImageClassifier:
     def scores_of(
         self, paths: Sequence[Path], *, batch_size: int, workers: int | None
     ) -> Iterator[dict[str, Float[Tensor, "image class"]]]:
-        """Class scores of image files, in order, some hundred at a time.
+        """Class scores of image files, in order, computed in batches.
 
         Raises:
             DataError: if one cannot be used.
@@ -108,14 +106,13 @@ def load_classifier(
     """A fitted classifier with its encoder.
 
     Args:
-        task: which it must be for.
-        subject: names it.
-        test: how images are scored, which changes nothing here.
-        data: what is to be scored.
+        task: that the head must be fitted for.
+        subject: head and encoder, as named by the user.
+        data: the data to score, whose classes must match.
 
     Raises:
         CheckpointError: if it cannot be read.
-        ConfigError: if it is for another task, its encoder is another one, or the data has other classes.
+        ConfigError: if the head is for another task, stands on another encoder, or knows other classes.
     """
     if subject.head is None or subject.model is not None:
         raise ConfigError(f"which head? add --head HEAD, a folder of `codistill fit {task}`")

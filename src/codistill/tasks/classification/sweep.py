@@ -50,7 +50,7 @@ class SweepInput:
 
     @property
     def kind(self) -> ImageVectors:
-        """How tokens become its vectors."""
+        """The `ImageVectors.kind` that yields these vectors."""
         return ImageVectors(kind="cls+mean" if self.mean else "cls")
 
     def vectors(self, levels: list[Tokens]) -> Tensor:
@@ -79,7 +79,7 @@ class SweepHeads(nn.Module):
 
 @dataclass(frozen=True)
 class ReadImages:
-    """Images of classes, read: the target is a class number."""
+    """Decoded images with their class number as the target."""
 
     images: Samples
 
@@ -99,7 +99,6 @@ class CropViews:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of every view."""
         return self.vectors.crop, self.vectors.crop
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
@@ -117,7 +116,7 @@ class CropViews:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """The head that did best on the held-out images.
+    """The most accurate head on the held-out images.
 
     Attributes:
         weight, bias: (class, channel), (class,).
@@ -147,7 +146,7 @@ def sweep(
     device: torch.device | None = None,
     progress: Callable[[int, int, Tensor], None] = lambda done, total, losses: None,
 ) -> SweepResult:
-    """Train all heads and choose one; the same call goes on after an interruption.
+    """Train all heads and choose one; the same call resumes.
 
     Args:
         training, held_out: of `ClassImage`, disjoint.
@@ -180,7 +179,7 @@ def sweep(
 
     def losses(module: nn.Module, step: int) -> Tensor:
         nonlocal batches
-        if batches is None:  # one loader, from the first step that is asked for
+        if batches is None:  # one loader, started at the resumed step
             batches = iter(from_step(step))
         batch = next(batches)
         labels = batch.target.to(device)

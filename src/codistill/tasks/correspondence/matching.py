@@ -1,9 +1,9 @@
-"""A posed pair and an encoder to the pair's best matches and how far they are off.
+"""A posed pair and an encoder in, the pair's best matches and their errors out.
 
 Source: Probe3D (arXiv 2404.08636), section 4: features at the pixels of known depth of a grid of a quarter of the
-image, cosine neighbours with the ratio test, the 1000 surest; a match counts whether the second view sees its point or
-not. Two things are exact here which are not there: features are read where the encoder saw a pixel (padding counted),
-and a point's pixel is the one its feature is read at.
+image, cosine neighbours with the ratio test, the 1000 most certain; a match counts even where the second view does not
+see its point. Two departures: features are read at a pixel's exact place in the padded image, and a point is lifted
+from the pixel its feature is read at.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ class CorrespondenceTest:
     """How pairs are matched.
 
     Attributes:
-        size: pixels of the shorter side that images are seen in; errors in pixels are of this size.
+        size: pixels of the shorter side that images are seen in; errors in pixels refer to this size.
         stride: pixels of that size from one point of the grid to the next, in both directions.
-        matches: of a pair, the surest ones.
-        ratio: sure is who is much nearer than the second nearest; off: who is near.
-        bins: degrees between the cameras, in which pairs are scored apart.
+        matches: the most certain matches kept per pair.
+        ratio: rank matches by the ratio test (nearest against second nearest); off: by distance.
+        bins: edges of viewpoint change, degrees; pairs are also scored per bin.
     """
 
     size: int = 512
@@ -51,11 +51,11 @@ class CorrespondenceTest:
 
 @dataclass(frozen=True)
 class PairMatches:
-    """The best matches of a pair, the surest first; none where not enough depth is known.
+    """The best matches of a pair, most certain first; empty if too little depth is known.
 
     Attributes:
         pixels1, pixels2: (x, y) of the images as they are.
-        errors: by what they are measured in: `px` of the size that images are seen in, `diagonal` (per cent of it; both
+        errors: by unit: `px` of the size that images are seen in, `diagonal` (per cent of it; both
             infinite for points behind the second camera) and `cm` in space.
         visible: whether the second view sees the point of the first pixel.
     """
@@ -67,7 +67,6 @@ class PairMatches:
 
 
 def match_pair(model: DenseFeatures, pair: Pair, test: CorrespondenceTest) -> PairMatches:
-    """The best matches of a pair."""
     views = (pair.first, pair.second)
     sizes = [seen_size(view.depth.shape, test.size) for view in views]
     grids = [known_grid(view.depth, size, test.stride) for view, size in zip(views, sizes, strict=True)]
@@ -99,7 +98,7 @@ def known_grid(
     """Pixels (x, y) of known depth at the centres of a grid's cells.
 
     Args:
-        depth: as it is; the grid is never finer, so that no pixel comes twice.
+        depth: at its own resolution, which the grid never exceeds, so that no pixel repeats.
         size: rows and columns that the image is seen in.
         stride: of the grid, in pixels of that size.
     """

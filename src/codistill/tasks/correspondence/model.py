@@ -28,25 +28,23 @@ class DenseFeatures:
         self._kept: OrderedDict[str, tuple[Tensor, int]] = OrderedDict()
 
     def to(self, device: torch.device | str) -> "DenseFeatures":
-        """Move it."""
         self.device = torch.device(device)
         self.features.to(device)
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {"encoder": self.features.describe()}
 
     @torch.inference_mode()
     def map_of(
         self, image: UInt8[np.ndarray, "row column 3"]
     ) -> Float[Tensor, "channel token_row token_column"]:
-        """The map of an image with what centres it in whole patches; fp32, since ratios of small distances count."""
+        """The feature map of an image and its centre padding; fp32, since the ratio test compares small distances."""
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device)
         return torch.cat([tokens.feature_map() for tokens in self.features(normalized(pixels))], dim=1)[0]
 
     def kept_map(self, name: str, read: Callable[[], tuple[np.ndarray, int]]) -> tuple[Tensor, int]:
-        """As `map_of`, by the image's name; where it is not kept, `read` gives it and a number to keep with it."""
+        """As `map_of`, cached by image name; on a miss `read` gives the image and a number cached with it."""
         if name not in self._kept:
             image, number = read()
             self._kept[name] = (self.map_of(image), number)
@@ -58,12 +56,12 @@ class DenseFeatures:
     def at_pixels(
         self, image: UInt8[np.ndarray, "row column 3"], size: tuple[int, int], pixels: Int[Tensor, "pixel 2"]
     ) -> Float[Tensor, "pixel channel"]:
-        """Features at pixels, read bicubically from the map where the pixels lie in it, padding counted.
+        """Features at pixels, read bicubically from the map of the padded image.
 
         Args:
-            image: as it is.
-            size: rows and columns that it is seen in.
-            pixels: (x, y) of the image as it is.
+            image: at its original size.
+            size: rows and columns it is resized to.
+            pixels: (x, y) of the original image.
         """
         features = self.map_of(resize_rgb(image, size))
         left, _, top, _ = center_padding(size, self.features.patch_size)
@@ -79,7 +77,7 @@ def load_features(subject: Subject, test: object, data: object) -> DenseFeatures
     """The encoder that a subject names.
 
     Raises:
-        ConfigError: if it names none, or a head: nothing is fitted here.
+        ConfigError: if it names no encoder, or a head (nothing is fitted here).
     """
     if subject.head is not None or subject.model is not None:
         raise ConfigError(

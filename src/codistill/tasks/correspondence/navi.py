@@ -7,7 +7,8 @@
 
 As Probe3D does it: q and t bring the object into the camera's frame, the principal point is the image's centre, every
 fourth picture is paired with a random one of its object, at most 120 degrees away, and pictures are cropped to a square
-around the object. Partners follow from a seed of this file; Probe3D's draws depend on how a disk lists files.
+around the object. Partners follow from a fixed seed here; Probe3D's draws depend on the order in which a disk lists
+files.
 """
 
 import json
@@ -39,13 +40,13 @@ class NaviView(ViewFiles):
     """A picture of an object.
 
     Attributes:
-        size: rows and columns that the intrinsics are of.
+        size: rows and columns that the intrinsics refer to.
     """
 
     size: tuple[int, int]
 
     def read(self) -> PosedImage:
-        """The square around the object.
+        """The square crop around the object.
 
         Raises:
             DataError: if a file cannot be used.
@@ -81,7 +82,7 @@ def _square(depth: np.ndarray) -> tuple[int, int, int]:
 
 
 def open_navi(where: Where) -> TaskData:
-    """Every fourth picture of the wild sets with its partner; objects are groups.
+    """Every fourth picture of the wild sets with its partner; one group per object.
 
     Raises:
         DataError: if nothing is found, or a picture's files are missing (`partial`: it is left out).
@@ -128,7 +129,7 @@ def _view(folder: Path, entry: dict[str, Any]) -> NaviView:
 
 
 def _partners(views: list[NaviView], rng: random.Random) -> list[tuple[ViewFiles, ViewFiles]]:
-    """Every picture with a random one of its object; those without one near enough are left out."""
+    """Each picture with a random one of its object; pictures without one in range are left out."""
     pairs = []
     rotations = [torch.from_numpy(view.camera_to_world[:3, :3]) for view in views]
     for view, rotation in zip(views, rotations, strict=True):

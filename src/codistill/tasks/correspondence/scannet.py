@@ -27,7 +27,7 @@ PAIRS = 1500
 
 
 def open_scannet(where: Where) -> TaskData:
-    """The pairs of the list; rooms are groups.
+    """The pairs of the list; one group per room.
 
     Raises:
         DataError: if files are missing or damaged, or it is another list (`partial`: pairs without their files are

@@ -32,11 +32,11 @@ SHARES = (0.1, 0.05, 0.01)
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticTest:
-    """How key-points are looked for.
+    """How key-points are matched.
 
     Attributes:
         size: pixels of a side of the square that pictures are seen in.
-        upsample: look at every pixel of it, not at every cell of the features.
+        upsample: search every pixel of the square, not only the cells of the feature map.
     """
 
     size: int = 800
@@ -70,7 +70,7 @@ def _score(model: DenseFeatures, data: SPairData, test: SemanticTest, runtime: R
 
 
 def _square(path: Path, size: int) -> tuple[np.ndarray, int]:
-    """A picture as it is seen, and the pixels of its longer side."""
+    """The padded square of a picture, and the pixels of the picture's longer side."""
     image = read_rgb(path)
     rows, columns = image.shape[:2]
     side = max(rows, columns)
@@ -94,7 +94,7 @@ def _draw(pair: KeypointPair, found: np.ndarray, wrong: np.ndarray) -> list[np.n
 
 
 def _sums(table: ScoreTable, share: int = 0, by_image: bool = False) -> np.ndarray:
-    """(pair, class, 2): key-points found and in all, or their share in the pair and 1."""
+    """(pair, class, 2): key-points found and their number, or the share found and 1."""
     all_points, number = table.values["counts"][:, 0], table.values["class"].astype(int)
     weight = np.maximum(all_points, 1) if by_image else np.ones(len(table))
     sums = np.stack((table.values["counts"][:, 1 + share], all_points), axis=1) / weight[:, None]

@@ -3,8 +3,8 @@
     spair:ROOT    ROOT/JPEGImages/CLASS/IMAGE.jpg
                   ROOT/PairAnnotation/{trn,val,test}/*.json    as published
 
-A split is `test`, `val` or `trn`; `test-200` draws 200 pairs of each class, as Probe3D scores them. Its own draws
-depend on how a disk lists files; these are of the sorted names.
+A split is `test`, `val` or `trn`; `test-200` draws 200 pairs of each class, as Probe3D scores them. Its draws
+depend on the order in which a disk lists files; ours take sorted names.
 """
 
 import random
@@ -32,7 +32,7 @@ class KeypointPair:
     """Two pictures with the key-points that both show.
 
     Attributes:
-        images: of source and target.
+        images: source and target.
         points: (point, 2) of each, (x, y) in pixels.
         longest: side of the target object's box, pixels.
         category: of the objects.
@@ -56,7 +56,7 @@ class KeypointPairs:
 
     @property
     def groups(self) -> Groups:
-        """Source pictures. Intervals do not see that these share targets: they are somewhat too narrow."""
+        """One group per source picture; pairs also share targets, so that intervals are slightly too narrow."""
         names = tuple(f"{pair.category}/{pair.images[0].stem}" for pair in self.pairs)
         return Groups(names, "source pictures, which share targets")
 
@@ -72,7 +72,7 @@ class SPairData(TaskData):
     """Pairs of a split, class by class.
 
     Attributes:
-        classes: that are in it.
+        classes: categories in the split.
     """
 
     classes: tuple[str, ...]
@@ -82,7 +82,7 @@ def open_spair(where: Where) -> SPairData:
     """The pairs of a split, or so many of each class.
 
     Raises:
-        DataError: if the split makes no sense, pairs are missing (`partial`: those that are there), or one is damaged.
+        DataError: if the split is unknown, pairs are missing (`partial` uses the rest), or one is damaged.
     """
     split = re.fullmatch(r"(test|val|trn)(?:-([1-9]\d*))?", where.split)
     if split is None:

@@ -47,7 +47,7 @@ def _check(data: TaskData, training: bool) -> list[str]:
     ]
     if not any(map(all, known)):
         raise DataError(
-            f"{pairs[0].name}: no depth is known, and without it nobody knows which matches are right. Give depth maps "
+            f"{pairs[0].name}: no depth is known, so matches cannot be checked. Give depth maps "
             "beside the images; docs/correspondence.md shows the layouts."
         )
     return []

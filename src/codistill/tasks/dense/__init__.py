@@ -1,1 +1,1 @@
-"""What tasks with a value for every pixel share: stored features, the cached and the published fit, windows."""
+"""What dense tasks (a value for every pixel) share: stored features, cached and published fits, sliding windows."""

@@ -3,10 +3,10 @@
     DIR/tokens.f16     (view, patch, channel of all levels)
         cls.f16        (view, channel of all levels), where the encoder has class tokens
         target.…       (view, row, column, …): see `targets.py`
-        …              what they are of and were made from, and how far they are: `stored_arrays.py`
+        …              key, inputs and progress: `stored_arrays.py`
 
-View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build goes on;
-samples whose files changed are made again.
+View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build resumes;
+samples whose files changed are encoded again.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ class CacheShape:
     Attributes:
         views: in all.
         grid: rows and columns of the token map.
-        channels: of a token, all levels together.
-        cls_channels: of the class tokens, all levels together; 0 for none.
+        channels: of a token, summed over levels.
+        cls_channels: of the class tokens of all levels; 0 without.
         target: rows and columns.
         kind: of the targets.
-        unit: metres that targets count in.
+        unit: metres of one stored depth unit.
     """
 
     views: int
@@ -66,17 +66,16 @@ class CacheShape:
 
     @property
     def num_bytes(self) -> int:
-        """Disk need."""
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
 
 
 class FeatureCache:
-    """A cache that is complete: rows of views as tensors.
+    """A complete cache: rows of views as tensors.
 
     Args:
         folder: where it is.
         shape: its sizes.
-        identity: another for another key or other inputs (`ArrayStore.identity`).
+        identity: hash of key and inputs (`ArrayStore.identity`).
     """
 
     def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
@@ -116,7 +115,7 @@ def cache_shape(
     with_cls: bool,
     unit: float = MILLIMETRE,
 ) -> CacheShape:
-    """Sizes of the cache of so many views."""
+    """Sizes of a cache of `views` views."""
     levels = len(features.config.blocks)
     return CacheShape(
         views=views,
@@ -130,10 +129,10 @@ def cache_shape(
 
 
 def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
-    """What caches will take on disk, as a sentence, before anything is written.
+    """A sentence with the disk space that caches will take, before anything is written.
 
     Raises:
-        ConfigError: if it is not free.
+        ConfigError: if the disk has less.
     """
     views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
     advice = (
@@ -164,15 +163,15 @@ def build_cache(
 
     Args:
         folder: of this cache alone.
-        key: what it is of, as JSON; a folder with another key is refused.
+        key: identity of the contents, as JSON; a folder with another key is refused.
         shape: see `cache_shape`.
         features, data, maker: what to compute; the features are on the device.
         seed: of the views.
-        plain: views without randomness (one pass).
+        plain: one pass of views without randomness.
         batch_size: views at a time.
         workers, device: of the loading and the computing.
         progress: called with views done and in all.
-        say: told what changed since the cache was made, if anything did.
+        say: prints what changed since the cache was made.
 
     Raises:
         ConfigError: if the folder holds another cache.

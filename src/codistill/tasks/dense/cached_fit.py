@@ -1,6 +1,6 @@
-"""Fitting by the cached protocol, whatever the task: cache, fit all heads together, choose on held-out images.
+"""Fitting by the cached protocol, for any dense task: cache, fit all heads together, choose on held-out images.
 
-The task says how heads are built, what they lose on sampled pixels and how they score: `cached_task.py`.
+The task defines how heads are built, their loss on sampled pixels and their score: `cached_task.py`.
 """
 
 import math
@@ -60,15 +60,15 @@ def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Su
 
 
 def default_views(images: int) -> int:
-    """Random views of each image: 4, or 2 of more than 250 images, which bring variety of their own."""
+    """Random views of each image: 4, or 2 for more than 250 images, which vary enough by themselves."""
     return 4 if images <= 250 else 2
 
 
 def default_steps(config: DenseFit, images: int, longest: int) -> int:
-    """Steps where nobody named them: the data set's own; by the cached protocol as many as the data is worth.
+    """Steps where the config gives none: `longest` (published), or a number that grows with the data (cached).
 
     Args:
-        config: of the fit. images: to train on. longest: the data set's own number.
+        config: of the fit. images: training images. longest: the data set's own number.
     """
     if config.protocol != "cached":
         return longest
@@ -85,7 +85,7 @@ def fit_cached(
     maker: ViewMaker,
     runtime: Runtime,
 ) -> CachedResult:
-    """Fit a head per learning rate and choose; what was begun before goes on.
+    """Fit a head per learning rate and choose the best; the same call resumes.
 
     Raises:
         ConfigError: if the disk is too small, or the cache folder holds something else.

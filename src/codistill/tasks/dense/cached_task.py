@@ -1,4 +1,4 @@
-"""A task's side of the cached protocol: what its heads lose and score on sampled pixels of cached views."""
+"""A task's side of the cached protocol: loss and score of its heads on sampled pixels of cached views."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from codistill.tasks.dense.targets import TargetKind
 
 @dataclass(frozen=True)
 class Sampled:
-    """Views of a step on the device, and pixels of them.
+    """The views of a step on the device, and the pixels sampled from them.
 
     Attributes:
         tokens: (view, patch, channel). cls: (view, channel) or None. grid: of the tokens.
@@ -34,13 +34,13 @@ class Sampled:
     target_size: tuple[int, int]
 
     def features(self) -> Tensor:
-        """(view x pixel, channel): what resizing the token map to the target gives at the pixels."""
-        corners = corners_of(self.rows, self.columns, self.grid, self.target_size)
+        """(view x pixel, channel): the token map resized to the target's size, read at the pixels."""
+        corners = corners_of(self.rows, self.columns, self.grid, self.target_size)  # (view, pixel, 4)
         return features_at(self.tokens, corners).flatten(0, 1)
 
     def scored(self, heads: Any) -> tuple[Tensor, Tensor]:
-        """What heads side by side make of the pixels' features (head, view, pixel, score), and the truth beside it."""
-        truth = self.truth.expand(heads.heads, *self.truth.shape)
+        """Scores of all heads at the pixels, (head, view, pixel, score), and the truth there."""
+        truth = self.truth.expand(heads.heads, *self.truth.shape)  # (head, view, pixel, …)
         return heads(self.features()).unflatten(1, self.rows.shape), truth
 
 
@@ -52,8 +52,8 @@ class CachedTask(ABC):
         with_cls: whether heads want class tokens.
         higher_is_better: of its scores.
         score_name: for the record.
-        optim: the schedule is its own; learning rates are the fit's.
-        clip_norm: of a head's gradient, or None.
+        optim: optimizer and schedule; learning rates come from the fit.
+        clip_norm: largest gradient norm of a head, or None.
     """
 
     kind: ClassVar[TargetKind]
@@ -65,33 +65,33 @@ class CachedTask(ABC):
 
     @property
     def unit(self) -> float:
-        """Metres that a stored target counts in."""
+        """Metres of one stored depth unit."""
         return 0.001
 
     @abstractmethod
     def build(self, channels: int, count: int) -> nn.Module:
-        """`count` fresh heads on maps of so many channels (class tokens included)."""
+        """`count` fresh heads on maps of `channels` channels (class tokens included)."""
 
     @abstractmethod
     def losses(self, heads: Any, sampled: Sampled, step: int) -> Tensor:
-        """One loss per head."""
+        """(head,) losses on the sampled pixels."""
 
     @abstractmethod
     def tally(self, heads: Any, sampled: Sampled) -> np.ndarray:
-        """(head, ...) numbers that add over views."""
+        """(head, ...) numbers that are summed over views."""
 
     def score(self, total: np.ndarray) -> np.ndarray:
         """(head,) scores of summed tallies; see `views_tally`."""
         return total[:, 0] / total[:, 1]
 
     def factors(self, steps: int) -> list[float]:
-        """Learning rate of each step, as a part of the peak."""
+        """Learning rate of each step, as a share of the peak."""
         return [rate / self.optim.lr for rate in self.optim.learning_rates(steps, 1)]
 
 
 def views_tally(errors: Tensor, known: Tensor) -> np.ndarray:
-    """(head, 2): sum of (head, view) errors, and how many there are, of views (view,) of which something is known."""
-    there = known.expand_as(errors)
+    """(head, 2): sum of (head, view) errors and number of views, over the views with known truth (view,)."""
+    there = known.expand_as(errors)  # (head, view)
     return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
 
 
@@ -100,9 +100,9 @@ def sample_pixels(
 ) -> Sampled:
     """Cached views on the device, with `count` random pixels of each."""
     height, width = cache.shape.target
-    rows = rng.integers(0, height, size=(len(views), count))
+    rows = rng.integers(0, height, size=(len(views), count))  # (view, pixel)
     columns = rng.integers(0, width, size=(len(views), count))
-    cls = cache.cls(views)
+    cls = cache.cls(views)  # (view, channel), if any
     return Sampled(
         tokens=cache.tokens(views).to(device).float(),
         cls=None if cls is None else cls.to(device).float(),

@@ -1,4 +1,4 @@
-"""How heads with a value for every pixel are fitted: what segmentation, depth and normals derive their configs from."""
+"""How dense heads are fitted: the base of the configs of segmentation, depth and normals."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FitProtocol = Literal["cached", "published"]
 
 @dataclass(frozen=True, kw_only=True)
 class DenseFit(HeadFit):
-    """How a head with a value for every pixel is fitted.
+    """How a dense head (a value for every pixel) is fitted.
 
     Attributes:
         protocol: `published`: one head, fresh views in every step; `cached`: several heads on features of a few views.
@@ -26,9 +26,9 @@ class DenseFit(HeadFit):
         batch_size: views of a step.
         learning_rates: one per head; `published` takes exactly one.
         weight_decay: AdamW's, on every parameter.
-        views: cached: random views of each image; None for as many as the number of images asks for.
+        views: cached: random views of each image; None: 4, or 2 for more than 250 images.
         pixels: cached: random pixels of each view in each step.
-        held_out: cached: share of the training images that chooses between heads (8 at least, half at most).
+        held_out: cached: share of the training images on which the head is chosen (8 at least, half at most).
         size: side of the training views, for data sets of square images; None for the data set's own.
     """
 

@@ -1,7 +1,7 @@
-"""Fit a head with a value for every pixel: a config in, a head folder out; the same call resumes.
+"""Fit a dense head: a config in, a head folder out; the same call resumes.
 
-By the recipe `cached`, several heads train on stored features of a few views, and held-out images choose; by
-`published`, one head trains on fresh views in every step, through the engine. A `DenseHead` says what a task's own is.
+`cached`: several heads train on stored features of a few views, and held-out images choose among them. `published`: one
+head trains on fresh views in every step, through the engine. A `DenseHead` holds what differs between tasks.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,17 +27,17 @@ from codistill.tasks.shared.same_encoder import told_of
 
 @dataclass(frozen=True, kw_only=True)
 class DenseHead:
-    """What a task's heads are and how they learn.
+    """A task's heads: how they are built, trained and saved.
 
     Attributes:
         task: its name.
-        optim: of the published protocol.
+        optim: optimizer of the published protocol.
         shape: features, data and config to the head's own config.
-        build: such a config to a fresh head.
+        build: that config to a fresh head.
         cached: the head's config, number of levels, steps and config to the cached protocol's side.
         input: levels of tokens to a head's input map.
         loss: config and steps to the published protocol's loss.
-        views: a data set's protocol to what training sees.
+        views: a data set's protocol to the maker of training views.
         tensors: a fitted head to tensors under the names of released files.
     """
 
@@ -63,10 +63,10 @@ def fit_dense(
     """Fit a head and write it to `runtime.out`.
 
     Args:
-        kind: of head.
+        kind: of the head.
         data: the training split, limited and checked, with a `protocol`.
         config, runtime, process: of the fit.
-        told: what head.json says of the data beside its spec and size.
+        told: facts on the data for head.json, beside its spec and size.
 
     Returns:
         Whether it is finished (a published fit may be stopped before its end).

@@ -1,4 +1,4 @@
-"""A fitted or released linear head with its encoder: a `Subject` in, features, network and what head.json says out."""
+"""A fitted or released linear head with its encoder: a `Subject` in, features, network and head.json's record out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Protocol = TypeVar("Protocol")
 
 @dataclass
 class DenseModel(Generic[Network, Protocol]):
-    """An encoder with a head that has a value for every pixel; tasks derive theirs, which are called with images.
+    """An encoder with a dense head; tasks derive their models from it, which are called with images.
 
     Attributes:
         features, head: on one device, in evaluation mode.
@@ -38,15 +38,12 @@ class DenseModel(Generic[Network, Protocol]):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return next(self.head.parameters()).device
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {"encoder": self.features.describe()}
 
     def to(self, device: torch.device | str) -> Self:
-        """Move it."""
         self.features.to(device)
         self.head.to(device)
         return self
@@ -54,7 +51,7 @@ class DenseModel(Generic[Network, Protocol]):
     def seen(
         self, image: UInt8[np.ndarray, "row column 3"], mirror: bool
     ) -> Float[Tensor, "batch 3 row column"]:
-        """The image, normalized; after it, if asked, mirrored."""
+        """(1, 3, row, column) the normalized image; (2, …) with its mirror image, if asked for."""
         images = normalized(torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device))
         return torch.cat((images, images.flip(-1))) if mirror else images
 
@@ -65,12 +62,12 @@ class DenseModel(Generic[Network, Protocol]):
 
 @dataclass(frozen=True)
 class LoadedHead(Generic[Network, Protocol]):
-    """A head and what it stands on, in evaluation mode on the CPU.
+    """A head with its features, in evaluation mode on the CPU.
 
     Attributes:
         features, network: encoder and head.
-        protocol: how images are seen.
-        record: what head.json says; None for a released file.
+        protocol: how images are prepared.
+        record: contents of head.json; None for a released file.
     """
 
     features: FrozenFeatures
@@ -91,12 +88,12 @@ def load_dense(
     """A head with its encoder.
 
     Args:
-        subject: names them.
+        subject: head and encoder, as named by the user.
         task: that the head must be for.
-        protocol: class of how images are seen.
+        protocol: class of the task's protocol.
         read: a file and the protocol to the network, which has a `config.channels`.
         with_cls: whether class tokens are part of its input map.
-        released: how a released file's images are, which it does not say; None if nobody said it.
+        released: protocol of a released file, which does not record it; None if the user gave none.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -134,7 +131,7 @@ def load_dense(
 
 
 def refuse_kind(subject: Subject) -> None:
-    """Raise ConfigError where a layout is named for a head that says itself what it was fitted on."""
+    """Raise ConfigError if a layout is given for a head that records what it was fitted on."""
     if subject.head is not None and subject.head.expanduser().is_dir():
         raise ConfigError(
             f"--kind would have no effect: {subject.head} says itself what it was fitted on. It is for released files."

@@ -1,4 +1,4 @@
-"""The published way to fit a head, through the engine: every step encodes fresh views and trains one head on them."""
+"""The published protocol as an engine objective: every step encodes fresh views and trains one head on them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -27,8 +27,8 @@ class HeadObjective:
     """Train a head on frozen features.
 
     Args:
-        features: the encoder, outside of what is trained, wrapped and saved.
-        head: from an input map to an output map.
+        features: the encoder, kept out of the trained module, so that it is neither wrapped nor saved.
+        head: input map to output map.
         head_input, head_loss: see the types.
         description: for the run's describe.json.
     """
@@ -46,11 +46,9 @@ class HeadObjective:
         self.description = description
 
     def to_device(self, device: Any) -> None:
-        """Move the encoder."""
         self.features.to(device)
 
     def step(self, model: nn.Module, batch: DenseBatch, context: StepContext) -> StepResult:
-        """The head's loss on a batch."""
         with context.phase("encoder"):
             features = self.head_input(self.features(batch.images))
         with context.phase("head"):
@@ -61,10 +59,8 @@ class HeadObjective:
     def evaluate(
         self, model: nn.Module, batches: Iterable[DenseBatch], context: StepContext
     ) -> dict[str, float]:
-        """Mean loss over held-out batches."""
         losses = [self.step(model, batch, context).loss for batch in batches]
         return {"loss": float(torch.stack(losses).mean())} if losses else {}
 
     def describe(self) -> dict[str, Any]:
-        """What was trained, on what."""
         return self.description

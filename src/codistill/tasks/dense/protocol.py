@@ -1,4 +1,4 @@
-"""How images of a dense task's data set are seen, and a split of one that says it."""
+"""How images of a dense task's data set are prepared, and a split that carries this protocol."""
 
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -15,24 +15,24 @@ class DenseSplit(TaskData, Generic[Protocol]):
     """A split of a data set; its samples are `DenseSample`.
 
     Attributes:
-        protocol: how it is seen.
+        protocol: how its images are prepared.
     """
 
     protocol: Protocol
 
 
 def opened(where: Where, samples: DenseData, protocol: Protocol) -> DenseSplit[Protocol]:
-    """What a layout gives for the part that was asked for."""
+    """The split of a part, as its layout opened it."""
     return DenseSplit(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropProtocol:
-    """Images as they are, training on windows of them.
+    """Images at their own size; training sees random windows.
 
     Attributes:
         crop: rows and columns of training views.
-        resized: rows and columns that images are brought to first, or None.
+        resized: rows and columns that images are first resized to, or None.
         steps: of a fit.
     """
 
@@ -45,5 +45,5 @@ class CropProtocol:
             raise ConfigError(f"crop and steps must be positive; got {self}")
 
     def at_size(self, size: int) -> "CropProtocol":
-        """The same for images that are resized to squares."""
+        """The protocol for images resized to squares."""
         return replace(self, crop=(size, size), resized=(size, size))

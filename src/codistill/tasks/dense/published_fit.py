@@ -1,4 +1,4 @@
-"""Fitting by the published protocol, whatever the task: one head, fresh views in every step, trained by the engine."""
+"""Fitting by the published protocol, for any dense task: one head, fresh views in every step, through the engine."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ def fit_published(
     runtime: Runtime,
     process: Process,
 ) -> dict[str, Any] | None:
-    """Train the head in place; the same call goes on after an interruption.
+    """Train the head in place; the same call resumes.
 
     Returns:
         Facts for the record, or None if the run was stopped before its end.

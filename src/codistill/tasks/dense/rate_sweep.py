@@ -1,8 +1,8 @@
-"""Heads of several learning rates on one cache, and the choice among them; a sweep that ends at its edge goes on.
+"""Heads of several learning rates on one cache, and the choice among them; a best rate at the edge widens the sweep.
 
-All heads see the same pixels in the same order. Where the best default rate is the smallest or the largest one, three
-more beyond it are fitted, twice at most; rates that somebody named are kept, and the record says that the best was at
-their edge.
+All heads see the same pixels in the same order. If the best default rate is the smallest or the largest, three more
+beyond it are fitted, twice at most; rates given by the user are kept, and the record notes that the best is at their
+edge.
 """
 
 import copy
@@ -31,7 +31,7 @@ from codistill.tasks.shared.loading import PIXELS
 from codistill.tasks.shared.progress import duration, shown
 
 EXTENSIONS, MORE = 2, 3
-"""How often a sweep goes on, by how many rates."""
+"""How often a sweep is widened, and by how many rates."""
 _SCORED_PIXELS = 4096
 _MEASURED = 3
 """Steps that are timed before a fit."""
@@ -42,9 +42,9 @@ class RateSweep:
     """Fitted heads.
 
     Attributes:
-        heads: those among which the best one is, in evaluation mode. chosen: its index there. rate: its learning rate.
+        heads: the batch with the best head, in evaluation mode. chosen: its index there. rate: its learning rate.
         scores: on the held-out images, by learning rate, in rising order.
-        edge: "" or where the best rate lies among those tried: `smallest`, `largest`.
+        edge: `smallest` or `largest` if the best rate is that of all tried, else "".
     """
 
     heads: Any
@@ -62,7 +62,7 @@ def sweep_rates(
     held_out: FeatureCache,
     runtime: Runtime,
 ) -> RateSweep:
-    """Fit a head per learning rate and choose; what was begun before goes on.
+    """Fit a head per learning rate and choose the best; the same call resumes.
 
     Raises:
         CheckpointError: see `fit_heads`.
@@ -93,7 +93,7 @@ def sweep_rates(
         if round_number < EXTENSIONS:
             rates = beyond(scores, edge)
             runtime.say(
-                f"{best[3]:g} is the {edge} learning rate tried; the sweep goes on with "
+                f"{best[3]:g} is the {edge} learning rate tried; the sweep continues with "
                 f"{', '.join(f'{rate:g}' for rate in rates)}"
             )
     assert best is not None  # every fit has a learning rate
@@ -110,14 +110,14 @@ def edge_of(rate: float, tried: dict[float, float]) -> str:
 
 
 def beyond(tried: dict[float, float], edge: str) -> tuple[float, ...]:
-    """More rates beyond an edge, spaced as the last two there."""
+    """More rates beyond an edge, in the ratio of the last two there."""
     ordered = sorted(tried, reverse=edge == "smallest")
     ratio = ordered[-1] / ordered[-2]
     return tuple(float(f"{ordered[-1] * ratio**power:.3g}") for power in range(1, MORE + 1))
 
 
 def _comment(task: CachedTask, rate: float, scores: dict[float, float], edge: str, runtime: Runtime) -> None:
-    """Say which head was chosen, and where a wider search would make sense."""
+    """Log which head was chosen, and whether a wider search could help."""
     listed = ", ".join(f"{one:g}: {score:.4g}" for one, score in scores.items())
     runtime.say(f"{task.score_name} on held-out images by learning rate: {listed}; chosen: {rate:g}")
     if edge:
@@ -134,7 +134,7 @@ def _fitted(
     with seeded(config.seed):
         heads = task.build(cache.shape.channels + cache.shape.cls_channels, len(config.learning_rates))
     heads.to(runtime.device)
-    # A fit on other features or labels is another fit, also where the command is the same.
+    # The stage is keyed by its inputs: other features or labels start a new fit, even with the same command.
     folder = runtime.cache_folder / f"fit-{config_hash(config)[:12]}-{steps}-{cache.identity[:12]}"
     make_directory(folder)
     optimizer = HeadsAdamW(
@@ -173,7 +173,7 @@ def _announce(
     folder: Path,
     runtime: Runtime,
 ) -> None:
-    """Say what the fit will take, measured on a few steps of a copy, before it starts."""
+    """Announce the fit's time, measured on a few steps of a copy, before it starts."""
     trial = copy.deepcopy(heads).train()
     times = []
     for step in range(min(_MEASURED, steps)):

@@ -1,4 +1,4 @@
-"""Tasks with a value for every pixel: images one at a time through a model, each to an outcome or to files."""
+"""Dense tasks: images one at a time through a model, each to an outcome or to files."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def one_by_one(
     Args:
         model: an image (row, column, 3) uint8 to a value for every pixel.
         samples: images with truth.
-        outcome: a sample and what was predicted to what is counted.
+        outcome: sample and prediction to what is counted.
 
     Raises:
         DataError: if a sample cannot be used.
@@ -34,10 +34,10 @@ def one_by_one(
 
 
 def save_map(shown: np.ndarray, values: np.ndarray, image: ImageFile, out: Path) -> list[Path]:
-    """Write a picture (row, column, 3) uint8 as NAME.png and values as NAME.npy; gives the files.
+    """Write a picture (row, column, 3) uint8 as NAME.png and values as NAME.npy; returns the files.
 
     Raises:
-        DataError: if that is not possible.
+        DataError: if one cannot be written.
     """
     files = [image.within(out, suffix) for suffix in (".png", ".npy")]
     save_picture(Image.fromarray(shown), files[0])
@@ -46,7 +46,7 @@ def save_map(shown: np.ndarray, values: np.ndarray, image: ImageFile, out: Path)
 
 
 def without_truth(table: ScoreTable, data: Any, test: Any) -> Summary:
-    """How many images have nothing to be scored on: the first of their `scores` is NaN."""
+    """Number of images without any truth: the first of their `scores` is NaN."""
     unknown = int(np.isnan(table.values["scores"][:, 0]).sum())
     lines = (f"{unknown} images have no pixel whose truth is known and scored",)
     return Summary(facts={"images_without_truth": unknown}, lines=lines if unknown else ())

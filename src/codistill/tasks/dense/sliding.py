@@ -24,13 +24,13 @@ def slide(
     *,
     at_once: int = 8,
 ) -> Float[Tensor, "batch class row column"]:
-    """Mean over windows of what `predict` says.
+    """Mean over windows of the predictions.
 
     Args:
         images: of one size.
         predict: windows (batch, 3, row, column) to maps (batch, class, row, column) of the same size.
         window, stride: rows and columns.
-        at_once: images that `predict` gets at a time, at most (one window of each image counts as one).
+        at_once: largest batch of windows for `predict`.
     """
     rows, columns = images.shape[-2:]
     height, width = min(window[0], rows), min(window[1], columns)

@@ -1,4 +1,4 @@
-"""Values of every pixel as they are kept beside cached features: their file, and how they get in and out.
+"""Dense truth as stored beside cached features: file, encoding and decoding.
 
 classes   target.u8    (view, row, column), 255 ignored
 metres    target.u16   (view, row, column) in units of `unit` metres, 0 unknown
@@ -19,13 +19,13 @@ TargetKind = Literal["classes", "metres", "normals"]
 
 @dataclass(frozen=True)
 class StoredTarget:
-    """How a kind of target is kept.
+    """How a kind of target is stored.
 
     Attributes:
-        file: its name.
+        file: its name in the cache folder.
         dtype: of its numbers.
-        store, read: from values to such numbers and back, given the metres that a number counts.
-        parts: numbers of a pixel, as further axes.
+        store, read: values to stored numbers and back, given the metres of one unit.
+        parts: shape of one pixel's value, as further axes.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""What training views of dense tasks have in common: windows, padding, resizing, colours.
+"""What training views of dense tasks share: windows, padding, resizing, colours.
 
 Arrays (row, column, …) in and out; draws come from the generator that is passed in, in the order of the text.
 """
@@ -24,13 +24,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class SurfaceViews(ABC):
-    """Makes training views of surfaces, by a protocol with a `crop`: mirrored, cropped and recoloured at random."""
+    """Makes training views of surfaces by a protocol: mirrored, cropped and recoloured at random."""
 
     protocol: Any
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of every view."""
         return self.protocol.crop
 
     @abstractmethod
@@ -38,7 +37,7 @@ class SurfaceViews(ABC):
         """What every view is cut from."""
 
     def turned(self, image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Pair:
-        """The same, turned at random; not turned where a task does not say how."""
+        """Rotated at random; unchanged unless a task overrides it."""
         return image, target
 
     def mirrored(self, target: np.ndarray) -> np.ndarray:
@@ -46,7 +45,6 @@ class SurfaceViews(ABC):
         return target[:, ::-1]
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
-        """A random view."""
         image, target = self.turned(*self.prepared(sample), rng)
         if rng.random() < 0.5:
             image, target = image[:, ::-1], self.mirrored(target)
@@ -54,7 +52,6 @@ class SurfaceViews(ABC):
         return padded(recolour(image[window], rng), target[window], self.size)
 
     def plain(self, sample: DenseSample) -> View:
-        """The middle of the image."""
         image, target = self.prepared(sample)
         window = middle_window(target.shape, self.size)
         return padded(image[window], target[window], self.size)

@@ -1,4 +1,4 @@
-"""The embedded world's samples as images with a value for every pixel, whatever the value."""
+"""The embedded world's samples as images with dense truth of any kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class WorldSamples:
     """Samples of a split.
 
     Attributes:
-        samples: as the world gives them.
-        target: what is to be told of one (a function of a module, so that workers get it).
+        samples: a data set of the world.
+        target: a sample to its dense truth (a module-level function, since workers pickle it).
     """
 
     samples: WorldDataset[Any]
@@ -26,7 +26,7 @@ class WorldSamples:
 
     @property
     def groups(self) -> Groups:
-        """Scenes: of a room there are two views."""
+        """One group per scene: a room has two views."""
         return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
@@ -37,11 +37,11 @@ class WorldSamples:
         return DenseSample(sample.image.numpy(), self.target(sample), sample.name)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The sample's shard, and which of it."""
+        """The sample's shard, and its index there."""
         return self.samples.inputs_of(index)
 
 
 def world_surfaces(world: World, split: str, target: Callable[[Any], np.ndarray]) -> WorldSamples:
-    """Rooms and objects, of which surfaces can be learnt, as far as the world has them."""
+    """Those of the world's rooms and objects that exist: the data sets with surfaces."""
     domains = tuple(domain for domain in ("rooms", "objects") if domain in world.domains)
     return WorldSamples(world.depth(split, domains or ("rooms",)), target)

@@ -1,7 +1,7 @@
 """Cosine similarity between predicted and true teacher tokens on held-out images, per image.
 
-Beside a run's student stands ridge regression from raw patch pixels and position, fitted on the run's own training
-images (augmented as in training); another run, e.g. one with a frozen random encoder, goes through the same code.
+The baseline beside a run's student is ridge regression from raw patch pixels and position, fitted on the run's own
+training images (augmented as in training); another run, e.g. with a frozen random encoder, takes the same code.
 Similarities are taken in the standardized space, where predicting the mean token scores 0.
 """
 
@@ -25,7 +25,7 @@ from codistill.types import Batch, TokenKind
 
 @dataclass(frozen=True)
 class PerImage:
-    """Held-out similarities of one method: per image a value, its source and its name."""
+    """Held-out similarities of one method: value, source and name of each image."""
 
     values: np.ndarray
     sources: tuple[str, ...]
@@ -36,7 +36,7 @@ class PerImage:
         return self.values[[name == source for name in self.sources]]
 
     def groups(self, sources: Sequence[SourceConfig], source: str | None = None) -> Groups:
-        """What the images, or those of one source, belong to, as their sources say.
+        """Groups of all images, or of one source's, by the sources' rules.
 
         Raises:
             DataError: if a source's rule does not fit one of its images.
@@ -99,7 +99,7 @@ def student_similarity(student: Student, reader: TargetReader, batches: Iterable
 def ridge_similarity(
     reader: TargetReader, training: Iterable[Batch], batches: Iterable[Batch], patch_size: int
 ) -> tuple[PerImage, float]:
-    """The same for ridge regression from patch pixels and position; also the penalty it chose."""
+    """The same for ridge regression from patch pixels and position, and the chosen penalty."""
     parts = [(patch_features(b.images, patch_size), reader(b).flatten(0, 1)) for b in training]
     weights, penalty = fit_ridge(parts)
 

@@ -1,4 +1,4 @@
-"""Ridge regression in closed form, the baseline "what raw pixels and position already tell".
+"""Ridge regression in closed form: the baseline that predicts tokens from raw pixels and position.
 
 The penalty is chosen on a held-in part of the training data.
 """

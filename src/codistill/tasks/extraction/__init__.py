@@ -1,1 +1,1 @@
-"""Dense features in bulk: any source and any encoder in, sharded half-precision tokens on disk out, and read again."""
+"""Dense features in bulk: any source and encoder in, sharded half-precision tokens on disk out, and their reader."""

@@ -1,4 +1,4 @@
-"""Shards of features whose images are others now: found by what their headers say of the files, and made again."""
+"""Shards whose images changed: found by the file stamps in their headers, and written anew."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ HEADER = "inputs"
 
 
 def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
-    """What some images are made from: their names in the source, and the stamps of the files that hold them."""
+    """Inputs of some images: their names in the source, and the stamps of the files that hold them."""
     stamper = Stamper()
     return Inputs(
         tuple(
@@ -32,10 +32,10 @@ def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
 def changed_shards(
     folder: Path, spec: FeatureSpec, source: Source, shards: Sequence[int]
 ) -> tuple[list[int], str]:
-    """Which of some shards are there, but of other images than today's.
+    """Which of some shards exist, but hold other images than the source has now.
 
     Returns:
-        Their numbers, and what changed in the first of them.
+        Their numbers, and a description of the first one's change.
     """
     stale, text = [], ""
     for shard in shards:
@@ -50,14 +50,14 @@ def changed_shards(
 
 
 def remove_shards(folder: Path, stale: Sequence[int]) -> None:
-    """Remove some shards, and the index before them: the folder is not finished then."""
+    """Remove some shards, and the index first, so that the folder counts as unfinished."""
     remove_quietly(folder / INDEX)
     for shard in stale:
         remove_quietly(shard_path(folder, shard))
 
 
 def surplus_shards(folder: Path, spec: FeatureSpec) -> list[int]:
-    """Shards beyond the last, of images that are gone."""
+    """Shards beyond the last one, of images that the source no longer has."""
     numbers = (int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.safetensors"))
     return sorted(number for number in numbers if number >= spec.shards)
 

@@ -13,15 +13,15 @@ class Extraction:
     """What an extraction keeps.
 
     Attributes:
-        features: of which encoder; several blocks are kept side by side.
+        features: encoder and blocks; several blocks are kept side by side.
         size: square side in pixels, rounded to whole patches.
         fit: `crop`: the central square of an image; `stretch`: all of it.
-        kinds: `patch`, `cls` or `patch+cls`, as far as there are any.
+        kinds: `patch`, `cls` or `patch+cls`, as far as the encoder has them.
         dtype: of the files.
         precision: of the encoder; `auto`: bf16 on a GPU.
         batch_size: images at a time.
-        shard_images: of a file; None: as many as about 1 GiB holds.
-        limit: the first so many images only.
+        shard_images: images of a shard; None: about 1 GiB.
+        limit: number of images, from the first; None: all.
     """
 
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -1,6 +1,6 @@
 """The extraction itself: batches of images in, one file after the other out.
 
-What is announced before (size, time) is measured on the first images; what is there already is not made again.
+Size and time are announced first, measured on the first images; existing shards are kept.
 """
 
 import time
@@ -25,13 +25,13 @@ Encode = Callable[[Tensor], Sequence[Tokens]]
 
 @dataclass(frozen=True)
 class Part:
-    """Which shards a process makes: number `index`, `index` + `count`, … of those that are missing."""
+    """The shards that a process writes: those whose number modulo `count` is `index`."""
 
     index: int = 0
     count: int = 1
 
     def of(self, shards: Sequence[int]) -> list[int]:
-        """Its own among all shards, told by their numbers, so that processes never meet."""
+        """This process's shards, chosen by their numbers, so that no two processes write the same one."""
         return [shard for shard in shards if shard % self.count == self.index]
 
 
@@ -56,16 +56,16 @@ def write_shards(
     """Encode batches and write their shards.
 
     Args:
-        folder, spec: what goes where.
-        shards: to make.
+        folder, spec: the output and its contents.
+        shards: to write.
         batches: those of `batches_of(spec, shards)`, in order.
         encode: images to tokens.
-        inputs: what the images of some numbers are made from; asked before they are read.
-        done: told after each batch how many images it had, and which were bad.
+        inputs: image numbers to their inputs; called before the images are read.
+        done: called after each batch with its number of images and the bad ones.
 
     Raises:
         DataError: if tokens do not fit the number type.
-        CheckpointError: if the disk is full or read-only; shards that are written stay.
+        CheckpointError: if the disk is full or read-only; finished shards stay.
     """
     stream = iter(batches)
     for shard in shards:
@@ -92,7 +92,7 @@ def write_shards(
 
 
 def _until(stream: Iterator[Batch], images: int) -> Iterator[Batch]:
-    """Batches of the next so many images."""
+    """The next batches, until they hold `images` images."""
     while images > 0:
         batch = next(stream)
         images -= len(batch)
@@ -110,7 +110,7 @@ def tensors_of(blocks: Sequence[Tokens], spec: FeatureSpec) -> dict[str, Tensor]
 
 
 def _narrowed(tensor: Tensor, spec: FeatureSpec, batch: Batch) -> Tensor:
-    """On the host and in the folder's number type."""
+    """A copy on the host in the folder's number type."""
     narrow = tensor.to(DTYPES[spec.dtype]).cpu()
     if not narrow.isfinite().all():
         raise DataError(
@@ -133,7 +133,7 @@ def _save(
 
 
 def seconds_per_image(batches: Iterable[Batch], encode: Encode) -> float:
-    """Seconds that an image takes, loading and encoding in turns, on the second of two batches: an upper estimate."""
+    """Seconds per image on the second of two batches, loading and encoding in turn: an upper bound."""
     spent, images = 0.0, 1
     stream = iter(batches)
     while True:

@@ -1,7 +1,7 @@
 """A source's images in order, all of one square size, in batches; images that cannot be used keep their place.
 
-A batch always covers the images it was asked for, so that what is written does not depend on damaged ones: those come
-as black pictures, named in `Batch.bad`, and are dropped before writing.
+A batch always covers the requested images, so that batches do not depend on damaged ones: those become black pictures,
+named in `Batch.bad`, and are dropped before writing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ from codistill.types import BadImage, Batch
 
 
 class SquareImages(Dataset[RawBatch]):
-    """Requests to raw batches of exactly the images asked for."""
+    """Requests to raw batches of exactly the requested images."""
 
     def __init__(self, source: Source, fit: Fit) -> None:
         self.source, self.fit = source, fit

@@ -1,13 +1,13 @@
-"""What a folder of extracted features looks like, and how large it will be.
+"""Layout and size of a folder of extracted features.
 
-    DIR/features.json              what it holds: encoder, sizes, source, images (`FeatureSpec`)
+    DIR/features.json              encoder, sizes, source, images (`FeatureSpec`)
         shard_00000.safetensors    `patches` (image, patch, channel), `cls` (image, channel); with several blocks,
-                                   `block8.patches` …; in the header, the images' names, what was left out, and the
-                                   stamps of the files that all of them came from
-        index.parquet              name, shard, row of every image; written when all shards are there
+                                   `block8.patches` …; in the header, the images' names, those left out, and the
+                                   stamps of their files
+        index.parquet              name, shard, row of every image; written once all shards exist
 
-A shard appears whole or not at all, so an interrupted extraction goes on with the shards that are missing, and makes
-those again whose images changed.
+A shard is written whole or not at all: an interrupted extraction resumes with the missing shards, and writes those anew
+whose images changed.
 """
 
 import json
@@ -35,25 +35,25 @@ Fit = Literal["crop", "stretch"]
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """What a folder of features holds.
+    """The contents of a folder of features.
 
     Attributes:
-        source: where the images are, as it was given.
-        images: of the source.
-        encoder, licence: whose features, and what the licence of its weights is.
+        source: of the images, as given by the user.
+        images: number of the source's images.
+        encoder, licence: name, and licence of its weights.
         image_size: side in pixels of the square images that the encoder saw.
         fit: `crop`: shorter side resized, then the central square; `stretch`: both sides resized.
         grid: rows and columns of patch tokens.
         dim: channels.
-        blocks: which blocks' tokens, 0-based; empty: the encoder's output.
+        blocks: whose outputs, 0-based; empty: the encoder's output.
         norm: whether its final norm was applied.
-        teacher: for a student's projections, onto whom; empty: the encoder's own tokens.
+        teacher: onto which a student's tokens are projected; empty: the encoder's own tokens.
         kinds: `cls` and/or `patch`.
         dtype: `fp16`, `bf16`, `fp32`.
-        images_per_shard, batch_size: how they are cut; tokens may depend on the batch in their last digits.
+        images_per_shard, batch_size: how images are cut; tokens may depend on the batch in their last digits.
         weights: SHA-256 over architecture and weights of the encoder or student; empty in folders of older versions.
-        precision: that the encoder computed in.
-        limit: the first so many images of the source were asked for; None: all.
+        precision: in which the encoder computed.
+        limit: number of the source's images, from the first; None: all.
         denormalized: projections are in the teacher's own space.
     """
 
@@ -80,7 +80,6 @@ class FeatureSpec:
 
     @property
     def shards(self) -> int:
-        """Number of shards."""
         return -(-self.images // self.images_per_shard)
 
     def rows_of(self, shard: int) -> range:
@@ -90,11 +89,10 @@ class FeatureSpec:
 
     @property
     def bytes_per_image(self) -> int:
-        """Of all its tokens."""
         return image_bytes(self.grid, self.dim, self.kinds, len(self.blocks), self.dtype)
 
     def tensor_names(self) -> dict[str, tuple[int, ...]]:
-        """Shape per image of every tensor in a shard."""
+        """Shape per image of each tensor in a shard, by name."""
         patches = (self.grid[0] * self.grid[1], self.dim)
         shapes: dict[str, tuple[int, ...]] = {"patches": patches, "cls": (self.dim,)}
         kept = [name for kind, name in (("patch", "patches"), ("cls", "cls")) if kind in self.kinds]
@@ -103,31 +101,30 @@ class FeatureSpec:
 
 
 def image_bytes(grid: tuple[int, int], dim: int, kinds: tuple[str, ...], blocks: int, dtype: str) -> int:
-    """Bytes that an image's tokens take."""
+    """Bytes of an image's tokens."""
     tokens = ("patch" in kinds) * grid[0] * grid[1] + ("cls" in kinds)
     return tokens * dim * max(1, blocks) * DTYPES[dtype].itemsize
 
 
 def default_shard(bytes_per_image: int, batch_size: int) -> int:
-    """Images of a shard of about 1 GiB: whole batches, one at least."""
+    """Images in a shard of about 1 GiB: whole batches, at least one."""
     return max(1, _SHARD_BYTES // (bytes_per_image * batch_size)) * batch_size
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Where a shard is."""
     return folder / PATTERN.format(shard)
 
 
 def missing_shards(folder: Path, spec: FeatureSpec) -> list[int]:
-    """Shards that are not there yet."""
+    """Shards without a file."""
     return [shard for shard in range(spec.shards) if not shard_path(folder, shard).exists()]
 
 
 def read_spec(folder: Path) -> FeatureSpec:
-    """What a folder holds.
+    """The contents of a folder, from features.json.
 
     Raises:
-        DataError: if it holds no features, or its description is damaged or of a newer version.
+        DataError: if it holds no features, or features.json is damaged or of a newer version.
     """
     path = folder / SPEC
     try:
@@ -147,12 +144,12 @@ def read_spec(folder: Path) -> FeatureSpec:
 
 
 def begin(folder: Path, spec: FeatureSpec) -> None:
-    """Make the folder say what it is going to hold; one that already says so is gone on with.
+    """Write features.json, or resume in a folder that already has the same.
 
-    The number of images may be another: shards of images that stayed are kept (`changed.py`).
+    The number of images may differ: shards of unchanged images are kept (`changed.py`).
 
     Raises:
-        ConfigError: if it holds, or is to hold, other features.
+        ConfigError: if the folder holds other features.
         CheckpointError: if it cannot be written.
     """
     make_directory(folder)
@@ -166,15 +163,15 @@ def begin(folder: Path, spec: FeatureSpec) -> None:
         write_atomic(folder / SPEC, json.dumps(asdict(spec), indent=2) + "\n")
     elif changes:
         raise ConfigError(
-            f"{folder} holds other features: {'; '.join(changes)}. Give the same options to go on, or another --out."
+            f"{folder} holds other features: {'; '.join(changes)}. Give the same options to resume, or another --out."
         )
 
 
 def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
-    """What is still to be written, as a sentence.
+    """A sentence with the size of what is still to be written.
 
     Raises:
-        ConfigError: if it is not free on the disk.
+        ConfigError: if the disk has less.
     """
     what = f"{images} images of {size_text(spec.bytes_per_image)} each"
     advice = "Name a larger disk (--out), a smaller --size, --kinds cls, or some of the images (--limit)."
@@ -182,5 +179,5 @@ def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
 
 
 def header_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """A safetensors header: text by name."""
+    """Header of a safetensors file: text by name."""
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Extracted features, read: tokens of any images by number or name, straight from the files.
+"""Reader of extracted features: tokens of any images by number or name, straight from the files.
 
 features = open_features("features/photos")
 len(features), features.names[7], features.spec.grid
@@ -40,10 +40,10 @@ def read_header(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def write_index(folder: Path) -> tuple[int, int]:
-    """Write the index from the shards' headers, once all are there.
+    """Write the index from the headers of all shards.
 
     Returns:
-        Images that are there, and images that were left out.
+        Numbers of images kept and left out.
 
     Raises:
         DataError: if a shard is missing or damaged.
@@ -73,7 +73,7 @@ class Features:
     """A folder of extracted features. Images are numbered as in the source, without those that were left out.
 
     Args:
-        folder: from `codistill extract`, finished.
+        folder: finished output of `codistill extract`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,7 +99,6 @@ class Features:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of all images, in order."""
         return self._index.column("name").to_pylist()
 
     @cached_property
@@ -114,7 +113,7 @@ class Features:
         """Tokens of an image by its name in the source.
 
         Raises:
-            DataError: if there is none of that name.
+            DataError: for an unknown name.
         """
         if name not in self._numbers:
             near = [known for known in self.names if known.rsplit("/", 1)[-1] == name.rsplit("/", 1)[-1]]
@@ -126,11 +125,11 @@ class Features:
 
         Args:
             numbers: of the images; negative ones count from the end.
-            block: whose tokens, where several blocks were kept; None: the last of them.
+            block: whose tokens, if several blocks were kept; None: the last one.
 
         Raises:
             DataError: for a block that was not kept, or a damaged shard.
-            IndexError: for a number that is not there.
+            IndexError: for a number out of range.
         """
         spec = self.spec
         if block is not None and block not in spec.blocks:

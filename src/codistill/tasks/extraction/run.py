@@ -38,14 +38,14 @@ from codistill.weights.export import as_json
 def extract(
     source: Source, config: Extraction, part: Part, runtime: Runtime, *, dry_run: bool = False
 ) -> None:
-    """Make the files of a part that are missing, or are of other images than today's.
+    """Write the shards of a part that are missing, or whose images changed.
 
     Args:
         source: of the images.
-        config: what is kept.
-        part: which files this process makes.
-        runtime: where and how it computes; it says size and time before anything is written.
-        dry_run: say that, and write nothing.
+        config: which features to keep.
+        part: which shards this process writes.
+        runtime: where and how to compute; its console announces size and time first.
+        dry_run: announce only, write nothing.
 
     Raises:
         ConfigError: if the folder holds other features, or the disk is too small.
@@ -88,7 +88,7 @@ def extract(
 def spec_of(
     source: Source, config: Extraction, features: FrozenFeatures, encode: Encode, device: torch.device
 ) -> FeatureSpec:
-    """What the folder will hold, as one black image shows it.
+    """The contents of the folder, found by encoding one black image.
 
     Raises:
         ConfigError: if the encoder has no such blocks or tokens.
@@ -98,7 +98,7 @@ def spec_of(
     probe = encode(torch.zeros(1, 3, size, size, device=device))[0]
     blocks = () if wanted == (-1,) else tuple(block % encoder.depth for block in wanted)
     if len(set(blocks)) != len(blocks):
-        raise ConfigError(f"--blocks {' '.join(map(str, wanted))}: a block is there twice")
+        raise ConfigError(f"--blocks {' '.join(map(str, wanted))}: each block may be given once")
     kinds = tuple(kind for kind in config.kinds.split("+") if kind == "patch" or probe.cls is not None)
     if not kinds:
         raise ConfigError(f"--kinds {config.kinds}: this encoder has no class token")
@@ -165,7 +165,7 @@ def _announce(
 def _write(
     spec: FeatureSpec, shards: Sequence[int], source: Source, encode: Encode, runtime: Runtime
 ) -> list[BadImage]:
-    """Make the files; gives the images that were left out."""
+    """Write the shards; returns the images left out."""
     bad: list[BadImage] = []
     ranges = batches_of(spec, shards)
     if not ranges:

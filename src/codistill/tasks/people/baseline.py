@@ -1,4 +1,4 @@
-"""What every head must beat: the mean body of the training people, put where somebody was detected."""
+"""The baseline that every head must beat: the training people's mean body, placed at each detection."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class MeanBody:
 
     @classmethod
     def of(cls, truths: Iterable[PeopleTruth], shape_limit: float = float("inf")) -> "MeanBody":
-        """Of labelled people; rotations by the nearest rotation to their mean matrix (chordal mean).
+        """The mean of labelled people; of rotations, the rotation nearest to their mean matrix (chordal mean).
 
         Raises:
             DataError: if nobody has parameters.

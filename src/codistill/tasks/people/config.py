@@ -17,12 +17,12 @@ ONLINE = "--no-stored --head.window None"
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleHeadConfig:
-    """The cross-attention head, as far as encoder and body model leave it open; see `HumanMeshConfig`.
+    """The cross-attention head's sizes that do not follow from encoder and body model; see `HumanMeshConfig`.
 
     Attributes:
         dim, depth, num_heads, head_dim, hidden: of its blocks.
-        window: cells above, below and beside a head's that rotations are read from (1 4 2: for some 12 cells a side);
-            None: rotations are learnt.
+        window: cells above, below and beside a person's head from which rotations are read (1 4 2 suits 12 cells a
+            side); None: rotations are learnt.
     """
 
     dim: int = 1024
@@ -38,17 +38,17 @@ class PeopleFit(HeadFit):
     """How a head is fitted; by default, in minutes on one machine, on stored tokens.
 
     Attributes:
-        features: what the head stands on; it has a norm of its own.
+        features: input of the head, which has its own norm.
         steps, batch_size: of the fit.
         accumulate: batches into which each rank cuts its share of a step.
         stored: encode every image once and keep its tokens; otherwise in every step.
-        size: side of the square that the encoder sees, pixels; None for the data's own.
+        size: side of the encoder's square input, pixels; None: the data's own.
         mirror: exchange left and right in half of the views.
-        every_vertex: losses over the surface take every so many-th vertex, where the body model can be thinned.
+        every_vertex: surface losses use every n-th vertex, if the body model can be thinned.
         init: a released Multi-HMR file to start from; empty for a fresh head.
         unfreeze: train the encoder as well.
         encoder_lr_scale: its learning rate, relative to the head's.
-        validate_every: steps between two looks at the `val` split; 0: none.
+        validate_every: steps between two validations on `val`; 0: none.
         head, loss, targets, optim: see the classes.
     """
 
@@ -95,7 +95,7 @@ class PeopleFit(HeadFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features.norm and self.features.projector is None:
-            raise ConfigError("a human-mesh head has a norm of its own: take features without (--no-norm)")
+            raise ConfigError("a human-mesh head has its own norm: take features without (--no-norm)")
         if len(self.features.blocks) != 1:
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"

@@ -1,4 +1,4 @@
-"""Where people are labelled: `LAYOUT:FOLDER` and a split in, labelled images and their body model out.
+"""People data: `LAYOUT:FOLDER` and a split in, labelled images and their body model out.
 
 Layouts: world (Anny), bedlam and agora (SMPL-X), folder (your own: see `folder.py`).
 """
@@ -27,8 +27,8 @@ class PeopleData(TaskData):
     """A split of labelled images.
 
     Attributes:
-        body: whose parameters and joints the labels are.
-        size: side of the square that the encoder sees, if nothing else is asked for.
+        body: body model of the labels.
+        size: default side of the encoder's square input, pixels.
     """
 
     body: BodyModel
@@ -76,11 +76,11 @@ def check_people(data: PeopleData, training: bool = True) -> Sequence[str]:
     """Read some images before anything is computed.
 
     Raises:
-        DataError: if there are none, one cannot be used, or there is nobody in any of them.
+        DataError: if there are none, one cannot be used, or none shows a person.
     """
     name = f"{data.spec} ({data.split})"
     if len(data.samples) == 0:
         raise DataError(f"{name}: there are no images")
     if not sum(len(data.samples[index].truth) for index in spread(len(data.samples), CHECKED)):
-        raise DataError(f"{name}: nobody is labelled in any of the images that were looked at")
+        raise DataError(f"{name}: nobody is labelled in any of the images that were checked")
     return []

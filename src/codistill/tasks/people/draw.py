@@ -1,4 +1,4 @@
-"""Bodies as pictures: shaded meshes over the image, as the camera sees them, and the same people from above.
+"""Bodies as pictures: shaded meshes over the image, and the same people from above.
 
 Vertices in the camera's frame (x right, y down, z forward, metres) and the image's intrinsics in; uint8 pictures out.
 """
@@ -33,7 +33,7 @@ class MergedBodies:
 
     Attributes:
         vertices, normals: (all vertices, 3). faces: (all faces, 3).
-        person: (all faces,) whose they are. colors: (person, 3), 0 to 1.
+        person: (all faces,) person of each face. colors: (person, 3), 0 to 1.
     """
 
     vertices: Floats
@@ -44,7 +44,7 @@ class MergedBodies:
 
     @classmethod
     def of(cls, vertices: np.ndarray, faces: np.ndarray) -> "MergedBodies":
-        """Of (person, vertex, 3) and the (face, 3) that all of them share."""
+        """From (person, vertex, 3) and the (face, 3) that all people share."""
         people, count = vertices.shape[:2]
         starts = np.arange(people)[:, None, None] * count
         normals = np.concatenate([vertex_normals(body, faces) for body in vertices.astype(np.float32)])
@@ -69,7 +69,7 @@ def vertex_normals(vertices: Floats, faces: np.ndarray) -> Floats:
 def _shade(
     merged: MergedBodies, tracer: Tracer, origins: Floats, directions: Floats
 ) -> tuple[Floats, np.ndarray]:
-    """Colours (ray, 3) and whether a ray meets anybody."""
+    """Colours (ray, 3), and whether a ray hits a body."""
     hits = tracer.first_hits(origins, directions)
     out = np.zeros((len(directions), 3), np.float32)
     rows = np.flatnonzero(hits.face >= 0)
@@ -99,9 +99,9 @@ def draw_bodies(
     Args:
         image: uint8.
         intrinsics: (3, 3), of the image.
-        vertices: (person, vertex, 3); nobody is fine, people partly or wholly outside as well.
+        vertices: (person, vertex, 3); zero people are allowed, and people outside the image.
         faces: (face, 3).
-        smallest, largest: the image is resized so that its longer side is not shorter or longer than these.
+        smallest, largest: limits of the picture's longer side, pixels.
     """
     image, intrinsics = _resized(image, intrinsics, smallest, largest)
     vertices = _finite(vertices)
@@ -125,14 +125,14 @@ def draw_bodies(
 
 
 def _finite(vertices: np.ndarray) -> np.ndarray:
-    """Those people all of whose vertices are numbers."""
+    """The people whose vertices are all finite."""
     return vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
 
 
 def _resized(
     image: np.ndarray, intrinsics: np.ndarray, smallest: int, largest: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose longer side lies within two limits, and its camera."""
+    """An image resized so that its longer side is within two limits, and its camera."""
     height, width = image.shape[:2]
     factor = min(max(max(height, width), smallest), largest) / max(height, width)
     if factor == 1.0:
@@ -207,7 +207,7 @@ def _draw_camera(
     bottom: float,
     metres: float,
 ) -> None:
-    """A triangle, and the two borders of what it sees."""
+    """A triangle for the camera, and the two borders of its field of view."""
     focal, center = float(intrinsics[0, 0]), float(intrinsics[0, 2])
     for edge in (-0.5, columns - 0.5):
         slope = (edge - center) / focal
@@ -234,7 +234,7 @@ def people_picture(
     faces: np.ndarray,
     marks: Sequence[Mark] = (),
 ) -> np.ndarray:
-    """What to look at: bodies over the image, 640 to 1280 pixels wide or high, and the same people from above.
+    """Bodies over the image (longer side 640 to 1280 pixels), beside the same people from above.
 
     Args:
         image, intrinsics, vertices, faces: as for `draw_bodies`.
@@ -248,7 +248,7 @@ def people_picture(
 
 
 def _marked(picture: np.ndarray, marks: Sequence[Mark], scale: float) -> np.ndarray:
-    """Texts over a picture that is `scale` times as large as the image; those whose pixel is outside are left out."""
+    """Texts over a picture `scale` times the image's size; texts outside of it are left out."""
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=16)

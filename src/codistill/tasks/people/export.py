@@ -22,7 +22,7 @@ TO_GLTF = np.array([1.0, -1.0, -1.0])
 def people_json(
     image: str, size: tuple[int, int], camera: FoundCamera, body: BodyModel, found: Bodies
 ) -> Any:
-    """Everything about an image's people as plain values.
+    """An image's people as JSON values.
 
     Args:
         image: its name. size: rows and columns, pixels. camera: of the image.
@@ -60,7 +60,7 @@ def _person(found: Bodies, index: int, body: BodyModel) -> dict[str, Any]:
 
 
 def _shape(shape: Tensor, body: BodyModel) -> Any:
-    """Anny's phenotypes by name, in [0, 1]; other bodies' numbers as they are."""
+    """Anny's phenotypes by name, in [0, 1]; other models' coefficients unchanged."""
     if body.name == "anny":
         return dict(zip(PHENOTYPES, _numbers(shape.sigmoid()), strict=True))
     return _numbers(shape)
@@ -73,7 +73,7 @@ def _numbers(values: Tensor, digits: int = 5) -> Any:
 def write_glb(
     path: Path, vertices: np.ndarray, faces: np.ndarray, camera: FoundCamera, size: tuple[int, int]
 ) -> None:
-    """Write all bodies and the camera as one GLB file; nobody is fine.
+    """Write all bodies and the camera as one GLB file; zero people are allowed.
 
     Args:
         path: of the file.

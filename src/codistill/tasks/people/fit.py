@@ -1,4 +1,4 @@
-"""Fit a human-mesh head on frozen features, or with its encoder: a config in, a head folder out; the same call goes on.
+"""Fit a human-mesh head on frozen features, or with its encoder: a config in, a head folder out; the same call resumes.
 
 Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
 """
@@ -36,7 +36,7 @@ from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_
 
 
 def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: Process) -> bool:
-    """Fit a head on a training split and write it to `runtime.out`; the same call goes on after an interruption.
+    """Fit a head on a training split and write it to `runtime.out`; the same call resumes.
 
     Returns:
         Whether it is finished.
@@ -97,7 +97,7 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with tokens and labels of every image, which the first process makes."""
+    """The plan with stored tokens and labels of every image, which the first process computes."""
 
     def made() -> Path:
         with shown(runtime, "encoding images", len(plan.data)) as report:
@@ -128,7 +128,7 @@ def _training(
     runtime: Runtime,
     process: Process,
 ) -> HeadTraining[PeopleBatch]:
-    """What trains on what; tokens are stored and windows read first, where the recipe says so."""
+    """Objective and batches; if the config asks for it, tokens are stored and windows read first."""
     surface = body.thinned(config.every_vertex) if config.every_vertex > 1 else body
     if config.stored:
         plan = _stored(plan, config, features, runtime, process)
@@ -159,7 +159,7 @@ def _training(
 
 
 def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
-    """The val split, checked, or None."""
+    """The checked val split, or None."""
     if not config.validate_every:
         return None
     held_out: PeopleData = open_split(LAYOUTS, config.data, "val", partial=config.partial)
@@ -215,7 +215,7 @@ def _record(
 
 
 def _with_encoder(record: HeadRecord, encoder: ViTEncoder, runtime: Runtime) -> HeadRecord:
-    """Write the trained encoder beside the head; the record that loads it."""
+    """Write the trained encoder beside the head; returns the record that loads it."""
     named = record.features.encoder
     where = write_unfrozen(runtime.out, encoder, named=named, task="people", command=runtime.command)
     said = record.encoder | {"encoder": where, "trained_from": named}

@@ -1,4 +1,4 @@
-"""The camera of a photograph: given, told by the file, or assumed."""
+"""The camera of a photograph: given, from EXIF, or assumed."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FILM_DIAGONAL = math.hypot(36.0, 24.0)
 
 @dataclass(frozen=True)
 class FoundCamera:
-    """Intrinsics of an image, (3, 3), pixels, and where its focal length is from: `given`, `exif` or `assumed`."""
+    """Intrinsics of an image, (3, 3), pixels, and the source of its focal length: `given`, `exif` or `assumed`."""
 
     intrinsics: Float[Tensor, "3 3"]
     source: str
@@ -36,10 +36,10 @@ def find_camera(
     """A pinhole camera with its principal point in the middle.
 
     Args:
-        path: the file; its EXIF data may tell a focal length.
+        path: the file; its EXIF data may hold a focal length.
         rows, columns: of the upright image.
-        focal: in pixels, if it is known.
-        field_of_view: degrees across the longer side, if that is known and `focal` is not.
+        focal: in pixels, if known.
+        field_of_view: degrees across the longer side, used without `focal`.
     """
     source, longer = "given", max(rows, columns)
     if field_of_view is not None:
@@ -55,7 +55,7 @@ def find_camera(
 
 
 def _equivalent_focal(path: Path) -> float | None:
-    """Millimetres on 35 mm film, if the file says."""
+    """Focal length in millimetres on 35 mm film from EXIF, if recorded."""
     try:
         millimetres = equivalent_focal(path)
     except DataError:

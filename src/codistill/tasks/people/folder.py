@@ -1,10 +1,10 @@
 """Your own people: a folder with `people.json`, one JSON line per image, and image files.
 
-    DIR/people.json     {"body": "anny"}                       or "smplx" (with "n_shape", 10 if it is not there)
+    DIR/people.json     {"body": "anny"}                       or "smplx" (with "n_shape", default 10)
     DIR/train.jsonl     one image per line; val.jsonl, test.jsonl likewise
         {"image": "images/0001.jpg", "focal": 1100.0, "people": [PERSON, …]}
 
-`focal` is in pixels, the principal point is then the middle; or `intrinsics`, 3x3, pixel centres at integers. PERSON is
+`focal` is in pixels, with the principal point in the middle; or `intrinsics`, 3x3, pixel centres at integers. PERSON is
     {"rotation_vectors": [[x, y, z], …], "shape": [...], "pelvis": [x, y, z]}     parameters of the body model, or
     {"joints": {"pelvis": [x, y, z], "head": [x, y, z], …}}                      some of its joints, head and root too
 with rotations in the order of the body's `rotation_names` (radians, relative to the parent; the root in the camera's
@@ -53,8 +53,8 @@ class FolderPeople:
 
     Attributes:
         root: the folder. lines: of the split's file. file: its name, for errors.
-        body: whose parameters and joints the labels are.
-        notes: nothing is left out of the labels.
+        body: body model of the labels.
+        notes: empty, since no label is left out.
     """
 
     root: Path
@@ -65,7 +65,7 @@ class FolderPeople:
 
     @property
     def groups(self) -> Groups:
-        """What groups.json says, by the images' paths in the lines."""
+        """The groups of groups.json, by the images' paths in the lines."""
         lines = enumerate(self.lines, start=1)
         names = [str(_object(line, f"{self.file}, line {number}").get("image")) for number, line in lines]
         return groups_of(self.root, self.file.stem, names)
@@ -90,7 +90,7 @@ class FolderPeople:
             raise DataError(f'{where}: "people" must be a list; an image without anybody has []')
         made = [self._person(one, f"{where}, person {n}") for n, one in enumerate(people, start=1)]
         truth = join_truths(made) if made else nobody(Skeleton.of(self.body))
-        # `join_truths` numbers its parts; here all of them are of one image.
+        # `join_truths` gives each part its own image number; here all parts are of one image.
         truth = PeopleTruth(**{**vars(truth), "image": torch.zeros(len(truth), dtype=torch.int64)})
         facts = {
             name: torch.tensor([float(one[name]) for one in people])
@@ -119,10 +119,10 @@ class FolderPeople:
 
 
 def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
-    """A split of a folder of your own.
+    """A split of your own folder.
 
     Raises:
-        DataError: if it lies otherwise than expected; the text says how.
+        DataError: if its layout differs; the text shows the expected one.
     """
     about_file = root / "people.json"
     if not about_file.is_file():

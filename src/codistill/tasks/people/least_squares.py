@@ -1,9 +1,9 @@
 """The closed-form start of a human-mesh head: stored tokens and labels in, the head's linear window reading set.
 
-Ridge regression of every person's rotations (6-D) and shape from the tokens around its head, over all training images,
-as they are and mirrored. The penalty is that of a few whose bodies are nearest to the truth on held-out images, after
-alignment, and not that of the least error of rotations, most of which are of fingers and faces. Of wide tokens only the
-first principal components are read, so that the normal matrix has a bounded size for every encoder.
+Ridge regression of each person's rotations (6-D) and shape from the tokens around its head, over all training images
+and their mirror images. The penalty minimizes the vertex error after alignment on held-out images, not the error of
+rotations, most of which are of fingers and faces. Wide tokens are reduced to their first principal components, which
+bounds the normal matrix for every encoder.
 """
 
 import math
@@ -41,13 +41,13 @@ _SCALED_BY = 2000
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """What was found.
+    """Result of the regression.
 
     Attributes:
-        people: that were fitted, mirrored ones included.
+        people: number fitted, mirrored ones included.
         penalty: the best of `PENALTIES`.
         error: mean distance of vertices after alignment on held-out images, mm; NaN with nobody held out.
-        mean_error: the same of the mean rotations and shape.
+        mean_error: the same for the mean rotations and shape.
     """
 
     people: int
@@ -65,7 +65,7 @@ def start_by_least_squares(
     Args:
         head: with a window.
         plan: of the training images.
-        body: of the labels, or a thinned one; shapes beyond its limit look alike.
+        body: of the labels, or a thinned one; it clamps shapes to its limit.
         device: to compute on.
     """
     body, limit = body.to(device), body.shape_limit
@@ -81,12 +81,13 @@ def start_by_least_squares(
         for inputs, wanted in _people(head, plan, images, limit, device):
             yield (_projected(inputs, basis) - mean) / deviation, wanted
 
+    # Normal equations are summed over batches: all rows together would not fit into memory.
     sums = RidgeSums(dtype=torch.float32)
     for row in rows(fitted):
         sums.add(*row)
     held_out = list(rows(held))
     if sum(len(inputs) for inputs, _ in held_out):
-        inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))
+        inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))  # (person, …)
         truth = _vertices(body, head, wanted)
         mean_error = _error(body, head, sums.means()[1].expand_as(wanted), truth)
         errors = {}
@@ -94,11 +95,12 @@ def start_by_least_squares(
             weight, bias = sums.solve(penalty)
             errors[penalty] = _error(body, head, inputs @ weight + bias, truth)
         best = min(errors, key=lambda penalty: errors[penalty])
-        sums.add(inputs, wanted)
+        sums.add(inputs, wanted)  # the chosen penalty is fitted on everybody
         error = errors[best]
-    else:  # too few images to choose by
+    else:  # too few images to choose a penalty on
         best, error, mean_error = max(PENALTIES), math.nan, math.nan
     weight, bias = sums.solve(best)
+    # Undo the standardization and the projection, so that the head reads plain tokens.
     weight = weight / deviation[:, None]
     linear = head.around.linear
     linear.bias.copy_(bias - mean @ weight)
@@ -107,9 +109,9 @@ def start_by_least_squares(
 
 
 def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
-    """Numbers of the images that choose the penalty, and of the others: no group (scene, sequence) is in both.
+    """Numbers of the images that choose the penalty, and of the others; no group (scene, sequence) is in both.
 
-    Where all images are of one group nobody is held out, and the largest penalty is taken.
+    If all images form one group, none is held out, and the largest penalty is taken.
     """
     wanted = len(plan.data) // _HELD_OUT
     groups = named_groups(plan.data)
@@ -120,11 +122,11 @@ def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
 
 
 def _vertices(body: BodyModel, head: HumanMeshHead, outputs: Float[Tensor, "person output"]) -> Tensor:
-    """(person, vertex, 3) around the pelvis, of outputs as they are fitted."""
+    """(person, vertex, 3) relative to the pelvis, posed by fitted outputs."""
     found = []
     for some in outputs.split(_BODIES):
         pose, shape = some.split((head.init_pose.shape[1], head.init_shape.shape[1]), dim=1)
-        rotations = rotation_from_6d((pose + head.init_pose.to(pose)).unflatten(1, (-1, 6)))
+        rotations = rotation_from_6d((pose + head.init_pose.to(pose)).unflatten(1, (-1, 6)))  # (…, 3, 3)
         found.append(pose_bodies(body, rotations, shape + head.init_shape.to(shape))[0])
     return torch.cat(found)
 
@@ -147,27 +149,27 @@ def _sample(rows: Iterator[tuple[Tensor, Tensor]]) -> Tensor | None:
 def _basis(
     sample: Float[Tensor, "person value"], channels: int, cells: int
 ) -> Float[Tensor, "channel component"]:
-    """The first principal components of the tokens (about 0, where cells outside of the image are); all, if few."""
+    """First principal components of the tokens, uncentred, since cells outside of the image are 0; all, if few."""
     components = max(1, VALUES // cells)
     if channels <= components:
         return torch.eye(channels, device=sample.device)
-    tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)
-    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -components:]
+    tokens = sample.unflatten(1, (-1, channels)).flatten(0, 1)  # (person x cell, channel)
+    return torch.linalg.eigh(tokens.T @ tokens).eigenvectors[:, -components:]  # eigenvalues ascend
 
 
 def _projected(values: Float[Tensor, "row value"], basis: Float[Tensor, "a b"]) -> Float[Tensor, "row other"]:
     """Every cell's channels in a basis."""
-    if basis.shape[0] == basis.shape[1]:
+    if basis.shape[0] == basis.shape[1]:  # all components: an identity
         return values
-    return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)
+    return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)  # (row, cell x component)
 
 
 def _people(
     head: HumanMeshHead, plan: ViewPlan, images: Sequence[int], limit: float, device: torch.device | str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Window values and what they should give, (person, …) each, of some images at once, as they are and mirrored."""
+    """Window values and their targets, (person, …) each, of some images and their mirror images."""
     assert plan.stored is not None and head.config.window is not None
-    side = plan.size // plan.patch_size
+    side = plan.size // plan.patch_size  # cells
     for flip in (False, True)[: plan.stored.values.shape[1]]:
         for start in range(0, len(images), _IMAGES):
             chosen = images[start : start + _IMAGES]
@@ -180,7 +182,7 @@ def _people(
                 continue
             patches = plan.stored.patches(chosen, [flip] * len(chosen)).to(device)
             inputs = window_tokens(patches, (side, side), targets.cells.to(device), head.config.window)
-            pose = rotation_to_6d(truth.rotmat).flatten(1).to(device) - head.init_pose.to(device)
+            pose = rotation_to_6d(truth.rotmat).flatten(1).to(device) - head.init_pose.to(device)  # residuals
             shape = truth.shape.clamp(-limit, limit).to(device) - head.init_shape.to(device)
             wanted = torch.cat((pose, shape), dim=1)
             kept = slice(None) if truth.posed is None else truth.posed.to(device)

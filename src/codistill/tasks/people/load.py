@@ -1,8 +1,8 @@
 """A fitted or released human-mesh head with its encoder and body model: a `Subject` in, an estimator out.
 
 --head HEAD              a folder that `codistill fit people` wrote; --encoder puts another encoder under it
---model FILE             a released Multi-HMR file, encoder and head together
---head FILE --encoder E  the head of such a file, on an encoder of one's own
+--model FILE             a released Multi-HMR file with encoder and head
+--head FILE --encoder E  the head of such a file on another encoder
 """
 
 from dataclasses import replace
@@ -34,13 +34,12 @@ def load_people(
     """A head with its encoder and body model; SMPL-X comes from your own licensed file.
 
     Args:
-        subject: names them; see the module's text.
-        search: see the class.
-        data: what is to be scored, whose body model is used.
+        subject: head and encoder, as named by the user; see the module's text.
+        data: the data to score, whose body model is used.
 
     Raises:
         CheckpointError: if it cannot be read.
-        ConfigError: if something is not named, or encoder, head, body model and data do not fit.
+        ConfigError: if an option is missing, or encoder, head, body model and data do not fit.
         DataError: if SMPL-X's file is missing.
     """
     search = search or PeopleSearch()
@@ -63,7 +62,7 @@ def load_people(
 
 
 def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
-    """Of the people that the head was fitted on."""
+    """The mean body of the people that the head was fitted on."""
     train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
     truths = (train.samples[index].truth for index in range(len(train.samples)))
     mean = MeanBody.of(truths, train.body.shape_limit)
@@ -78,7 +77,7 @@ def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
 def _fitted(
     path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None
 ) -> tuple[PeopleEstimator, str]:
-    """From a head's folder; and the data that it was fitted on."""
+    """The head of a folder, and the data that it was fitted on."""
     record = read_record(path, "people")
     config: HumanMeshConfig = from_plain(HumanMeshConfig, record.head, f"{path}: head")
     network = HumanMeshHead(config)
@@ -96,7 +95,6 @@ def _fitted(
 
 
 def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None) -> PeopleEstimator:
-    """From a released file."""
     features = subject.features
     if subject.model is not None and features is not None:
         raise ConfigError(
@@ -122,7 +120,7 @@ def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleDa
 def _labels_body(
     path: Path, named: str, config: HumanMeshConfig, data: PeopleData | None
 ) -> BodyModel | None:
-    """The body model of the labels, unless the head gives more or fewer of SMPL-X's shape numbers than they have.
+    """The labels' body model; None without data, or if SMPL-X labels have another number of shape coefficients.
 
     Raises:
         ConfigError: if labels are of another body model than the head.

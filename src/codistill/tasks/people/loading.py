@@ -1,7 +1,7 @@
-"""Batches with targets: labelled images in, what the encoder sees (or its stored tokens) and the head's targets out.
+"""Batches with targets: labelled images in, the encoder's input (or its stored tokens) and the head's targets out.
 
-Which image stands in a slot, and whether it is mirrored, follows from (seed, step) alone. Assigning people to cells
-waits for a device, so it happens here, on the host.
+Which image stands in a slot, and whether it is mirrored, follows from (seed, step) alone. People are assigned to
+cells here, on the host, where it causes no device sync.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ class PeopleBatch(Batch):
     Attributes:
         intrinsics: (batch, 3, 3), of the squares.
         targets: see `assign_people`.
-        patches: tokens that were encoded before, (batch, patch, channel); `images` has no pixels then.
+        patches: stored tokens, (batch, patch, channel); `images` has no pixels then.
     """
 
     intrinsics: Tensor
@@ -47,12 +47,12 @@ class ViewPlan:
 
     Attributes:
         data: labelled images.
-        skeleton: of their body model.
+        skeleton: of the labels' body model.
         size, patch_size: of the square and the tokens, pixels.
         mirror: exchange left and right in half of the training views.
         targets: see `TargetConfig`.
         seed: of the draws.
-        stored: tokens and labels of every image; None reads and encodes them in every step.
+        stored: tokens and labels of every image; None: read and encode in every step.
     """
 
     data: PeopleImages
@@ -67,7 +67,7 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """What a worker sends back; `failure` says why it could not."""
+    """What a worker returns; `failure` is the reason if an image cannot be used."""
 
     pixels: Tensor
     patches: Tensor | None = None
@@ -91,7 +91,7 @@ class RawBatch:
 
 
 class PeopleViews(Dataset[RawBatch]):
-    """Requests to batches."""
+    """Map-style over requests: an item is the raw batch of one, made in a loader worker."""
 
     def __init__(self, plan: ViewPlan) -> None:
         self.plan = plan

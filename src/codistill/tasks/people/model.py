@@ -34,7 +34,7 @@ class Bodies:
         joints_2d: (person, joint, 2) pixels (x, y) of the image; joints behind the camera are projected from just
             before it.
         rotmat, shape, expression: parameters of the body model.
-        head, pelvis: those joints.
+        head, pelvis: (person, 3) joints.
     """
 
     score: Float[Tensor, " person"]
@@ -51,9 +51,9 @@ class Bodies:
         return len(self.score)
 
     def within(self, rows: int, columns: int, intrinsics: Float[Tensor, "3 3"]) -> "Bodies":
-        """Those of whom some vertex lies within an image of that many pixels.
+        """The people with a vertex inside an image of that many pixels.
 
-        Heads are looked for in a square around the image, so some people may lie wholly outside.
+        Heads are detected in the padded square, so that a person may lie wholly outside the image.
         """
         x, y = project(in_front(self.vertices), intrinsics.expand(len(self), 3, 3)).unbind(-1)
         inside = (
@@ -65,12 +65,12 @@ class Bodies:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleSearch:
-    """How people are looked for.
+    """How people are detected.
 
     Attributes:
         threshold: least score of a detection.
-        kernel: cells around a detection in which it must be the highest; 1: no suppression.
-        size: side of the square that the encoder sees; None: as the head was fitted.
+        kernel: side of the neighbourhood in cells in which a detection must be the maximum; 1: no suppression.
+        size: side of the encoder's square input, pixels; None: as the head was fitted.
     """
 
     threshold: float = DETECTION_THRESHOLD
@@ -92,9 +92,9 @@ class PeopleEstimator:
 
     Attributes:
         features, head, body: on one device, in evaluation mode.
-        size: side of the square that the encoder sees.
+        size: side of the encoder's square input, pixels.
         search: see `PeopleSearch`.
-        mean: put this body in place of everybody's own: a baseline.
+        mean: baseline body that replaces every predicted one, or None.
     """
 
     features: FrozenFeatures
@@ -105,26 +105,23 @@ class PeopleEstimator:
     mean: MeanBody | None = None
 
     def to(self, device: torch.device | str) -> "PeopleEstimator":
-        """Move it."""
         for part in (self.features, self.head, self.body):
             part.to(device)
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return next(self.head.parameters()).device
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {"encoder": self.features.describe(), "body": self.body.name, "size": self.size}
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:
-        """The people of an image of any size; nobody is fine.
+        """The people of an image of any size; may be none.
 
         Args:
-            image: as it is.
+            image: at its original size.
             intrinsics: of the image, pixels.
         """
         placement = Placement.of(image.shape[0], image.shape[1], self.size)

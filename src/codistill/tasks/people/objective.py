@@ -1,4 +1,4 @@
-"""People through the engine: tokens of an encoder, the head at the true cells, bodies, one scalar.
+"""The people objective: encoder tokens, the head at the true cells, bodies, one loss.
 
 The encoder is frozen, or trains with the head, as in the published training.
 """
@@ -28,7 +28,7 @@ class PeopleObjective:
     """Train a human-mesh head on frozen features, or together with its encoder.
 
     Args:
-        features: the encoder; frozen, it stays outside of what is trained, wrapped and saved.
+        features: the encoder; frozen, it is neither trained, wrapped nor saved.
         trainable: the head, for the features' width and the body model; or the head with the encoder, unfrozen.
         body: the body model; frozen.
         loss: weights.
@@ -51,12 +51,10 @@ class PeopleObjective:
         self.loss, self.size, self.description = loss, size, description
 
     def to_device(self, device: Any) -> None:
-        """Move encoder and body model."""
         self.features.to(device)
         self.body.to(device)
 
     def step(self, model: nn.Module, batch: PeopleBatch, context: StepContext) -> StepResult:
-        """The loss of a batch, and every term."""
         device = batch.images.device
         with context.phase("encoder"):
             seen = batch.images if self.unfrozen else self._tokens(batch)
@@ -80,7 +78,7 @@ class PeopleObjective:
 
     @torch.no_grad()
     def _with_vertices(self, targets: PeopleTargets) -> PeopleTargets:
-        """Targets with true vertices, where there are parameters; shapes within what the body can show."""
+        """Targets with true vertices for people with parameters; shapes clamped to the body model's limits."""
         truth, limit = targets.truth, self.body.shape_limit
         if truth.rotmat is None or truth.shape is None:
             return targets
@@ -91,7 +89,6 @@ class PeopleObjective:
     def evaluate(
         self, model: nn.Module, batches: Iterable[PeopleBatch], context: StepContext
     ) -> dict[str, float]:
-        """Mean of every term over held-out batches."""
         results = [self.step(model, batch, context) for batch in batches]
         if not results:
             return {}
@@ -103,5 +100,4 @@ class PeopleObjective:
         return {"loss": float(torch.stack([r.loss for r in results]).mean())} | known
 
     def describe(self) -> dict[str, Any]:
-        """What was trained, on what."""
         return self.description

@@ -1,4 +1,4 @@
-"""A labelled image of people, whatever it comes from, and how labels of several images become one batch.
+"""A labelled image of people from any source, and the labels of several images as one batch.
 
 Labels are `PeopleTruth` in the camera's frame (x right, y down, z forward), metres, on the host; intrinsics are in
 pixels of the image, pixel centres at integers.
@@ -23,7 +23,7 @@ FACTS = ("visible", "age")
 
 @dataclass(frozen=True)
 class PeopleImage:
-    """An image with its people, who may be none.
+    """An image with its people, possibly none.
 
     Attributes:
         image: (row, column, 3) uint8.
@@ -41,9 +41,9 @@ class PeopleImage:
 
 
 class PeopleImages(Protocol):
-    """A map-style, picklable data set of `PeopleImage`; its `groups`, if it has some, say what belongs together.
+    """A map-style, picklable data set of `PeopleImage`; it may have `groups` (`shared/groups.py`).
 
-    What lies in files says in which (`shared/inputs.py`); what a list says of the people of one is a fact among these.
+    Data in files implements `inputs_of` (`shared/inputs.py`), where labels from a list count as facts.
     """
 
     def __len__(self) -> int: ...
@@ -53,7 +53,7 @@ class PeopleImages(Protocol):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What labels must know of a body model: its names and sides. Cheap to send to loader workers."""
+    """Names and sides of a body model's joints, for labels; cheap to send to loader workers."""
 
     rotation_names: tuple[str, ...]
     joint_names: tuple[str, ...]
@@ -64,7 +64,6 @@ class Skeleton:
 
     @classmethod
     def of(cls, body: BodyModel) -> "Skeleton":
-        """Of a body model."""
         return cls(
             body.rotation_names,
             body.joint_names,
@@ -83,7 +82,7 @@ def make_truth(
     shape: Tensor | None = None,
     joint_known: Tensor | None = None,
 ) -> PeopleTruth:
-    """People of one image from their joints, in the order of the skeleton, and their parameters if they are known."""
+    """People of one image from joints in the skeleton's order, and parameters, if known."""
     return PeopleTruth(
         image=torch.zeros(len(joints), dtype=torch.int64),
         head=joints[:, skeleton.head_idx],
@@ -108,8 +107,8 @@ def nobody(skeleton: Skeleton, posed: bool = True) -> PeopleTruth:
 def join_truths(truths: Sequence[PeopleTruth]) -> PeopleTruth:
     """The people of several images as one batch; image i's get `image` i.
 
-    Where only some have rotations and shape, the others get identities and `posed` says who is who. Shapes with fewer
-    numbers are filled up with zeros. Vertices are left out.
+    If only some have rotations and shape, the others get identities and `posed` marks who has them. Shorter shapes are
+    padded with zeros. Vertices are left out.
 
     Raises:
         ConfigError: if rotations or joints are of several body models.

@@ -1,7 +1,7 @@
 """Scores of people: detection over all images, errors over matched people, altogether and by distance, visibility, age.
 
-What was counted in: detections per image, a row per true person (errors NaN where it was missed). Errors are means over
-matched people, as everywhere in this field: read them beside recall.
+Input: detections per image, and a row per true person (errors NaN if missed). Errors are means over
+matched people, as usual in the field: read them beside recall.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -71,11 +71,11 @@ COLUMNS = {
 """F1 is the task's own."""
 
 Group = Mapping[str, Any]
-"""`people`: how many; `recall` and, where somebody is matched, an error: intervals."""
+"""`people`: number; `recall` and, if anybody is matched, an error: intervals."""
 
 
 def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:
-    """Recall and PA-PVE (or PA-MPJPE without vertices) by distance, visibility and age, where they are known."""
+    """Recall and PA-PVE (or PA-MPJPE without vertices) by distance, visibility and age, where known."""
     error = "pa_pve" if np.isfinite(table.rows["pa_pve"]).any() else "pa_mpjpe"
     return {
         fact: {title: _group(table, chosen, error) for title, chosen in _bins(table.rows[fact], bins)}
@@ -85,7 +85,7 @@ def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:
 
 
 def _bins(values: np.ndarray, bins: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, np.ndarray]]:
-    """Those bins in which somebody is, and who."""
+    """The non-empty bins, and a mask of the people in each."""
     for title, (low, high) in bins.items():
         chosen = (values >= low) & (values < high)
         if chosen.any():
@@ -108,7 +108,7 @@ def _group(table: ScoreTable, chosen: np.ndarray, error: str) -> Group:
 
 
 def group_lines(groups: Mapping[str, Mapping[str, Group]]) -> list[str]:
-    """A line for each group, to be printed."""
+    """A printable line for each group."""
     lines = []
     for fact, bins in groups.items():
         for title, group in bins.items():

@@ -1,6 +1,6 @@
-"""Score a people estimator on a split: who was found, how far surfaces and joints are off, and example pictures.
+"""Score a people estimator on a split: detections, errors of surfaces and joints, and example pictures.
 
-The truth is everybody before the camera, whatever the head's grid, so that any two heads are compared on the same
+The truth is everybody in front of the camera, independent of the head's grid, so that all heads are scored on the same
 people. Published evaluations leave out the farther of two heads in one cell of the model's own grid: `cells`.
 """
 
@@ -36,11 +36,11 @@ from codistill.tasks.task import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleTest(PeopleSearch):
-    """How people are looked for, and who counts.
+    """How people are detected, and which true people count.
 
     Attributes:
-        cells: as published: of two people whose heads are in one cell of a grid with so many rows and columns over the
-            image's square, only the nearer counts; None: everybody does.
+        cells: as published: rows and columns of a grid over the image's square; of two heads in one cell only the
+            nearer counts. None: everybody counts.
     """
 
     cells: int | None = None
@@ -52,7 +52,7 @@ class PeopleTest(PeopleSearch):
 
     @property
     def truth(self) -> str:
-        """Who counts, for metrics.json."""
+        """Which true people count, for metrics.json."""
         if self.cells is None:
             return "everybody before the camera"
         return f"the nearest head of each of {self.cells}x{self.cells} cells"
@@ -61,7 +61,7 @@ class PeopleTest(PeopleSearch):
 def score_people(
     model: PeopleEstimator, data: PeopleData, test: PeopleTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    """Predict every image, and count: `counts` (matches, misses, false positives), a row per true person.
+    """Predict every image; outcomes have `counts` (matches, misses, false positives) and a row per true person.
 
     Raises:
         DataError: if an image cannot be used.
@@ -110,13 +110,13 @@ def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
 
 
 def match_in_image(found: Bodies, truth: PeopleTruth, intrinsics: Tensor) -> PersonMatching:
-    """Who is who, by the projections of the joints that each label has."""
+    """Match predictions to labels, by the projections of each label's known joints."""
     pixels = project(in_front(truth.joints), intrinsics.expand(len(truth), 3, 3))
     return match_people(found.joints_2d, pixels, known=_known(truth))
 
 
 def _known(truth: PeopleTruth) -> Tensor:
-    """(person, joint) which joints are labelled, with finite numbers."""
+    """(person, joint) whether a joint has a finite label."""
     finite = truth.joints.isfinite().all(-1)
     return finite if truth.joint_known is None else finite & truth.joint_known
 

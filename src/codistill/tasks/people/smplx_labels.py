@@ -1,4 +1,4 @@
-"""One label file of BEDLAM's kind, checked: an npz in, people by image out, and what had to be left out and why.
+"""One label file in BEDLAM's format, checked: an npz in, people by image out, with what was left out and why.
 
 A row is one person in one image: imgname, pose_cam (165 axis-angle numbers: root, 21 body, jaw, eyes, left and right
 hand), shape (the first coefficients of the neutral SMPL-X, at most 300), trans_cam, cam_int (3, 3), and, in BEDLAM,
@@ -28,7 +28,7 @@ _NEUTRAL = frozenset({"", "n", "neutral"})
 
 @dataclass(frozen=True)
 class Rows:
-    """People of one image, (person, …) float32; `shape` is as wide as the file has it."""
+    """People of one image, (person, …) float32; `shape` has the file's width."""
 
     pose: np.ndarray
     shape: np.ndarray
@@ -38,12 +38,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a label file holds.
+    """Contents of a label file.
 
     Attributes:
-        images: people by image name, in the order of the names.
-        left_out: reasons, each with its first row and how many images it cost.
-        behind: people left out since they are nearer than `NEAREST` or behind the camera.
+        images: people by image name, sorted.
+        left_out: reasons, each with its first row and number of images.
+        behind: number of people left out, nearer than `NEAREST` or behind the camera.
     """
 
     images: Mapping[str, Rows]
@@ -54,11 +54,10 @@ class LabelFile:
 def read_labels(file: Path) -> LabelFile:
     """The people of a label file.
 
-    A row that cannot be used costs its whole image, so that nobody who is there goes unlabelled.
+    An unusable row drops its whole image, so that no visible person is unlabelled.
 
     Raises:
-        DataError: if the file is damaged, lacks an array, or its arrays are of another body model or do not fit
-            each other.
+        DataError: if the file is damaged, lacks an array, or its arrays disagree or are of another body model.
     """
     data = read_npz(file, (*_NEEDED, *_OPTIONAL))
     _check_arrays(file, data)
@@ -85,7 +84,7 @@ def read_labels(file: Path) -> LabelFile:
 
 
 def _parts(names: np.ndarray, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Rows by image, in the order of the images' names; within an image as they stand in the file."""
+    """Rows by image, images sorted by name, rows in file order."""
     rows = rows[np.argsort(names[rows], kind="stable")]
     distinct, starts = np.unique(names[rows], return_index=True)
     ends = [*starts[1:], len(rows)]
@@ -99,7 +98,7 @@ def _texts(values: np.ndarray) -> np.ndarray:
 
 
 def _check_arrays(file: Path, data: Mapping[str, np.ndarray]) -> None:
-    """Raise DataError unless the arrays are SMPL-X labels that belong together."""
+    """Raise DataError unless the arrays are SMPL-X labels of equal length."""
     missing = [name for name in _NEEDED if name not in data]
     if missing:
         raise DataError(
@@ -149,7 +148,7 @@ def _check_model(file: Path, data: Mapping[str, np.ndarray]) -> None:
 def _reasons(
     data: Mapping[str, np.ndarray], translation: np.ndarray, names: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Rows that cannot be used, by why."""
+    """Unusable rows, by reason."""
     finite = {name: data[name] for name in ("pose_cam", "shape", "cam_int")} | {"translation": translation}
     found = {
         f"{name} is not finite": ~np.isfinite(values.astype(np.float64)).reshape(len(names), -1).all(1)

@@ -4,9 +4,8 @@
     BEDLAM/validation_labels/**/NAME.npz    BEDLAM/validation_images/NAME/png/IMGNAME
     AGORA/train_labels/**/*.npz             AGORA/train_images/**/IMGNAME    (and val_…)
 
-What a label file holds is read and checked in `smplx_labels.py`; one that cannot be used is counted and said, and the
-others are used. The labels' pixels start at the image's corner. Images of sequences called `closeup` are stored lying
-on their side.
+Label files are read and checked in `smplx_labels.py`; unusable ones are noted, and the others used. The labels' pixels
+start at the image's corner. Images of sequences called `closeup` are stored lying on their side.
 Source: the label files of BEDLAM (CVPR 2023); the reading of them: Multi-HMR (arXiv 2402.14654).
 """
 
@@ -33,7 +32,7 @@ POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
 """Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""
 
 LEAST_SHAPES = 10
-"""Shape numbers of the body, unless a file has more; files with fewer stand for zeros."""
+"""Shape numbers of the body, unless a file has more; files with fewer are padded with zeros."""
 
 _SHOWN = 5
 
@@ -45,8 +44,8 @@ class SmplxImages:
     Attributes:
         images: (file, whether it lies on its side, people) each.
         body: SMPL-X with as many shape numbers as the widest label: joints follow from the parameters.
-        kind: of its groups.
-        notes: what was left out of the label files, or filled up.
+        kind: name of its groups.
+        notes: what was left out of the label files or padded.
     """
 
     images: tuple[tuple[Path, bool, Rows], ...]
@@ -67,10 +66,10 @@ class SmplxImages:
         return len(self.images)
 
     def on(self, body: SmplxBody) -> "SmplxImages":
-        """The same images as people of that body, which may have more shape numbers than the labels.
+        """The same images with a body model of more shape coefficients than the labels.
 
         Raises:
-            DataError: if it has fewer: the labels would be of other bodies without them.
+            DataError: if it has fewer: cutting the labels would change the bodies.
         """
         widest = max((rows.shape.shape[1] for _, _, rows in self.images), default=0)
         if body.n_shape < widest:
@@ -107,7 +106,7 @@ def open_bedlam(root: Path, split: str, partial: bool) -> SmplxImages:
     """A split (train, val) of BEDLAM; see the module's text for the layout.
 
     Raises:
-        DataError: if it lies otherwise, a label file is damaged, or images are missing and `partial` is not set.
+        DataError: if the layout differs, a label file is damaged, or images are missing without `partial`.
     """
     word = {"train": "training", "val": "validation"}[split]
     return _opened(root, f"{word}_labels", f"{word}_images", "png", partial)
@@ -138,7 +137,7 @@ def _opened(root: Path, labels: str, images: str, inner: str | None, partial: bo
     if missing and not partial:
         raise DataError(
             f"{root}: {len(missing)} of {len(found)} labelled images are missing; the first: {missing[0]}. Complete "
-            "the download, or use what is there with --partial."
+            "the download, or use the rest with --partial."
         )
     gone = set(missing)
     kept = tuple(one for one in found if one[0] not in gone)
@@ -156,7 +155,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     """Images of a folder and those in it by name.
 
     Raises:
-        DataError: if two have one name: the labels do not say which is meant.
+        DataError: if two share a name, which makes labels ambiguous.
     """
     found: dict[str, Path] = {}
     for path in list_files(folder, (".png",), deep=True) if folder.is_dir() else []:
@@ -168,7 +167,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _read_all(files: list[Path]) -> tuple[dict[Path, LabelFile], list[str]]:
-    """The label files that can be used, and what is wrong with the rest."""
+    """The usable label files, and notes on the others."""
     read: dict[Path, LabelFile] = {}
     refused: list[str] = []
     for file in files:

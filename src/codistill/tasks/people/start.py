@@ -29,7 +29,7 @@ def fresh_head(
 
     Args:
         body, features, size, config: of the fit.
-        posed: whether somebody's label has rotations and shape, which a window is fitted to.
+        posed: whether any label has rotations and shape, which a window needs.
     """
     options = asdict(config.head)
     if not posed:
@@ -45,7 +45,7 @@ def fresh_head(
 
 
 def start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:
-    """Take what fits from a released file, and say what does not."""
+    """Load the matching tensors of a released file, and log the others."""
     done = initialize(head, path, read_checkpoint(path))
     runtime.say(f"{path}: took {len(done.loaded)} tensors")
     for name, text in (done.resized | done.fresh).items():
@@ -61,10 +61,10 @@ def read_windows(
     runtime: Runtime,
     process: Process,
 ) -> HumanMeshHead:
-    """The head with its closed-form start, or one without a window if nobody's label has rotations and shape.
+    """The head with its closed-form start, or one without a window if no label has rotations and shape.
 
-    Rotations are the window's alone from then on; of the shape the head learns what the window leaves over. The first
-    process computes it (the engine sends it to the others); a run that goes on has it in its checkpoints.
+    From then on the window alone gives rotations; of the shape the head learns the residual. The first process computes
+    it (the engine sends it to the others); a resumed run has it in its checkpoints.
     """
     if head.config.window is None:
         return head

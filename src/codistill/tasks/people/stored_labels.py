@@ -1,8 +1,8 @@
-"""Cameras and people of a whole data set in one safetensors file: labels of squares in, the same labels out.
+"""Cameras and people of a whole data set, written to and read from one safetensors file.
 
-Reading labels means opening images (a focal length refers to the image's size) and posing bodies; a file that holds all
-of them is read in a moment. Every part of `PeopleTruth` is stored with all people in a row, the images that lack it
-left out; the header names the images, the size of the squares and what the labels were made from.
+Making labels means opening images (a focal length refers to the image's size) and posing bodies; this file reads in a
+moment. Every part of `PeopleTruth` is stored with all people concatenated, without the images that lack it; the header
+holds image names, size of the squares and the identity of the labels' inputs.
 """
 
 import json
@@ -28,8 +28,8 @@ def write_labels(path: Path, labels: Sequence[ViewLabels], identity: str) -> Non
 
     Args:
         path: of the file.
-        labels: per image, all in squares of one size.
-        identity: of what they were made from.
+        labels: of each image, all in squares of one size.
+        identity: hash of the labels' inputs.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -50,7 +50,7 @@ def write_labels(path: Path, labels: Sequence[ViewLabels], identity: str) -> Non
 
 
 def made_from(path: Path) -> str:
-    """The identity of what the labels of a file were made from; "" where there is none, or it is damaged."""
+    """The identity of a file's inputs; "" if there is no file, or it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata()["identity"]

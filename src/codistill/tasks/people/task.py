@@ -26,11 +26,11 @@ from codistill.tasks.task import ImageFile, Predicted, Prediction, Summary, Task
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleOutput(PeopleSearch):
-    """How people of one's own images are looked for, and what is known of their camera.
+    """How people in your own images are detected, and what is known of the camera.
 
     Attributes:
         focal: focal length, pixels.
-        fov: field of view across the longer side, degrees; without either what EXIF says, else 60.
+        fov: field of view across the longer side, degrees; without both, that of EXIF, else 60.
     """
 
     focal: float | None = None
@@ -120,6 +120,6 @@ TASK = Task(
         writes="DIR/NAME.png (numbered meshes over the image, and from above), DIR/NAME.json (parameters, joints), "
         "DIR/NAME.glb (meshes and camera)",
     ),
-    baselines={"mean-body": "the training people's mean body wherever a head finds somebody"},
+    baselines={"mean-body": "the training people's mean body at each of a head's detections"},
     on_head=("mean-body",),
 )

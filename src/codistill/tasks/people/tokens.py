@@ -1,12 +1,12 @@
-"""Tokens of a frozen encoder, computed once: every image as it is and mirrored, in half precision; labels beside them.
+"""Tokens of a frozen encoder, computed once: every image and its mirror image, in half precision; labels beside them.
 
     DIR/people-HASH/tokens.npy          (image, 1 or 2, patch, channel) float16
                     labels.safetensors  cameras and people of all images: `stored_labels.py`
-                    …                   what they were made from, and how far they are: `shared/stored_arrays.py`
+                    …                   key, inputs and progress: `shared/stored_arrays.py`
 
-HASH is of the weights, the data and the size, so that another encoder or split never reads them. Disk need is known
-before anything is written. An interrupted store goes on; images whose files or labels changed are made again. Once it
-is whole, no image is opened.
+HASH is of weights, data and size, so that another encoder or split never reads them. Disk need is known before anything
+is written. An interrupted store resumes; images whose files or labels changed are encoded again. A complete store opens
+no image.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class StoredTokens:
     """Tokens and labels of a whole data set.
 
     Attributes:
-        values: (image, 2, patch, channel) float16, as it is and mirrored; mapped from a file.
+        values: (image, 2, patch, channel) float16, plain and mirrored; memory-mapped.
         labels: per image.
     """
 
@@ -52,7 +52,7 @@ class StoredTokens:
 
     @classmethod
     def opened(cls, folder: Path) -> "StoredTokens":
-        """What `store_tokens` made; each process opens it for itself.
+        """Open the result of `store_tokens`; each process does so itself.
 
         Raises:
             CheckpointError: if the labels cannot be read.
@@ -67,9 +67,9 @@ class StoredTokens:
 
 
 def head_tokens(features: FrozenFeatures, images: Tensor) -> Tokens:
-    """One level of tokens, as a head with a norm of its own takes them."""
+    """One level of un-normed tokens, for a head with its own norm."""
     tokens = features(images)[-1]
-    # After a projector there is no final norm, and nothing to mix up: the head's own norm follows.
+    # After a projector there is no final norm: the head's own norm follows.
     return tokens if features.student is None else replace(tokens, normed=False)
 
 
@@ -86,25 +86,25 @@ def store_tokens(
     progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda text: None,
 ) -> Path:
-    """Compute what is lacking of the tokens and labels of a data set; to be called by one process.
+    """Compute the missing tokens and labels of a data set; called by one process.
 
     Args:
         data: labelled images.
         features: the frozen encoder, on `device`.
         size: of the squares.
-        folder: where tokens are kept, in a folder of their own.
-        about: what tells this data from other data: spec, split, limit.
-        mirror: mirrored images as well.
+        folder: parent of the store's folder.
+        about: identity of the data: spec, split, limit.
+        mirror: store mirrored images as well.
         device: to compute on.
-        workers: processes that read images; 0: this one, None: the CPUs of this process.
+        workers: loader processes; 0: this one, None: one per CPU of this process.
         progress: called with images done.
-        say: told what is needed on the disk, and what changed since the tokens were computed, if anything did.
+        say: prints the disk space needed, and what changed since the tokens were computed.
 
     Returns:
         The folder, for `StoredTokens.opened`.
 
     Raises:
-        ConfigError: if the disk has too little room.
+        ConfigError: if the disk is too small.
         DataError: if an image cannot be used, or tokens do not fit into fp16.
         CheckpointError: if they cannot be written.
     """
@@ -147,7 +147,7 @@ def store_tokens(
 
 @dataclass(frozen=True)
 class _Group:
-    """Images of a group in their squares, each (size, size, 3) uint8, and their labels."""
+    """Squares of a group of images, (size, size, 3) uint8 each, and their labels."""
 
     rows: tuple[int, ...]
     pixels: tuple[np.ndarray, ...] = ()
@@ -156,7 +156,7 @@ class _Group:
 
 
 class _Squares(Dataset[_Group]):
-    """Groups of images, by their numbers."""
+    """Map-style over groups of image numbers."""
 
     def __init__(self, data: PeopleImages, size: int) -> None:
         self.data, self.size = data, size

@@ -1,4 +1,4 @@
-"""What the encoder sees of an image: the whole of it in a square, centred on black; its camera; its mirror image.
+"""The encoder's input: the whole image centred in a black square; its camera; its mirror image.
 
 Source: Multi-HMR (arXiv 2402.14654): images are resized to fit, padded to a square, and flipped, nothing else.
 """
@@ -24,7 +24,7 @@ def whole_patches(size: int, patch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in its square: pixels of the image are (pixel + 0.5) * scale - 0.5 + (left, top) there.
+    """An image's place in its square: square pixel = (image pixel + 0.5) * scale - 0.5 + (left, top).
 
     Attributes:
         size: side of the square.
@@ -42,21 +42,21 @@ class Placement:
 
     @classmethod
     def of(cls, rows: int, columns: int, size: int) -> "Placement":
-        """The largest that fits, centred."""
+        """The largest centred placement."""
         factor = size / max(rows, columns)
         height, width = max(1, round(rows * factor)), max(1, round(columns * factor))
         scale = (width / columns, height / rows)
         return cls(size, height, width, (size - height) // 2, (size - width) // 2, scale)
 
     def intrinsics(self, original: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
-        """Of the square, from those of the image."""
+        """Intrinsics of the square, from those of the image."""
         scaled = scale_intrinsics(original, *self.scale)
         shift = torch.tensor([self.left, self.top], dtype=scaled.dtype)
         scaled[:2, 2] += shift
         return scaled
 
     def to_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of the square in the image."""
+        """Pixels (..., 2), (x, y), of the square to those of the image."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=pixels.dtype)
         return (pixels - shift + 0.5) / scale - 0.5
@@ -72,12 +72,11 @@ class ViewLabels:
     name: str
 
     def mirrored(self, skeleton: Skeleton) -> "ViewLabels":
-        """Left and right exchanged."""
         intrinsics = mirror_intrinsics(self.intrinsics, self.size)
         return replace(self, intrinsics=intrinsics, truth=mirror_people(self.truth, skeleton))
 
     def on_its_own(self) -> "ViewLabels":
-        """A copy in memory of this process: each tensor that a worker sends keeps a file open."""
+        """A copy in this process's memory: each tensor from a worker keeps a file open."""
         everybody = torch.arange(len(self.truth))
         return replace(self, intrinsics=self.intrinsics.clone(), truth=self.truth.at(everybody))
 

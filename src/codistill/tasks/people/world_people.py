@@ -1,4 +1,4 @@
-"""The embedded world's people as labelled images: Anny parameters, joints, how much of each is seen, age."""
+"""The embedded world's people as labelled images: Anny parameters, joints, visible share, age."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from codistill.tasks.shared.inputs import SampleInputs
 from codistill.world.dataset import PeopleDataset
 
 MIN_VISIBLE = 0.05
-"""Share of a silhouette below which a person is left out of labels: no image evidence says that it is there."""
+"""Visible share of a silhouette below which a person is left out of labels: the image shows too little of it."""
 
 LOGIT_LIMIT = 9.0
 """Phenotypes of 0 and 1 have no logit; these are within 0.0002 of them."""
@@ -30,14 +30,14 @@ class WorldPeople:
 
     @property
     def groups(self) -> Groups:
-        """Scenes."""
+        """One group per scene."""
         return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The image's shard, and which of it."""
+        """The image's shard, and its index there."""
         return self.samples.inputs_of(index)
 
     def __getitem__(self, index: int) -> PeopleImage:

@@ -1,6 +1,6 @@
-"""The probe that every encoder must beat: per patch its mean colour, its spread, and where it is.
+"""The probe that every encoder must beat: mean, standard deviation and place of each patch's colours.
 
-It sees no shape and no texture beyond its contrast. A data set on which it scores well does not ask for more.
+It sees no shape, and of texture only the contrast: a data set on which it scores well needs no encoder.
 """
 
 import torch

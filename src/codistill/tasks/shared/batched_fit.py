@@ -1,7 +1,7 @@
 """The cached way to fit: many heads with a learning rate each, on random pixels of cached views, by one AdamW.
 
 Every head sees the same pixels in the same order, so that they differ in their learning rate alone. The last state is
-kept beside the cache: an interrupted fit goes on, bit for bit on a CPU.
+kept beside the cache: an interrupted fit resumes, bit for bit on a CPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class HeadsOptimizer(Protocol):
         ...
 
     def step(self, number: int, factor: float) -> None:
-        """Update by the gradients, which are dropped, at `factor` of the peak learning rates."""
+        """Update at `factor` of the peak learning rates, and clear the gradients."""
         ...
 
 
@@ -52,12 +52,10 @@ class HeadsSGD:
         self.velocity = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
     def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """The velocities."""
         return {"velocity": self.velocity}
 
     @torch.no_grad()
     def step(self, number: int, factor: float) -> None:
-        """See `HeadsOptimizer`."""
         for name, p in self.parameters.items():
             assert p.grad is not None
             velocity = self.velocity[name].mul_(self.momentum).add_(p.grad)
@@ -93,7 +91,6 @@ class HeadsAdamW:
         self.second = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
 
     def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """First and second moments."""
         return {"first": self.first, "second": self.second}
 
     @torch.no_grad()
@@ -126,7 +123,7 @@ def _along(values: Tensor, p: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """How long and how fast.
+    """Length and schedule of a fit.
 
     Attributes:
         factors: of the peak learning rates, one per step.
@@ -152,13 +149,11 @@ def fit_heads(
     *,
     progress: Callable[[int, int, Tensor], None] = lambda done, total, losses: None,
 ) -> None:
-    """Train the heads in place, from where the folder's state stands.
+    """Train the heads in place, from the state in the folder, if any.
 
     Args:
         heads: see `heads/linear/batched.py`.
         losses: per head; gradients of their sum are each head's own.
-        optimizer: of the heads.
-        plan: see `FitPlan`.
         folder: for the state.
         progress: called at each saving with steps done, in all, and the losses.
 
@@ -187,7 +182,7 @@ def _save(path: Path, heads: nn.Module, optimizer: HeadsOptimizer, done: int) ->
 
 
 def _restore(path: Path, heads: nn.Module, optimizer: HeadsOptimizer) -> int:
-    """Steps done; 0 where there is no state, or one that is damaged."""
+    """Steps done; 0 without a state, or if it is damaged."""
     if not path.exists():
         return 0
     try:

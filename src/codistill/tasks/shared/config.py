@@ -1,4 +1,4 @@
-"""What every fit of a head is told, and what may differ between two calls: where and how it computes."""
+"""Config of every head fit, and what may differ between two calls: where and how to compute."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,14 @@ from codistill.tasks.shared.features import FeatureConfig
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFit:
-    """What every fit of a head says; tasks derive their own from it. Saved with the run, and in every head.
+    """Config of every head fit; tasks derive theirs from it. Saved with the run and the head.
 
     Attributes:
         data: `LAYOUT:FOLDER` of the training data.
-        features: what the head stands on.
-        limit: use so many training samples, evenly spread; None for all.
-        partial: use a data set of which images are missing.
-        seed: of every draw.
+        features: input of the head.
+        limit: number of training samples to use, evenly spread; None: all.
+        partial: use an incomplete data set.
+        seed: of every random draw.
     """
 
     data: str = ""
@@ -36,16 +36,16 @@ class HeadFit:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where and how a fit computes; nothing here changes what comes out.
+    """Where and how to compute; nothing here changes the result.
 
     Attributes:
         out: the head's folder.
         cache: where features are kept; None: in the head's folder.
         device: to compute on.
-        workers: loader processes; None: the CPUs of this process.
+        workers: loader processes; None: one per CPU of this process.
         recompute: keep only the inputs of transformer blocks that train for the backward pass.
         console: for messages.
-        command: what was typed, for the record.
+        command: the command line, for provenance.
     """
 
     out: Path
@@ -58,9 +58,7 @@ class Runtime:
 
     @property
     def cache_folder(self) -> Path:
-        """Where features are kept."""
         return self.out / "cache" if self.cache is None else self.cache
 
     def say(self, text: str) -> None:
-        """Print a line."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,6 +1,6 @@
-"""Images with dense truth, whatever they lie in: a protocol, folders of file pairs, the check before training.
+"""Images with dense truth from any source: a protocol, folders of file pairs, the check before training.
 
-A data set that is incomplete, of the wrong resolution or with unexpected values says so before anything is computed.
+A data set that is incomplete, of the wrong resolution or with unexpected values is refused before anything is computed.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class DenseSample:
 class DenseData(Protocol):
     """A map-style, picklable data set of `DenseSample`.
 
-    What lies in files says in which (`inputs.py`); its `groups`, if it has some, say what belongs together.
+    Data in files implements `inputs_of` (`inputs.py`); it may have `groups` (`groups.py`).
     """
 
     def __len__(self) -> int: ...
@@ -57,11 +57,11 @@ class FilePairs:
     Attributes:
         pairs: paths.
         groups: of the pairs.
-        convert: the PNG's values as the target; raises DataError for values that make no sense.
+        convert: the PNG's values to the target; raises DataError for impossible values.
         shape: rows and columns that every image must have, or None.
-        about: small files that say what the values mean.
+        about: small files with the meaning of the values.
         decode: bytes and a name to values: `decode_map`, or `decode_vectors`.
-        middle: rows and columns in the middle that are used, or None for all.
+        middle: rows and columns of the central crop that is used, or None for all.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
@@ -80,7 +80,6 @@ class FilePairs:
         return self.pairs[index]
 
     def shared_inputs(self) -> Row:
-        """What the values mean."""
         return tuple(content_part(path) for path in self.about)
 
     def __getitem__(self, index: int) -> DenseSample:
@@ -114,7 +113,6 @@ class Subset:
 
     @property
     def groups(self) -> Groups:
-        """Of these samples."""
         return named_groups(self.data).at(self.indices)
 
     def __len__(self) -> int:
@@ -124,22 +122,20 @@ class Subset:
         return self.data[self.indices[index]]
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """Of that sample."""
         return sample_inputs(self.data, self.indices[index])
 
     def shared_inputs(self) -> Row:
-        """Of the data set."""
         return shared_inputs(self.data)
 
 
 def middle_window(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[slice, slice]:
-    """(rows, columns) in the middle of an array; all of an axis that is no longer."""
+    """The central (rows, columns) of an array; all of an axis that is not longer."""
     starts = [max(0, (side - length) // 2) for side, length in zip(shape[:2], size, strict=True)]
     return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of 0..count-1, evenly spread, or all where there are fewer."""
+    """`wanted` of 0..count-1, evenly spread; all if there are fewer."""
     if wanted >= count:
         return list(range(count))
     return [int((number + 0.5) * count / wanted) for number in range(wanted)]
@@ -157,13 +153,13 @@ def check_samples(data: Any, training: bool = True) -> list[str]:
 
     Args:
         data: a `TaskData`.
-        training: whether a head is to be fitted on it.
+        training: whether a head will be fitted on it.
 
     Returns:
-        What there is to say of it: nothing.
+        No notes: an empty list.
 
     Raises:
-        DataError: if there is nothing, or a sample cannot be used; the text names the file.
+        DataError: if it is empty, or a sample cannot be used; the text names the file.
     """
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no images")
@@ -173,11 +169,11 @@ def check_samples(data: Any, training: bool = True) -> list[str]:
 
 
 def check_count(found: int, expected: int | None, name: str, partial: bool, what: str = "images") -> None:
-    """Raise DataError where a data set does not have as many images (or `what`) as it should, unless a part will do."""
+    """Raise DataError if a data set has another number of images (or `what`) than published, unless `partial`."""
     if expected is not None and found != expected and not partial:
         raise DataError(
             f"{name}: {found} {what} found, {expected} expected: the data set is incomplete or another version. "
-            "Complete it, or use what is there with --partial (its scores are then not comparable)."
+            "Complete it, or use the rest with --partial (its scores are then not comparable)."
         )
 
 
@@ -215,7 +211,7 @@ def folder_pairs(
 
 
 def need_folder(folder: Path, layout: str) -> Path:
-    """The folder, if it is there.
+    """The folder, which must exist.
 
     Raises:
         DataError: with the layout that was expected.
@@ -229,7 +225,7 @@ def read_list(path: Path, layout: str) -> list[str]:
     """Lines of a list, without empty ones.
 
     Raises:
-        DataError: if it is not there, or no text in UTF-8.
+        DataError: if it does not exist, or is not UTF-8.
     """
     try:
         lines = read_lines(path)

@@ -27,13 +27,13 @@ from codistill.weights.export import as_json
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """Which features of which encoder.
+    """Which encoder, and which of its features.
 
     Attributes:
-        encoder: whatever `load_encoder` accepts, or `baseline:colour`; "" until it is named.
+        encoder: as for `load_encoder`, or `baseline:colour`; "" until given.
         projector: a teacher of the student `encoder`: its projected tokens are the features.
         denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
-        norm: apply the encoder's final norm. Projectors take un-normed tokens whatever this says.
+        norm: apply the encoder's final norm; projectors always take un-normed tokens.
         blocks: whose outputs, 0-based, negative from the end; several are levels of one head.
     """
 
@@ -52,7 +52,7 @@ class FeatureConfig:
                 "one level"
             )
         if self.denormalize and self.projector is None:
-            raise ConfigError("denormalize belongs to a projector: name the teacher (--projector)")
+            raise ConfigError("denormalize needs a projector: name the teacher (--projector)")
 
 
 def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, int, int]:
@@ -66,7 +66,7 @@ class FrozenFeatures(nn.Module):
     """An encoder (with a projector) that never trains.
 
     Attributes:
-        config: what was asked for.
+        config: the choices above.
         encoder: the encoder; `encoder.spec` says its patch size and licence.
         channels: of a token.
         has_cls: whether tokens come with a class token.
@@ -99,7 +99,7 @@ class FrozenFeatures(nn.Module):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "FrozenFeatures":
-        """Stays in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode: the encoder is frozen."""
         return super().train(False)
 
     @property
@@ -108,7 +108,7 @@ class FrozenFeatures(nn.Module):
         return self.encoder.spec.patch_size
 
     def width(self, *, with_cls: bool = False) -> int:
-        """Channels of all levels together, class tokens beside them if asked."""
+        """Channels of all levels together, with class tokens if asked."""
         return (self.channels + (self.cls_channels if with_cls else 0)) * len(self.config.blocks)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -143,7 +143,7 @@ class FrozenFeatures(nn.Module):
             raise ConfigError(f"--blocks {','.join(map(str, config.blocks))}: {error}") from error
 
     def describe(self) -> dict[str, object]:
-        """What a metrics file says of the encoder."""
+        """Encoder, licence and choices, as JSON values for a metrics file."""
         spec = self.encoder.spec
         return {
             "encoder": self.config.encoder,
@@ -158,7 +158,7 @@ class FrozenFeatures(nn.Module):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over the encoder's architecture, all weights and the choices above: equal features, equal ones."""
+        """SHA-256 over the encoder's architecture, its weights and the config: equal for equal features."""
         digest = hashlib.sha256(repr(replace(self.config, encoder="-")).encode())
         digest.update(json.dumps(as_json(self.encoder.architecture()), sort_keys=True).encode())
         add_weights(digest, self)

@@ -1,12 +1,12 @@
-"""What belongs together: samples of one room, sequence, camera or object, by data set, and splits that respect it.
+"""Groups: samples of one room, sequence, camera or object, by data set, and splits that keep them whole.
 
 Intervals resample groups, and images that choose between heads share no group with those that train. Published data
-sets name their groups in their files; of your own, `groups.json` says it:
+sets name their groups in their files; your own folder does so in `groups.json`:
 
     ROOT/groups.json    {"train": {"0001.jpg": "kitchen", …}, "val": {…}}
 
 with the name of an image (with or without its suffix, below the split's image folder) or of a sample. Without it every
-image is its own group, and results say so.
+image is its own group, which results record.
 """
 
 from collections.abc import Iterable, Sequence, Sized
@@ -31,8 +31,8 @@ class Groups:
     """The groups of a data set's samples.
 
     Attributes:
-        names: of the group of every sample, in order.
-        kind: what they are, for results: `rooms`, `scenes`, ….
+        names: group of each sample, in order.
+        kind: the word for them in results: `rooms`, `scenes`, ….
     """
 
     names: tuple[str, ...]
@@ -43,19 +43,18 @@ class Groups:
 
     @property
     def count(self) -> int:
-        """How many different ones there are."""
+        """Number of different groups."""
         return len(set(self.names))
 
     def at(self, indices: Iterable[int]) -> "Groups":
-        """Those of some samples."""
         return Groups(tuple(self.names[index] for index in indices), self.kind)
 
     def about(self, unit: str = "images") -> str:
-        """For a metrics file: what an interval is over."""
+        """The unit of resampling, for a metrics file."""
         return f"95 % percentile bootstrap over {self.count} groups ({self.kind}) of {len(self)} {unit}"
 
     def warning(self) -> str:
-        """What to say of intervals over few groups; "" where there are enough."""
+        """A warning on intervals over few groups; "" if there are enough."""
         if self.count >= FEW_GROUPS:
             return ""
         if self.count < 2:
@@ -71,7 +70,7 @@ def alone(names: Iterable[object], kind: str = ALONE) -> Groups:
 
 
 def named_groups(data: Sized) -> Groups:
-    """The `groups` of a data set, known without reading a sample; every sample alone where it names none."""
+    """The `groups` of a data set, without reading a sample; each sample its own group if it has none."""
     found = getattr(data, "groups", None)
     if found is None:
         return alone(range(len(data)), "samples, each its own group (the data set names none)")
@@ -80,13 +79,13 @@ def named_groups(data: Sized) -> Groups:
 
 
 def groups_of(root: Path, split: str, names: Sequence[str], otherwise: Groups | None = None) -> Groups:
-    """What `groups.json` says of the samples of a split.
+    """The groups of a split's samples by `groups.json`.
 
     Args:
         root: the data set's folder.
-        split: of it.
+        split: name of the split.
         names: of the samples, with `/` between folders.
-        otherwise: what the data set says by itself; None: every sample is its own group.
+        otherwise: used without the file; None: every sample is its own group.
 
     Raises:
         DataError: if the file is damaged, or misses a sample or the split.
@@ -108,7 +107,7 @@ def groups_of(root: Path, split: str, names: Sequence[str], otherwise: Groups | 
 
 
 def joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Groups of pairs from those of their two members: pairs that share one, directly or through others, are one."""
+    """Groups of pairs from those of their members: pairs that share one, directly or through others, are joined."""
     parents: dict[str, str] = {}
 
     def root_of(name: str) -> str:
@@ -124,7 +123,7 @@ def joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class GroupSplit:
-    """Numbers of training and held-out samples; `shared` where one group had to give both."""
+    """Numbers of training and held-out samples; `shared` if one group is in both."""
 
     training: tuple[int, ...]
     held_out: tuple[int, ...]
@@ -134,8 +133,8 @@ class GroupSplit:
 def split_groups(groups: Groups, wanted: int, seed: int) -> GroupSplit:
     """Hold out whole groups, so that no held-out sample has a relative in training; the same for the same seed.
 
-    Groups are taken in a random order until `wanted` samples are held out; a group that would make it more than half of
-    all is passed over. Samples of one single group are split one by one, and the result says so.
+    Groups are taken in a random order until `wanted` samples are held out, except those that would bring it above half
+    of all. Samples of a single group are split one by one (`shared`).
 
     Raises:
         DataError: if there are fewer than two samples.

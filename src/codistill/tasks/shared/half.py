@@ -1,4 +1,4 @@
-"""Features as they are stored: half precision, and nothing that does not fit into it.
+"""Half precision for stored features, with a check that the values fit.
 
 Features on any device in, fp16 on the host out.
 """
@@ -14,12 +14,12 @@ def narrowed(values: Tensor, name: str, advice: str) -> np.ndarray:
     """Features as fp16, on the host.
 
     Args:
-        values: of some images.
-        name: of the first of them.
-        advice: what to do where they do not fit.
+        values: features of some images.
+        name: of the first image, for the error.
+        advice: what to do if they do not fit, for the error.
 
     Raises:
-        DataError: if they are too large for it, or no numbers.
+        DataError: if they overflow or are not finite.
     """
     half = values.to(torch.float16).cpu()
     if not half.isfinite().all():

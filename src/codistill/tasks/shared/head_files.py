@@ -1,7 +1,7 @@
-"""A fitted head on disk: HEAD/head.json says everything, HEAD/head.safetensors holds the tensors under released keys.
+"""A fitted head on disk: HEAD/head.json describes it, HEAD/head.safetensors holds the tensors under released keys.
 
-What is in head.json suffices to use the head: which encoder, which features, which test settings, which classes. Who
-fitted it, how and with which scores is there as well. The folder also keeps what the fit needs to resume.
+head.json suffices to use the head: encoder, features, test settings, classes; it also records how it was fitted, with
+which scores, and its provenance. The folder also keeps what the fit needs to resume.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,15 @@ OWN_ENCODER = "./encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRecord:
-    """What head.json says.
+    """Contents of head.json.
 
     Attributes:
         task: `segmentation`, `depth`, `knn`, `linear`.
-        features: what the head stands on; `read_record` says where its encoder is now (its own: `OWN_ENCODER`).
+        features: input of the head; `read_record` resolves where its encoder is now (its own: `OWN_ENCODER`).
         data: the data set: its spec, its name, its classes.
-        test: how images are brought to the head, and its answer back to the image.
+        test: how images are prepared for the head, and its output mapped back.
         head: the head's own config.
-        encoder: what the encoder said of itself: name, licence, sizes.
+        encoder: name, licence, sizes of the encoder.
         fit: protocol, steps, learning rates, scores on held-out images, seconds.
         provenance: command, commit, versions, time.
         place: the folder's absolute path when it was written; "" in heads from before that was kept.
@@ -53,10 +53,10 @@ class HeadRecord:
 
 
 def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], command: list[str]) -> None:
-    """Write a head: its tensors, then what is said of it; paths become absolute.
+    """Write a head: its tensors, then head.json, with absolute paths.
 
     Raises:
-        CheckpointError: if that is not possible.
+        CheckpointError: if it cannot be written.
     """
     plain = {"format": FORMAT, "format_version": VERSION, **to_plain(_at_home(record, folder))}
     plain["provenance"] = provenance(command)
@@ -79,7 +79,7 @@ def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
 
 
 def _moved(record: HeadRecord, folder: Path) -> HeadRecord:
-    """The record as the folder is now: what was moved together with it is found beside it."""
+    """The record for the folder's present place: what was moved together with it is found beside it."""
     before, now, encoder, data = record.place, str(folder), record.features.encoder, record.data
     if encoder == OWN_ENCODER:
         encoder = str(folder / OWN_ENCODER)
@@ -96,11 +96,11 @@ def is_head(folder: Path) -> bool:
 
 
 def read_record(folder: Path, task: str | None = None) -> HeadRecord:
-    """What head.json says.
+    """The record in head.json.
 
     Args:
         folder: of the head.
-        task: which it must be for.
+        task: that the head must be for.
 
     Raises:
         CheckpointError: if there is no head, or a damaged one.
@@ -113,7 +113,7 @@ def read_record(folder: Path, task: str | None = None) -> HeadRecord:
     if not is_head(folder):
         raise CheckpointError(
             f"{folder}: holds no {RECORD}: no head was fitted here, or the fit has not finished. The same `codistill "
-            "fit` command goes on."
+            "fit` command resumes."
         )
     plain = read_json(folder / RECORD)
     if plain.pop("format", None) != FORMAT or plain.pop("format_version", None) != VERSION:

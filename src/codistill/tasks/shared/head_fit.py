@@ -1,6 +1,6 @@
-"""One way through the engine for every head: what is trained in, facts for its record out.
+"""The one way through the engine for every head: what to train in, facts for its record out.
 
-HEAD/run/    the engine's run; the same call goes on with it
+HEAD/run/    the engine's run; the same call resumes it
 """
 
 import time
@@ -30,7 +30,7 @@ class HeadTraining(Generic[BatchT]):
     """What a fit trains.
 
     Attributes:
-        objective: its module holds the initial values, and the trained ones at the end.
+        objective: its module is trained in place.
         train_batches, val_batches: see `train`.
         validate_every: steps between two validations.
     """
@@ -43,16 +43,16 @@ class HeadTraining(Generic[BatchT]):
 
 @dataclass(frozen=True, kw_only=True)
 class FitFacts:
-    """A fit that is finished.
+    """Facts on a finished fit.
 
     Attributes:
         trained: the objective's module.
         steps: of the whole fit.
         losses: means over the last log interval: the loss and its terms.
-        validation: the last one of this call; empty where there was none.
+        validation: last one of this call; may be empty.
         seconds_preparing: before the first step of this call.
-        seconds_per_step: None where this call did none.
-        device: on which it was computed.
+        seconds_per_step: None if this call did no step.
+        device: that computed it.
         data_changed: what changed since the fit began.
     """
 
@@ -66,7 +66,7 @@ class FitFacts:
     data_changed: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """For head.json; what is empty is left out."""
+        """The facts for head.json, without empty ones."""
         facts = {
             "steps": self.steps,
             "losses": dict(self.losses),
@@ -92,16 +92,16 @@ def run_head_fit(
     process: Process,
     accumulate: int = 1,
 ) -> FitFacts | None:
-    """Train in place; the same call goes on after an interruption. Every rank calls it.
+    """Train in place; the same call resumes. Every rank calls it.
 
     Args:
-        prepare: what to train. It is called when the data were checked: it may encode all of them.
-        inputs: what the head is fitted on; the first process calls it.
-        config: a frozen dataclass with everything that defines the fit, compared when it goes on.
+        prepare: makes what to train; called once the data is checked, since it may encode all of it.
+        inputs: gives the fit's inputs; called by the first process.
+        config: frozen dataclass with all that defines the fit; compared on resuming.
         steps, seed: of the fit.
         optim: the optimizer.
         batch_size: samples of a step, over all ranks and parts.
-        runtime: where and how it computes.
+        runtime: where and how to compute.
         process: this process.
         accumulate: parts of a step.
 

@@ -1,7 +1,7 @@
-"""What each sample of a data set was made from, for whatever is derived from it and kept.
+"""Inputs of each sample of a data set, so that whatever is derived from them and stored can be checked for changes.
 
-Data sets that lie in files offer `inputs_of(index)`: the files of a sample (a shard, for samples of shards) and facts
-that lists say of it, and may offer `shared_inputs()`: what all samples depend on. Of others the samples are read.
+Data sets in files implement `inputs_of(index)`, the files of a sample (its shard, if it is in one) and its facts from
+lists, and may implement `shared_inputs()`, what all samples depend on. Samples of other data sets are read and hashed.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ class Samples(Protocol):
 
 
 def inputs_of(data: Samples, rows: Sequence[int] | None = None) -> Inputs:
-    """What the samples of a data set are made from today.
+    """The present inputs of a data set's samples.
 
     Args:
-        data: with `inputs_of` where it can; other data is read, every sample of it.
+        data: without `inputs_of`, every sample is read.
         rows: which samples; None: all.
     """
     chosen = range(len(data)) if rows is None else rows
@@ -39,7 +39,7 @@ def inputs_of(data: Samples, rows: Sequence[int] | None = None) -> Inputs:
 
 
 def sample_inputs(data: Samples, index: int) -> SampleInputs:
-    """What one sample is made from."""
+    """Inputs of one sample."""
     found = getattr(data, "inputs_of", None)
     if found is not None:
         return found(index)
@@ -47,13 +47,13 @@ def sample_inputs(data: Samples, index: int) -> SampleInputs:
 
 
 def shared_inputs(data: Samples) -> Row:
-    """What all samples are made from."""
+    """Inputs that all samples share."""
     found = getattr(data, "shared_inputs", None)
     return () if found is None else found()
 
 
 def content_hash(value: Any) -> str:
-    """A hash of arrays, tensors, numbers and texts, however they are nested."""
+    """A hash of nested arrays, tensors, numbers and texts."""
     digest = hashlib.blake2b(digest_size=16)
     _add(digest, value)
     return digest.hexdigest()

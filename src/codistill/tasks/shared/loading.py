@@ -1,4 +1,4 @@
-"""Views of images with truth as engine batches: which sample stands in a slot follows from (seed, step) alone.
+"""Views of images with truth as engine batches: the sample in a slot follows from (seed, step) alone.
 
 A maker turns a sample and a generator into a view of fixed size; workers run it, this process normalizes on the
 device. The same requests serve training (slots of steps) and the feature cache (samples of passes).
@@ -31,8 +31,7 @@ class View:
     Attributes:
         pixels: (row, column, 3), 0 to 255, any dtype.
         target: (row, column, …).
-        inside: rows and columns that hold the image; what lies below and to the right is padding, which becomes 0
-            after normalization.
+        inside: rows and columns of the image; the rest, below and to the right, is padding, 0 after normalization.
     """
 
     pixels: np.ndarray
@@ -41,7 +40,7 @@ class View:
 
 
 class ViewMaker(Protocol):
-    """How training sees a sample; picklable.
+    """Sample to training view; picklable.
 
     Attributes:
         size: rows and columns of every view.
@@ -82,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True)
 class RawViews:
-    """What a worker sends back; `failure` says why it could not."""
+    """What a worker returns; `failure` is the reason if a sample cannot be used."""
 
     pixels: Tensor
     target: Tensor
@@ -96,7 +95,7 @@ class RawViews:
 
 
 class ViewDataset(Dataset[RawViews]):
-    """Requests to stacked views."""
+    """Map-style over requests: an item stacks the views of one, made in a loader worker."""
 
     def __init__(self, data: DenseData, maker: ViewMaker, seed: int) -> None:
         self.data, self.maker, self.seed = data, maker, seed
@@ -124,7 +123,7 @@ class ViewDataset(Dataset[RawViews]):
 def normalized_inside(pixels: Tensor, inside: Sequence[tuple[int, int]]) -> Tensor:
     """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column).
 
-    What lies outside of `inside` (rows and columns of each image, from the top left) becomes 0.
+    Pixels outside of `inside` (rows and columns of each image, from the top left) become 0.
     """
     images = normalized(pixels)
     for image, (rows, columns) in zip(images, inside, strict=True):
@@ -145,10 +144,10 @@ def view_batches(
     """Batches of views, in the order of the requests.
 
     Args:
-        data, maker: what to view, and how.
+        data, maker: samples, and how they become views.
         requests: which views; read ahead by the workers.
         seed: of the draws.
-        workers: processes; 0 works in this one, None: the CPUs of this process.
+        workers: processes; 0: this one, None: one per CPU of this process.
         device: where images are normalized; targets stay on the host.
 
     Raises:
@@ -165,7 +164,7 @@ def view_batches(
 def training_requests(
     count: int, batch_size: int, *, seed: int, steps: range, rank: int = 0, world_size: int = 1
 ) -> Iterator[Request]:
-    """One request per step: this rank's slots. Every pass over the `count` samples has an order of its own."""
+    """One request per step: this rank's slots. Every pass over the `count` samples has its own order."""
     for step in steps:
         slots = np.arange(rank, batch_size, world_size)
         passes, position = np.divmod(slots + step * batch_size, count)
@@ -192,9 +191,9 @@ def step_requests(
     rank: int = 0,
     world_size: int = 1,
 ) -> Callable[[int], Iterator[Request]]:
-    """What a run of the engine asks for: a function from the start step; `accumulate` requests make a step.
+    """The requests of an engine run: a function from the start step; `accumulate` requests make a step.
 
-    They are made as they are needed: half a million of them would take minutes and a gigabyte.
+    They are made lazily: half a million of them would take minutes and a gigabyte.
 
     Raises:
         ConfigError: if the batch does not divide by the number of ranks and parts.

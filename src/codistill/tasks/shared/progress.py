@@ -1,4 +1,4 @@
-"""How far a long computation is: a bar with the time left on a terminal, a line every so often elsewhere."""
+"""Progress of a long computation: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
 
 Report = Callable[[int], None]
-"""Told how many are done."""
+"""Called with the number done."""
 
 
 def duration(seconds: float) -> str:
@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def shown(runtime: Runtime, title: str, total: int) -> Iterator[Report]:
-    """A function to tell how many of `total` are done; what was done before the first call is not timed."""
+    """A function to call with the number done of `total`; the time left counts from its first call."""
     if runtime.console.is_terminal:
         columns = (TextColumn(f"{title:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=runtime.console, transient=True) as bar:
@@ -35,13 +35,13 @@ def shown(runtime: Runtime, title: str, total: int) -> Iterator[Report]:
 
 
 class Lines:
-    """Says a line every `EVERY` seconds, with the time left.
+    """Prints a line every `EVERY` seconds, with the time left.
 
     Args:
         say: prints a line.
         title: what is computed.
-        total: how many in all.
-        clock: seconds.
+        total: number of steps.
+        clock: gives seconds.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Lines:
         self.started = self.said = clock()
 
     def __call__(self, done: int) -> None:
-        """So many are done."""
         now = self.clock()
         if self.first is None:
             self.first, self.started, self.said = done, now, now

@@ -1,4 +1,4 @@
-"""Metrics files: numbers with what produced them (command, commit, time, image count, interval), as JSON."""
+"""Metrics files: numbers with their provenance (command, commit, time, image count, interval), as JSON."""
 
 import json
 import shlex
@@ -33,7 +33,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
-    """What a metrics file says of its making."""
+    """Command, commit, versions and time of a metrics file."""
     return {
         "command": shlex.join(["codistill", *command]),
         "commit": commit_of(Path(__file__).parent),

@@ -1,4 +1,4 @@
-"""Fits that go on: whether data and encoder are still those that they began with.
+"""Resuming fits: whether data and encoder are still those that the fit began with.
 
 HEAD/run/inputs.parquet        what a run of the engine began with; other data: said, and refused for a finished head
     data_changes.json          what changed while it was trained
@@ -20,30 +20,30 @@ CHANGES = "data_changes.json"
 
 
 def encoder_part(name: str, fingerprint: str) -> Part:
-    """The encoder as a part that all rows are made from."""
+    """The encoder as an input that all rows share."""
     return f"encoder {name}", fingerprint
 
 
 def with_encoder(inputs: Inputs, features: FrozenFeatures) -> Inputs:
-    """The inputs of what is trained on some features."""
+    """The inputs of a fit: data and encoder."""
     part = encoder_part(features.config.encoder, features.fingerprint())
     return Inputs(inputs.rows, (*inputs.shared, part))
 
 
 def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
-    """Compare what a run began with to what it would go on with; to be called by one process.
+    """Compare a run's first inputs to the present ones; called by one process.
 
     Args:
         out: the head's folder.
         run: the name of the engine's folder in it.
-        inputs: of today.
-        say: told what changed, if the run goes on nevertheless.
+        inputs: the present ones.
+        say: prints what changed, if the run resumes nevertheless.
 
     Returns:
         All that changed since the run began, for the record.
 
     Raises:
-        ConfigError: if the run's head is finished, and was fitted on something else.
+        ConfigError: if the head is finished, and was fitted on other inputs.
         CheckpointError: if the folder cannot be written.
     """
     folder = out / run
@@ -63,7 +63,7 @@ def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
             "still the same cannot be checked"
         )
     if begun and text:
-        say(f"{folder}: goes on, but with other data than it began with ({text})")
+        say(f"{folder}: resumes, but with other data than it began with ({text})")
         changes.append(text)
         write_atomic(folder / CHANGES, json.dumps(changes, indent=1) + "\n")
     if old is None or text:
@@ -72,13 +72,13 @@ def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
 
 
 def stage_folder(parent: Path, name: str, inputs: Inputs, say: Say) -> Path:
-    """The folder of a stage, which exists then; what was begun on other inputs stays in its own.
+    """The folder of a stage, made if necessary; other inputs have another folder.
 
     Args:
         parent: where stages are kept.
         name: of the stage, with a hash of its settings.
-        inputs: what it is made from.
-        say: told what changed since it was begun, if anything did.
+        inputs: of the stage.
+        say: prints what changed since it was begun.
 
     Raises:
         CheckpointError: if it cannot be made.

@@ -1,8 +1,8 @@
-"""Whether a head stands on the encoder that it was fitted on: equal widths say nothing.
+"""Check that a head is used with the encoder it was fitted on, which equal widths do not prove.
 
 head.json keeps the encoder's fingerprint (name, architecture, hash of the weights). Another encoder, or other features
-of the same one, are refused unless asked for. One exception needs no asking, since it names what it does: a head that
-was fitted on a teacher runs on what a student projects into that teacher's own space (projector and denormalize).
+of the same one, are refused without --other-encoder. One exception is explicit in itself: a head that was fitted on a
+teacher runs on a student's projection into that teacher's own space (projector and denormalize).
 """
 
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def features_fingerprint(features: FrozenFeatures) -> EncoderFingerprint:
-    """The encoder's, or the whole student's where its projector is part of the features."""
+    """The encoder's fingerprint, or the whole student's if its projector is part of the features."""
     found = encoder_fingerprint(features.encoder)
     if features.student is None:
         return found
@@ -30,7 +30,7 @@ def features_fingerprint(features: FrozenFeatures) -> EncoderFingerprint:
 
 
 def told_of(features: FrozenFeatures) -> dict[str, Any]:
-    """What head.json says of the features."""
+    """The features' record for head.json."""
     return {**features.describe(), FINGERPRINT: features_fingerprint(features).as_json()}
 
 
@@ -42,24 +42,24 @@ def check_features(head: Path, record: HeadRecord, features: FrozenFeatures, oth
 def check_encoder(
     head: Path, record: HeadRecord, named: str, encoder: Encoder, other: bool, *, norm: bool
 ) -> None:
-    """Refuse an encoder that a head was not fitted on, unless asked for; what cannot be checked is said.
+    """Refuse an encoder that a head was not fitted on, unless `other`; log what cannot be checked.
 
     Args:
-        head, record: its folder, and what head.json says.
-        named: what the user called the encoder.
-        encoder: that is to be used.
-        other: it may be another one.
+        head, record: the folder, and head.json's contents.
+        named: the encoder as the user gave it.
+        encoder: the one to be used.
+        other: allow another encoder.
         norm: whether the head takes tokens after its final norm.
 
     Raises:
-        ConfigError: if it is another one; the text says in what they differ.
+        ConfigError: if it is another one; the text lists the differences.
     """
     config = replace(record.features, encoder=named, norm=norm)
     _check(head, record, config, lambda: encoder_fingerprint(encoder), other)
 
 
 def say_unknown(head: Path, encoder: str) -> None:
-    """Say that a file of heads names no encoder."""
+    """Log that a released head file records no encoder."""
     _log.warning(
         "%s: does not say which encoder it was fitted on: that it is %s cannot be checked", head, encoder
     )
@@ -104,7 +104,7 @@ def _check(
 
 
 def _choices(fitted: FeatureConfig, config: FeatureConfig) -> list[str]:
-    """What was chosen otherwise."""
+    """Options in which the two feature configs differ, in words."""
     names = ["projector", "denormalize", "blocks"]
     if fitted.projector is None and config.projector is None:
         names.append("norm")  # never before a projector

@@ -1,4 +1,4 @@
-"""What an evaluation counted: one entry per sample, kept in OUT/per_image.npz, which paired comparisons read again."""
+"""An evaluation's counts: one entry per sample, kept in OUT/per_image.npz for paired comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class ScoreTable:
     Attributes:
         names, groups: of the samples.
         values: (sample, …) by name.
-        rows: (thing, …) by name; `sample` is the number of the sample that a thing is in.
+        rows: (item, …) by name; `sample` is the number of an item's sample.
     """
 
     names: tuple[str, ...]
@@ -34,14 +34,14 @@ class ScoreTable:
         return len(self.names)
 
     def at(self, indices: Sequence[int] | np.ndarray) -> "ScoreTable":
-        """Some samples, which may repeat; without rows."""
+        """The table of some samples, which may repeat; without rows."""
         chosen = np.asarray(indices, dtype=np.int64)
         names = tuple(self.names[index] for index in chosen.tolist())
         values = {name: array[chosen] for name, array in self.values.items()}
         return ScoreTable(names=names, groups=self.groups.at(chosen.tolist()), values=values)
 
     def by_sample(self, values: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
-        """(sample, 2): the sum of (thing,) values that are finite, of those chosen, and how many they are."""
+        """(sample, 2): sum and number of the finite (item,) values among those chosen."""
         used = np.isfinite(values) if chosen is None else np.isfinite(values) & chosen
         sample, size = self.rows["sample"][used].astype(int), len(self)
         return np.stack(
@@ -60,15 +60,15 @@ class ScoreTable:
 
 
 def read_table(folder: Path, like: ScoreTable) -> ScoreTable:
-    """What an earlier evaluation counted on the same samples.
+    """The table of an earlier evaluation of the same samples.
 
     Args:
         folder: its output.
-        like: of the evaluation that is compared with it.
+        like: table of the evaluation to compare.
 
     Raises:
-        DataError: if there is none, or it is one of another task.
-        ConfigError: if it scored other samples, or counts other things in them.
+        DataError: if there is none, or it is another task's.
+        ConfigError: if it scored other samples, or other quantities.
     """
     stored = read_stored(folder)
     names = tuple(str(name) for name in stored.pop("names").tolist())
@@ -100,7 +100,7 @@ def read_stored(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:  # a damaged archive, or no archive at all
+    except (OSError, ValueError, AttributeError) as error:  # damaged, or not an archive
         raise DataError(
             f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
         ) from error

@@ -1,7 +1,7 @@
-"""How a score follows from what was counted, with its interval and the interval of a paired difference.
+"""Scores from counts, with their intervals and those of paired differences.
 
 A `ScoreTable` in, an `Interval` out; groups of samples are the unit of resampling (`metrics/interval.py`). Two tables
-of the same samples are resampled together, so that what both have in common leaves the difference.
+of the same samples are resampled together, so that their common variance cancels in the difference.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ class Statistic(Protocol):
     """A score of a table."""
 
     def interval(self, table: ScoreTable) -> Interval | None:
-        """The score with its 95 % interval; None where nothing in the table has it."""
+        """The score with its 95 % interval; None if no sample has it."""
         ...
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
@@ -37,8 +37,8 @@ class MeanOf:
 
     Attributes:
         key: of `ScoreTable.values`.
-        index: which number of a sample's; None where it is one.
-        scale: factor on it: 100 for shares in per cent.
+        index: entry of a sample's values; None for scalars.
+        scale: factor: 100 turns shares into per cent.
     """
 
     key: str
@@ -46,11 +46,9 @@ class MeanOf:
     scale: float = 1.0
 
     def interval(self, table: ScoreTable) -> Interval | None:
-        """See `Statistic`."""
         return self._over(table, self._values(table))
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """See `Statistic`."""
         found = self._over(one, self._values(one) - self._values(other))
         if found is None:
             raise DataError("no sample has this score in both evaluations")
@@ -68,10 +66,10 @@ class MeanOf:
 
 @dataclass(frozen=True)
 class SumsOf:
-    """A score of sums over samples: mIoU of class counts, a mean of sums and numbers.
+    """A score of sums over samples, such as mIoU of class counts.
 
     Attributes:
-        sums: (sample, …) numbers that add, of a table.
+        sums: table to (sample, …) numbers to be summed.
         score: from sums (resample, …) to (resample,).
         defined: whether the sums over all samples have a score.
     """
@@ -81,12 +79,10 @@ class SumsOf:
     defined: Callable[[np.ndarray], bool] = lambda total: True
 
     def interval(self, table: ScoreTable) -> Interval | None:
-        """See `Statistic`."""
         sums = self.sums(table)
         return bootstrap_sums(sums, self.score, table.groups.names) if self.defined(sums.sum(0)) else None
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """See `Statistic`."""
         both = np.stack((self.sums(one), self.sums(other)), axis=1)
         if not (self.defined(both[:, 0].sum(0)) and self.defined(both[:, 1].sum(0))):
             raise DataError("one of the two evaluations has no such score")
@@ -95,11 +91,11 @@ class SumsOf:
 
 @dataclass(frozen=True)
 class RowsOf:
-    """A score that is no function of sums: a median, an area under a curve. Resamples are drawn row by row.
+    """A score that is no function of sums, such as a median or an area under a curve; resamples repeat rows.
 
     Attributes:
         keys: of `ScoreTable.values` that it reads.
-        score: from these arrays, of some samples, to a number, which may be infinite.
+        score: these arrays of some samples to a number, which may be infinite.
     """
 
     keys: tuple[str, ...]
@@ -107,12 +103,9 @@ class RowsOf:
     resamples: int = RESAMPLES // 2
 
     def interval(self, table: ScoreTable) -> Interval | None:
-        """See `Statistic`."""
         return self._interval(table, lambda rows: self.score(self._arrays(table, rows)))
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """See `Statistic`."""
-
         def both(rows: np.ndarray) -> float:
             return self.score(self._arrays(one, rows)) - self.score(self._arrays(other, rows))
 

@@ -1,8 +1,8 @@
-"""A folder of memory-mapped arrays that fills up view by view: what it is of, what it was made from, how far it is.
+"""A folder of memory-mapped arrays that fills up view by view, with its key, inputs and progress.
 
-DIR/cache.json       the key: what the arrays hold; another key is another folder
-    inputs.parquet   what every row was made from (`files/inputs.py`); rows whose inputs changed are made again
-    done.json        how many views are written, and which of them must be made again
+DIR/cache.json       the key: identity of the contents; another key needs another folder
+    inputs.parquet   inputs of each row (`files/inputs.py`); rows whose inputs changed are computed again
+    done.json        number of views written, and which of them are stale
 
 A row is an image or a pair; view v is pass v // rows of row v % rows.
 """
@@ -30,18 +30,18 @@ Say = Callable[[str], None]
 
 
 def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache") -> str:
-    """Write down what a folder of stored arrays holds, or check that it is the same.
+    """Write the key of a folder of stored arrays, or check that it has the same.
 
     Args:
-        folder: which exists.
-        key: what it holds.
-        what, option: for the error: how to call that, and where another folder is named.
+        folder: must exist.
+        key: identity of the contents.
+        what, option: the word for the contents, and the option that names another folder, for the error.
 
     Returns:
         The key as text.
 
     Raises:
-        ConfigError: if it holds something else; the text says what differs.
+        ConfigError: if it has another key; the text lists the differences.
     """
     path = folder / KEY
     text = json.dumps({"format": _FORMAT, **key}, indent=1, sort_keys=True) + "\n"
@@ -62,24 +62,24 @@ def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache")
 
 
 class ArrayStore:
-    """The arrays, and which of their views are still to be made.
+    """The arrays, and which of their views are missing or stale.
 
     Args:
-        folder: of this store alone; it is made.
-        key: what it holds, as JSON; a folder with another key is refused.
+        folder: of this store alone; made if missing.
+        key: identity of the contents, as JSON; a folder with another key is refused.
         files: the arrays; the first axis is the view.
-        inputs: what each row is made from now.
+        inputs: present inputs of each row.
         passes: views of each row.
-        by_place: a row depends on its number and on how many there are, too, as random views do. Other rows follow
-            their inputs to where these went.
+        by_place: rows also depend on their number and the number of rows, as random views do. Otherwise rows move with
+            their inputs.
         what, option: see `claim`.
-        say: told what changed since, if anything did.
+        say: prints what changed.
 
     Attributes:
-        changed: what of the inputs is another since the arrays were made; empty if nothing is.
+        changed: description of the changed inputs; empty if none changed.
 
     Raises:
-        ConfigError: if the folder holds something else.
+        ConfigError: if the folder has another key.
         CheckpointError: if it cannot be written.
     """
 
@@ -119,7 +119,7 @@ class ArrayStore:
         self._arrays: dict[str, np.memmap] | None = None
 
     def _keep(self, old: Inputs, change: Change) -> None:
-        """Mark the views that are there and may stay; move them where their rows went."""
+        """Mark the stored views that are still valid, and move them with their rows."""
         rows = len(old.rows)
         before = _made_views(self.folder, self.passes * rows)
         sources = np.array(change.sources, dtype=np.int64)
@@ -131,18 +131,18 @@ class ArrayStore:
         views = np.where(sources >= 0, start * rows + sources, -1).ravel()
         made = (views >= 0) & before[np.maximum(views, 0)] if rows else np.zeros(len(views), dtype=bool)
         if moved or (change.text and self._room_for_a_copy()):
-            self._save_state()  # nothing is made, until all arrays are moved
+            self._save_state()  # no view counts as made until all arrays are moved
             for name, (size, dtype) in self.files.items():
                 _moved(self.folder / name, sizes[name], size, dtype, np.where(made, views, -1))
         self._made = made
 
     def _room_for_a_copy(self) -> bool:
-        """Another process may be reading: it keeps the old arrays, unless the disk has no room for both."""
+        """Whether the disk holds old and new arrays together, so that another process can keep reading the old ones."""
         size = sum((self.folder / name).stat().st_size for name in self.files)
         return free_space(self.folder)[0] > 2 * size
 
     def _record(self) -> None:
-        """Write what is to be made, then what the rows are made from: in this order nothing stale passes for new."""
+        """Write done.json, then the inputs: in this order no stale row counts as new after a crash."""
         self._save_state()
         write_inputs(self.folder / INPUTS, self.inputs)
 
@@ -154,20 +154,20 @@ class ArrayStore:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the key and the inputs: what is derived from this store is another where this is."""
+        """SHA-256 of key and inputs, for whatever is derived from this store."""
         return text_sha256(self._key + self.inputs.digest())
 
     @property
     def made(self) -> int:
-        """Number of views that are there."""
+        """Number of valid views."""
         return int(self._made.sum())
 
     def todo(self) -> np.ndarray:
-        """Views to be made, in order."""
+        """Missing and stale views, in order."""
         return np.flatnonzero(~self._made)
 
     def groups(self, size: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """The views to be made as (pass, rows), at most `size` rows of one pass at a time."""
+        """The views of `todo` as (pass, rows), at most `size` rows of one pass at a time."""
         rows = len(self.inputs.rows)
         for number in range(self.passes):
             left = np.flatnonzero(~self._made[number * rows : (number + 1) * rows]).tolist()
@@ -175,10 +175,10 @@ class ArrayStore:
                 yield number, tuple(left[start : start + size])
 
     def arrays(self) -> dict[str, np.memmap]:
-        """The arrays to write on, made if they are not there.
+        """The writable arrays, made if missing.
 
         Raises:
-            CheckpointError: if they cannot be.
+            CheckpointError: if they cannot be made.
         """
         if self._arrays is None:
             self._arrays = {
@@ -188,7 +188,7 @@ class ArrayStore:
         return self._arrays
 
     def wrote(self, number: int, rows: tuple[int, ...], *, save_every: int) -> None:
-        """Note that rows of a pass are written; every so many views, and at the end, it is put on the disk.
+        """Mark rows of a pass as written; saved every few views and at the end.
 
         Raises:
             CheckpointError: if the disk is full.
@@ -207,7 +207,7 @@ class ArrayStore:
 
 
 def _made_views(folder: Path, views: int) -> np.ndarray:
-    """Which of so many views done.json says are there."""
+    """(view,) whether done.json marks a view as valid."""
     made = np.zeros(views, dtype=bool)
     try:
         state = json.loads((folder / DONE).read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def _made_views(folder: Path, views: int) -> np.ndarray:
 
 
 def _are_whole(folder: Path, files: ArrayFiles, sizes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether all arrays are there, with so many rows."""
+    """Whether all arrays exist with that many rows."""
     for name, (_, dtype) in files.items():
         try:
             if name.endswith(".npy"):
@@ -238,7 +238,7 @@ def _are_whole(folder: Path, files: ArrayFiles, sizes: Mapping[str, tuple[int, .
 def _moved(
     path: Path, old: tuple[int, ...], new: tuple[int, ...], dtype: type[np.generic], sources: np.ndarray
 ) -> None:
-    """Write an array anew with the views where they belong now."""
+    """Rewrite an array with the views at their new places."""
     with atomically(path) as partial:
         before = open_array(path, old, dtype, mode="r")
         after = open_array(partial, new, dtype)
@@ -252,10 +252,10 @@ def _moved(
 def open_array(
     path: Path, size: tuple[int, ...], dtype: type[np.generic], *, mode: str | None = None
 ) -> np.memmap:
-    """A stored array, made if it is not there, or has another size.
+    """A stored array, made anew if it is missing or has another size.
 
     Args:
-        path: a `.npy` file, or plain numbers.
+        path: a `.npy` file, or a raw one.
         size, dtype: of the array.
         mode: `r` to read; None to write.
 
@@ -267,7 +267,7 @@ def open_array(
             fits = path.exists() and _are_whole(path.parent, {path.name: (size, dtype)}, {path.name: size})
             mode = "r+" if fits else "w+"
             if not fits:
-                path.unlink(missing_ok=True)  # who reads the old one keeps it
+                path.unlink(missing_ok=True)  # a process that reads the old file keeps it
         if path.suffix.startswith(".npy"):  # under its temporary name: .npy-NUMBER
             return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=size)
         return np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Training an encoder together with its head: which encoders can be, at which rate, and where the result is kept.
+"""Training an encoder together with its head: which encoders, at which rate, and where the result is saved.
 
 The published trainings of Multi-HMR (arXiv 2402.14654) and MASt3R (arXiv 2406.09756) train both. The trained encoder
 becomes an export beside its head, HEAD/encoder, which head.json names, so that the head loads with it.
@@ -23,13 +23,13 @@ PREFIX = "encoder."
 
 
 def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool, instead: str) -> None:
-    """Refuse what makes no sense before anything is loaded.
+    """Refuse contradictory options before anything is loaded.
 
     Args:
         unfreeze: whether the encoder trains.
         scale: of its learning rate.
         stored: whether tokens are computed once and kept.
-        instead: what to type so that they are not.
+        instead: options that switch storing off, for the error.
 
     Raises:
         ConfigError: the text says what to do.
@@ -37,7 +37,7 @@ def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool, instead: str
     if not (math.isfinite(scale) and scale > 0.0):
         raise ConfigError(f"the factor of the encoder's learning rate must be above 0; got {scale}")
     if scale != 1.0 and not unfreeze:
-        raise ConfigError("--encoder-lr-scale belongs to --unfreeze: a frozen encoder has no learning rate")
+        raise ConfigError("--encoder-lr-scale needs --unfreeze: a frozen encoder has no learning rate")
     if unfreeze and stored:
         raise ConfigError(
             "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "
@@ -49,11 +49,11 @@ def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:
     """The encoder, made trainable in place; its stochastic depth acts while it trains.
 
     Args:
-        encoder: as it was loaded.
-        named: what the user called it.
+        encoder: the loaded one.
+        named: the encoder as the user gave it.
 
     Raises:
-        ConfigError: if it is none of our vision transformers, which alone can be saved.
+        ConfigError: if it is not one of our vision transformers, since no other can be saved.
     """
     if not isinstance(encoder, ViTEncoder):
         raise ConfigError(
@@ -75,12 +75,12 @@ def write_unfrozen(head: Path, encoder: ViTEncoder, *, named: str, task: str, co
     Args:
         head: the head's folder.
         encoder: trained.
-        named: what the user called it before.
-        task: that it was trained for.
-        command: what was typed.
+        named: the untrained encoder as the user gave it.
+        task: of the head.
+        command: the command line, for provenance.
 
     Returns:
-        What head.json says of where it is.
+        Its place, for head.json.
 
     Raises:
         CheckpointError: if it cannot be written.

@@ -1,6 +1,6 @@
-"""Loader workers: a data set and requests in, what it makes of each request out, in their order.
+"""Loader workers: a data set and requests in, its item for each request out, in order.
 
-What a worker sends back says in `failure` why a sample could not be used: an exception would arrive as its traceback.
+Items carry in `failure` why a sample cannot be used: an exception would arrive as a traceback.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,10 +16,10 @@ from codistill.imaging.threads import use_one_opencv_thread, without_opencv_thre
 
 
 class Made(Protocol):
-    """What a worker sends back.
+    """An item from a worker.
 
     Attributes:
-        failure: why it could not; "" if it could.
+        failure: why a sample cannot be used; "" if it can.
     """
 
     @property
@@ -36,13 +36,13 @@ def made_by_workers(
     workers: int | None,
     device: torch.device,
 ) -> Iterator[MadeType]:
-    """What the data set makes of every request.
+    """The data set's item for each request.
 
     Args:
         dataset: indexed by requests.
         requests: read ahead by the workers, once.
-        workers: processes; 0 works in this one, None: the CPUs of this process.
-        device: what is made for a GPU is put into page-locked memory.
+        workers: processes; 0: this one, None: one per CPU of this process.
+        device: items for a GPU are put into page-locked memory.
 
     Raises:
         DataError: if a sample cannot be used.

@@ -1,6 +1,6 @@
-"""Batches of pairs for the engine: images or cached tokens of both views, and the ground truth that the losses want.
+"""Batches of pairs for the engine: images or cached tokens of both views, and the ground truth for the losses.
 
-Which pair stands in a slot, and every draw, follows from (seed, step, slot). Batches come from loader workers, whole
+The pair in a slot, and every draw, follow from (seed, step, slot). Batches come from loader workers, whole
 steps at a time; pointmaps are made from depth, correspondences from reprojection with an occlusion test.
 """
 
@@ -32,10 +32,10 @@ DEPTH_TOLERANCE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch(Batch):
-    """A `Batch` of pairs; its names are those of pairs, and its images those of all first views, then all second.
+    """A `Batch` of pairs: one name per pair; images of all first views, then of all second views.
 
     Attributes:
-        images: (2 * pair, 3, row, column), or (2 * pair, 3, 0, 0) where there are tokens.
+        images: (2 * pair, 3, row, column), or (2 * pair, 3, 0, 0) with tokens.
         tokens: (2 * pair, patch, channel) in the same order, or None.
         grid: of the tokens.
         truth1, truth2: of the views, on the host.
@@ -48,7 +48,6 @@ class PairBatch(Batch):
 
 
 def truth_to(truth: ViewTruth, device: torch.device | str) -> ViewTruth:
-    """The same on a device."""
     return ViewTruth(**{f.name: getattr(truth, f.name).to(device, non_blocking=True) for f in fields(truth)})
 
 
@@ -68,8 +67,8 @@ def pair_truth(
         depths: (2, row, column) metres, 0 unknown, infinite for sky.
         intrinsics: (2, 3, 3).
         poses: (2, 4, 4), camera-to-world.
-        count: correspondences, true and false ones together.
-        draw: of the correspondences.
+        count: number of correspondences, true and false together.
+        draw: generator of the correspondences.
     """
     valid, sky = torch.isfinite(depths) & (depths > 0), torch.isposinf(depths)
     known = torch.where(valid, depths, 0.0)
@@ -102,13 +101,13 @@ def stacked_truth(parts: list[tuple[ViewTruth, ViewTruth]]) -> tuple[ViewTruth, 
 
 
 def matches_generator(seed: int, step: int, slot: int) -> torch.Generator:
-    """Draws of a pair's correspondences: a function of where they are used."""
+    """Generator of a pair's correspondences, seeded by their place in the run."""
     return torch.Generator().manual_seed(int(generator(seed, MATCHES, step, slot).integers(2**62)))
 
 
 @dataclass(frozen=True)
 class RawPairs:
-    """What a worker sends back; `failure` says why it could not."""
+    """What a worker returns; `failure` is the reason if a pair cannot be used."""
 
     images: Tensor
     truth: tuple[ViewTruth, ViewTruth] | None
@@ -126,7 +125,7 @@ class RawPairs:
 
 
 class PairRequests(Dataset[RawPairs]):
-    """Requests to views with truth."""
+    """Map-style over requests: an item holds views with truth, made in a loader worker."""
 
     def __init__(self, data: PairData, maker: PairViews, seed: int, matches: int) -> None:
         self.data, self.maker, self.seed, self.matches = data, maker, seed, matches
@@ -163,11 +162,11 @@ def pair_batches(
     """Batches of views, in the order of the requests.
 
     Args:
-        data, maker: what to view, and how.
+        data, maker: pairs, and how they become views.
         requests: which pairs; read ahead by the workers.
         seed: of the draws.
         matches: correspondences of each pair.
-        workers: processes; 0 works in this one, None: the CPUs of this process.
+        workers: processes; 0: this one, None: one per CPU of this process.
         device: where images are normalized; truth stays on the host.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training batches from cached tokens: which view stands in a slot follows from (seed, step, slot) alone."""
+"""Training batches from cached tokens: the view in a slot follows from (seed, step, slot) alone."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -19,7 +19,7 @@ def cached_batches(
     """The engine's training batches: a function from the start step.
 
     Args:
-        cache: every view of it is used once per pass, in an order of that pass.
+        cache: each of its views is used once per pass, in that pass's own order.
         batch_size: pairs of a step.
         total_steps: of the run.
         seed: of every draw.

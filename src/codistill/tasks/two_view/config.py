@@ -26,24 +26,24 @@ class TwoViewFit(HeadFit):
     """How a two-view head is fitted.
 
     Attributes:
-        features: an encoder's last tokens, before its final norm unless the head has none of its own.
-        size: rows and columns of the views, multiples of the encoder's patch size; None: `shapes`, else those of the
-            data's own images (a world's), else 224x224.
-        shapes: sizes that steps draw from, each lying or upright, where no `size` is given. Not for cached views.
-        shape: of the head; what follows from the encoder is filled in.
+        features: an encoder's last tokens, un-normed unless the head has no norm.
+        size: rows and columns of the views, multiples of the patch size; None: `shapes`, else the data's own (a
+            world's), else 224x224.
+        shapes: sizes that steps draw from without `size`, in landscape or portrait; not for cached views.
+        shape: architecture of the head; sizes that follow from the encoder are filled in.
         loss: weights and modes.
-        optim: decays every tensor with two or more dimensions.
+        optim: optimizer; decay acts on tensors with two or more dimensions.
         steps: of the run.
         batch_size: pairs of a step, counted before they are symmetrized.
         accumulate: batches into which each rank cuts its share of a step.
         symmetrize: train on (b, a) beside (a, b).
-        matches: correspondences of each pair, half of them or more false.
-        cached: encode a few views of each pair once and train on these; otherwise every step encodes fresh ones.
+        matches: correspondences of each pair, at least half of them false.
+        cached: train on a few views of each pair, encoded once; otherwise every step encodes fresh ones.
         views: cached: views of each pair; the first is plain, the others are random.
-        zoom: of random views: the smallest crop, as a share of the largest that fits.
-        jitter: of random views: the largest change of colours; see `PairViews`.
-        init: a released file or a fitted head; the head takes its sizes, its decoder, and what else fits.
-        unfreeze: train the encoder as well; every step must encode fresh views then.
+        zoom: smallest random crop, as a share of the largest that fits.
+        jitter: largest random change of colours; see `PairViews`.
+        init: a released file or a fitted head; gives the sizes, the decoder, and all other tensors that fit.
+        unfreeze: train the encoder as well; needs fresh views (not `cached`).
         encoder_lr_scale: its learning rate, relative to the head's.
     """
 
@@ -76,7 +76,7 @@ class TwoViewFit(HeadFit):
         check_features(self.features)
         if self.features.norm is self.shape.fresh_norm:
             raise ConfigError(
-                "a head with a norm of its own (shape.fresh_norm) takes tokens without the encoder's (--no-norm), one "
+                "a head with its own norm (shape.fresh_norm) takes tokens without the encoder's (--no-norm), one "
                 f"without takes them with it (--norm); got shape.fresh_norm {self.shape.fresh_norm} and norm "
                 f"{self.features.norm}"
             )
@@ -97,14 +97,14 @@ class TwoViewFit(HeadFit):
             )
 
     def pair_views(self, own: tuple[int, int] | None) -> PairViews:
-        """What training sees of pairs: `size`, else `shapes`, else the data's own size, else `SIZE`."""
+        """Training views: of `size`, else `shapes`, else the data's own size, else `SIZE`."""
         shapes = self.shapes if self.size is None else ()
         size = self.size or (shapes[0] if shapes else own or SIZE)
         return PairViews(size=size, zoom=self.zoom, jitter=self.jitter, shapes=shapes)
 
 
 def check_features(features: FeatureConfig) -> None:
-    """Refuse features that no two-view head can stand on.
+    """Refuse features that no two-view head can take.
 
     Raises:
         ConfigError: naming the options.

@@ -1,8 +1,7 @@
 """Fit a two-view head, its encoder frozen or not, through the engine: a config in, a head folder out; resumable.
 
 Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: fresh views in every
-step, of which the encoder may learn as well, as in MASt3R's training (arXiv 2406.09756). Frozen: DUNE's (arXiv
-2503.14405).
+step; the encoder is frozen as in DUNE (arXiv 2503.14405), or trains too as in MASt3R (arXiv 2406.09756).
 """
 
 from dataclasses import asdict
@@ -43,7 +42,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
     """Fit a head on a training split and write it to `runtime.out`; the same call resumes.
 
     Returns:
-        Whether it is finished; False if it was asked to stop before.
+        Whether it is finished; False if it stopped on request.
 
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
@@ -107,7 +106,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
 
 
 def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str, Any]:
-    """What head.json says of the fit."""
+    """The fit's record for head.json."""
     return {
         "protocol": "cached" if config.cached else "fresh views",
         "batch_size": config.batch_size,
@@ -118,7 +117,7 @@ def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str,
 
 
 def _inputs(config: TwoViewFit, data: PairData, encoder: Encoder) -> Inputs:
-    """What the head is fitted on."""
+    """Inputs of the fit."""
     found = inputs_of(data)
     part = encoder_part(config.features.encoder, weights_hash(encoder))
     return Inputs(found.rows, (*found.shared, part))

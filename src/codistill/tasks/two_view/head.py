@@ -1,6 +1,6 @@
 """A fitted two-view head on disk, in the same folder as every other head; its tensors carry DUNE-MASt3R's names.
 
-Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json says the architecture, the encoder and the image size.
+Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json has the architecture, the encoder and the image size.
 """
 
 import math
@@ -37,13 +37,13 @@ _PREFIX = "mast3r."
 
 @dataclass(frozen=True)
 class OpenedTwoView:
-    """A two-view model and how images are brought to it.
+    """A two-view model and how images are prepared for it.
 
     Attributes:
         model: in evaluation mode.
         long_edge: pixels of an image's longer side.
         square_ok: whether square images stay square (MASt3R crops them to 4:3).
-        about: for a metrics file: where it comes from, encoder, licence.
+        about: source, encoder, licence, for a metrics file.
     """
 
     model: TwoViewModel
@@ -78,14 +78,14 @@ def write_two_view_head(
     Args:
         folder: of the head.
         head: fitted.
-        encoder, name: what it stands on, and what the user called that.
+        encoder, name: the head's encoder, and the name that the user gave.
         size: rows and columns of the training views.
         data, fit: for the record.
-        command: what was typed.
-        trained: the encoder, if it was trained with the head and is to be kept beside it.
+        command: the command line, for provenance.
+        trained: the encoder, if it was trained with the head and is to be saved beside it.
 
     Raises:
-        CheckpointError: if that is not possible.
+        CheckpointError: if it cannot be written.
     """
     spec = encoder.spec
     said: dict[str, Any] = {
@@ -119,7 +119,7 @@ def open_two_view(subject: Subject) -> OpenedTwoView:
 
     Raises:
         CheckpointError: if there is no such head or file, or it is damaged.
-        ConfigError: if both or none are named, if the head is for another task, or the encoder does not fit.
+        ConfigError: if both or neither are named, the head is for another task, or the encoder does not fit.
     """
     if (subject.head is None) == (subject.model is None):
         raise ConfigError(
@@ -165,7 +165,7 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
 
 
 def _released_model(path: Path, features: FeatureConfig | None) -> OpenedTwoView:
-    """A released file, with the image size that it was published with."""
+    """A released model with its published image size."""
     if not path.exists() and find_known(str(path)) is not None:
         path = find_weights(str(path))
     encoder = features.encoder if features is not None else None
@@ -189,7 +189,7 @@ def init_file(path: str | Path) -> Path:
 
 
 def decoder_shape(path: str | Path) -> TwoViewConfig | None:
-    """The architecture of a fitted head or a released file, to start a head from; None for CroCo files (no heads).
+    """Architecture of a fitted head or a released file, for a head started from it; None for CroCo files (no heads).
 
     Raises:
         CheckpointError: if it cannot be read.

@@ -1,4 +1,4 @@
-"""Where posed pairs lie: the embedded rooms, folders of one's own, Map-free with depth maps of one's own beside it.
+"""Layouts of posed pairs: the embedded rooms, your own folders, Map-free with your own depth maps beside it.
 
 folder:ROOT     ROOT/SPLIT/pairs.txt          lines `IMAGE1 IMAGE2 [OVERLAP]`, names without suffix
                 ROOT/SPLIT/images/NAME.jpg    any image file
@@ -76,7 +76,7 @@ def _folder(root: Path, split: str) -> FilePairs:
 
 
 def _folder_groups(root: Path, split: str, members: list[tuple[str, str]]) -> Groups:
-    """Pairs that share an image, or whose images groups.json puts together, directly or through other pairs."""
+    """Groups of pairs that share an image or a group of groups.json, directly or through other pairs."""
     names = sorted({name for pair in members for name in pair})
     said = groups_of(
         root, split, names, Groups(tuple(names), f"pairs that share an image (no {GROUPS_FILE})")
@@ -139,7 +139,7 @@ def _mapfree(root: Path, split: str) -> FilePairs:
 
 
 def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
-    """Names of both frames and their overlap: those of overlaps.npz, else the reference with every fifth query."""
+    """Names of both frames and their overlap, from overlaps.npz; else the reference with every fifth query."""
     path = scene / "overlaps.npz"
     if not path.is_file():
         return [("seq0/frame_00000.jpg", name, math.nan) for name in mapfree_frames(scene)[::5]]
@@ -164,7 +164,7 @@ def mapfree_frames(scene: Path) -> list[str]:
 
 
 def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics and camera-to-world poses of a scene's frames by name; frames whose pose is withheld are missing.
+    """Intrinsics and camera-to-world poses of a scene's frames by name, without frames whose pose is withheld.
 
     Raises:
         DataError: if a file is missing or malformed.

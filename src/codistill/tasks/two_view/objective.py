@@ -22,11 +22,11 @@ class TwoViewObjective:
     """Train a two-view head on a frozen encoder, or together with it.
 
     Args:
-        encoder: frozen, it stays outside of what is trained, wrapped and saved.
+        encoder: if frozen, it is neither trained, wrapped nor saved.
         head: what is trained.
         loss: weights and modes.
         symmetrize: train on (b, a) beside (a, b).
-        unfreeze: train the encoder as well; batches must have images then.
+        unfreeze: train the encoder as well; needs batches with images.
         description: for the run's describe.json.
     """
 
@@ -46,11 +46,9 @@ class TwoViewObjective:
         self.loss, self.symmetrize, self.description = loss, symmetrize, description
 
     def to_device(self, device: Any) -> None:
-        """Move the encoder."""
         self.encoder.to(device)
 
     def step(self, model: nn.Module, batch: PairBatch, context: StepContext) -> StepResult:
-        """The head's loss on a batch of pairs."""
         device = next(model.parameters()).device
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
@@ -70,7 +68,6 @@ class TwoViewObjective:
     def evaluate(
         self, model: nn.Module, batches: Iterable[PairBatch], context: StepContext
     ) -> dict[str, float]:
-        """Mean of every number over held-out batches."""
         found: list[dict[str, Tensor]] = []
         with torch.no_grad():
             found = [self.step(model, batch, context).metrics for batch in batches]
@@ -79,13 +76,12 @@ class TwoViewObjective:
         return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
     def describe(self) -> dict[str, Any]:
-        """What was trained, on what."""
         return self.description
 
     def _predictions(
         self, model: nn.Module, batch: PairBatch, context: StepContext, device: torch.device
     ) -> tuple[ViewPrediction, ViewPrediction]:
-        """Of both views, pairs in both orders where they are symmetrized."""
+        """Predictions of both views; if symmetrized, of pairs in both orders."""
         if self.unfreeze:
             assert batch.tokens is None
             with context.phase("model"):
@@ -99,7 +95,7 @@ class TwoViewObjective:
 
     @torch.no_grad()
     def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
-        """Un-normed (or normed, as the head wants) tokens of first and of second views."""
+        """Tokens of first and of second views, normed only if the head has no norm."""
         if batch.tokens is None:
             tokens = self.encoder(batch.images, norm=self.norm)
             patches, grid = tokens.patches, tokens.grid
@@ -111,7 +107,7 @@ class TwoViewObjective:
     def _generator(
         self, truth: ViewTruth, context: StepContext, device: torch.device
     ) -> torch.Generator | None:
-        """For the shuffling of more correspondences than are compared at once; the same wherever a run resumes."""
+        """Generator that shuffles correspondences when there are more than are compared at once; seeded by the step."""
         if truth.matches.shape[1] <= self.loss.block_size:
             return None
         seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step

@@ -1,4 +1,4 @@
-"""How two-view models are tested: what all tasks with them may be told; options without effect are refused."""
+"""Scoring options that all tasks with two-view models share; options without effect are refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ from codistill.geometry.robust import MAX_SAMPLES, PnpSolver, RobustConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ModelTest:
-    """How images are brought to a two-view model.
+    """How images are prepared for a two-view model.
 
     Attributes:
         long_edge: pixels of their longer side; None for the model's own.
@@ -25,13 +25,13 @@ class ModelTest:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseTest(ModelTest):
-    """How poses of cameras are found.
+    """How camera poses are solved.
 
     Attributes:
-        subsample: distance of the seeds of matching, pixels of the network.
+        subsample: distance between the seeds of matching, network pixels.
         pnp: pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp and
             epnp (both five points).
-        samples: at most so many, of every robust solver; fewer where many matches agree.
+        samples: largest number in every robust solver; fewer if many matches agree.
         sample_seed: of these samples.
     """
 
@@ -48,7 +48,6 @@ class PoseTest(ModelTest):
 
     @property
     def robust(self) -> RobustConfig:
-        """For robust solvers."""
         return RobustConfig(pnp=self.pnp, samples=self.samples, seed=self.sample_seed)
 
 
@@ -58,7 +57,7 @@ def refuse_without_effect(test: Any, because: str, names: Sequence[str] | None =
     Args:
         test: the options.
         because: why they have no effect.
-        names: of the options; None for all.
+        names: of the options; None: all.
 
     Raises:
         ConfigError: naming them.

@@ -1,6 +1,6 @@
-"""What a posed pair is: two images of one place with depth, intrinsics and camera poses.
+"""Posed pairs: two images of one place with depth, intrinsics and camera poses.
 
-Depth is metres along z, 0 where unknown, infinite for sky. A data set without depth gives zeros: it can be evaluated,
+Depth is metres along z, 0 where unknown, infinite for sky. A data set without depth has zeros: it can be evaluated,
 not trained on.
 """
 
@@ -46,8 +46,8 @@ class Pair:
 
     Attributes:
         first, second: the views.
-        overlap: share of each view that the other sees, averaged; NaN where nobody measured it.
-        name: for errors and numbers per pair.
+        overlap: share of each view that the other sees, averaged; NaN if unknown.
+        name: for errors and per-pair results.
     """
 
     first: PosedImage
@@ -57,14 +57,14 @@ class Pair:
 
     @property
     def second_from_first(self) -> np.ndarray:
-        """(4, 4): coordinates in the first camera to the second's."""
+        """(4, 4): from the first camera's coordinates to the second's."""
         return np.linalg.inv(self.second.camera_to_world) @ self.first.camera_to_world
 
 
 class PairData(Protocol):
-    """A map-style, picklable data set of `Pair`; its `groups`, if it has some, say what belongs together.
+    """A map-style, picklable data set of `Pair`; may have `groups` (`shared/groups.py`).
 
-    What lies in files says in which: see `shared/inputs.py`.
+    Data in files implements `inputs_of` (`shared/inputs.py`).
     """
 
     def __len__(self) -> int: ...
@@ -80,7 +80,7 @@ class WorldPairs:
 
     @property
     def groups(self) -> Groups:
-        """Rooms."""
+        """One group per room."""
         return Groups(self.samples.scenes(), "rooms")
 
     def __len__(self) -> int:
@@ -101,17 +101,17 @@ class WorldPairs:
         return Pair(first, second, sample.overlap, sample.name)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The pair's shard, and which of it."""
+        """The pair's shard, and its index there."""
         return self.samples.inputs_of(index)
 
 
 @dataclass(frozen=True)
 class ViewFiles:
-    """Where a view lies.
+    """Files of a view.
 
     Attributes:
-        image: the picture.
-        depth: a PNG as `imaging/depth16.py` says, or None.
+        image: its image file.
+        depth: a PNG in the format of `imaging/depth16.py`, or None.
         intrinsics, camera_to_world: as in `PosedImage`.
     """
 
@@ -121,7 +121,7 @@ class ViewFiles:
     camera_to_world: np.ndarray
 
     def read(self) -> PosedImage:
-        """The view.
+        """Read image and depth.
 
         Raises:
             DataError: if a file cannot be used.
@@ -186,7 +186,7 @@ class PairsData(TaskData):
     """A split of posed pairs; its samples are `PairData`.
 
     Attributes:
-        size: rows and columns of all images, where the data set says them.
+        size: rows and columns of all images, if the data set fixes them.
     """
 
     size: tuple[int, int] | None = None
@@ -196,7 +196,7 @@ def check_pairs(data: TaskData, training: bool) -> list[str]:
     """Read some pairs before anything is computed; training needs depth.
 
     Raises:
-        DataError: if there is nothing, or a pair cannot be used.
+        DataError: if there are none, or one cannot be used.
     """
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no pairs")

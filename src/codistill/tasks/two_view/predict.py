@@ -1,7 +1,7 @@
 """Two images to pointmaps, matches and the pose of one camera relative to the other.
 
-Images of any size come in; each is brought to the network's long edge and whole patches (`geometry.cameras.ImageFit`),
-and what comes out is in the original images' pixels again. Poses are metric where the training was.
+Images of any size come in; each is resized to the network's long edge and whole patches
+(`geometry.cameras.ImageFit`), and results are in the original images' pixels. Poses are metric if the training was.
 Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3R (arXiv 2312.14132), section 3.3.
 """
 
@@ -40,13 +40,13 @@ and its pixels, no matches (DUSt3R). emat: essential matrix, metric scale from p
 
 @dataclass(frozen=True)
 class PairPrediction:
-    """What the network says about a pair, in both orders; maps are of the fitted images.
+    """The network's predictions for a pair, in both orders; maps are in the fitted images' pixels.
 
     Attributes:
         fit_a, fit_b: how each image was resized and cropped.
         a, b_in_a: view a and view b with points in camera a's frame.
-        other_order: computes view b and view a with points in camera b's frame; only if they are asked for, since
-            that is half of the decoder's work and PnP on matches does not need it.
+        other_order: computes views b and a with points in camera b's frame, lazily: it is half of the decoder's work,
+            and PnP on matches does not need it.
     """
 
     fit_a: ImageFit
@@ -70,20 +70,20 @@ class PairPrediction:
         return self._swapped[1]
 
     def swapped(self) -> "PairPrediction":
-        """The same with the images' parts exchanged."""
+        """The prediction with the two images exchanged."""
         return PairPrediction(self.fit_b, self.fit_a, *self._swapped, lambda: (self.a, self.b_in_a))
 
 
 @dataclass(frozen=True)
 class PairMatches:
-    """Matches of a pair with what each solver needs; rows are matches.
+    """Matches of a pair with the inputs of each solver; rows are matches.
 
     Attributes:
         pixels_a, pixels_b: (match, 2), in the original images.
         points_a: (match, 3), in camera a's frame.
         confidence: (match,).
         fitted: the same matches in the fitted images.
-        prediction: where `points_b` come from.
+        prediction: source of `points_b`.
     """
 
     pixels_a: np.ndarray
@@ -103,13 +103,13 @@ class PairMatches:
 
 
 class TwoViewPredictor:
-    """A two-view model with its rule for images.
+    """A two-view model with its preparation of images.
 
     Args:
         opened: from `head.open_two_view`.
         subsample: of the seeds of matching, pixels.
-        border: matches within so many pixels of a border are dropped.
-        long_edge: another than the model's own.
+        border: matches nearer to a border are dropped, pixels.
+        long_edge: replaces the model's own.
     """
 
     def __init__(
@@ -122,20 +122,17 @@ class TwoViewPredictor:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return next(self.model.parameters()).device
 
     def to(self, device: torch.device | str) -> "TwoViewPredictor":
-        """Move it."""
         self.model.to(device)
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {**self.about, "long_edge": self.long_edge}
 
     def fit(self, rows: int, columns: int) -> ImageFit:
-        """How an image is brought to the network.
+        """How an image is resized and cropped for the network.
 
         Raises:
             DataError: for an image whose short side is below one patch.
@@ -165,7 +162,7 @@ class TwoViewPredictor:
             return self.model.head(first, second)
 
     def match(self, pair: PairPrediction, *, max_matches: int | None = None) -> PairMatches:
-        """Reciprocal matches of the descriptors, or of the points where a model has none (DUSt3R).
+        """Reciprocal matches of the descriptors, or of the points if a model has none (DUSt3R).
 
         Args:
             pair: the predictions.

@@ -1,4 +1,4 @@
-"""What a two-view head is before training: seeded, or begun from a released decoder or a fitted head."""
+"""Initial values of a two-view head: seeded, or from a released decoder or a fitted head."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ _PIXEL_SPREAD = 0.1
 
 
 def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoViewHead:
-    """The head before training: seeded, or started from a released decoder (what was not taken is said).
+    """The head before training: seeded, or started from a released decoder (unused tensors are logged).
 
     Raises:
         CheckpointError: if the file to start from does not fit.
@@ -44,10 +44,10 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
 
 @torch.no_grad()
 def _start_alike(head: TwoViewHead) -> None:
-    """Let both views' branches and heads, and all pixels of a patch, start with equal weights (nearly, for pixels).
+    """Start both views' branches and heads with equal weights, and all pixels of a patch with nearly equal ones.
 
-    Descriptors of one place then begin alike. Drawn apart, those of the two views are unrelated directions, where the
-    matching loss is flat: a thousand steps did not leave it.
+    Descriptors of one place are then similar from the start. With independent draws those of the two views are
+    unrelated directions, where the matching loss is flat: a thousand steps did not leave that plateau.
     """
     first, second = head.heads
     assert isinstance(first, ViewHead) and isinstance(second, ViewHead)

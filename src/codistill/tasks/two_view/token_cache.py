@@ -3,10 +3,10 @@
     DIR/tokens.f16     (view of a pair, first or second, patch, channel)
         depth.u16      (view of a pair, first or second, row, column): millimetres, 0 unknown, 65535 sky
         camera.f32     (view of a pair, first or second, 25): intrinsics, camera-to-world
-        …              what they are of and were made from, and how far they are: `shared/stored_arrays.py`
+        …              key, inputs and progress: `shared/stored_arrays.py`
 
-View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build goes on;
-pairs whose files or cameras changed are made again.
+View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build resumes;
+pairs whose files or cameras changed are encoded again.
 """
 
 from collections.abc import Callable
@@ -53,12 +53,11 @@ class CacheShape:
 
     @property
     def num_bytes(self) -> int:
-        """Disk need."""
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.files().values())
 
 
 class TokenCache:
-    """A complete cache: rows as tensors; `identity` is another for another key or other inputs."""
+    """A complete cache: rows as tensors; `identity` is a hash of key and inputs."""
 
     def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
         self.shape, self.identity = shape, identity
@@ -83,10 +82,10 @@ class TokenCache:
 
 
 def announce(shape: CacheShape, folder: Path) -> str:
-    """What a cache will take on disk, as a sentence, before anything is written.
+    """A sentence with the disk space that a cache will take, before anything is written.
 
     Raises:
-        ConfigError: if it is not free.
+        ConfigError: if the disk has less.
     """
     advice = (
         "Use fewer views (--views) or pairs (--limit), name a larger disk (--cache), or take --no-cached, which keeps "
@@ -114,16 +113,16 @@ def build_token_cache(
 
     Args:
         folder: of this cache alone.
-        key: what it is of, as JSON; a folder with another key is refused.
+        key: identity of the contents, as JSON; a folder with another key is refused.
         shape: its sizes.
         encoder: on the device.
-        data, maker: what to view, and how.
+        data, maker: pairs, and how they become views.
         seed: of the views.
         norm: whether tokens get the encoder's final norm.
         device: of the encoder.
         progress: called with views done and in all.
         batch_size: pairs at a time.
-        say: told what changed since the cache was made, if anything did.
+        say: prints what changed since the cache was made.
 
     Raises:
         ConfigError: if the folder holds another cache.

@@ -1,8 +1,8 @@
-"""What training sees of a posed pair: cropped around the principal point, zoomed and recoloured at random, resized.
+"""Training views of a posed pair: cropped around the principal point, zoomed and recoloured at random, resized.
 
 A `Pair` and a generator in, a `PairView` of fixed size out; depth is never interpolated, intrinsics follow. Both views
-are drawn apart. Source: the published two-view training (crops centred on the principal point, colour jitter of half
-brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
+are drawn independently. Source: the published two-view training (crops centred on the principal point, colour jitter of
+half brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
 """
 
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ class PairViews:
         size: rows and columns of every view.
         zoom: smallest random crop, as a share of the largest that fits; 1 never zooms.
         jitter: largest change of brightness, contrast and saturation; a fifth of it for the hue; 0 changes no colour.
-        shapes: sizes that steps draw from in place of `size`, each lying or upright; () keeps to `size`.
+        shapes: sizes that steps draw from in place of `size`, in landscape or portrait; (): always `size`.
     """
 
     size: tuple[int, int]
@@ -61,7 +61,6 @@ class PairViews:
             raise ConfigError(f"sizes must be positive, 0 < zoom <= 1, 0 <= jitter < 1; got {self}")
 
     def __call__(self, pair: Pair, rng: np.random.Generator) -> PairView:
-        """Random views."""
         views = []
         for view in (pair.first, pair.second):
             image, depth, intrinsics = self._cropped(view, float(rng.uniform(self.zoom, 1.0)))
@@ -69,7 +68,7 @@ class PairViews:
         return self._stacked(pair, views)
 
     def of_step(self, seed: int, step: int) -> "PairViews":
-        """The same with the size that all pairs of a step have."""
+        """This maker with the size that all pairs of a step share."""
         if not self.shapes:
             return self
         draw = generator(seed, SHAPE, step)

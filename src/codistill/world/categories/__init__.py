@@ -1,4 +1,4 @@
-"""The things of the world by name: how each is built, and where it is found.
+"""The world's categories by name: how each is built, and on which stages it stands.
 
 To add one: write a function (random generator, novel) → parts in metres, standing on z = 0 with its front towards
 -y, and give it a line in `CATEGORIES`. Its number in the label maps follows from its place in this table.

@@ -1,4 +1,4 @@
-"""What a category gives: named parts, and the choice between styles that training shows and those it never does."""
+"""Output of a category: named parts; and the choice between training styles and novel ones."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,7 +14,7 @@ Style = TypeVar("Style")
 
 
 def choose(rng: np.random.Generator, novel: bool, seen: Sequence[Style], unseen: Sequence[Style]) -> Style:
-    """One of the styles: from `unseen` when the thing must be new to a model trained on the world."""
+    """One of the styles: from `unseen` for things that training must never show."""
     options = unseen if novel and unseen else seen
     return options[int(rng.integers(len(options)))]
 

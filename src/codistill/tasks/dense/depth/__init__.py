@@ -1,5 +1,5 @@
 """Monocular depth on frozen features: NYUd by its published lists, the embedded world, your own folder.
 
-`data` what is measured · `views` what training sees · `fit` the head, published or cached · `predict` an image's
-depth · `evaluate` errors, pictures: the same files as every dense task.
+`data` layouts and protocols · `views` training views · `fit` the head, published or cached · `model` an image's depth ·
+`task` all of it as a value: the same files as every dense task.
 """

@@ -1,12 +1,12 @@
-"""What is measured: `KIND:FOLDER` and a split in, images with depth in metres and the kind's protocol out.
+"""Depth data: `KIND:FOLDER` and a split in, images with depth in metres and the kind's protocol out.
 
 Kinds: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. Depth files are 16-bit PNGs in
-millimetres, 0 where nothing is known. A folder may say more:
+millimetres, 0 unknown. A folder may contain
 
     ROOT/depth.json    {"nearest": 0.001, "farthest": 80.0, "metres_per_unit": 0.00390625}
 
-the range that its heads learn and that is scored (metres; 0.001 to 10 without the file), and what a unit of its PNGs is
-(0.001 m without it).
+the range in metres that heads learn and that is scored (0.001 to 10 without the file), and the unit of its PNGs (0.001
+m without it).
 """
 
 import re
@@ -43,17 +43,16 @@ RANGE_FILE = "depth.json"
 
 @dataclass(frozen=True, kw_only=True)
 class DepthProtocol:
-    """How images of a data set are seen, and what is scored.
+    """How images of a data set are prepared, and which pixels are scored.
 
     Attributes:
         crop: rows and columns of training views.
-        border: rows and columns (first, last exclusive, each) that training keeps, of images as they are resized; None
-            for all.
+        border: rows and columns (first, last exclusive, each) of the resized image that training keeps; None for all.
         degrees: largest random rotation in training.
-        nearest, farthest: metres: range of the head, and of what is scored.
+        nearest, farthest: range of the head and of the score, metres.
         eval_crop: rows and columns that are scored, or None for all.
-        resized: rows and columns that images are brought to first, or None.
-        original: rows and columns of all images, which border and crop are of; None where they differ.
+        resized: rows and columns that images are first resized to, or None.
+        original: rows and columns of all images, which border and crop refer to; None where they differ.
         steps: of a fit.
     """
 
@@ -72,7 +71,7 @@ class DepthProtocol:
             raise ConfigError(f"crop and steps must be positive, 0 < nearest < farthest (metres); got {self}")
 
     def at_size(self, size: int) -> "DepthProtocol":
-        """The same for images that are resized to squares; a border and its crop shrink along."""
+        """The protocol for images resized to squares; border and crops scale with them."""
         if self.border is None or self.original is None:
             return replace(self, crop=(size, size), resized=(size, size))
         rows, columns = (size / side for side in self.original)
@@ -117,7 +116,7 @@ class Metres:
 
 
 def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]) -> tuple[float, float]:
-    """Of the known depth of some samples, the share in the protocol's range, and the farthest (metres).
+    """Share of the known depth of some samples that is in the protocol's range, and the farthest value (metres).
 
     Raises:
         DataError: if nothing is known.
@@ -131,7 +130,7 @@ def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]
         inside += int(((depth > protocol.nearest) & (depth < protocol.farthest)).sum())
         farthest = max(farthest, float(depth.max(initial=0.0)))
     if not known:
-        raise DataError("no depth is known in any of the images that were looked at")
+        raise DataError("no depth is known in any of the images that were checked")
     return inside / known, farthest
 
 
@@ -191,7 +190,7 @@ def _nyud(root: Path, split: str, partial: bool) -> DenseData:
 
 
 def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:
-    """Scenes of the training list (parts a, b, … of a recording are one); the test list names room types only."""
+    """Scenes of the training list (parts a, b, … of a recording are one); the test list has room types only."""
     folders = [image.parent.name for image in images]
     names = [f"{image.parent.name}/{image.name}" for image in images]
     scenes = tuple(re.sub(r"(?<=\d)[a-z]$", "", folder) for folder in folders)
@@ -199,7 +198,7 @@ def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:
 
 
 def _nyu_path(root: Path, name: str, split: str) -> Path:
-    """Where a listed file is: beside the list, or in the folder of the split that published copies have."""
+    """Path of a listed file: beside the list, or in the split's folder of published copies."""
     name = name.lstrip("/\\")
     folders = ("", "sync", "train") if split == "train" else ("", "official_splits/test", "test")
     places = [Path(path_below(name, str(root / folder))) for folder in folders]

@@ -53,7 +53,7 @@ class DepthFit(DenseFit):
 
     Attributes:
         gradient_loss: weight of the (corrected) gradient loss; 0 as the published numbers were trained. Published
-            protocol only: single pixels have no slope.
+            protocol only: sampled single pixels have no gradient.
         bins: of the head.
     """
 
@@ -67,7 +67,9 @@ class DepthFit(DenseFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gradient_loss and self.protocol == "cached":
-            raise ConfigError("gradient_loss belongs to the recipe `published`: single pixels have no slope")
+            raise ConfigError(
+                "gradient_loss needs the recipe `published`: sampled single pixels have no gradient"
+            )
 
 
 RECIPES = {
@@ -98,11 +100,10 @@ class CachedDepth(CachedTask):
 
     @property
     def unit(self) -> float:
-        """Millimetres, or less fine where 16 bits of them do not reach as far as the head."""
+        """A millimetre, or more where 16 bits of millimetres do not reach the head's range."""
         return max(MILLIMETRE, self.head.farthest / LAST)
 
     def build(self, channels: int, count: int) -> DepthHeads:
-        """Fresh heads."""
         assert channels == self.head.channels
         return DepthHeads(self.head, count)
 
@@ -119,7 +120,7 @@ class CachedDepth(CachedTask):
         return views_tally(errors, known.any(1))
 
     def _depth(self, heads: DepthHeads, sampled: Sampled) -> Tensor:
-        """(head, view, pixel) metres, as the head's map (four times the grid) resized to the target has it there."""
+        """(head, view, pixel) metres: the head's map (four times the grid), resized to the target and read there."""
         fine = (UPSAMPLING * sampled.grid[0], UPSAMPLING * sampled.grid[1])
         outer = corners_of(sampled.rows, sampled.columns, fine, sampled.target_size)
         cells = outer.cells.flatten(1)
@@ -131,7 +132,7 @@ class CachedDepth(CachedTask):
 
 
 def check_range(data: DepthData) -> None:
-    """Whether most of the known depth lies in the range that is learnt and scored; `CHECKED` images are looked at.
+    """Check on `CHECKED` images that the known depth lies in the range that is learnt and scored.
 
     Raises:
         DataError: if less than 99 % does and nobody said so, or nothing.

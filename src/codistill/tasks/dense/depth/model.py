@@ -37,7 +37,7 @@ class DepthOutput(DepthTest):
 
     Attributes:
         overlay: lay the colours over the image.
-        kind: the layout that a released .pth head was fitted on, which its file does not say.
+        kind: layout that a released .pth head was fitted on (the file does not record it).
     """
 
     overlay: bool = False
@@ -55,7 +55,6 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
     mirror: bool = True
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {**super().describe(), "head_metres": [self.protocol.nearest, self.protocol.farthest]}
 
     @torch.inference_mode()
@@ -77,9 +76,8 @@ def load_depth_estimator(
     """A fitted or released head with its encoder.
 
     Args:
-        subject: names them.
-        test: see the class.
-        data: what is to be scored: it says the depth range of a released file.
+        subject: head and encoder, as named by the user.
+        data: the data to score; it gives the depth range of a released head.
 
     Raises:
         CheckpointError: if it cannot be read.

@@ -50,7 +50,7 @@ def _score(model: DepthEstimator, data: DepthData, test: DepthTest, runtime: Run
 
 
 def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list[np.ndarray]:
-    """Truth and prediction in one scale of colours: from the truth's nearest to its farthest percentile."""
+    """Truth and prediction on one colour scale, between the truth's outer percentiles."""
     known = truth[(truth > 0) & (truth < farthest)]
     near, far = (np.percentile(known, [1, 99])) if known.size else (0.1, farthest)
     limits = (max(float(near), 1e-3), max(float(far), float(near) * 1.01, 2e-3))

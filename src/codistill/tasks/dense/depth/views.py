@@ -1,4 +1,4 @@
-"""What training sees of an image with depth: border cut, turned, mirrored, cropped and recoloured at random.
+"""Training views of an image with depth: border cut; rotated, mirrored, cropped and recoloured at random.
 
 uint8 image and metres in, a `View` out; depth is interpolated within a surface only, never across an edge. Source: the
 NYU pipeline of the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it, in its order.
@@ -26,8 +26,8 @@ def resize_pair(
 def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Depth (row, column) at (rows, columns), read at the centre of every new pixel.
 
-    Between four known pixels of one surface (within 5 % of each other) it is interpolated; at edges, and beside pixels
-    without depth (0), the nearest pixel counts, since a mean would lie in the air.
+    Interpolated between four known pixels of one surface (within 5 % of each other); nearest pixel at edges and beside
+    unknown depth (0), where a mean would lie between two surfaces.
     """
     place = [
         np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
@@ -47,7 +47,7 @@ def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DepthViews(SurfaceViews):
-    """Makes training views by a protocol; the middle is that inside the border."""
+    """Makes training views by a protocol; plain views take the middle of the bordered image."""
 
     protocol: DepthProtocol
 
@@ -61,7 +61,7 @@ class DepthViews(SurfaceViews):
         return image[top:bottom, left:right], depth[top:bottom, left:right]
 
     def turned(self, image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Pair:
-        """By a few degrees, with probability one half."""
+        """Rotated by a few degrees, with probability one half."""
         if rng.random() >= 0.5:
             return image, target
         return turned(image, target, rng.uniform(-self.protocol.degrees, self.protocol.degrees))

@@ -1,5 +1,5 @@
 """Surface normals of every pixel on frozen features: NYUv2, the embedded world, your own folder.
 
-`data` what is known and what training sees of it · `fit` the head, published or cached · `model` an image's normals ·
+`data` layouts and training views · `fit` the head, published or cached · `model` an image's normals ·
 `task` all of it as a value: the same files as every dense task.
 """

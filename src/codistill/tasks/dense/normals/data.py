@@ -1,7 +1,7 @@
-"""What is known: a layout's folder and a split in, images with unit normals and what training sees of them out.
+"""Normals data: a layout's folder and a split in, images with unit normals and their training views out.
 
-Everywhere in codistill a normal stands in the camera's frame (x right, y down, z forward) and points towards the
-camera; (0, 0, 0) is unknown. How files hold them: `imaging/normals.py`.
+Everywhere in codistill a normal is in the camera's frame (x right, y down, z forward) and points towards the
+camera; (0, 0, 0) is unknown. File formats: `imaging/normals.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -86,12 +86,12 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class NormalsViews(SurfaceViews):
-    """Makes training views by a protocol; they are not turned, since normals would have to turn along."""
+    """Makes training views by a protocol, without rotation, which the normals would have to follow."""
 
     protocol: CropProtocol
 
     def prepared(self, sample: DenseSample) -> Pair:
-        """Resized: the nearest pixel's normal counts."""
+        """Resized; normals by the nearest pixel."""
         size = self.protocol.resized
         if size is None:
             return sample.image, sample.target
@@ -99,5 +99,5 @@ class NormalsViews(SurfaceViews):
         return resize_image(sample.image, size), nearest
 
     def mirrored(self, target: np.ndarray) -> np.ndarray:
-        """What pointed left points right."""
+        """Mirrored: the x component changes its sign."""
         return target[:, ::-1] * np.array((-1, 1, 1), dtype=np.float32)

@@ -3,7 +3,8 @@
 Source: Probe3D (arXiv 2404.08636): AdamW 5e-4, decay 0.01, 8 images a step, ten epochs of which 1.5 warm up, the loss
 of `normals_loss`. Departures: its probe is a DPT, ours is linear; it trains on the 30 thousand frames of GeoNet, ours
 on the 795 labelled images for as many steps; its schedule ends as a quarter of a cosine at 1 %, ours as half of one at
-0; it resizes scores bicubically. The loss prefers a sure guess: where features say little, it is the commonest normal.
+0; it resizes scores bicubically. The loss rewards confidence: where features are uninformative, the head predicts the
+commonest normal.
 """
 
 from dataclasses import dataclass, replace
@@ -51,7 +52,6 @@ class CachedNormals(CachedTask):
     optim = OPTIM
 
     def build(self, channels: int, count: int) -> NormalsHeads:
-        """Fresh heads."""
         return NormalsHeads(NormalsHeadConfig(channels=channels), count)
 
     def losses(self, heads: NormalsHeads, sampled: Sampled, step: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""What is segmented: `KIND:FOLDER` and a split in, samples with classes and the kind's protocol out.
+"""Segmentation data: `KIND:FOLDER` and a split in, samples with classes and the kind's protocol out.
 
-Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; those of the others
-are ours, since their sources do not say (crop and scale as usual for each).
+Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; the others'
+are ours, since their sources give none (crop and scale as usual for each).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from codistill.world.dataset import SegmentationSample, World
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationProtocol:
-    """How images of a data set are seen.
+    """How images of a data set are prepared.
 
     Attributes:
         scale: long and short side that images are resized to, keeping their ratio (the smaller factor counts).
@@ -125,11 +125,11 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class ClassesSeen:
-    """Which classes have labelled pixels.
+    """Which classes occur in the labels.
 
     Attributes:
-        absent: names of those that have none in the images that were looked at.
-        images: that were looked at; all of them, or `LOOKED_AT`, or until every class was seen.
+        absent: names of classes without a pixel in the images inspected.
+        images: number inspected: all, `LOOKED_AT`, or fewer once every class was seen.
         total: images of the data set.
     """
 
@@ -138,7 +138,7 @@ class ClassesSeen:
     total: int
 
     def about(self, what: str) -> str:
-        """A sentence of what is missing, for `what` (`training`, `scoring`); "" where nothing is."""
+        """A sentence on missing classes, for `what` (`training`, `scoring`); "" if none is missing."""
         if not self.absent:
             return ""
         listed = ", ".join(self.absent[:8]) + (" …" if len(self.absent) > 8 else "")
@@ -147,14 +147,14 @@ class ClassesSeen:
 
 
 def classes_seen(data: SegmentationData, *, several: bool = True) -> ClassesSeen:
-    """Look for every class in labels, evenly spread, until all are found.
+    """Search evenly spread labels until every class is found.
 
     Args:
-        data: to look at.
-        several: whether pixels of one class alone are an error, as they are for training.
+        data: whose labels are searched.
+        several: refuse labels of a single class, as training must.
 
     Raises:
-        DataError: if there is no labelled pixel, or nothing to tell apart.
+        DataError: if no pixel is labelled, or (`several`) only one class is.
     """
     counts = np.zeros(len(data.classes), dtype=np.int64)
     total, looked = len(data.samples), 0

@@ -65,7 +65,6 @@ class CachedSegmentation(CachedTask):
     ignored_count: bool = True
 
     def build(self, channels: int, count: int) -> SegmentationHeads:
-        """Fresh heads."""
         return SegmentationHeads(
             SegmentationHeadConfig(channels=channels, num_classes=self.num_classes), count
         )

@@ -1,6 +1,6 @@
 """Segmentation data sets in their usual folders: a folder and a split in, samples with class numbers out.
 
-Every layout says what it expects to find, how many images there should be, and what label values mean.
+Every layout states the files it expects, the number of images, and the meaning of label values.
 """
 
 import json
@@ -41,7 +41,7 @@ MAX_CLASSES = 254
 
 @dataclass(frozen=True)
 class LabelValues:
-    """What the values of a label file mean.
+    """The meaning of the values of a label file.
 
     Attributes:
         classes: value to class; `IGNORE` for values that are known and not scored.
@@ -152,7 +152,7 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         [pictures[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
-    # The files are numbered on through the scenes and do not say where one ends.
+    # Files are numbered through all scenes, without marks where one ends.
     groups = groups_of(root, split, [image.name for image, _ in pairs])
     return Found(FilePairs(pairs, groups, shifted_labels(40)), NYU40)
 
@@ -171,7 +171,7 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     if lost and not partial:
         raise DataError(
             f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
-            "or use what is there with --partial (its scores are then not comparable)."
+            "or use the rest with --partial (its scores are then not comparable)."
         )
     folders = [place / "color" for place in places if (place / "color").is_dir()]
     images = [image for folder in folders for image in list_files(folder, _JPEG)]
@@ -197,13 +197,13 @@ def folder(root: Path, split: str, partial: bool) -> Found:
 
 
 def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValues]:
-    """The classes of a folder of one's own, and what its label values mean.
+    """The classes of your own folder, and the meaning of its label values.
 
     `["sky", "ground"]` are the values 0 and 1; `{"background": 0, "foreground": 255}` says the values. 255 is ignored
-    unless it is said to be a class.
+    unless it is listed as a class.
 
     Raises:
-        DataError: for anything else.
+        DataError: if the file has another form.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))

@@ -47,11 +47,11 @@ class SegmentationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationOutput(SegmentationTest):
-    """How images of one's own are segmented; see `SegmentationTest`.
+    """How your own images are segmented; see `SegmentationTest`.
 
     Attributes:
-        plain: colours alone: no image below them, no legend.
-        kind: the layout that a released .pth head was fitted on, which its file does not say.
+        plain: write colours only, without image and legend.
+        kind: layout that a released .pth head was fitted on (the file does not record it).
     """
 
     plain: bool = False
@@ -71,7 +71,6 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
     test: SegmentationTest = field(default_factory=SegmentationTest)
 
     def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it."""
         return {**super().describe(), "mode": self.protocol.mode}
 
     @torch.inference_mode()
@@ -88,7 +87,9 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> UInt8[np.ndarray, "row column"]:
         """Class of every pixel."""
         if len(self.test.scales) == 1 and not self.test.mirror:
-            scores = self._scores(image, self.test.scales[0])[0]  # nothing to average: half the memory
+            scores = self._scores(image, self.test.scales[0])[
+                0
+            ]  # nothing to average: this needs half the memory
         else:
             scores = self.probabilities(image)
         return scores.argmax(0).to(torch.uint8).cpu().numpy()
@@ -118,9 +119,8 @@ def load_segmenter(
     """A fitted or released head with its encoder.
 
     Args:
-        subject: names them.
-        test: see the class.
-        data: what is to be scored: it says the protocol and the classes of a released file.
+        subject: head and encoder, as named by the user.
+        data: the data to score; it gives the protocol and the classes of a released head.
 
     Raises:
         CheckpointError: if it cannot be read.

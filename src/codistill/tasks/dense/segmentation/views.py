@@ -1,4 +1,4 @@
-"""What training sees of a labelled image: resized, cropped, mirrored and recoloured at random.
+"""Training views of a labelled image: resized, cropped, mirrored and recoloured at random.
 
 uint8 image and labels in, a `View` out. Source: the ADE20K pipeline of mmsegmentation 0.x, in its order, with OpenCV
 as there. Colour steps are written for RGB; they treat the channels alike or go through HSV.
@@ -45,11 +45,9 @@ class SegmentationViews:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of every view."""
         return self.protocol.crop
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
-        """A random view."""
         protocol = self.protocol
         ratio = rng.uniform(*protocol.zoom)
         scale = (int(protocol.scale[0] * ratio), int(protocol.scale[1] * ratio))
@@ -70,7 +68,7 @@ class SegmentationViews:
 
 
 def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -> Window:
-    """A place where no class has three quarters of the labelled pixels or more; the last of ten tries otherwise."""
+    """A window where no class has three quarters of the labelled pixels or more; else the last of ten tries."""
     place: Window = (slice(0), slice(0))
     for _ in range(_CROP_ATTEMPTS):
         place = random_window(labels.shape, crop, rng)

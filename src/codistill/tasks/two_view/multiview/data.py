@@ -33,8 +33,8 @@ class ViewSet(Protocol):
     """A sample: views of one place, in their order.
 
     Attributes:
-        name: for errors and numbers per sample.
-        category: scores are averaged over categories; "" where there are none.
+        name: for errors and per-sample results.
+        category: scores are averaged over categories; "" if there are none.
     """
 
     @property
@@ -45,12 +45,10 @@ class ViewSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, number: int) -> PosedImage:
-        """One view."""
-        ...
+    def read(self, number: int) -> PosedImage: ...
 
     def key(self) -> int:
-        """The number of the view whose depth is known."""
+        """The number of the view with known depth."""
         ...
 
 
@@ -63,7 +61,6 @@ class PairSet:
 
     @property
     def name(self) -> str:
-        """That of the pair."""
         return self.pair.name
 
     def __len__(self) -> int:
@@ -74,7 +71,6 @@ class PairSet:
         return (self.pair.first, self.pair.second)[number]
 
     def key(self) -> int:
-        """The first view."""
         return 0
 
 
@@ -86,7 +82,6 @@ class PairSets:
 
     @property
     def groups(self) -> Groups:
-        """Those of the pairs."""
         return named_groups(self.pairs)
 
     def __len__(self) -> int:
@@ -116,7 +111,7 @@ class FolderSet:
         return len(self.views)
 
     def read(self, number: int) -> PosedImage:
-        """One view, with its depth where there is some.
+        """One view, with its depth, if it has any.
 
         Raises:
             DataError: if a file cannot be used.
@@ -128,7 +123,7 @@ class FolderSet:
         """The view that key.txt names, else the only one with depth.
 
         Raises:
-            DataError: if there is none, or no telling which.
+            DataError: if there is none, or several without key.txt.
         """
         path = self.folder / "key.txt"
         if path.is_file():
@@ -152,7 +147,7 @@ class FolderSet:
 
 @dataclass(frozen=True)
 class FolderSets:
-    """Folders of views, and which of them belong together."""
+    """Folders of views, with their groups."""
 
     samples: tuple[FolderSet, ...]
     groups: Groups
@@ -229,14 +224,14 @@ LAYOUTS = {
 
 
 def check_sets(data: TaskData, training: bool = False) -> list[str]:
-    """Raise DataError where there is no sample."""
+    """Raise DataError if there is no sample."""
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no samples")
     return []
 
 
 def check_keys(data: TaskData, training: bool = False) -> list[str]:
-    """Raise DataError where there is no sample, or one has no key view; pairs have one."""
+    """Raise DataError if there is no sample, or one has no key view; pairs always have one."""
     check_sets(data)
     for index in range(len(data.samples)) if data.spec.startswith("multiview:") else ():
         data.samples[index].key()

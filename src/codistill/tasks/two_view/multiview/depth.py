@@ -1,9 +1,9 @@
 """Depth of key views as Robust MVD measures it, as a task: see `tasks/task.py`.
 
-Each source gives a depth map of the key view; sources are added one by one and their depths fused, and the best of
-these growing sets counts. The order `quasi-optimal` ranks sources by their own error, `nearest` by their distance to
-the key in the order of the views. Either way the truth picks the set, so the score of all sources together, which
-needs no truth, stands beside it.
+Each source gives a depth map of the key view; sources are added one by one, their depths fused, and the best of these
+growing sets is scored. The order `quasi-optimal` ranks sources by their own error, `nearest` by their distance to
+the key in the order of the views. Either way the truth picks the set; the score of all sources together, which
+needs no truth, is reported as well.
 Sources: Robust MVD (arXiv 2209.06681), sections 3 and 4; DUSt3R (arXiv 2312.14132), section 4.4.
 """
 
@@ -48,9 +48,9 @@ class MultiviewDepthTest(ModelTest):
     """How depth is measured.
 
     Attributes:
-        sources: order in which they are added: by their own error, which uses the truth, or by their distance to the
-            key in the list of views.
-        max_sources: so many at most; None takes all.
+        sources: order in which they are added: by their own error (uses the truth), or by distance to the key in the
+            list of views.
+        max_sources: largest number; None: all.
         alignment: of the prediction to the truth.
     """
 
@@ -95,7 +95,7 @@ def score_depth(
 
 
 class KeyDepth:
-    """A key view with what the model says of it beside every source; every set of sources is scored once.
+    """A key view with its predictions beside every source; each set of sources is scored once (cached).
 
     Args:
         predictor: on its device.
@@ -132,9 +132,9 @@ class KeyDepth:
         return sorted(range(len(self.depths)), key=lambda number: self.score((number,)).relative)
 
     def aligned(self, sources: tuple[int, ...]) -> Tensor:
-        """Fused and aligned depth at every pixel of the key view, 0 where nothing is predicted.
+        """Fused and aligned depth at each pixel of the key view, 0 without a prediction.
 
-        Medians are of the pixels that are predicted: with points behind the camera, those of all pixels may be 0.
+        Medians are over predicted pixels: over all pixels, with points behind the camera, they could be 0.
         """
         chosen = list(sources)
         depth = in_original(fuse_depths(self.depths[chosen], self.confidences[chosen]), self.fit).double()
@@ -147,7 +147,7 @@ class KeyDepth:
         return torch.where(depth > 0, align_depth(depth, self.truth, self.alignment), 0.0)
 
     def score(self, sources: tuple[int, ...]) -> DepthScores:
-        """Of the key view's depth from some sources; all wrong where nothing is predicted."""
+        """Scores of the key view's depth from some sources; pixels without a prediction count as wrong."""
         if sources not in self._scores:
             depth = self.aligned(sources)
             empty = not bool(((self.truth > 0) & (depth > 0)).any())

@@ -1,7 +1,7 @@
 """Relative poses within sets of views as PoseDiffusion measures them, as a task: see `tasks/task.py`.
 
-Ten random views of a sequence, all pairs of them, whatever the world frame and the scale; percentages are over the
-pairs of a category, then averaged over categories. Source: PoseDiffusion (arXiv 2306.15667), section 4.
+All pairs of ten random views of a sequence, independent of world frame and scale; percentages are over the pairs of a
+category, then averaged over categories. Source: PoseDiffusion (arXiv 2306.15667), section 4.
 """
 
 import zlib
@@ -37,8 +37,8 @@ class MultiviewPoseTest(PoseTest):
     Attributes:
         estimator: matches and an essential matrix (MASt3R), pnp on points (DUSt3R), or the alignment of all views
             together.
-        frames: views of each sequence, drawn without replacement; all where there are fewer.
-        seed: of the draw, which also depends on the sequence's name, so that no other sequence changes it.
+        frames: views of each sequence, drawn without replacement; all if there are fewer.
+        seed: of the draw, which also depends on the sequence's name but on no other sequence.
         iterations: of the alignment; 0 keeps its first guess.
     """
 
@@ -63,11 +63,10 @@ class MultiviewPoseTest(PoseTest):
 
     @property
     def align(self) -> AlignConfig:
-        """For the alignment."""
         return AlignConfig(iterations=self.iterations)
 
     def chosen(self, name: str, count: int) -> list[int]:
-        """The views of a sequence that take part, in the order drawn."""
+        """The chosen views of a sequence, in the order drawn."""
         generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         return generator.choice(count, min(count, self.frames), replace=False).tolist()
 
@@ -98,10 +97,10 @@ def score_poses(
 
 
 def errors_of_pairs(relative: Tensor, truth: Tensor) -> PairErrors:
-    """Errors of poses that need not agree with each other.
+    """Errors of pairwise poses, which need not be consistent.
 
     Args:
-        relative: (pair, 4, 4), camera j from camera i for all i < j; NaN where there is none.
+        relative: (pair, 4, 4), camera j from camera i for all i < j; NaN without an estimate.
         truth: (view, 4, 4) world-to-camera.
     """
     first, second = torch.triu_indices(len(truth), len(truth), offset=1)

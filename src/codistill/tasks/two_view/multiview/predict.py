@@ -1,9 +1,9 @@
-"""What a two-view model says of a key view's depth, and of the poses of cameras relative to each other.
+"""A two-view model's depth of a key view, and its relative poses of several cameras.
 
-Every pair of images is looked at by itself. Depths are z of the key view's own pointmap, brought back to all pixels of
-its original image. Poses come without any given intrinsics, from focal lengths that the pointmaps tell, with the
-principal point in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's
-points in the first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
+Each pair of images is predicted by itself. Depths are z of the key view's own pointmap, mapped back to all pixels of
+its original image. Poses use no given intrinsics, but focal lengths estimated from the pointmaps, with the principal
+point in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's points in the
+first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
 Sources: DUSt3R (arXiv 2312.14132), sections 3.3, 3.4 and 4; MASt3R (arXiv 2406.09756), section 4.
 """
 
@@ -45,11 +45,11 @@ _PNP_THRESHOLD = 5.0
 
 @dataclass(frozen=True)
 class PairDepth:
-    """What one source says of a key view, in the network's pixels.
+    """A key view's prediction beside one source, in the network's pixels.
 
     Attributes:
         depth: (row, column), along z. confidence: (row, column).
-        fit: how the key view was brought to the network.
+        fit: how the key view was resized and cropped.
     """
 
     depth: Float[Tensor, "row column"]
@@ -66,11 +66,12 @@ def pair_depth(predictor: TwoViewPredictor, key: np.ndarray, source: np.ndarray)
 def in_original(
     values: Float[Tensor, "row column"], fit: ImageFit
 ) -> Float[Tensor, "original_row original_column"]:
-    """Values of the network's pixels at every pixel of the original image, by the nearest one.
+    """The network's values at every pixel of the original image, by the nearest pixel.
 
-    The margin that the fit cut off takes the value of the nearest pixel that was kept.
+    The margin that was cropped takes the value of the nearest kept pixel.
     """
     rows, columns = fit.original
+    # The fit scales and shifts each axis by itself, so one diagonal of pixels gives both axes' indices.
     places = torch.arange(max(rows, columns), device=values.device, dtype=torch.float64)
     x, y = (fit.from_original(torch.stack((places, places), dim=-1)) + 0.5).floor().long().unbind(-1)
     return values[y[:rows].clamp(0, values.shape[0] - 1)][:, x[:columns].clamp(0, values.shape[1] - 1)]
@@ -96,7 +97,7 @@ def matched_pose(
 
 
 def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
-    """Second from first camera from the second view's more confident points; its focal length is the first view's."""
+    """Second from first camera by PnP on the second view's more confident points and the first's focal length."""
     points, pixels = confident_points(pair.b_in_a, pair.fit_b)
     focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
     intrinsics = fitted_intrinsics(pair.fit_b, focal).double().numpy()
@@ -128,7 +129,7 @@ def relative_poses(
     config: AlignConfig | None = None,
     robust: RobustConfig | None = None,
 ) -> Float[Tensor, "pair 4 4"]:
-    """Poses of all pairs i < j, camera j from camera i, in the order of `torch.triu_indices`; NaN where there is none.
+    """Poses of all pairs i < j, camera j from camera i, in the order of `torch.triu_indices`; NaN without an estimate.
 
     Args:
         predictor: on its device.
@@ -154,14 +155,14 @@ def relative_poses(
 def aligned_cameras(
     predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig, robust: RobustConfig
 ) -> Float[Tensor, "view 4 4"]:
-    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN where there are none."""
+    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN if it fails."""
     sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
     graph = build_graph(predictor, sources, choose_pairs(len(images)), robust=robust)
     if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     try:
         start = first_guess(graph, sources, robust)
-    except DataError:  # a view whose points say no focal length; the others are placed by them
+    except DataError:  # no focal length from a view's points, which the others' poses need
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     aligned = align(graph, start, [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()

@@ -1,8 +1,8 @@
 """Scores of samples, averaged in their categories and then over the categories, with intervals.
 
-A sample brings scores and a weight (its pairs of views, or 1); a category's score is the weighted mean of its
-samples'. Groups of samples (a sequence, a scene) are the unit of resampling, within their category, so that every
-resample has all categories; of a category with one group alone, and of a mean over it, no interval is known.
+A sample has scores and a weight (its pairs of views, or 1); a category's score is the weighted mean of its samples'.
+Groups of samples (a sequence, a scene) are resampled within their category, so that every resample has all categories;
+a category with a single group, and a mean over it, has no interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from codistill.tasks.task import Column, Summary
 class CategoryMean:
     """The mean over categories of a weighted mean over samples; see `Statistic`.
 
-    Reads `scores` (sample, measure), `category` and, where it is there, `pairs` (the weight) of a table.
+    Reads a table's `scores` (sample, measure), `category` and, if present, `pairs` (the weight).
 
     Attributes:
         index: which of a sample's scores.
@@ -31,15 +31,13 @@ class CategoryMean:
     index: int
 
     def interval(self, table: ScoreTable) -> Interval:
-        """See `Statistic`."""
         return self._over(table, [table])
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """See `Statistic`."""
         return self._over(one, [one, other])
 
     def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Interval:
-        """Of the first table, less that of the second if there is one."""
+        """The interval of the first table's mean, or of its difference to the second's."""
         weights = np.stack([_weights(one) for one in compared], axis=1)
         sums = np.stack([one.values["scores"][:, self.index] for one in compared], axis=1) * weights
         return category_interval(sums, weights, table.values["category"].tolist(), table.groups.names)
@@ -63,7 +61,7 @@ def category_interval(
     Args:
         sums, weights: (sample, 1), or (sample, 2) for the first less the second; weights are positive.
         categories: of the samples.
-        groups: of the samples, resampled within each category; None where all are independent.
+        groups: of the samples, resampled within each category; None: all independent.
         seed, resamples: of the bootstrap.
 
     Raises:
@@ -97,25 +95,25 @@ def category_interval(
 
 
 def by_name(categories: Sequence[str]) -> dict[str, np.ndarray]:
-    """Numbers of the samples of every category, sorted by its name."""
+    """Sample numbers of each category, sorted by its name."""
     labels = np.asarray(categories)
     return {str(name): np.flatnonzero(labels == name) for name in np.unique(labels)}
 
 
 def by_category(table: ScoreTable, columns: Mapping[str, Column]) -> dict[str, dict[str, Interval]]:
-    """Scores of every category; nothing where there is only one."""
+    """Scores of each category; empty if there is only one."""
     found = by_name(table.values["category"].tolist())
     parts = {name: table.at(rows) for name, rows in found.items() if len(found) > 1}
     return {name: intervals(columns, part) for name, part in parts.items()}
 
 
 def category_summary(table: ScoreTable, columns: Mapping[str, Column], facts: Mapping[str, Any]) -> Summary:
-    """Scores of every category, as facts and as lines.
+    """Scores of each category, as facts and as lines.
 
     Args:
-        table: what was counted.
+        table: counts of every sample.
         columns: the task's.
-        facts: what else there is to say.
+        facts: further ones.
     """
     parts = by_category(table, columns)
     plain = {

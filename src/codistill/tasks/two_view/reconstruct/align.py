@@ -2,8 +2,8 @@
 
 Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
 the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
-the scales of the edges have product 1. Images are thinned to a few thousand pixels each for that; afterwards every
-pixel's depth is solved by itself, with the cameras and edges as they came out. Source: DUSt3R (arXiv 2312.14132),
+the scales of the edges have product 1. Images are thinned to a few thousand pixels each; afterwards each pixel's
+depth is solved by itself, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132),
 equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
 """
 
@@ -33,12 +33,12 @@ _DEPTH_ROUNDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig:
-    """How alignment goes.
+    """How views are aligned.
 
     Attributes:
-        iterations: steps; 0 keeps the first guess.
+        iterations: steps; 0: keep the first guess.
         lr: peak rate of Adam.
-        pixels: about so many of each image take part.
+        pixels: approximate number per image that takes part.
     """
 
     iterations: int = 300
@@ -52,7 +52,7 @@ class AlignConfig:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The outcome; per image, in the network's pixels.
+    """The aligned cameras and depths; per image, in the network's pixels.
 
     Attributes:
         focals, camera_to_world, depths: as in `Start`.
@@ -89,8 +89,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
     Args:
         graph: predictions of all pairs.
         start: the first guess.
-        known_focals: per image, whether its focal length is known and stays.
-        config: see `AlignConfig`.
+        known_focals: per image, whether its focal length is known and kept fixed.
     """
     if config.iterations == 0:
         return Aligned(start.focals, start.camera_to_world, start.depths, [])
@@ -108,7 +107,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
         loss = _loss(problem, scene)
         loss.backward()
         assert scene.focal.grad is not None
-        scene.focal.grad *= free
+        scene.focal.grad *= free  # known focal lengths stay fixed
         optimizer.step()
         losses.append(loss.detach())
     with torch.no_grad():
@@ -116,7 +115,7 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
 
 
 class _Variables(nn.Module):
-    """What is optimized: world points are centred depth maps, moved; edges are similarities of mean log scale 0.
+    """The optimized variables: depth, pose and focal length of each image; a similarity per edge, mean log scale 0.
 
     Args:
         start: the first guess; its world is divided by the edges' mean scale, so that metric edges stay metric.
@@ -133,35 +132,36 @@ class _Variables(nn.Module):
         self.turn = nn.Parameter(matrix_to_quaternion(poses[:, :3, :3]))
         self.shift = nn.Parameter(poses[:, :3, 3] / self.unit)
         self.focal = nn.Parameter(_FOCAL_BREAK * torch.tensor(start.focals).log())
-        self.depth = nn.Parameter((depth / self.unit).log())
+        self.depth = nn.Parameter((depth / self.unit).log())  # (image, pixel), positive by exp
         self.edge_turn = nn.Parameter(matrix_to_quaternion(turns))
         self.edge_shift = nn.Parameter(shifts / self.unit)
         self.edge_scale = nn.Parameter(logs)
 
     def focals(self) -> Tensor:
         """(image,), pixels."""
-        return (self.focal / _FOCAL_BREAK).exp()
+        return (self.focal / _FOCAL_BREAK).exp()  # positive by exp; the factor slows its steps
 
     def poses(self) -> Tensor:
         """(image, 4, 4) camera-to-world."""
         return pose_matrix(quaternion_to_matrix(self.turn), self.shift)
 
     def world(self, pixels: Tensor) -> Tensor:
-        """(image, pixel, 3) points of the images' own depth."""
+        """(image, pixel, 3) world points of the images' own depth."""
         depth = self.depth.exp()[..., None]
-        points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)
+        points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)  # in the camera
         return transform_points(self.poses(), points)
 
     def moved(self, points: Tensor) -> Tensor:
-        """(edge, view, pixel, 3) points of the edges, in the world."""
+        """(edge, view, pixel, 3) world points of the edges."""
+        # Scales of product 1, so that shrinking everything to a point is no solution.
         scale = (self.edge_scale - self.edge_scale.mean()).exp()
-        pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)
+        pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)  # (edge, 4, 4)
         return transform_points(pose, points * scale[:, None, None, None])
 
 
 def _loss(problem: _Problem, scene: _Variables) -> Tensor:
     distance = (scene.world(problem.pixels)[problem.images] - scene.moved(problem.points)).norm(dim=-1)
-    return (problem.weights * distance).sum((1, 2)).mean()
+    return (problem.weights * distance).sum((1, 2)).mean()  # (edge, view, pixel) to a mean over edges
 
 
 def _stride(shape: torch.Size, pixels: int) -> int:
@@ -169,18 +169,18 @@ def _stride(shape: torch.Size, pixels: int) -> int:
 
 
 def _problem(graph: Graph, start: Start, steps: list[int]) -> _Problem:
-    thinned = [depth[::step, ::step] for depth, step in zip(start.depths, steps, strict=True)]
+    thinned = [depth[::step, ::step] for depth, step in zip(start.depths, steps, strict=True)]  # per image
     longest = max(depth.numel() for depth in thinned)
     grids = []
     for fit, depth, step in zip(graph.fits, start.depths, steps, strict=True):
         grid = pixel_grid(depth.shape[0], depth.shape[1])[::step, ::step] - fitted_intrinsics(fit, 1.0)[:2, 2]
-        grids.append(_padded(grid, longest))
+        grids.append(_padded(grid, longest))  # (pixel, 2)
     points, weights = [], []
     for edge in graph.edges:
         numbers = (edge.first, edge.second)
         cut = [slice(None, None, steps[number]) for number in numbers]
         points.append(torch.stack([_padded(p[c, c], longest) for p, c in zip(edge.points, cut, strict=True)]))
-        sure = [w[c, c].clamp(min=1.0 + 1e-3).log() for w, c in zip(edge.confidence, cut, strict=True)]
+        sure = [w[c, c].clamp(min=1.0 + 1e-3).log() for w, c in zip(edge.confidence, cut, strict=True)]  # > 0
         weights.append(torch.stack([_padded(w[..., None] / w.numel(), longest)[:, 0] for w in sure]))
     return _Problem(
         pixels=torch.stack(grids),
@@ -198,7 +198,7 @@ def _padded(values: Tensor, length: int, fill: float = 0.0) -> Tensor:
 
 
 def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]) -> Aligned:
-    """Cameras as optimized; depth at all pixels, each with the cameras, focal lengths and edges as they came out."""
+    """The optimized cameras, and depth solved at all pixels with cameras, focal lengths and edges fixed."""
     scales = (scene.edge_scale - scene.edge_scale.mean()).exp()
     edges = pose_matrix(quaternion_to_matrix(scene.edge_turn), scene.edge_shift)
     focals, poses = scene.focals(), scene.poses()
@@ -206,7 +206,7 @@ def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]
     for number, (fit, first) in enumerate(zip(graph.fits, start.depths, strict=True)):
         grid = pixel_grid(first.shape[0], first.shape[1]) - fitted_intrinsics(fit, 1.0)[:2, 2]
         rays = torch.cat((grid / focals[number], torch.ones_like(grid[..., :1])), dim=-1)
-        to_camera = invert_pose(poses[number])
+        to_camera = invert_pose(poses[number])  # (4, 4)
         seen, weights = [], []
         for edge, pose, scale in zip(graph.edges, edges, scales, strict=True):
             for view, image in enumerate((edge.first, edge.second)):
@@ -220,22 +220,21 @@ def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]
 def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Tensor:
     """The depth z (row, column) at which z times a pixel's ray is closest to its points.
 
-    Minimizes the weighted sum of unsquared distances, pixel by pixel (Weiszfeld), so that the better half of several
-    predictions decides.
+    Minimizes the weighted sum of unsquared distances per pixel (Weiszfeld), which is robust to a minority of outliers.
 
     Args:
         rays: (row, column, 3) with z = 1.
         points: predictions of every pixel's point, (row, column, 3) each, in the camera's frame.
         weights: of them, (row, column) each, positive.
     """
-    square = rays.square().sum(-1)
-    along = torch.stack([(rays * x).sum(-1) / square for x in points])
+    square = rays.square().sum(-1)  # (row, column) |ray|^2
+    along = torch.stack([(rays * x).sum(-1) / square for x in points])  # (point, row, column) z of the foot
     aside = torch.stack([x.square().sum(-1) for x in points]) - square * along.square()
-    weight = torch.stack(weights)
-    depth = (weight * along).sum(0) / weight.sum(0)
+    weight = torch.stack(weights)  # (point, row, column)
+    depth = (weight * along).sum(0) / weight.sum(0)  # least squares to start from
     for _ in range(_DEPTH_ROUNDS if len(points) > 1 else 0):
         distance = (square * (depth - along).square() + aside.clamp(min=0.0)).sqrt()
-        # Relative to the depth, so that a point on the ray itself does not decide alone.
+        # The floor is relative to the depth, so that a point exactly on the ray does not get an infinite weight.
         pull = weight / distance.clamp(min=1e-4 * depth.abs().clamp(min=MIN_DEPTH))
         depth = (pull * along).sum(0) / pull.sum(0)
     return depth

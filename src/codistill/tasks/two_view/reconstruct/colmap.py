@@ -1,7 +1,7 @@
 """A scene as a COLMAP text model with its pictures: cameras.txt, images.txt, points3D.txt, names.json and images/.
 
-The pictures lie in `images/` as they were used: upright, whatever their EXIF said, so that they have the size that
-cameras.txt says. Their names are unique and without blanks, which the format cuts; names.json has the original paths.
+The pictures in `images/` are the upright ones that were used, without EXIF rotation, so that their size is that of
+cameras.txt. Their names are unique and without blanks, which the format cuts; names.json has the original paths.
 Source: COLMAP's documentation of its output format.
 """
 

@@ -1,4 +1,4 @@
-"""Which pairs of images are looked at, what the network says of them, and whether their matches agree with a pose.
+"""Choice of image pairs, the network's predictions for them, and whether their matches agree with a pose.
 
 An edge is a directed pair: the points of both of its views are in the first one's camera frame. Every undirected pair
 gives two edges from one encoding of each image. Source: DUSt3R (arXiv 2312.14132), section 3.4; its sliding window.
@@ -37,18 +37,18 @@ class Edge:
 
     @property
     def score(self) -> float:
-        """Product of the mean confidences: how much to trust the edge."""
+        """Product of both views' mean confidences."""
         return float(self.confidence[0].mean() * self.confidence[1].mean())
 
 
 @dataclass(frozen=True)
 class Link:
-    """What is known of an undirected pair.
+    """Matches of an undirected pair.
 
     Attributes:
         first, second: numbers of the images.
-        matches: of their descriptors.
-        inliers: how many of these agree with one pose.
+        matches: number of them.
+        inliers: number of matches that agree with one pose.
     """
 
     first: int
@@ -59,11 +59,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Graph:
-    """Predictions of all pairs that were looked at.
+    """Predictions of all chosen pairs.
 
     Attributes:
         edges: directed, two per pair. links: one per pair.
-        fits: how each image was brought to the network.
+        fits: how each image was resized and cropped.
     """
 
     edges: tuple[Edge, ...]
@@ -157,10 +157,9 @@ def fitted_intrinsics(fit: ImageFit, focal: float) -> Tensor:
 
 
 def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
-    """Focal length in the fitted image's pixels: the known one of the original, or what a pointmap says.
+    """Focal length in the fitted image's pixels: the known one, or an estimate from a pointmap.
 
-    A pointmap's answer is kept between half of and four times the focal length that spans 60 degrees; NaN where it
-    has none.
+    The estimate is clamped between half of and four times the focal length of 60 degrees; NaN if there is none.
     """
     if known is not None:
         return known * fit.scale[0]
@@ -188,7 +187,7 @@ def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None
         raise DataError(
             f"no overlap was found between {names} and the other images: at best {best} matches agree with one "
             f"pose, {least} are asked for. Give images that see the same place, add some in between, or lower "
-            "--min-matches (0 takes every pair as it comes)."
+            "--min-matches (0 accepts every pair)."
         )
 
 

@@ -42,11 +42,11 @@ def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Refuse what could not be written, before anything is computed.
+    """Refuse an output that cannot be written, before anything is computed.
 
     Raises:
-        DataError: for a suffix that says no known kind of file, listing the kinds; for a folder where a file is to be,
-            or a file where a folder is.
+        DataError: for an unknown suffix, listing the known ones; for a folder in place of a file, or a file in place
+            of a folder.
         MissingExtraError: for .glb without trimesh.
     """
     if path.suffix.lower() not in _WRITERS:
@@ -66,8 +66,8 @@ def check_target(path: Path) -> None:
 def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
     """Cameras, pairs and settings as plain data: focal lengths in pixels of the original images, poses in metres.
 
-    Width, height and principal point are of the picture turned upright, as `exif_orientation` (1 to 8) says the file's
-    is to be turned; `name` is unique, and the picture's in a COLMAP folder.
+    Width, height and principal point refer to the upright picture; `exif_orientation` (1 to 8) is the file's. `name` is
+    unique, and the picture's name in a COLMAP folder.
     """
     cameras = [
         {
@@ -144,13 +144,13 @@ def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def camera_colour(number: int) -> tuple[int, int, int]:
-    """A colour per camera, far apart for neighbouring numbers."""
+    """A colour per camera, with distant hues for consecutive numbers."""
     red, green, blue = number_colours(256)[number % 256].tolist()
     return red, green, blue
 
 
 def _camera_size(scene: Scene) -> float:
-    """Depth of the drawn pyramids: a twentieth of how far points typically are."""
+    """Depth of the drawn pyramids: a twentieth of the typical distance of points."""
     distance = (
         np.linalg.norm(scene.points - np.median(scene.points, axis=0), axis=1) if len(scene.points) else 1.0
     )

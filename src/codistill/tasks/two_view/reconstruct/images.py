@@ -1,4 +1,4 @@
-"""Pictures to reconstruct from: pixels, and the focal length where the camera wrote it down."""
+"""Pictures to reconstruct from: pixels, and the focal length, if EXIF has it."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class SourceImage:
     """One picture.
 
     Attributes:
-        path: where it lies. pixels: (row, column, 3) uint8, turned as its EXIF says.
-        focal: in pixels, or None if nobody knows.
-        orientation: EXIF's, 1 to 8, by which the file's pixels were turned; 1: they were upright.
+        path: of the file. pixels: (row, column, 3) uint8, turned as its EXIF says.
+        focal: in pixels, or None if unknown.
+        orientation: EXIF's, 1 to 8, of the file; 1 is upright.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class SourceImage:
 
 
 def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
-    """A picture; its focal length as given, else as its EXIF says.
+    """A picture; its focal length as given, else from EXIF.
 
     Raises:
         DataError: if it cannot be decoded.

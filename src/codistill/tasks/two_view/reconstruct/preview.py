@@ -1,4 +1,4 @@
-"""A scene as a picture: images, depth, matches, and the points from a viewpoint that no image has."""
+"""A scene as a picture: images, depth, matches, and the points from a new viewpoint."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ _SHOWN = 6
 
 
 def preview(scene: Scene) -> Image.Image:
-    """Rows: images beside their depth and the points from aside; matches of up to three pairs."""
+    """Rows: images beside their depth and the points from the side; matches of up to three pairs."""
     rows = []
     near, far = depth_range(*(camera.depth for camera in scene.cameras))
     for number, camera in enumerate(scene.cameras[:_SHOWN]):
@@ -42,9 +42,9 @@ def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
 
 
 def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
-    """The scene's points as a camera sees them that stands aside of an image's camera, (row, column, 3) uint8.
+    """The scene's points from a camera beside an image's camera, (row, column, 3) uint8.
 
-    It circles the middle of the image's points by `degrees` and stands 30 % farther away; cameras are drawn as
+    It is rotated around the centre of the image's points by `degrees`, 30 % farther away; cameras are drawn as
     pyramids.
     """
     camera = scene.cameras[number]

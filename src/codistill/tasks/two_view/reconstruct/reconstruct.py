@@ -19,9 +19,9 @@ class ReconstructConfig:
     """How a reconstruction is made.
 
     Attributes:
-        window: pairs of images at most so far apart in the order given; None takes all pairs.
-        min_matches: consistent matches that a pair must have to count as overlapping; 0 takes every pair.
-        min_confidence: of points; None drops the least confident fifth of each image.
+        window: largest distance in the order given of two images that form a pair; None: all pairs.
+        min_matches: consistent matches for a pair to count as overlapping; 0: every pair does.
+        min_confidence: of points; None: drop the least confident fifth of each image.
         align: of all images together.
         robust: of the poses of pairs and of the first guess.
     """
@@ -50,7 +50,6 @@ def reconstruct(
     Args:
         predictor: on its device; alignment runs on the CPU.
         images: two or more, of any sizes.
-        config: see `ReconstructConfig`.
         progress: called with pairs done and in all.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A reconstruction: cameras in the first one's frame, depth maps, and the coloured points that are confident enough."""
+"""A reconstruction: cameras in the first one's frame, depth maps, and coloured points above a confidence."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Camera:
 
     Attributes:
         image: the picture.
-        focal: pixels of the original image. known_focal: whether it was given and not estimated.
+        focal: pixels of the original image. known_focal: whether it was given, not estimated.
         camera_to_world: (4, 4); the first camera is at the origin.
         intrinsics: (3, 3) of the fitted image.
         depth, confidence: (row, column) of the fitted image.
@@ -65,7 +65,7 @@ class Scene:
     losses: tuple[float, ...]
 
     def names(self) -> tuple[str, ...]:
-        """A name for each image: unique, a file's on any system, without blanks; begins with its number."""
+        """A unique name for each image: its number first, valid as a file name on any system, without blanks."""
         stems = [re.sub(r"[^A-Za-z0-9-]+", "_", c.image.path.stem).strip("_")[:40] for c in self.cameras]
         return tuple(
             f"{number:04d}{'_' if stem else ''}{stem}.png" for number, stem in enumerate(stems, start=1)
@@ -73,10 +73,10 @@ class Scene:
 
 
 def check_confidence(graph: Graph, count: int, least: float) -> None:
-    """Refuse a least confidence that leaves no point at all, before images are aligned.
+    """Refuse a minimum confidence that no point reaches, before images are aligned.
 
     Raises:
-        DataError: with the confidences that there are.
+        DataError: stating the largest confidence.
     """
     found = torch.cat([confidence.flatten() for confidence in best_confidence(graph, count)])
     if not bool((found >= least).any()):
@@ -93,8 +93,8 @@ def make_scene(
     """Cameras and points of an alignment.
 
     Args:
-        graph, images, aligned: what was computed.
-        min_confidence: of points that are kept; None drops the least confident fifth of each image.
+        graph, images, aligned: results of the earlier steps.
+        min_confidence: of kept points; None: drop the least confident fifth of each image.
     """
     to_first = invert_pose(aligned.camera_to_world[0])
     confidences = best_confidence(graph, len(images))

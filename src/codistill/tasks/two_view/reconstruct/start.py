@@ -26,7 +26,7 @@ _PNP_POINTS = 3000
 
 @dataclass(frozen=True)
 class Start:
-    """Where alignment begins; per image, in the network's pixels.
+    """The first guess for alignment; per image, in the network's pixels.
 
     Attributes:
         focals: pixels of the fitted image.
@@ -60,11 +60,11 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
 
     Args:
         graph: connected.
-        images: for their known focal lengths.
+        images: give the known focal lengths.
         robust: of PnP.
 
     Raises:
-        DataError: if the points of an image say no focal length, and nobody else does.
+        DataError: if an image has no known focal length and its points give none.
     """
     count = len(images)
     world = _placed_points(spanning_tree(graph.edges, count), count)
@@ -75,7 +75,7 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
         focal = fitted_focal(own.points[0], fit, image.focal)
         if not math.isfinite(focal):
             raise DataError(
-                f"{image.path}: its predicted points lie on one ray and say no focal length. Give it with --focal, or "
+                f"{image.path}: its predicted points lie on one ray and give no focal length. Give it with --focal, or "
                 "leave the image out."
             )
         pose = _camera(
@@ -131,7 +131,7 @@ def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor, robust: Robu
 
 
 def _fitted_to(edge: Edge, world: list[Tensor]) -> Similarity:
-    """The similarity from an edge's frame to the world that both of its views agree with best."""
+    """The similarity from an edge's frame to the world that best fits both of its views."""
     source = torch.cat([points.flatten(0, 1) for points in edge.points])
     target = torch.cat([world[number].flatten(0, 1) for number in (edge.first, edge.second)])
     weights = torch.cat([confidence.flatten() for confidence in edge.confidence])

@@ -1,5 +1,5 @@
 """Relative pose of two views.
 
-`task` scores as Map-free has them · `model` what locates cameras · `baselines` what needs no head · `score` errors and
-columns · `pictures` of matches · `mapfree` submissions.
+`task` Map-free's scores · `model` locates cameras · `baselines` need no head · `score` errors and columns · `pictures`
+of matches · `mapfree` submissions.
 """

@@ -1,8 +1,8 @@
 """Poses that need no head: no motion, the median motion of training, and classical or learned matchers.
 
-`none` and `median` say how much of a score is chance. Matchers (`sift`, `loftr`) give rotation and direction through
-an essential matrix with known intrinsics; they know no metres, so the length is the median one of the training pairs,
-or what the caller says.
+`none` and `median` show the score of chance. Matchers (`sift`, `loftr`) give rotation and direction through an
+essential matrix with known intrinsics; the length, which they cannot know, is the training pairs' median, or the
+caller's.
 """
 
 from dataclasses import dataclass, replace
@@ -27,13 +27,13 @@ _LOFTR_EDGE, _LOFTR_FILE = 640, "loftr_outdoor.ckpt"
 
 @dataclass(frozen=True)
 class TrainingMotion:
-    """What relative poses of training pairs look like.
+    """Statistics of the training pairs' relative poses.
 
     Attributes:
         translation: (3,), per-axis median of the second camera's place in the first one's frame, metres.
         rotation_vector: (3,), per-axis median of the second camera's orientation in the first one's frame.
         length: median distance of the two cameras, metres.
-        pairs: how many were looked at.
+        pairs: number of them.
     """
 
     translation: np.ndarray
@@ -42,7 +42,6 @@ class TrainingMotion:
     pairs: int
 
     def describe(self) -> dict[str, Any]:
-        """For a metrics file."""
         motion = {
             "length": self.length,
             "translation": self.translation.tolist(),
@@ -74,7 +73,7 @@ def training_motion(data: PairData, most: int = 500) -> TrainingMotion:
 
 
 def no_motion(_: Pair) -> PoseEstimate:
-    """The second camera is where the first one is."""
+    """The identity: the second camera has the first one's pose."""
     return PoseEstimate(np.eye(3), np.zeros(3), np.zeros(0, dtype=bool), 1.0)
 
 
@@ -108,18 +107,17 @@ def sift_matches(first: np.ndarray, second: np.ndarray) -> Matches:
 class LoftrMatcher:
     """LoFTR (Sun et al., CVPR 2021; outdoor weights) through kornia, on images of at most 640 pixels.
 
-    kornia fetches the weights at the first use.
+    kornia downloads the weights at the first use.
 
     Raises:
         MissingExtraError: without kornia.
-        CheckpointError: if the weights can neither be found nor fetched.
+        CheckpointError: if the weights are neither stored nor downloadable.
     """
 
     def __init__(self) -> None:
         self.network, self.device = _loftr(), torch.device("cpu")
 
     def to(self, device: torch.device | str) -> None:
-        """Move it."""
         self.network.to(device)
         self.device = torch.device(device)
 
@@ -154,7 +152,7 @@ def _loftr() -> torch.nn.Module:
         place = Path(torch.hub.get_dir()) / "checkpoints" / _LOFTR_FILE
         raise CheckpointError(
             f"the weights of LoFTR cannot be loaded ({error}). Without a network, copy {_LOFTR_FILE} (on the Hugging "
-            f"Face hub: kornia/loftr) to {place}; if it is there already, it is damaged: delete it."
+            f"Face hub: kornia/loftr) to {place}; if it exists already, it is damaged: delete it."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Map-free: predict every query of a split, as a submission; scoring it is `metrics.mapfree_submission`.
+"""Map-free: predictions for every query of a split as a submission, which `metrics.mapfree_submission` scores.
 
 Queries are every fifth frame of seq1 in the order of their names; each is located relative to seq0/frame_00000.
 """
@@ -49,8 +49,8 @@ def predict_mapfree(
 
     Args:
         split: folder of scenes.
-        method: reference and query to the query's pose, if it finds one.
-        limit: locate only so many queries; the rest counts as failures.
+        method: reference and query to the query's pose, or None.
+        limit: number of queries to locate; the others count as failures.
         progress: called with queries done and in all.
 
     Raises:

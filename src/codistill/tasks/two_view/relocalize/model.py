@@ -1,4 +1,4 @@
-"""What locates cameras: a two-view model, or a baseline; a pair of images in, the pose of the second camera out."""
+"""Locators of cameras: a two-view model or a baseline; a pair of images in, the second camera's pose out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,10 +58,10 @@ class Locator:
     """A method.
 
     Attributes:
-        locate: a pair to the pose of its second camera from its first; None where there is none.
-        matches: a pair to matched pixels, for pictures; None where nothing is matched.
-        network: what moves between devices.
-        describe: what a metrics file says of it.
+        locate: a pair to its second-from-first pose, or None.
+        matches: a pair to matched pixels, for pictures; None for methods without matches.
+        network: the part that moves between devices.
+        describe: JSON values for a metrics file.
     """
 
     locate: Callable[[Pair], PoseEstimate | None]
@@ -70,14 +70,13 @@ class Locator:
     describe: Callable[[], dict[str, Any]] = dict
 
     def to(self, device: torch.device | str) -> "Locator":
-        """Move it."""
         if self.network is not None:
             self.network.to(device)
         return self
 
 
 def head_locator(predictor: TwoViewPredictor, test: RelocalizationTest) -> Locator:
-    """A two-view model; poses with less than 6 supporters or absurd translations are dropped."""
+    """A two-view model as a locator; poses with fewer than 6 inliers or absurd translations are dropped."""
 
     def locate(pair: Pair) -> PoseEstimate | None:
         found = predictor.pose(
@@ -98,7 +97,7 @@ def head_locator(predictor: TwoViewPredictor, test: RelocalizationTest) -> Locat
 
 
 def baseline_locator(name: str, motion: TrainingMotion | None, test: RelocalizationTest) -> Locator:
-    """What needs no head.
+    """A baseline as a locator.
 
     Args:
         name: one of `baselines.BASELINES`.
@@ -127,22 +126,22 @@ def baseline_locator(name: str, motion: TrainingMotion | None, test: Relocalizat
 
 
 def load_locator(subject: Subject, test: RelocalizationTest, data: TaskData) -> Locator:
-    """What was named, for pairs of some data; see `open_locator`."""
+    """The subject's locator, for pairs of `data`; see `open_locator`."""
     return open_locator(subject, test, data.spec)
 
 
 def open_locator(subject: Subject, test: RelocalizationTest, spec: str) -> Locator:
-    """What was named.
+    """The subject's locator.
 
     Args:
         subject: a head, a released model, or a baseline.
         test: how poses are solved.
-        spec: of the data; baselines look at its training pairs.
+        spec: of the data; baselines read its training pairs.
 
     Raises:
         CheckpointError: if it cannot be read.
         ConfigError: if two things are named, or an option would have no effect.
-        DataError: if a baseline needs training pairs that are not there.
+        DataError: if a baseline needs training pairs that are missing.
     """
     name = subject.baseline
     if name is None:

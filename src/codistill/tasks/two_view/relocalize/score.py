@@ -1,8 +1,7 @@
 """Relative poses of pairs to Map-free's scores, by bin of overlap.
 
-The pairs of the world (and of a folder) are small pictures with their own intrinsics: their poses are scored on a
-virtual camera of 540x720 pixels with a focal length of 590, as Map-free's phones have, where "no motion" is not
-already right for many of them.
+Pairs of the world (and of a folder) are small pictures with their own intrinsics: their poses are scored on a virtual
+camera of 540x720 pixels with a focal length of 590, like Map-free's phones, on which "no motion" scores low.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ Errors = Mapping[str, np.ndarray]
 
 
 def pose_errors(estimate: PoseEstimate | None, truth: np.ndarray) -> dict[str, np.ndarray | float]:
-    """Errors of a relative pose, and the pose, which is NaN where there is none.
+    """Errors of a relative pose, and the pose, NaN without an estimate.
 
     Args:
         estimate: second from first camera, or None.
@@ -109,7 +108,7 @@ COLUMNS = {
 
 
 def by_overlap(table: ScoreTable) -> dict[str, ScoreTable]:
-    """The pairs of every bin of overlap that has some."""
+    """The pairs in each non-empty bin of overlap."""
     overlap = table.values["overlap"]
     found = {}
     for low, high in OVERLAP_BINS:
