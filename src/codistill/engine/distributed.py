@@ -38,7 +38,6 @@ class Process:
 
     Attributes:
         rank, world_size: of the run. Rank 0 writes files and prints.
-        local_rank: on this machine.
         device: where this process computes.
         traffic: bytes of tensors given to `all_reduce_sum`, by what they were; counted for one process too.
         patient: the group of objects and of waiting, without a time limit; None for one process.
@@ -46,7 +45,6 @@ class Process:
 
     rank: int = 0
     world_size: int = 1
-    local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     traffic: Counter[str] = field(default_factory=Counter)
     patient: dist.ProcessGroup | None = None
@@ -193,7 +191,6 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
         yield Process(
             rank=rank,
             world_size=world_size,
-            local_rank=local_rank,
             device=chosen,
             patient=patient,
         )

@@ -13,10 +13,9 @@ reconstruction, Map-free's submissions) has commands of its own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
 from codistill.engine.distributed import Process
 from codistill.tasks.shared.config import Runtime
@@ -103,18 +102,6 @@ class Subject:
     other_encoder: bool = False
 
 
-class Model(Protocol):
-    """What `Task.load` gives: callable in the task's own way."""
-
-    def to(self, device: torch.device | str) -> Any:
-        """Move it, in place."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """What a metrics file says of it: encoder, licence, head; JSON."""
-        ...
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What came of one sample.
@@ -141,14 +128,12 @@ class Column:
         statistic: how it follows from what was counted.
         digits: after the point.
         headline: whether short tables show it.
-        higher: whether more is better.
     """
 
     title: str
     statistic: Statistic
     digits: int = 3
     headline: bool = False
-    higher: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -240,12 +240,6 @@ def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
     return float(floor)
 
 
-def student_tensors(weights: StudentWeights) -> dict[str, Tensor]:
-    """All tensors of a student under the names of our own checkpoints; also what `Student.load_state_dict` takes."""
-    tensors = {f"{PREFIX}{name}": tensor for name, tensor in weights.encoder.tensors.items()}
-    return {**tensors, **projector_tensors(weights)}
-
-
 def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:
     """`projectors.{teacher}.*` and `target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`."""
     tensors = {}

@@ -29,11 +29,6 @@ def rotated(mesh: Mesh, axis: str, degrees: float) -> Mesh:
     return mesh.transformed(rotation(axis, degrees))
 
 
-def scaled(mesh: Mesh, factors: float | Point) -> Mesh:
-    """The mesh scaled about the origin."""
-    return mesh.transformed(np.diag(np.broadcast_to(np.asarray(factors, np.float64), 3)))
-
-
 def rotation(axis: str, degrees: float) -> NDArray[np.float64]:
     """(3, 3) rotation about `x`, `y` or `z`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))

@@ -62,11 +62,11 @@ COLUMNS = {
     "f1": Column(title="F1 (%)", statistic=_detection(f1), digits=1, headline=True),
     "precision": Column(title="precision (%)", statistic=_detection(precision), digits=1),
     "recall": Column(title="recall (%)", statistic=_detection(recall), digits=1),
-    "pve": Column(title="PVE (mm)", statistic=_error("pve"), digits=1, higher=False),
-    "pa_pve": Column(title="PA-PVE (mm)", statistic=_error("pa_pve"), digits=1, headline=True, higher=False),
-    "mpjpe": Column(title="MPJPE (mm)", statistic=_error("mpjpe"), digits=1, higher=False),
-    "pa_mpjpe": Column(title="PA-MPJPE (mm)", statistic=_error("pa_mpjpe"), digits=1, higher=False),
-    "place": Column(title="head is off by (m)", statistic=_error("place"), digits=2, higher=False),
+    "pve": Column(title="PVE (mm)", statistic=_error("pve"), digits=1),
+    "pa_pve": Column(title="PA-PVE (mm)", statistic=_error("pa_pve"), digits=1, headline=True),
+    "mpjpe": Column(title="MPJPE (mm)", statistic=_error("mpjpe"), digits=1),
+    "pa_mpjpe": Column(title="PA-MPJPE (mm)", statistic=_error("pa_mpjpe"), digits=1),
+    "place": Column(title="head is off by (m)", statistic=_error("place"), digits=2),
 }
 """F1 is the task's own."""
 

@@ -112,7 +112,6 @@ TASK = Task(
             title=TITLES[name],
             statistic=MeanOf("scores", DEPTH_METRICS.index(name)),
             headline=name in HEADLINES,
-            higher=name in ("a1", "a2", "a3"),
         )
         for name in (*HEADLINES, *(name for name in DEPTH_METRICS if name not in HEADLINES))
     },

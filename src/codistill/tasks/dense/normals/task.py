@@ -82,7 +82,6 @@ TASK = Task(
             statistic=MeanOf("scores", number),
             digits=1 if name.startswith("a") else 2,
             headline=name in ("mean", "rmse", "a30"),
-            higher=name.startswith("a"),
         )
         for number, name in enumerate(NORMAL_METRICS)
     },

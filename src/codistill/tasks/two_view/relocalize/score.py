@@ -82,7 +82,6 @@ def _column(title: str, score: Callable[[Errors], float], *, digits: int = 3, sh
         statistic=RowsOf(keys, score),
         digits=digits,
         headline=short,
-        higher="median" not in title,
     )
 
 
