@@ -76,7 +76,7 @@ def build_thing(
     """
     if category not in CATEGORIES:
         raise ConfigError(unknown_name("category", category, CATEGORIES))
-    pieces = CATEGORIES[category].build(rng, novel)
+    pieces = list(CATEGORIES[category].build(rng, novel))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([mirror * scale, scale, scale])

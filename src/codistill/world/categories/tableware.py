@@ -1,5 +1,7 @@
 """Turned things of the table: mug, bottle, bowl, teapot, goblet, vase, bucket."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from codistill.world.categories.parts import Part, chance, choose, rounded
@@ -15,7 +17,7 @@ def _hollow(profile: list[tuple[float, float]], wall: float) -> list[tuple[float
     return [(0.001, low), *profile, *inside, (floor, low + wall), (0.001, low + wall)]
 
 
-def mug(rng: np.random.Generator, novel: bool) -> list[Part]:
+def mug(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius, height = rng.uniform(0.036, 0.046), rng.uniform(0.085, 0.11)
     style = choose(rng, novel, ("straight", "tapered"), ("barrel",))
     if style == "straight":
@@ -31,26 +33,23 @@ def mug(rng: np.random.Generator, novel: bool) -> list[Part]:
                 (radius, height),
             ]
         )
-    parts: list[Part] = [("body", lathe(_hollow(outside, 0.004), 40))]
+    yield "body", lathe(_hollow(outside, 0.004), 40)
     low, high, reach = height * 0.22, height * 0.78, radius * rng.uniform(0.65, 0.85)
     angles = np.linspace(-np.pi / 2, np.pi / 2, 13)
     edge = radius * 0.96
     path = [(edge + reach * np.cos(a), 0, (low + high) / 2 + (high - low) / 2 * np.sin(a)) for a in angles]
     slot = "trim" if chance(rng, 0.3) else "body"
-    parts.append((slot, tube([(edge - 0.004, 0, low), *path[1:-1], (edge - 0.004, 0, high)], 0.0055, 10)))
+    yield slot, tube([(edge - 0.004, 0, low), *path[1:-1], (edge - 0.004, 0, high)], 0.0055, 10)
     if chance(rng, 0.5):
-        parts.append(("detail", moved(lathe([(0.001, 0), (radius * 0.9, 0)], 32), (0, 0, height * 0.86))))
+        yield "detail", moved(lathe([(0.001, 0), (radius * 0.9, 0)], 32), (0, 0, height * 0.86))
     if chance(rng, 0.3):
-        parts.append(
-            (
-                "trim",
-                moved(torus(radius + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, height - 0.003)),
-            )
+        yield (
+            "trim",
+            moved(torus(radius + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, height - 0.003)),
         )
-    return parts
 
 
-def bottle(rng: np.random.Generator, novel: bool) -> list[Part]:
+def bottle(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius, height = rng.uniform(0.034, 0.044), rng.uniform(0.24, 0.31)
     neck = radius * rng.uniform(0.3, 0.4)
     style = choose(rng, novel, ("wine", "sloped", "round"), ("flask",))
@@ -85,7 +84,7 @@ def bottle(rng: np.random.Generator, novel: bool) -> list[Part]:
         outside = rounded(
             [(radius * 1.3, 0), (radius * 1.35, height * 0.08), (neck * 1.1, height * 0.6), (neck, height)]
         )
-    parts: list[Part] = [("body", lathe([(0.001, 0.0), *outside, (0.001, height)], 36))]
+    yield "body", lathe([(0.001, 0.0), *outside, (0.001, height)], 36)
     if chance(rng, 0.75):
         top = lathe(
             [
@@ -96,29 +95,20 @@ def bottle(rng: np.random.Generator, novel: bool) -> list[Part]:
             ],
             24,
         )
-        parts.append(("trim", top))
+        yield "trim", top
     else:
-        parts.append(("trim", moved(torus(neck, neck * 0.3, 24), (0, 0, height - neck * 0.5))))
+        yield "trim", moved(torus(neck, neck * 0.3, 24), (0, 0, height - neck * 0.5))
     if style in ("wine", "sloped") and chance(rng, 0.8):
         low, high = height * 0.14, height * rng.uniform(0.36, 0.43)
-        parts.append(
-            (
-                "detail",
-                lathe(
-                    [
-                        (radius * 0.9, low),
-                        (radius * 1.015, low),
-                        (radius * 1.015, high),
-                        (radius * 0.9, high),
-                    ],
-                    36,
-                ),
-            )
+        yield (
+            "detail",
+            lathe(
+                [(radius * 0.9, low), (radius * 1.015, low), (radius * 1.015, high), (radius * 0.9, high)], 36
+            ),
         )
-    return parts
 
 
-def bowl(rng: np.random.Generator, novel: bool) -> list[Part]:
+def bowl(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius = rng.uniform(0.08, 0.15)
     height = radius * choose(rng, novel, (0.5, 0.6, 0.7), (0.35, 0.95))
     foot = radius * rng.uniform(0.35, 0.5)
@@ -126,9 +116,9 @@ def bowl(rng: np.random.Generator, novel: bool) -> list[Part]:
     outside = [(foot, 0.0), (foot, 0.012)] + [
         (foot + (radius - foot) * np.sin(a), 0.012 + (height - 0.012) * (1 - np.cos(a))) for a in angles[1:]
     ]
-    parts: list[Part] = [("body", lathe(_hollow(outside, 0.006), 44))]
+    yield "body", lathe(_hollow(outside, 0.006), 44)
     if chance(rng, 0.4):
-        parts.append(("trim", moved(torus(radius - 0.003, 0.005, 44), (0, 0, height))))
+        yield "trim", moved(torus(radius - 0.003, 0.005, 44), (0, 0, height))
     if chance(rng, 0.45):
         count = int(rng.integers(4, 9))
         size = radius * 0.5
@@ -136,11 +126,10 @@ def bowl(rng: np.random.Generator, novel: bool) -> list[Part]:
             a, r = 2.4 * k, radius * 0.6 * np.sqrt(k / count)
             slot = "detail" if k % 2 else "extra"
             z = height * 0.62 + (radius - r) * 0.25
-            parts.append((slot, ellipsoid(size * rng.uniform(0.85, 1.1), (r * np.cos(a), r * np.sin(a), z))))
-    return parts
+            yield slot, ellipsoid(size * rng.uniform(0.85, 1.1), (r * np.cos(a), r * np.sin(a), z))
 
 
-def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
+def teapot(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius, squash = rng.uniform(0.075, 0.1), rng.uniform(0.75, 0.95)
     height = 2 * radius * squash
     style = choose(rng, novel, ("ball", "pear"), ("straight",))
@@ -171,7 +160,7 @@ def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
             (radius * 0.85, height),
             (radius * 0.5, height + 0.004),
         ]
-    parts: list[Part] = [("body", lathe([(0.001, 0), *outside, (0.001, outside[-1][1])], 40))]
+    yield "body", lathe([(0.001, 0), *outside, (0.001, outside[-1][1])], 40)
     top = outside[-1][1]
     lid = [
         (radius * 0.5, top - 0.004),
@@ -179,8 +168,8 @@ def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
         (radius * 0.3, top + 0.022),
         (0.001, top + 0.028),
     ]
-    parts.append(("trim", lathe([(0.001, top - 0.004), *lid], 32)))
-    parts.append(("trim", ellipsoid(radius * 0.27, (0, 0, top + 0.036))))
+    yield "trim", lathe([(0.001, top - 0.004), *lid], 32)
+    yield "trim", ellipsoid(radius * 0.27, (0, 0, top + 0.036))
     spout = [
         (radius * 0.75, 0, height * 0.28),
         (radius * 1.3, 0, height * 0.42),
@@ -189,7 +178,7 @@ def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
     ]
     curve = np.array([np.array(p) for p in spout])
     smooth = np.array([_bezier(curve, t) for t in np.linspace(0, 1, 12)])
-    parts.append(("body", tube(smooth, np.linspace(radius * 0.27, radius * 0.11, 12), 16)))
+    yield "body", tube(smooth, np.linspace(radius * 0.27, radius * 0.11, 12), 16)
     angles = np.linspace(-1.25, 1.25, 14)
     reach = radius * 0.75
     handle = [
@@ -201,8 +190,7 @@ def teapot(rng: np.random.Generator, novel: bool) -> list[Part]:
             for a in np.linspace(0.05, np.pi - 0.05, 16)
         ]
     slot = "trim" if chance(rng, 0.4) else "body"
-    parts.append((slot, tube(handle, radius * 0.1, 12)))
-    return parts
+    yield slot, tube(handle, radius * 0.1, 12)
 
 
 def _bezier(points: np.ndarray, t: float) -> np.ndarray:
@@ -210,7 +198,7 @@ def _bezier(points: np.ndarray, t: float) -> np.ndarray:
     return (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
 
 
-def goblet(rng: np.random.Generator, novel: bool) -> list[Part]:
+def goblet(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius, height = rng.uniform(0.034, 0.045), rng.uniform(0.16, 0.22)
     cup = height * rng.uniform(0.42, 0.52)
     stem = height - cup
@@ -230,10 +218,10 @@ def goblet(rng: np.random.Generator, novel: bool) -> list[Part]:
         sides = rounded([(0.006, stem * 0.8), (radius * 0.6, stem + cup * 0.3), (radius * 0.62, height)])
     foot = [(0.001, 0), (radius * 0.95, 0.0), (radius * 0.95, 0.004), (radius * 0.3, 0.012), (0.006, 0.03)]
     inside = [(max(r - 0.003, 0.001), z + 0.002) for r, z in reversed(sides)]
-    return [("body", lathe([*foot, *sides, *inside], 36))]
+    yield "body", lathe([*foot, *sides, *inside], 36)
 
 
-def vase(rng: np.random.Generator, novel: bool) -> list[Part]:
+def vase(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     height = rng.uniform(0.2, 0.38)
     radius = height * rng.uniform(0.2, 0.3)
     style = choose(rng, novel, ("belly", "amphora", "trumpet"), ("gourd",))
@@ -244,45 +232,39 @@ def vase(rng: np.random.Generator, novel: bool) -> list[Part]:
         "gourd": [(0.6, 0), (1.0, 0.25), (0.45, 0.55), (0.65, 0.75), (0.35, 0.9), (0.42, 1.0)],
     }[style]
     outside = rounded([(r * radius, z * height) for r, z in shape])
-    parts: list[Part] = [("body", lathe(_hollow(outside, 0.005), 40))]
+    yield "body", lathe(_hollow(outside, 0.005), 40)
     if style == "amphora":
         for side in (-1, 1):
             arc = [
                 (side * radius * (0.4 + 0.75 * np.sin(a)), 0, height * (0.79 + 0.14 * np.cos(a)))
                 for a in np.linspace(0.15, np.pi - 0.5, 12)
             ]
-            parts.append(("trim", tube(arc, radius * 0.08, 10)))
+            yield "trim", tube(arc, radius * 0.08, 10)
     if chance(rng, 0.6):
         for _ in range(int(rng.integers(2, 6))):
             a, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.5)
             top = height * rng.uniform(1.35, 1.8)
             tip = np.array([np.cos(a) * lean * top * 0.5, np.sin(a) * lean * top * 0.5, top])
-            parts.append(("detail", rod((0, 0, height * 0.4), tip, 0.004, segments=6)))
+            yield "detail", rod((0, 0, height * 0.4), tip, 0.004, segments=6)
             for k in range(6):
                 b = 2 * np.pi * k / 6
                 petal = tip + 0.03 * np.array([np.cos(b), np.sin(b), 0.0])
-                parts.append(("extra", ellipsoid((0.035, 0.035, 0.014), petal, detail=5)))
-            parts.append(("trim", ellipsoid((0.03, 0.03, 0.022), tip + np.array([0, 0, 0.005]), detail=5)))
-    return parts
+                yield "extra", ellipsoid((0.035, 0.035, 0.014), petal, detail=5)
+            yield "trim", ellipsoid((0.03, 0.03, 0.022), tip + np.array([0, 0, 0.005]), detail=5)
 
 
-def bucket(rng: np.random.Generator, novel: bool) -> list[Part]:
+def bucket(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     radius, height = rng.uniform(0.13, 0.17), rng.uniform(0.22, 0.3)
     foot = radius * choose(rng, novel, (0.7, 0.78), (0.95,))
     outside = [(foot, 0), (foot, 0.006), (radius, height)]
-    parts: list[Part] = [("body", lathe(_hollow(outside, 0.006), 40))]
-    parts.append(("trim", moved(torus(radius, 0.008, 40), (0, 0, height))))
-    parts.append(
-        ("trim", moved(torus(foot + (radius - foot) * 0.25 + 0.002, 0.006, 40), (0, 0, height * 0.25)))
-    )
+    yield "body", lathe(_hollow(outside, 0.006), 40)
+    yield "trim", moved(torus(radius, 0.008, 40), (0, 0, height))
+    yield "trim", moved(torus(foot + (radius - foot) * 0.25 + 0.002, 0.006, 40), (0, 0, height * 0.25))
     tilt = rng.uniform(-1.2, 1.2)
     arc = []
     for a in np.linspace(0, np.pi, 24):
         x, r = radius * 1.02 * np.cos(a), radius * 1.0 * np.sin(a)
         arc.append((x, r * np.sin(tilt), height * 0.96 + r * np.cos(tilt)))
-    parts.append(("detail", tube(arc, 0.005, 8)))
+    yield "detail", tube(arc, 0.005, 8)
     for side in (-1, 1):
-        parts.append(
-            ("detail", ellipsoid((0.03, 0.03, 0.03), (side * radius * 1.0, 0, height * 0.96), detail=8))
-        )
-    return parts
+        yield "detail", ellipsoid((0.03, 0.03, 0.03), (side * radius * 1.0, 0, height * 0.96), detail=8)

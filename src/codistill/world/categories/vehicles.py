@@ -1,5 +1,7 @@
 """Things that drive, sail and fly: car, boat, airplane."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from codistill.render.mesh import Mesh
@@ -74,43 +76,34 @@ def _tapered(outline: list[tuple[float, float]], width: float, taper: float) -> 
     return Mesh(vertices, mesh.faces, False)
 
 
-def _wheel(x: float, y: float, side: int, radius: float) -> list[Part]:
+def _wheel(x: float, y: float, side: int, radius: float) -> Iterator[Part]:
     tyre = rotated(torus(radius * 0.72, radius * 0.28, 28, 10), "x", 90)
     disc = rotated(cylinder(radius * 0.7, 0.12), "x", 90)
-    parts: list[Part] = [("tyre", moved(tyre, (x, y, radius))), ("trim", moved(disc, (x, y + 0.06, radius)))]
+    yield "tyre", moved(tyre, (x, y, radius))
+    yield "trim", moved(disc, (x, y + 0.06, radius))
     for k in range(5):
         spoke = moved(box((radius * 0.16, 0.03, radius * 0.6)), (0, 0, radius * 0.32))
-        parts.append(("detail", moved(rotated(spoke, "y", 72 * k), (x, y + side * 0.07, radius))))
-    return parts
+        yield "detail", moved(rotated(spoke, "y", 72 * k), (x, y + side * 0.07, radius))
 
 
-def boat(rng: np.random.Generator, novel: bool) -> list[Part]:
+def boat(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     length = rng.uniform(2.4, 3.6)
     wide, deep = length * rng.uniform(0.3, 0.36), length * 0.17
-    parts: list[Part] = [
-        ("body", _hull(length, wide, deep, 0.0, 1.0)),
-        ("trim", _hull(length, wide * 1.03, deep, 0.86, 1.02)),
-    ]
-    parts.append(("extra", moved(_deck(length * 0.96, wide * 0.94), (0, 0, deep * 0.9))))
+    yield "body", _hull(length, wide, deep, 0.0, 1.0)
+    yield "trim", _hull(length, wide * 1.03, deep, 0.86, 1.02)
+    yield "extra", moved(_deck(length * 0.96, wide * 0.94), (0, 0, deep * 0.9))
     mast = length * rng.uniform(1.05, 1.3)
     if novel:
-        parts.append(
-            ("detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02))
-        )
-        parts.append(
-            ("trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02))
-        )
-        parts.append(
-            ("glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01))
-        )
-        parts.append(("body", moved(cylinder(wide * 0.1, deep * 1.3), (0, length * 0.12, deep * 2.0))))
-        return parts
-    parts.append(("detail", rod((0, 0, deep * 0.7), (0, 0, mast), 0.03, 0.018)))
-    parts.append(("detail", rod((0, 0, deep * 1.7), (0, length * 0.46, deep * 1.6), 0.02)))
-    parts.append(("sail", _sail(0.03, length * 0.45, deep * 1.8, mast * 0.97, wide * 0.18)))
+        yield "detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02)
+        yield "trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02)
+        yield "glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01)
+        yield "body", moved(cylinder(wide * 0.1, deep * 1.3), (0, length * 0.12, deep * 2.0))
+        return
+    yield "detail", rod((0, 0, deep * 0.7), (0, 0, mast), 0.03, 0.018)
+    yield "detail", rod((0, 0, deep * 1.7), (0, length * 0.46, deep * 1.6), 0.02)
+    yield "sail", _sail(0.03, length * 0.45, deep * 1.8, mast * 0.97, wide * 0.18)
     if chance(rng, 0.8):
-        parts.append(("sail", _sail(-0.06, -length * 0.46, deep * 1.5, mast * 0.85, wide * 0.12)))
-    return parts
+        yield "sail", _sail(-0.06, -length * 0.46, deep * 1.5, mast * 0.85, wide * 0.12)
 
 
 def _hull(length: float, wide: float, deep: float, low: float, high: float) -> Mesh:
