@@ -129,49 +129,36 @@ def ladder(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def clock(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    radius = rng.uniform(0.07, 0.11)
-    thick = radius * rng.uniform(0.5, 0.7)
-    face = rotated(cylinder(radius, thick, segments=40), "x", 90)
-    rim = rotated(torus(radius, radius * 0.09, 40), "x", 90)
-    z = radius * 1.25
+    r = rng.uniform(0.07, 0.11)
+    thick = r * rng.uniform(0.5, 0.7)
+    face = rotated(cylinder(r, thick, segments=40), "x", 90)
+    rim = rotated(torus(r, r * 0.09, 40), "x", 90)
+    z = r * 1.25
     front = -thick - 0.002
     yield "body", moved(face, (0, 0, z))
     yield "trim", moved(rim, (0, -thick, z))
-    dial = rotated(cylinder(radius * 0.9, 0.004, segments=40, bevel=0.001), "x", 90)
+    dial = rotated(cylinder(r * 0.9, 0.004, segments=40, bevel=0.001), "x", 90)
     yield "extra", moved(dial, (0, front + 0.002, z))
     for k in range(12):
         a = 2 * np.pi * k / 12
-        size = radius * (0.2 if k % 3 == 0 else 0.1)
-        mark = moved(box((radius * 0.05, 0.004, size), bevel=0), (0, 0, radius * 0.72))
+        size = r * (0.2 if k % 3 == 0 else 0.1)
+        mark = moved(box((r * 0.05, 0.004, size), bevel=0), (0, 0, r * 0.72))
         yield "detail", moved(rotated(mark, "y", np.degrees(a)), (0, front - 0.004, z))
-    for length, width in ((0.5, 0.07), (0.72, 0.045)):
-        hand = moved(
-            box((radius * width, 0.004, radius * length), bevel=0), (0, 0, radius * length / 2 - 0.005)
-        )
+    for length, w in ((0.5, 0.07), (0.72, 0.045)):
+        hand = moved(box((r * w, 0.004, r * length), bevel=0), (0, 0, r * length / 2 - 0.005))
         yield "detail", moved(rotated(hand, "y", rng.uniform(0, 360)), (0, front - 0.008, z))
     bells = choose(rng, novel, (True, False), (False,))
     for sx in (-1, 1):
-        foot = (sx * radius * 0.75, -thick / 2, 0)
-        yield "trim", rod(foot, (sx * radius * 0.45, -thick / 2, radius * 0.5), radius * 0.09)
+        foot = (sx * r * 0.75, -thick / 2, 0)
+        yield "trim", rod(foot, (sx * r * 0.45, -thick / 2, r * 0.5), r * 0.09)
         if bells:
-            bell = lathe(
-                [
-                    (radius * 0.32, 0),
-                    (radius * 0.3, radius * 0.14),
-                    (radius * 0.14, radius * 0.26),
-                    (0.001, radius * 0.29),
-                ],
-                24,
-            )
-            yield (
-                "trim",
-                moved(rotated(bell, "y", sx * 35), (sx * radius * 0.55, -thick / 2, z + radius * 0.95)),
-            )
+            bell = lathe([(r * 0.32, 0), (r * 0.3, r * 0.14), (r * 0.14, r * 0.26), (0.001, r * 0.29)], 24)
+            yield "trim", moved(rotated(bell, "y", sx * 35), (sx * r * 0.55, -thick / 2, z + r * 0.95))
     if bells or novel:
         arc = [
-            (radius * 0.45 * np.cos(a), -thick / 2, z + radius * 1.05 + radius * 0.4 * np.sin(a))
+            (r * 0.45 * np.cos(a), -thick / 2, z + r * 1.05 + r * 0.4 * np.sin(a))
             for a in np.linspace(0.1, np.pi - 0.1, 9)
         ]
-        yield "trim", tube(arc, radius * 0.05, 8)
+        yield "trim", tube(arc, r * 0.05, 8)
     if novel:
-        yield "trim", box((radius * 1.9, thick * 1.2, radius * 0.25), (0, -thick / 2, radius * 0.12), 0.004)
+        yield "trim", box((r * 1.9, thick * 1.2, r * 0.25), (0, -thick / 2, r * 0.12), 0.004)

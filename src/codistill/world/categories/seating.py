@@ -123,28 +123,25 @@ def sofa(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def bed(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    width, length, height = rng.uniform(0.9, 1.5), rng.uniform(1.9, 2.05), rng.uniform(0.3, 0.42)
+    w, length, h = rng.uniform(0.9, 1.5), rng.uniform(1.9, 2.05), rng.uniform(0.3, 0.42)
     head = rng.uniform(0.35, 0.6)
-    yield "trim", box((width + 0.08, length, 0.14), (0, 0, height - 0.07), 0.015)
-    yield "extra", ellipsoid((width, length * 0.97, 0.3), (0, 0, height + 0.06), 0.18)
-    yield "body", ellipsoid((width + 0.1, length * 0.66, 0.33), (0, -length * 0.16, height + 0.07), 0.2)
+    yield "trim", box((w + 0.08, length, 0.14), (0, 0, h - 0.07), 0.015)
+    yield "extra", ellipsoid((w, length * 0.97, 0.3), (0, 0, h + 0.06), 0.18)
+    yield "body", ellipsoid((w + 0.1, length * 0.66, 0.33), (0, -length * 0.16, h + 0.07), 0.2)
     style = choose(rng, novel, ("panel", "bars"), ("padded",))
     y = length / 2 + 0.02
     if style == "panel":
-        yield "trim", box((width + 0.1, 0.05, height + head), (0, y, (height + head) / 2), 0.02)
+        yield "trim", box((w + 0.1, 0.05, h + head), (0, y, (h + head) / 2), 0.02)
     elif style == "padded":
-        yield "detail", ellipsoid((width + 0.2, 0.16, head + 0.4), (0, y, height + head * 0.3), 0.3)
+        yield "detail", ellipsoid((w + 0.2, 0.16, head + 0.4), (0, y, h + head * 0.3), 0.3)
     else:
-        for x in np.linspace(-width / 2, width / 2, 8):
-            yield "trim", rod((x, y, height - 0.1), (x, y, height + head), 0.014)
-        yield "trim", rod((-width / 2, y, height + head), (width / 2, y, height + head), 0.025)
-    count = 2 if width > 1.15 else 1
+        for x in np.linspace(-w / 2, w / 2, 8):
+            yield "trim", rod((x, y, h - 0.1), (x, y, h + head), 0.014)
+        yield "trim", rod((-w / 2, y, h + head), (w / 2, y, h + head), 0.025)
+    count = 2 if w > 1.15 else 1
     for k in range(count):
-        x = (k - (count - 1) / 2) * width * 0.48
-        yield "detail", ellipsoid((width / count * 0.8, 0.38, 0.16), (x, length * 0.36, height + 0.25), 0.55)
+        x = (k - (count - 1) / 2) * w * 0.48
+        yield "detail", ellipsoid((w / count * 0.8, 0.38, 0.16), (x, length * 0.36, h + 0.25), 0.55)
     for x in (-1, 1):
         for s in (-1, 1):
-            yield (
-                "trim",
-                bar((x * width / 2, s * length * 0.48, 0), (x * width / 2, s * length * 0.48, height), 0.06),
-            )
+            yield "trim", bar((x * w / 2, s * length * 0.48, 0), (x * w / 2, s * length * 0.48, h), 0.06)

@@ -18,94 +18,52 @@ def _hollow(profile: list[tuple[float, float]], wall: float) -> list[tuple[float
 
 
 def mug(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    radius, height = rng.uniform(0.036, 0.046), rng.uniform(0.085, 0.11)
+    r, h = rng.uniform(0.036, 0.046), rng.uniform(0.085, 0.11)
     style = choose(rng, novel, ("straight", "tapered"), ("barrel",))
     if style == "straight":
-        outside = [(radius * 0.94, 0.0), (radius, 0.006), (radius, height)]
+        outside = [(r * 0.94, 0.0), (r, 0.006), (r, h)]
     elif style == "tapered":
-        outside = [(radius * 0.72, 0.0), (radius * 0.78, 0.006), (radius * 1.05, height)]
+        outside = [(r * 0.72, 0.0), (r * 0.78, 0.006), (r * 1.05, h)]
     else:
-        outside = rounded(
-            [
-                (radius * 0.75, 0.0),
-                (radius * 1.1, height * 0.4),
-                (radius * 1.02, height * 0.8),
-                (radius, height),
-            ]
-        )
+        outside = rounded([(r * 0.75, 0.0), (r * 1.1, h * 0.4), (r * 1.02, h * 0.8), (r, h)])
     yield "body", lathe(_hollow(outside, 0.004), 40)
-    low, high, reach = height * 0.22, height * 0.78, radius * rng.uniform(0.65, 0.85)
+    low, high, reach = h * 0.22, h * 0.78, r * rng.uniform(0.65, 0.85)
     angles = np.linspace(-np.pi / 2, np.pi / 2, 13)
-    edge = radius * 0.96
+    edge = r * 0.96
     path = [(edge + reach * np.cos(a), 0, (low + high) / 2 + (high - low) / 2 * np.sin(a)) for a in angles]
     slot = "trim" if chance(rng, 0.3) else "body"
     yield slot, tube([(edge - 0.004, 0, low), *path[1:-1], (edge - 0.004, 0, high)], 0.0055, 10)
     if chance(rng, 0.5):
-        yield "detail", moved(lathe([(0.001, 0), (radius * 0.9, 0)], 32), (0, 0, height * 0.86))
+        yield "detail", moved(lathe([(0.001, 0), (r * 0.9, 0)], 32), (0, 0, h * 0.86))
     if chance(rng, 0.3):
-        yield (
-            "trim",
-            moved(torus(radius + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, height - 0.003)),
-        )
+        yield "trim", moved(torus(r + (0.002 if style != "tapered" else 0.0), 0.003), (0, 0, h - 0.003))
 
 
 def bottle(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    radius, height = rng.uniform(0.034, 0.044), rng.uniform(0.24, 0.31)
-    neck = radius * rng.uniform(0.3, 0.4)
+    r, h = rng.uniform(0.034, 0.044), rng.uniform(0.24, 0.31)
+    neck = r * rng.uniform(0.3, 0.4)
     style = choose(rng, novel, ("wine", "sloped", "round"), ("flask",))
     if style == "wine":
-        outside = [
-            (radius * 0.9, 0),
-            (radius, 0.008),
-            (radius, height * 0.58),
-            (radius * 0.8, height * 0.67),
-            (neck, height * 0.75),
-            (neck, height),
-        ]
+        outside = [(r * 0.9, 0), (r, 0.008), (r, h * 0.58), (r * 0.8, h * 0.67), (neck, h * 0.75), (neck, h)]
     elif style == "sloped":
-        outside = [
-            (radius * 0.9, 0),
-            (radius, 0.008),
-            (radius, height * 0.45),
-            (neck * 1.2, height * 0.8),
-            (neck, height),
-        ]
+        outside = [(r * 0.9, 0), (r, 0.008), (r, h * 0.45), (neck * 1.2, h * 0.8), (neck, h)]
     elif style == "round":
         outside = rounded(
-            [
-                (radius * 0.8, 0),
-                (radius * 1.25, height * 0.25),
-                (radius * 1.0, height * 0.5),
-                (neck, height * 0.68),
-                (neck, height),
-            ]
+            [(r * 0.8, 0), (r * 1.25, h * 0.25), (r * 1.0, h * 0.5), (neck, h * 0.68), (neck, h)]
         )
     else:
-        outside = rounded(
-            [(radius * 1.3, 0), (radius * 1.35, height * 0.08), (neck * 1.1, height * 0.6), (neck, height)]
-        )
-    yield "body", lathe([(0.001, 0.0), *outside, (0.001, height)], 36)
+        outside = rounded([(r * 1.3, 0), (r * 1.35, h * 0.08), (neck * 1.1, h * 0.6), (neck, h)])
+    yield "body", lathe([(0.001, 0.0), *outside, (0.001, h)], 36)
     if chance(rng, 0.75):
         top = lathe(
-            [
-                (0.001, height - 0.02),
-                (neck * 1.2, height - 0.02),
-                (neck * 1.2, height + 0.012),
-                (0.001, height + 0.012),
-            ],
-            24,
+            [(0.001, h - 0.02), (neck * 1.2, h - 0.02), (neck * 1.2, h + 0.012), (0.001, h + 0.012)], 24
         )
         yield "trim", top
     else:
-        yield "trim", moved(torus(neck, neck * 0.3, 24), (0, 0, height - neck * 0.5))
+        yield "trim", moved(torus(neck, neck * 0.3, 24), (0, 0, h - neck * 0.5))
     if style in ("wine", "sloped") and chance(rng, 0.8):
-        low, high = height * 0.14, height * rng.uniform(0.36, 0.43)
-        yield (
-            "detail",
-            lathe(
-                [(radius * 0.9, low), (radius * 1.015, low), (radius * 1.015, high), (radius * 0.9, high)], 36
-            ),
-        )
+        low, high = h * 0.14, h * rng.uniform(0.36, 0.43)
+        yield "detail", lathe([(r * 0.9, low), (r * 1.015, low), (r * 1.015, high), (r * 0.9, high)], 36)
 
 
 def bowl(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
@@ -130,67 +88,38 @@ def bowl(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def teapot(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    radius, squash = rng.uniform(0.075, 0.1), rng.uniform(0.75, 0.95)
-    height = 2 * radius * squash
+    r, squash = rng.uniform(0.075, 0.1), rng.uniform(0.75, 0.95)
+    h = 2 * r * squash
     style = choose(rng, novel, ("ball", "pear"), ("straight",))
     if style == "ball":
         outside = rounded(
-            [
-                (radius * 0.5, 0),
-                (radius * 0.95, height * 0.3),
-                (radius, height * 0.5),
-                (radius * 0.85, height * 0.75),
-                (radius * 0.45, height * 0.97),
-            ]
+            [(r * 0.5, 0), (r * 0.95, h * 0.3), (r, h * 0.5), (r * 0.85, h * 0.75), (r * 0.45, h * 0.97)]
         )
     elif style == "pear":
         outside = rounded(
-            [
-                (radius * 0.6, 0),
-                (radius * 1.05, height * 0.25),
-                (radius * 0.9, height * 0.55),
-                (radius * 0.55, height * 0.85),
-                (radius * 0.45, height),
-            ]
+            [(r * 0.6, 0), (r * 1.05, h * 0.25), (r * 0.9, h * 0.55), (r * 0.55, h * 0.85), (r * 0.45, h)]
         )
     else:
-        outside = [
-            (radius * 0.95, 0),
-            (radius, 0.006),
-            (radius * 0.85, height),
-            (radius * 0.5, height + 0.004),
-        ]
+        outside = [(r * 0.95, 0), (r, 0.006), (r * 0.85, h), (r * 0.5, h + 0.004)]
     yield "body", lathe([(0.001, 0), *outside, (0.001, outside[-1][1])], 40)
     top = outside[-1][1]
-    lid = [
-        (radius * 0.5, top - 0.004),
-        (radius * 0.5, top + 0.006),
-        (radius * 0.3, top + 0.022),
-        (0.001, top + 0.028),
-    ]
+    lid = [(r * 0.5, top - 0.004), (r * 0.5, top + 0.006), (r * 0.3, top + 0.022), (0.001, top + 0.028)]
     yield "trim", lathe([(0.001, top - 0.004), *lid], 32)
-    yield "trim", ellipsoid(radius * 0.27, (0, 0, top + 0.036))
-    spout = [
-        (radius * 0.75, 0, height * 0.28),
-        (radius * 1.3, 0, height * 0.42),
-        (radius * 1.5, 0, height * 0.75),
-        (radius * 1.8, 0, height * 0.98),
-    ]
+    yield "trim", ellipsoid(r * 0.27, (0, 0, top + 0.036))
+    spout = [(r * 0.75, 0, h * 0.28), (r * 1.3, 0, h * 0.42), (r * 1.5, 0, h * 0.75), (r * 1.8, 0, h * 0.98)]
     curve = np.array([np.array(p) for p in spout])
     smooth = np.array([_bezier(curve, t) for t in np.linspace(0, 1, 12)])
-    yield "body", tube(smooth, np.linspace(radius * 0.27, radius * 0.11, 12), 16)
+    yield "body", tube(smooth, np.linspace(r * 0.27, r * 0.11, 12), 16)
     angles = np.linspace(-1.25, 1.25, 14)
-    reach = radius * 0.75
-    handle = [
-        (-radius * 0.72 - reach * np.cos(a), 0, height * 0.52 + height * 0.34 * np.sin(a)) for a in angles
-    ]
+    reach = r * 0.75
+    handle = [(-r * 0.72 - reach * np.cos(a), 0, h * 0.52 + h * 0.34 * np.sin(a)) for a in angles]
     if novel and chance(rng, 0.5):
         handle = [
-            (radius * 0.75 * np.cos(a), 0, top * 0.86 + radius * 1.1 * np.sin(a))
+            (r * 0.75 * np.cos(a), 0, top * 0.86 + r * 1.1 * np.sin(a))
             for a in np.linspace(0.05, np.pi - 0.05, 16)
         ]
     slot = "trim" if chance(rng, 0.4) else "body"
-    yield slot, tube(handle, radius * 0.1, 12)
+    yield slot, tube(handle, r * 0.1, 12)
 
 
 def _bezier(points: np.ndarray, t: float) -> np.ndarray:
@@ -199,23 +128,18 @@ def _bezier(points: np.ndarray, t: float) -> np.ndarray:
 
 
 def goblet(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    radius, height = rng.uniform(0.034, 0.045), rng.uniform(0.16, 0.22)
-    cup = height * rng.uniform(0.42, 0.52)
-    stem = height - cup
+    radius, h = rng.uniform(0.034, 0.045), rng.uniform(0.16, 0.22)
+    cup = h * rng.uniform(0.42, 0.52)
+    stem = h - cup
     style = choose(rng, novel, ("tulip", "cone"), ("flute",))
     if style == "tulip":
         sides = rounded(
-            [
-                (0.006, stem),
-                (radius * 0.95, stem + cup * 0.3),
-                (radius, stem + cup * 0.55),
-                (radius * 0.8, height),
-            ]
+            [(0.006, stem), (radius * 0.95, stem + cup * 0.3), (radius, stem + cup * 0.55), (radius * 0.8, h)]
         )
     elif style == "cone":
-        sides = [(0.006, stem), (radius * 1.25, height)]
+        sides = [(0.006, stem), (radius * 1.25, h)]
     else:
-        sides = rounded([(0.006, stem * 0.8), (radius * 0.6, stem + cup * 0.3), (radius * 0.62, height)])
+        sides = rounded([(0.006, stem * 0.8), (radius * 0.6, stem + cup * 0.3), (radius * 0.62, h)])
     foot = [(0.001, 0), (radius * 0.95, 0.0), (radius * 0.95, 0.004), (radius * 0.3, 0.012), (0.006, 0.03)]
     inside = [(max(r - 0.003, 0.001), z + 0.002) for r, z in reversed(sides)]
     yield "body", lathe([*foot, *sides, *inside], 36)

@@ -75,8 +75,8 @@ def barrel(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def cone(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
-    height = rng.uniform(0.45, 0.75)
-    base, tip = height * 0.24, height * 0.04
+    h = rng.uniform(0.45, 0.75)
+    base, tip = h * 0.24, h * 0.04
     t = 0.03
     foot = base * 2.6
     if novel:
@@ -85,23 +85,11 @@ def cone(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
         yield "trim", box((foot, foot, t), (0, 0, t / 2), 0.008)
 
     def radius(z: float) -> float:
-        return base + (tip - base) * (z - t) / (height - t)
+        return base + (tip - base) * (z - t) / (h - t)
 
-    yield (
-        "body",
-        lathe(
-            [
-                (base, t),
-                (tip, height),
-                (tip * 0.6, height),
-                (tip * 0.6, height - 0.04),
-                (0.001, height - 0.04),
-            ],
-            36,
-        ),
-    )
+    yield "body", lathe([(base, t), (tip, h), (tip * 0.6, h), (tip * 0.6, h - 0.04), (0.001, h - 0.04)], 36)
     for low, high in ((0.32, 0.5), (0.66, 0.8)):
-        a, b = low * height, high * height
+        a, b = low * h, high * h
         yield (
             "detail",
             lathe(
