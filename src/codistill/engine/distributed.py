@@ -188,12 +188,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     patient = dist.new_group(backend="gloo", timeout=_WAIT_TIMEOUT)
     assert isinstance(patient, dist.ProcessGroup)
     try:
-        yield Process(
-            rank=rank,
-            world_size=world_size,
-            device=chosen,
-            patient=patient,
-        )
+        yield Process(rank=rank, world_size=world_size, device=chosen, patient=patient)
     finally:
         # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to let go of the last tensors, and
         # would end the process with an abort if that happened while it shuts down.

@@ -12,10 +12,7 @@ T = TypeVar("T")
 
 
 def find_config(
-    what: str,
-    known: Mapping[str, T],
-    cls: type[T],
-    from_yaml: Callable[[Path], T] | None = None,
+    what: str, known: Mapping[str, T], cls: type[T], from_yaml: Callable[[Path], T] | None = None
 ) -> T:
     """The config that a user named.
 

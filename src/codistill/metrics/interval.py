@@ -51,11 +51,7 @@ class Interval:
 
 
 def bootstrap_mean(
-    values: np.ndarray,
-    groups: Sequence[str] | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    values: np.ndarray, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Mean of (image,) values with a percentile-bootstrap 95 % interval; the same for the same seed.
 

@@ -49,10 +49,7 @@ def is_student(state: StateDict) -> bool:
 
 
 def read_student(
-    state: StateDict,
-    stated: Stated,
-    config: ViTConfig | None = None,
-    layout: str = "DUNE / UNIC student",
+    state: StateDict, stated: Stated, config: ViTConfig | None = None, layout: str = "DUNE / UNIC student"
 ) -> StudentWeights:
     """A student's encoder, projectors and target statistics.
 

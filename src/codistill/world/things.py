@@ -46,23 +46,13 @@ class Thing:
         """
         label = CLASS_INDEX[self.category]
         return [
-            Item(
-                mesh.transformed(pose),
-                self.materials[slot],
-                label,
-                instance,
-                local=mesh.vertices,
-            )
+            Item(mesh.transformed(pose), self.materials[slot], label, instance, local=mesh.vertices)
             for slot, mesh in self.parts
         ]
 
 
 def build_thing(
-    category: str,
-    rng: np.random.Generator,
-    palette: Palette,
-    novel: bool = False,
-    scale: float = 1.0,
+    category: str, rng: np.random.Generator, palette: Palette, novel: bool = False, scale: float = 1.0
 ) -> Thing:
     """A thing of a category with random proportions and looks.
 

@@ -26,12 +26,7 @@ from codistill.heads.human_mesh.cells import (
     detect_people,
     score_from_logits,
 )
-from codistill.heads.human_mesh.prediction import (
-    HumanMeshOutput,
-    PeoplePrediction,
-    RawPeople,
-    decode_people,
-)
+from codistill.heads.human_mesh.prediction import HumanMeshOutput, PeoplePrediction, RawPeople, decode_people
 from codistill.heads.human_mesh.tables import CellTables
 from codistill.heads.human_mesh.window import WindowReading
 from codistill.nn.precision import full_precision

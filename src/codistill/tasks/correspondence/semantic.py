@@ -129,12 +129,7 @@ TASK = Task(
     load=_load,
     test=SemanticTest,
     score=_score,
-    columns={
-        "pck": _pck(0),
-        "pck_image": _pck(0, by_image=True),
-        "pck_0.05": _pck(1),
-        "pck_0.01": _pck(2),
-    },
+    columns={"pck": _pck(0), "pck_image": _pck(0, by_image=True), "pck_0.05": _pck(1), "pck_0.01": _pck(2)},
     unit="per cent of key-points; means over classes",
     samples="pairs",
     shown=("found", "truth"),

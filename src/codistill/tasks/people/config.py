@@ -69,12 +69,7 @@ class PeopleFit(HeadFit):
     )
     loss: HumanMeshLossConfig = field(
         default_factory=lambda: HumanMeshLossConfig(
-            rotmat=5.0,
-            joints_3d=10.0,
-            vertices_3d=10.0,
-            joints_2d=0.2,
-            vertices_2d=0.2,
-            projections_from=500,
+            rotmat=5.0, joints_3d=10.0, vertices_3d=10.0, joints_2d=0.2, vertices_2d=0.2, projections_from=500
         )
     )
     targets: TargetConfig = field(default_factory=TargetConfig)

@@ -56,11 +56,7 @@ class _Carrying(Dataset[_Sent]):
 
 
 def made_by_workers(
-    dataset: Dataset[MadeType],
-    requests: Iterable[Any],
-    *,
-    workers: int | None,
-    device: torch.device,
+    dataset: Dataset[MadeType], requests: Iterable[Any], *, workers: int | None, device: torch.device
 ) -> Iterator[MadeType]:
     """What the data set makes of every request.
 

@@ -60,12 +60,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
-    about = {
-        "data": config.data,
-        "encoder": named,
-        "licence": spec.licence,
-        "unfrozen": config.unfreeze,
-    }
+    about = {"data": config.data, "encoder": named, "licence": spec.licence, "unfrozen": config.unfreeze}
 
     def training() -> HeadTraining[PairBatch]:
         batches, validation = _batches(config, encoder, head.config, data, maker, runtime, process)

@@ -68,10 +68,7 @@ class DepthFit(DenseFit):
             raise ConfigError("gradient_loss belongs to the recipe `published`: single pixels have no slope")
 
 
-RECIPES = {
-    "cached": DepthFit(),
-    "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,)),
-}
+RECIPES = {"cached": DepthFit(), "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,))}
 
 
 def starting_steps(steps: int) -> int:

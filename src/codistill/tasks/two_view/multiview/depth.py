@@ -86,11 +86,7 @@ def score_depth(
         best, chosen = best_growing_set(order, key.score)
         together = key.score(tuple(order))
         scores = np.array([best.relative, best.inliers, together.relative, together.inliers])
-        values = {
-            "scores": scores,
-            "category": np.array(sample.category),
-            "sources_used": len(chosen),
-        }
+        values = {"scores": scores, "category": np.array(sample.category), "sources_used": len(chosen)}
         yield Outcome(sample.name, values, draw=partial(key.picture, tuple(chosen)))
 
 

@@ -77,12 +77,7 @@ def _within_pose(errors: Errors) -> np.ndarray:
 
 def _column(title: str, score: Callable[[Errors], float], *, digits: int = 3, short: bool = False) -> Column:
     keys = ("translation", "rotation", "vcre", "confidence")
-    return Column(
-        title=title,
-        statistic=RowsOf(keys, score),
-        digits=digits,
-        headline=short,
-    )
+    return Column(title=title, statistic=RowsOf(keys, score), digits=digits, headline=short)
 
 
 COLUMNS = {
