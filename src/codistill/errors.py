@@ -61,3 +61,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or '(none)'}."
+
+
+def check_least(config: object, *names: str, least: float = 1) -> None:
+    """Raise ConfigError where one of these fields is less than `least`, or no number; None is fine."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ConfigError(f"{name} must be {least} or more; got {value}")

@@ -1,5 +1,7 @@
 """Target statistics against a direct computation over the concatenated batch; what travels between ranks."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,18 @@ def tokens(images: int = 3, dim: int = 5) -> Tokens:
     return Tokens(patches=torch.randn(images, 4, dim) * 3 + 2, grid=(2, 2), cls=torch.randn(images, dim))
 
 
+def standardized(
+    standardizer: TargetStandardizer,
+    raw: Mapping[str, Tokens],
+    counts: Mapping[str, int],
+    momentum: float,
+    all_reduce_sum: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+) -> Mapping[str, Tokens]:
+    """A training step's targets, as `DistillationObjective` makes them."""
+    packed = all_reduce_sum(standardizer.measure(raw, counts))
+    return standardizer.standardize(raw, standardizer.follow(packed, raw, momentum))
+
+
 def test_moments_of_two_ranks_are_those_of_all_tokens_even_with_a_large_mean() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(1e4, 0.5, (2, 300, 4))
@@ -42,7 +56,7 @@ def test_moments_of_two_ranks_are_those_of_all_tokens_even_with_a_large_mean() -
 def test_training_standardizes_by_the_batch_and_moves_the_buffers() -> None:
     buffers, given = statistics(cls=5, patch=5), tokens()
     standardizer = TargetStandardizer(TargetConfig(), buffers)
-    out = standardizer.batch({"t": given}, {"t": 3}, 0.25, lambda x: x)["t"]
+    out = standardized(standardizer, {"t": given}, {"t": 3}, 0.25)["t"]
     flat = given.patches.reshape(-1, 5)
     torch.testing.assert_close(out.patches, (given.patches - flat.mean(0)) / flat.std(0))
     torch.testing.assert_close(out.cls, (given.cls - given.cls.mean(0)) / given.cls.std(0))  # type: ignore[union-attr]
@@ -56,8 +70,12 @@ def test_training_standardizes_by_the_batch_and_moves_the_buffers() -> None:
 def test_constant_channel_is_clamped_for_the_division_only() -> None:
     buffers = statistics(patch=2)
     x = torch.stack([torch.full((6,), 7.0), torch.arange(6.0)], dim=1).view(2, 3, 2)
-    out = TargetStandardizer(TargetConfig(), buffers).batch(
-        {"t": Tokens(patches=x, grid=(1, 3))}, {"t": 2}, 1.0, lambda x: x
+    out = standardized(
+        TargetStandardizer(TargetConfig(), buffers),
+        {"t": Tokens(patches=x, grid=(1, 3))},
+        {"t": 2},
+        1.0,
+        lambda x: x,
     )["t"]
     assert (out.patches[..., 0] == 0).all()
     assert buffers["t"]["patch"].std[0] == 0  # type: ignore[index,union-attr]
@@ -66,7 +84,7 @@ def test_constant_channel_is_clamped_for_the_division_only() -> None:
 def test_rows_that_stand_in_change_nothing() -> None:
     buffers = statistics(patch=5)
     standardizer = TargetStandardizer(TargetConfig(), buffers)
-    standardizer.batch({"t": tokens()}, {"t": 0}, 0.5, lambda x: x)
+    standardized(standardizer, {"t": tokens()}, {"t": 0}, 0.5)
     assert (buffers["t"]["patch"].mean == 0).all()  # type: ignore[index,union-attr]
     assert (buffers["t"]["patch"].std == 1).all()  # type: ignore[index,union-attr]
 
@@ -74,7 +92,7 @@ def test_rows_that_stand_in_change_nothing() -> None:
 def test_non_finite_targets_do_not_poison_the_buffers() -> None:
     buffers, given = statistics(patch=5), tokens()
     given.patches[0, 0, 1] = torch.nan
-    TargetStandardizer(TargetConfig(), buffers).batch({"t": given}, {"t": 3}, 1.0, lambda x: x)
+    standardized(TargetStandardizer(TargetConfig(), buffers), {"t": given}, {"t": 3}, 1.0)
     mean = buffers["t"]["patch"].mean  # type: ignore[index,union-attr]
     assert torch.isfinite(mean).all()  # type: ignore[arg-type]
     assert mean[0] != 0  # type: ignore[index]
@@ -84,11 +102,15 @@ def test_non_finite_targets_do_not_poison_the_buffers() -> None:
 def test_momentum_zero_and_running_mode() -> None:
     given = tokens()
     still = statistics(patch=5)
-    out = TargetStandardizer(TargetConfig(), still).batch({"t": given}, {"t": 3}, 0.0, lambda x: x)["t"]
+    out = TargetStandardizer(TargetConfig(), still).running({"t": given})["t"]
     torch.testing.assert_close(out.patches, given.patches)
     moved = statistics(patch=5)
-    out = TargetStandardizer(TargetConfig(statistics="running"), moved).batch(
-        {"t": given}, {"t": 3}, 0.5, lambda x: x
+    out = standardized(
+        TargetStandardizer(TargetConfig(statistics="running"), moved),
+        {"t": given},
+        {"t": 3},
+        0.5,
+        lambda x: x,
     )["t"]
     patch = moved["t"]["patch"]  # type: ignore[index]
     torch.testing.assert_close(out.patches, (given.patches - patch.mean) / patch.std)  # type: ignore[union-attr]
@@ -104,7 +126,7 @@ def test_one_small_collective_for_all_teachers() -> None:
     names = ("a", "b", "c")
     buffers = torch.nn.ModuleDict({n: TargetStatistics({"cls": 1024, "patch": 1024}) for n in names})
     raw = {n: Tokens(patches=torch.randn(2, 9, 1024), grid=(3, 3), cls=torch.randn(2, 1024)) for n in names}
-    TargetStandardizer(TargetConfig(), buffers).batch(raw, dict.fromkeys(names, 2), 1.0, count)
+    standardized(TargetStandardizer(TargetConfig(), buffers), raw, dict.fromkeys(names, 2), 1.0, count)
     assert len(travelled) == 1
     assert travelled[0] < 3 * 64 * 1024
 
@@ -126,7 +148,7 @@ def test_spread_of_a_narrow_cone_is_its_root_mean_square_angle() -> None:
 def test_directions_follow_in_the_buffers_and_give_the_dispersion() -> None:
     buffers, given = statistics(cls=5, patch=5), tokens(images=40)
     standardizer = TargetStandardizer(TargetConfig(), buffers, directions=True)
-    out = standardizer.batch({"t": given}, {"t": 40}, 1.0, lambda x: x)["t"]
+    out = standardized(standardizer, {"t": given}, {"t": 40}, 1.0)["t"]
     units = torch.nn.functional.normalize(given.cls, dim=-1)  # type: ignore[arg-type]
     dispersion = 2 * (1 - units.mean(0).norm())
     torch.testing.assert_close(standardizer.dispersion("t"), dispersion, rtol=1e-4, atol=0)

@@ -44,7 +44,7 @@ def test_a_changed_file_changes_its_rows_alone(tmp_path: Path, how: str) -> None
     for by_place in (True, False):
         change = compare(before, inputs(paths), by_place=by_place)
         assert change.sources == (0, 1, -1, 3, 4, 5, 6)
-        assert change.text == f"changed: {paths[2]}" and change.new_rows == 1
+        assert change.text == f"changed: {paths[2]}"
 
 
 def test_rows_follow_where_their_place_means_nothing(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_rows_follow_where_their_place_means_nothing(tmp_path: Path) -> None:
     assert shorter.sources == (1, 2, 3)
     assert compare(before, inputs(paths[1:]), by_place=True).sources == (-1, -1, -1)
     turned = compare(before, inputs(paths[::-1]), by_place=True)
-    assert turned.new_rows == 4 and turned.text == "the order of the images"
+    assert turned.text == "the order of the images"
 
 
 def test_many_changes_are_counted_not_listed(tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_a_link_to_another_version_of_a_folder_is_another_input(tmp_path: Path) 
     before = inputs([link / "a", link / "b"])
     link.unlink()
     link.symlink_to(tmp_path / "v2")
-    assert compare(before, inputs([link / "a", link / "b"]), by_place=False).new_rows == 2
+    assert compare(before, inputs([link / "a", link / "b"]), by_place=False).sources == (-1, -1)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from codistill.errors import ConfigError
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.focal import estimate_focal
 from codistill.geometry.projection import depth_to_pointmap
@@ -17,18 +16,16 @@ def plane(rows: int, columns: int, focal: float) -> torch.Tensor:
     return depth_to_pointmap(depth, camera_matrix(focal, (columns / 2, rows / 2)).double())
 
 
-@pytest.mark.parametrize("method", ["weiszfeld", "median"])
-def test_recovers_the_focal_length_of_a_plane(method: str) -> None:
-    found = estimate_focal(plane(6, 8, 10.0), method=method)  # type: ignore[arg-type]
+def test_recovers_the_focal_length_of_a_plane() -> None:
+    found = estimate_focal(plane(6, 8, 10.0))
     assert float(found) == pytest.approx(10.0, rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ["weiszfeld", "median"])
-def test_a_third_of_wrong_points_hardly_matters(method: str) -> None:
+def test_a_third_of_wrong_points_hardly_matters() -> None:
     points = plane(40, 50, 60.0).repeat(2, 1, 1, 1)
     points[0, ::3, :, :2] = 0.5 * torch.randn_like(points[0, ::3, :, :2])
     points[1, ::3] = torch.nan
-    found = estimate_focal(points, method=method)  # type: ignore[arg-type]
+    found = estimate_focal(points)
     assert float((found / 60.0 - 1).abs().max()) < 0.05
 
 
@@ -50,19 +47,13 @@ def test_principal_point_and_clipping() -> None:
     assert float(estimate_focal(points, clip=(0.1, 0.5))) == pytest.approx(0.5 * base)
 
 
-def test_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'mean'.*median, weiszfeld"):
-        estimate_focal(plane(4, 4, 5.0), method="mean")  # type: ignore[arg-type]
-
-
 def test_gradient_reaches_the_pointmap() -> None:
     points = plane(4, 5, 6.0) + 0.05 * torch.randn(1, 4, 5, 3, dtype=torch.float64)
     assert torch.autograd.gradcheck(estimate_focal, (points.requires_grad_(),), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["weiszfeld", "median"])
-def test_points_on_one_ray_have_no_focal_length(method):
+def test_points_on_one_ray_have_no_focal_length():
     same = torch.tensor([0.2, -0.1, 2.0]).expand(1, 6, 8, 3)
     nearly = same + 1e-6 * torch.randn(1, 6, 8, 3, generator=torch.Generator().manual_seed(0))
     for points in (same, nearly, same * torch.rand(1, 6, 8, 1), torch.zeros(1, 6, 8, 3)):
-        assert estimate_focal(points, method=method, clip=(0.5, 4.0)).isnan().all()
+        assert estimate_focal(points, clip=(0.5, 4.0)).isnan().all()

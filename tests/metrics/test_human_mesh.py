@@ -17,7 +17,6 @@ from codistill.metrics.human_mesh import (
     joint_boxes,
     match_people,
     mean_point_error,
-    regress_joints,
     relative_to,
 )
 
@@ -149,12 +148,3 @@ def test_a_collapsed_prediction_has_a_finite_error() -> None:
 def test_no_matches_give_no_errors() -> None:
     nobody = torch.zeros(0, 30, 3)
     assert mean_point_error(nobody, nobody).shape == aligned_point_error(nobody, nobody).shape == (0,)
-
-
-def test_joints_from_vertices() -> None:
-    vertices = torch.randn(2, 6, 3)
-    regressor = torch.zeros(2, 6)
-    regressor[0, 4], regressor[1, :2] = 1.0, 0.5
-    joints = regress_joints(vertices, regressor)
-    torch.testing.assert_close(joints[:, 0], vertices[:, 4])
-    torch.testing.assert_close(joints[:, 1], vertices[:, :2].mean(1))

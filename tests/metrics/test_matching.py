@@ -6,8 +6,8 @@ import torch
 
 from codistill.geometry.cameras import camera_matrix
 from codistill.geometry.correspondences import PosedDepth, reproject
-from codistill.geometry.poses import pose_matrix, relative_pose
-from codistill.metrics.matching import coverage, epipolar_errors, match_errors, shares_below
+from codistill.geometry.poses import pose_matrix
+from codistill.metrics.matching import coverage, match_errors, shares_below
 
 K1 = camera_matrix(40.0, (23.5, 15.5)).double()
 K2 = camera_matrix(44.0, (22.0, 16.0)).double()
@@ -63,30 +63,3 @@ def test_coverage_counts_cells() -> None:
     assert coverage(pixels, errors, visible) == 2 / 6
     visible[:16, 32:] = False
     assert coverage(pixels, errors, visible) == 2 / 5
-
-
-def test_epipolar_error_is_zero_for_true_matches_and_grows_across_the_line() -> None:
-    first, second = plane_pair()
-    pose = relative_pose(first.world_to_camera, second.world_to_camera)
-    pixels1, pixels2, _, _ = some_matches(0.0)
-    assert epipolar_errors(pixels1, pixels2, K1, K2, pose).max() < 1e-9
-    # Brute force: distance to the line through the projections of two points on the first pixel's ray.
-    moved = pixels2 + torch.tensor([0.3, -1.1], dtype=torch.float64)
-    ray = torch.cat((pixels1, torch.ones_like(pixels1[:, :1])), 1).double() @ torch.linalg.inv(K1).T
-
-    def line_distance(
-        rays: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor, k: torch.Tensor, at: torch.Tensor
-    ):
-        ends = [(depth * rays @ turn.T + shift) @ k.T for depth in (2.0, 5.0)]
-        a, b = (end[:, :2] / end[:, 2:] for end in ends)
-        along = (b - a) / (b - a).norm(dim=1, keepdim=True)
-        gap = at - a
-        return (along[:, 0] * gap[:, 1] - along[:, 1] * gap[:, 0]).abs()
-
-    back = torch.linalg.inv(pose)
-    ray2 = torch.cat((moved, torch.ones_like(moved[:, :1])), 1) @ torch.linalg.inv(K2).T
-    expected = 0.5 * (
-        line_distance(ray, pose[:3, :3], pose[:3, 3], K2, moved)
-        + line_distance(ray2, back[:3, :3], back[:3, 3], K1, pixels1.double())
-    )
-    torch.testing.assert_close(epipolar_errors(pixels1, moved, K1, K2, pose), expected)

@@ -55,5 +55,5 @@ def test_rows_and_columns_are_not_mixed_up() -> None:
 def test_wrong_widths_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"token_dims must be four positive widths; got \(8, 8\)"):
         DptConfig(token_dims=(8, 8), patch_size=14)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="patch_size must be at least 1"):
+    with pytest.raises(ConfigError, match="patch_size must be 1 or more"):
         DptConfig(token_dims=(8, 8, 8, 8), patch_size=0)

@@ -76,7 +76,7 @@ def test_cls_only_teacher() -> None:
     [
         ({"kind": "lader"}, r"Did you mean 'ladder'\?.* file\.py:NAME will do"),
         ({"kind": "ladder", "blocks": (2, 1)}, "increasing"),
-        ({"num_blocks": 0}, "at least 1"),
+        ({"num_blocks": 0}, "1 or more"),
     ],
 )
 def test_bad_configs(arguments: dict, text: str) -> None:

@@ -185,7 +185,7 @@ TASK = Task(
     load=load,
     test=BrightnessTest,
     score=score,
-    columns={"error": Column(title="error", statistic=MeanOf("error"), higher=False)},
+    columns={"error": Column(title="error", statistic=MeanOf("error"))},
     unit="of 1",
     predict=Prediction(options=BrightnessTest, run=predict, writes="DIR/NAME.txt"),
 )

@@ -173,9 +173,11 @@ def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, An
         table.add_column(column)
     columns = task.columns_of(found.table)
     for name, interval in found.scores.items():
-        digits = columns[name].digits
+        column = columns[name]
         table.add_row(
-            f"{columns[name].title}", f"{interval.mean:.{digits}f}", interval.limits(digits, between=" to ")
+            f"{column.title} {'↑' if column.higher else '↓'}",
+            f"{interval.mean:.{column.digits}f}",
+            interval.limits(column.digits, between=" to "),
         )
     Console().print(table)
     for line in found.summary.lines:
@@ -187,7 +189,7 @@ def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, An
 def _print_comparison(found: Mapping[str, Any]) -> None:
     difference = found["difference"]
     shown = "no number" if difference["mean"] is None else Interval(**difference)
-    line = f"{found['score']}: this minus {found['against']}: {shown}"
+    line = f"{found['score']}: this minus {found['against']}: {shown}; {found['verdict']}"
     if "margin" in found:
         equal = "equal" if found["equal_within_margin"] else "not shown to be equal"
         line += f"; {equal} within ±{found['margin']:g}"

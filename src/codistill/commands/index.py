@@ -3,10 +3,8 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from codistill.commands.parsers.index import parse
+from codistill.commands.progress_bar import SampleProgress
 from codistill.data.catalogue import CATALOGUE, catalogue_source
 from codistill.data.manifest import filters_text, write_manifest
 from codistill.data.names import table_of_paths
@@ -20,13 +18,12 @@ from codistill.errors import ConfigError, DataError, unknown_name
 
 def main(argv: list[str]) -> int:
     options = parse(argv)
-    console = Console(stderr=True)
     config = _config(options)
     if options.verify:
         return _verify(Path(expand(config.path, config.name)))
     found, kind = resolve(config)
     if kind == "shards" and not options.pack:
-        with _progress(console, "shards read") as show:
+        with SampleProgress("reading shards") as show:
             path = record_shards(Path(found.path), workers=options.workers, progress=show)
         print(f"{config.name}: {len(open_source(config))} images indexed in {path}")
         return 0
@@ -34,7 +31,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"--out is missing: {'a folder' if options.pack else 'the manifest to write (.parquet)'}"
         )
-    return _pack(options, config, console) if options.pack else _list(options, config, found, kind)
+    return _pack(options, config) if options.pack else _list(options, config, found, kind)
 
 
 def _config(options: argparse.Namespace) -> SourceConfig:
@@ -74,12 +71,12 @@ def _list(options: argparse.Namespace, config: SourceConfig, found: SourceConfig
     return 0
 
 
-def _pack(options: argparse.Namespace, config: SourceConfig, console: Console) -> int:
+def _pack(options: argparse.Namespace, config: SourceConfig) -> int:
     out = Path(options.out)
     if out.suffix == ".parquet":
         raise ConfigError(f"--out {out}: with --pack it is a folder for the shards")
     source = open_source(config)
-    with _progress(console, "images packed") as show:
+    with SampleProgress("packing images") as show:
         skipped = pack_source(
             source,
             out,
@@ -110,22 +107,3 @@ def _verify(folder: Path) -> int:
             print(error)
     print(f"{len(shards) - damaged} of {len(shards)} shards in {folder} are as they were written")
     return 1 if damaged else 0
-
-
-class _progress:  # noqa: N801 - used like a function
-    """A progress bar that is fed with (done, total)."""
-
-    def __init__(self, console: Console, text: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=console)
-        self.task = self.bar.add_task(text, total=None)
-
-    def __enter__(self) -> "_progress":
-        self.bar.start()
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

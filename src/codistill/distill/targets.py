@@ -11,7 +11,7 @@ Options: statistics that are fixed before training (EUPE), channels rotated to e
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -177,26 +177,6 @@ class TargetStandardizer:
             of = mean_and_spread if self.by_direction(kind) else mean_and_std
             scales[teacher, kind] = self._follow(buffers, of(moments), momentum)
         return scales
-
-    @torch.no_grad()
-    def batch(
-        self,
-        raw: Mapping[str, Tokens],
-        counts: Mapping[str, int],
-        momentum: float,
-        all_reduce_sum: Callable[[Tensor], Tensor],
-    ) -> dict[str, Tokens]:
-        """Training: standardize by the global batch's statistics and update the buffers. One collective.
-
-        Args:
-            raw, counts: see `measure`.
-            momentum: of the buffers; 0 uses them as they are.
-            all_reduce_sum: sums a tensor over ranks.
-        """
-        if momentum == 0.0:
-            return self.running(raw)
-        packed = all_reduce_sum(self.measure(raw, counts))
-        return self.standardize(raw, self.follow(packed, raw, momentum))
 
     def _follow(
         self, buffers: KindStatistics, found: tuple[Tensor, Tensor, Tensor], momentum: float

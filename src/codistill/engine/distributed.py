@@ -38,7 +38,6 @@ class Process:
 
     Attributes:
         rank, world_size: of the run. Rank 0 writes files and prints.
-        local_rank: on this machine.
         device: where this process computes.
         traffic: bytes of tensors given to `all_reduce_sum`, by what they were; counted for one process too.
         patient: the group of objects and of waiting, without a time limit; None for one process.
@@ -46,7 +45,6 @@ class Process:
 
     rank: int = 0
     world_size: int = 1
-    local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     traffic: Counter[str] = field(default_factory=Counter)
     patient: dist.ProcessGroup | None = None
@@ -190,13 +188,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     patient = dist.new_group(backend="gloo", timeout=_WAIT_TIMEOUT)
     assert isinstance(patient, dist.ProcessGroup)
     try:
-        yield Process(
-            rank=rank,
-            world_size=world_size,
-            local_rank=local_rank,
-            device=chosen,
-            patient=patient,
-        )
+        yield Process(rank=rank, world_size=world_size, device=chosen, patient=patient)
     finally:
         # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to let go of the last tensors, and
         # would end the process with an abort if that happened while it shuts down.

@@ -58,11 +58,6 @@ class Change:
     sources: tuple[int, ...]
     text: str
 
-    @property
-    def new_rows(self) -> int:
-        """Rows that must be made anew."""
-        return sum(source < 0 for source in self.sources)
-
 
 class Stamper:
     """Parts of files; a file that many rows share is looked at once."""

@@ -12,11 +12,7 @@ T = TypeVar("T")
 
 
 def find_config(
-    what: str,
-    known: Mapping[str, T],
-    cls: type[T],
-    kind: str = "recipe",
-    from_yaml: Callable[[Path], T] | None = None,
+    what: str, known: Mapping[str, T], cls: type[T], from_yaml: Callable[[Path], T] | None = None
 ) -> T:
     """The config that a user named.
 
@@ -25,7 +21,6 @@ def find_config(
             `path/to/file.py:NAME`, which is imported.
         known: by name.
         cls: of the config.
-        kind: what it is called in errors.
         from_yaml: reads a YAML file; None: every field that the file lacks keeps its default.
 
     Raises:
@@ -37,19 +32,18 @@ def find_config(
     if what.endswith((".yaml", ".yml")):
         return load_yaml(cls, Path(what)) if from_yaml is None else from_yaml(Path(what))
     if is_own(what):
-        return own_object(what, kind, lambda found: isinstance(found, cls))
+        return own_object(what, "recipe", lambda found: isinstance(found, cls))
     raise ConfigError(
-        f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
+        f"{unknown_name('recipe', what, known)} A path of a .yaml file or file.py:NAME will do as well."
     )
 
 
-def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "recipe") -> None:
+def check_config_name(what: str, known: tuple[str, ...] | None) -> None:
     """Refuse what cannot be a config: no known name, no file. Nothing is imported.
 
     Args:
         what: as `find_config` takes it.
         known: names; None where they cannot be told without importing.
-        kind: what it is called in errors.
 
     Raises:
         ConfigError: with the nearest known names, or the file that is not there.
@@ -63,5 +57,5 @@ def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "rec
             raise ConfigError(f"{file}: no such file")
     elif known is not None and what not in known and what.replace("_", "-") not in known:
         raise ConfigError(
-            f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
+            f"{unknown_name('recipe', what, known)} A path of a .yaml file or file.py:NAME will do as well."
         )

@@ -78,11 +78,6 @@ class ImageFit:
         """Horizontal and vertical scale of the resize."""
         return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
 
-    @property
-    def shrinks(self) -> bool:
-        """Whether the resize makes the image smaller (LANCZOS then, else BICUBIC)."""
-        return max(self.original) > max(self.resized)
-
     def intrinsics(self, original: Tensor) -> Tensor:
         """Intrinsics (..., 3, 3) of what the network sees, from those of the original image."""
         return crop_intrinsics(scale_intrinsics(original, *self.scale), self.left, self.top)

@@ -1,21 +1,18 @@
 """The focal length that explains a pointmap, when the camera is unknown.
 
-A pixel p (relative to the principal point) and its point (X, Y, Z) satisfy p = f (X, Y) / Z. `weiszfeld` minimizes
-the sum of unsquared distances |p - f q|, q = (X, Y) / Z, by iterated reweighting; `median` takes the median of
-the per-coordinate ratios. Source: DUSt3R (arXiv 2312.14132), section 3.3.
+A pixel p (relative to the principal point) and its point (X, Y, Z) satisfy p = f (X, Y) / Z. Weiszfeld's iterated
+reweighting minimizes the sum of unsquared distances |p - f q|, q = (X, Y) / Z. Source: DUSt3R (arXiv 2312.14132),
+section 3.3.
 """
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.projection import pixel_grid
 
-FocalMethod = Literal["weiszfeld", "median"]
 _ITERATIONS = 10
 
 
@@ -23,7 +20,6 @@ def estimate_focal(
     pointmap: Float[Tensor, "batch row column 3"],
     principal_point: Float[Tensor, "batch 2"] | None = None,
     *,
-    method: FocalMethod = "weiszfeld",
     clip: tuple[float, float] | None = None,
 ) -> Float[Tensor, " batch"]:
     """Focal lengths in pixels of pointmaps in their own camera's frame.
@@ -32,16 +28,12 @@ def estimate_focal(
         pointmap: (batch, row, column, 3). Points with a coordinate quotient that is not finite count as (0, 0).
         principal_point: (batch, 2), (x, y) in pixels; None: the published choice (W/2, H/2), half a pixel
             off the exact centre.
-        method: `weiszfeld` or `median`.
         clip: smallest and largest focal length, as multiples of the one that spans 60 degrees over the longer
             side; None does not clip.
 
     Returns:
         (batch,); NaN where no focal length explains the pointmap better than any other: all points on one ray, or the
         best one not above 0.
-
-    Raises:
-        ConfigError: for an unknown method.
     """
     batch, rows, columns, _ = pointmap.shape
     if principal_point is None:
@@ -49,12 +41,7 @@ def estimate_focal(
     grid = pixel_grid(rows, columns, pointmap.device, pointmap.dtype)
     pixels = (grid - principal_point[:, None, None, :]).flatten(1, 2)
     points = pointmap.flatten(1, 2)
-    if method == "weiszfeld":
-        focal = _weiszfeld(pixels, points)
-    elif method == "median":
-        focal = _median(pixels, points)
-    else:
-        raise ConfigError(unknown_name("focal method", method, ("weiszfeld", "median")))
+    focal = _weiszfeld(pixels, points)
     focal = torch.where(_has_rays(points) & (focal > 0), focal, torch.nan)
     if clip is not None:
         base = max(rows, columns) / (2 * math.tan(math.radians(30)))
@@ -83,8 +70,3 @@ def _weiszfeld(pixels: Tensor, points: Tensor) -> Tensor:
         weight = 1.0 / distance.clamp(min=1e-8)
         focal = (weight * along).mean(-1) / (weight * square).mean(-1)
     return focal
-
-
-def _median(pixels: Tensor, points: Tensor) -> Tensor:
-    votes = pixels * points[..., 2:] / points[..., :2]
-    return votes.flatten(1).nanmedian(dim=-1).values

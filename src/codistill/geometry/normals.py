@@ -13,15 +13,13 @@ from torch.nn.functional import normalize, pad
 
 TOLERANCE = 0.002
 """Of the inverse depth, relative: how far a pixel may lie off its plane."""
+UNIT = 0.001
+"""Metres that depth was rounded to, which its planes need not fit better than."""
 _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 
 
 def normals_of_depth(
-    depth: Float[Tensor, "row column"],
-    intrinsics: Float[Tensor, "3 3"],
-    *,
-    tolerance: float = TOLERANCE,
-    unit: float = 0.001,
+    depth: Float[Tensor, "row column"], intrinsics: Float[Tensor, "3 3"]
 ) -> Float[Tensor, "row column 3"]:
     """Unit normals towards the camera; (0, 0, 0) where they are unknown.
 
@@ -31,8 +29,6 @@ def normals_of_depth(
     Args:
         depth: metres along the optical axis; 0, infinite or NaN where it is not known.
         intrinsics: without skew.
-        tolerance: see `TOLERANCE`.
-        unit: metres that the depth was rounded to, which its planes need not fit better than.
     """
     known = torch.isfinite(depth) & (depth > 0)
     inverse = torch.where(
@@ -45,8 +41,8 @@ def normals_of_depth(
         torch.einsum("sa,sij->aij", shifts, parts) / 6.0
     )  # per row, per column; sum of squares of -1, 0, 1 thrice
     fitted = mean + torch.einsum("sa,aij->sij", shifts, slopes)
-    # Rounding moves an inverse depth by unit / 2 z^2; the allowance is that and a part of the inverse depth itself.
-    misfit = ((parts - fitted).abs() / (tolerance * mean + unit * mean.square())).amax(0)
+    # Rounding moves an inverse depth by UNIT / 2 z^2; the allowance is that and a part of the inverse depth itself.
+    misfit = ((parts - fitted).abs() / (TOLERANCE * mean + UNIT * mean.square())).amax(0)
     misfit = torch.where(misfit.isnan(), torch.inf, misfit)
     return _chosen(_facing(mean, slopes, intrinsics.double()), misfit).to(depth.dtype)
 

@@ -192,10 +192,3 @@ def relative_to(
 ) -> Float[Tensor, "*batch point 3"]:
     """Points relative to one of their body, e.g. the pelvis."""
     return points - origin[..., None, :]
-
-
-def regress_joints(
-    vertices: Float[Tensor, "*batch vertex 3"], regressor: Float[Tensor, "joint vertex"]
-) -> Float[Tensor, "*batch joint 3"]:
-    """Joints as weighted sums of vertices, e.g. the 14 of 3DPW through the H36M regressor."""
-    return torch.einsum("jv,...vc->...jc", regressor, vertices)

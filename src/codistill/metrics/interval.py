@@ -36,10 +36,6 @@ class Interval:
     count: int
     groups: int
 
-    def above(self, other: "Interval") -> bool:
-        """Whether this is larger and the intervals do not overlap: what "better" means here. Not if one is unknown."""
-        return self.low is not None and other.high is not None and self.low > other.high
-
     def within(self, margin: float) -> bool:
         """Whether a difference's whole interval lies within ± margin: what "equal" means here. Not if it is unknown."""
         return self.low is not None and self.high is not None and -margin <= self.low and self.high <= margin
@@ -55,11 +51,7 @@ class Interval:
 
 
 def bootstrap_mean(
-    values: np.ndarray,
-    groups: Sequence[str] | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    values: np.ndarray, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Mean of (image,) values with a percentile-bootstrap 95 % interval; the same for the same seed.
 

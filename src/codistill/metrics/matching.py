@@ -67,27 +67,3 @@ def coverage(
     right = pixels1[errors < threshold].long()
     hit[right[:, 1] // cell, right[:, 0] // cell] = True
     return int((hit & common).sum()) / max(1, int(common.sum()))
-
-
-def epipolar_errors(
-    pixels1: Num[Tensor, "match 2"],
-    pixels2: Num[Tensor, "match 2"],
-    intrinsics1: Float[Tensor, "3 3"],
-    intrinsics2: Float[Tensor, "3 3"],
-    pose_2_from_1: Float[Tensor, "4 4"],
-) -> Float[Tensor, " match"]:
-    """Mean distance, in pixels, of both pixels of a match to the epipolar line of the other.
-
-    A lower bound of the match's error: displacements along the line do not show. Zero baselines give NaN.
-    """
-    x, y, z = pose_2_from_1[:3, 3].double().unbind()
-    zero = torch.zeros_like(x)
-    cross = torch.stack((torch.stack((zero, -z, y)), torch.stack((z, zero, -x)), torch.stack((-y, x, zero))))
-    inverse1, inverse2 = (torch.linalg.inv(k.double()) for k in (intrinsics1, intrinsics2))
-    fundamental = inverse2.T @ cross @ pose_2_from_1[:3, :3].double() @ inverse1
-    p1, p2 = (
-        torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=1).double() for pixels in (pixels1, pixels2)
-    )
-    line2, line1 = p1 @ fundamental.T, p2 @ fundamental
-    product = (p2 * line2).sum(-1).abs()
-    return 0.5 * product * (1 / line1[:, :2].norm(dim=-1) + 1 / line2[:, :2].norm(dim=-1))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,7 @@ class DptConfig:
             dims = getattr(self, name)
             if len(dims) != 4 or min(dims) < 1:
                 raise ConfigError(f"{name} must be four positive widths; got {dims}")
-        for name in ("patch_size", "out_channels", "fusion_dim", "middle_dim", "last_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_least(self, "patch_size", "out_channels", "fusion_dim", "middle_dim", "last_dim")
 
 
 class ResidualUnit(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import ConfigError, check_least, unknown_name
 from codistill.nn.blocks import ACTIVATIONS, NORM_EPS, Block, init_transformer_weights
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables, cached_grid_tables
@@ -61,9 +61,7 @@ class ViTConfig:
     norm_eps: float = NORM_EPS
 
     def __post_init__(self) -> None:
-        for name in ("dim", "depth", "num_heads", "patch_size", "image_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_least(self, "dim", "depth", "num_heads", "patch_size", "image_size")
         if self.dim % self.num_heads:
             raise ConfigError(f"dim {self.dim} is not divisible by num_heads {self.num_heads}")
         if self.image_size % self.patch_size:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import ConfigError, check_least, unknown_name
 from codistill.files.own_code import is_own, own_object
 from codistill.nn.blocks import Block, init_transformer_weights
 from codistill.nn.linear import Linear
@@ -49,8 +49,7 @@ class ProjectorConfig:
             )
         if self.blocks is not None and (not self.blocks or sorted(set(self.blocks)) != list(self.blocks)):
             raise ConfigError(f"projector blocks must be increasing and not empty; got {self.blocks}")
-        if self.num_blocks < 1:
-            raise ConfigError(f"num_blocks must be at least 1; got {self.num_blocks}")
+        check_least(self, "num_blocks")
 
     def student_blocks(self, depth: int) -> tuple[int, ...]:
         """The student blocks (0-based, increasing) whose outputs this projector reads."""

@@ -125,7 +125,15 @@ def compare(
         raise ConfigError(unknown_name("score", name, found.scores))
     other = read_table(against, found.table)
     difference = columns[name].statistic.difference(found.table, other)
-    result = {"against": str(against), "score": name, "difference": plain_interval(difference)}
+    verdict = "not apart"
+    if difference.low is not None and difference.high is not None and difference.low * difference.high > 0:
+        verdict = "better" if (difference.low > 0) is columns[name].higher else "worse"
+    result = {
+        "against": str(against),
+        "score": name,
+        "difference": plain_interval(difference),
+        "verdict": verdict,
+    }
     if margin is None:
         return result
     return {**result, "margin": margin, "equal_within_margin": difference.within(margin)}

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from codistill.files.json_files import read_json
 from codistill.tasks.registry import find_task, task_names
 
 
@@ -31,40 +29,6 @@ def table_words(name: str) -> TableWords:
     task = find_task(name)
     shown = tuple(score for score, column in task.columns.items() if column.headline)
     return TableWords(shown, {score: column.title for score, column in task.columns.items()}, task.samples)
-
-
-def results_table(paths: Sequence[Path]) -> str:
-    """One row per metrics file of one task, in the order given: encoder, scores with 95 % intervals, fit.
-
-    Raises:
-        CheckpointError: if a file cannot be read.
-        ValueError: if the files are of several tasks or data sets, or some intervals are over groups and some not.
-    """
-    contents = [read_json(path) for path in paths]
-    kinds = {result_kind(metrics) for metrics in contents}
-    if len(kinds) != 1:
-        raise ValueError(f"a table is of one task, split and set of images; got {sorted(kinds)}")
-    task, split, images = kinds.pop()
-    header, rows = results_rows(task, contents, quote="`")
-    lines = [header, ["---"] * len(header), *rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    unit = table_words(task).samples
-    over = {resampled(metrics, unit) for metrics in contents}
-    if len(over) > 1:
-        raise ValueError(f"a table is of intervals over one kind of groups; got {sorted(over)}")
-    return f"{table}\n\n{images} {split} {unit}; 95 % bootstrap intervals over {over.pop()}.\n"
-
-
-def resampled(metrics: Mapping[str, Any], unit: str) -> str:
-    """The unit that a metrics file's intervals resample: `150 groups of images`, or its images."""
-    counts = {
-        (score["groups"], score["count"])
-        for score in metrics["scores"].values()
-        if isinstance(score, Mapping) and "groups" in score and "count" in score
-    }
-    if not counts or all(groups == count for groups, count in counts):
-        return unit
-    return f"{max(groups for groups, _ in counts)} groups of {unit}"
 
 
 def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:

@@ -13,10 +13,9 @@ reconstruction, Map-free's submissions) has its own commands.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
 from codistill.engine.distributed import Process
 from codistill.tasks.shared.config import Runtime
@@ -101,18 +100,6 @@ class Subject:
     features: FeatureConfig | None = None
     baseline: str | None = None
     other_encoder: bool = False
-
-
-class Model(Protocol):
-    """What `Task.load` returns; each task calls it in its own way."""
-
-    def to(self, device: torch.device | str) -> Any:
-        """Move the model to a device, in place."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Encoder, licence and head, as JSON values for a metrics file."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ HALF = (0.5, 0.5, 0.5)
 
 _SIZE = re.compile(r"image_(\d+x\d+)")
 _RESIZED = re.compile(r"pos_embed_resized_to_(\d+)")
-_LISTING = re.compile(r"keys_dune_vit([a-z]+)(\d+)_(\d+)\.json")
 _RUNG = re.compile(r"weights/heads\.([^.]+)\.(cls|patch)\.(\d+)\.layers\.0\.weight")
 
 

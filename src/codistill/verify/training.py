@@ -34,10 +34,7 @@ from codistill.weights.layouts import read_student_weights
 
 NUMBER_TOLERANCE = 2e-5
 WEIGHT_TOLERANCE = 1e-4
-SCHEDULE_TOLERANCE = 1e-12
-DROPPING_TOLERANCE = 2e-5
 STUDENT_FILE = "dune_nano_released_layout.pth"
-TRAJECTORY_FILES = ("distill_inputs.safetensors", "distill_trajectory.json", STUDENT_FILE)
 WEIGHTS_FILE = "distill_final_weights.safetensors"
 
 _DOMAIN_WORDS = {

@@ -49,10 +49,7 @@ def is_student(state: StateDict) -> bool:
 
 
 def read_student(
-    state: StateDict,
-    stated: Stated,
-    config: ViTConfig | None = None,
-    layout: str = "DUNE / UNIC student",
+    state: StateDict, stated: Stated, config: ViTConfig | None = None, layout: str = "DUNE / UNIC student"
 ) -> StudentWeights:
     """A student's encoder, projectors and target statistics.
 
@@ -238,12 +235,6 @@ def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
     if not isinstance(floor, int | float) or not 0 < floor < math.inf:
         raise CheckpointError(f"{where}: std_floor must be a positive number; found {floor!r}")
     return float(floor)
-
-
-def student_tensors(weights: StudentWeights) -> dict[str, Tensor]:
-    """All tensors of a student under the names of our own checkpoints; also what `Student.load_state_dict` takes."""
-    tensors = {f"{PREFIX}{name}": tensor for name, tensor in weights.encoder.tensors.items()}
-    return {**tensors, **projector_tensors(weights)}
 
 
 def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:

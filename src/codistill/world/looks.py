@@ -79,11 +79,6 @@ class Palette:
         return linear(colorsys.hsv_to_rgb(hue % 1.0, saturation, bright))
 
 
-def luminance(color: Color) -> float:
-    """Of a linear colour."""
-    return 0.21 * color[0] + 0.72 * color[1] + 0.07 * color[2]
-
-
 def contrasting(rng: np.random.Generator, palette: Palette, other: Color) -> Color:
     """A colour of the palette that stands out against `other`."""
     r, g, b = (c**0.5 for c in other)

@@ -29,11 +29,6 @@ def rotated(mesh: Mesh, axis: str, degrees: float) -> Mesh:
     return mesh.transformed(rotation(axis, degrees))
 
 
-def scaled(mesh: Mesh, factors: float | Point) -> Mesh:
-    """The mesh scaled about the origin."""
-    return mesh.transformed(np.diag(np.broadcast_to(np.asarray(factors, np.float64), 3)))
-
-
 def rotation(axis: str, degrees: float) -> NDArray[np.float64]:
     """(3, 3) rotation about `x`, `y` or `z`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -112,19 +107,23 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 28, smooth: bo
         [np.column_stack([ring * r, np.full(segments, z)]) for r, z in points]
         + [np.array([[0, 0, points[0, 1]], [0, 0, points[-1, 1]]])]
     )
+    return _mesh(vertices, _round_faces(len(points), segments), smooth)
+
+
+def _round_faces(rings: int, segments: int) -> NDArray[np.int64]:
+    """Faces between rings of vertices, and of both ends, whose centres are the last two vertices."""
     k = np.arange(segments)
     n = (k + 1) % segments
     faces = []
-    for row in range(len(points) - 1):
-        a, b = row * segments, (row + 1) * segments
+    for a in range(0, (rings - 1) * segments, segments):
+        b = a + segments
         faces += [np.stack([a + k, a + n, b + n], 1), np.stack([a + k, b + n, b + k], 1)]
-    last = (len(points) - 1) * segments
-    bottom, top = len(points) * segments, len(points) * segments + 1
+    end = rings * segments
     faces += [
-        np.stack([n, k, np.full(segments, bottom)], 1),
-        np.stack([last + k, last + n, np.full(segments, top)], 1),
+        np.stack([n, k, np.full(segments, end)], 1),
+        np.stack([end - segments + k, end - segments + n, np.full(segments, end + 1)], 1),
     ]
-    return _mesh(vertices, np.concatenate(faces), smooth)
+    return np.concatenate(faces)
 
 
 def cylinder(
@@ -175,18 +174,7 @@ def tube(path: ArrayLike, radius: float | ArrayLike, segments: int = 12) -> Mesh
         + np.sin(angles)[None, :, None] * cross(tangent, sides)[:, None]
     )
     vertices = (points[:, None] + radii[:, None, None] * around).reshape(-1, 3)
-    k = np.arange(segments)
-    n = (k + 1) % segments
-    faces = []
-    for row in range(len(points) - 1):
-        a, b = row * segments, (row + 1) * segments
-        faces += [np.stack([a + k, a + n, b + n], 1), np.stack([a + k, b + n, b + k], 1)]
-    end = len(points) * segments
-    faces += [
-        np.stack([n, k, np.full(segments, end)], 1),
-        np.stack([end - segments + k, end - segments + n, np.full(segments, end + 1)], 1),
-    ]
-    return _mesh(np.concatenate([vertices, points[:1], points[-1:]]), np.concatenate(faces))
+    return _mesh(np.concatenate([vertices, points[:1], points[-1:]]), _round_faces(len(points), segments))
 
 
 def torus(major: float, minor: float, segments: int = 28, around: int = 8) -> Mesh:

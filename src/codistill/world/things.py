@@ -46,23 +46,13 @@ class Thing:
         """
         label = CLASS_INDEX[self.category]
         return [
-            Item(
-                mesh.transformed(pose),
-                self.materials[slot],
-                label,
-                instance,
-                local=mesh.vertices,
-            )
+            Item(mesh.transformed(pose), self.materials[slot], label, instance, local=mesh.vertices)
             for slot, mesh in self.parts
         ]
 
 
 def build_thing(
-    category: str,
-    rng: np.random.Generator,
-    palette: Palette,
-    novel: bool = False,
-    scale: float = 1.0,
+    category: str, rng: np.random.Generator, palette: Palette, novel: bool = False, scale: float = 1.0
 ) -> Thing:
     """A thing of a category with random proportions and looks.
 
@@ -76,7 +66,7 @@ def build_thing(
     """
     if category not in CATEGORIES:
         raise ConfigError(unknown_name("category", category, CATEGORIES))
-    pieces = CATEGORIES[category].build(rng, novel)
+    pieces = list(CATEGORIES[category].build(rng, novel))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([mirror * scale, scale, scale])

@@ -195,7 +195,7 @@ def test_a_term_that_is_not_finite_counts_as_zero() -> None:
 
 
 def test_a_negative_weight_is_refused() -> None:
-    with pytest.raises(ConfigError, match="joints_3d must be at least 0; got -1"):
+    with pytest.raises(ConfigError, match="joints_3d must be 0 or more; got -1"):
         HumanMeshLossConfig(joints_3d=-1)
 
 

@@ -13,7 +13,6 @@ from codistill.bodies.tiny import TinyBody
 from codistill.geometry.projection import project
 from codistill.geometry.rotations import rotation_from_6d, rotation_from_vector, rotation_vector
 from codistill.heads.human_mesh.mirror import (
-    mirror_images,
     mirror_intrinsics,
     mirror_people,
     mirror_points,
@@ -32,8 +31,6 @@ def test_twice_is_as_before() -> None:
     assert torch.equal(again.joint_known, truth.joint_known & torch.tensor([True, True, True, False, False]))
     cameras = made_cameras()
     torch.testing.assert_close(mirror_intrinsics(mirror_intrinsics(cameras, 84), 84), cameras)
-    images = torch.randn(2, 3, 4, 5)
-    assert torch.equal(mirror_images(mirror_images(images)), images)
 
 
 def test_projections_move_to_the_other_side() -> None:

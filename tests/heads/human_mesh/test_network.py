@@ -266,7 +266,7 @@ def test_what_does_not_fit_is_named() -> None:
         head(made_tokens(dim=32), cameras, cells)
     with pytest.raises(ValueError, match=r"intrinsics must be \(3, 3, 3\).*got \(3, 3\)"):
         head(made_tokens(), cameras[0], cells)
-    with pytest.raises(ConfigError, match="num_bands must be at least 1; got 0"):
+    with pytest.raises(ConfigError, match="num_bands must be 1 or more; got 0"):
         replace(SMALL, num_bands=0)
     with pytest.raises(ConfigError, match="initial_depth must be between 0 and max_depth"):
         replace(SMALL, initial_depth=80.0)

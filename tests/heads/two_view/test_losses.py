@@ -329,5 +329,5 @@ def test_errors_say_what_to_do() -> None:
         two_view_loss(*bare, *truths, METRIC)
     with pytest.raises(ConfigError, match="temperature must be above 0; got 0"):
         TwoViewLossConfig(temperature=0)
-    with pytest.raises(ConfigError, match="matching_weight must be at least 0"):
+    with pytest.raises(ConfigError, match="matching_weight must be 0 or more"):
         TwoViewLossConfig(matching_weight=-1)

@@ -12,7 +12,6 @@ from codistill.heads.two_view.matching import (
     fast_reciprocal_matches,
     mutual_matches,
     nearest_neighbours,
-    seeded_matches,
     symmetric_matches,
 )
 
@@ -100,21 +99,6 @@ def test_runs_that_end_in_one_pair_count_once() -> None:
     first[..., 0] = second[..., 0] = 1.0
     first[5, 6] = second[9, 3] = torch.tensor([2.0, 0.0])
     assert pairs(fast_reciprocal_matches(first, second, subsample=4)) == [(6, 5, 3, 9)]
-
-
-def test_seeds_are_kept_if_they_come_back_close() -> None:
-    first = unit_map(24, 24)
-    second = first.roll(5, 1)
-    seeds = torch.tensor([[2, 3], [10, 11], [20, 7]])
-    second[11, 15] = 0.0  # the partner of (10, 11) is gone
-    found = seeded_matches(first, second, seeds, tolerance=1.0)
-    assert torch.equal(found.pixels1, seeds[[0, 2]])
-    assert found.pixels2.tolist() == [[7, 3], [1, 7]]
-    # A seed whose nearest neighbour's nearest neighbour is next to it.
-    first[3, 3] = normalize(first[3, 2] + 0.3 * first[3, 3], dim=0)
-    near = seeded_matches(first, second, torch.tensor([[3, 3]]), tolerance=1.5)
-    assert near.pixels1.tolist() == [[3, 3]] and near.pixels2.tolist() == [[7, 3]]
-    assert len(seeded_matches(first, second, torch.tensor([[3, 3]]), tolerance=1.0)) == 0
 
 
 def test_symmetric_matches_merge_both_directions() -> None:

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from codistill.tasks.dense import rate_sweep
 from codistill.tasks.dense.cached_fit import default_steps, default_views
 from codistill.tasks.dense.config import DenseFit
 from codistill.tasks.dense.rate_sweep import beyond, edge_of, sweep_rates
-from codistill.tasks.results_table import results_table
+from codistill.tasks.results_table import results_rows
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.progress import Lines, duration
@@ -84,27 +82,15 @@ def test_new_rates_lie_beyond_all_tried_ones(rates):
         assert edge_of(max(tried), tried) == "largest" and edge_of(min(tried), tried) == "smallest"
 
 
-def test_a_table_says_which_rate_was_at_the_edge(tmp_path):
-    paths = []
-    for number, chosen in enumerate((0.01, 0.05)):
-        fit = {
-            "protocol": "cached",
-            "steps": 9,
-            "chosen_lr": chosen,
-            "heads": [{"lr": r} for r in (0.001, 0.01, 0.05)],
-        }
-        scores = {name: {"mean": 50.0, "low": 40.0, "high": 60.0} for name in ("miou", "pixel_accuracy")}
-        paths.append(tmp_path / f"{number}.json")
-        content = {
-            "task": "segmentation",
-            "images": 3,
-            "encoder": {"encoder": "e"},
-            "fit": fit,
-            "scores": scores,
-        }
-        paths[-1].write_text(json.dumps(content))
-    table = results_table(paths)
-    assert "lr 0.01 |" in table and "lr 0.05 (largest tried) |" in table
+def test_a_table_says_which_rate_was_at_the_edge():
+    scores = {name: {"mean": 50.0, "low": 40.0, "high": 60.0} for name in ("miou", "pixel_accuracy")}
+    heads = [{"lr": rate} for rate in (0.001, 0.01, 0.05)]
+    contents = [
+        {"encoder": {"encoder": "e"}, "fit": {"chosen_lr": chosen, "heads": heads}, "scores": scores}
+        for chosen in (0.01, 0.05)
+    ]
+    _, rows = results_rows("segmentation", contents)
+    assert [row[-1] for row in rows] == ["lr 0.01", "lr 0.05 (largest tried)"]
 
 
 def test_the_time_left_is_said_every_so_often():

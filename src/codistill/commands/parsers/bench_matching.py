@@ -8,17 +8,13 @@ import argparse
 
 from codistill.commands.parsers.bench_options import add_device, add_json
 
+PARSER = argparse.ArgumentParser(prog="codistill bench matching", description=__doc__)
+add = PARSER.add_argument
+add("--size", default="384x512", metavar="ROWSxCOLUMNS", help="of the maps (384x512)")
+add("--channels", type=int, default=24, help="of the descriptors (24)")
+add("--noise", type=float, default=0.3, help="length of each descriptor's noise (0.3)")
+add("--fast-only", action="store_true", help="leave the full mutual matcher out")
+add_device(PARSER, threads=1)
+add_json(PARSER)
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill bench matching", description=__doc__)
-    parser.add_argument("--size", default="384x512", metavar="ROWSxCOLUMNS", help="of the maps (384x512)")
-    parser.add_argument("--channels", type=int, default=24, help="of the descriptors (24)")
-    parser.add_argument("--noise", type=float, default=0.3, help="length of each descriptor's noise (0.3)")
-    parser.add_argument("--fast-only", action="store_true", help="leave the full mutual matcher out")
-    add_device(parser, threads=1)
-    add_json(parser)
-    return parser
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args(argv)
+parse = PARSER.parse_args

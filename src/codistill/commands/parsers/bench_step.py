@@ -13,29 +13,26 @@ The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of it
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill bench step",
-        usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable"
-    )
-    add_device(parser, threads=2)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
-    parser.add_argument(
-        "--compare",
-        default="none",
-        choices=("none", "generic", "full", "int8", "blas", "nothing"),
-        help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
-        "layers by PyTorch's BLAS (none)",
-    )
-    add_json(parser)
-    parser.set_defaults(source=None, held_out=None, help_fields=False)
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill bench step",
+    usage="codistill bench step [RECIPE] [options] [any field of the recipe]",
+    description=__doc__,
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+add = PARSER.add_argument
+add("--teacher", action="append", metavar="NAME,E[,domain=D]", help="in place of the recipe's; repeatable")
+add_device(PARSER, threads=2)
+add("--rounds", type=int, default=5, help="measurements, the best of which counts (5)")
+add(
+    "--compare",
+    default="none",
+    choices=("none", "generic", "full", "int8", "blas", "nothing"),
+    help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
+    "layers by PyTorch's BLAS (none)",
+)
+add_json(PARSER)
+PARSER.set_defaults(source=None, held_out=None, help_fields=False)
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -46,7 +43,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """
     # By hand: argparse would take the value of a recipe's field, which it does not know, for the recipe.
     named = bool(argv) and not argv[0].startswith("-")
-    arguments, overrides = make_parser().parse_known_args(argv[named:])
+    arguments, overrides = PARSER.parse_known_args(argv[named:])
     arguments.recipe = argv[0] if named else "bench"
     check_overrides(overrides)
     check_recipe_name(arguments.recipe)

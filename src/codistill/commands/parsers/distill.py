@@ -15,43 +15,38 @@ same command (without --engine.stop-after) resumes; 2 something given is wrong.
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill distill",
-        description="Train a student from a recipe; the same command again resumes the run.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # --engine, --sources.0.path and the like are fields
-    )
-    parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME"
-    )
-    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        metavar="NAME,E[,domain=D][,kinds=cls+patch][,weight=W]",
-        help="a teacher, in place of the recipe's; repeatable",
-    )
-    parser.add_argument(
-        "--source",
-        action="append",
-        metavar="NAME,DOMAIN,PATH[,root=DIR]",
-        help="images, in place of the recipe's; repeatable",
-    )
-    parser.add_argument(
-        "--held-out",
-        action="append",
-        metavar="NAME,DOMAIN,PATH[,root=DIR]",
-        help="validation images, likewise; repeatable",
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    parser.add_argument("--list", action="store_true", help="list the recipes")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resolved recipe as YAML and stop"
-    )
-    parser.add_argument("--help-fields", action="store_true", help="list every field that can be overridden")
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill distill",
+    description="Train a student from a recipe; the same command again resumes the run.",
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,  # --engine, --sources.0.path and the like are fields
+)
+add = PARSER.add_argument
+add("recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
+add("--out", type=Path, metavar="RUN", help="folder of the run")
+add(
+    "--teacher",
+    action="append",
+    metavar="NAME,E[,domain=D][,kinds=cls+patch][,weight=W]",
+    help="a teacher, in place of the recipe's; repeatable",
+)
+add(
+    "--source",
+    action="append",
+    metavar="NAME,DOMAIN,PATH[,root=DIR]",
+    help="images, in place of the recipe's; repeatable",
+)
+add(
+    "--held-out",
+    action="append",
+    metavar="NAME,DOMAIN,PATH[,root=DIR]",
+    help="validation images, likewise; repeatable",
+)
+add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
+add("--list", action="store_true", help="list the recipes")
+add("--print-config", action="store_true", help="print the resolved recipe as YAML and stop")
+add("--help-fields", action="store_true", help="list every field that can be overridden")
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -60,7 +55,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
         ConfigError: for an unknown recipe or option, or where the recipe or --out is not named.
     """
-    arguments, overrides = make_parser().parse_known_args(argv)
+    arguments, overrides = PARSER.parse_known_args(argv)
     if arguments.list:
         return arguments, overrides
     if not arguments.help_fields:

@@ -44,40 +44,27 @@ OWN: Mapping[str, tuple[str, str]] = {
 """Evaluations that are no task's: module and a line."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
-    parser.add_argument(
-        "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a released file of encoder and head together"
-    )
-    parser.add_argument("--baseline", metavar="NAME", help="a method that learns nothing; --list names them")
-    add_other_encoder_option(parser)
-    parser.add_argument(
-        "--data", metavar="LAYOUT:FOLDER", help="what to score on (what the head was fitted on)"
-    )
-    parser.add_argument("--split", help="(test where the data has one, else val)")
-    parser.add_argument("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
-    parser.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
-    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
-    parser.add_argument(
-        "--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder"
-    )
-    parser.add_argument("--score", metavar="NAME", help="whose difference (the task's first)")
-    parser.add_argument("--margin", type=float, metavar="X", help="call differences within ± X equal")
-    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
-    parser.add_argument("--recipe", default="", metavar="R", help="of a head that is fitted first")
-    parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where its features are kept (OUT/head/cache)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON instead of a table")
-    parser.add_argument("--list", action="store_true", help="list recipes, layouts and baselines")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print what would be fitted and tested, and stop"
-    )
-    add_computing(parser)
-    return parser
+PARSER = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
+add = PARSER.add_argument
+add("--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head")
+add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
+add("--baseline", metavar="NAME", help="a method that learns nothing; --list names them")
+add_other_encoder_option(PARSER)
+add("--data", metavar="LAYOUT:FOLDER", help="what to score on (what the head was fitted on)")
+add("--split", help="(test where the data has one, else val)")
+add("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
+add("--partial", action="store_true", help="use a data set of which images are missing")
+add("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
+add("--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder")
+add("--score", metavar="NAME", help="whose difference (the task's first)")
+add("--margin", type=float, metavar="X", help="call differences within ± X equal")
+add("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
+add("--recipe", default="", metavar="R", help="of a head that is fitted first")
+add("--cache", type=Path, metavar="DIR", help="where its features are kept (OUT/head/cache)")
+add("--json", action="store_true", help="print the metrics as JSON instead of a table")
+add("--list", action="store_true", help="list recipes, layouts and baselines")
+add("--print-config", action="store_true", help="print what would be fitted and tested, and stop")
+add_computing(PARSER)
 
 
 def parse(argv: list[str]) -> Asked:
@@ -94,16 +81,12 @@ def parse(argv: list[str]) -> Asked:
         importlib.import_module(f"codistill.commands.parsers.{module}").parse(argv[1:])
         return Asked(task=TaskText(name=argv[0]))
     task, rest = read_task(argv[0]), argv[1:]
-    parser = make_parser()
     if {"-h", "--help"} & set(rest):
-        sections = {
-            "features": known_flags(task, fitting=None, testing=None),
-            "options": task.testing,
-        }
+        sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.testing}
         usage = USAGE.replace("TASK", task.name)
-        print(f"{describe_task(task)}\n\n{help_text(usage, parser, sections)}\n\n{MORE}", end="")
+        print(f"{describe_task(task)}\n\n{help_text(usage, PARSER, sections)}\n\n{MORE}", end="")
         sys.exit(0)
-    own, words = parser.parse_known_args(rest)
+    own, words = PARSER.parse_known_args(rest)
     if own.list:
         print(describe_task(task))
         sys.exit(0)

@@ -21,28 +21,18 @@ USAGE = (
 )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
-    parser.add_argument(
-        "--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…"
-    )
-    parser.add_argument("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
-    parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
-    )
-    parser.add_argument("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
-    parser.add_argument("--submission", type=Path, metavar="ZIP", help="score an existing submission")
-    add_other_encoder_option(parser)
-    parser.add_argument("--split", default="val", help="(val)")
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="locate the first N queries; the others count as failures (all)",
-    )
-    parser.add_argument("--out", type=Path, metavar="OUT", help="folder of the results")
-    add_computing(parser)
-    return parser
+PARSER = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
+add = PARSER.add_argument
+add("--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…")
+add("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
+add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+add("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
+add("--submission", type=Path, metavar="ZIP", help="poses that are there already")
+add_other_encoder_option(PARSER)
+add("--split", default="val", help="(val)")
+add("--limit", type=int, metavar="N", help="locate the first N queries; the others count as failures (all)")
+add("--out", type=Path, metavar="OUT", help="folder of the results")
+add_computing(PARSER)
 
 
 def parse(argv: list[str]) -> Asked:
@@ -51,12 +41,12 @@ def parse(argv: list[str]) -> Asked:
     Raises:
         ConfigError: where something is missing, or would have no effect.
     """
-    task, parser = read_task("relocalization"), make_parser()
+    task = read_task("relocalization")
     if {"-h", "--help"} & set(argv):
         sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.testing}
-        print(help_text(USAGE, parser, sections))
+        print(help_text(USAGE, PARSER, sections))
         sys.exit(0)
-    own, words = parser.parse_known_args(argv)
+    own, words = PARSER.parse_known_args(argv)
     flags = sort_flags(words, task, fitting=None, testing="testing")
     chosen = [n for n in ("head", "model", "baseline", "submission") if getattr(own, n) is not None]
     if len(chosen) != 1:

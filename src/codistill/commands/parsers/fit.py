@@ -26,23 +26,20 @@ resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill fit", add_help=False, allow_abbrev=False)
-    parser.add_argument("--data", metavar="LAYOUT:FOLDER", help="what to train on")
-    parser.add_argument("--out", type=Path, metavar="HEAD", help="folder of the head")
-    parser.add_argument("--config", metavar="FILE", help="a saved recipe, in place of RECIPE")
-    parser.add_argument("--list", action="store_true", help="list recipes and layouts")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resolved config as YAML and stop"
-    )
-    add_computing(parser)
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (HEAD/cache)")
-    parser.add_argument(
-        "--recompute",
-        action="store_true",
-        help="keep less of blocks that train for the backward pass: less memory, about a third more time",
-    )
-    return parser
+PARSER = argparse.ArgumentParser(prog="codistill fit", add_help=False, allow_abbrev=False)
+add = PARSER.add_argument
+add("--data", metavar="LAYOUT:FOLDER", help="what to train on")
+add("--out", type=Path, metavar="HEAD", help="folder of the head")
+add("--config", metavar="FILE", help="a saved recipe, in place of RECIPE")
+add("--list", action="store_true", help="list recipes and layouts")
+add("--print-config", action="store_true", help="print the resolved config as YAML and stop")
+add_computing(PARSER)
+add("--cache", type=Path, metavar="DIR", help="where features are kept (HEAD/cache)")
+add(
+    "--recompute",
+    action="store_true",
+    help="keep less of blocks that train for the backward pass: less memory, about a third more time",
+)
 
 
 def parse(argv: list[str]) -> Asked:
@@ -56,16 +53,12 @@ def parse(argv: list[str]) -> Asked:
         sys.exit(0 if argv else 2)
     task, rest = read_task(argv[0]), argv[1:]
     recipe = rest.pop(0) if rest and not rest[0].startswith("-") else ""
-    parser = make_parser()
     if {"-h", "--help"} & set(rest):
         fields = {"fields": known_flags(task, fitting="", testing=None)}
         usage = USAGE.replace("TASK", task.name)
-        print(
-            f"{describe_task(task)}\n\n{help_text(usage, parser, fields)}\n\n{MORE}",
-            end="",
-        )
+        print(f"{describe_task(task)}\n\n{help_text(usage, PARSER, fields)}\n\n{MORE}", end="")
         sys.exit(0)
-    own, words = parser.parse_known_args(rest)
+    own, words = PARSER.parse_known_args(rest)
     if own.list:
         print(describe_task(task))
         sys.exit(0)

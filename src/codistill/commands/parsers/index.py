@@ -14,44 +14,27 @@ examples:
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill index",
-        description="List an image source into a manifest, pack it into tar shards, or check shards.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "source", metavar="SOURCE", help=f"a known data set ({', '.join(CATALOGUE)}) or any name of your own"
-    )
-    parser.add_argument(
-        "--root", metavar="DIR", help="folder of the images (default: $CODISTILL_DATA/SOURCE)"
-    )
-    parser.add_argument("--out", metavar="FILE", help="manifest to write (.parquet); with --pack a folder")
-    parser.add_argument("--split", default="train", choices=("train", "val"), help="of a known data set")
-    parser.add_argument(
-        "--list", metavar="FILE", help="text file of paths below the root, instead of all images"
-    )
-    parser.add_argument("--include", metavar="GLOB", nargs="+", default=[], help="only these relative paths")
-    parser.add_argument("--exclude", metavar="GLOB", nargs="+", default=[], help="not these relative paths")
-    parser.add_argument(
-        "--allow-incomplete", action="store_true", help="fewer images than published are fine"
-    )
-    parser.add_argument("--pack", action="store_true", help="write tar shards (WebDataset layout), resumable")
-    parser.add_argument("--images-per-shard", metavar="N", type=int, default=5000)
-    parser.add_argument(
-        "--member",
-        metavar="NAME",
-        nargs="+",
-        default=[],
-        help="pack these too, e.g. depth.png beside each image",
-    )
-    parser.add_argument("--workers", metavar="N", type=int, default=4, help="shards handled at the same time")
-    parser.add_argument(
-        "--verify", action="store_true", help="compare the shards in the root with their hashes"
-    )
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill index",
+    description="List an image source into a manifest, pack it into tar shards, or check shards.",
+    epilog=_EXAMPLES,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+add = PARSER.add_argument
+add("source", metavar="SOURCE", help=f"a known data set ({', '.join(CATALOGUE)}) or any name of your own")
+add("--root", metavar="DIR", help="folder of the images (default: $CODISTILL_DATA/SOURCE)")
+add("--out", metavar="FILE", help="manifest to write (.parquet); with --pack a folder")
+add("--split", default="train", choices=("train", "val"), help="of a known data set")
+add("--list", metavar="FILE", help="text file of paths below the root, instead of all images")
+add("--include", metavar="GLOB", nargs="+", default=[], help="only these relative paths")
+add("--exclude", metavar="GLOB", nargs="+", default=[], help="not these relative paths")
+add("--allow-incomplete", action="store_true", help="fewer images than published are fine")
+add("--pack", action="store_true", help="write tar shards (WebDataset layout), resumable")
+add("--images-per-shard", metavar="N", type=int, default=5000)
+add(
+    "--member", metavar="NAME", nargs="+", default=[], help="pack these too, e.g. depth.png beside each image"
+)
+add("--workers", metavar="N", type=int, default=4, help="shards handled at the same time")
+add("--verify", action="store_true", help="compare the shards in the root with their hashes")
 
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args(argv)
+parse = PARSER.parse_args

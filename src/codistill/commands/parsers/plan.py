@@ -13,33 +13,24 @@ Better than the assumed utilization is a measured rate: the operations of a step
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill plan",
-        usage="codistill plan RECIPE [options] [any field of the recipe]",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("recipe", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
-    parser.add_argument("--gpus", type=int, default=8, metavar="N", help="how many (8)")
-    parser.add_argument("--gpu", default="h100", choices=tuple(GPUS), help="which (h100)")
-    parser.add_argument(
-        "--utilization", type=float, default=0.29, help="part of the peak that is reached (0.29)"
-    )
-    parser.add_argument(
-        "--tflops", type=float, help="operations per second reached, in place of the two above"
-    )
-    parser.add_argument("--network", type=float, help="GB/s that a GPU sends, in place of the usual")
-    parser.add_argument("--price", type=float, help="dollars per GPU and hour, in place of a round one")
-    parser.add_argument(
-        "--loader-rate", type=float, default=150, help="images/s of a core: bench loader (150)"
-    )
-    parser.add_argument(
-        "--teacher", action="append", metavar="NAME,E", help="in place of the recipe's; repeatable"
-    )
-    parser.set_defaults(source=None, held_out=None, help_fields=False)
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill plan",
+    usage="codistill plan RECIPE [options] [any field of the recipe]",
+    description=__doc__,
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+add = PARSER.add_argument
+add("recipe", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
+add("--gpus", type=int, default=8, metavar="N", help="how many (8)")
+add("--gpu", default="h100", choices=tuple(GPUS), help="which (h100)")
+add("--utilization", type=float, default=0.29, help="part of the peak that is reached (0.29)")
+add("--tflops", type=float, help="operations per second reached, in place of the two above")
+add("--network", type=float, help="GB/s that a GPU sends, in place of the usual")
+add("--price", type=float, help="dollars per GPU and hour, in place of a round one")
+add("--loader-rate", type=float, default=150, help="images/s of a core: bench loader (150)")
+add("--teacher", action="append", metavar="NAME,E", help="in place of the recipe's; repeatable")
+PARSER.set_defaults(source=None, held_out=None, help_fields=False)
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -48,7 +39,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
         ConfigError: for an unknown recipe or option.
     """
-    arguments, overrides = make_parser().parse_known_args(argv)
+    arguments, overrides = PARSER.parse_known_args(argv)
     check_overrides(overrides)
     check_recipe_name(arguments.recipe)
     return arguments, overrides

@@ -21,21 +21,14 @@ USAGE = "codistill predict TASK IMAGEâ€¦ --head HEAD --out DIR [--OPTION VALUE â
 IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow_abbrev=False)
-    parser.add_argument(
-        "--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head"
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a released file of encoder and head together"
-    )
-    add_other_encoder_option(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results")
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON object a line and image, on standard output"
-    )
-    add_computing(parser)
-    return parser
+PARSER = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow_abbrev=False)
+add = PARSER.add_argument
+add("--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head")
+add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
+add_other_encoder_option(PARSER)
+add("--out", type=Path, metavar="DIR", help="folder of the results")
+add("--json", action="store_true", help="one JSON object a line and image, on standard output")
+add_computing(PARSER)
 
 
 def parse(argv: list[str]) -> Asked:
@@ -55,13 +48,12 @@ def parse(argv: list[str]) -> Asked:
         raise ConfigError(
             f"{task.name} has no predictions of single images; those that have: {', '.join(able)}"
         )
-    parser = make_parser()
     if {"-h", "--help"} & set(rest):
         sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.output}
         usage = USAGE.replace("TASK", task.name)
-        print(f"{help_text(usage, parser, sections)}\n\nIMAGE: {IMAGES_HELP}.\nWrites {task.writes}.")
+        print(f"{help_text(usage, PARSER, sections)}\n\nIMAGE: {IMAGES_HELP}.\nWrites {task.writes}.")
         sys.exit(0)
-    own, words = parser.parse_known_args(rest)
+    own, words = PARSER.parse_known_args(rest)
     images = []
     while words and not words[0].startswith("--"):
         images.append(words.pop(0))

@@ -6,63 +6,53 @@ from pathlib import Path
 from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
 
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill reconstruct",
-        description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
-        "scene.json (poses, focal lengths) and scene.png (depth, matches, the points from aside) are written.",
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="PATH",
-        help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
-    )
-    parser.add_argument("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
-    parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file"
-    )
-    parser.add_argument("--encoder", metavar="E", help="where the head's encoder is, or the model's")
-    add_other_encoder_option(parser)
-    parser.add_argument("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
-    parser.add_argument(
-        "--focal",
-        type=float,
-        metavar="PX",
-        help="focal length of every image, in its pixels (its EXIF, else estimated)",
-    )
-    parser.add_argument(
-        "--window", type=int, metavar="N", help="only pairs at most N images apart (all pairs)"
-    )
-    parser.add_argument("--iterations", type=int, default=300, help="of global alignment; 0: none (300)")
-    parser.add_argument(
-        "--min-confidence", type=float, metavar="C", help="of points (the best four fifths of each image)"
-    )
-    parser.add_argument(
-        "--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)"
-    )
-    group = parser.add_argument_group("poses under outliers")
-    group.add_argument(
-        "--pnp",
-        choices=PNP_SOLVERS,
-        default=PNP_SOLVERS[0],
-        help="pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp "
-        "and epnp (both five points) (%(default)s)",
-    )
-    group.add_argument(
-        "--samples",
-        type=int,
-        metavar="N",
-        default=MAX_SAMPLES,
-        help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
-    )
-    group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
-    add_computing(parser)
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill reconstruct",
+    description="Cameras and a coloured point cloud from two or more pictures of one place. Beside scene.glb, "
+    "scene.json (poses, focal lengths) and scene.png (depth, matches, the points from aside) are written.",
+)
+add = PARSER.add_argument
+add("images", nargs="+", metavar="IMAGE")
+add(
+    "--out",
+    type=Path,
+    action="append",
+    required=True,
+    metavar="PATH",
+    help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
+)
+add("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
+add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+add("--encoder", metavar="E", help="where the head's encoder is, or the model's")
+add_other_encoder_option(PARSER)
+add("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
+add(
+    "--focal",
+    type=float,
+    metavar="PX",
+    help="focal length of every image, in its pixels (its EXIF, else estimated)",
+)
+add("--window", type=int, metavar="N", help="only pairs at most N images apart (all pairs)")
+add("--iterations", type=int, default=300, help="of global alignment; 0: none (300)")
+add("--min-confidence", type=float, metavar="C", help="of points (the best four fifths of each image)")
+add("--min-matches", type=int, default=12, metavar="N", help="consistent matches of a pair; 0: any (12)")
+group = PARSER.add_argument_group("poses under outliers")
+group.add_argument(
+    "--pnp",
+    choices=PNP_SOLVERS,
+    default=PNP_SOLVERS[0],
+    help="pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp "
+    "and epnp (both five points) (%(default)s)",
+)
+group.add_argument(
+    "--samples",
+    type=int,
+    metavar="N",
+    default=MAX_SAMPLES,
+    help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
+)
+group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
+add_computing(PARSER)
 
 
 def robust_config(arguments: argparse.Namespace) -> RobustConfig:
@@ -80,6 +70,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
         ConfigError: for numbers of samples that make no sense.
     """
-    arguments = make_parser().parse_args(argv)
+    arguments = PARSER.parse_args(argv)
     robust_config(arguments)
     return arguments

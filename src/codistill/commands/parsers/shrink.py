@@ -10,35 +10,27 @@ codistill distill RECIPE --student.init DIR (docs/options.md).
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill shrink",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
-    parser.add_argument("--images", required=True, metavar="SOURCE", help="images to fit it to")
-    parser.add_argument("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
-    parser.add_argument(
-        "--teacher",
-        metavar="NAME",
-        help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the images, rounded to patches (the encoder's own)",
-    )
-    parser.add_argument("--count", type=int, default=400, metavar="N", help="images, evenly spread (400)")
-    parser.add_argument("--batch-size", type=int, default=20, metavar="N", help="(20)")
-    parser.add_argument("--workers", type=int, help="loader processes (the CPUs, at most 16)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill shrink",
+    description=__doc__,
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+add = PARSER.add_argument
+add("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
+add("--images", required=True, metavar="SOURCE", help="images to fit it to")
+add("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
+add("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
+add(
+    "--teacher",
+    metavar="NAME",
+    help="what the recipe calls E as a teacher (E's own name): its projector is taken along",
+)
+add("--overwrite", action="store_true", help="replace an export that is there already")
+add("--size", type=int, metavar="PIXELS", help="side of the images, rounded to patches (the encoder's own)")
+add("--count", type=int, default=400, metavar="N", help="images, evenly spread (400)")
+add("--batch-size", type=int, default=20, metavar="N", help="(20)")
+add("--workers", type=int, help="loader processes (the CPUs, at most 16)")
+add("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args(argv)
+parse = PARSER.parse_args

@@ -8,18 +8,12 @@ from codistill.files.literals import literal
 SUITES: tuple[str, ...] = literal("codistill.verify.suite", "SUITES")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill verify",
-        description="Compare with recorded numbers of the published implementations.",
-    )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of recorded numbers")
-    parser.add_argument(
-        "--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable"
-    )
-    parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill verify", description="Compare with recorded numbers of the published implementations."
+)
+add = PARSER.add_argument
+add("folder", type=Path, metavar="DIR", help="a folder of recorded numbers")
+add("--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable")
+add("--quiet", action="store_true", help="failures and the last line only")
 
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args(argv)
+parse = PARSER.parse_args

@@ -9,38 +9,34 @@ DOMAINS: tuple[str, ...] = literal("codistill.world.identity", "DOMAINS")
 SPLITS: tuple[str, ...] = literal("codistill.world.identity", "SPLITS")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codistill world",
-        description="The embedded world: rendered scenes of three domains with all the ground truth.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make a world; the same command again resumes or repairs it")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR")
-    build.add_argument(
-        "--images", type=int, required=True, metavar="N", help="pictures in all, shared by the domains"
-    )
-    build.add_argument("--domains", default=",".join(DOMAINS), help=f"some of {','.join(DOMAINS)} (all)")
-    build.add_argument("--size", type=int, default=224, help="side of the pictures in pixels (224)")
-    build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
-    build.add_argument("--val-share", type=float, default=0.05)
-    build.add_argument("--test-share", type=float, default=0.15)
-    build.add_argument("--no-check", action="store_true", help="do not check a sample at the end")
-    show = commands.add_parser("show", help="a contact sheet")
-    show.add_argument("world", type=Path, metavar="DIR")
-    show.add_argument("--out", type=Path, required=True, metavar="PNG")
-    show.add_argument("--split", default="train", choices=SPLITS)
-    show.add_argument("--rows", type=int, default=4, help="samples per domain, with their truth (4)")
-    show.add_argument("--plain", metavar="DOMAIN", help="only pictures of one domain, 64 of them")
-    check = commands.add_parser("check", help="test the world's promises on its files")
-    check.add_argument("world", type=Path, metavar="DIR")
-    check.add_argument("--sample", type=int, default=24, help="pictures per check; 0: all (24)")
-    describe = commands.add_parser("describe", help="statistics as JSON")
-    describe.add_argument("world", type=Path, metavar="DIR")
-    describe.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
-    return parser
+PARSER = argparse.ArgumentParser(
+    prog="codistill world",
+    description="The embedded world: rendered scenes of three domains with all the ground truth.",
+)
+commands = PARSER.add_subparsers(dest="command", required=True)
+build = commands.add_parser("build", help="make a world; the same command again finishes or mends it")
+build.add_argument("--out", type=Path, required=True, metavar="DIR")
+build.add_argument(
+    "--images", type=int, required=True, metavar="N", help="pictures in all, shared by the domains"
+)
+build.add_argument("--domains", default=",".join(DOMAINS), help=f"some of {','.join(DOMAINS)} (all)")
+build.add_argument("--size", type=int, default=224, help="side of the pictures in pixels (224)")
+build.add_argument("--seed", type=int, default=0)
+build.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
+build.add_argument("--val-share", type=float, default=0.05)
+build.add_argument("--test-share", type=float, default=0.15)
+build.add_argument("--no-check", action="store_true", help="do not check a sample at the end")
+show = commands.add_parser("show", help="a contact sheet")
+show.add_argument("world", type=Path, metavar="DIR")
+show.add_argument("--out", type=Path, required=True, metavar="PNG")
+show.add_argument("--split", default="train", choices=SPLITS)
+show.add_argument("--rows", type=int, default=4, help="samples per domain, with their truth (4)")
+show.add_argument("--plain", metavar="DOMAIN", help="only pictures of one domain, 64 of them")
+check = commands.add_parser("check", help="test the world's promises on its files")
+check.add_argument("world", type=Path, metavar="DIR")
+check.add_argument("--sample", type=int, default=24, help="pictures per check; 0: all (24)")
+describe = commands.add_parser("describe", help="statistics as JSON")
+describe.add_argument("world", type=Path, metavar="DIR")
+describe.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
 
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args(argv)
+parse = PARSER.parse_args

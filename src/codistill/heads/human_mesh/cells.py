@@ -50,11 +50,6 @@ class PersonCells:
         image, row, column, slot = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
         return PersonCells(image, row, column, slot, self.slots)
 
-    def pin_memory(self) -> "PersonCells":
-        tensors = (self.image, self.row, self.column, self.slot)
-        image, row, column, slot = (tensor.pin_memory() for tensor in tensors)
-        return PersonCells(image, row, column, slot, self.slots)
-
 
 def score_from_logits(logits: Tensor) -> Tensor:
     """Detection scores in [1e-4, 1 - 1e-4], as published, in fp32."""

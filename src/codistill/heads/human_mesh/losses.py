@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from codistill.errors import ConfigError
+from codistill.errors import check_least
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.place import PlacedBodies
 from codistill.heads.human_mesh.prediction import HumanMeshOutput
@@ -57,9 +57,7 @@ class HumanMeshLossConfig:
     clamp_scores: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*TERMS, "projections_from"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}")
+        check_least(self, *TERMS, "projections_from", least=0)
 
 
 @dataclass(frozen=True)

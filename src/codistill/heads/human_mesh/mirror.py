@@ -69,8 +69,3 @@ def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
         rotmat=None if truth.rotmat is None else mirror_rotations(truth.rotmat, body),
         joint_known=None if known is None else known[:, source] & ~lost,
     )
-
-
-def mirror_images(images: Float[Tensor, "batch 3 row column"]) -> Float[Tensor, "batch 3 row column"]:
-    """Flipped images."""
-    return torch.flip(images, dims=(-1,))

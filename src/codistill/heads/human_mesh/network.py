@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.bodies.base import IDENTITY_6D, BodyModel
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.heads.human_mesh.attention import PeopleLayer, slot_mask
 from codistill.heads.human_mesh.camera import cell_rays, fourier_features
 from codistill.heads.human_mesh.cells import (
@@ -25,12 +25,7 @@ from codistill.heads.human_mesh.cells import (
     detect_people,
     score_from_logits,
 )
-from codistill.heads.human_mesh.prediction import (
-    HumanMeshOutput,
-    PeoplePrediction,
-    RawPeople,
-    decode_people,
-)
+from codistill.heads.human_mesh.prediction import HumanMeshOutput, PeoplePrediction, RawPeople, decode_people
 from codistill.heads.human_mesh.tables import CellTables
 from codistill.heads.human_mesh.window import WindowReading
 from codistill.nn.precision import full_precision
@@ -81,11 +76,8 @@ class HumanMeshConfig:
 
     def __post_init__(self) -> None:
         counts = ("encoder_dim", "patch_size", "n_rot", "n_shape", "table_size", "dim", "depth", "num_heads")
-        for name in (*counts, "head_dim", "hidden", "num_bands"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if self.n_expression < 0:
-            raise ConfigError(f"n_expression must be at least 0; got {self.n_expression}")
+        check_least(self, *counts, "head_dim", "hidden", "num_bands")
+        check_least(self, "n_expression", least=0)
         if not self.max_resolution >= 2.0:
             raise ConfigError(f"max_resolution must be at least 2; got {self.max_resolution}")
         if self.window is not None and min(self.window) < 0:

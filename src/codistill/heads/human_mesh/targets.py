@@ -76,9 +76,6 @@ class PeopleTruth:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTruth":
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> "PeopleTruth":
-        return self._map(lambda tensor: tensor.pin_memory())
-
     def _map(self, function: Callable[[Tensor], Tensor]) -> "PeopleTruth":
         tensors = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
@@ -125,13 +122,6 @@ class PeopleTargets:
         )
         cells, truth = self.cells.to(device, non_blocking), self.truth.to(device, non_blocking)
         return PeopleTargets(cells, score_map, offset, depth, truth, kept)
-
-    def pin_memory(self) -> "PeopleTargets":
-        """The same targets in page-locked memory, from which a device copies without waiting."""
-        score_map, offset, depth, kept = (
-            tensor.pin_memory() for tensor in (self.score_map, self.offset, self.encoded_depth, self.kept)
-        )
-        return PeopleTargets(self.cells.pin_memory(), score_map, offset, depth, self.truth.pin_memory(), kept)
 
 
 def assign_people(

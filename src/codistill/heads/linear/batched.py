@@ -129,12 +129,8 @@ class DepthHeads(nn.Module):
 
     def pick(self, index: int) -> DepthHead:
         head = DepthHead(self.config)
-        head.load_state_dict(
-            {
-                "conv_depth.weight": self.weight[index][:, :, None, None],
-                "conv_depth.bias": self.bias[index],
-            }
-        )
+        weight, bias = self.weight[index][:, :, None, None], self.bias[index]
+        head.load_state_dict({"conv_depth.weight": weight, "conv_depth.bias": bias})
         return head.eval()
 
 
@@ -158,12 +154,8 @@ class NormalsHeads(nn.Module):
 
     def pick(self, index: int) -> NormalsHead:
         head = NormalsHead(self.config)
-        head.load_state_dict(
-            {
-                "conv_normals.weight": self.weight[index][:, :, None, None],
-                "conv_normals.bias": self.bias[index],
-            }
-        )
+        weight, bias = self.weight[index][:, :, None, None], self.bias[index]
+        head.load_state_dict({"conv_normals.weight": weight, "conv_normals.bias": bias})
         return head.eval()
 
 

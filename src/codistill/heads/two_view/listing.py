@@ -4,8 +4,6 @@ It includes what our modules leave out (duplicates, unused tensors), so that a f
 parameters counted as published.
 """
 
-from collections.abc import Mapping
-
 import torch
 
 from codistill.heads.two_view.names import to_released
@@ -36,15 +34,6 @@ def dune_mast3r_listing(config: TwoViewConfig) -> Shapes:
         "enc_norm.bias": (dim,),
     }
     return norm | {f"mast3r.{name}": shape for name, shape in shapes.items()}
-
-
-def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Number of parameters of a listing; `scratch.layer_rn.*` repeats others and `imagenet_*` are constants."""
-    return sum(
-        torch.Size(shape).numel()
-        for name, shape in shapes.items()
-        if ".scratch.layer_rn." not in name and not name.startswith("imagenet_")
-    )
 
 
 def _decoder(config: TwoViewConfig) -> Shapes:

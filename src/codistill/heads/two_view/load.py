@@ -31,11 +31,10 @@ class TwoViewWeights:
     Attributes:
         config: the architecture.
         tensors: by `TwoViewHead`'s names, in the file's dtype.
-        layout: kind of the file.
-        encoder: the file's name of its encoder (DUNE-MASt3R), or None if the encoder is in the same file, where
-            `weights` reads it.
-        unused: names in the file that are known not to be used.
-        second_branch_copied: the file had one branch only (CroCo, early DUSt3R), used for both views.
+        layout: which kind of file it was.
+        encoder: the file's name of the encoder that belongs in front (DUNE-MASt3R), or None if the encoder is in
+            the same file: `weights` reads it from there.
+        unused: names in the file that take part in nothing, all of them known.
     """
 
     config: TwoViewConfig
@@ -43,7 +42,6 @@ class TwoViewWeights:
     layout: Layout
     encoder: str | None
     unused: tuple[str, ...]
-    second_branch_copied: bool = False
 
     def build(self) -> TwoViewHead:
         """The head with these weights, in fp32, in evaluation mode."""
@@ -70,7 +68,7 @@ def read_two_view(
     """
     state, layout, text = _opened(Path(path), checkpoint)
     ours, unused = _renamed(state)
-    copied = _copy_missing_branch(ours)
+    _copy_missing_branch(ours)
     config = infer_config(ours, state, text, fresh_norm=layout == "dune-mast3r", num_heads=num_heads)
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in TwoViewHead(config).state_dict().items()}
@@ -83,7 +81,6 @@ def read_two_view(
         layout=layout if layout == "dune-mast3r" or config.descriptor_dim else "dust3r",
         encoder=None if encoder is None else str(encoder),
         unused=unused,
-        second_branch_copied=copied,
     )
 
 
@@ -199,11 +196,10 @@ def _check_duplicate(state: StateDict, name: str, original: str, tensor: Tensor)
         )
 
 
-def _copy_missing_branch(ours: StateDict) -> bool:
-    """Copy the only branch for the second view if the file lacks one; returns whether it did."""
+def _copy_missing_branch(ours: StateDict) -> None:
+    """Use the only branch for both views where the file has no second one."""
     if any(name.startswith("blocks2.") for name in ours.tensors):
-        return False
+        return
     for name in [name for name in ours.tensors if name.startswith("blocks1.")]:
         twin = name.replace("blocks1.", "blocks2.", 1)
         ours.tensors[twin], ours.names[twin] = ours.tensors[name], ours.names[name]
-    return True

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.poses import invert_pose, transform_points
 from codistill.heads.two_view.network import ViewPrediction
 from codistill.nn.precision import full_precision
@@ -74,9 +74,7 @@ class TwoViewLossConfig:
         for name in ("temperature", "block_size"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0; got {getattr(self, name)}")
-        for name in ("confidence_weight", "matching_weight", "matching_confidence_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0; got {getattr(self, name)}")
+        check_least(self, "confidence_weight", "matching_weight", "matching_confidence_weight", least=0)
 
 
 @dataclass(frozen=True)

@@ -99,27 +99,6 @@ def fast_reciprocal_matches(
     return _unique(index1[converged], index2[converged], columns, descriptors2.shape[1])
 
 
-def seeded_matches(
-    descriptors1: Float[Tensor, "row column channel"],
-    descriptors2: Float[Tensor, "other_row other_column channel"],
-    seeds: Int[Tensor, "seed 2"],
-    *,
-    tolerance: float,
-) -> Matches:
-    """Nearest neighbours of chosen pixels whose own nearest neighbour comes back close to them.
-
-    Args:
-        seeds: (seed, 2), integer (x, y) in the first map.
-        tolerance: pixels (exclusive) between a seed and the pixel it returns to; the match keeps the seed.
-    """
-    flat1, flat2 = _flat(descriptors1), _flat(descriptors2)
-    columns1, columns2 = descriptors1.shape[1], descriptors2.shape[1]
-    index2 = nearest_neighbours(flat1[seeds[:, 1] * columns1 + seeds[:, 0]], flat2)
-    back = _pixels(nearest_neighbours(flat2[index2], flat1), columns1)  # (seed, 2)
-    close = (back - seeds).float().norm(dim=-1) < tolerance
-    return Matches(seeds[close], _pixels(index2[close], columns2))
-
-
 def symmetric_matches(
     descriptors1: Float[Tensor, "row column channel"],
     descriptors2: Float[Tensor, "other_row other_column channel"],

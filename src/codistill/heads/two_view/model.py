@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
-from codistill.errors import CheckpointError, ConfigError
+from codistill.errors import CheckpointError
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction, both_orders
+from codistill.heads.with_encoder import EncoderWithHead
 from codistill.types import Tokens
 from codistill.weights.known import find_known
 from codistill.weights.read import read_checkpoint
@@ -24,46 +25,10 @@ Images = Float[Tensor, "batch 3 row column"]
 OtherImages = Float[Tensor, "batch 3 other_row other_column"]
 
 
-class TwoViewModel(nn.Module):
-    """An encoder and a `TwoViewHead` that fits it.
+class TwoViewModel(EncoderWithHead[TwoViewHead]):
+    """An encoder and a `TwoViewHead` that fits it."""
 
-    Args:
-        encoder: any encoder; its width and patch size must be those of the head.
-        head: decoder and heads.
-        freeze_encoder: no gradients, evaluation mode.
-
-    Raises:
-        ConfigError: if the two do not fit.
-    """
-
-    def __init__(self, encoder: Encoder, head: TwoViewHead, *, freeze_encoder: bool = True) -> None:
-        super().__init__()
-        spec, config = encoder.spec, head.config
-        if (spec.dim, spec.patch_size) != (config.encoder_dim, config.patch_size):
-            raise ConfigError(
-                f"the two-view head was made for an encoder of {config.encoder_dim} channels and patch size "
-                f"{config.patch_size}; {spec.name} has {spec.dim} channels and patch size {spec.patch_size}. Use the "
-                "encoder that the head was trained on."
-            )
-        self.encoder, self.head, self.freeze_encoder = encoder, head, freeze_encoder
-        encoder.requires_grad_(not freeze_encoder)
-        if freeze_encoder:
-            encoder.eval()
-
-    def train(self, mode: bool = True) -> "TwoViewModel":
-        """As `nn.Module.train`, but a frozen encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.freeze_encoder:
-            self.encoder.eval()
-        return self
-
-    def encode(self, images: Images) -> Tokens:
-        """Tokens as the head wants them, of ImageNet-normalized images (batch, 3, row, column)."""
-        norm = not self.head.config.fresh_norm
-        if self.freeze_encoder:
-            with torch.no_grad():
-                return self.encoder(images, norm=norm)
-        return self.encoder(images, norm=norm)
+    kind = "two-view"
 
     def encode_pair(self, images1: Images, images2: OtherImages) -> tuple[Tokens, Tokens]:
         """Tokens of both views; one pass if the shapes agree."""

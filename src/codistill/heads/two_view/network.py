@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.heads.two_view.postprocess import ConfidenceMode, raw_to_descriptors, raw_to_points
 from codistill.nn.blocks import NORM_EPS, DecoderBlock, Mlp, init_transformer_weights
 from codistill.nn.dpt import DptConfig, DptHead
@@ -67,8 +67,7 @@ class TwoViewConfig:
                 f"decoder dim {self.dim} over {self.num_heads} heads is not a multiple of 4 per head, which 2-D "
                 "rotary positions need"
             )
-        if self.descriptor_dim < 0:
-            raise ConfigError(f"descriptor_dim must be at least 0; got {self.descriptor_dim}")
+        check_least(self, "descriptor_dim", least=0)
 
     def on(self, encoder_dim: int, patch_size: int) -> "TwoViewConfig":
         """The same architecture on an encoder."""

@@ -84,28 +84,13 @@ class ImageVectors:
 
 
 @dataclass(frozen=True)
-class _RawImages:
-    """What a worker returns: (image, crop, crop, 3) uint8, or why an image cannot be used."""
-
-    pixels: Tensor
-    failure: str = ""
-
-    def pin_memory(self) -> "_RawImages":
-        """The same in page-locked memory; called by PyTorch's loader."""
-        return _RawImages(self.pixels.pin_memory(), self.failure)
-
-
-@dataclass(frozen=True)
-class _Images(Dataset[_RawImages]):
-    """Map-style over lists of file numbers: an item is one prepared batch."""
+class _Images(Dataset[Tensor]):
+    """Prepared images of files, (image, crop, crop, 3) uint8, as many at a time as are asked for."""
 
     vectors: ImageVectors
 
-    def __getitem__(self, paths: Sequence[Path]) -> _RawImages:
-        try:
-            return _RawImages(torch.from_numpy(np.stack([self.vectors.image(path) for path in paths])))
-        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
-            return _RawImages(torch.empty(0), str(error))
+    def __getitem__(self, paths: Sequence[Path]) -> Tensor:
+        return torch.from_numpy(np.stack([self.vectors.image(path) for path in paths]))
 
 
 @torch.inference_mode()
@@ -136,8 +121,8 @@ def encode_files(
         DataError: if an image cannot be read, or its vector is not finite.
     """
     made = made_by_workers(_Images(vectors), batches, workers=workers, device=device)
-    for paths, raw in zip(batches, made, strict=True):
-        found = encode(raw.pixels, vectors, features, device)
+    for paths, pixels in zip(batches, made, strict=True):
+        found = encode(pixels, vectors, features, device)
         if not found.isfinite().all():
             raise DataError(f"features of {paths[0]} and others are not finite: is the encoder damaged?")
         yield found

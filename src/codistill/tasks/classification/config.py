@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS
@@ -24,8 +24,7 @@ class ClassificationFit(HeadFit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be 1 or more; got {self.batch_size}")
+        check_least(self, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +92,7 @@ class ClassificationTest:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be 1 or more; got {self.batch_size}")
+        check_least(self, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.correspondences import PosedDepth, seen_at
 from codistill.geometry.poses import transform_points
 from codistill.geometry.projection import unproject
@@ -42,9 +42,7 @@ class CorrespondenceTest:
     bins: tuple[float, ...] = (0.0, 30.0, 60.0, 90.0, 120.0)
 
     def __post_init__(self) -> None:
-        for name in ("size", "stride", "matches"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_least(self, "size", "stride", "matches")
         if len(self.bins) < 2 or list(self.bins) != sorted(set(self.bins)):
             raise ConfigError(f"bins must be two rising angles or more, in degrees; got {self.bins}")
 

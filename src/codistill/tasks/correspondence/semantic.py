@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.imaging import read_rgb, resize_rgb
 from codistill.imaging.colours import error_colours
 from codistill.imaging.legends import error_legend
@@ -43,8 +43,7 @@ class SemanticTest:
     upsample: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"size must be 1 or more; got {self.size}")
+        check_least(self, "size")
 
 
 def _load(subject: Subject, test: SemanticTest, data: SPairData | None) -> DenseFeatures:
@@ -130,12 +129,7 @@ TASK = Task(
     load=_load,
     test=SemanticTest,
     score=_score,
-    columns={
-        "pck": _pck(0),
-        "pck_image": _pck(0, by_image=True),
-        "pck_0.05": _pck(1),
-        "pck_0.01": _pck(2),
-    },
+    columns={"pck": _pck(0), "pck_image": _pck(0, by_image=True), "pck_0.05": _pck(1), "pck_0.01": _pck(2)},
     unit="per cent of key-points; means over classes",
     samples="pairs",
     shown=("found", "truth"),

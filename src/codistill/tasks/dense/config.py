@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codistill.engine.optim import OptimConfig
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.tasks.shared.config import HeadFit
 
 HEAD_OPTIM = OptimConfig(
@@ -46,12 +46,7 @@ class DenseFit(HeadFit):
         super().__post_init__()
         if self.protocol not in ("cached", "published"):
             raise ConfigError(f"protocol must be cached or published; got {self.protocol!r}")
-        for name in ("batch_size", "views", "pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
-        if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"steps must be 1 or more; got {self.steps}")
+        check_least(self, "batch_size", "views", "pixels", "steps")
         rates = self.learning_rates
         if not rates or not all(rate > 0 and math.isfinite(rate) for rate in rates):
             raise ConfigError(f"learning rates must be positive; got {rates}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from codistill.engine.optim import OptimConfig
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.targets import TargetConfig
@@ -69,12 +69,7 @@ class PeopleFit(HeadFit):
     )
     loss: HumanMeshLossConfig = field(
         default_factory=lambda: HumanMeshLossConfig(
-            rotmat=5.0,
-            joints_3d=10.0,
-            vertices_3d=10.0,
-            joints_2d=0.2,
-            vertices_2d=0.2,
-            projections_from=500,
+            rotmat=5.0, joints_3d=10.0, vertices_3d=10.0, joints_2d=0.2, vertices_2d=0.2, projections_from=500
         )
     )
     targets: TargetConfig = field(default_factory=TargetConfig)
@@ -100,10 +95,7 @@ class PeopleFit(HeadFit):
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
             )
-        for name in ("steps", "batch_size", "every_vertex", "size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be 1 or more; got {value}")
+        check_least(self, "steps", "batch_size", "every_vertex", "size")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ConfigError(
                 f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts"

@@ -5,7 +5,7 @@ cells here, on the host, where it causes no device sync.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.data.randomness import Purpose, generator
-from codistill.errors import DataError
 from codistill.heads.human_mesh.targets import PeopleTargets, TargetConfig, assign_people
 from codistill.imaging.normalize import normalized
 from codistill.tasks.people.sample import PeopleImages, Skeleton, join_truths
@@ -67,27 +66,13 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """What a worker returns; `failure` is the reason if an image cannot be used."""
+    """What a worker sends back."""
 
     pixels: Tensor
-    patches: Tensor | None = None
-    intrinsics: Tensor | None = None
-    targets: PeopleTargets | None = None
-    names: tuple[str, ...] = ()
-    failure: str = ""
-
-    def pin_memory(self) -> "RawBatch":
-        """The same in page-locked memory; called by PyTorch's loader."""
-        if self.failure or self.intrinsics is None or self.targets is None:
-            return self
-        patches = None if self.patches is None else self.patches.pin_memory()
-        return replace(
-            self,
-            pixels=self.pixels.pin_memory(),
-            patches=patches,
-            intrinsics=self.intrinsics.pin_memory(),
-            targets=self.targets.pin_memory(),
-        )
+    patches: Tensor | None
+    intrinsics: Tensor
+    targets: PeopleTargets
+    names: tuple[str, ...]
 
 
 class PeopleViews(Dataset[RawBatch]):
@@ -99,15 +84,12 @@ class PeopleViews(Dataset[RawBatch]):
     def __getitem__(self, request: Request) -> RawBatch:
         plan = self.plan
         flips = [plan.mirror and not request.plain and self._coin(request.step, s) for s in request.slots]
-        try:
-            if plan.stored is None:
-                made = [self._fresh(item, flip) for item, flip in zip(request.items, flips, strict=True)]
-                pixels = torch.from_numpy(np.stack([one[0] for one in made]))
-                return assembled(plan, [one[1] for one in made], pixels=pixels)
-            labels = [self._stored(item, flip) for item, flip in zip(request.items, flips, strict=True)]
-            return assembled(plan, labels, patches=plan.stored.patches(request.items, flips))
-        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
-            return RawBatch(torch.empty(0), failure=str(error))
+        if plan.stored is None:
+            made = [self._fresh(item, flip) for item, flip in zip(request.items, flips, strict=True)]
+            pixels = torch.from_numpy(np.stack([one[0] for one in made]))
+            return assembled(plan, [one[1] for one in made], pixels=pixels)
+        labels = [self._stored(item, flip) for item, flip in zip(request.items, flips, strict=True)]
+        return assembled(plan, labels, patches=plan.stored.patches(request.items, flips))
 
     def _coin(self, step: int, slot: int) -> bool:
         return bool(generator(self.plan.seed, MIRROR, step, slot).random() < 0.5)
@@ -150,7 +132,6 @@ def people_batches(
     """
     workers = workers if plan.stored is None else 0
     for raw in made_by_workers(PeopleViews(plan), requests, workers=workers, device=device):
-        assert raw.intrinsics is not None and raw.targets is not None
         count = len(raw.names)
         yield PeopleBatch(
             images=normalized(raw.pixels.to(device, non_blocking=True)),

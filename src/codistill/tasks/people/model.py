@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.cells import DETECTION_THRESHOLD
 from codistill.heads.human_mesh.losses import in_front
@@ -82,8 +82,7 @@ class PeopleSearch:
             raise ConfigError(f"the threshold must lie between 0 and 1; got {self.threshold}")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ConfigError(f"the kernel must be an odd number of cells, 1 for none; got {self.kernel}")
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size must be 1 or more; got {self.size}")
+        check_least(self, "size")
 
 
 @dataclass

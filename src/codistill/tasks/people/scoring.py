@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from codistill.bodies.base import BodyModel
-from codistill.errors import ConfigError
+from codistill.errors import check_least
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.losses import in_front
 from codistill.heads.human_mesh.place import place_bodies
@@ -47,8 +47,7 @@ class PeopleTest(PeopleSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cells is not None and self.cells < 1:
-            raise ConfigError(f"cells must be 1 or more; got {self.cells}")
+        check_least(self, "cells")
 
     @property
     def truth(self) -> str:

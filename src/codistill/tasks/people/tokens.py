@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from codistill.errors import DataError
 from codistill.files.disk import check_room
 from codistill.files.hashes import text_sha256
 from codistill.imaging.normalize import normalized
@@ -150,9 +149,8 @@ class _Group:
     """Squares of a group of images, (size, size, 3) uint8 each, and their labels."""
 
     rows: tuple[int, ...]
-    pixels: tuple[np.ndarray, ...] = ()
-    labels: tuple[ViewLabels, ...] = ()
-    failure: str = ""
+    pixels: tuple[np.ndarray, ...]
+    labels: tuple[ViewLabels, ...]
 
 
 class _Squares(Dataset[_Group]):
@@ -162,10 +160,7 @@ class _Squares(Dataset[_Group]):
         self.data, self.size = data, size
 
     def __getitem__(self, rows: tuple[int, ...]) -> _Group:
-        try:
-            pixels, labels = zip(*(square_view(self.data[row], self.size) for row in rows), strict=True)
-        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
-            return _Group(rows, failure=str(error))
+        pixels, labels = zip(*(square_view(self.data[row], self.size) for row in rows), strict=True)
         return _Group(rows, pixels, labels)
 
 

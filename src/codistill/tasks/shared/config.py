@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from codistill.errors import ConfigError
+from codistill.errors import check_least
 from codistill.files.config import CHANGEABLE
 from codistill.tasks.shared.features import FeatureConfig
 
@@ -30,8 +30,7 @@ class HeadFit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit must be 1 or more; got {self.limit}")
+        check_least(self, "limit")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from codistill.data.permutation import keys_of, permute
 from codistill.data.randomness import Purpose, generator
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.tasks.shared.data import DenseData, DenseSample
 from codistill.tasks.shared.workers import made_by_workers
@@ -81,17 +81,12 @@ class Request:
 
 @dataclass(frozen=True)
 class RawViews:
-    """What a worker returns; `failure` is the reason if a sample cannot be used."""
+    """What a worker sends back."""
 
     pixels: Tensor
     target: Tensor
     inside: tuple[tuple[int, int], ...]
     names: tuple[str, ...]
-    failure: str = ""
-
-    def pin_memory(self) -> "RawViews":
-        """The same in page-locked memory; called by PyTorch's loader."""
-        return replace(self, pixels=self.pixels.pin_memory(), target=self.target.pin_memory())
 
 
 class ViewDataset(Dataset[RawViews]):
@@ -102,16 +97,13 @@ class ViewDataset(Dataset[RawViews]):
 
     def __getitem__(self, request: Request) -> RawViews:
         views, names = [], []
-        try:
-            for slot, item in zip(request.slots, request.items, strict=True):
-                sample = self.data[item]
-                names.append(sample.name)
-                if request.plain:
-                    views.append(self.maker.plain(sample))
-                else:
-                    views.append(self.maker(sample, generator(self.seed, VIEW, request.step, slot)))
-        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
-            return RawViews(torch.empty(0), torch.empty(0), (), (), str(error))
+        for slot, item in zip(request.slots, request.items, strict=True):
+            sample = self.data[item]
+            names.append(sample.name)
+            if request.plain:
+                views.append(self.maker.plain(sample))
+            else:
+                views.append(self.maker(sample, generator(self.seed, VIEW, request.step, slot)))
         return RawViews(
             torch.from_numpy(np.stack([view.pixels for view in views])),
             torch.from_numpy(np.stack([view.target for view in views])),

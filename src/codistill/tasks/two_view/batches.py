@@ -5,8 +5,7 @@ steps at a time; pointmaps are made from depth, correspondences from reprojectio
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from codistill.data.randomness import Purpose, generator
-from codistill.errors import DataError
 from codistill.geometry.correspondences import PosedDepth, reciprocal_correspondences, sample_correspondences
 from codistill.geometry.poses import invert_pose
 from codistill.geometry.projection import depth_to_pointmap
@@ -107,21 +105,11 @@ def matches_generator(seed: int, step: int, slot: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class RawPairs:
-    """What a worker returns; `failure` is the reason if a pair cannot be used."""
+    """What a worker sends back."""
 
     images: Tensor
-    truth: tuple[ViewTruth, ViewTruth] | None
+    truth: tuple[ViewTruth, ViewTruth]
     names: tuple[str, ...]
-    failure: str = ""
-
-    def pin_memory(self) -> "RawPairs":
-        """The same in page-locked memory; called by PyTorch's loader."""
-        if self.truth is None:
-            return self
-        pinned = [
-            ViewTruth(**{f.name: getattr(t, f.name).pin_memory() for f in fields(t)}) for t in self.truth
-        ]
-        return replace(self, images=self.images.pin_memory(), truth=(pinned[0], pinned[1]))
 
 
 class PairRequests(Dataset[RawPairs]):
@@ -133,18 +121,15 @@ class PairRequests(Dataset[RawPairs]):
     def __getitem__(self, request: Request) -> RawPairs:
         images, truths, names = [], [], []
         maker = self.maker.of_step(self.seed, request.step)
-        try:
-            for slot, item in zip(request.slots, request.items, strict=True):
-                pair = self.data[item]
-                rng = generator(self.seed, VIEW, request.step, slot)
-                view: PairView = maker.plain(pair) if request.plain else maker(pair, rng)
-                depths, intrinsics, poses = map(torch.from_numpy, (view.depths, view.intrinsics, view.poses))
-                draw = matches_generator(self.seed, request.step, slot)
-                truths.append(pair_truth(depths, intrinsics, poses, self.matches, draw))
-                images.append(view.images)
-                names.append(pair.name)
-        except DataError as error:  # carried, since an exception from a worker arrives as its traceback
-            return RawPairs(torch.empty(0), None, (), str(error))
+        for slot, item in zip(request.slots, request.items, strict=True):
+            pair = self.data[item]
+            rng = generator(self.seed, VIEW, request.step, slot)
+            view: PairView = maker.plain(pair) if request.plain else maker(pair, rng)
+            depths, intrinsics, poses = map(torch.from_numpy, (view.depths, view.intrinsics, view.poses))
+            draw = matches_generator(self.seed, request.step, slot)
+            truths.append(pair_truth(depths, intrinsics, poses, self.matches, draw))
+            images.append(view.images)
+            names.append(pair.name)
         both = np.concatenate([np.stack([pair[view] for pair in images]) for view in range(2)])
         return RawPairs(torch.from_numpy(both), stacked_truth(truths), tuple(names))
 
@@ -175,13 +160,10 @@ def pair_batches(
     device = torch.device(device)
     requested = PairRequests(data, maker, seed, matches)
     for raw in made_by_workers(requested, requests, workers=workers, device=device):
-        assert raw.truth is not None
         images = normalized(raw.images.to(device, non_blocking=True))
-        yield PairBatch(images, *_labels(raw.names), truth1=raw.truth[0], truth2=raw.truth[1])
-
-
-def _labels(names: tuple[str, ...]) -> tuple[Any, ...]:
-    return ("3d",) * len(names), ("",) * len(names), names
+        count = len(raw.names)
+        labels = (("3d",) * count, ("",) * count, raw.names)
+        yield PairBatch(images, *labels, truth1=raw.truth[0], truth2=raw.truth[1])
 
 
 def online_batches(

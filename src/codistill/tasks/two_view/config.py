@@ -8,7 +8,7 @@ the publications do not say (sizes, and whether the schedule was shortened for D
 from dataclasses import dataclass, field
 
 from codistill.engine.optim import OptimConfig
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
 from codistill.heads.two_view.losses import TwoViewLossConfig
 from codistill.heads.two_view.network import TwoViewConfig
@@ -68,9 +68,7 @@ class TwoViewFit(HeadFit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "batch_size", "accumulate", "matches", "views"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_least(self, "steps", "batch_size", "accumulate", "matches", "views")
         if self.batch_size % self.accumulate:
             raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
         check_features(self.features)

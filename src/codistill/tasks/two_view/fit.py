@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import encoder_fingerprint, weights_hash
@@ -23,6 +22,7 @@ from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.groups import named_groups, split_groups
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
+from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import encoder_part
 from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale
 from codistill.tasks.two_view.batches import PairBatch, online_batches
@@ -59,12 +59,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
         f"{sum(p.numel() for p in head.parameters()) / 1e6:.1f} M parameters in the head; licence of {spec.name}: "
         f"{spec.licence}"
     )
-    about = {
-        "data": config.data,
-        "encoder": named,
-        "licence": spec.licence,
-        "unfrozen": config.unfreeze,
-    }
+    about = {"data": config.data, "encoder": named, "licence": spec.licence, "unfrozen": config.unfreeze}
 
     def training() -> HeadTraining[PairBatch]:
         batches, validation = _batches(config, encoder, head.config, data, maker, runtime, process)
@@ -212,11 +207,8 @@ def _cache(
         "views": asdict(maker),
         "seed": config.seed,
     }
-    columns = (TextColumn(f"{name:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = not runtime.console.is_terminal
     encoder.to(runtime.device)
-    with Progress(*columns, console=runtime.console, transient=True, disable=quiet) as bar:
-        line = bar.add_task("", total=sizes.views)
+    with shown(runtime, f"encoding {name}", sizes.views) as report:
         return build_token_cache(
             folder,
             key,
@@ -227,6 +219,6 @@ def _cache(
             seed=config.seed,
             norm=not shape.fresh_norm,
             device=runtime.device,
-            progress=lambda done, _: bar.update(line, completed=done),
+            progress=lambda done, _: report(done),
             say=runtime.say,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.robust import MAX_SAMPLES, PnpSolver, RobustConfig
 
 
@@ -19,8 +19,7 @@ class ModelTest:
     long_edge: int | None = None
 
     def __post_init__(self) -> None:
-        if self.long_edge is not None and self.long_edge < 1:
-            raise ConfigError(f"long_edge must be 1 or more; got {self.long_edge}")
+        check_least(self, "long_edge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,7 @@ class PoseTest(ModelTest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.subsample < 1:
-            raise ConfigError(f"subsample must be 1 or more; got {self.subsample}")
+        check_least(self, "subsample")
         assert self.robust  # checks them
 
     @property

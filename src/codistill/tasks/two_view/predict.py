@@ -64,11 +64,6 @@ class PairPrediction:
         """View b, with points in its own camera's frame."""
         return self._swapped[0]
 
-    @property
-    def a_in_b(self) -> ViewPrediction:
-        """View a, with points in camera b's frame."""
-        return self._swapped[1]
-
     def swapped(self) -> "PairPrediction":
         """The prediction with the two images exchanged."""
         return PairPrediction(self.fit_b, self.fit_a, *self._swapped, lambda: (self.a, self.b_in_a))

@@ -4,7 +4,7 @@ To add one: write a function (random generator, novel) → parts in metres, stan
 -y, and give it a line in `CATEGORIES`. Its number in the label maps follows from its place in this table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from codistill.world.categories import buildings, furniture, items, nature, seating, tableware, vehicles, yard
 from codistill.world.categories.parts import Part
 
-Build = Callable[[np.random.Generator, bool], list[Part]]
+Build = Callable[[np.random.Generator, bool], Iterable[Part]]
 
 
 @dataclass(frozen=True)

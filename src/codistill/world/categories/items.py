@@ -1,5 +1,7 @@
 """Small things: book, box, ball, laptop."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from codistill.render.mesh import Mesh
@@ -7,29 +9,29 @@ from codistill.world.categories.parts import Part, choose
 from codistill.world.shapes import box, ellipsoid, lathe, moved, rotated, torus, tube
 
 
-def book(rng: np.random.Generator, novel: bool) -> list[Part]:
+def book(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     width, tall, thick = rng.uniform(0.13, 0.18), rng.uniform(0.19, 0.26), rng.uniform(0.02, 0.05)
     style = choose(rng, novel, ("closed", "stack", "standing"), ("open",))
     if style == "open":
-        parts: list[Part] = []
         for side in (-1, 1):
             cover = rotated(box((width, tall, 0.004), (side * width / 2, 0, 0.002), 0.001), "y", -side * 4)
-            parts.append(("body", cover))
+            yield "body", cover
             page = _page(width * 0.95, tall * 0.95, thick * 0.8, side)
-            parts.append(("trim", page))
-        return parts
-    parts = _volume(width, tall, thick, ("body", "trim"))
+            yield "trim", page
+        return
     if style == "standing":
-        return _row(rng, width, tall)
+        yield from _row(rng, width, tall)
+        return
+    yield from _volume(width, tall, thick, ("body", "trim"))
     if style == "stack":
         z = thick
         for slots in (("detail", "trim"), ("extra", "trim"))[: int(rng.integers(1, 3))]:
             t = rng.uniform(0.02, 0.045)
             upper = _volume(width * rng.uniform(0.8, 0.98), tall * rng.uniform(0.8, 0.98), t, slots)
             angle = rng.uniform(-25, 25)
-            parts += [(slot, moved(rotated(m, "z", angle), (0, 0, z))) for slot, m in upper]
+            for slot, m in upper:
+                yield slot, moved(rotated(m, "z", angle), (0, 0, z))
             z += t
-    return parts
 
 
 def _row(rng: np.random.Generator, width: float, tall: float) -> list[Part]:
@@ -46,14 +48,12 @@ def _row(rng: np.random.Generator, width: float, tall: float) -> list[Part]:
     return [(slot, moved(mesh, (-x / 2, 0, 0))) for slot, mesh in parts]
 
 
-def _volume(width: float, tall: float, thick: float, slots: tuple[str, str]) -> list[Part]:
+def _volume(width: float, tall: float, thick: float, slots: tuple[str, str]) -> Iterator[Part]:
     cover = 0.004
-    return [
-        (slots[0], box((width, tall, cover), (0, 0, cover / 2), 0.001)),
-        (slots[0], box((width, tall, cover), (0, 0, thick - cover / 2), 0.001)),
-        (slots[0], box((cover, tall, thick), (-width / 2, 0, thick / 2), 0.001)),
-        (slots[1], box((width * 0.95, tall * 0.96, thick - 2 * cover), (-width * 0.01, 0, thick / 2), 0.001)),
-    ]
+    yield slots[0], box((width, tall, cover), (0, 0, cover / 2), 0.001)
+    yield slots[0], box((width, tall, cover), (0, 0, thick - cover / 2), 0.001)
+    yield slots[0], box((cover, tall, thick), (-width / 2, 0, thick / 2), 0.001)
+    yield slots[1], box((width * 0.95, tall * 0.96, thick - 2 * cover), (-width * 0.01, 0, thick / 2), 0.001)
 
 
 def _page(width: float, tall: float, thick: float, side: int) -> Mesh:
@@ -76,36 +76,33 @@ def _page(width: float, tall: float, thick: float, side: int) -> Mesh:
     return Mesh(vertices.astype(np.float32), (out if side > 0 else out[:, ::-1]).astype(np.int32), True)
 
 
-def carton(rng: np.random.Generator, novel: bool) -> list[Part]:
+def carton(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     size = rng.uniform(0.22, 0.5, 3) * [1.0, 0.85, 0.75]
     w, d, h = (float(s) for s in size)
     t = 0.012
     style = choose(rng, novel, ("closed", "open"), ("crate",))
     if style == "crate":
-        parts: list[Part] = [("body", box((w, d, t), (0, 0, t / 2), 0.002))]
+        yield "body", box((w, d, t), (0, 0, t / 2), 0.002)
         for z in np.linspace(0.16, 0.86, 3) * h:
             for s in (-1, 1):
-                parts.append(("body", box((w, t, h * 0.24), (0, s * d / 2, z), 0.003)))
-                parts.append(("body", box((t, d, h * 0.24), (s * w / 2, 0, z), 0.003)))
+                yield "body", box((w, t, h * 0.24), (0, s * d / 2, z), 0.003)
+                yield "body", box((t, d, h * 0.24), (s * w / 2, 0, z), 0.003)
         for sx in (-1, 1):
             for sy in (-1, 1):
-                parts.append(
-                    ("trim", box((0.035, 0.035, h), (sx * (w / 2 - 0.02), sy * (d / 2 - 0.02), h / 2), 0.004))
-                )
-        return parts
+                yield "trim", box((0.035, 0.035, h), (sx * (w / 2 - 0.02), sy * (d / 2 - 0.02), h / 2), 0.004)
+        return
     if style == "closed":
-        parts = [("body", box((w, d, h), (0, 0, h / 2), 0.006))]
-        parts.append(("trim", box((w * 1.004, d * 0.16, h * 0.25), (0, 0, h * 0.877), 0.001)))
-        return parts
-    parts = [("body", box((w, d, t), (0, 0, t / 2), 0.002))]
+        yield "body", box((w, d, h), (0, 0, h / 2), 0.006)
+        yield "trim", box((w * 1.004, d * 0.16, h * 0.25), (0, 0, h * 0.877), 0.001)
+        return
+    yield "body", box((w, d, t), (0, 0, t / 2), 0.002)
     for s in (-1, 1):
-        parts.append(("body", box((w, t, h), (0, s * (d - t) / 2, h / 2), 0.003)))
-        parts.append(("body", box((t, d, h), (s * (w - t) / 2, 0, h / 2), 0.003)))
+        yield "body", box((w, t, h), (0, s * (d - t) / 2, h / 2), 0.003)
+        yield "body", box((t, d, h), (s * (w - t) / 2, 0, h / 2), 0.003)
         flap = moved(box((w * 0.98, d * 0.45, 0.006), bevel=0.001), (0, s * d * 0.225, 0))
-        parts.append(("body", moved(rotated(flap, "x", -s * rng.uniform(-20, 50)), (0, s * d / 2, h))))
+        yield "body", moved(rotated(flap, "x", -s * rng.uniform(-20, 50)), (0, s * d / 2, h))
         flap = moved(box((w * 0.45, d * 0.98, 0.006), bevel=0.001), (s * w * 0.225, 0, 0))
-        parts.append(("body", moved(rotated(flap, "y", s * rng.uniform(-20, 50)), (s * w / 2, 0, h))))
-    return parts
+        yield "body", moved(rotated(flap, "y", s * rng.uniform(-20, 50)), (s * w / 2, 0, h))
 
 
 def ball(rng: np.random.Generator, novel: bool) -> list[Part]:
@@ -172,22 +169,22 @@ def _gore(radius: float, number: int, count: int) -> Mesh:
     return Mesh(vertices.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), True)
 
 
-def laptop(rng: np.random.Generator, novel: bool) -> list[Part]:
+def laptop(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     width, depth, thick = rng.uniform(0.3, 0.38), rng.uniform(0.21, 0.26), 0.016
     angle = choose(rng, novel, (100.0, 110.0, 118.0), (135.0, 75.0))
-    parts: list[Part] = [("body", box((width, depth, thick), (0, 0, thick / 2), 0.004))]
+    yield "body", box((width, depth, thick), (0, 0, thick / 2), 0.004)
     rows, columns = 5, 12
     key_w, key_d = width * 0.86 / columns, depth * 0.46 / rows
     for r in range(rows):
         for c in range(columns):
             x, y = -width * 0.43 + key_w * (c + 0.5), depth * 0.4 - key_d * (r + 0.5)
-            parts.append(("trim", box((key_w * 0.82, key_d * 0.8, 0.005), (x, y, thick + 0.002), 0.001)))
-    parts.append(("trim", box((width * 0.3, depth * 0.25, 0.002), (0, -depth * 0.3, thick + 0.0005), 0.0005)))
+            yield "trim", box((key_w * 0.82, key_d * 0.8, 0.005), (x, y, thick + 0.002), 0.001)
+    yield "trim", box((width * 0.3, depth * 0.25, 0.002), (0, -depth * 0.3, thick + 0.0005), 0.0005)
     lid: list[Part] = [("body", box((width, 0.009, depth), (0, 0, depth / 2), 0.003))]
     lid.append(("screen", box((width * 0.92, 0.003, depth * 0.86), (0, -0.005, depth * 0.51), 0.0005)))
     for k in range(int(rng.integers(2, 5))):
         w, h = width * rng.uniform(0.15, 0.4), depth * rng.uniform(0.1, 0.3)
         x, z = rng.uniform(-0.22, 0.22) * width, depth * rng.uniform(0.3, 0.7)
         lid.append((("detail", "extra")[k % 2], box((w, 0.0012, h), (x, -0.0068 - 0.0012 * k, z), 0.0002)))
-    parts += [(s, moved(rotated(m, "x", 90 - angle), (0, depth / 2, thick * 0.7))) for s, m in lid]
-    return parts
+    for s, m in lid:
+        yield s, moved(rotated(m, "x", 90 - angle), (0, depth / 2, thick * 0.7))

@@ -1,5 +1,7 @@
 """Things that drive, sail and fly: car, boat, airplane."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from codistill.render.mesh import Mesh
@@ -74,43 +76,34 @@ def _tapered(outline: list[tuple[float, float]], width: float, taper: float) -> 
     return Mesh(vertices, mesh.faces, False)
 
 
-def _wheel(x: float, y: float, side: int, radius: float) -> list[Part]:
+def _wheel(x: float, y: float, side: int, radius: float) -> Iterator[Part]:
     tyre = rotated(torus(radius * 0.72, radius * 0.28, 28, 10), "x", 90)
     disc = rotated(cylinder(radius * 0.7, 0.12), "x", 90)
-    parts: list[Part] = [("tyre", moved(tyre, (x, y, radius))), ("trim", moved(disc, (x, y + 0.06, radius)))]
+    yield "tyre", moved(tyre, (x, y, radius))
+    yield "trim", moved(disc, (x, y + 0.06, radius))
     for k in range(5):
         spoke = moved(box((radius * 0.16, 0.03, radius * 0.6)), (0, 0, radius * 0.32))
-        parts.append(("detail", moved(rotated(spoke, "y", 72 * k), (x, y + side * 0.07, radius))))
-    return parts
+        yield "detail", moved(rotated(spoke, "y", 72 * k), (x, y + side * 0.07, radius))
 
 
-def boat(rng: np.random.Generator, novel: bool) -> list[Part]:
+def boat(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
     length = rng.uniform(2.4, 3.6)
     wide, deep = length * rng.uniform(0.3, 0.36), length * 0.17
-    parts: list[Part] = [
-        ("body", _hull(length, wide, deep, 0.0, 1.0)),
-        ("trim", _hull(length, wide * 1.03, deep, 0.86, 1.02)),
-    ]
-    parts.append(("extra", moved(_deck(length * 0.96, wide * 0.94), (0, 0, deep * 0.9))))
+    yield "body", _hull(length, wide, deep, 0.0, 1.0)
+    yield "trim", _hull(length, wide * 1.03, deep, 0.86, 1.02)
+    yield "extra", moved(_deck(length * 0.96, wide * 0.94), (0, 0, deep * 0.9))
     mast = length * rng.uniform(1.05, 1.3)
     if novel:
-        parts.append(
-            ("detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02))
-        )
-        parts.append(
-            ("trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02))
-        )
-        parts.append(
-            ("glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01))
-        )
-        parts.append(("body", moved(cylinder(wide * 0.1, deep * 1.3), (0, length * 0.12, deep * 2.0))))
-        return parts
-    parts.append(("detail", rod((0, 0, deep * 0.7), (0, 0, mast), 0.03, 0.018)))
-    parts.append(("detail", rod((0, 0, deep * 1.7), (0, length * 0.46, deep * 1.6), 0.02)))
-    parts.append(("sail", _sail(0.03, length * 0.45, deep * 1.8, mast * 0.97, wide * 0.18)))
+        yield "detail", box((wide * 0.6, length * 0.3, deep * 1.1), (0, length * 0.08, deep * 1.4), 0.02)
+        yield "trim", box((wide * 0.7, length * 0.34, deep * 0.16), (0, length * 0.08, deep * 2.0), 0.02)
+        yield "glass", box((wide * 0.61, length * 0.2, deep * 0.4), (0, length * 0.08, deep * 1.6), 0.01)
+        yield "body", moved(cylinder(wide * 0.1, deep * 1.3), (0, length * 0.12, deep * 2.0))
+        return
+    yield "detail", rod((0, 0, deep * 0.7), (0, 0, mast), 0.03, 0.018)
+    yield "detail", rod((0, 0, deep * 1.7), (0, length * 0.46, deep * 1.6), 0.02)
+    yield "sail", _sail(0.03, length * 0.45, deep * 1.8, mast * 0.97, wide * 0.18)
     if chance(rng, 0.8):
-        parts.append(("sail", _sail(-0.06, -length * 0.46, deep * 1.5, mast * 0.85, wide * 0.12)))
-    return parts
+        yield "sail", _sail(-0.06, -length * 0.46, deep * 1.5, mast * 0.85, wide * 0.12)
 
 
 def _hull(length: float, wide: float, deep: float, low: float, high: float) -> Mesh:
@@ -164,13 +157,13 @@ def _sail(mast: float, foot: float, low: float, high: float, belly: float) -> Me
 
 def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
     length = rng.uniform(5.0, 7.0)
-    radius = length * rng.uniform(0.065, 0.085)
+    r = length * rng.uniform(0.065, 0.085)
     profile = [
         (0.001, 0),
-        (radius * 0.55, length * 0.03),
-        (radius, length * 0.14),
-        (radius, length * 0.55),
-        (radius * 0.25, length * 0.96),
+        (r * 0.55, length * 0.03),
+        (r, length * 0.14),
+        (r, length * 0.55),
+        (r * 0.25, length * 0.96),
         (0.001, length),
     ]
     body = moved(rotated(lathe(profile, 32), "x", -90), (0, -length * 0.45, 0))
@@ -180,10 +173,10 @@ def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
     wings = [(-0.05 * length, span, chord, 0.0, sweep)]
     if not novel and chance(rng, 0.3):
         wings = [
-            (-0.08 * length, span * 0.9, chord, -radius * 0.9, 0.0),
-            (-0.08 * length, span * 0.9, chord, radius * 2.1, 0.0),
+            (-0.08 * length, span * 0.9, chord, -r * 0.9, 0.0),
+            (-0.08 * length, span * 0.9, chord, r * 2.1, 0.0),
         ]
-    for y, half, c, z, s in [*wings, (0.44 * length, span * 0.38, chord * 0.6, radius * 0.2, 0.3)]:
+    for y, half, c, z, s in [*wings, (0.44 * length, span * 0.38, chord * 0.6, r * 0.2, 0.3)]:
         for side in (-1, 1):
             parts.append(("trim", _wing(side, half, c, y, z, s)))
     if len(wings) == 2:
@@ -198,18 +191,14 @@ def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
         [(0.0, 0.0), (chord * 0.75, 0.0), (chord * 0.85, chord * 0.9), (chord * 0.45, chord * 0.9)],
         length * 0.014,
     )
-    parts.append(("detail", moved(rotated(fin, "z", 90), (0, length * 0.38, radius * 0.4))))
-    parts.append(
-        ("glass", ellipsoid((radius * 1.3, length * 0.17, radius * 1.1), (0, -length * 0.22, radius * 0.8)))
-    )
+    parts.append(("detail", moved(rotated(fin, "z", 90), (0, length * 0.38, r * 0.4))))
+    parts.append(("glass", ellipsoid((r * 1.3, length * 0.17, r * 1.1), (0, -length * 0.22, r * 0.8))))
     if sweep == 0.0:
         nose = -length * 0.455
-        parts.append(
-            ("extra", moved(rotated(cylinder(radius * 0.3, radius * 0.5, 0.01), "x", 90), (0, nose + 0.1, 0)))
-        )
+        parts.append(("extra", moved(rotated(cylinder(r * 0.3, r * 0.5, 0.01), "x", 90), (0, nose + 0.1, 0))))
         turn = rng.uniform(0, 180)
         for k in (0, 180):
-            blade = moved(ellipsoid((radius * 0.25, 0.05, radius * 1.6)), (0, 0, radius * 0.8))
+            blade = moved(ellipsoid((r * 0.25, 0.05, r * 1.6)), (0, 0, r * 0.8))
             parts.append(("extra", moved(rotated(blade, "y", turn + k), (0, nose - 0.05, 0))))
     else:
         for x in (-span * 0.4, span * 0.4):
@@ -217,9 +206,9 @@ def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
                 lathe(
                     [
                         (0.001, 0),
-                        (radius * 0.4, 0.02),
-                        (radius * 0.42, length * 0.07),
-                        (radius * 0.2, length * 0.14),
+                        (r * 0.4, 0.02),
+                        (r * 0.42, length * 0.07),
+                        (r * 0.2, length * 0.14),
                         (0.001, length * 0.14),
                     ],
                     20,
@@ -227,18 +216,12 @@ def airplane(rng: np.random.Generator, novel: bool) -> list[Part]:
                 "x",
                 -90,
             )
-            parts.append(("extra", moved(pod, (x, -length * 0.05 + sweep * abs(x), -radius * 0.5))))
-    ground = radius * 1.7
-    for x, y in ((-radius * 0.9, 0.0), (radius * 0.9, 0.0), (0.0, -length * 0.33)):
-        parts.append(("detail", rod((x, y, -radius * 0.5), (x, y, -ground + radius * 0.3), 0.035)))
+            parts.append(("extra", moved(pod, (x, -length * 0.05 + sweep * abs(x), -r * 0.5))))
+    ground = r * 1.7
+    for x, y in ((-r * 0.9, 0.0), (r * 0.9, 0.0), (0.0, -length * 0.33)):
+        parts.append(("detail", rod((x, y, -r * 0.5), (x, y, -ground + r * 0.3), 0.035)))
         parts.append(
-            (
-                "tyre",
-                moved(
-                    rotated(torus(radius * 0.24, radius * 0.12, 20, 10), "y", 90),
-                    (x, y, -ground + radius * 0.36),
-                ),
-            )
+            ("tyre", moved(rotated(torus(r * 0.24, r * 0.12, 20, 10), "y", 90), (x, y, -ground + r * 0.36)))
         )
     return [(slot, moved(mesh, (0, 0, ground))) for slot, mesh in parts]
 

@@ -31,8 +31,6 @@ from codistill.tasks.shared.data import CHECKED, spread
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 
 CACHED_RATES = (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-PUBLISHED_RATES = (1e-4, 3e-4, 1e-3, 5e-3)
-"""The sweep that stands in for the unpublished learning rate."""
 
 OPTIM = replace(
     HEAD_OPTIM,
@@ -72,10 +70,7 @@ class DepthFit(DenseFit):
             )
 
 
-RECIPES = {
-    "cached": DepthFit(),
-    "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,)),
-}
+RECIPES = {"cached": DepthFit(), "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,))}
 
 
 def starting_steps(steps: int) -> int:

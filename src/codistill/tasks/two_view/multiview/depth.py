@@ -86,11 +86,7 @@ def score_depth(
         best, chosen = best_growing_set(order, key.score)
         together = key.score(tuple(order))
         scores = np.array([best.relative, best.inliers, together.relative, together.inliers])
-        values = {
-            "scores": scores,
-            "category": np.array(sample.category),
-            "sources_used": len(chosen),
-        }
+        values = {"scores": scores, "category": np.array(sample.category), "sources_used": len(chosen)}
         yield Outcome(sample.name, values, draw=partial(key.picture, tuple(chosen)))
 
 
@@ -160,14 +156,16 @@ class KeyDepth:
         return [self.image, *(depth_picture(values, *depth_range(truth)) for values in (truth, depth))]
 
 
-def _column(title: str, index: int, *, short: bool = False, higher: bool = True) -> Column:
-    return Column(title=title, statistic=CategoryMean(index), digits=2, headline=short, higher=higher)
+def _column(title: str, index: int, *, short: bool = False) -> Column:
+    return Column(
+        title=title, statistic=CategoryMean(index), digits=2, headline=short, higher="error" not in title
+    )
 
 
 COLUMNS = {
-    "relative": _column("rel. error (%)", 0, short=True, higher=False),
+    "relative": _column("rel. error (%)", 0, short=True),
     "inliers": _column("inliers (%)", 1, short=True),
-    "relative_all": _column("rel. error, all sources (%)", 2, higher=False),
+    "relative_all": _column("rel. error, all sources (%)", 2),
     "inliers_all": _column("inliers, all sources (%)", 3),
 }
 

@@ -14,7 +14,6 @@ from codistill.imaging.pictures import below, grid_picture
 from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
 from codistill.tasks.two_view.reconstruct.scene import Scene
 
-_WIDTH = 960
 _SHOWN = 6
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.robust import RobustConfig
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig, align
@@ -33,8 +33,7 @@ class ReconstructConfig:
     robust: RobustConfig = field(default_factory=RobustConfig)
 
     def __post_init__(self) -> None:
-        if self.min_matches < 0:
-            raise ConfigError(f"min_matches must be 0 or more; got {self.min_matches}")
+        check_least(self, "min_matches", least=0)
         if self.min_confidence is not None and not math.isfinite(self.min_confidence):
             raise ConfigError(f"min_confidence must be a number; got {self.min_confidence}")
 
