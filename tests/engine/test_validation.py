@@ -171,7 +171,7 @@ def test_a_validation_that_ends_the_process_is_passed_over_after_two_times(tmp_p
         assert steps_saved(tmp_path) == [4]
     summary = run_toy(tmp_path, objective=Watched(fail_at(4, Killed())), **options)
     assert summary.finished and summary.failed_validations == 1
-    assert "step 4 ended this process 2 times; it is passed over" in capsys.readouterr().err
+    assert "step 4 ended this process 2 times; it is skipped" in capsys.readouterr().err
     assert lines(tmp_path) == calm[1:]
 
 
