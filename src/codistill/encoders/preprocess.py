@@ -1,9 +1,8 @@
 """Any kind of image to one ImageNet-normalized batch whose sides are multiples of the patch size.
 
-What enters may be one image or several; what leaves is float (batch, 3, row, column). Resizing is bicubic with
-antialiasing, as in the evaluation transforms of DINOv2: on 8 bits, or on floats where floats came in. Arrays hold
-uint8 or floats in [0, 1]; grey ones (row, column) become RGB; channels (1, 3 or 4) may be the first or the last axis,
-and an array where both could be is refused.
+In: one or several images. Out: float (batch, 3, row, column). Resizing is bicubic with antialiasing, as in DINOv2's
+evaluation transforms: on 8 bits, or on floats for floats. Arrays hold uint8 or floats in [0, 1]; grey ones (row,
+column) become RGB; channels (1, 3 or 4) may be the first or the last axis; ambiguous arrays are refused.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarr
 
 CHANNELS = (1, 3, 4)
 ROUNDING = 1e-5
-"""How far beyond [0, 1] a float may lie and still count as 0 or 1."""
+"""Floats this far beyond [0, 1] still count as 0 or 1."""
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -44,8 +43,8 @@ def preprocess_images(
             image's own size, rounded.
 
     Raises:
-        DataError: if a file does not decode, an array holds other values or leaves open where its channels are, or
-            the images come out in different shapes.
+        DataError: if a file does not decode, an array holds other values or has an ambiguous channel axis, or the
+            results differ in shape.
         ValueError: for a size or a patch size below 1.
     """
     listed = _as_list(images)
@@ -66,7 +65,7 @@ def preprocess_images(
 def target_size(
     shape: tuple[int, ...], patch_size: int, size: int | tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) that an image of `shape` is resized to: see `preprocess_images`."""
+    """(rows, columns) after resizing an image of `shape`: see `preprocess_images`."""
     wanted = (size,) if isinstance(size, int) else size or ()
     if patch_size < 1 or any(side < 1 for side in wanted) or len(wanted) > 2:
         raise ValueError(
