@@ -28,10 +28,10 @@ def mappings(width: int, levels: int) -> str:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (billions(10, 9), "spells out more than"),
-        (billions(2, 40), "spells out more than"),
-        (billions(10, 6, '"' + "y" * 1000 + '"'), "spells out more than"),
-        (mappings(9, 9), "spells out more than"),
+        (billions(10, 9), "expands to more than"),
+        (billions(2, 40), "expands to more than"),
+        (billions(10, 6, '"' + "y" * 1000 + '"'), "expands to more than"),
+        (mappings(9, 9), "expands to more than"),
         (billions(1, 60), "nested deeper"),
         ("[" * 60 + "]" * 60, "nested deeper"),
         ("[" * 10_000, "nested deeper"),

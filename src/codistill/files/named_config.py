@@ -1,4 +1,4 @@
-"""A config by what a user typed: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
+"""A config from the user's text: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,11 +25,11 @@ def find_config(
             `path/to/file.py:NAME`, which is imported.
         known: by name.
         cls: of the config.
-        kind: what it is called in errors.
-        from_yaml: reads a YAML file; None: every field that the file lacks keeps its default.
+        kind: its name in errors.
+        from_yaml: reads a YAML file; None: missing fields have their defaults.
 
     Raises:
-        ConfigError: if there is no such config; the text lists the known ones.
+        ConfigError: if there is no such config, listing the known ones.
     """
     for name in (what, what.replace("_", "-")):
         if name in known:
@@ -44,12 +44,12 @@ def find_config(
 
 
 def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "recipe") -> None:
-    """Refuse what cannot be a config: no known name, no file. Nothing is imported.
+    """Refuse a text that is neither a known name nor a file. Nothing is imported.
 
     Args:
         what: as `find_config` takes it.
-        known: names; None where they cannot be told without importing.
-        kind: what it is called in errors.
+        known: names; None where they are unknown without importing.
+        kind: its name in errors.
 
     Raises:
         ConfigError: with the nearest known names, or the file that is not there.
