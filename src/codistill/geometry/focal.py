@@ -33,12 +33,11 @@ def estimate_focal(
         principal_point: (batch, 2), (x, y) in pixels; None: the published choice (W/2, H/2), half a pixel
             off the exact centre.
         method: `weiszfeld` or `median`.
-        clip: smallest and largest focal length, as multiples of the one that spans 60 degrees over the longer
-            side; None does not clip.
+        clip: smallest and largest focal length, as multiples of that of a 60 degree view over the longer side; None
+            does not clip.
 
     Returns:
-        (batch,); NaN where no focal length explains the pointmap better than any other: all points on one ray, or the
-        best one not above 0.
+        (batch,); NaN where the pointmap determines none: all points on one ray, or the best one not above 0.
 
     Raises:
         ConfigError: for an unknown method.
@@ -47,8 +46,8 @@ def estimate_focal(
     if principal_point is None:
         principal_point = pointmap.new_tensor([columns / 2, rows / 2]).expand(batch, 2)
     grid = pixel_grid(rows, columns, pointmap.device, pointmap.dtype)
-    pixels = (grid - principal_point[:, None, None, :]).flatten(1, 2)
-    points = pointmap.flatten(1, 2)
+    pixels = (grid - principal_point[:, None, None, :]).flatten(1, 2)  # (batch, point, 2)
+    points = pointmap.flatten(1, 2)  # (batch, point, 3)
     if method == "weiszfeld":
         focal = _weiszfeld(pixels, points)
     elif method == "median":
@@ -75,12 +74,12 @@ def _quotient(points: Tensor) -> Tensor:
 
 def _weiszfeld(pixels: Tensor, points: Tensor) -> Tensor:
     quotient = _quotient(points)
-    along = (pixels * quotient).sum(-1)
+    along = (pixels * quotient).sum(-1)  # (batch, point)
     square = (quotient * quotient).sum(-1)
-    focal = along.mean(-1) / square.mean(-1)
+    focal = along.mean(-1) / square.mean(-1)  # least squares, the start
     for _ in range(_ITERATIONS):
         distance = (pixels - focal[:, None, None] * quotient).norm(dim=-1)
-        weight = 1.0 / distance.clamp(min=1e-8)
+        weight = 1.0 / distance.clamp(min=1e-8)  # makes the squares distances
         focal = (weight * along).mean(-1) / (weight * square).mean(-1)
     return focal
 

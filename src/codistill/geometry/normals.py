@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 TOLERANCE = 0.002
-"""Of the inverse depth, relative: how far a pixel may lie off its plane."""
+"""Largest distance of a pixel's inverse depth from its plane, relative to it."""
 _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 
 
@@ -32,12 +32,12 @@ def normals_of_depth(
         depth: metres along the optical axis; 0, infinite or NaN where it is not known.
         intrinsics: without skew.
         tolerance: see `TOLERANCE`.
-        unit: metres that the depth was rounded to, which its planes need not fit better than.
+        unit: metres that the depth was rounded to; planes need not fit better than that.
     """
     known = torch.isfinite(depth) & (depth > 0)
     inverse = torch.where(
         known, 1.0 / depth.double().clamp(min=1e-9), torch.nan
-    )  # NaN spoils every window it is in
+    )  # NaN spreads to every window that holds it
     parts = _windows(inverse)  # (9, row, column)
     shifts = torch.tensor(_SHIFTS, dtype=torch.float64, device=depth.device)
     mean = parts.mean(0)
@@ -77,7 +77,7 @@ def _chosen(normals: Float[Tensor, "row column 3"], misfit: Float[Tensor, "row c
 
 
 def _windows(values: Float[Tensor, "row column"]) -> Float[Tensor, "shift row column"]:
-    """What lies around every pixel, by `_SHIFTS`; NaN outside of the map."""
+    """The neighbours of every pixel, by `_SHIFTS`; NaN outside of the map."""
     rows, columns = values.shape
     padded = pad(values, (1, 1, 1, 1), value=torch.nan)
     return torch.stack([padded[1 + a : 1 + a + rows, 1 + b : 1 + b + columns] for a, b in _SHIFTS])

@@ -1,7 +1,6 @@
-"""How good pixel matches are: against dense ground truth where depth is known, against the epipolar line where only
-poses are.
+"""Errors of pixel matches: from dense ground truth where depth is known, from the epipolar line where only poses are.
 
-Matches (match, 2) as (x, y) come in; distances in pixels, and shares of matches below thresholds, go out.
+In: matches (match, 2) as (x, y). Out: distances in pixels, and shares of matches below thresholds.
 """
 
 from collections.abc import Sequence
@@ -51,7 +50,7 @@ def coverage(
 ) -> float:
     """Share of the first view's cells with a visible pixel that hold a match better than the threshold.
 
-    Precision alone rewards a matcher that says little; this says how much of the common view it explains.
+    Precision alone rewards a matcher with few matches; this measures how much of the common view they cover.
 
     Args:
         pixels1, errors: of the matches, from `match_errors`.
@@ -63,7 +62,7 @@ def coverage(
     grid = (-(-rows // cell), -(-columns // cell))
     y, x = torch.nonzero(visible, as_tuple=True)
     common, hit = (torch.zeros(grid, dtype=torch.bool, device=visible.device) for _ in range(2))
-    common[y // cell, x // cell] = True
+    common[y // cell, x // cell] = True  # (cell row, cell column)
     right = pixels1[errors < threshold].long()
     hit[right[:, 1] // cell, right[:, 0] // cell] = True
     return int((hit & common).sum()) / max(1, int(common.sum()))
@@ -84,10 +83,10 @@ def epipolar_errors(
     zero = torch.zeros_like(x)
     cross = torch.stack((torch.stack((zero, -z, y)), torch.stack((z, zero, -x)), torch.stack((-y, x, zero))))
     inverse1, inverse2 = (torch.linalg.inv(k.double()) for k in (intrinsics1, intrinsics2))
-    fundamental = inverse2.T @ cross @ pose_2_from_1[:3, :3].double() @ inverse1
+    fundamental = inverse2.T @ cross @ pose_2_from_1[:3, :3].double() @ inverse1  # (3, 3)
     p1, p2 = (
         torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=1).double() for pixels in (pixels1, pixels2)
     )
-    line2, line1 = p1 @ fundamental.T, p2 @ fundamental
+    line2, line1 = p1 @ fundamental.T, p2 @ fundamental  # (match, 3)
     product = (p2 * line2).sum(-1).abs()
     return 0.5 * product * (1 / line1[:, :2].norm(dim=-1) + 1 / line2[:, :2].norm(dim=-1))

@@ -62,7 +62,7 @@ def depth_scores(
     pred, true = prediction[known], truth[known]
     relative = ((pred - true).abs() / true).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     ratio = torch.maximum(true / pred, pred / true)
-    ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)
+    ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)  # no prediction: an outlier
     return DepthScores(
         relative=float(100 * relative.mean()), inliers=float(100 * (ratio < INLIER_RATIO).double().mean())
     )
@@ -71,7 +71,7 @@ def depth_scores(
 def align_depth(
     prediction: Float[Tensor, "row column"], truth: Float[Tensor, "row column"], alignment: Alignment
 ) -> Float[Tensor, "row column"]:
-    """Remove what a method cannot know, using the truth.
+    """Remove a method's unknown scale (and shift), using the truth.
 
     Args:
         prediction, truth: of one size.
@@ -89,7 +89,7 @@ def align_depth(
     if alignment == "inverse_least_squares":
         usable = known & (prediction > 0)
         inverse = 1.0 / prediction[usable]
-        columns = torch.stack((inverse, torch.ones_like(inverse)), dim=1)
+        columns = torch.stack((inverse, torch.ones_like(inverse)), dim=1)  # (pixel, 2)
         scale, shift = torch.linalg.lstsq(columns, 1.0 / truth[usable, None]).solution[:, 0]
         fitted = 1.0 / (scale / prediction + shift)
         return torch.where(fitted > 0, fitted, torch.inf)
@@ -110,13 +110,13 @@ def fuse_depths(
 ) -> Float[Tensor, "row column"]:
     """One depth map of a key view from those of several pairs.
 
-    Each is brought to the scale of the first that predicts anything by the ratio of their medians; then the mean
-    weighted by confidence is taken per pixel. Pixels that a pair does not predict (not above 0, or not finite) have no
-    weight; 0 where none does.
+    Each is scaled to the first with a prediction, by the ratio of their medians; the result is the mean per pixel,
+    weighted by confidence. Pixels that a pair does not predict (not above 0, or not finite) have no weight; 0 where all
+    do not.
     """
     predicted = torch.isfinite(depths) & (depths > 0)
     scaled = torch.zeros_like(depths)
-    medians = [median(depth[mask]) for depth, mask in zip(depths, predicted, strict=True)]
+    medians = [median(depth[mask]) for depth, mask in zip(depths, predicted, strict=True)]  # (pair,)
     reference = next((value for value in medians if bool(value.isfinite())), None)
     for index, mask in enumerate(predicted):
         if reference is not None and bool(mask.any()):
