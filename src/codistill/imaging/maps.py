@@ -1,4 +1,4 @@
-"""Images as they are stored, labels, depth or vectors: a value is a number here, not a brightness."""
+"""Images of stored numbers (labels, depth, vectors), not of brightness."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from codistill.imaging.orientation import orient
 from codistill.imaging.pillow import PILLOW_ERRORS, Opened, open_pillow
 
 _EXACT = ("PNG", "TIFF", "BMP", "GIF", "PPM", "TGA")
-"""Formats that give back the values that were written; JPEG does not, and JPEG 2000 need not."""
+"""Formats without loss; JPEG is lossy, and JPEG 2000 may be."""
 _BITS_PER_SAMPLE = 258
 
 
@@ -64,7 +64,7 @@ def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_
 
 
 def _deep_colour(opened: Opened) -> np.ndarray:
-    """16 bits a channel, of which Pillow gives the high half."""
+    """16 bits a channel; Pillow decodes only the high half."""
     decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("damaged samples of 16 bits")
@@ -89,7 +89,7 @@ def _undecodable(name: str, error: BaseException) -> DataError:
 
 
 def _stored(opened: Opened) -> np.ndarray:
-    """Numbers as in the file: Pillow stretches grey of fewer than 8 bits, and PPM of any maximum, to a full range."""
+    """Numbers as in the file: Pillow stretches grey of fewer than 8 bits, and PPM of any maximum, to the full range."""
     image = opened.image
     values = np.asarray(image)
     if image.mode == "1":
@@ -106,7 +106,7 @@ def _stored(opened: Opened) -> np.ndarray:
 
 
 def _unstretched(values: np.ndarray, data: bytes) -> np.ndarray:
-    """A PGM's numbers: its third number in the header is the largest, and what Pillow has made 255 or 65535."""
+    """A PGM's numbers: its header's third number is the maximum, which Pillow has stretched to 255 or 65535."""
     words = [word for line in data[:1000].split(b"\n") for word in line.partition(b"#")[0].split()]
     if data[:2] not in (b"P2", b"P5") or len(words) < 4:
         return values
