@@ -1,4 +1,4 @@
-"""What travels between the parts: `Tokens` out of an encoder, `Batch` out of the loader, `EncoderSpec` beside both.
+"""Types shared by all packages: `Tokens` of an encoder, `Batch` of the loader, `EncoderSpec` and `TargetSpec`.
 
 All are frozen. Tensors keep the batch first; token sequences are (batch, patch, channel); maps are
 (batch, channel, row, column). `Tokens` is a pytree node, so that functions of torch that walk through containers
@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from codistill.errors import ConfigError
 
 Domain = str
-"""Where an image comes from: `generic`, `3d`, `human`, or a user's own word."""
+"""Origin of an image: `generic`, `3d`, `human`, or a user's own word."""
 
 TokenKind = Literal["cls", "patch"]
 

@@ -224,7 +224,7 @@ def test_too_many_in_a_row_stop_the_run_and_name_the_images(tmp_path, accumulate
     assert run_toy(tmp_path, accumulate=accumulate).finished
 
 
-def test_a_request_to_stop_saves_and_ends_and_the_same_call_goes_on(tmp_path, straight):
+def test_a_request_to_stop_saves_and_ends_and_the_same_call_resumes(tmp_path, straight):
     def terminate(step: int, batch: Batch) -> Batch:
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)

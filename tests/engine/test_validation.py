@@ -132,7 +132,7 @@ def fail_at(step: int, error: BaseException) -> Callable[[int, int], None]:
 
 
 @pytest.mark.parametrize("error", [DataError("a broken image"), MemoryError("20 GB"), KeyError("a bug")])
-def test_a_failing_validation_is_reported_and_training_goes_on(tmp_path, capsys, calm, error):
+def test_a_failing_validation_is_reported_and_training_continues(tmp_path, capsys, calm, error):
     objective = Watched(fail_at(8, error))
     summary = run_toy(tmp_path, objective=objective, validate_every=4, held_out=some_images)
     assert summary.finished and summary.failed_validations == 1

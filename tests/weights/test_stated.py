@@ -166,7 +166,7 @@ def test_nothing_can_be_said_of_what_says_all_itself(tmp_path) -> None:
     torch.save(dinov2_small(), tmp_path / "dinov2_vits14.pth")
     write_export(tmp_path / "export", read_encoder_weights(tmp_path / "dinov2_vits14.pth"))
     for place in ("export", "export/encoder.safetensors"):
-        with pytest.raises(ConfigError, match=r"num_heads cannot be given.*says its own"):
+        with pytest.raises(ConfigError, match=r"num_heads cannot be given.*has its own"):
             load_encoder(f"{tmp_path / place},num_heads=3")
     with pytest.raises(ConfigError, match="summary cannot be given"):
         load_encoder(tmp_path / "dinov2_vits14.pth", summary="pooled")

@@ -78,9 +78,9 @@ def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
     if kind == "manifest" and found.is_dir():
         found = found / MANIFEST_NAME
     if kind in ("folder", "shards") and not found.is_dir():
-        raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} wants a folder")
+        raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} needs a folder")
     if kind == "list" and found.is_dir():
-        raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' wants a text file")
+        raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' needs a text file")
     return replace(config, path=str(found)), kind
 
 

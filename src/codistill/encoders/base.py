@@ -61,7 +61,7 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: (batch, 3, row, column), floating point; sides are multiples of `spec.patch_size`.
-            norm: apply the encoder's final norm. Projectors and released two-view decoders want False.
+            norm: apply the encoder's final norm. Projectors and released two-view decoders need False.
 
         Raises:
             ValueError: for a wrong shape or dtype.
@@ -88,11 +88,11 @@ class Encoder(nn.Module, ABC):
             images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8
                 or of floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column).
             size: wanted (rows, columns) or shorter side in pixels; rounded to multiples of the patch size.
-                None keeps each image's size (rounded). All images of a batch must then come out alike.
+                None keeps each image's size (rounded). All images of a batch must then have the same shape.
 
         Raises:
             DataError: if a file does not decode, an array holds other values or leaves open where its channels are,
-                or the images come out in different shapes.
+                or the resulting shapes differ.
         """
         batch = preprocess_images(images, self.spec.patch_size, size)
         like = next((p for p in self.parameters() if p.is_floating_point()), batch)

@@ -33,7 +33,7 @@ STRIDED = 64
 
 
 class JoinedImagesError(ConfigError):
-    """The images of a batch come out as one sequence."""
+    """The model joins the images of a batch into one sequence."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def preprocess_images(
         images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8 or of
             floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column); an array or tensor with
             four axes counts as several images.
-        patch_size: sides come out as multiples of it.
+        patch_size: sides of the result are multiples of it.
         size: (rows, columns), or the shorter side in pixels; rounded to the nearest multiples. None keeps each
             image's own size, rounded.
 
@@ -55,7 +55,7 @@ def preprocess_images(
     shapes = sorted({image.shape[:2] for image in arrays})
     if len(shapes) > 1:
         raise DataError(
-            f"the images come out in different shapes (rows, columns): {', '.join(map(str, shapes))}. "
+            f"the images have different shapes after resizing (rows, columns): {', '.join(map(str, shapes))}. "
             "Give size=(rows, columns), or pass them one by one."
         )
     stacked = torch.stack([_unit(image) for image in arrays])

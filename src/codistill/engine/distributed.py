@@ -139,14 +139,14 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
     count = torch.cuda.device_count()
     if local_rank >= count:
         raise ConfigError(
-            f"process {local_rank} of this machine wants a CUDA device of its own, but there are {count}. "
+            f"process {local_rank} of this machine needs a CUDA device of its own, but there are {count}. "
             "Start fewer processes (torchrun --nproc-per-node), or use the CPU (device = cpu)."
         )
     return torch.device("cuda", local_rank)
 
 
 def _why_no_cuda() -> str:
-    """What PyTorch lacks to use a GPU, and what to do about it."""
+    """Why PyTorch cannot use a GPU, and what to do about it."""
     if torch.version.cuda is None and torch.version.hip is None:
         return (
             f"this PyTorch ({torch.__version__}) was built without CUDA: install one that was built with it"

@@ -1,4 +1,4 @@
-"""What the engine trains: anything that turns a batch into one scalar and some numbers to log.
+"""The engine's objectives: anything that turns a batch into one scalar and some numbers to log.
 
 Distillation, two-view and human-mesh training are three of them. The objective owns everything frozen (teachers);
 its `trainable` module alone is wrapped for distribution, moved between devices and saved.

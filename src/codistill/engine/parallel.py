@@ -1,4 +1,4 @@
-"""What the engine puts around a trainable module: DDP or FSDP2, compilation, activation checkpointing.
+"""The engine's wrappers of a trainable module: DDP or FSDP2, compilation, activation checkpointing.
 
 A plain module enters; what the objective calls leaves. All of it acts on the module in place or around it, so the
 names in its state dict never change. Units of sharding, recomputation and compilation are the transformer blocks:

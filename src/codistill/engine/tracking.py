@@ -72,7 +72,7 @@ class RunIds:
     """
 
     def __init__(self, run_dir: Path, start_step: int) -> None:
-        self._path, self._goes_on = run_dir / IDS, start_step > 0
+        self._path, self._resumes = run_dir / IDS, start_step > 0
         known = read_json(self._path) if self._path.is_file() else {}
         here = run_dir.absolute()
         other = Path(str(known.get("folder", here))) / IDS
@@ -86,7 +86,7 @@ class RunIds:
 
     def get(self, tracker: str) -> str | None:
         """The id under which a tracker knows this run; None if it does not yet."""
-        return self._known["ids"].get(tracker) if self._goes_on else None
+        return self._known["ids"].get(tracker) if self._resumes else None
 
     def keep(self, tracker: str, name: str) -> None:
         self._known["ids"][tracker] = name
@@ -129,12 +129,12 @@ class MlflowTracker:
             raise MissingExtraError("mlflow", "tracking", "the tracker mlflow") from error
         self._mlflow: Any = mlflow
         ids = RunIds(run_dir, start_step)
-        if self._goes_on(ids.get("mlflow")):
+        if self._resumes(ids.get("mlflow")):
             return
         ids.keep("mlflow", self._mlflow.start_run(run_name=run_dir.name).info.run_id)
         self._mlflow.log_dict(dict(config), "config.json")
 
-    def _goes_on(self, known: str | None) -> bool:
+    def _resumes(self, known: str | None) -> bool:
         """Whether the known run could be continued; its server may be another one than today's, or have deleted it."""
         if known is None:
             return False

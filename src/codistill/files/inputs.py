@@ -127,8 +127,8 @@ def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
     """Which rows can be reused.
 
     Args:
-        old: inputs of the kept result.
-        new: inputs of today.
+        old: those of the kept result.
+        new: those of today.
         by_place: a row also depends on its number and the number of rows (random views do).
     """
     text = _text(old, new)

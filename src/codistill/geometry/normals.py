@@ -1,9 +1,8 @@
 """Surface normals of a depth map: planes fitted to the inverse depth of 3 x 3 pixels, none across an edge.
 
 Depth and intrinsics in, unit vectors in the camera's frame (x right, y down, z forward) out; they point towards the
-camera, as normals of what is seen do. A plane n . X = d seen through a pinhole has an inverse depth that is linear in
-the pixel, 1 / z = (n / d) . K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of
-points.
+camera. A plane n . X = d seen through a pinhole has an inverse depth that is linear in the pixel, 1 / z = (n / d) .
+K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of points.
 """
 
 import torch

@@ -17,7 +17,7 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
     """Decode a one-channel image of 1 to 16 bits to the numbers stored in it.
 
     Returns:
-        (row, column), uint8 or uint16, turned as the file's own EXIF says; palette images give their indices.
+        (row, column), uint8 or uint16, upright by the file's EXIF; palette images give their indices.
 
     Raises:
         DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than
@@ -42,7 +42,7 @@ def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_
     """Decode an RGB image of 8 bits a channel, or a PNG of 16, to the numbers stored in it.
 
     Returns:
-        (row, column, 3), uint8 or uint16, red first, turned as the file's own EXIF says.
+        (row, column, 3), uint8 or uint16, red first, upright by the file's EXIF.
 
     Raises:
         DataError: if the data is damaged, of a format that changes values, or has not three channels of 8 or 16 bits.

@@ -100,7 +100,7 @@ def geometric_errors(
 
 
 def binned(values: Float[Tensor, " pair"], edges: Sequence[float]) -> Int[Tensor, " pair"]:
-    """In which bin [edge, next edge) each value lies; -1 outside of all."""
+    """Index of each value's bin [edge, next edge); -1 outside of all."""
     number = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype), right=True) - 1
     return torch.where(number < len(edges) - 1, number, -1)
 

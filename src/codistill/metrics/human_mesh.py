@@ -110,7 +110,7 @@ def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batc
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """Detection pooled over a set of images; NaN for shares of nobody.
+    """Detection pooled over a set of images; shares of zero people are NaN.
 
     Attributes:
         matches, misses, false_positives: people.

@@ -76,7 +76,7 @@ def align_depth(
     Args:
         prediction, truth: of one size.
         alignment: `none`; `median`: times the ratio of the medians over known pixels; `inverse_least_squares`: the
-            scale and shift of 1 / depth that fit best. Inverse depths that come out below zero mean infinitely far.
+            scale and shift of 1 / depth that fit best. Fitted inverse depths below zero become infinite depth.
 
     Raises:
         ConfigError: for an unknown alignment.

@@ -108,7 +108,7 @@ class LadderProjector(nn.Module):
         for rung, tokens in zip(rungs.values(), outputs, strict=True):  # type: ignore[attr-defined]
             x = tokens.of_kind(kind)
             if x is None:
-                raise ValueError(f"the projector wants {kind} tokens, which the student does not give")
+                raise ValueError(f"the projector needs {kind} tokens, which the student does not have")
             parts.append(rung(x))
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]  # over blocks
 

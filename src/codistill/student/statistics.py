@@ -32,7 +32,7 @@ def denormalize(
 
 
 def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
-    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 whatever autocast says."""
+    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 even under autocast."""
     if rotation is None:
         return x
     with full_precision(x):

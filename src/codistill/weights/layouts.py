@@ -145,7 +145,7 @@ def read_student_weights(
 def _refuse_stated(path: Path, kind: str, stated: Stated) -> None:
     if given := stated.given:
         raise ConfigError(
-            f"{path}: {', '.join(given)} cannot be given for it: it is a codistill {kind}, which says its own "
+            f"{path}: {', '.join(given)} cannot be given for it: it is a codistill {kind}, which has its own "
             "architecture and normalization"
         )
 

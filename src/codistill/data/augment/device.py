@@ -36,7 +36,7 @@ def pack_params(params: Sequence[AugmentParams]) -> Float[Tensor, "batch column"
 def photometric_batch(
     images: Float[Tensor, "batch 3 row column"], packed: Tensor, *, kernel: int, threshold: float
 ) -> Float[Tensor, "batch 3 row column"]:
-    """Jitter, grayscale, blur and solarize images in 0..1 as `packed` (`pack_params`) says, on their device."""
+    """Jitter, grayscale, blur and solarize images in 0..1 by the parameters of `pack_params`, on their device."""
     factors = packed[:, :_FACTORS].reshape(-1, len(JITTERS), len(JITTERS), 1, 1, 1)
     for place in range(len(JITTERS)):
         for column, kind in enumerate(JITTERS):
