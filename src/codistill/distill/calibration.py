@@ -123,7 +123,7 @@ def calibrate(
                 if plan.counts[teacher]:  # else its one row is a placeholder of weight 0
                     collected[teacher, kind].add(x)
     for (teacher, kind), moments in collected.items():
-        all_reduce_sum(moments.packed)
+        all_reduce_sum(moments.packed)  # in place
         if not moments.packed.flatten()[0] > 1:
             raise DataError(
                 f"teacher {teacher!r} saw no image in the batches that fixed target statistics are taken from; "

@@ -112,7 +112,7 @@ class DistillationLoss:
             )
             for kind in kinds
         }
-        for weighted in self.terms["patch"]:
+        for weighted in self.terms["patch"]:  # the user's own terms are known only here
             if weighted.term.directions:
                 raise _class_tokens_only(weighted.name)
         self.directions = any(weighted.term.directions for weighted in self.terms["cls"])

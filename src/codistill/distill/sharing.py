@@ -78,7 +78,7 @@ class SharingPlan:
             return values
         if isinstance(rows, slice):
             return pad(values, (rows.start, batch - rows.stop))
-        return values.new_zeros(batch).index_copy(0, rows, values)
+        return values.new_zeros(batch).index_copy(0, rows, values)  # differentiable
 
 
 def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
@@ -92,7 +92,7 @@ def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A small host tensor on a device, without waiting for the device's queue."""
     if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.pin_memory().to(device, non_blocking=True)  # pinned: the host does not wait
     return tensor.to(device)
 
 
@@ -112,7 +112,7 @@ def plan_sharing(
     rows: dict[str, Rows] = {}
     counts: dict[str, int] = {}
     for name, allowed in zip(teacher_domains, table, strict=True):
-        indices = [i for i, yes in enumerate(allowed) if yes]
+        indices = [i for i, yes in enumerate(allowed) if yes]  # images that this teacher teaches
         if not config.skip_untaught:
             rows[name], counts[name] = None, batch
         else:

@@ -87,7 +87,7 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
 def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and unbiased deviation (channel,), fp32, of summed `Moments`."""
     count, sums = moments[0], moments[1:].view(2, -1)
-    mean = sums[0] / count
+    mean = sums[0] / count  # (channel,)
     variance = (sums[1] - count * mean * mean) / (count - 1)  # (channel,), unbiased
     return count, mean.float(), variance.clamp(min=0).sqrt().float()
 
@@ -157,7 +157,7 @@ class TargetStandardizer:
                     raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
                 local = local_directions if self.by_direction(kind) else local_moments
                 packed.append(local(x, counts[teacher] > 0))
-        return torch.cat(packed)
+        return torch.cat(packed)  # one vector, so one collective
 
     @torch.no_grad()
     def follow(self, packed: Tensor, teachers: Iterable[str], momentum: float) -> Scales:
@@ -170,7 +170,7 @@ class TargetStandardizer:
         """
         slots = [(teacher, *pair) for teacher in teachers for pair in self._buffers(teacher).by_kind()]
         scales: Scales = {}
-        sizes = [1 + 2 * buffers.mean.numel() for *_, buffers in slots]
+        sizes = [1 + 2 * buffers.mean.numel() for *_, buffers in slots]  # as `measure` packed them
         for (teacher, kind, buffers), moments in zip(slots, packed.split(sizes), strict=True):
             of = mean_and_spread if self.by_direction(kind) else mean_and_std
             scales[teacher, kind] = self._follow(buffers, of(moments), momentum)

@@ -69,7 +69,7 @@ def match_people(
                 break
             prediction, person = divmod(flat, counts[1])  # cost is (prediction, truth)
             if not overlap[prediction, person] >= min_overlap:
-                wrong += 1
+                wrong += 1  # published: counted for every such pair, until early_stop ends the matching
             elif prediction in free_prediction and person in free_truth:
                 pairs.append((prediction, person))
                 free_prediction.remove(prediction)
@@ -103,7 +103,7 @@ def joint_boxes(joints: Float[Tensor, "*batch joint 2"]) -> Float[Tensor, "*batc
 def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*_"]:
     """Intersection over union of boxes whose last pixels count: sides are right - left + 1. Broadcasts."""
     low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
-    common = (high - low + 1.0).clamp(min=0.0).prod(-1)
+    common = (high - low + 1.0).clamp(min=0.0).prod(-1)  # overlapping pixels
     areas = [(box[..., 2:] - box[..., :2] + 1.0).prod(-1) for box in (first, second)]
     return common / (areas[0] + areas[1] - common)
 

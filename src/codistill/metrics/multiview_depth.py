@@ -59,7 +59,7 @@ def depth_scores(
     if clip is not None:
         prediction = prediction.clamp(*clip) * predicted
     known = truth > 0
-    pred, true = prediction[known], truth[known]
+    pred, true = prediction[known], truth[known]  # (pixel,) each
     relative = ((pred - true).abs() / true).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     ratio = torch.maximum(true / pred, pred / true)
     ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)  # no prediction: an outlier
@@ -121,7 +121,7 @@ def fuse_depths(
     for index, mask in enumerate(predicted):
         if reference is not None and bool(mask.any()):
             scaled[index][mask] = depths[index][mask] * (reference / medians[index])
-    weights = torch.where(predicted, confidences, 0.0)
+    weights = torch.where(predicted, confidences, 0.0)  # (pair, row, column)
     total = weights.sum(0)
     return torch.where(total > 0, (weights * scaled).sum(0) / total.clamp(min=1e-30), 0.0)
 

@@ -55,7 +55,7 @@ def pair_errors(estimate: Float[Tensor, "view 4 4"], truth: Float[Tensor, "view 
         estimate, truth: world-to-camera poses, in any two world frames. A view without an estimate is NaN: its
             pairs count as wrong.
     """
-    first, second = torch.triu_indices(len(truth), len(truth), offset=1, device=truth.device)
+    first, second = torch.triu_indices(len(truth), len(truth), offset=1, device=truth.device)  # i < j
     found = relative_pose(estimate[first], estimate[second]).double()
     expected = relative_pose(truth[first], truth[second]).double()
     between = found[:, :3, :3] @ expected[:, :3, :3].transpose(1, 2)  # (pair, 3, 3)
@@ -97,6 +97,6 @@ def mean_average_accuracy(rotation: np.ndarray, translation: np.ndarray, max_ang
 
     The last bin includes its upper edge. Published numbers use this NumPy version; a PyTorch version has other bins.
     """
-    worst = np.maximum(rotation, translation)
+    worst = np.maximum(rotation, translation)  # (pair,)
     counts, _ = np.histogram(worst, bins=np.arange(max_angle + 1))
     return float(np.mean(np.cumsum(counts / len(worst))))

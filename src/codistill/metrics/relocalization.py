@@ -148,7 +148,7 @@ def frame_errors(
     poses = [pose_matrix(quaternion_to_matrix(pose[:, :4]), pose[:, 4:]) for pose in (estimate, truth)]
     centers = [invert_pose(pose)[:, :3, 3] for pose in poses]
     unit = [pose[:, :4] / pose[:, :4].norm(dim=1, keepdim=True) for pose in (estimate, truth)]
-    turn = quaternion_multiply(unit[1], quaternion_conjugate(unit[0]))
+    turn = quaternion_multiply(unit[1], quaternion_conjugate(unit[0]))  # (frame, 4)
     half = turn[:, 1:].norm(dim=1).clamp(max=1.0).asin()  # half the angle
     return FrameErrors(
         translation=(centers[0] - centers[1]).norm(dim=1),
@@ -173,11 +173,11 @@ def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " 
         return math.nan
     order = confidence.argsort(descending=True, stable=True)
     ranked = confidence[order]
-    correct = accepted[order].double().cumsum(0)
+    correct = accepted[order].double().cumsum(0)  # right ones among the first n
     kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
     last = torch.ones_like(ranked, dtype=torch.bool)
     last[:-1] = ranked[1:] != ranked[:-1]  # ends of runs of equal confidence
-    precision = (correct / kept)[last]
+    precision = (correct / kept)[last]  # one value per distinct confidence
     share = (kept[last] / total).float()  # fp32, as in the benchmark: visible in the 8th digit
     steps = torch.diff(share, prepend=share.new_zeros(1))
     return float((precision * steps).sum())

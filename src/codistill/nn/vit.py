@@ -172,7 +172,7 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: if a side is not a multiple of the patch size.
         """
-        height, width = images.shape[-2:]
+        height, width = images.shape[-2:]  # rows, columns
         patch = self.config.patch_size
         if height % patch or width % patch:
             raise ValueError(

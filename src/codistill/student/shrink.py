@@ -118,7 +118,7 @@ def _check_images(wide: ViTEncoder, batches: Sequence[Tensor], inputs: int) -> N
     if len(sizes) > 1:
         raise DataError(f"images must be of one size; got {sorted(sizes)}")
     rows, columns = wide.grid_of(batches[0])
-    need = -(-_TOKENS_PER_INPUT * inputs // (rows * columns))
+    need = -(-_TOKENS_PER_INPUT * inputs // (rows * columns))  # rounded up
     if sum(map(len, batches)) < need:
         raise DataError(
             f"{sum(map(len, batches))} images are too few to fit layers of {inputs} inputs: give at least {need} of "
@@ -142,7 +142,7 @@ def _channels(
     energies, directions = torch.linalg.eigh(seen.second())  # ascending; directions in columns
     # A Householder reflection maps the least direction to that of equal channels, which LayerNorm removes.
     mirror = torch.full((dim,), -(dim**-0.5), dtype=energies.dtype, device=energies.device)
-    mirror[0] += 1.0
+    mirror[0] += 1.0  # e_1 - 1 / √dim
     reflection = torch.eye(dim, dtype=energies.dtype, device=energies.device)
     reflection -= 2.0 * mirror[:, None] * mirror / mirror.square().sum()
     turned = directions[:, -dim:] @ reflection  # (channel, narrow channel)
@@ -153,7 +153,7 @@ def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> Non
     """Copy patch embedding, class token, registers and positions, in the channels kept."""
     convolution, small = wide.patch_embed.proj, narrow.patch_embed.proj
     narrow.to(turned.device)
-    small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))
+    small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))  # output channels only
     if small.bias is not None and convolution.bias is not None:
         small.bias.copy_(convolution.bias @ turned)
     for name in ("cls_token", "register_tokens", "mask_token"):

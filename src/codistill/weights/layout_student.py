@@ -113,7 +113,7 @@ def _collect(state: StateDict) -> _Parts:
     for name, tensor in state.tensors.items():
         if name.startswith(PREFIX):
             continue
-        if match := _STATISTICS.fullmatch(name):
+        if match := _STATISTICS.fullmatch(name):  # teacher, kind, mean/std/rotation
             kinds = parts.moments.setdefault(match[1] or match[2], {})  # released names, or ours
             kinds.setdefault(match[3], {})[match[4]] = tensor
         elif match := _LADDER.fullmatch(name) or _PROJECTOR.fullmatch(name):
@@ -220,7 +220,7 @@ def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
     said = {str(teacher.get("name")): teacher for teacher in described or () if isinstance(teacher, Mapping)}
     merged = tuple({**teacher, **said.get(teacher["name"], {})} for teacher in weights.teachers)
     names = [name for name in said if any(teacher["name"] == name for teacher in merged)]
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate(names)}  # the description's order
     merged = tuple(sorted(merged, key=lambda teacher: order.get(teacher["name"], len(order))))
     return replace(weights, teachers=merged)
 

@@ -46,7 +46,7 @@ def plain_extra(state: StateDict) -> dict[str, Any]:
     for key, value in state.rest.items():
         if isinstance(value, (str, int, float)):
             kept[key] = value
-        elif isinstance(value, (Namespace, SimpleNamespace)):
+        elif isinstance(value, (Namespace, SimpleNamespace)):  # argparse's, in released files
             kept[key] = dict(vars(value))
         elif isinstance(value, Mapping) and key in ("args", "croco_kwargs"):
             kept[key] = dict(value)
@@ -145,7 +145,7 @@ def is_dinov2_training(state: StateDict) -> bool:
 
 def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
     """The backbone in a DINOv2 training checkpoint; its heads are left out."""
-    state, chunked = unchunked(state.under(TEACHER_PREFIX))
+    state, chunked = unchunked(state.under(TEACHER_PREFIX))  # drops the heads
     stated = stated.resolved(encoder_width(state))
     config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
     check_vit(state, config, chunked)
