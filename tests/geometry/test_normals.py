@@ -4,6 +4,7 @@ import torch
 
 from codistill.geometry.normals import normals_of_depth
 from codistill.geometry.projection import depth_to_pointmap
+from codistill.imaging.depth16 import from_metres, to_metres
 
 INTRINSICS = torch.tensor([[90.0, 0.0, 31.0], [0.0, 110.0, 20.0], [0.0, 0.0, 1.0]])
 SIZE = (48, 64)
@@ -86,7 +87,6 @@ def test_they_are_those_of_the_meshes_in_the_embedded_world():
     from codistill.render.scene import MergedScene
     from codistill.world.compose import compose
     from codistill.world.identity import SceneId
-    from codistill.world.sample import depth_to_millimetres, millimetres_to_depth
 
     for domain, index in (("rooms", 0), ("rooms", 1), ("objects", 0)):
         shot = compose(SceneId(seed=3, domain=domain, split="train", index=index), 112)
@@ -95,7 +95,7 @@ def test_they_are_those_of_the_meshes_in_the_embedded_world():
         world = face_normals(merged.vertices, merged.faces)[np.maximum(hits.face, 0)]
         away = np.einsum("ij,ij->i", world, camera.directions()) > 0
         truth = torch.from_numpy(np.where(away[:, None], -world, world) @ camera.pose[:3, :3])
-        depth = millimetres_to_depth(depth_to_millimetres(hits.distance.reshape(112, 112)))
+        depth = to_metres(from_metres(hits.distance.reshape(112, 112)))
         found = normals_of_depth(torch.from_numpy(depth), torch.from_numpy(camera.intrinsics))
         known = found.any(-1)
         errors = degrees(found, truth.reshape(112, 112, 3))[known]
