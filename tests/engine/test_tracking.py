@@ -108,4 +108,4 @@ def test_a_run_that_mlflow_no_longer_has_gets_a_new_one(tmp_path, monkeypatch, c
     MlflowTracker(tmp_path, 5, {})
     MlflowTracker(tmp_path, 6, {})
     assert server.ids[1] == server.ids[2] != server.ids[0]
-    assert "it gets a new one" in caplog.text
+    assert "a new one is started" in caplog.text
