@@ -31,14 +31,14 @@ class CheckpointError(CodistillError, ValueError):
 
 
 class WriteError(DataError, CheckpointError):
-    """A file or a folder cannot be written, be it data, weights or a run: the disk is full, or the place forbids it."""
+    """A file or a folder cannot be written, whatever it holds: the disk is full, or permissions forbid it."""
 
 
 class StoppedError(CodistillError):
     """A run was asked to stop before its end: what it did is saved, and the same command resumes.
 
-    The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h): not 0, so that `fit && evaluate` does not go on
-    with what is not finished; not that of an error, so that a scheduler can tell which jobs to start again.
+    The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h): not 0, so that `fit && evaluate` stops there;
+    not that of an error, so that a scheduler can tell which jobs to start again.
     """
 
     exit_code = 75

@@ -1,4 +1,4 @@
-"""What travels between the parts: `Tokens` out of an encoder, `Batch` out of the loader, `EncoderSpec` beside both.
+"""Types shared by all packages: `Tokens` of an encoder, `Batch` of the loader, `EncoderSpec` and `TargetSpec`.
 
 All are frozen. Tensors keep the batch first; token sequences are (batch, patch, channel); maps are
 (batch, channel, row, column). `Tokens` is a pytree node, so that functions of torch that walk through containers
@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from codistill.errors import ConfigError
 
 Domain = str
-"""Where an image comes from: `generic`, `3d`, `human`, or a user's own word."""
+"""Origin of an image: `generic`, `3d`, `human`, or a user's own word."""
 
 TokenKind = Literal["cls", "patch"]
 
@@ -54,7 +54,7 @@ class Tokens:
         return self.cls if kind == "cls" else self.patches
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Tokens":
-        """The same with every tensor replaced by what the function makes of it."""
+        """The same with a function applied to every tensor."""
         changed = {name: function(value) for name in _TENSORS if (value := getattr(self, name)) is not None}
         return replace(self, **changed)
 
@@ -63,11 +63,9 @@ class Tokens:
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def cpu(self) -> "Tokens":
-        """On the CPU."""
         return self.to("cpu")
 
     def detach(self) -> "Tokens":
-        """Without a history of gradients."""
         return self.map(Tensor.detach)
 
     def __len__(self) -> int:
@@ -110,7 +108,7 @@ def _flatten_with_keys(tokens: Tokens) -> tuple[list[tuple[Any, Tensor]], tuple[
 
 
 def _unflatten(values: "Iterator[Any]", context: Sequence[Any]) -> Tokens:
-    """The node around any leaves: torch puts other things than tensors into it while it traces."""
+    """The node around any leaves: while tracing, torch passes other things than tensors."""
     names, grid, normed = context
     tokens = object.__new__(Tokens)
     held = dict.fromkeys(_TENSORS) | dict(zip(names, values, strict=True))
@@ -141,7 +139,7 @@ class BadImage:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with where they come from. Everything but `images` lives on the host.
+    """Images with their provenance. Everything but `images` lives on the host.
 
     Attributes:
         images: (batch, 3, row, column), float, ImageNet-normalized.
@@ -149,8 +147,8 @@ class Batch:
         sources: per image, the name of its source.
         names: per image, its name within the source: what an error report lists.
         bad: images that were replaced while this batch was made.
-        places: where the images stand among those that the process has of the step, for a part of a step that was
-            cut; None: in order, see `StepContext.slots`.
+        places: indices of the images among this process's images of the step, for one part of a step; None: in order,
+            see `StepContext.slots`.
     """
 
     images: Float[Tensor, "batch 3 row column"]
@@ -170,20 +168,19 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """What others must know of an encoder: sizes, its own input normalization, its licence.
+    """What others must know of an encoder: sizes, input normalization, licence.
 
     Attributes:
-        name: what the user typed, or the name in the file.
+        name: as the user gave it, or as in the file.
         dim: channels of a token.
         patch_size: pixels per token along each axis (the stride, for a convolutional network).
-        depth: number of blocks; 0 where that means nothing.
-        has_cls: whether `Tokens.cls` is there.
+        depth: number of blocks; 0 for networks without blocks.
+        has_cls: whether the encoder gives `Tokens.cls`.
         num_registers: register tokens.
         image_size: the native (square) training size in pixels, or None.
-        mean, std: the normalization the network itself wants. Callers always bring ImageNet-normalized images;
-            the encoder converts.
-        licence: of the weights; "unknown" where nobody said.
-        cls_dim: channels of `Tokens.cls` where it is no token of the network's width (several summary tokens, a
+        mean, std: the network's own normalization. Callers pass ImageNet-normalized images; the encoder converts.
+        licence: of the weights, or "unknown".
+        cls_dim: channels of `Tokens.cls` where they differ from the network's width (several summary tokens, a
             projection); None: `dim`.
     """
 
@@ -202,7 +199,7 @@ class EncoderSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSpec:
-    """What a student must know of a teacher: its name, token width, and the token kinds it gives as targets."""
+    """What a student must know of a teacher: its name, token width and target token kinds."""
 
     name: str
     dim: int

@@ -31,7 +31,7 @@ def test_known_set_is_held_to_its_count(root: Path, tmp_path: Path) -> None:
     assert index.main([*arguments, "--allow-incomplete"]) == 0
 
 
-def test_pack_goes_on_and_is_verified(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "shards"
     pack = ["photos", "--root", str(root), "--out", str(out), "--pack", "--images-per-shard", "5"]
     assert index.main(pack) == 0

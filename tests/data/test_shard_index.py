@@ -178,7 +178,7 @@ def test_what_shards_hold_beside_images_is_said_and_not_counted(
         "1 hidden members or members of other programs (first: ._a.png in x.tar)",
         "3 samples without an image (JPG, PNG, … after the first dot) (first: b: json in x.tar)",
         "1 further images of samples that have several; the first is taken (first: c: jpg, png in x.tar)",
-        "1 samples of a name that comes twice; both are there (first: a in x.tar)",
+        "1 samples of a repeated name; all are used (first: a in x.tar)",
     ):
         assert text in caplog.text
     record_shards(folder)

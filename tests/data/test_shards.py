@@ -142,7 +142,7 @@ def test_samples_with_several_members(tmp_path: Path) -> None:
         source.read_member(1, "labels.png")
     with pytest.raises(DataError, match=r"'a\.b' is empty, has a dot"):
         write_shard(tmp_path / "x.tar", [("a.b", {"jpg": b""})])
-    with pytest.raises(DataError, match="comes twice"):
+    with pytest.raises(DataError, match="is used twice"):
         write_shard(tmp_path / "x.tar", [("a", {"jpg": b""}), ("a", {"jpg": b""})])
     assert not list(tmp_path.glob("x.tar*"))
 
@@ -290,7 +290,7 @@ def test_images_that_change_after_packing_are_packed_again(images: Path, packed:
     (images / NAMES[0]).write_bytes(bytes(data))
     pack_source(source, packed, images_per_shard=4)
     assert shards_at(packed).read(0) == bytes(data)
-    assert "shard-000000.tar: images of 0 to 3 were changed since" in caplog.text
+    assert "shard-000000.tar: images 0 to 3 have changed since" in caplog.text
     assert (packed / "shard-000001.tar").stat().st_mtime_ns == kept
     plain = json.loads((packed / "shard-000000.tar.json").read_text())
     del plain["source_sha256"]  # by a version that did not keep it

@@ -162,7 +162,7 @@ def test_what_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CODISTILL_DATA", raising=False)
     with pytest.raises(DataError, match="variable that is not set"):
         open_source(SourceConfig(name="s", path="$CODISTILL_DATA/in1k"))
-    with pytest.raises(DataError, match="is a file; kind 'folder' wants a folder"):
+    with pytest.raises(DataError, match="is a file; kind 'folder' needs a folder"):
         open_source(SourceConfig(name="s", path=str(folder / "b.jpg"), kind="folder"))
     monkeypatch.setenv("CODISTILL_DATA", str(folder.parent))
     assert len(open_source(SourceConfig(name="s", path="$CODISTILL_DATA/images"))) == 5

@@ -122,7 +122,7 @@ def test_a_term_of_a_file(tmp_path: Path) -> None:
     assert isinstance(find_term(f"{path}:STRAIGHT"), Term)
     for name, text in (
         ("fourth", "Did you mean 'fourth_power'"),
-        ("NUMBER", "NUMBER is no loss term; it is of type int"),
+        ("NUMBER", "NUMBER is no loss term; its type is int"),
         ("STRAIGHT", "STRAIGHT compares directions of class tokens"),
     ):
         with pytest.raises(ConfigError, match=text):

@@ -83,7 +83,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, alone):
     assert "'objective': 96" in said and "'flags': 96" in said and "'norms'" not in said
 
 
-def test_fsdp2_equals_one_process_and_one_process_goes_on_from_its_checkpoint(tmp_path, alone):
+def test_fsdp2_equals_one_process_and_one_process_resumes_from_its_checkpoint(tmp_path, alone):
     two_processes(tmp_path, "--strategy", "fsdp2", "--accumulate", 2, "--stop-after", 5)
     folder = tmp_path / "checkpoints" / "step_00000005"
     assert len(list((folder / "sharded").glob("*.safetensors"))) == 2
@@ -102,7 +102,7 @@ def test_what_is_not_finite_on_one_rank_is_skipped_on_all(tmp_path):
 
 
 @pytest.mark.slow
-def test_fsdp2_goes_on_from_one_process_and_from_another_number(tmp_path, alone):
+def test_fsdp2_resumes_from_one_process_and_from_another_number(tmp_path, alone):
     run_toy(tmp_path, stop_after=4)
     two_processes(tmp_path, "--strategy", "fsdp2", "--stop-after", 8)
     two_processes(tmp_path)

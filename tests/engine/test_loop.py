@@ -148,7 +148,7 @@ def test_a_run_that_is_where_it_should_stop_trains_nothing(tmp_path, straight, c
         summary = run_toy(tmp_path, change=with_bad_image, stop_after=stop)
         assert (summary.step, summary.finished, summary.stopped_by) == (5, False, "stop_after")
         assert (tmp_path / "metrics.jsonl").read_bytes() == before
-    assert "after step 5; the same command without stop_after goes on" in capsys.readouterr().err
+    assert "after step 5; the same command without stop_after resumes" in capsys.readouterr().err
     assert run_toy(tmp_path, change=with_bad_image, stop_after=12).finished
     same_run(tmp_path, straight["linear"])
 
@@ -224,7 +224,7 @@ def test_too_many_in_a_row_stop_the_run_and_name_the_images(tmp_path, accumulate
     assert run_toy(tmp_path, accumulate=accumulate).finished
 
 
-def test_a_request_to_stop_saves_and_ends_and_the_same_call_goes_on(tmp_path, straight):
+def test_a_request_to_stop_saves_and_ends_and_the_same_call_resumes(tmp_path, straight):
     def terminate(step: int, batch: Batch) -> Batch:
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -56,7 +56,7 @@ def open_run(request, monkeypatch):
     return opened
 
 
-def test_runs_in_folders_of_one_name_are_two_and_each_goes_on_as_itself(tmp_path, open_run):
+def test_runs_in_folders_of_one_name_are_two_and_each_resumes_as_itself(tmp_path, open_run):
     for step in (0, 100, 200):
         for person in ("alice", "bob"):
             server = open_run(tmp_path / person / "first", step)
@@ -70,7 +70,7 @@ def test_a_run_that_begins_anew_is_a_new_one(tmp_path, open_run):
     assert first != second
 
 
-def test_a_moved_run_goes_on_and_a_copied_one_is_its_own(tmp_path, open_run):
+def test_a_moved_run_resumes_and_a_copied_one_is_its_own(tmp_path, open_run):
     open_run(tmp_path / "a", 0)
     (tmp_path / "a").rename(tmp_path / "b")
     open_run(tmp_path / "b", 5)
@@ -108,4 +108,4 @@ def test_a_run_that_mlflow_no_longer_has_gets_a_new_one(tmp_path, monkeypatch, c
     MlflowTracker(tmp_path, 5, {})
     MlflowTracker(tmp_path, 6, {})
     assert server.ids[1] == server.ids[2] != server.ids[0]
-    assert "it gets a new one" in caplog.text
+    assert "a new one is started" in caplog.text

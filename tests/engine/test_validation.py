@@ -132,7 +132,7 @@ def fail_at(step: int, error: BaseException) -> Callable[[int, int], None]:
 
 
 @pytest.mark.parametrize("error", [DataError("a broken image"), MemoryError("20 GB"), KeyError("a bug")])
-def test_a_failing_validation_is_reported_and_training_goes_on(tmp_path, capsys, calm, error):
+def test_a_failing_validation_is_reported_and_training_continues(tmp_path, capsys, calm, error):
     objective = Watched(fail_at(8, error))
     summary = run_toy(tmp_path, objective=objective, validate_every=4, held_out=some_images)
     assert summary.finished and summary.failed_validations == 1
@@ -171,7 +171,7 @@ def test_a_validation_that_ends_the_process_is_passed_over_after_two_times(tmp_p
         assert steps_saved(tmp_path) == [4]
     summary = run_toy(tmp_path, objective=Watched(fail_at(4, Killed())), **options)
     assert summary.finished and summary.failed_validations == 1
-    assert "step 4 ended this process 2 times; it is passed over" in capsys.readouterr().err
+    assert "step 4 ended this process 2 times; it is skipped" in capsys.readouterr().err
     assert lines(tmp_path) == calm[1:]
 
 

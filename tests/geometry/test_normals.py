@@ -4,6 +4,7 @@ import torch
 
 from codistill.geometry.normals import normals_of_depth
 from codistill.geometry.projection import depth_to_pointmap
+from codistill.imaging.depth16 import from_metres, to_metres
 
 INTRINSICS = torch.tensor([[90.0, 0.0, 31.0], [0.0, 110.0, 20.0], [0.0, 0.0, 1.0]])
 SIZE = (48, 64)
@@ -81,7 +82,6 @@ def test_rounding_to_millimetres_matters_little():
 
 def test_they_are_those_of_the_meshes_in_the_embedded_world():
     pytest.importorskip("embreex", reason="needs the extra `world`")
-    from codistill.imaging.depth16 import from_metres, to_metres
     from codistill.render.mesh import face_normals
     from codistill.render.picture import pixel_centers
     from codistill.render.scene import MergedScene

@@ -97,7 +97,7 @@ def test_users_own_python_file(tmp_path: Path) -> None:
     assert find_recipe(f"{path}:SMALL").image_size == 28
     with pytest.raises(ConfigError, match="Did you mean 'SMALL'"):
         find_recipe(f"{path}:SMAL")
-    with pytest.raises(ConfigError, match="OTHER is no recipe; it is of type int"):
+    with pytest.raises(ConfigError, match="OTHER is no recipe; its type is int"):
         find_recipe(f"{path}:OTHER")
     with pytest.raises(ConfigError, match="no such file"):
         find_recipe(f"{tmp_path}/nothing.py:A")

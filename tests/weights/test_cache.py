@@ -218,5 +218,5 @@ def test_an_unreachable_network_is_one_of_the_places(places, monkeypatch) -> Non
     known = replace(known_weights("dinov2_vits14"), url="http://127.0.0.1:9/weights.pth")
     monkeypatch.setattr(cache, "known_weights", lambda _: known)
     monkeypatch.setenv("CODISTILL_OFFLINE", "")
-    with pytest.raises(CheckpointError, match=r"nowhere on this machine(.|\n)*127\.0\.0\.1:9(.|\n)*To do"):
+    with pytest.raises(CheckpointError, match=r"not on this machine(.|\n)*127\.0\.0\.1:9(.|\n)*To do"):
         find_weights("dinov2_vits14")

@@ -75,9 +75,9 @@ def test_a_plain_transformer_is_asked_about_and_then_right_at_every_size(
 
 def test_what_is_still_open_is_named(tmp_path) -> None:
     file = file_of(network(320, 4), tmp_path)
-    with pytest.raises(CheckpointError, match=r"say its mean, std; other values"):
+    with pytest.raises(CheckpointError, match=r"give its mean, std; wrong values"):
         load_encoder(f"{file},like=timm,num_heads=4")
-    with pytest.raises(CheckpointError, match=r"say its num_heads; other values"):
+    with pytest.raises(CheckpointError, match=r"give its num_heads; wrong values"):
         load_encoder(file, like="mae")
     with pytest.raises(ConfigError, match="Did you mean 'dinov2'"):
         load_encoder(f"{file},like=dinov3")
@@ -134,7 +134,7 @@ def test_what_was_trained_on_from_dinov2_loads_and_says_what_it_is_taken_for(tmp
     with caplog.at_level(logging.WARNING, "codistill"):
         weights = read_encoder_weights(tmp_path / "mine.pth")
     assert (weights.config.num_heads, weights.config.position_antialias) == (6, True)
-    assert "taken for a dinov2_reg encoder" in caplog.text and "mine.pth,like=NAME" in caplog.text
+    assert "assumed to be a dinov2_reg encoder" in caplog.text and "mine.pth,like=NAME" in caplog.text
     caplog.clear()
     read_encoder_weights(tmp_path / "mine.pth", stated=Stated(like="dinov2_reg"))
     torch.save(dinov2_small(), tmp_path / "dinov2_vits14_fp16.pth")
@@ -166,7 +166,7 @@ def test_nothing_can_be_said_of_what_says_all_itself(tmp_path) -> None:
     torch.save(dinov2_small(), tmp_path / "dinov2_vits14.pth")
     write_export(tmp_path / "export", read_encoder_weights(tmp_path / "dinov2_vits14.pth"))
     for place in ("export", "export/encoder.safetensors"):
-        with pytest.raises(ConfigError, match=r"num_heads cannot be given.*says its own"):
+        with pytest.raises(ConfigError, match=r"num_heads cannot be given.*has its own"):
             load_encoder(f"{tmp_path / place},num_heads=3")
     with pytest.raises(ConfigError, match="summary cannot be given"):
         load_encoder(tmp_path / "dinov2_vits14.pth", summary="pooled")

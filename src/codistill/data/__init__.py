@@ -10,8 +10,8 @@
 
     source = open_source(sources[0])      # len(source), source.name_of(i), source.read(i), source.read_member(i, m)
 
-What a step sees is a function of (seed, step): any step can be made at once, by any number of ranks and workers, and
-two runs see the same pixels. Slot s of the global batch belongs to rank s % world_size. Configs are frozen
+The images of a step are a function of (seed, step): any step can be made directly, by any number of ranks and workers,
+and two runs see the same pixels. Slot s of the global batch belongs to rank s % world_size. Configs are frozen
 dataclasses of plain values. Nothing here knows teachers, students or losses.
 """
 

@@ -27,7 +27,7 @@ from codistill.types import BadImage, Batch
 
 
 class Requests:
-    """A PyTorch sampler: what each batch is made of, made when it is asked for."""
+    """A PyTorch sampler of requests, each made when it is asked for."""
 
     def __init__(self, request: Callable[[int], Request], steps: range) -> None:
         self.request, self.steps = request, steps
@@ -76,7 +76,7 @@ class Batches:
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_start_context(self.loader.start_method) if workers else None,
             worker_init_fn=partial(_start_worker, loading=os.getpid()),
-            generator=torch.Generator(),  # PyTorch would draw its workers' seed from the global one
+            generator=torch.Generator(),  # else PyTorch draws its workers' seed from the global one
         )
         with without_opencv_threads():
             iterator = iter(batches)
@@ -95,7 +95,7 @@ class Batches:
             yield raw
 
     def _finish(self, raw: RawBatch) -> Batch:
-        """Move to the device, finish the colours if they are to be done there, normalize."""
+        """Move to the device, apply colours where the device does that, normalize."""
         pixels = raw.pixels.to(self.device, non_blocking=True)
         if raw.packed is None or self.augment is None:
             images = normalized_in_one_pass(pixels)
@@ -114,7 +114,7 @@ class Batches:
 
 
 def _without_empty(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
-    """Batches of which an image is left; the bad images of the others are listed with the one before."""
+    """Batches with at least one image; bad images of empty ones are listed with the batch before."""
     held: RawBatch | None = None
     bad: tuple[BadImage, ...] = ()
     for raw in batches:
@@ -128,7 +128,7 @@ def _without_empty(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
 
 
 def _start_context(method: str) -> BaseContext:
-    """How workers start; the fork server imports what they need once, for all of them."""
+    """The workers' start method; the fork server imports their modules once, for all of them."""
     if method == "auto":
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)

@@ -1,7 +1,7 @@
-"""The data sets of DUNE (and of UNIC) by name: where each lies, its domain, how many images it has.
+"""The data sets of DUNE (and of UNIC) by name: location, domain and number of images of each.
 
-All are looked for under one folder, `$CODISTILL_DATA`; any one elsewhere by giving its root. What is looked for may
-be a folder of images, a manifest or list of the same name (`train.parquet`, `train.txt`), or a folder of shards.
+All are below `$CODISTILL_DATA`, or at a given root: a folder of images, a manifest or list of the same name
+(`train.parquet`, `train.txt`), or a folder of shards.
 Counts: DUNE (CVPR 2025), Table 5 and supplement.
 """
 

@@ -1,7 +1,6 @@
-"""What a source held when a run began: its images by name, and their files by size and time of change.
+"""Fingerprint of a source when a run began: its images by name, and their files by size and time of change.
 
-A run keeps this of each of its sources, and compares it when it goes on: training that goes on with other images is
-another training, and says so.
+A run keeps one of each of its sources and compares it when it resumes: other images make another training.
 """
 
 import hashlib
@@ -13,22 +12,22 @@ from codistill.data.source import Source
 from codistill.files.inputs import named_text
 
 NAMED = 2_000
-"""Images, evenly spread, that are kept by name with their stamps: of a source with no more, every one."""
+"""Images, evenly spread, kept by name with their stamps; all images of a smaller source."""
 STAMPED = 200_000
-"""Images, evenly spread, whose stamps go into one hash: looking at every file of 20 million takes an hour."""
+"""Images, evenly spread, whose stamps are hashed together: all files of 20 million would take an hour."""
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceState:
-    """A source as it was.
+    """Fingerprint of a source.
 
     Attributes:
         name, path, kind: of the source; `kind` is the class that reads it.
-        images: how many.
+        images: their number.
         names_sha256: of all their names, in order.
         stamps_sha256: of sizes and times of change of `STAMPED` of them.
-        files: (name, size in bytes, time of change in nanoseconds) of `NAMED` of them; -1 where it is not known.
+        files: (name, size in bytes, time of change in nanoseconds) of `NAMED` of them; -1 where unknown.
     """
 
     name: str
@@ -74,7 +73,7 @@ def _spread(count: int, wanted: int) -> Iterator[int]:
 
 
 def what_changed(old: SourceState, new: SourceState) -> str:
-    """How a source differs from what it was, in words; empty if it does not."""
+    """The differences between two states of a source, in words; empty if there are none."""
     parts = [part for part in (_names(old, new), _files(old, new)) if part]
     if old.path != new.path:
         same = "" if parts else f"the {new.images:,} images of before, by name and size, "

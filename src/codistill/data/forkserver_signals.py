@@ -1,7 +1,7 @@
 """Imported by the fork server alone, before it starts loader workers: SIGTERM does not end it.
 
-It ends with the process that it serves. Were it gone before, PyTorch's workers would take themselves for orphans and
-leave the training process without its next batch. What else it may have been asked to start is ended as ever.
+It ends with the process that it serves. If it ended earlier, PyTorch's workers would consider themselves orphans and
+leave the training process without its next batch. Other processes that it starts keep the default.
 """
 
 import os

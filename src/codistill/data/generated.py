@@ -1,7 +1,7 @@
 """A source that needs no files: procedural images, a function of (source name, index) alone.
 
-For debugging recipes and for tests: textured rectangles and discs before a gradient, as PNG bytes that go through
-the same decoding and augmentation as real ones.
+For debugging recipes and tests: textured rectangles and discs before a gradient, as PNG bytes that are decoded and
+augmented like real ones.
 """
 
 import zlib
@@ -16,7 +16,7 @@ SIDE = 96
 
 
 class GeneratedSource(Source):
-    """`path` is the number of images."""
+    """Procedural images; `path` is their number."""
 
     def __init__(self, config: SourceConfig) -> None:
         super().__init__(config)
@@ -30,18 +30,15 @@ class GeneratedSource(Source):
         return int(self.config.path)
 
     def name_of(self, index: int) -> str:
-        """A name that a folder of such images would have."""
         return f"{index:06d}.png"
 
     def read(self, index: int) -> bytes:
-        """The image as PNG bytes."""
         done, data = cv2.imencode(".png", _draw(np.random.default_rng([self._seed, index])))
         if not done:
             raise DataError(f"{self.config.name}: {self.name_of(index)} could not be encoded")
         return data.tobytes()
 
     def read_member(self, index: int, member: str) -> bytes:
-        """There are none."""
         raise DataError(f"generated source {self.config.name!r} has no {member!r} beside its images")
 
 

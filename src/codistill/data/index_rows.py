@@ -16,7 +16,7 @@ from codistill.errors import DataError
 SHARDS = b"codistill.shards"
 """Table metadata: JSON {shard's relative path: size in bytes}."""
 PASSED = b"codistill.passed"
-"""Table metadata: JSON {shard: [[kind, how many, the first of them], …]}: what is in a shard and no image of it."""
+"""Table metadata: JSON {shard: [[kind, count, first name], …]}: content of a shard that is no image."""
 
 Passed = list[list[Any]]
 SCHEMA = pa.schema(
@@ -101,7 +101,7 @@ def _check_lists(path: Path, table: pa.Table) -> None:
 
 
 def stored(metadata: Mapping[bytes, bytes], name: bytes, where: object) -> dict[str, Any]:
-    """A JSON object in a table's metadata; empty where there is none.
+    """A JSON object in a table's metadata; empty where it is missing.
 
     Raises:
         DataError: if it is damaged.
@@ -129,13 +129,13 @@ def by_shard(table: pa.Table) -> dict[str, pa.Table]:
 
 
 def same_layout(first: pa.Table, second: pa.Table) -> bool:
-    """Whether two pieces name the same files at the same places; checksums are not compared."""
+    """Whether two tables name the same files at the same places; checksums are not compared."""
     columns = ("key", "member", "offset", "size")
     return all(first.column(name).to_pylist() == second.column(name).to_pylist() for name in columns)
 
 
 def usable(piece: pa.Table) -> tuple[pa.Table, Passed]:
-    """The rows of a shard that have an image, and what is to be said of the rows."""
+    """The rows of a shard that have an image, and notes on the others."""
     keys = piece.column("key")
     lists = piece.column("member").combine_chunks()
     rows = np.repeat(np.arange(piece.num_rows), np.diff(lists.offsets.to_numpy()))
@@ -156,7 +156,7 @@ def usable(piece: pa.Table) -> tuple[pa.Table, Passed]:
     if again.size:
         said.append(
             [
-                "samples of a name that comes twice; both are there",
+                "samples of a repeated name; all are used",
                 int(again.size),
                 keys[int(again[0])].as_py(),
             ]

@@ -1,9 +1,9 @@
 """A text list of images: one path per line, relative to a root, as editors, shells and other programs write them.
 
-A line that is a file's name as it stands is that file. Otherwise: blanks around the name, quotes around it and a
-leading `./` are taken away; `\\` is `/`; empty lines and those that start with `#` are passed over; what follows the
-path in further columns (after a tab, blank, comma or semicolon: a label, a remark) is not used, which is said. An
-absolute path must lie below the root. An image that is listed twice is there twice, which is said too.
+A line that names a file as it stands is that file. Otherwise: blanks and quotes around the name and a leading `./` are
+removed; `\\` is `/`; empty lines and those that start with `#` are skipped; further columns (after a tab, blank, comma
+or semicolon: a label, a remark) are not used, which is logged. An absolute path must lie below the root. An image
+listed twice counts twice, which is logged too.
 """
 
 import os
@@ -31,8 +31,7 @@ def read_list(path: Path, root: str) -> list[str]:
         root: the folder that the paths are relative to.
 
     Raises:
-        DataError: if the file cannot be read or is not text, or a line names no file below the root; it names the
-            line.
+        DataError: if the file cannot be read or is not text, or a line, which it names, is no file below the root.
     """
     passed = PassedOver()
     names = list(_names(path, root, passed))
@@ -52,7 +51,7 @@ def _names(path: Path, root: str, passed: PassedOver) -> Iterator[str]:
         plain = line.removeprefix("./") if line.startswith(".") else line.removeprefix("/")
         if plain.lower().endswith(IMAGE_SUFFIXES) and not _ODD.search(
             plain
-        ):  # nearly all: not looked for on disk
+        ):  # nearly all lines: not looked up on disk
             yield _inside(line, root, where) if line.startswith("/") else plain
         elif line.strip() and (name := _name(line, root, where, passed)) is not None:
             yield name

@@ -1,6 +1,6 @@
 """Sources to batches: the training loader (endless mixing, resumable at any step) and the evaluation loader.
 
-Both are plain iterables of `Batch`: see `batches.py` for how they are made, `worker.py` for what a worker does.
+Both are plain iterables of `Batch`, made by `batches.py` and its workers (`worker.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -78,11 +78,11 @@ def train_loader(
 
     Args:
         sources, mix, augment, loader: what to load, and how.
-        seed, rank, world_size: which run, and which part of it; the images of a step do not depend on the world
-            size. Local image b stands in slot rank + world_size * b.
-        start_step: where to go on; nothing else is needed to resume.
+        seed, rank, world_size: of the run and process; a step's images do not depend on the world size. Local image
+            b has slot rank + world_size * b.
+        start_step: first step of the iteration; nothing else is needed to resume.
         total_steps: of the whole run.
-        device: where the batch is wanted; normalization (and the colours of implementation `device`) happen there.
+        device: of the batch; images are normalized (and coloured, for implementation `device`) there.
         size_of_step: image side of a step, in place of `loader.image_size`.
         images_of_step: images of a step over all ranks, a multiple of their number and at most `loader.batch_size`;
             the other slots stay empty. Default: all.
@@ -120,8 +120,8 @@ def eval_loader(
 ) -> Iterable[Batch]:
     """Every image of the sources once, in order, resized and centre-cropped; rank r has images r, r + world_size, ...
 
-    A bad image is left out and listed in `Batch.bad`. Ranks may have different numbers of batches: run no collective
-    per batch.
+    A bad image is left out and listed in `Batch.bad`. Ranks may have different numbers of batches: no collective per
+    batch.
 
     Raises:
         ConfigError, DataError: as `train_loader`.

@@ -1,4 +1,4 @@
-"""How batches are made: the options of both loaders, and how many workers a process should have."""
+"""The options of both loaders, and the default number of workers of a process."""
 
 import os
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ class LoaderConfig:
         batch_size: images of a step over all ranks (a multiple of their number).
         image_size: side of the square images, in pixels.
         num_workers: processes per rank; 0 works in this one; None: the CPUs of this process, shared by the ranks of
-            the machine, at most 16. The batches are the same whatever the number.
+            the machine, at most 16. The batches do not depend on it.
         prefetch: batches that each worker keeps ready.
-        start_method: how workers start. `auto` is forkserver where there is one: fork can deadlock in the thread
-            pools of PyTorch and OpenCV. A script then needs `if __name__ == "__main__":`, as with spawn.
-        max_attempts: how many images in a row may be bad before the run stops.
+        start_method: of workers. `auto` is forkserver where available: fork can deadlock in the thread pools of PyTorch
+            and OpenCV. A script then needs `if __name__ == "__main__":`, as with spawn.
+        max_attempts: number of bad images in a row that ends the run.
         max_pixels: larger images count as bad (decompression bombs).
     """
 

@@ -1,8 +1,7 @@
 """Manifests: a Parquet file with the relative path of every image, opened through a mapped Arrow file beside it.
 
-The Parquet file is what people exchange: columns `folder` and `file`, or one column `path`. The Arrow file is made
-at the first open (in the cache folder, where the manifest's own is read-only) and made again when the manifest
-changes.
+The Parquet file is for exchange: columns `folder` and `file`, or one column `path`. The Arrow file is made at the first
+open (in the cache folder, where the manifest's own is read-only), and again when the manifest changes.
 """
 
 import json
@@ -31,7 +30,7 @@ _LAYOUT = "3"
 
 
 def filters_text(include: Sequence[str], exclude: Sequence[str]) -> str:
-    """Include and exclude patterns as one text, to tell whether a manifest was made with the same ones."""
+    """Include and exclude patterns as one text, to compare with those of a manifest."""
     return json.dumps([list(include), list(exclude)])
 
 
@@ -41,8 +40,8 @@ def write_manifest(table: pa.Table, path: Path, root: str, filters: str = "") ->
     Args:
         table: see `table_of_paths`.
         path: the Parquet file.
-        root: folder that the paths are relative to. One that holds the manifest itself is written down relative to
-            it, so that both can be moved together.
+        root: folder that the paths are relative to. If it holds the manifest, it is stored relative to that, so that
+            both can be moved together.
         filters: `filters_text` of the patterns that the paths have already passed.
     """
     absolute, folder = Path(root).resolve(), path.resolve().parent
@@ -122,12 +121,11 @@ def mapped(
 
     Args:
         path: the file that the table is made from.
-        build: reads it; `old` is the table of another state of the file, if there is one.
-        stamp: says which state of the file a table belongs to; default: its size and time of change, and a table
-            that is made again is announced.
+        build: reads it; `old` is the table of an earlier state of the file, if any.
+        stamp: identifies the state of the file; default: its size and time of change, and rebuilding is logged.
 
     Raises:
-        DataError: from `build`, or if nowhere can be written.
+        DataError: from `build`, or if no place can be written.
     """
     announced = stamp is None
     if stamp is None:
@@ -170,7 +168,7 @@ def mapped(
 
 
 def _of_this_layout(place: Path) -> RowTable | None:
-    """The table at a place, if there is one that this version has written."""
+    """The table at a path, if this version wrote it."""
     try:
         table = RowTable(map_ipc(place), place)
     except (FileNotFoundError, NotADirectoryError, DataError):

@@ -1,8 +1,7 @@
 """How sources share a step: which group of images each slot of the global batch draws from.
 
 `balanced` gives every domain the same number of slots, in blocks (DUNE: teacher-balanced batches); `proportional`
-takes all images as one group; `weighted` follows given weights. All three are one thing: a pattern of groups that
-repeats along the endless row of slots.
+takes all images as one group; `weighted` follows given weights. Each is a pattern of groups, repeated over all slots.
 """
 
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ class MixConfig:
 
 @dataclass(frozen=True)
 class SourceSize:
-    """What mixing must know of a source."""
+    """A source's name, domain and number of images."""
 
     name: str
     domain: str
@@ -97,7 +96,7 @@ def _balanced(sources: Sequence[SourceSize], batch_size: int) -> Mixture:
             f"use a batch of {len(domains)} or more"
         )
     groups = tuple(tuple(i for i, source in enumerate(sources) if source.domain == d) for d in domains)
-    counts = np.full(len(domains), -(-batch_size // len(domains)))
+    counts = np.full(len(domains), -(-batch_size // len(domains)))  # the last domain gets the rest
     counts[-1] = batch_size - counts[:-1].sum()
     if counts[-1] < 1:  # the published rule would leave a domain out of a small batch
         counts = np.full(len(domains), batch_size // len(domains))
@@ -120,8 +119,8 @@ def _weighted(sources: Sequence[SourceSize], mix: MixConfig) -> Mixture:
         )
     shares = np.array([weight for _, weight in mix.weights], dtype=np.float64)
     counts = np.maximum(1, np.rint(shares / shares.sum() * _WEIGHTED_PERIOD).astype(np.int64))
-    counts[counts.argmax()] += _WEIGHTED_PERIOD - counts.sum()
-    # Each group's slots lie evenly in the period, so that every step holds its share within one or two slots.
+    counts[counts.argmax()] += _WEIGHTED_PERIOD - counts.sum()  # rounding errors go to the largest group
+    # Each group's slots are evenly spread over the period: every step holds its share within one or two slots.
     places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
     owners = np.repeat(np.arange(len(counts)), counts)
     return Mixture(tuple(groups), owners[np.argsort(places, kind="stable")])

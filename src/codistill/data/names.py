@@ -1,7 +1,7 @@
 """A table of relative paths that 20 million images fit into: a dictionary of folders, and a file name per row.
 
 In memory it is an Arrow table; on disk an uncompressed Arrow IPC file, which is mapped, not read: opening costs
-nothing, and all workers of a machine share one copy. Parquet is the form that travels.
+nothing, and all workers of a machine share one copy. Parquet is for exchange.
 """
 
 import bisect
@@ -53,7 +53,7 @@ def map_ipc(path: Path) -> pa.Table:
 
     Raises:
         DataError: if it is damaged.
-        FileNotFoundError: if it is not there.
+        FileNotFoundError: if it is missing.
     """
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -66,11 +66,11 @@ def map_ipc(path: Path) -> pa.Table:
 
 
 class RowTable:
-    """Row access to a table, O(log chunks) a row; pickles as its path where it has one.
+    """Row access to a table, O(log chunks) a row; pickles as its path if it has one.
 
     Args:
         table: any Arrow table.
-        path: the IPC file that the table is mapped from, if it is.
+        path: the IPC file that the table is mapped from, if any.
     """
 
     def __init__(self, table: pa.Table, path: Path | None = None) -> None:
@@ -93,7 +93,7 @@ class RowTable:
         """One value as a Python object.
 
         Raises:
-            IndexError: for a row that the table does not have.
+            IndexError: for a missing row.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")

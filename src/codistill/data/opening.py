@@ -1,4 +1,4 @@
-"""From a `SourceConfig` to a `Source`: what a path is, and whether all of it is there."""
+"""From a `SourceConfig` to a `Source`: the kind of a path, and a check of its number of images."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ def open_source(config: SourceConfig) -> Source:
     folder of images. A path that does not exist is tried with .parquet and .txt added.
 
     Raises:
-        DataError: if nothing is there, it is damaged, or fewer images than `config.expected` are found.
+        DataError: if it is missing or damaged, or has fewer images than `config.expected`.
     """
     config, kind = resolve(config)
     source = _OPENERS[kind](config)
@@ -48,7 +48,7 @@ def open_source(config: SourceConfig) -> Source:
 
 def _advice(config: SourceConfig, kind: str, found: int) -> str:
     if found:
-        return "Give the source another path, or expected=0 to take what is there."
+        return "Give the source another path, or expected=0 to accept these images."
     if config.include or config.exclude:
         return "Give the source another path, or other patterns."
     what = "a list of images" if kind == "list" else "images, or tars of them"
@@ -56,10 +56,10 @@ def _advice(config: SourceConfig, kind: str, found: int) -> str:
 
 
 def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
-    """The source with the path that exists, and its kind.
+    """The source with its existing path, and its kind.
 
     Raises:
-        DataError: if nothing is at the path; the text says what was looked for.
+        DataError: if nothing is at the path, naming the places tried.
     """
     if config.kind == "generated":
         return config, config.kind
@@ -78,9 +78,9 @@ def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
     if kind == "manifest" and found.is_dir():
         found = found / MANIFEST_NAME
     if kind in ("folder", "shards") and not found.is_dir():
-        raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} wants a folder")
+        raise DataError(f"source {config.name!r}: {found} is a file; kind {kind!r} needs a folder")
     if kind == "list" and found.is_dir():
-        raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' wants a text file")
+        raise DataError(f"source {config.name!r}: {found} is a folder; kind 'list' needs a text file")
     return replace(config, path=str(found)), kind
 
 

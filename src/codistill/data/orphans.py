@@ -1,7 +1,7 @@
-"""Workers that end with the process they work for, however that one ends.
+"""Workers that end with the process they load for, however that one ends.
 
-PyTorch's loader workers watch their parent. Under a fork server that is the server, which in turn lives as long as one
-of its workers does: after a SIGKILL of the training process both would wait for each other, with their memory.
+PyTorch's loader workers watch their parent: the fork server, which in turn lives as long as one of its workers. After a
+SIGKILL of the training process both would wait for each other, and keep their memory.
 """
 
 import os
@@ -13,7 +13,7 @@ _EVERY = 2.0
 
 
 def end_with(process: int) -> None:
-    """Let this process end soon after another one has; nothing but the id of the other is needed."""
+    """End this process soon after another one has ended, known by its id alone."""
     if os.name == "posix":
         threading.Thread(target=_watch, args=(process,), daemon=True).start()
 
@@ -21,7 +21,7 @@ def end_with(process: int) -> None:
 def _watch(process: int) -> None:
     while _lives(process):
         time.sleep(_EVERY)
-    os._exit(1)  # from a thread, and while others may wait for a queue that nobody fills
+    os._exit(1)  # from a thread, while others may wait for an empty queue
 
 
 def _lives(process: int) -> bool:
@@ -29,6 +29,6 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's: it is there
+    except PermissionError:  # another user's: it exists
         return True
     return True

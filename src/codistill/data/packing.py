@@ -1,7 +1,7 @@
 """Any source to tar shards: in parallel, resumable, hashed.
 
-Shard k holds the images k * n to (k + 1) * n of the source, whoever writes it and whenever. A shard with a record
-beside it is finished and is left alone, unless its images have changed; after an interruption the same call goes on.
+Shard k always holds the images k * n to (k + 1) * n of the source. A shard with a record beside it is finished and is
+kept, unless its images have changed; after an interruption the same call resumes.
 """
 
 import errno
@@ -38,7 +38,7 @@ def pack_source(
 
     Args:
         source: what to pack.
-        folder: where the shards go; made if missing.
+        folder: of the shards; created if missing.
         images_per_shard: images in each shard but the last.
         workers: shards written at the same time, each by a thread.
         members: further files of each sample, e.g. `depth.png`; see `Source.read_member`.
@@ -48,8 +48,8 @@ def pack_source(
         (name, reason) of the images that could not be read and were left out.
 
     Raises:
-        DataError: if the folder holds shards of something else, another process is packing into it, or it cannot
-            be written; finished shards stay.
+        DataError: if the folder holds other shards, another process packs into it, or it cannot be written; finished
+            shards stay.
     """
     if images_per_shard < 1 or workers < 1:
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
@@ -85,9 +85,9 @@ def _pack_one(source: Source, shard: Path, items: range, members: Sequence[str])
     if record is not None and now in (record.source_sha256, ""):
         return record
     if record is not None and record.source_sha256:
-        say(f"{shard}: images of {items.start} to {items.stop - 1} were changed since; it is packed again")
+        say(f"{shard}: images {items.start} to {items.stop - 1} have changed since; it is packed again")
     elif record is not None:
-        return record  # by a version that did not write down what it had packed
+        return record  # by a version that kept no stamps
     skipped: list[tuple[str, str]] = []
     return write_shard(shard, _samples(source, items, members, skipped), skipped, now)
 
@@ -129,7 +129,7 @@ def _samples(
 
 
 def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Sequence[str]) -> None:
-    """Write down what is packed, or compare it with what an earlier call wrote down."""
+    """Record the source and options, or compare them with an earlier call's."""
     digest = hashlib.sha256()
     for index in range(len(source)):
         digest.update(source.name_of(index).encode() + b"\0")
@@ -153,7 +153,7 @@ def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Se
     if changed:
         raise DataError(
             f"{folder}: shards of something else were begun here ({', '.join(changed)} differ). Pack into an empty "
-            "folder, or give the same source and options to go on."
+            "folder, or give the same source and options to resume."
         )
 
 

@@ -1,7 +1,6 @@
-"""Whether a source's include and exclude patterns match anything: one that does not is most often mistyped.
+"""Whether each include and exclude pattern of a source matches an image: one without a match is usually mistyped.
 
-An `exclude` with a slip of the pen would put held-out images into training, an `include` would lose some, both in
-silence.
+A mistyped `exclude` would silently put held-out images into training, an `include` would lose some.
 """
 
 import fnmatch
@@ -16,8 +15,8 @@ from codistill.errors import DataError
 def check_patterns_match(config: SourceConfig) -> None:
     """Refuse globs that match no image of the source. Named patterns (`@imagenet1k`) may match nothing.
 
-    The names are walked until every pattern has matched one. What a manifest holds may have been filtered when it was
-    made, so of a manifest only `include` is checked.
+    The names are read until every pattern has matched one. A manifest may have been filtered when it was made, so only
+    its `include` is checked.
 
     Raises:
         DataError: naming the patterns; or if the source cannot be opened, see `open_source`.

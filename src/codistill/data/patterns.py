@@ -1,7 +1,7 @@
 """Which images of a source are used, and which are turned: rules on an image's name (its relative path).
 
-Patterns are globs in which `*` also crosses folders: `train/*`, `*_0012*.jpg`, `[ab]*`. The word `@imagenet1k`
-stands for the class folders of ImageNet-1K, which ImageNet-21K holds as well.
+Patterns are globs in which `*` also crosses folders: `train/*`, `*_0012*.jpg`, `[ab]*`. `@imagenet1k` matches the class
+folders of ImageNet-1K, which ImageNet-21K contains.
 """
 
 import fnmatch
@@ -45,7 +45,7 @@ def check_patterns(patterns: Sequence[str]) -> None:
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """A function that tells whether a name matches any of the patterns."""
+    """A function: whether a name matches any of the patterns."""
     globs = [pattern for pattern in patterns if not pattern.startswith("@")]
     match = re.compile("|".join(map(fnmatch.translate, globs))).match if globs else lambda _: None
     if IMAGENET_1K not in patterns:
@@ -55,7 +55,7 @@ def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def selector(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool] | None:
-    """A function that tells whether a name is used; None where all are."""
+    """A function: whether a name is used; None where all are."""
     if not include and not exclude:
         return None
     included = matcher(include) if include else lambda _: True

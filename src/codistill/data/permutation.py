@@ -1,16 +1,15 @@
-"""A random order of N things without storing it: any place of the order in O(1) time and memory.
+"""A random order of 0..N-1 without storing it: any position of the order in O(1) time and memory.
 
-An unbalanced Feistel network on pairs (a, b) with a < A, b < B and A * B >= N just above N, whose round function is
-a keyed 64-bit hash; values that come out at N or above are sent through again (cycle walking). Source: Black and
-Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002; the hash is the finalizer of SplitMix64 (Steele et al.
-2014).
+An unbalanced Feistel network on pairs (a, b) with a < A, b < B and A * B just above or equal to N, whose round function
+is a keyed 64-bit hash; results of N or above are permuted again (cycle walking). Source: Black and Rogaway, "Ciphers
+with arbitrary finite domains", CT-RSA 2002; the hash is the finalizer of SplitMix64 (Steele et al. 2014).
 """
 
 import math
 
 import numpy as np
 
-_ROUNDS = 16  # fewer leave a measurable bias between neighbours where there are only a few things
+_ROUNDS = 16  # fewer leave a measurable bias between neighbours for small N
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -32,33 +31,33 @@ def keys_of(*parts: np.ndarray | int) -> np.ndarray:
 
 
 def permute(positions: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
-    """The things at given positions of a random order of 0..size-1.
+    """The numbers at given positions of a random order of 0..size-1.
 
     Args:
         positions: integers in 0..size-1.
-        size: how many things there are, from 1 to 2^40.
+        size: from 1 to 2^40.
         keys: uint64, one per position or one for all; each key is another order.
 
     Returns:
-        int64, the shape of `positions`. For one key, different positions give different things.
+        int64, the shape of `positions`. For one key, different positions give different numbers.
     """
     if not 1 <= size <= 1 << 40:
         raise ValueError(f"size must be from 1 to 2^40; got {size}")
     values = np.asarray(positions, dtype=np.uint64)
     keys = np.broadcast_to(keys, values.shape)
     values = _feistel(values, keys, size)
-    while (outside := values >= size).any():
+    while (outside := values >= size).any():  # still a permutation: cycles lead back below N
         values[outside] = _feistel(values[outside], keys[outside], size)
     return values.astype(np.int64)
 
 
 def _feistel(values: np.ndarray, keys: np.ndarray, size: int) -> np.ndarray:
-    columns = math.isqrt(size - 1) + 1
-    rows = -(-size // columns)
+    columns = math.isqrt(size - 1) + 1  # B: the square root of N, rounded up
+    rows = -(-size // columns)  # A
     a, b = values // np.uint64(columns), values % np.uint64(columns)
     for number in range(_ROUNDS):
         salt = keys + np.uint64((number + 1) * _GOLDEN & _MASK)
-        if number % 2:
+        if number % 2:  # each round adds a hash of one half to the other, which can be undone
             b = (b + _hash(salt ^ (a * np.uint64(_GOLDEN)))) % np.uint64(columns)
         else:
             a = (a + _hash(salt ^ (b * np.uint64(_GOLDEN)))) % np.uint64(rows)

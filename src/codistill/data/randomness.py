@@ -1,7 +1,7 @@
-"""Random numbers as a function of where they are used, never of who draws them.
+"""Random numbers as a function of their purpose and place, the same in any process.
 
 A counter-based generator (Philox, Salmon et al. 2011) takes (seed, purpose) as its key and (step, slot, attempt) as
-its counter: any draw can be made at once, in any process, and no generator state has to be saved.
+its counter: any draw can be made directly, and no generator state has to be saved.
 
 Draws with a scheme of their own, which recorded runs and built worlds follow: losses that are dropped
 (`distill/dropping.py`), PyTorch's generators within a step (`engine/step.py`), the order of many correspondences
@@ -16,14 +16,14 @@ import numpy as np
 
 @unique
 class Purpose(IntEnum):
-    """What a draw is for; equal counters with different purposes are independent.
+    """Purpose of a draw; equal counters with different purposes are independent.
 
-    Every purpose of the library is listed here, so that no number is taken twice. Recorded runs draw by these
-    numbers: a number that was used keeps its meaning, a new purpose takes a new number.
+    All purposes are listed here, so that no number is used twice. Recorded runs depend on these numbers: a used number
+    keeps its meaning, a new purpose takes a new one.
     """
 
     AUGMENT = 1  # what happens to a training image
-    REPLACE = 2  # which image stands in for a bad one
+    REPLACE = 2  # which image replaces a bad one
     RESOLUTION = 3  # image side of a step
     DENSE_VIEW = 11  # crop and colours of a labelled image
     DENSE_PIXELS = 12  # pixels of a view that a frozen-feature fit learns from

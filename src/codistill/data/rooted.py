@@ -1,8 +1,8 @@
-"""Names stay below their root: what lists, manifests and indices name is relative to a folder and does not leave it.
+"""Names stay below their root: lists, manifests and indices name files relative to a folder and inside it.
 
 They come from other people: a line `/etc/passwd` or `../../secret.png` must not read such a file. Absolute paths are
-taken where they lie below the root. Links are followed wherever they lead: data sets are made of links, and who can
-put one into the root could put the file there.
+accepted below the root. Links are followed: data sets are made of links, and whoever can put one into the root could
+put the file there.
 """
 
 import os
@@ -44,7 +44,7 @@ def path_below(name: str, root: str) -> str:
 
 
 def leaves_root(where: str, root: str) -> DataError:
-    """The error for a name outside of the root; `where` says which one."""
+    """The error for a name outside of the root; `where` names its origin."""
     above = os.path.abspath(root)  # noqa: PTH100
     return DataError(
         f"{where} lies outside of the root {above}: a list, manifest or index names files below its root. Move the "

@@ -1,8 +1,8 @@
-"""Which image stands in which slot of which step: a pure function of (seed, step), the same for any world size.
+"""The image in each slot of each step: a pure function of (seed, step), the same for any world size.
 
-Slot n, counted over all steps, draws from the group that the mixture's pattern gives it; it is the p-th draw from
-that group, and p says which pass over the group this is and where in the pass. Each pass has another random order.
-A group that is smaller than the others simply starts its next pass sooner.
+Slot n, counted over all steps, draws from the group that the mixture's pattern gives it; it is the p-th draw from that
+group, and p gives the pass over the group and the position within it. Each pass has another random order; a smaller
+group simply starts its next pass sooner.
 """
 
 import math
@@ -19,7 +19,7 @@ from codistill.errors import ConfigError
 
 @dataclass(frozen=True)
 class Slots:
-    """Images of some slots of one step.
+    """Images in some slots of one step.
 
     Attributes:
         step: 0-based.
@@ -64,7 +64,7 @@ class MixingSampler:
         before = np.zeros(len(mixture.pattern), dtype=np.int64)
         for group in range(len(mixture.groups)):
             mine = mixture.pattern == group
-            before[mine] = np.arange(mine.sum())
+            before[mine] = np.arange(mine.sum())  # draws of the same group earlier in the period
         self._before = before
 
     @property
@@ -74,20 +74,20 @@ class MixingSampler:
         return max(math.ceil(int(ends[-1]) / n) for ends, n in zip(self._ends, per_step, strict=True))
 
     def slots(self, step: int, rank: int = 0, world_size: int = 1, images: int | None = None) -> Slots:
-        """The slots rank, rank + world_size, ... of a step: O(their number), whatever the step and the sources.
+        """The slots rank, rank + world_size, ... of a step, in time proportional to their number.
 
-        With fewer `images` than slots, those of so many slots that lie evenly among all: groups keep their shares.
+        With fewer `images` than slots, that many slots, evenly spread: groups keep their shares.
         """
         slot = np.arange(self.batch_size if images is None else images, dtype=np.int64)[rank::world_size]
-        slot = slot if images is None else slot * self.batch_size // images
+        slot = slot if images is None else slot * self.batch_size // images  # evenly spread
         period, place = np.divmod(slot + step * self.batch_size, len(self._pattern))
-        groups = self._pattern[place]
-        draw = period * self._per_period[groups] + self._before[place]
-        source, item = np.empty_like(slot), np.empty_like(slot)
+        groups = self._pattern[place]  # (slot,)
+        draw = period * self._per_period[groups] + self._before[place]  # p of the module's text
+        source, item = np.empty_like(slot), np.empty_like(slot)  # (slot,), filled group by group
         for group in np.unique(groups):
             mine = groups == group
             size = int(self._ends[group][-1])
-            passes, position = np.divmod(draw[mine], size)
+            passes, position = np.divmod(draw[mine], size)  # each pass has another order
             chosen = permute(position, size, keys_of(self.seed, int(group), passes))
             source[mine], item[mine] = self._locate(int(group), chosen)
         return Slots(step, slot, source, item)

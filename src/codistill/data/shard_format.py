@@ -37,14 +37,14 @@ class Member:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What is in a shard.
+    """Content of a shard.
 
     Attributes:
-        size, sha256: of the tar file; the hash is empty where nobody computed it.
+        size, sha256: of the tar file; the hash is empty where it was not computed.
         samples: keys with their members, in the order of the file.
         skipped: images that could not be packed, as (name, reason).
         source_sha256: of the stamps of the images it was packed from, where they are known.
-        passed: what a foreign shard holds beside its samples, as (kind, how many, the first of them).
+        passed: other content of a foreign shard, as (kind, count, first name).
     """
 
     size: int
@@ -75,7 +75,6 @@ def split_member(path: str) -> tuple[str, str]:
 
 
 def record_path(shard: Path) -> Path:
-    """The record beside a shard."""
     return shard.with_name(f"{shard.name}.json")
 
 
@@ -96,7 +95,7 @@ def write_shard(
         source_sha256: see `ShardRecord`.
 
     Raises:
-        DataError: for a key with a dot, an empty one, or one that comes twice.
+        DataError: for a key that is empty, has a dot, or is used twice.
     """
     written: dict[str, tuple[Member, ...]] = {}
     with atomically(shard) as partial, partial.open("wb") as file:
@@ -104,7 +103,7 @@ def write_shard(
         with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for key, members in samples:
                 if not key or split_member(key) != (key, "") or key in written:
-                    raise DataError(f"{shard}: the key {key!r} is empty, has a dot, or comes twice")
+                    raise DataError(f"{shard}: the key {key!r} is empty, has a dot, or is used twice")
                 written[key] = tuple(_add(tar, key, name, data) for name, data in members.items())
     record = ShardRecord(
         sink.size, sink.sha256.hexdigest(), tuple(written.items()), tuple(skipped or ()), source_sha256
@@ -134,7 +133,7 @@ def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
 
 
 def read_record(shard: Path) -> ShardRecord | None:
-    """The record beside a shard; None if there is none, it is damaged, or it belongs to another file size."""
+    """The record beside a shard; None if it is missing, damaged, or belongs to another file size."""
     try:
         plain = json.loads(record_path(shard).read_text(encoding="utf-8"))
         samples = tuple((str(key), tuple(_member(*m) for m in members)) for key, members in plain["samples"])
@@ -159,9 +158,9 @@ def _member(name: object, offset: object, size: object, crc32: object) -> Member
 
 
 def scan_shard(shard: Path, *, hashed: bool) -> ShardRecord:
-    """Read what is in a foreign tar shard, from its headers alone or (`hashed`) with checksums of all bytes.
+    """Read the content of a foreign tar shard, from its headers alone or (`hashed`) with checksums of all bytes.
 
-    A path that comes twice starts another sample of the same key: nothing is merged with what was there before.
+    A repeated path starts another sample of the same key: nothing is merged with the earlier one.
 
     Raises:
         DataError: if the file is missing, or no whole tar file.
@@ -205,7 +204,7 @@ def verify_shard(shard: Path) -> ShardRecord:
         the record.
 
     Raises:
-        DataError: if shard or record are missing, or the bytes are not those that were written.
+        DataError: if shard or record are missing, or the bytes have changed.
     """
     record = read_record(shard)
     if record is None:

@@ -2,7 +2,7 @@
 
 `index.parquet` in the folder is made from the records beside the shards when packing ends. Without it, the table is
 made from the records, or from the tar headers of foreign shards (then without checksums), and kept. It holds the size
-and time of change of every shard: those that have changed are read again, the others are not.
+and time of change of every shard: only changed ones are read again.
 """
 
 import json
@@ -52,7 +52,7 @@ States = dict[str, list[Any]]
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """Tar files under a folder, by name; says what lies there and cannot be used."""
+    """Tar files under a folder, by name; logs unusable files."""
     return list_files(folder, (".tar",), deep=True)
 
 
@@ -83,9 +83,9 @@ def write_index(folder: Path) -> Path:
 def record_shards(
     folder: Path, *, workers: int = 4, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Read shards that were made elsewhere once, whole: write the checksums beside each, and the index.
+    """Read foreign shards once, whole: write the checksums beside each, and the index.
 
-    Shards whose record is newer than they are stay as they are.
+    Shards with a newer record are skipped.
 
     Args:
         folder: of the .tar files.
@@ -129,8 +129,7 @@ def open_index(folder: Path) -> RowTable:
     """The mapped index of a folder of shards, made where it is missing; shards that have changed are read again.
 
     Raises:
-        DataError: if there are no shards, or one is missing, damaged, cut short, of another size than indexed, or
-            not in the index.
+        DataError: if there are no shards, or one is missing, damaged, cut short, not in the index, or its size differs.
     """
     shards = shard_files(folder)
     states = {shard.relative_to(folder).as_posix(): _state(shard) for shard in shards}
@@ -145,7 +144,7 @@ def open_index(folder: Path) -> RowTable:
 
 
 def passed_over(table: RowTable) -> PassedOver:
-    """What the shards of a mapped index hold and is no image of the source."""
+    """Content of an index's shards that is no image of the source."""
     passed = PassedOver()
     for shard, kinds in stored(table.metadata, PASSED, table.path).items():
         for kind, count, first in kinds:
@@ -159,7 +158,7 @@ def _state(path: Path) -> list[Any]:
 
 
 def _build(folder: Path, states: States, old: RowTable | None) -> pa.Table:
-    """All rows: the old table's where a shard is as it was, else the index's, a record's or a scan's."""
+    """All rows: the old table's where a shard is unchanged, else from the index, a record or a scan."""
     known: States = {}
     if old is not None and set(SCHEMA.names) <= set(old.table.column_names):
         known = stored(old.metadata, STATES, old.path)
@@ -194,7 +193,7 @@ def _build(folder: Path, states: States, old: RowTable | None) -> pa.Table:
 
 
 def _announce(folder: Path, known: States, states: States) -> None:
-    """Say which shards are others than when the folder was opened before."""
+    """Log which shards have changed since the folder was last opened."""
     both = [name for name in states if name in known and name != INDEX_NAME]
     changed = [name for name in both if known[name][:2] != states[name][:2]]
     new = [name for name in states if name not in known]
@@ -202,14 +201,14 @@ def _announce(folder: Path, known: States, states: States) -> None:
     kinds = [("changed", changed), ("new", new), ("gone", gone)]
     text = "; ".join(f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in kinds if names)
     if text:
-        say(f"{folder}: its files are others than when they were last read, and these are read again: {text}")
+        say(f"{folder}: its files have changed since they were last read; these are read again: {text}")
 
 
 def _written(folder: Path, states: States) -> tuple[dict[str, pa.Table], dict[str, int], dict[str, Passed]]:
-    """What `index.parquet` says: rows and sizes by shard, and what it passed over; nothing where there is none.
+    """Content of `index.parquet`: rows and sizes by shard, and what it passed over; nothing where it is missing.
 
     Raises:
-        DataError: if it is damaged or names files that are no shards here, or the shards are not those it names.
+        DataError: if it is damaged, names files that are no shards here, or the shards are not those it names.
     """
     if INDEX_NAME not in states:
         return {}, {}, {}
@@ -239,7 +238,7 @@ def _written(folder: Path, states: States) -> tuple[dict[str, pa.Table], dict[st
 
 
 def _as_indexed(folder: Path, name: str, piece: pa.Table) -> pa.Table | None:
-    """The rows that `index.parquet` has of a shard, if they are still right; None if the shard was changed since."""
+    """A shard's rows in `index.parquet`; None if the shard has changed since."""
     shard, index = folder / name, folder / INDEX_NAME
     if _is_newer(index, shard) and has_end(shard):
         return piece
@@ -250,7 +249,7 @@ def _as_indexed(folder: Path, name: str, piece: pa.Table) -> pa.Table | None:
 
 
 def _examined(shard: Path) -> ShardRecord:
-    """What is in a shard: its record, unless the shard was changed later and holds something else."""
+    """Content of a shard: its record, unless the shard was changed later."""
     record = read_record(shard)
     if record is not None and _is_newer(record_path(shard), shard) and has_end(shard):
         return record

@@ -34,7 +34,7 @@ def encode_key(stem: str) -> str:
 
 
 class ShardSource(Source):
-    """Samples of tar shards, read by offset with their checksum compared."""
+    """Samples of tar shards, read by offset and compared with their checksum."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class ShardSource(Source):
         return stored(self._table.metadata, STATES, self._table.path)
 
     def stamp_of(self, index: int) -> Stamp | None:
-        """That of the image's shard when it was indexed."""
+        """The stamp of the image's shard when it was indexed."""
         state = self._states.get(self._table.value("shard", self._row(index)))
         return None if state is None else Stamp(*state[:2])
 

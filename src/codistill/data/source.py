@@ -1,6 +1,6 @@
-"""A source: a named, numbered set of encoded images of one domain, wherever they lie.
+"""A source: a named, numbered set of encoded images of one domain.
 
-A source gives bytes, not pixels: decoding belongs to the transform, which knows how much of an image it needs.
+A source gives bytes, not pixels: the transform, which decodes them, knows how much of an image it needs.
 """
 
 import os
@@ -30,14 +30,13 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """Where a set of images lies and what it is.
+    """Location and kind of a set of images.
 
     Attributes:
-        name: unique among the sources of a run; any words without `/` or another character of paths (it stands in
-            names of metrics and files), and not `all`, which is the total.
+        name: unique among the sources of a run; without `/` or another character of paths (it is part of the names of
+            metrics and files), and not `all`, which is the total.
         path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards; for kind
-            `generated`, a number of images.
-            `~` and `$VARIABLES` are expanded.
+            `generated`, a number of images. `~` and `$VARIABLES` are expanded.
         domain: `generic`, `3d`, `human` or your own word.
         kind: `auto` tells from the path; see `open_source`.
         root: folder that the names of a list or a manifest are relative to, and do not leave; default: what the
@@ -45,8 +44,8 @@ class SourceConfig:
         include, exclude: globs on an image's relative path (`*` also matches `/`). An image is used if it matches
             one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
         rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
-        expected: number of images that should be there; opening fails with fewer. 0 expects nothing.
-        groups: regular expression; what it matches in an image's relative path names the group (room, sequence, camera)
+        expected: number of images; opening fails with fewer. 0 expects nothing.
+        groups: regular expression; its match in an image's relative path names the group (room, sequence, camera)
             that the image belongs to, and intervals resample groups. `^` makes one group of all; "" one of each image.
     """
 
@@ -101,7 +100,7 @@ class SourceConfig:
 
 
 def check_source_name(name: str) -> None:
-    """Raise ConfigError for a name that cannot stand in names of metrics and files."""
+    """Raise ConfigError for a name that cannot be part of the names of metrics and files."""
     wrong = sorted({c for c in name if c in _NOT_IN_NAMES or not c.isprintable()})
     if wrong or name != name.strip() or name.startswith((".", "-")) or len(name.encode()) > _LONGEST_NAME:
         what = (
@@ -111,7 +110,7 @@ def check_source_name(name: str) -> None:
         )
         hint = re.sub(r"[^\w. -]+", "-", name).strip(" .-")[:_LONGEST_NAME] or "photos"
         raise ConfigError(
-            f"the source's name {name!r} {what}. It stands in the names of metrics and files: write e.g. {hint!r} (of "
+            f"the source's name {name!r} {what}. It is part of the names of metrics and files: write e.g. {hint!r} (of "
             "a run that has it already: in its config.yaml too)"
         )
     if name in _TAKEN:
@@ -136,12 +135,12 @@ def expand(path: str, name: str) -> str:
 
 
 class Source(ABC):
-    """Images by number, from 0 to len(source) - 1. Sources pickle small, so that workers can have them."""
+    """Images by number, from 0 to len(source) - 1. Sources pickle small, for workers."""
 
     def __init__(self, config: SourceConfig, passed: PassedOver | None = None) -> None:
         self.config = config
         self.passed = passed or PassedOver()
-        """What lies there and is no image of this source; already said."""
+        """Files found that are no images of this source; already logged."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -166,11 +165,11 @@ class Source(ABC):
         return (self.name_of(index) for index in range(len(self)))
 
     def stamp_of(self, index: int) -> Stamp | None:
-        """Size and time of change of the file that holds the image; None where that cannot be told."""
+        """Size and time of change of the file that holds the image; None where unknown."""
         return None
 
     def files_of(self, index: int) -> tuple[Path, ...]:
-        """The files that the image is read from, for what is derived from it and kept; none where it has no file."""
+        """The files that the image is read from, for caches of derived data; none where it has no file."""
         return ()
 
     def rotated(self, index: int) -> bool:

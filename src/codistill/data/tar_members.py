@@ -1,8 +1,8 @@
-"""What a tar file holds, read from its headers: every regular file, and proof that the archive is whole.
+"""Content of a tar file, read from its headers: every regular file, and proof that the archive is whole.
 
 A tar has no table of contents, and a reader takes the end of a cut file, or a damaged header, for the end of the
-archive. So the end-of-archive blocks (1024 zero bytes where the next header would be, then nothing but zeros) are
-demanded; GNU tar, bsdtar, Python and WebDataset write them last.
+archive. So the end-of-archive blocks (1024 zero bytes where the next header would be, then only zeros) are required;
+GNU tar, bsdtar, Python and WebDataset write them last.
 """
 
 import tarfile
@@ -26,7 +26,7 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class TarEntry:
-    """A regular file in a tar: its path, where its bytes are, and how many."""
+    """A regular file in a tar: its path, and the offset and number of its bytes."""
 
     path: str
     offset: int
@@ -38,8 +38,8 @@ def read_entries(shard: Path, passed: PassedOver) -> Iterator[TarEntry]:
 
     Args:
         shard: the tar file, not compressed.
-        passed: what is not taken is added to it: hidden members and those of other programs (macOS writes `._x.jpg`),
-            symbolic links, devices, files that are stored sparse, paths that lead out of the archive.
+        passed: receives what is not used: hidden members and those of other programs (macOS writes `._x.jpg`),
+            symbolic links, devices, sparse files, paths that lead out of the archive.
 
     Raises:
         DataError: if the file is missing, no tar, damaged or cut short.

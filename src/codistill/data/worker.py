@@ -1,6 +1,6 @@
-"""What a loader's worker does: a step's slots to one uint8 tensor, bad images replaced.
+"""A loader's worker: a step's slots to one uint8 tensor, bad images replaced.
 
-Everything follows from the request, so that it does not matter which worker, or how many, do it.
+The result depends on the request alone, not on which worker handles it, or their number.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """What a worker sends back: pixels before normalization, and where they come from.
+    """A worker's result: pixels before normalization, and their provenance.
 
     Attributes:
         pixels: (batch, row, column, 3) uint8.
@@ -49,7 +49,6 @@ class RawBatch:
     failure: str = ""
 
     def pin_memory(self) -> "RawBatch":
-        """The same in page-locked memory; called by PyTorch's loader."""
         packed = None if self.packed is None else self.packed.pin_memory()
         return replace(self, pixels=self.pixels.pin_memory(), packed=packed)
 
@@ -93,7 +92,7 @@ class TrainingImages(torch.utils.data.Dataset[RawBatch]):
     def _one(
         self, step: int, slot: int, source: int, item: int, size: int, bad: list[BadImage]
     ) -> tuple[np.ndarray, AugmentParams, tuple[int, str]] | None:
-        """The slot's image, or the first of its replacements that can be used; None after `max_attempts`."""
+        """The slot's image, or its first usable replacement; None after `max_attempts`."""
         domain = self.sizes[source].domain
         for attempt in range(self.max_attempts):
             if attempt:

@@ -1,8 +1,8 @@
-"""Signals that reach loader workers: left to the process that they load for.
+"""Signals to loader workers are ignored: the training process handles them.
 
-A scheduler, a container's end or Ctrl-C sends its signal to every process of a job. The training process then finishes
-its step, saves and ends, and its workers with it; a worker that died first would take the step, and the checkpoint,
-with it. PyTorch's own handler ends a worker at once.
+A scheduler, a stopped container or Ctrl-C sends its signal to every process of a job. The training process then
+finishes its step, saves and ends, and its workers with it; without its workers it could not. PyTorch's own handler ends
+a worker at once.
 """
 
 import os
@@ -11,11 +11,11 @@ import threading
 from types import FrameType
 
 _GRACE = 30.0
-"""Seconds that a worker still serves after SIGTERM: as long as torchrun waits; also how a stuck one is got rid of."""
+"""Seconds that a worker still serves after SIGTERM, as long as torchrun waits; a stuck one ends then as well."""
 
 
 def leave_signals_to_the_loader() -> None:
-    """In a worker: ignore Ctrl-C and a closed terminal, and take SIGTERM as a request to be gone before long."""
+    """In a worker: ignore Ctrl-C and a closed terminal, and end some time after SIGTERM."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_soon)

@@ -2,7 +2,7 @@
 
 Channels: mean and standard deviation over all tokens of the batches. PHI-S: the covariance's eigenvectors U and a
 Hadamard matrix H give the rotation H Uᵀ / √channels, after which every channel has the mean eigenvalue as its
-variance; one number, the root of that, is the deviation of all. Both are invertible.
+variance; its root is the one deviation of all. Both transforms are invertible.
 Sources: EUPE (statistics fixed beforehand); PHI-S (arXiv 2410.01680).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -23,17 +23,16 @@ from codistill.types import Batch, TokenKind
 
 
 class Collected(ABC):
-    """Sums over tokens, in one fp64 tensor `packed` that ranks can add up; its first value is the count."""
+    """Sums over tokens (…, channel) in one fp64 tensor `packed` that ranks can add up; its first value is the count."""
 
     packed: Tensor
 
     @abstractmethod
-    def add(self, x: Tensor) -> None:
-        """Take tokens (…, channel)."""
+    def add(self, x: Tensor) -> None: ...
 
     @abstractmethod
     def write(self, statistics: KindStatistics) -> None:
-        """Set statistics from what was taken."""
+        """Copy the resulting statistics into the student's buffers."""
 
 
 class ChannelMoments(Collected):
@@ -82,9 +81,9 @@ def phi_s(covariance: Tensor) -> tuple[Tensor, Tensor]:
         ConfigError: if there is no Hadamard matrix of that size.
     """
     channels = covariance.shape[0]
-    rows = torch.from_numpy(hadamard(channels)).to(covariance) / channels**0.5
-    vectors = torch.linalg.eigh(covariance).eigenvectors
-    return rows @ vectors.T, (covariance.trace() / channels).clamp(min=0).sqrt()
+    rows = torch.from_numpy(hadamard(channels)).to(covariance) / channels**0.5  # H / √channels
+    vectors = torch.linalg.eigh(covariance).eigenvectors  # U, in columns
+    return rows @ vectors.T, (covariance.trace() / channels).clamp(min=0).sqrt()  # trace: sum of eigenvalues
 
 
 @torch.no_grad()
@@ -107,7 +106,7 @@ def calibrate(
 
     Raises:
         ConfigError: if the transform is PHI-S and a teacher's width has no Hadamard matrix.
-        DataError: if a teacher saw not even two tokens.
+        DataError: if a teacher saw fewer than two tokens.
     """
     collected: dict[tuple[str, TokenKind], Collected] = {}
     images = 0
@@ -121,10 +120,10 @@ def calibrate(
                 assert x is not None
                 if (teacher, kind) not in collected:
                     collected[teacher, kind] = _moments_for(objective, kind, x)
-                if plan.counts[teacher]:
+                if plan.counts[teacher]:  # else its one row is a placeholder of weight 0
                     collected[teacher, kind].add(x)
     for (teacher, kind), moments in collected.items():
-        all_reduce_sum(moments.packed)
+        all_reduce_sum(moments.packed)  # in place
         if not moments.packed.flatten()[0] > 1:
             raise DataError(
                 f"teacher {teacher!r} saw no image in the batches that fixed target statistics are taken from; "

@@ -36,20 +36,17 @@ def lowest_loss_dropping(
     draws: Float[Tensor, "teacher image"],
     probability: float,
 ) -> Float[Tensor, "teacher image"]:
-    """Coefficients after dropping.
+    """Coefficients (teacher, image) after dropping: every image that has a teacher keeps at least one.
 
     Args:
         losses: per (teacher, image); values where `allowed` is 0 are ignored.
         allowed: 1 where the teacher teaches the image, else 0.
-        draws: uniform in [0, 1); a teacher that is not its image's worst is dropped when its draw < probability.
+        draws: uniform in [0, 1); a teacher without its image's largest loss is dropped when its draw < probability.
         probability: of dropping.
-
-    Returns:
-        (teacher, image): 1 where the teacher is kept, else 0. Every image that has a teacher keeps at least one.
     """
     masked = torch.where(allowed > 0, losses.detach(), torch.full_like(losses, -torch.inf))
-    worst = torch.zeros_like(allowed).scatter_(0, masked.argmax(0, keepdim=True), 1.0)
-    kept = torch.maximum(worst, (draws >= probability).to(allowed.dtype))
+    worst = torch.zeros_like(allowed).scatter_(0, masked.argmax(0, keepdim=True), 1.0)  # (teacher, image)
+    kept = torch.maximum(worst, (draws >= probability).to(allowed.dtype))  # (teacher, image)
     return kept * allowed
 
 
@@ -58,8 +55,8 @@ def uniform_draws(
 ) -> Float[Tensor, "teacher image"]:
     """Draws for some slots of a step's global batch, on the host: a function of (seed, step, slot) alone.
 
-    So neither the number of ranks nor gradient accumulation changes what an image draws.
+    Neither the number of ranks nor gradient accumulation changes an image's draw.
     """
     generator = np.random.default_rng([seed, step])
-    draws = generator.random((max(slots) + 1, teachers), dtype=np.float32)
+    draws = generator.random((max(slots) + 1, teachers), dtype=np.float32)  # from slot 0: any part agrees
     return torch.as_tensor(np.ascontiguousarray(draws[list(slots)].T))

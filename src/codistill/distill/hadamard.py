@@ -19,7 +19,7 @@ def hadamard(order: int) -> np.ndarray:
     """A Hadamard matrix (order, order), int8, by Sylvester's and Paley's constructions.
 
     Raises:
-        ConfigError: if they give none of this order; the text names the nearest ones.
+        ConfigError: if they have none of this order, naming the nearest ones.
     """
     made = _construct(order)
     if made is not None:
@@ -41,7 +41,7 @@ def _construct(order: int) -> np.ndarray | None:
         core = _core(rest)
         if core is not None:
             for _ in range(doublings):
-                core = np.block([[core, core], [core, -core]])
+                core = np.block([[core, core], [core, -core]])  # Sylvester
             return core
         if rest % 2:
             return None
@@ -50,7 +50,7 @@ def _construct(order: int) -> np.ndarray | None:
 
 
 def _core(order: int) -> np.ndarray | None:
-    """A matrix that is not doubled from a smaller one: of order 1, or by one of Paley's constructions."""
+    """A matrix of order 1, or of one of Paley's constructions: what Sylvester's doubling starts from."""
     if order == 1:
         return np.ones((1, 1), dtype=np.int8)
     if order % 4 == 0 and _is_prime(order - 1):
@@ -63,8 +63,8 @@ def _core(order: int) -> np.ndarray | None:
 def paley_one(q: int) -> np.ndarray:
     """Order q + 1, for a prime q = 3 mod 4: the identity plus a skew matrix of residues with a border."""
     skew = np.zeros((q + 1, q + 1), dtype=np.int8)
-    skew[0, 1:], skew[1:, 0] = 1, -1
-    skew[1:, 1:] = _residues(q)
+    skew[0, 1:], skew[1:, 0] = 1, -1  # border
+    skew[1:, 1:] = _residues(q)  # skew, since -1 is no square modulo q = 3 mod 4
     return skew + np.eye(q + 1, dtype=np.int8)
 
 
@@ -72,7 +72,7 @@ def paley_two(q: int) -> np.ndarray:
     """Order 2 (q + 1), for a prime q = 1 mod 4: symmetric residues with a border, each entry a 2 x 2 block."""
     symmetric = np.zeros((q + 1, q + 1), dtype=np.int8)
     symmetric[0, 1:] = symmetric[1:, 0] = 1
-    symmetric[1:, 1:] = _residues(q)
+    symmetric[1:, 1:] = _residues(q)  # symmetric, since -1 is a square modulo q = 1 mod 4
     entry = np.array([[1, 1], [1, -1]], dtype=np.int8)
     diagonal = np.array([[1, -1], [-1, -1]], dtype=np.int8)
     return np.kron(symmetric, entry) + np.kron(np.eye(q + 1, dtype=np.int8), diagonal)
@@ -81,10 +81,10 @@ def paley_two(q: int) -> np.ndarray:
 def _residues(q: int) -> np.ndarray:
     """Jacobsthal's matrix: the quadratic character of row - column modulo q: 0, 1 for squares, -1 for others."""
     character = np.full(q, -1, dtype=np.int8)
-    character[[i * i % q for i in range(1, q)]] = 1
+    character[[i * i % q for i in range(1, q)]] = 1  # squares
     character[0] = 0
     index = np.arange(q)
-    return character[(index[:, None] - index[None, :]) % q]
+    return character[(index[:, None] - index[None, :]) % q]  # (q, q)
 
 
 def _is_prime(n: int) -> bool:

@@ -1,9 +1,9 @@
 """The distillation loss: two token sets in, one value per image out.
 
-A token kind's loss is a weighted sum of terms, in fp32; a term of patches is the mean over tokens, and a teacher's loss
-the mean over its token kinds. The terms: `distill/terms.py`.
-Sources: DUNE eq. 1 (cosine and smooth L1, weights 1 and 1), UNIC (0.5 and 0.5, what the published models were trained
-with), AM-RADIO (0.9 and 0.1, class tokens by cosine), C-RADIOv4 (class tokens by angle, arXiv 2601.17237).
+A token kind's loss is a weighted sum of terms (`distill/terms.py`), in fp32; a term of patches is the mean over tokens,
+a teacher's loss the mean over its token kinds. Sources: DUNE eq. 1 (cosine and smooth L1, weights 1 and 1), UNIC (0.5
+and 0.5, as in the published models), AM-RADIO (0.9 and 0.1, class tokens by cosine), C-RADIOv4 (class tokens by angle,
+arXiv 2601.17237).
 """
 
 import math
@@ -25,8 +25,8 @@ class LossConfig:
     """Weights of the loss's terms.
 
     Attributes:
-        weights: of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is logged and not trained
-            on. Published: 0.5 and 0.5; the paper's equation: 1 and 1.
+        weights: of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is only logged. Published:
+            0.5 and 0.5; the paper's equation: 1 and 1.
         summary: the same for class tokens; None: those of patches (published).
     """
 
@@ -42,7 +42,7 @@ class LossConfig:
                 raise _class_tokens_only(name)
 
     def of_kind(self, kind: TokenKind) -> Mapping[str, float]:
-        """The weights of a token kind's terms."""
+        """Weights of the terms of a token kind."""
         return self.weights if kind == "patch" or self.summary is None else self.summary
 
 
@@ -93,14 +93,14 @@ class TokenLoss:
 
 
 class DistillationLoss:
-    """A config with its terms looked up.
+    """A `LossConfig` with its terms looked up.
 
     Attributes:
         terms: per token kind.
-        directions: whether class targets keep their directions.
+        directions: whether a term compares directions, so that class targets are not centred.
 
     Raises:
-        ConfigError: if a term of the user's own cannot be had.
+        ConfigError: if a term of the user's own cannot be loaded.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -112,7 +112,7 @@ class DistillationLoss:
             )
             for kind in kinds
         }
-        for weighted in self.terms["patch"]:
+        for weighted in self.terms["patch"]:  # the user's own terms are known only here
             if weighted.term.directions:
                 raise _class_tokens_only(weighted.name)
         self.directions = any(weighted.term.directions for weighted in self.terms["cls"])
@@ -127,18 +127,18 @@ class DistillationLoss:
             raise ValueError(
                 f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
             )
-        prediction, target = prediction.float(), target.float()
+        prediction, target = prediction.float(), target.float()  # bf16 has too few digits for a loss
         values: dict[str, Tensor] = {}
         total: Tensor | None = None
         for weighted in self.terms[context.kind]:
-            value = weighted.term.function(prediction, target, context)
+            value = weighted.term.function(prediction, target, context)  # (image,)
             if value.shape != prediction.shape[:1]:
                 raise ValueError(
                     f"loss term {weighted.name} gave the shape {tuple(value.shape)}; it must give one value per "
                     f"image, {tuple(prediction.shape[:1])}"
                 )
             values[weighted.name] = value
-            if weighted.weight:
+            if weighted.weight:  # no gradient through terms that are only logged
                 part = weighted.weight * value
                 total = part if total is None else total + part
         assert total is not None
@@ -151,12 +151,7 @@ class DistillationLoss:
         kinds: Sequence[TokenKind],
         dispersion: Tensor | None = None,
     ) -> dict[TokenKind, TokenLoss]:
-        """The loss of each of a teacher's token kinds.
-
-        Args:
-            prediction, target: of one teacher.
-            kinds: its token kinds.
-            dispersion: see `TermContext`.
+        """The loss of each of a teacher's token kinds; `dispersion` as in `TermContext`.
 
         Raises:
             ValueError: if one side lacks the tokens.
@@ -175,4 +170,4 @@ class DistillationLoss:
 
 def image_loss(losses: Mapping[TokenKind, TokenLoss]) -> Float[Tensor, " image"]:
     """One value per image: the mean over token kinds of their totals."""
-    return torch.stack([loss.total for loss in losses.values()]).mean(0)
+    return torch.stack([loss.total for loss in losses.values()]).mean(0)  # (image,)

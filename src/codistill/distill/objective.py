@@ -50,25 +50,19 @@ class DistillConfig:
 
 
 class Bank(Protocol):
-    """What gives raw targets: a `TeacherBank`, or recorded ones."""
+    """Source of raw targets: a `TeacherBank`, or recorded ones. Dictionaries keep the teachers' order."""
 
     @property
-    def domains(self) -> dict[str, str]:
-        """Each teacher's domain, in order."""
-        ...
+    def domains(self) -> dict[str, str]: ...
 
     @property
     def weights(self) -> dict[str, float]:
-        """What each teacher's losses are multiplied by, in order."""
+        """Factor of each teacher's losses, in order."""
         ...
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Teachers and their licences."""
-        ...
+    def describe(self) -> list[dict[str, Any]]: ...
 
-    def to(self, device: Any) -> Any:
-        """Move to a device."""
-        ...
+    def to(self, device: Any) -> Any: ...
 
     def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
         """Raw targets of each teacher on its rows."""
@@ -77,7 +71,7 @@ class Bank(Protocol):
 
 @dataclass(frozen=True)
 class Ahead:
-    """What a part of a step must know beforehand: who teaches what, raw targets, and the step's statistics."""
+    """What a part of a step needs from all parts: its sharing plan, raw targets, and the step's statistics."""
 
     plan: SharingPlan
     raw: Mapping[str, Tokens]
@@ -85,7 +79,7 @@ class Ahead:
 
 
 class DistillationObjective:
-    """See the module's text.
+    """The objective of a run, see the module's text.
 
     Args:
         student: the trainable part.
@@ -123,10 +117,9 @@ class DistillationObjective:
         )
         self._momenta: list[float] = []
         weights = list(bank.weights.values())
-        self._weights = None if set(weights) == {1.0} else torch.tensor(weights)[:, None]
+        self._weights = None if set(weights) == {1.0} else torch.tensor(weights)[:, None]  # (teacher, 1)
 
     def to_device(self, device: Any) -> None:
-        """Move the teachers."""
         self.bank.to(device)
         self._weights = None if self._weights is None else self._weights.to(device)
 
@@ -151,8 +144,11 @@ class DistillationObjective:
             plan = ahead.plan
             predictions: dict[str, Tokens] = model(batch.images, plan.rows)
             losses = self._losses(predictions, targets)
-            table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])
-            coefficients = self._coefficients(table, plan, context, context.slots_of(batch))
+            table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)
+            # Dropping compares unweighted losses; teacher weights enter after it, in `_normalize`.
+            coefficients = self._coefficients(
+                table, plan, context, context.slots_of(batch)
+            )  # (teacher, image)
             loss, total = self._normalize(table, coefficients, context)
         return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan), total=total)
 
@@ -160,8 +156,8 @@ class DistillationObjective:
     def prepare(self, batches: Sequence[Batch], context: StepContext) -> list[Ahead]:
         """Raw targets of all parts of a step, and statistics over all of them and all ranks. One collective.
 
-        The raw targets of the parts stay in memory until their turn comes: 7 MB for an image of 336 pixels and three
-        teachers of width 1024, beside the hundreds of MB of activations that a part's own images take.
+        All raw targets stay in memory until used: 7 MB for an image of 336 pixels and three teachers of width 1024,
+        small beside the hundreds of MB of activations of a part's own images.
         """
         with context.phase("teachers"):
             plans = [self.plan(batch) for batch in batches]
@@ -175,7 +171,7 @@ class DistillationObjective:
         return [Ahead(plan, raw, scales) for plan, raw in zip(plans, raws, strict=True)]
 
     def after_update(self) -> None:
-        """Let the moving average of the weights, where one is kept, follow what the step made of them."""
+        """Update the moving average of the weights, if one is kept."""
         self.trainable.update_average()
 
     def plan(self, batch: Batch) -> SharingPlan:
@@ -199,20 +195,20 @@ class DistillationObjective:
         if dropping.mode == "none" or len(self.kinds) == 1:
             return plan.allowed
         draws = uniform_draws(seed=context.seed, step=context.step, slots=slots, teachers=table.shape[0])
-        draws = draws.pin_memory() if table.is_cuda else draws
+        draws = draws.pin_memory() if table.is_cuda else draws  # pinned: the copy does not block
         draws = draws.to(table.device, non_blocking=True)
         return lowest_loss_dropping(table, plan.allowed, draws, dropping.probability)
 
     def _normalize(
         self, table: Tensor, coefficients: Tensor, context: StepContext
     ) -> tuple[Tensor, Tensor | None]:
-        """The loss, and what it is yet to be divided by: other parts of the step may still add to that."""
+        """The loss, and its divisor where the whole step's total is not known yet (several parts)."""
         losses = table if self._weights is None else self._weights * table
         weighted, total = (coefficients * losses).sum(), coefficients.sum()
         if self.config.loss_normalizer == "rank":
             return weighted / total, None
         if context.micro_steps > 1:
-            return weighted / table.numel(), total / table.numel()
+            return weighted / table.numel(), total / table.numel()  # constant
         return weighted / (context.all_reduce_sum(total.clone()) / context.world_size), None
 
     def _metrics(
@@ -223,7 +219,7 @@ class DistillationObjective:
         plan: SharingPlan,
     ) -> dict[str, Tensor]:
         metrics = {"loss": loss.detach()}
-        share = coefficients.sum(1) / coefficients.sum()
+        share = coefficients.sum(1) / coefficients.sum()  # (teacher,)
         for index, (teacher, by_kind) in enumerate(losses.items()):
             counts = plan.counts[teacher] > 0
             values = {f"loss/{teacher}": image_loss(by_kind)}
@@ -253,7 +249,7 @@ class DistillationObjective:
         return table.result(context.all_reduce_sum)
 
     def describe(self) -> dict[str, Any]:
-        """What an export must say of this student."""
+        """The export's description of this student, as plain data."""
         teachers = self.bank.describe()
         licences = sorted({str(teacher["licence"]) for teacher in teachers})
         spec = self.trainable.encoder.spec

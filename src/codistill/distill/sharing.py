@@ -1,8 +1,8 @@
 """Data sharing: which teacher teaches which image. Domains of a batch in, rows per teacher out.
 
 * `full`: every teacher teaches every image. * `none`: a teacher teaches the images of its own domain.
-* `generic`: these, and every teacher also teaches images of the generic domain (or only of `shared_sources`).
-All of it is decided on the host, from names, before anything runs. Source: DUNE, section 4.3.
+* `generic`: these and, for every teacher, images of the generic domain (or only of `shared_sources`).
+The host decides, from names, before any network runs. Source: DUNE, section 4.3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ class SharingConfig:
             The paper's Table 2 shares ImageNet-19K alone: ("in19k",).
         generic_domain: the name of the domain that counts as generic.
         skip_untaught: run teachers, projectors and losses only on the images they teach. False is what the
-            published code does: everything runs on every image, target statistics come from all of them, and
-            sharing only weighs the losses.
+            published code does: everything runs on every image, target statistics use all of them, and sharing
+            only weighs the losses.
     """
 
     mode: Literal["full", "generic", "none"] = "full"
@@ -46,7 +46,7 @@ class SharingConfig:
             )
 
     def teaches(self, teacher_domain: Domain, image_domain: Domain, source: str) -> bool:
-        """Whether a teacher of one domain teaches an image of another, from a source."""
+        """Whether a teacher teaches an image, by both domains and the image's source."""
         if self.mode == "full" or teacher_domain == image_domain:
             return True
         if self.mode == "none":
@@ -62,9 +62,9 @@ class SharingPlan:
 
     Attributes:
         allowed: (teacher, image), 1 where the teacher teaches the image, on the device.
-        rows: per teacher, the images that enter it. A teacher with nothing to teach gets image 0 with weight 0, so
-            that every rank does the same work on the same parameters.
-        counts: per teacher, how many of its rows count.
+        rows: per teacher, its input images. A teacher without any gets image 0 with weight 0, so that every rank
+            uses the same parameters.
+        counts: per teacher, how many of its rows count: 0 for such an image.
     """
 
     allowed: Tensor
@@ -72,27 +72,27 @@ class SharingPlan:
     counts: dict[str, int]
 
     def spread(self, values: Tensor, teacher: str) -> Tensor:
-        """Values (row,) of a teacher's rows to (image,), 0 elsewhere."""
+        """Values (row,) of a teacher's rows as (image,), 0 elsewhere."""
         rows, batch = self.rows[teacher], self.allowed.shape[1]
         if rows is None:
             return values
         if isinstance(rows, slice):
             return pad(values, (rows.start, batch - rows.stop))
-        return values.new_zeros(batch).index_copy(0, rows, values)
+        return values.new_zeros(batch).index_copy(0, rows, values)  # differentiable
 
 
 def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
     if len(indices) == batch:
         return None
-    if indices[-1] - indices[0] + 1 == len(indices):
+    if indices[-1] - indices[0] + 1 == len(indices):  # contiguous: a view instead of a copy
         return slice(indices[0], indices[-1] + 1)
     return to_device(torch.tensor(indices), device)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A small host tensor on a device, without waiting for what is queued there."""
+    """A small host tensor on a device, without waiting for the device's queue."""
     if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.pin_memory().to(device, non_blocking=True)  # pinned: the host does not wait
     return tensor.to(device)
 
 
@@ -112,12 +112,12 @@ def plan_sharing(
     rows: dict[str, Rows] = {}
     counts: dict[str, int] = {}
     for name, allowed in zip(teacher_domains, table, strict=True):
-        indices = [i for i, yes in enumerate(allowed) if yes]
+        indices = [i for i, yes in enumerate(allowed) if yes]  # images that this teacher teaches
         if not config.skip_untaught:
             rows[name], counts[name] = None, batch
         else:
             rows[name], counts[name] = _as_rows(indices or [0], batch, device), len(indices)
-    if all(all(row) for row in table):
+    if all(all(row) for row in table):  # (teacher, image); all ones need no copy to the device
         return SharingPlan(torch.ones(len(table), batch, device=device), rows, counts)
     return SharingPlan(to_device(torch.tensor(table, dtype=torch.float32), device), rows, counts)
 
@@ -125,7 +125,7 @@ def plan_sharing(
 def check_sharing(
     config: SharingConfig, teacher_domains: Mapping[str, Domain], sources: Mapping[str, Domain]
 ) -> None:
-    """Refuse a combination in which some source teaches nobody or some teacher never teaches.
+    """Refuse a combination in which a source has no teacher or a teacher has no source.
 
     Raises:
         ConfigError: naming the sources or teachers, with what to change.

@@ -1,13 +1,11 @@
 """Target standardization: raw teacher tokens in, tokens with zero mean and unit deviation per channel out.
 
-In training the statistics are those of the current global batch (all ranks, images and tokens, and all parts where
-gradients are accumulated), and running
-buffers follow with a momentum; in evaluation the buffers are used. Ranks exchange counts, sums and squared sums
-only: a few kilobytes for all teachers together, where gathering the tokens would take gigabytes. The local
-moments are taken by a two-pass mean and variance and combined in fp64, so nothing cancels where a channel's mean
-is much larger than its deviation. Source: UNIC, DUNE; fp64 combination: Chan et al. 1979.
-Options: statistics that are fixed before training (EUPE), channels rotated to equal variance (PHI-S), both by
-`distill/calibration.py`; class tokens left as they are but for their spread, for the angular loss.
+In training the statistics are those of the current global batch (all ranks, images, tokens and accumulated parts), and
+running buffers follow with a momentum; evaluation uses the buffers. Ranks exchange counts, sums and squared sums only:
+a few kilobytes, where gathering the tokens would take gigabytes. Local moments come from a two-pass mean and variance
+and are combined in fp64, so nothing cancels where a channel's mean is much larger than its deviation (Chan et al.
+1979). Options: statistics fixed before training (EUPE) and channels rotated to equal variance (PHI-S), both by
+`distill/calibration.py`; class tokens divided by their spread only, for the angular loss. Source: UNIC, DUNE.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -79,7 +77,7 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
 
     Args:
         x: tokens of this rank.
-        counted: False for rows that only stand in: they weigh nothing.
+        counted: False for placeholder rows, which weigh nothing.
     """
     if not counted:
         return torch.zeros(1 + 2 * x.shape[-1], dtype=torch.float64, device=x.device)
@@ -89,8 +87,8 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
 def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and unbiased deviation (channel,), fp32, of summed `Moments`."""
     count, sums = moments[0], moments[1:].view(2, -1)
-    mean = sums[0] / count
-    variance = (sums[1] - count * mean * mean) / (count - 1)
+    mean = sums[0] / count  # (channel,)
+    variance = (sums[1] - count * mean * mean) / (count - 1)  # (channel,), unbiased
     return count, mean.float(), variance.clamp(min=0).sqrt().float()
 
 
@@ -99,9 +97,9 @@ def local_directions(x: Tensor, counted: bool) -> Moments:
     channels = x.shape[-1]
     if not counted:
         return torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
-    # `full`, not an assignment of the number: that would be a copy from the host, for which the host waits.
+    # `full`: assigning the number would copy it from the host, which then waits.
     count = torch.full((1,), float(x.shape[0]), dtype=torch.float64, device=x.device)
-    sums = normalize(x.double(), dim=-1).sum(0)
+    sums = normalize(x.double(), dim=-1).sum(0)  # (channel,)
     return torch.cat((count, sums, torch.zeros_like(sums)))
 
 
@@ -138,18 +136,18 @@ class TargetStandardizer:
         return self.directions and kind == "cls"
 
     def dispersion(self, teacher: str) -> Tensor | None:
-        """Mean square of the spread of a teacher's class tokens in radians², a scalar; None where it has no meaning."""
+        """Mean square of the spread of a teacher's class tokens in radians², a scalar; None without directions."""
         buffers = self._buffers(teacher)
         if not self.directions or "cls" not in buffers:
             return None
         return buffers.of_kind("cls").std[0].clamp(min=SPREAD_FLOOR).square()
 
     def measure(self, raw: Mapping[str, Tokens], counts: Mapping[str, int]) -> Tensor:
-        """Moments of a batch, or of a part of it, packed for `follow`: those of several parts and ranks add up.
+        """Moments of a batch or a part of it, packed for `follow`; those of several parts and ranks add up.
 
         Args:
             raw: per teacher, tokens of this rank's rows.
-            counts: per teacher, how many rows count (0: the rows only stand in).
+            counts: per teacher, how many rows count (0: placeholders).
         """
         packed: list[Tensor] = []
         for teacher, tokens in raw.items():
@@ -159,20 +157,20 @@ class TargetStandardizer:
                     raise ValueError(f"teacher {teacher!r} gave no {kind} tokens")
                 local = local_directions if self.by_direction(kind) else local_moments
                 packed.append(local(x, counts[teacher] > 0))
-        return torch.cat(packed)
+        return torch.cat(packed)  # one vector, so one collective
 
     @torch.no_grad()
     def follow(self, packed: Tensor, teachers: Iterable[str], momentum: float) -> Scales:
-        """Update the buffers from the moments of the whole global batch; means and deviations to standardize with.
+        """Update the buffers from the global batch's moments; returns means and deviations to standardize with.
 
         Args:
-            packed: sum of what `measure` gave.
-            teachers: the same, in the same order.
+            packed: sum of the results of `measure`, over parts and ranks.
+            teachers: those of `measure`, in its order.
             momentum: of the buffers.
         """
         slots = [(teacher, *pair) for teacher in teachers for pair in self._buffers(teacher).by_kind()]
         scales: Scales = {}
-        sizes = [1 + 2 * buffers.mean.numel() for *_, buffers in slots]
+        sizes = [1 + 2 * buffers.mean.numel() for *_, buffers in slots]  # as `measure` packed them
         for (teacher, kind, buffers), moments in zip(slots, packed.split(sizes), strict=True):
             of = mean_and_spread if self.by_direction(kind) else mean_and_std
             scales[teacher, kind] = self._follow(buffers, of(moments), momentum)
@@ -181,9 +179,9 @@ class TargetStandardizer:
     def _follow(
         self, buffers: KindStatistics, found: tuple[Tensor, Tensor, Tensor], momentum: float
     ) -> tuple[Tensor, Tensor]:
-        """Update the buffers from the batch's (count, mean, deviation); mean and deviation to standardize with."""
+        """Update the buffers from (count, mean, deviation); returns the mean and deviation to standardize with."""
         count, mean, std = found
-        enough = count > 1
+        enough = count > 1  # else there is no deviation: keep the buffers' values
         mean, std = torch.where(enough, mean, buffers.mean), torch.where(enough, std, buffers.std)
         buffers.update(mean, std, momentum)
         if self.config.statistics == "running":
@@ -196,7 +194,7 @@ class TargetStandardizer:
         return self.standardize(raw, self.kept(raw))
 
     def kept(self, teachers: Iterable[str]) -> Scales:
-        """The buffers' means and deviations."""
+        """Means and deviations in the buffers."""
         return {
             (teacher, kind): (buffers.mean, buffers.std)
             for teacher in teachers
@@ -205,7 +203,7 @@ class TargetStandardizer:
 
     @torch.no_grad()
     def standardize(self, raw: Mapping[str, Tokens], scales: Scales) -> dict[str, Tokens]:
-        """Raw tokens by given means and deviations."""
+        """Raw tokens standardized by given means and deviations."""
         return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
 
     def _apply(self, tokens: Tokens, teacher: str, scales: Scales) -> Tokens:
@@ -218,5 +216,5 @@ class TargetStandardizer:
 
         patches = scaled("patch")
         if patches is None:
-            patches = tokens.patches[:, :0].float()
+            patches = tokens.patches[:, :0].float()  # no patch targets: (image, 0, channel)
         return Tokens(patches=patches, grid=tokens.grid, cls=scaled("cls"), normed=True)

@@ -18,12 +18,12 @@ from codistill.types import TokenKind
 
 @dataclass(frozen=True, kw_only=True)
 class TermContext:
-    """What a term may know beside its tokens.
+    """A term's arguments beside the tokens.
 
     Attributes:
-        kind: of the tokens: `cls` or `patch`.
-        dispersion: a scalar, the spread of the teacher's class tokens' directions in radians²; None where no term of
-            them asks for directions.
+        kind: `cls` or `patch`.
+        dispersion: a scalar, the spread of the teacher's class tokens' directions in radians²; None where no term
+            compares directions.
     """
 
     kind: TokenKind
@@ -51,7 +51,7 @@ class Term:
 
 
 def cosine(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
-    """1 - cosine similarity."""
+    """1 - cosine similarity, the mean over tokens."""
     return _mean_of_tokens(1.0 - cosine_similarity(prediction, target, dim=-1, eps=1e-8))
 
 
@@ -63,7 +63,7 @@ def smooth_l1(prediction: Tensor, target: Tensor, context: TermContext) -> Float
 def angular(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
     """The squared angle over the teacher's dispersion.
 
-    It keeps a teacher whose class tokens lie in a narrow cone from counting less than one whose lie all around.
+    The division gives a teacher whose class tokens lie in a narrow cone as much weight as one with wide spread.
     """
     assert context.dispersion is not None
     return squared_angle(prediction, target) / context.dispersion
@@ -81,7 +81,7 @@ def squared_angle(prediction: Tensor, target: Tensor) -> Float[Tensor, " image"]
 
 
 def _mean_of_tokens(x: Tensor) -> Tensor:
-    return x.mean(1) if x.ndim == 2 else x
+    return x.mean(1) if x.ndim == 2 else x  # (image[, patch]) to (image,)
 
 
 TERMS: dict[str, Term] = {
@@ -93,11 +93,7 @@ TERMS: dict[str, Term] = {
 
 
 def find_term(name: str) -> Term:
-    """A row of `TERMS`, or what `file.py:NAME` names: a function, or a `Term`.
-
-    Raises:
-        ConfigError: if there is no such thing in the file.
-    """
+    """A row of `TERMS`, or the function or `Term` of `file.py:NAME`; ConfigError if the file has none."""
     if name in TERMS:
         return TERMS[name]
     found = own_object(name, "loss term", _fits)
@@ -105,5 +101,4 @@ def find_term(name: str) -> Term:
 
 
 def _fits(found: object) -> bool:
-    """Whether an object of a user's file may be a term."""
     return isinstance(found, Term) or (callable(found) and not isinstance(found, type))

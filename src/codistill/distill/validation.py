@@ -11,13 +11,13 @@ from codistill.types import TokenKind
 
 
 class ValidationTable:
-    """Sums of losses, (source, column) in fp64; columns are named once, so ranks can add their tables.
+    """Sums of losses, (source, column) in fp64; all ranks have the same columns, so their tables add up.
 
     Args:
         kinds: token kinds per teacher.
         sources: names of the held-out sources; the same on every rank.
         loss: its terms are the columns.
-        device: where the sums live; a rank without a single image still joins the exchange there.
+        device: of the sums; also on a rank without images, which still joins the reduction.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ValidationTable:
             for kind, of_kind in by_kind.items():
                 for weighted, value in zip(self.terms[kind], of_kind.terms.values(), strict=True):
                     values.append(1.0 - value if weighted.term.similarity else value)
-        stacked = torch.stack([torch.ones_like(values[0]), *values], dim=1).double()
+        stacked = torch.stack([torch.ones_like(values[0]), *values], dim=1).double()  # (image, column)
         rows = torch.tensor([self.sources[name] for name in sources], device=stacked.device)
         self.sums.index_add_(0, rows, stacked)
 

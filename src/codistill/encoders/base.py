@@ -1,7 +1,7 @@
 """The encoder protocol: ImageNet-normalized images in, `Tokens` out, whatever the network inside.
 
-A subclass says what it is (`spec`) and turns images in its *own* normalization into tokens (`encode`); this base
-converts the normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
+A subclass has a `spec` and turns images in its *own* normalization into tokens (`encode`); this base converts the
+normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """ImageNet's and the wanted mean and std as (1, 3, 1, 1), on the device; made once, not at every step."""
+    """ImageNet's and the wanted mean and std as (1, 3, 1, 1), on the device; cached, not made at every step."""
     with torch.inference_mode(False):
         return tuple(
             torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
@@ -61,10 +61,10 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: (batch, 3, row, column), floating point; sides are multiples of `spec.patch_size`.
-            norm: apply the encoder's final norm. Projectors and released two-view decoders want False.
+            norm: apply the encoder's final norm. Projectors and released two-view decoders need False.
 
         Raises:
-            ValueError: if the shape or the dtype does not fit; the text says which does.
+            ValueError: for a wrong shape or dtype.
         """
         self._check(images)
         return self.encode(self.own_normalization(images), norm)
@@ -77,7 +77,6 @@ class Encoder(nn.Module, ABC):
         return self.encode_blocks(self.own_normalization(images), blocks, norm)
 
     def own_normalization(self, images: Tensor) -> Tensor:
-        """ImageNet-normalized images in the normalization that the network itself wants."""
         return renormalize(images, self.spec.mean, self.spec.std)
 
     def preprocess(
@@ -89,21 +88,21 @@ class Encoder(nn.Module, ABC):
             images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8
                 or of floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column).
             size: wanted (rows, columns) or shorter side in pixels; rounded to multiples of the patch size.
-                None keeps each image's size (rounded). All images of a batch must then come out alike.
+                None keeps each image's size (rounded). All images of a batch must then have the same shape.
 
         Raises:
             DataError: if a file does not decode, an array holds other values or leaves open where its channels are,
-                or the images come out in different shapes.
+                or the resulting shapes differ.
         """
         batch = preprocess_images(images, self.spec.patch_size, size)
         like = next((p for p in self.parameters() if p.is_floating_point()), batch)
         return batch.to(like.device, like.dtype)
 
     def architecture(self) -> dict[str, Any]:
-        """What decides the features beside the weights, as plain data: for fingerprints, see `encoders.fingerprint`.
+        """Everything beside the weights that decides the features, as plain data for `encoders.fingerprint`.
 
-        Subclasses add what their spec does not say. New fields are added only where they differ from what was
-        computed before there was such a field, so that fingerprints written earlier stay valid.
+        Subclasses add what their spec lacks. A new field is left out at the value that older versions computed with, so
+        that older fingerprints stay valid.
         """
         spec = self.spec
         return {

@@ -1,7 +1,7 @@
 """Which encoder made these features: an `Encoder` in, its name, architecture and weights hash out.
 
-Names of encoders are paths or words, and what lies there may be exchanged; equal widths say nothing. What was made
-from an encoder (a head, stored tokens) keeps its fingerprint and compares before it is used with another one.
+The file behind an encoder's name may be exchanged, and equal widths prove nothing. So heads and stored tokens keep
+their encoder's fingerprint, which is compared before they are used.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from codistill.weights.export import as_json
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFingerprint:
-    """What tells encoders apart, as plain data.
+    """Identity of an encoder, as plain data.
 
     Attributes:
-        name: of the encoder, for messages: it may differ between equal encoders (a file that was moved).
-        architecture: what `Encoder.architecture` says: sizes, normalization, and whatever else decides the features
-            beside the weights. JSON data; fields at their default value are left out.
+        name: for messages: it may differ between equal encoders (a moved file).
+        architecture: as of `Encoder.architecture`: sizes, normalization, and whatever else decides the features beside
+            the weights. JSON data; fields at their default value are left out.
         weights: SHA-256 over all weights and buffers, see `weights_hash`.
     """
 
@@ -32,12 +32,12 @@ class EncoderFingerprint:
     weights: str
 
     def as_json(self) -> dict[str, Any]:
-        """What a JSON file keeps; `from_json` reads it back."""
+        """The fingerprint as JSON data for `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, said: Any) -> "EncoderFingerprint | None":
-        """The fingerprint that a JSON file keeps; None where it has none (files of older versions)."""
+        """The fingerprint in JSON data; None where missing (files of older versions)."""
         if not isinstance(said, Mapping):
             return None
         name, architecture, weights = (said.get(key) for key in ("name", "architecture", "weights"))
@@ -46,10 +46,7 @@ class EncoderFingerprint:
         return cls(name=str(name), architecture=dict(architecture), weights=weights)
 
     def difference(self, other: "EncoderFingerprint") -> str:
-        """How `other` differs in what it computes, as a clause for a message; empty where it does not.
-
-        Names do not count.
-        """
+        """How `other` differs in its features, as a clause for a message; empty if it does not. Names do not count."""
         ours, theirs = self.architecture, other.architecture
         changed = [
             f"{key} {ours.get(key, 'default')} against {theirs.get(key, 'default')}"

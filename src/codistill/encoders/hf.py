@@ -1,8 +1,8 @@
 """`hf:org/repo` or `hf:FOLDER`: a vision model of the transformers library as an encoder (extra `hf`).
 
 Vision transformers give their class and register tokens and intermediate blocks; networks whose output is a map give
-it as patches, with their stride as the patch size. What the pixels must be comes from the image processor's file, the
-licence from the model card. Code in a repository is never run. Options: `summary=…` (see `summary`), `mean`, `std`.
+it as patches, with their stride as the patch size. The normalization comes from the image processor's file, the licence
+from the model card. Code in a repository is never run. Options: `summary=…` (see `summary`), `mean`, `std`.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from codistill.weights.cache import is_offline
 PREFIX = "hf:"
 OPTIONS = ("summary", "mean", "std")
 INSIDE = ("vision_model", "vision_encoder", "vision_tower")
-"""Where models of images and text, or of images and prompts, keep their image encoder."""
+"""Attributes of the image encoder in models of images and text or prompts."""
 
 
 def hf_encoder(text: str, **given: Any) -> HfEncoder:
@@ -30,7 +30,7 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
 
     Raises:
         MissingExtraError: if transformers is not installed.
-        CheckpointError: if the model cannot be had or loaded, or its weights are not whole.
+        CheckpointError: if the model cannot be found or loaded, or its weights are incomplete.
         ConfigError: if it is no vision model of a supported kind.
     """
     repo = text.removeprefix(PREFIX)
@@ -47,7 +47,7 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
         videos = "pixel_values_videos" in forward_parameters(model)
         why = "takes videos (pixel_values_videos), not images" if videos else "takes no images (pixel_values)"
         raise ConfigError(
-            f"hf:{repo}: {type(model).__name__} {why}: name a vision model, or wrap it by hand: "
+            f"hf:{repo}: {type(model).__name__} {why}: name a vision model, or wrap it yourself: "
             "codistill.register_encoder with FunctionEncoder"
         )
     if getattr(model.config, "model_type", "") == "timm_wrapper":
@@ -71,7 +71,7 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
 
 
 def _load(transformers: ModuleType, source: str, repo: str) -> nn.Module:
-    """The model, all of whose weights come from the files."""
+    """The model, with all weights from the files."""
     try:
         config = transformers.AutoConfig.from_pretrained(source, local_files_only=is_offline())
         kind = transformers.AutoModel

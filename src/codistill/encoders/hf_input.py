@@ -1,8 +1,7 @@
-"""Which pixels a transformers model wants: its image processor's words in, mean and std for pixels in [0, 1] out.
+"""Input range of a transformers model: its image processor's file in, mean and std for pixels in [0, 1] out.
 
 A processor multiplies 8-bit values by `rescale_factor` if `do_rescale`, then normalizes if `do_normalize`; a model
-that normalizes inside (RADIO, TIPSv2) has a processor that does not. What a file leaves out is the processor class's
-own default.
+that normalizes inside (RADIO, TIPSv2) has a processor that does not. Missing values are the processor class's defaults.
 """
 
 import json
@@ -32,12 +31,12 @@ def normalization(
         transformers: the library.
         source: repository or folder.
         config: the model's.
-        stated: `mean` and `std` from the caller, which go before everything.
+        stated: `mean` and `std` from the caller, which override everything.
         normalizes_inside: whether the model subtracts a mean of its own.
 
     Raises:
-        CheckpointError: for a damaged file or values that cannot be meant.
-        ConfigError: for a processor that does something else.
+        CheckpointError: for a damaged file or impossible values.
+        ConfigError: for a processor with other operations.
     """
     if len(stated) == 1:
         raise ConfigError(f"hf:{source}: mean and std belong together; only {next(iter(stated))} was given")
@@ -49,8 +48,8 @@ def normalization(
         if normalizes_inside or getattr(default, "do_normalize", True) is False:
             return RAW_PIXELS
         LOGGER.warning(
-            "hf:%s: has no preprocessor_config.json that says its mean and std; ImageNet's are taken. If it was "
-            "trained with others, say them: hf:%s,mean=0.5/0.5/0.5,std=0.5/0.5/0.5",
+            "hf:%s: has no preprocessor_config.json with its mean and std; ImageNet's are used. If it was trained with "
+            "others, give them: hf:%s,mean=0.5/0.5/0.5,std=0.5/0.5/0.5",
             *(source, source),
         )
         return IMAGENET_MEAN, IMAGENET_STD
@@ -70,7 +69,7 @@ def _of_processor(
     if word("rescale_offset", False) or word("include_top", False):
         raise ConfigError(
             f"hf:{source}: its processor shifts or scales twice (rescale_offset, include_top), which is not supported. "
-            "Say the mean and std of pixels in [0, 1] that this comes to: ,mean=…,std=…"
+            "Give the resulting mean and std of pixels in [0, 1]: ,mean=…,std=…"
         )
     factor = word("rescale_factor", 1 / 255) if word("do_rescale", True) else 1.0
     if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
@@ -96,7 +95,7 @@ def _three(source: str, key: str, value: Any) -> tuple[float, ...]:
     good = isinstance(plain, (list, tuple)) and len(plain) == 3
     if not good or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in plain):
         raise CheckpointError(
-            f"hf:{source}: {key} of its processor must be three numbers; got {value!r}. Say it: ,mean=…,std=…"
+            f"hf:{source}: {key} of its processor must be three numbers; got {value!r}. Give it: ,mean=…,std=…"
         )
     return tuple(float(x) for x in plain)
 
@@ -119,12 +118,12 @@ def _instance(transformers: ModuleType, name: Any) -> Any:
     """A processor by its class's name, with that class's defaults; None where it cannot be made."""
     try:
         return getattr(transformers, str(name))()
-    except Exception:  # classes that want arguments or packages: what the file says has to do
+    except Exception:  # classes that need arguments or packages: the file must suffice
         return None
 
 
 def processor_file(transformers: ModuleType, source: str) -> dict[str, Any] | None:
-    """What a repository or folder says of its image processor; None where it says nothing.
+    """The image processor's configuration in a repository or folder; None if missing.
 
     Raises:
         CheckpointError: for a damaged file.

@@ -1,7 +1,7 @@
-"""Which outputs of a transformers model are patches: found out by running it on small images, then checked.
+"""Which outputs of a transformers model are patches: found by running it on small images, then checked.
 
-Counted are tokens at two sizes; where a model shows its embeddings, one patch of the image is changed and the token
-that changes with it tells where the patches start and that they are in rows. Nothing is taken from a name.
+Tokens are counted at two sizes; where a model shows its embeddings, one patch of the image is changed, and the token
+that changes with it shows where the patches start and that they are in rows. Names are not used.
 """
 
 import math
@@ -26,14 +26,14 @@ RAISED = (
     AttributeError,
     ArithmeticError,
 )
-"""What models raise on images that they do not take."""
+"""What models raise on images that they do not accept."""
 
 STRIDED = 64
-"""Side in pixels for a first look at networks that do not say their patch size; most have a stride of 32."""
+"""Side in pixels for a first trial of networks without a stated patch size; most have a stride of 32."""
 
 
 class JoinedImagesError(ConfigError):
-    """The images of a batch come out as one sequence."""
+    """The model joins the images of a batch into one sequence."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ def find_layout(
 
     Args:
         run: the model.
-        patch: what its configuration says, or None.
+        patch: of its configuration, or None.
         size: its native side in pixels.
-        depth: blocks, as its configuration says.
-        fixed: whether to leave sizes but the native one alone.
+        depth: blocks of its configuration.
+        fixed: try no size but the native one.
         name: for errors.
 
     Raises:
-        ConfigError: saying why it cannot be an encoder.
+        ConfigError: with the reason why it cannot be an encoder.
     """
     try:
         output, shape = _first_look(run, patch, size, fixed, name)
@@ -96,7 +96,7 @@ def find_layout(
 def _first_look(
     run: Run, patch: int | None, size: int, fixed: bool, name: str
 ) -> tuple[Any, tuple[int, int]]:
-    """An output with hidden states for the smallest images that the model takes: two, not square; else a native one."""
+    """An output with hidden states for the model's smallest images: two, not square; else native ones."""
     side = patch or STRIDED // 2
     reasons = []
     sizes = [(2 * side, 3 * side, 2), (size, size, 1)]
@@ -117,8 +117,8 @@ def _first_look(
             continue
         return output, (rows, columns)
     raise ConfigError(
-        f"{name}: {reasons[-1]}. It cannot be run as an encoder of single images. Wrap it by hand: "
-        "codistill.register_encoder with FunctionEncoder."
+        f"{name}: {reasons[-1]}. It cannot be run as an encoder of single images. Wrap it "
+        "yourself: codistill.register_encoder with FunctionEncoder."
     )
 
 
@@ -133,7 +133,7 @@ def _of_map(hidden: Tensor, shape: tuple[int, int], name: str) -> Layout:
 def _of_sequence(
     run: Run, hidden: Tensor, shape: tuple[int, int], patch: int | None, name: str
 ) -> tuple[int, int]:
-    """Patch size and prefix tokens from the number of tokens, at another size too where the patch size is not said."""
+    """Patch size and prefix tokens from the number of tokens, at another size too where the patch size is unknown."""
     count = hidden.shape[1]
     if patch and (prefix := count - (shape[0] // patch) * (shape[1] // patch)) >= 0:
         return patch, prefix
@@ -150,7 +150,7 @@ def _of_sequence(
 def _checked_prefix(
     run: Run, embedded: Tensor, shape: tuple[int, int], grid: tuple[int, int], prefix: int, name: str
 ) -> int:
-    """Where the patches start: the token that follows one patch of the image, which must be in row order."""
+    """The index of the first patch: the token that follows one patch of the image, in row order."""
     starts = set()
     for row, column in {(0, 0), (grid[0] - 1, grid[1] - 1), (grid[0] - 1, 0)}:
         images = probe_images(*shape)
@@ -161,7 +161,7 @@ def _checked_prefix(
     if len(starts) != 1 or not 0 <= min(starts) <= prefix:
         raise ConfigError(
             f"{name}: its tokens are not patches in rows after {prefix} other tokens, so their places are unknown. "
-            "Wrap it by hand: codistill.register_encoder with FunctionEncoder."
+            "Wrap it yourself: codistill.register_encoder with FunctionEncoder."
         )
     return starts.pop()
 
@@ -175,7 +175,7 @@ def probe_images(rows: int, columns: int) -> Tensor:
 def _no_grid(hidden: Tensor, shape: tuple[int, int], name: str) -> ConfigError:
     return ConfigError(
         f"{name}: gives {_shape(hidden)} for two images of {shape[0]}x{shape[1]}: neither a map nor patch tokens. Wrap "
-        "it by hand: codistill.register_encoder with FunctionEncoder."
+        "it yourself: codistill.register_encoder with FunctionEncoder."
     )
 
 

@@ -1,6 +1,6 @@
 """A transformers vision model as an encoder: pixels in its own range in, `Tokens` out.
 
-Where the patches are was found out by `hf_layout`; which vector is the class token is said by `summary`.
+`hf_layout` finds the patches among the tokens; `summary` chooses the vector of the class token.
 """
 
 import inspect
@@ -25,8 +25,8 @@ class HfEncoder(Encoder):
     Args:
         model: gives `last_hidden_state`, (batch, token, channel) or (batch, channel, row, column).
         name, licence, mean, std: for the spec.
-        summary: which vector is `Tokens.cls`, see `encoders.summary`.
-        projection: from the pooled vector into the space shared with text, where the model has one.
+        summary: the vector of `Tokens.cls`, see `encoders.summary`.
+        projection: from the pooled vector into the space shared with text, if any.
 
     Raises:
         ConfigError: if its output is neither a map nor patches among other tokens, or it has no such summary.
@@ -115,14 +115,14 @@ class HfEncoder(Encoder):
         return [self._tokens(hidden[block % depth], images, norm) for block in blocks]
 
     def architecture(self) -> dict[str, Any]:
-        """Also the model's own configuration, without what only says where it comes from, and the summary."""
+        """Also the model's configuration, without its provenance, and the summary."""
         config: Any = self.model.config
         said = {key: value for key, value in config.to_diff_dict().items() if key not in _NO_ARCHITECTURE}
         more = {} if self.summary is None else {"summary": self.summary}
         return {**super().architecture(), "config": said, **more}
 
     def _checked(self, images: Tensor, **options: Any) -> Any:
-        """The model's output; an error of its own at a size that is not its native one is explained."""
+        """The model's output; an error at a size other than its native one is explained."""
         try:
             output = self._run(images, **options)
         except RAISED as error:
@@ -162,7 +162,7 @@ class HfEncoder(Encoder):
         return self.model(pixel_values=images, **options)
 
     def _find_summary(self, name: str) -> tuple[bool, int | None]:
-        """Whether tokens come with a summary, and its width where that is another than the tokens'."""
+        """Whether tokens come with a summary, and its width where it differs from the tokens'."""
         layout, word = self.layout, self.summary
         if word in ("pooled", "projected"):
             if word == "projected" and self.projection is None:
@@ -183,7 +183,7 @@ class HfEncoder(Encoder):
         return False, None
 
     def _small_images(self, size: int, fixed: bool) -> Tensor:
-        """The smallest image that the model takes, to try things on."""
+        """The smallest image that the model takes, for trials."""
         side = size if fixed else 2 * self.layout.patch
         try:
             self._run(probe := probe_images(side, side)[:1])
@@ -196,7 +196,7 @@ class HfEncoder(Encoder):
         return pooled if self.projection is None else self.projection(pooled)
 
     def _take_final_norm(self) -> nn.Module:
-        """Take the final norm out of the model, so that tokens can be had without it too."""
+        """Remove the final norm from the model, so that tokens are available without it."""
         before = self._run(self._probe).last_hidden_state
         for path, norm in list(self.model.named_modules()):
             outer = path.count(".") <= 1 and not any(part.isdecimal() for part in path.split("."))
@@ -211,7 +211,7 @@ class HfEncoder(Encoder):
                     return norm
             except RAISED:
                 pass  # of another width: a norm between stages
-            setattr(parent, leaf, norm)  # it is not the last thing that happens to the tokens
+            setattr(parent, leaf, norm)  # not applied last
         return nn.Identity()
 
     def _tokens(self, hidden: Tensor, images: Tensor, norm: bool, cls: Tensor | None = None) -> Tokens:
@@ -253,7 +253,7 @@ def _side(size: Any) -> int | None:
 
 
 def _native_size(config: Any, patch: int | None) -> int:
-    """The side of the square images that the model was made for, as far as its configuration says."""
+    """The side of the square images in the model's configuration, else a default."""
     inner = getattr(config, "backbone_config", None)
     side = _side(getattr(config, "image_size", None)) or _side(getattr(inner, "image_size", None))
     places = getattr(config, "num_patches", None)
@@ -263,7 +263,7 @@ def _native_size(config: Any, patch: int | None) -> int:
 
 
 def _summary_tokens(config: Any, word: str | None, name: str) -> tuple[int, ...]:
-    """Places of the tokens that are the model's summary, among those before the patches."""
+    """Positions of the model's summary tokens among those before the patches."""
     said = getattr(config, "summary_idxs", None)
     places = tuple(int(place) for place in said) if said else ()
     if word is None or not word.isdecimal():
@@ -276,7 +276,7 @@ def _summary_tokens(config: Any, word: str | None, name: str) -> tuple[int, ...]
 
 
 def _packed_patches(images: Tensor, patch: int) -> dict[str, Tensor]:
-    """What models of any size and shape (SigLIP 2 NaFlex) take: flat patches, a mask that hides none, grids."""
+    """Inputs of models of any size and shape (SigLIP 2 NaFlex): flat patches, a mask that hides none, grids."""
     batch, channels, height, width = images.shape
     rows, columns = height // patch, width // patch
     patches = images.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)

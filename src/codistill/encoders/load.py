@@ -1,4 +1,4 @@
-"""One function for every kind of encoder: what the user typed in, an `Encoder` in evaluation mode out.
+"""One function for every kind of encoder: the user's text in, an `Encoder` in evaluation mode out.
 
     load_encoder("dune_vitbase_14_448.pth")        a released file: DUNE, UNIC, DINOv2, MASt3R, DUSt3R, Multi-HMR
     load_encoder("runs/first")                     a run of ours, or one of its checkpoints
@@ -10,7 +10,7 @@
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
-`hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen: training it is asked for, `load_encoder(..., train=True)`.
+`hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen, unless `train=True`.
 """
 
 import logging
@@ -65,19 +65,19 @@ def load_encoder(
 
     Args:
         what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` comes back as it is.
-        num_heads: attention heads of a weights file that does not say them.
-        image_size: make this the native size: a learned positional embedding is resized once.
-        like: a family or known name that says what a weights file does not, see `weights.stated.FAMILIES`.
-        mean, std: the normalization that the network was trained with, where neither a file nor a model's metadata
-            says it (or says it wrong): three numbers, `imagenet`, or `none` for pixels in [0, 1].
+        num_heads: attention heads, if not in the weights file.
+        image_size: the new native size: a learned positional embedding is resized once.
+        like: a family or known name, for facts missing in a weights file, see `weights.stated.FAMILIES`.
+        mean, std: the normalization that the network was trained with, if missing or wrong in the file or the model's
+            metadata: three numbers, `imagenet`, or `none` for pixels in [0, 1].
         activation, norm_eps, position_offset, position_antialias: as in `ViTConfig`, for weights files.
-        summary: which vector of a `timm:` or `hf:` model is `Tokens.cls`, see `encoders.summary`.
-        train: parameters want gradients. Without, the encoder is frozen: it computes without keeping anything for a
-            backward pass (unless the images themselves want gradients).
+        summary: the vector of a `timm:` or `hf:` model for `Tokens.cls`, see `encoders.summary`.
+        train: parameters require gradients. Otherwise the encoder is frozen and keeps nothing for a backward pass
+            (unless the images require gradients).
 
     Raises:
-        CheckpointError: for files that are missing, damaged or of an unknown layout, or that leave open what the
-            features depend on.
+        CheckpointError: for files that are missing, damaged, of an unknown layout, or without facts that the features
+            depend on.
         ConfigError: for an unknown name or option; the text lists the known ones.
         MissingExtraError: if `timm:` or `hf:` is not installed.
     """
@@ -101,14 +101,14 @@ def load_encoder(
 
 
 def _load(text: str, given: dict[str, Any]) -> Encoder:
-    """An encoder of any kind; options in the text and those given beside it count alike, the latter first."""
+    """An encoder of any kind; options given as arguments override those in the text."""
     for prefix, load in KINDS.items():
         if text.startswith(prefix):
             return load(text, **given)
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
     text, options = (text, {}) if whole else split_options(text)
     options |= given
-    there = text not in REGISTERED and Path(text).expanduser().exists()  # comes before what packages add
+    there = text not in REGISTERED and Path(text).expanduser().exists()  # before packages' encoders
     factory = None if there else find_factory(text)
     if factory is not None:
         _refuse_options(text, options)
@@ -180,7 +180,7 @@ def _refuse_options(what: str, options: Mapping[str, Any]) -> None:
 
 
 def _tell_licence(weights: EncoderWeights) -> None:
-    """Say once per process under which licence the weights are; louder where it restricts their use."""
+    """Log the licence of the weights once per process; as a warning where it restricts their use."""
     known = find_known(weights.name)
     if weights.name in _TOLD or weights.licence.startswith("unknown"):
         return

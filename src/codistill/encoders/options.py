@@ -1,6 +1,6 @@
-"""`WHAT,key=value,…`: what the user typed in, the name and its checked options out.
+"""`WHAT,key=value,…`: the user's text in, the name and its checked options out.
 
-One list for every kind of encoder; each kind says which of them it takes.
+One list for all kinds of encoder; each kind names those it accepts.
 """
 
 import math
@@ -77,21 +77,21 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "pretrained": _yes,
     "projector": _word,
 }
-"""Every option and how its text is read; what a value may be is said by the error."""
+"""Every option with the parser of its text, whose error names the allowed values."""
 
 
 STATED = tuple(field.name for field in fields(Stated))
-"""What can be said of a weights file beside its tensors."""
+"""Facts about a weights file that are not in its tensors."""
 
 FILE_OPTIONS = ("image_size", *STATED)
-"""What files and known names take."""
+"""Options of files and known names."""
 
 
 def split_options(text: str, allowed: Iterable[str] = FILE_OPTIONS) -> tuple[str, dict[str, Any]]:
     """`file.pt,num_heads=3` as the name and its options.
 
     Raises:
-        ConfigError: for an unknown option, one given twice, or a value that it does not take.
+        ConfigError: for an unknown or repeated option, or a wrong value.
     """
     allowed = tuple(allowed)
     options: dict[str, Any] = {}
@@ -130,7 +130,7 @@ _EXAMPLES = {
 
 
 def stated_of(options: Mapping[str, Any]) -> Stated:
-    """Those of some options that say what a weights file does not."""
+    """The facts about a weights file among some options."""
     return Stated(**{key: value for key, value in options.items() if key in STATED})
 
 
@@ -138,7 +138,7 @@ def as_options(allowed: Iterable[str], **given: Any) -> dict[str, Any]:
     """Keyword arguments as options: those that are not None, texts read as in `split_options`.
 
     Raises:
-        ConfigError: for one that is not allowed, or a value that it does not take.
+        ConfigError: for an unknown option or a wrong value.
     """
     options: dict[str, Any] = {}
     for key, value in given.items():

@@ -1,9 +1,8 @@
 """Any kind of image to one ImageNet-normalized batch whose sides are multiples of the patch size.
 
-What enters may be one image or several; what leaves is float (batch, 3, row, column). Resizing is bicubic with
-antialiasing, as in the evaluation transforms of DINOv2: on 8 bits, or on floats where floats came in. Arrays hold
-uint8 or floats in [0, 1]; grey ones (row, column) become RGB; channels (1, 3 or 4) may be the first or the last axis,
-and an array where both could be is refused.
+In: one or several images. Out: float (batch, 3, row, column). Resizing is bicubic with antialiasing, as in DINOv2's
+evaluation transforms: on 8 bits, or on floats for floats. Arrays hold uint8 or floats in [0, 1]; grey ones (row,
+column) become RGB; channels (1, 3 or 4) may be the first or the last axis; ambiguous arrays are refused.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarr
 
 CHANNELS = (1, 3, 4)
 ROUNDING = 1e-5
-"""How far beyond [0, 1] a float may lie and still count as 0 or 1."""
+"""Floats this far beyond [0, 1] still count as 0 or 1."""
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -39,13 +38,13 @@ def preprocess_images(
         images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8 or of
             floats in [0, 1], (row, column), (row, column, channel) or (channel, row, column); an array or tensor with
             four axes counts as several images.
-        patch_size: sides come out as multiples of it.
+        patch_size: sides of the result are multiples of it.
         size: (rows, columns), or the shorter side in pixels; rounded to the nearest multiples. None keeps each
             image's own size, rounded.
 
     Raises:
-        DataError: if a file does not decode, an array holds other values or leaves open where its channels are, or
-            the images come out in different shapes.
+        DataError: if a file does not decode, an array holds other values or has an ambiguous channel axis, or the
+            results differ in shape.
         ValueError: for a size or a patch size below 1.
     """
     listed = _as_list(images)
@@ -56,7 +55,7 @@ def preprocess_images(
     shapes = sorted({image.shape[:2] for image in arrays})
     if len(shapes) > 1:
         raise DataError(
-            f"the images come out in different shapes (rows, columns): {', '.join(map(str, shapes))}. "
+            f"the images have different shapes after resizing (rows, columns): {', '.join(map(str, shapes))}. "
             "Give size=(rows, columns), or pass them one by one."
         )
     stacked = torch.stack([_unit(image) for image in arrays])
@@ -66,7 +65,7 @@ def preprocess_images(
 def target_size(
     shape: tuple[int, ...], patch_size: int, size: int | tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) that an image of `shape` is resized to: see `preprocess_images`."""
+    """(rows, columns) after resizing an image of `shape`: see `preprocess_images`."""
     wanted = (size,) if isinstance(size, int) else size or ()
     if patch_size < 1 or any(side < 1 for side in wanted) or len(wanted) > 2:
         raise ValueError(

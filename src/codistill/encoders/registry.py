@@ -13,7 +13,7 @@ def resnet18():
 encoder = codistill.load_encoder("resnet18")        # and --teacher resnet,resnet18 on the command line
 
 A package adds encoders by entry points of the group `codistill.encoders`: a name, and `module:function` of such a
-factory. It is imported when the name is asked for; nothing need be registered then.
+factory, which is imported when the name is used, without `register_encoder`.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def register_encoder(
         A decorator that registers its function and returns it.
 
     Raises:
-        ConfigError: for a name that is taken (by something else) or cannot be typed.
+        ConfigError: for a name that is taken by another factory, or holds ':' or ','.
     """
     if not name or set(name) & set(":,/\\"):
         raise ConfigError(f"an encoder's name must not be empty or hold ':', ',' or '/'; got {name!r}")
@@ -74,7 +74,7 @@ def encoder_names() -> list[str]:
 
 
 def find_factory(name: str) -> Factory | None:
-    """What is registered by a name, or what an installed package adds; None where there is nothing.
+    """The factory registered under a name, or added by an installed package; None if unknown.
 
     Raises:
         ConfigError: if the package cannot be imported, or names no function.
@@ -119,7 +119,7 @@ class FunctionEncoder(Encoder):
         """Tokens of images in the network's own normalization.
 
         Raises:
-            ConfigError: if the function gives another shape than its spec says; the text says which.
+            ConfigError: if the function's shape differs from its spec.
         """
         patch = self.spec.patch_size
         grid = (images.shape[-2] // patch, images.shape[-1] // patch)
@@ -135,7 +135,7 @@ class FunctionEncoder(Encoder):
         return tokens
 
     def architecture(self) -> dict[str, Any]:
-        """Also the module's structure, or where the function is defined (its code is not looked at)."""
+        """Also the module's structure, or the function's name (its code is not examined)."""
         function = self.function
         if isinstance(function, nn.Module):
             said = {"structure": text_sha256(repr(function))}
@@ -148,7 +148,7 @@ class FunctionEncoder(Encoder):
 
 
 def as_tokens(output: Tensor | Tokens, grid: tuple[int, int], norm: bool, spec: EncoderSpec) -> Tokens:
-    """A feature map, patch tokens or `Tokens` as `Tokens` that say what was asked of them."""
+    """A feature map, patch tokens or `Tokens` as `Tokens`, with `normed` set to `norm`."""
     if isinstance(output, Tokens):
         return Tokens(output.patches, output.grid, output.cls, output.registers, normed=norm)
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):

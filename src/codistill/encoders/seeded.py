@@ -1,7 +1,6 @@
 """`random:SIZE,option=value,…`: encoders with seeded random weights, the same everywhere, for tests and demos.
 
-They need no file and no network, and stand in for teachers where none can be had. Example:
-`random:vit_tiny,patch_size=16,seed=3`.
+They need no file and no network, and replace teachers in demos. Example: `random:vit_tiny,patch_size=16,seed=3`.
 """
 
 from typing import Any
@@ -36,7 +35,7 @@ def seeded_encoder(text: str, **given: Any) -> ViTEncoder:
     """The encoder of `random:SIZE,…` (with or without the prefix); the weights depend on the text alone.
 
     Raises:
-        ConfigError: for an unknown size or option, or one that is given beside the text.
+        ConfigError: for an unknown size or option, or one given outside the text.
     """
     if given:
         said = ", ".join(f"{key}={value}" for key, value in given.items())

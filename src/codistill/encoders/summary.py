@@ -1,4 +1,4 @@
-"""Which vector of a model is `Tokens.cls`: the word after `summary=`.
+"""The choice of `Tokens.cls` among a model's vectors: the word after `summary=`.
 
     (nothing)    what the model calls its summary: the class token; RADIO's summary tokens, one behind the other;
                  nothing where there is none
@@ -7,7 +7,7 @@
     projected    the pooled vector in the space shared with text (CLIP's projection)
     0, 1, …      one of several summary tokens (RADIO: one per teacher of its own)
 
-A summary may be wider than the tokens (`EncoderSpec.cls_dim`): such a one can be evaluated, but is no target.
+A summary wider than the tokens (`EncoderSpec.cls_dim`) can be evaluated, but is no target.
 """
 
 from codistill.errors import ConfigError
@@ -31,4 +31,4 @@ def check_summary(word: str | None, name: str) -> str | None:
 
 def no_summary(word: str, name: str, why: str) -> ConfigError:
     """The error for a summary that a model does not have."""
-    return ConfigError(f"summary={word} cannot be had of {name}: {why}")
+    return ConfigError(f"{name} has no summary={word}: {why}")

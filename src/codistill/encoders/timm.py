@@ -30,7 +30,7 @@ def timm_encoder(text: str, **given: Any) -> TimmViT | TimmMap:
     Raises:
         MissingExtraError: if timm is not installed.
         ConfigError: for an unknown model or option.
-        CheckpointError: if its weights cannot be had.
+        CheckpointError: if its weights cannot be loaded.
     """
     name, options = split_options(text.removeprefix(PREFIX), OPTIONS)
     options |= as_options(OPTIONS, **given)
@@ -59,13 +59,13 @@ def _licence(metadata: dict[str, Any]) -> str:
 
 
 def _normalization(name: str, metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Mean, std and native size: the caller's, else of timm's metadata."""
+    """Mean, std and native size: the caller's, else those of timm's metadata."""
     said = {key: tuple(value) for key in ("mean", "std") if (value := metadata.get(key)) is not None}
     said |= {key: options[key] for key in ("mean", "std") if key in options}
     if len(said) < 2:
         LOGGER.warning(
-            "timm:%s: its metadata does not say its mean and std; ImageNet's are taken. If it was trained with others, "
-            "say them: timm:%s,mean=0.5/0.5/0.5,std=0.5/0.5/0.5",
+            "timm:%s: its metadata has no mean and std; ImageNet's are used. If it was trained with others, give them: "
+            "timm:%s,mean=0.5/0.5/0.5,std=0.5/0.5/0.5",
             *(name, name),
         )
         said = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
@@ -100,13 +100,13 @@ def _create(timm: ModuleType, name: str, pretrained: bool) -> nn.Module:
             return timm.create_model(name, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"timm:{name}: its weights cannot be had ({str(error).splitlines()[0][:200]}). Check the network and the "
-            f"name, or use random weights: timm:{name},pretrained=false"
+            f"timm:{name}: its weights cannot be loaded ({str(error).splitlines()[0][:200]}). Check the network and "
+            f"the name, or use random weights: timm:{name},pretrained=false"
         ) from error
 
 
 def _go_offline() -> None:
-    """Keep the hub client, which timm uses, off the network: it then looks into its own cache only."""
+    """Keep the hub client, which timm uses, off the network: only its own cache is searched."""
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = True

@@ -15,19 +15,19 @@ from codistill.types import EncoderSpec, Tokens
 
 PREFIX = "timm:"
 SMALL = (64, 96)
-"""Rows and columns of a first image for networks with maps: most have a stride of 32."""
+"""Rows and columns of a first trial image for networks with maps: most have a stride of 32."""
 RAISED = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError)
-"""What models raise on images that they do not take."""
+"""What models raise on images that they do not accept."""
 
 
 class TimmEncoder(Encoder):
-    """What both kinds of timm encoder share."""
+    """Common part of both kinds of timm encoder."""
 
     model: nn.Module
     summary: str | None
 
     def architecture(self) -> dict[str, Any]:
-        """Also timm's name of the model, without the tag of its weights, and the summary."""
+        """Also the model's name in timm, without the tag of its weights, and the summary."""
         name = self.spec.name.removeprefix(PREFIX)
         more = {} if self.summary is None else {"summary": self.summary}
         return {**super().architecture(), "model": name.partition(".")[0], **more}
@@ -37,7 +37,7 @@ class TimmEncoder(Encoder):
         return super().encode_blocks(images, blocks, norm)
 
     def _own_size(self, images: Tensor, call: Callable[[], Any]) -> Any:
-        """What `call` gives; an error of the model at a size that is not its native one is explained."""
+        """The result of `call`; a model's error at a size other than its native one is explained."""
         try:
             return call()
         except RAISED as error:
@@ -63,7 +63,9 @@ class TimmViT(TimmEncoder):
         super().__init__()
         embed: Any = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
         has_cls = any(getattr(part, "cls_token", None) is not None for part in (model, embed))
-        ratio = embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size  # of hybrids as well
+        ratio = (
+            embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
+        )  # hybrids have the first
         patch = _square(ratio, about["name"])
         self.model, self.summary, self._has_cls = model.eval(), summary, has_cls
         if summary == "cls" and not has_cls:
@@ -187,7 +189,7 @@ class TimmMap(TimmEncoder):
         return Tokens(patches=features, grid=grid, cls=cls, normed=norm)
 
     def _first_look(self, about: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:
-        """Features of a small image, not square, or of a native one where the model takes no other."""
+        """Features of a small image, not square, or of a native one where the model accepts no other."""
         native = about["image_size"]
         reason = ""
         for size in (SMALL, (native, native)):
@@ -201,7 +203,7 @@ class TimmMap(TimmEncoder):
                 continue
             return features, size
         raise ConfigError(
-            f"{about['name']}: has no last feature map ({reason}). Wrap it by hand: codistill.register_encoder with "
+            f"{about['name']}: has no last feature map ({reason}). Wrap it yourself: codistill.register_encoder with "
             "FunctionEncoder."
         )
 

@@ -16,7 +16,7 @@ class ViTEncoder(Encoder, VisionTransformer):
 
     Args:
         config: the architecture.
-        name, licence: what to say about the weights.
+        name, licence: of the weights.
         mean, std: the normalization that the network was trained with.
     """
 

@@ -26,7 +26,7 @@ The same call again resumes. What an objective must know:
   batch must therefore be multiplied by `context.world_size`.
 * `train_batches(start_step)` gives `config.accumulate` batches per optimizer step, from `start_step` on; rank r's
   m-th batch of a step holds the slots `context.slots_of(batch)` of that step's global batch.
-* Every rank must call the same submodules in the same order (an empty batch is fine): FSDP2 communicates in them.
+* Every rank must call the same submodules in the same order, even with an empty batch: FSDP2 communicates in them.
 * Parameters that never train should have `requires_grad=False`: DDP then never waits for them.
 * The global generators are seeded from (seed, step, rank, micro-step) before each forward: stochastic depth resumes.
 

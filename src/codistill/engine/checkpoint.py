@@ -1,4 +1,4 @@
-"""Checkpoints: the state after so many steps, whole or not there.
+"""Checkpoints: the state after some steps, complete or absent.
 
     checkpoints/step_00000100/model.safetensors       the trainable module's state dict, plain names
                               optimizer.safetensors   moments; under FSDP2 sharded/*.safetensors instead
@@ -52,9 +52,9 @@ class Checkpoint:
     """A verified checkpoint folder.
 
     Attributes:
-        folder: where it is.
+        folder: its path.
         step: steps done when it was written.
-        state: what state.json says.
+        state: the content of state.json.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class Keep:
 
 
 def folder_of(run_dir: Path, step: int) -> Path:
-    """Where the checkpoint after `step` steps is."""
+    """Folder of the checkpoint after `step` steps."""
     return run_dir / CHECKPOINTS / f"step_{step:08d}"
 
 
@@ -174,7 +174,7 @@ def _prune(run_dir: Path, keep: Keep) -> None:
 
 
 def remove_leftovers(run_dir: Path) -> None:
-    """Remove what an interrupted save left behind; a whole checkpoint that was being replaced comes back."""
+    """Remove what an interrupted save left; a whole checkpoint that was being replaced is restored."""
     for path in (run_dir / CHECKPOINTS).glob(".old-step_*"):
         home = path.with_name(path.name.removeprefix(".old-"))
         if not home.exists() and not _problem(path):
@@ -195,7 +195,7 @@ def _problem(folder: Path) -> str | None:
         return f"{folder / STATE}: was changed or damaged since it was written (its own SHA-256 differs)"
     step = folder.name.removeprefix(".old-").removeprefix("step_")
     if state["step"] != int(step):
-        return f"{folder / STATE}: is of step {state['step']}, but its folder is {folder.name}"
+        return f"{folder / STATE}: belongs to step {state['step']}, but its folder is {folder.name}"
     for name, expected in state["sha256"].items():
         path = folder / name
         if not path.is_file():
@@ -234,7 +234,7 @@ def find_checkpoint(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def load_model(checkpoint: Checkpoint, module: nn.Module) -> None:
-    """Put the saved values into a module that is not wrapped yet.
+    """Load the saved values into a module that is not wrapped yet.
 
     Raises:
         CheckpointError: if the file has other names or shapes than the module.
@@ -250,7 +250,7 @@ def load_model(checkpoint: Checkpoint, module: nn.Module) -> None:
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: TrainOptimizer) -> None:
-    """Put the saved moments into an optimizer, sharded or not, whatever they were when saved.
+    """Load the saved moments into an optimizer, sharded or not, whatever they were when saved.
 
     Raises:
         CheckpointError: if the moments are of other parameters.

@@ -39,8 +39,8 @@ class Process:
     Attributes:
         rank, world_size: of the run. Rank 0 writes files and prints.
         device: where this process computes.
-        traffic: bytes of tensors given to `all_reduce_sum`, by what they were; counted for one process too.
-        patient: the group of objects and of waiting, without a time limit; None for one process.
+        traffic: bytes given to `all_reduce_sum`, by purpose; counted for one process too.
+        patient: the group for objects and waiting, without a time limit; None for one process.
     """
 
     rank: int = 0
@@ -51,7 +51,6 @@ class Process:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0."""
         return self.rank == 0
 
     def all_reduce_sum(self, tensor: Tensor, what: str = "objective") -> Tensor:
@@ -62,11 +61,11 @@ class Process:
         return tensor
 
     def barrier(self) -> None:
-        """Wait until every rank is here, however long the others take."""
+        """Wait, without a time limit, until every rank is here."""
         self.add_up([0.0])
 
     def add_up(self, numbers: Sequence[float]) -> list[float]:
-        """Sum a few numbers of the host over all ranks; no device is involved, and it waits as `barrier` does."""
+        """Sum a few host numbers over all ranks; no device is involved, and it waits as `barrier` does."""
         if self.world_size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
@@ -74,7 +73,7 @@ class Process:
         return [float(number) for number in sums]
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Rank 0's values into every rank's tensors, in place."""
+        """Copy rank 0's values into every rank's tensors, in place."""
         if self.world_size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), src=0)
@@ -96,13 +95,13 @@ class Process:
         return values
 
     def on_main(self, work: Callable[[], Result]) -> Result:
-        """Run something on rank 0 alone while the others wait, however long; its result, or error, on every rank."""
+        """Run a function on rank 0 while the others wait, without a time limit; its result, or error, on every rank."""
         result: Any = None
         error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
-            except Exception as raised:  # whatever it is, the others must not wait for a result
+            except Exception as raised:  # any error: the others must not wait for a result
                 error = raised
         if self.world_size > 1:
             sent = (result, None if error is None else _sendable(error))
@@ -114,20 +113,20 @@ class Process:
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or one of its kind with its text if it does not survive the way to another process."""
+    """The error, or one of its kind with its text where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # an exception's own way of being pickled can fail in any way
+    except Exception:  # an exception's own pickling can raise anything
         kind = CodistillError if isinstance(error, CodistillError) else RuntimeError
         return kind(str(error) if kind is CodistillError else f"{type(error).__name__}: {error}")
     return error
 
 
 def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
-    """`auto` is CUDA where there is one.
+    """The device of this process; `auto` is CUDA where available.
 
     Raises:
-        ConfigError: if CUDA is asked for and not there, or has fewer devices than processes.
+        ConfigError: if CUDA is asked for and missing, or has fewer devices than processes.
     """
     if choice not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda.")
@@ -138,14 +137,14 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
     count = torch.cuda.device_count()
     if local_rank >= count:
         raise ConfigError(
-            f"process {local_rank} of this machine wants a CUDA device of its own, but there are {count}. "
+            f"process {local_rank} of this machine needs a CUDA device of its own, but there are {count}. "
             "Start fewer processes (torchrun --nproc-per-node), or use the CPU (device = cpu)."
         )
     return torch.device("cuda", local_rank)
 
 
 def _why_no_cuda() -> str:
-    """What PyTorch lacks to use a GPU, and what to do about it."""
+    """Why PyTorch cannot use a GPU, and what to do about it."""
     if torch.version.cuda is None and torch.version.hip is None:
         return (
             f"this PyTorch ({torch.__version__}) was built without CUDA: install one that was built with it"
@@ -170,7 +169,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     """This process, ready to communicate if torchrun started several; leaves the group at the end.
 
     Raises:
-        ConfigError: for an incomplete torchrun environment, or a device that is not there.
+        ConfigError: for an incomplete torchrun environment, or a missing device.
     """
     if "WORLD_SIZE" not in os.environ:
         yield Process(device=choose_device(device))
@@ -190,7 +189,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     try:
         yield Process(rank=rank, world_size=world_size, device=chosen, patient=patient)
     finally:
-        # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to let go of the last tensors, and
+        # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to release the last tensors, and
         # would end the process with an abort if that happened while it shuts down.
         time.sleep(_GLOO_REST if chosen.type == "cpu" else 0.0)
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Files of JSON lines that a resumed run continues exactly: appended, and cut back to where a checkpoint saw them."""
+"""Files of JSON lines that a resumed run continues exactly: appended, and truncated to their size at a checkpoint."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def append_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, 0 if it is not there; what it holds is on the disk when this returns."""
+    """Bytes of a file, 0 if missing; its content is synced to the disk on return."""
     if not path.exists():
         return 0
     with path.open("rb") as file:
@@ -45,7 +45,7 @@ def size_of(path: Path) -> int:
 
 
 def cut_back(path: Path, size: int) -> None:
-    """Forget what was appended after a file had this size.
+    """Truncate a file to the size it had earlier.
 
     Raises:
         CheckpointError: if the file is read-only.
@@ -59,7 +59,7 @@ def cut_back(path: Path, size: int) -> None:
 
 
 def cut_after_step(path: Path, step: int) -> int | None:
-    """Keep the lines up to a step, whenever they were written, and forget the rest, and what is no whole line.
+    """Keep whole lines up to a step, whenever written, and drop the rest.
 
     Returns:
         The step of the last line that stays; None if there is none.

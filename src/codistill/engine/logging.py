@@ -30,7 +30,7 @@ Row = tuple[int, dict[str, float]]
 
 
 def peak_memory(device: torch.device) -> float:
-    """GiB at most in use so far: the device's allocator on CUDA, the process's resident memory on a CPU."""
+    """Peak GiB so far: of the device's allocator on CUDA, of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -78,18 +78,18 @@ class RunLog:
             for tracker in self.trackers:
                 tracker.close()
         except CheckpointError:
-            if error is None:  # else what went wrong first is what the user must hear
+            if error is None:  # otherwise the first error is the one to report
                 raise
         finally:
             self.display.__exit__(kind, error, trace)
 
     @property
     def full(self) -> bool:
-        """Whether `flush` must come before the next step."""
+        """Whether `flush` must be called before the next step."""
         return self._ring.full
 
     def add(self, step: int, metrics: Mapping[str, Tensor], batches: Sequence[Batch]) -> None:
-        """Keep one step's scalars and the bad images of its batches; nothing is read from the device."""
+        """Keep one step's scalars and the bad images of its batches, without reading the device."""
         self._images += sum(len(batch) for batch in batches)
         bad = [image for batch in batches for image in batch.bad]
         self._bad += [
@@ -101,7 +101,7 @@ class RunLog:
         self.display.advance(step + 1)
 
     def flush(self) -> list[Row]:
-        """Write the steps since the last flush, and give them: step and values. One host sync."""
+        """Write the steps since the last flush and return them: step and values. One host sync."""
         rows = self._ring.read(lambda table: self.process.all_reduce_sum(table, "log"))
         if not rows:
             return []
@@ -146,7 +146,7 @@ class RunLog:
         self.display.interval(last + 1, means)
 
     def validation(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Write what a validation after `step` steps found."""
+        """Write the numbers of a validation after `step` steps."""
         if not numbers or not self.process.is_main:
             return
         append_lines(self.run_dir / VALIDATION, [{"step": step, **numbers}])
@@ -156,7 +156,7 @@ class RunLog:
 
 
 def mean_of_rows(rows: Sequence[Row]) -> dict[str, float]:
-    """Mean of each metric over the steps that had something to say; a metric that never had is left out."""
+    """Mean of each metric over the steps with a value; a metric without any is left out."""
     by_name: dict[str, list[float]] = {}
     for _, values in rows:
         for name, value in values.items():
@@ -166,12 +166,12 @@ def mean_of_rows(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def line_sizes(run_dir: Path) -> dict[str, int]:
-    """Bytes of each file of lines, for a checkpoint: resuming cuts them back to there."""
+    """Bytes of each file of lines, for a checkpoint: resuming truncates them to these."""
     return {name: size_of(run_dir / name) for name in LINE_FILES}
 
 
 def cut_lines(run_dir: Path, step: int, sizes: Mapping[str, int]) -> None:
-    """Forget the lines written after the checkpoint of a step, which saw these sizes.
+    """Drop the lines written after a step's checkpoint, by the sizes it recorded.
 
     The validation of that very step stays: it comes after the checkpoint.
     """

@@ -1,8 +1,7 @@
 """Training: an objective, batches and a folder in; a trained, resumable run out.
 
-The same call starts a run, resumes it after any interruption, and says so if it is finished. On a CPU with the same
-number of threads, a resumed run equals an undisturbed one bit for bit, since batches and draws are functions of
-(seed, step).
+The same call starts a run, resumes it after any interruption, and reports a finished one. On a CPU with the same number
+of threads, a resumed run equals an uninterrupted one bit for bit: batches and draws are functions of (seed, step).
 """
 
 from collections.abc import Callable, Iterable
@@ -48,23 +47,23 @@ def train(
     recipe: Any = None,
     console: Console | None = None,
 ) -> TrainSummary:
-    """Train, or go on training, in a folder. Every rank calls it.
+    """Train or resume in a folder. Every rank calls it.
 
     Args:
         objective: what to train; its module holds the initial values.
         train_batches: from a 0-based start step, this rank's batches: `config.accumulate` per step.
         val_batches: this rank's held-out batches, afresh each time; None for no validation.
         config, optim: see the classes.
-        run_dir: the run; made if it is not there.
+        run_dir: the run; created if missing.
         process: from `start_process`.
         global_batch: images of one step, over all ranks and micro-steps.
         recipe: a frozen dataclass with everything that defines the run, saved as config.yaml and compared when
             resuming (fields with `CHANGEABLE` metadata may differ); None: the engine's own settings.
-        console: where to show progress; None is the standard error stream.
+        console: for progress; None is the standard error stream.
 
     Raises:
         ConfigError: if the folder holds a run with another recipe, or another process trains in it.
-        CheckpointError: if nothing can be written or read there; what was saved stays.
+        CheckpointError: if it cannot be written or read; saved checkpoints stay.
         NonFiniteError: after `max_nonfinite` skipped steps in a row.
         ValidationError: if a validation fails and `failed_validation` is `fatal`; a checkpoint was written before.
         DataError: if the batches end early.
@@ -83,7 +82,7 @@ def train(
 
 
 class _Run(Generic[BatchT]):
-    """One call of `train`: what it holds while it goes."""
+    """State of one call of `train`."""
 
     def __init__(
         self,
@@ -159,7 +158,7 @@ class _Run(Generic[BatchT]):
         )
 
     def train(self, train_batches: TrainBatches[BatchT]) -> TrainSummary:
-        """All steps that are left, or as many as nobody asks to stop before."""
+        """Run the remaining steps, or up to a request to stop."""
         config, total = self.config, self.config.total_steps
         self._greet()
         stop = self._begin()
@@ -199,7 +198,7 @@ class _Run(Generic[BatchT]):
             self.log.display.line(f"resuming {self.run_dir} after step {self.start}")
 
     def _begin(self) -> str | None:
-        """Before the first step: the validation that the last call did not come to; why to stop, or None."""
+        """The validation that the last call left undone; why to stop before the first step, or None."""
         if self.validation.missing(self.start):
             self.log.display.line(f"the validation after step {self.start} is still to be done")
             if self.validation.run(self.start) == "stopped":
@@ -210,7 +209,7 @@ class _Run(Generic[BatchT]):
         return self.vote.requested or "another rank"
 
     def _stop(self, done: int) -> str | None:
-        """Why to stop after so many steps, or None."""
+        """Why to stop after `done` steps, or None."""
         if self.vote.agreed():
             return self._asked()
         return self._limit(done)
@@ -220,7 +219,7 @@ class _Run(Generic[BatchT]):
         return "stop_after" if limit is not None and limit <= done < self.config.total_steps else None
 
     def _after(self, done: int, stop: str | None) -> str | None:
-        """What is due after so many steps: reading the metrics, a checkpoint, then validation; why to stop, or None."""
+        """What is due after `done` steps: metrics, checkpoint, then validation; why to stop, or None."""
         config = self.config
         saving = stop is not None or done == config.total_steps or done % config.checkpoint_every == 0
         validating = self.validation.due(done)
@@ -242,7 +241,7 @@ class _Run(Generic[BatchT]):
         return stop
 
     def _save(self, done: int) -> None:
-        """Write the checkpoint after so many steps, unless it is there."""
+        """Write the checkpoint after `done` steps, unless it exists."""
         if self.saved == done:
             return
         lines = self.process.on_main(lambda: line_sizes(self.run_dir))
@@ -265,7 +264,7 @@ class _Run(Generic[BatchT]):
         finished = done >= self.config.total_steps and not (stopped_by and self.validation.due(done))
         if stopped_by is not None and not finished:
             again = "the same command" + (" without stop_after" if stopped_by == "stop_after" else "")
-            self.log.display.line(f"stopped by {stopped_by} after step {done}; {again} goes on from there")
+            self.log.display.line(f"stopped by {stopped_by} after step {done}; {again} resumes from there")
         return TrainSummary(
             step=done,
             total_steps=self.config.total_steps,

@@ -1,7 +1,7 @@
 """Steps that were skipped because something was not finite: rows of the log in, an error after too many in a row.
 
-The device decides to skip; the host learns of it at the next log interval and counts. The images of the skipped
-steps are then named in nonfinite.json, from every rank.
+The device decides to skip; the host counts at the next log interval. nonfinite.json names the images of the skipped
+steps, from every rank.
 """
 
 import json
@@ -16,7 +16,7 @@ from codistill.types import Batch
 
 SKIPPED = "skipped"
 OWN_METRICS = ("lr", "bad_images", SKIPPED)
-"""What the engine logs beside an objective's numbers; its other names hold a slash."""
+"""The engine's own metrics, besides those with a slash in their name."""
 NONFINITE = "nonfinite.json"
 
 
@@ -28,7 +28,7 @@ class NonFiniteWatch:
     """Counts skipped steps in a row.
 
     Args:
-        limit: so many in a row stop the run.
+        limit: number that ends the run.
         run_dir: where nonfinite.json is written.
         process: this process.
     """
@@ -40,7 +40,7 @@ class NonFiniteWatch:
         self.skipped = 0
 
     def saw(self, step: int, batches: Sequence[Batch]) -> None:
-        """Remember which images a step uses, until the log says that it was fine."""
+        """Remember a step's images until the log shows that the step was finite."""
         self._names[step] = [
             {"source": source, "name": name}
             for batch in batches
@@ -78,5 +78,5 @@ class NonFiniteWatch:
             f"the loss or a gradient was not finite in {len(self._streak)} steps in a row "
             f"({self._streak[0]} to {self._streak[-1]}); none of them changed the model. The images of these steps "
             f"are named in {path}. Look at them, lower the learning rate, or allow more with max_nonfinite; the "
-            "same command then goes on from the last checkpoint."
+            "same command then resumes from the last checkpoint."
         )

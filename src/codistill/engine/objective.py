@@ -1,4 +1,4 @@
-"""What the engine trains: anything that turns a batch into one scalar and some numbers to log.
+"""The engine's objectives: anything that turns a batch into one scalar and some numbers to log.
 
 Distillation, two-view and human-mesh training are three of them. The objective owns everything frozen (teachers);
 its `trainable` module alone is wrapped for distribution, moved between devices and saved.
@@ -19,7 +19,7 @@ _Taken = TypeVar("_Taken", bound=Batch, contravariant=True)
 
 
 def identity(tensor: Tensor) -> Tensor:
-    """A sum over one process."""
+    """The sum over one process."""
     return tensor
 
 
@@ -29,7 +29,7 @@ def _no_timing(_: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """Where a step stands, and the few things of the engine that an objective may use.
+    """Position in the run, and the engine's services for an objective.
 
     Attributes:
         step: 0-based optimizer step.
@@ -37,7 +37,7 @@ class StepContext:
         seed: of the run. Random draws in the step come from (seed, step, slot), never from a global generator.
         rank, world_size: of this process; see `slots` for which images of the global batch it holds.
         micro_step, micro_steps: which gradient-accumulation part of the step this is, and of how many.
-        prepared: what `LooksAhead.prepare` gave for this part; None where there is only one.
+        prepared: result of `LooksAhead.prepare` for this part; None where there is only one.
         all_reduce_sum: sums a tensor over all ranks, in place, and returns it. Identity for one process.
         phase: `with context.phase("teachers"):` books the time of the block, without a device sync.
     """
@@ -62,7 +62,7 @@ class StepContext:
         return range(first, first + self.world_size * count, self.world_size)
 
     def slots_of(self, batch: Batch) -> Sequence[int]:
-        """Places of a batch's images in the step's global batch, also of a part that was not cut in order."""
+        """Places of a batch's images in the step's global batch, in any order."""
         if batch.places is None:
             return self.slots(len(batch))
         return [self.rank + self.world_size * place for place in batch.places]
@@ -74,11 +74,10 @@ class StepResult:
 
     Attributes:
         loss: the scalar to differentiate.
-        total: where a step has several parts: what the sum of their losses over all parts and ranks is yet to be
-            divided by, in this part (a scalar on the device, detached). None: `loss` is a mean already, and the
-            step's is that of its parts.
-        metrics: scalars on the device, detached, the same names in every step; NaN where a batch has nothing to
-            say. Means over this rank's images unless the name says otherwise.
+        total: this part's share of the divisor of the summed losses of all parts and ranks, for steps of several
+            parts (a scalar on the device, detached). None: `loss` is a mean, and the step's is that of its parts.
+        metrics: scalars on the device, detached, the same names in every step; NaN without a value. Means over this
+            rank's images unless the name says otherwise.
     """
 
     loss: Tensor
@@ -95,9 +94,7 @@ class Objective(Protocol[_Taken]):
     """
 
     @property
-    def trainable(self) -> nn.Module:
-        """The parameters to train."""
-        ...
+    def trainable(self) -> nn.Module: ...
 
     def to_device(self, device: Any) -> None:
         """Move frozen parts (teachers) to the device; the engine moves `trainable` itself."""
@@ -112,23 +109,23 @@ class Objective(Protocol[_Taken]):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What an export must say: architecture, normalization, teachers and their licences. JSON only."""
+        """The export's description: architecture, normalization, teachers and their licences. JSON only."""
         ...
 
 
 @runtime_checkable
 class LooksAhead(Protocol[_Taken]):
-    """An objective to which all images of a step matter, however many parts gradients are accumulated over."""
+    """An objective that needs all images of a step before its first part."""
 
     def prepare(self, batches: Sequence[_Taken], context: StepContext) -> Sequence[Any]:
-        """What each part needs to know of all; called before the first part's forward, in steps of several parts."""
+        """What each part needs from all parts; called before the first forward in steps of several parts."""
         ...
 
 
 @runtime_checkable
 class FollowsUpdates(Protocol):
-    """An objective that has something to do after every optimizer step, such as a moving average of the weights."""
+    """An objective with work after every optimizer step, such as a moving average of the weights."""
 
     def after_update(self) -> None:
-        """Called when the parameters have their new values, on the device: no host sync, no collective."""
+        """Called when the parameters are updated, on the device: no host sync, no collective."""
         ...

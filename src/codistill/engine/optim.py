@@ -1,9 +1,9 @@
 """The optimizer: gradients in, updated parameters and gradient norms out, nothing read back to the host.
 
-Fused AdamW; weight decay on tensors with two or more dimensions that are not biases; each tensor's gradient is
-limited to a norm of its own (published DUNE training), or all together, or not at all. A step whose skip flag is
-set changes neither parameters nor moments, decided on the device. A parameter without a gradient is left alone:
-no decay, no moments. Works on plain parameters and on FSDP2's shards.
+Fused AdamW; weight decay on tensors with two or more dimensions that are not biases; gradients are clipped by tensor
+(published DUNE training), all together, or not at all. The device decides whether a step is skipped, which changes
+neither parameters nor moments. A parameter without a gradient has no decay and no moments. Works on plain parameters
+and on FSDP2's shards.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -97,7 +97,6 @@ class OptimConfig:
         return self.lr * (1.0 if self.reference_batch is None else global_batch / self.reference_batch)
 
     def learning_rates(self, total_steps: int, global_batch: int) -> list[float]:
-        """One learning rate per step."""
         peak = self.peak_lr(global_batch)
         if self.schedule == "warmup_cosine":
             return warmup_cosine(peak, self.min_lr, total_steps, self.warmup_fraction)
@@ -159,7 +158,7 @@ class TrainOptimizer:
         )
 
     def _check_prefixes(self) -> None:
-        """Refuse learning rates for what does not exist: a slip of the pen would train at the full rate."""
+        """Refuse prefixes without effect: a typing error would train at the full rate."""
         prefixes = [prefix for prefix, _ in self.config.lr_scales]
         longest = {
             max((p for p in prefixes if name.startswith(p)), key=len, default="") for name in self.parameters
@@ -180,7 +179,7 @@ class TrainOptimizer:
                 )
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters that decay and learn alike."""
+        """Parameter groups of equal weight decay and learning-rate factor."""
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             decays = self.config.decay == "all" or decayed(name, parameter)
@@ -196,7 +195,6 @@ class TrainOptimizer:
         return any(isinstance(p, DTensor) for p in self.parameters.values())
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
         self._adamw.zero_grad(set_to_none=True)
 
     @torch.no_grad()
@@ -212,7 +210,7 @@ class TrainOptimizer:
         gradients = [_local(gradient) for gradient in whole]
         norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         if isinstance(whole[0], DTensor):
-            norms = self._all_reduce_sum(norms.square()).sqrt()
+            norms = self._all_reduce_sum(norms.square()).sqrt()  # from local shards to whole tensors
         return GradientNorms(norms, gradients)
 
     @torch.no_grad()
@@ -235,7 +233,7 @@ class TrainOptimizer:
         if self.config.clip == "none":
             return
         norms = gradients.norms if self.config.clip == "per_tensor" else gradients.norms.norm()
-        factors = (self.config.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)
+        factors = (self.config.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)  # on the device: no host sync
         if self.config.clip == "global":
             torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         else:
@@ -257,7 +255,7 @@ class TrainOptimizer:
         }
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """AdamW's moments as `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`; none for parameters never updated."""
+        """AdamW's moments as `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`, of parameters updated at least once."""
         state = self._adamw.state
         return {
             f"{moment}.{name}": state[p][moment]
@@ -282,7 +280,7 @@ class TrainOptimizer:
         return zeros
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over moments as `state_tensors` gave them."""
+        """Load moments as `state_tensors` returned them."""
         self._adamw.state.clear()
         for key, tensor in tensors.items():
             moment, _, name = key.partition(".")

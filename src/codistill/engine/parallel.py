@@ -1,4 +1,4 @@
-"""What the engine puts around a trainable module: DDP or FSDP2, compilation, activation checkpointing.
+"""The engine's wrappers of a trainable module: DDP or FSDP2, compilation, activation checkpointing.
 
 A plain module enters; what the objective calls leaves. All of it acts on the module in place or around it, so the
 names in its state dict never change. Units of sharding, recomputation and compilation are the transformer blocks:
@@ -24,8 +24,8 @@ from codistill.nn.blocks import Block, DecoderBlock
 
 Strategy = Literal["ddp", "fsdp2"]
 _FORMS = 64
-"""Forms of a block that are compiled before the rest stay as they are: teachers and student share its code, and every
-width, grid, dtype, position embedding, and whether there are gradients, is another form. PyTorch's own limit is 8."""
+"""Compiled variants of a block's code, which teachers and student share: one for each width, grid, dtype, position
+embedding and gradient mode; further ones run uncompiled. PyTorch's own limit is 8."""
 
 
 def repeated_units(module: nn.Module) -> list[nn.Module]:
@@ -58,9 +58,9 @@ def compile_units(module: nn.Module) -> None:
 def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
     """The module, synchronized with rank 0's values and wrapped for training on all ranks.
 
-    One process gets the plain module. DDP looks for parameters without a gradient in each step (a projector that
-    no rank used must stay untouched, and one that only another rank used must not); the buffers stay each rank's
-    own, since objectives keep them equal.
+    One process gets the plain module. DDP looks for parameters without a gradient in each step: a projector that no
+    rank used must stay untouched, one that another rank used must not. Buffers are not synchronized: objectives keep
+    them equal.
     """
     if process.world_size == 1:
         return module
@@ -97,7 +97,7 @@ def whole_state(module: nn.Module, keep: bool) -> dict[str, torch.Tensor]:
 
     Args:
         module: plain, or wrapped by FSDP2.
-        keep: False on ranks that only take part: they get an empty dict and hold one tensor at a time.
+        keep: False for an empty dict: such ranks only take part, one tensor at a time.
     """
     whole: dict[str, torch.Tensor] = {}
     for name, tensor in module.state_dict().items():
@@ -122,12 +122,11 @@ def evaluating(model: nn.Module) -> Generator[None]:
 def gathered(model: nn.Module) -> Generator[None]:
     """All of an FSDP2 model's parameters on every rank within the block, so that a forward needs no other rank.
 
-    It takes the memory of the whole model once. Every rank must enter and leave it. A forward that failed inside does
-    no harm to the steps that follow.
+    It takes the memory of the whole model once. Every rank must enter and leave it. A forward may fail inside.
     """
     units = [part for part in model.modules() if isinstance(part, FSDPModule)]
     if isinstance(model, FSDPModule):
-        # Else done by the first forward, and a resumed run may begin here.
+        # The first forward does it otherwise, and a resumed run may begin here.
         model._get_fsdp_state()._lazy_init()  # pyright: ignore[reportPrivateUsage]
     for unit in units:
         unit.unshard()

@@ -45,12 +45,12 @@ class DeviceBatches(Generic[BatchT]):
         """The next `count` batches, those of one step.
 
         Raises:
-            DataError: if there are no more.
+            DataError: if fewer are left.
         """
         taken = list(islice(self, count))
         if len(taken) < count:
             raise DataError(
-                f"the training data ended at step {step}, before the run did. A source of training batches must go "
-                "on for total_steps steps; its sampler decides that."
+                f"the training data ended at step {step}, before the run did. A source of training batches must "
+                "last for total_steps steps; its sampler decides that."
             )
         return taken

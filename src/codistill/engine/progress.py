@@ -1,4 +1,4 @@
-"""What a person sees while training: a bar with the rest of the time on a terminal, plain lines elsewhere."""
+"""Progress of training: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -49,12 +49,12 @@ class ProgressDisplay:
             self._bar.stop()
 
     def advance(self, done: int) -> None:
-        """So many steps of the run are done."""
+        """Show that `done` steps of the run are done."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done)
 
     def interval(self, done: int, numbers: Mapping[str, float]) -> None:
-        """Numbers of the last log interval."""
+        """Show the numbers of the last log interval."""
         text = "  ".join(
             f"{label} {numbers[name]:{form}}"
             for label, name, form in (
@@ -72,6 +72,6 @@ class ProgressDisplay:
             self.line(f"step {done}/{self._total}  {text}  left {left}")
 
     def line(self, text: str) -> None:
-        """A message that stays."""
+        """Print a message that stays on the screen."""
         if self._console is not None:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)

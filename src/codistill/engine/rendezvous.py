@@ -1,8 +1,8 @@
 """How processes find each other: torchrun's store in, a store that only the processes alive now share out.
 
-When a process dies, torchrun restarts all of them on the same store. It still holds the addresses of the dead, and
-a process that is early reads those and fails to connect. So the ranks first agree on a new name: rank 0 answers
-each rank's fresh greeting with it, and everything that follows is kept under that name.
+When a process dies, torchrun restarts all of them on the same store, which still holds the old addresses: an early
+process would read those and fail to connect. So the ranks first agree on a new name: rank 0 answers each rank's fresh
+greeting with it, and all later keys are below that name.
 """
 
 import time
@@ -20,7 +20,7 @@ def store_of_the_living(rank: int, world_size: int, timeout: timedelta = timedel
 
     Raises:
         ValueError: if the environment lacks the address of the store.
-        RuntimeError: if not all ranks are there in time.
+        RuntimeError: if not all ranks start in time.
     """
     store, _, _ = next(rendezvous("env://", rank, world_size, timeout=timeout))
     name = agree_on_a_name(PrefixStore("codistill", store), rank, world_size, timeout)
@@ -28,7 +28,7 @@ def store_of_the_living(rank: int, world_size: int, timeout: timedelta = timedel
 
 
 def agree_on_a_name(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
-    """A name that is new, and the same on all ranks that are alive."""
+    """A name that is new, and the same on all living ranks."""
     if rank == 0:
         return _answer_greetings(store, world_size, timeout)
     greeting = uuid.uuid4().hex
@@ -48,7 +48,7 @@ def _answer_greetings(store: Store, world_size: int, timeout: timedelta) -> str:
                 missing.discard(rank)
             elif store.check([f"greeting/{rank}"]):
                 greeting = store.get(f"greeting/{rank}").decode()
-                if greeting not in answered:  # a dead process's greeting is answered too: nobody reads that
+                if greeting not in answered:  # a dead process's greeting is answered too, to no effect
                     store.set(f"answer/{rank}/{greeting}", name)
                     answered.add(greeting)
         if missing and time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 """Metrics of the last steps, kept on the device: scalars in, one read for many steps out.
 
-A row per step, a column per name. Reading sums over ranks first: a metric is the mean over the ranks that had
-something to say (not NaN); a metric named in `summed` is the sum.
+A row per step, a column per name. Reading reduces over ranks: a metric is the mean over ranks with a value (not NaN);
+one named in `summed` is the sum.
 """
 
 from collections.abc import Callable, Collection
@@ -47,14 +47,14 @@ class MetricRing:
             odd = sorted(set(metrics) ^ set(self._names)) or "the same ones in another order"
             raise ValueError(
                 f"step {step} gave other metrics than the first one: {odd}. Give every name in every step, "
-                "NaN where there is nothing to say."
+                "NaN where it has no value."
             )
         torch.stack([value.float() for value in metrics.values()], out=self._rows[len(self._steps)])
         self._steps.append(step)
 
     @torch.no_grad()
     def read(self, all_reduce_sum: Callable[[Tensor], Tensor]) -> list[tuple[int, dict[str, float]]]:
-        """All kept steps with their values, oldest first, and forget them. One collective, one host sync."""
+        """All kept steps with their values, oldest first, then cleared. One collective, one host sync."""
         if self._rows is None or not self._steps:
             return []
         rows = self._rows[: len(self._steps)]

@@ -1,8 +1,8 @@
 """Validation on many ranks: each with its own number of batches, or none, and free to fail.
 
-Before each batch, each sum and the end, the ranks tell each other where they stand: one small exchange between hosts,
-a round. So a rank that fails, or is asked to stop, ends it for all after at most one batch, and one that has no more
-batches waits without computing anything. In between, ranks are on their own: nothing else may communicate.
+Before each batch, each sum and the end, the ranks exchange their state between hosts: a round. So a rank that fails, or
+is asked to stop, ends it for all after at most one batch, and one without further batches waits. Nothing else may
+communicate in between.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _STANDS: tuple[Stand, ...] = ("batch", "sum", "end", "failed")
 
 
 class HaltedError(Exception):
-    """Ends a rank's part of a validation because another rank failed, or because somebody asked the run to stop."""
+    """Ends a rank's part of a validation because another rank failed, or because the run was asked to stop."""
 
 
 class Rounds:
@@ -47,7 +47,7 @@ class Rounds:
             yield batch
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over ranks, in place, when every rank is through with its batches."""
+        """Sum a tensor over ranks, in place, when every rank has finished its batches."""
         self._summed = True
         self._together("sum")
         return self._process.all_reduce_sum(tensor, what="validation")
@@ -57,7 +57,7 @@ class Rounds:
         self._together("end")
 
     def fail(self) -> None:
-        """Tell the others that this rank cannot go on; they learn it in their next round."""
+        """Announce that this rank failed; the others learn it in their next round."""
         if self.halted is None:
             self._round("failed")
             self.halted = self.halted or "failed"
@@ -70,14 +70,14 @@ class Rounds:
             if there["batch"] == 0:
                 raise TypeError(
                     "evaluate() sums over ranks more often on one rank than on another. Sum on every rank, also on "
-                    "one that had no batch."
+                    "those without batches."
                 )
 
     def _take_part(self, stand: Stand) -> dict[Stand, int]:
-        """A round; how many ranks stand where.
+        """A round: the number of ranks in each state.
 
         Raises:
-            HaltedError: now and ever after, if a rank failed, or if one was asked to stop while there are batches left.
+            HaltedError: from now on, if a rank failed, or was asked to stop while batches are left.
         """
         there = {} if self.halted else self._round(stand)
         if self.halted:

@@ -1,6 +1,6 @@
 """A run's folder: opened once at the start of `train`, locked, checked against the recipe, cut back to a checkpoint.
 
-What enters: the folder, the recipe and the settings of this call. What leaves: where to go on from.
+In: the folder, the recipe and the settings of this call. Out: the checkpoint to resume from.
 """
 
 import fcntl
@@ -24,11 +24,11 @@ CONFIG, DESCRIBE = "config.yaml", "describe.json"
 
 @dataclass(frozen=True)
 class Opened:
-    """Where a run stands.
+    """State of a run's folder.
 
     Attributes:
-        checkpoint: to go on from; None at the beginning.
-        problems: damaged checkpoints that were passed over.
+        checkpoint: to resume from; None for a new run.
+        problems: damaged checkpoints that were skipped.
     """
 
     checkpoint: Checkpoint | None
@@ -36,7 +36,7 @@ class Opened:
 
     @property
     def step(self) -> int:
-        """Steps that are done."""
+        """Number of steps done."""
         return 0 if self.checkpoint is None else self.checkpoint.step
 
 
@@ -62,12 +62,12 @@ def locked(run_dir: Path, wanted: bool) -> Generator[None]:
                 f"another process is training in {run_dir}. Wait for it, stop it, or choose another --out."
             ) from None
         except OSError:
-            pass  # a file system without locks: nothing to hold on to
+            pass  # a file system without locks
         yield
 
 
 def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
-    """Find where to go on from, and make the folder say so: rank 0 alone.
+    """Find the checkpoint to resume from and cut the folder back to it: rank 0 alone.
 
     Args:
         run_dir: the folder, which exists.
@@ -88,7 +88,7 @@ def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
     save_yaml(recipe, run_dir / CONFIG)
     if to_plain(load_yaml(recipe.__class__, run_dir / CONFIG)) != to_plain(recipe):
         raise TypeError(
-            f"{type(recipe).__name__} does not come back from YAML as it was: runs could not resume"
+            f"{type(recipe).__name__} read back from YAML differs from what was written: runs could not resume"
         )
     return Opened(checkpoint, problems)
 
@@ -104,10 +104,10 @@ def _refuse_changes(run_dir: Path, checkpoint: Checkpoint, recipe: Any, settings
     if changes:
         raise ConfigError(
             f"{run_dir} was trained to step {checkpoint.step} with other settings. Changed since: "
-            f"{'; '.join(changes)}. Give the old values to go on, or another --out to start anew."
+            f"{'; '.join(changes)}. Give the old values to resume, or another --out to start anew."
         )
 
 
 def write_description(run_dir: Path, description: Mapping[str, Any]) -> None:
-    """Write describe.json: what an export of this run says."""
+    """Write describe.json, the description for an export of this run."""
     write_atomic(run_dir / DESCRIBE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")

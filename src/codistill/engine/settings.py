@@ -1,4 +1,4 @@
-"""What a run is told (`EngineConfig`, `Settings`) and how a call of `train` ended (`TrainSummary`)."""
+"""The engine's part of a run's configuration (`EngineConfig`, `Settings`); the outcome of `train` (`TrainSummary`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,27 +16,26 @@ FailedValidation = Literal["reported", "fatal"]
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """How a run goes, whatever it trains.
+    """How a run trains, for any objective.
 
     Attributes:
         total_steps: optimizer steps of the run.
         seed: of every draw.
         precision: of the forward pass; `auto` is bf16 on CUDA and fp32 on a CPU.
-        max_nonfinite: so many steps in a row with a loss or gradient that is not finite stop the run; each is
-            skipped.
+        max_nonfinite: steps in a row with a loss or gradient that is not finite, each skipped, that end the run.
         accumulate: parts into which each rank cuts its images of a step, and whose gradients add up.
         strategy: with several processes: `ddp` (a whole copy each) or `fsdp2` (everything sharded).
         compile: `torch.compile` the transformer blocks.
         activation_checkpointing: recompute them in the backward pass instead of keeping their activations.
         log_every: steps between two reads of the metrics.
         checkpoint_every: steps between two checkpoints; there is always one at the end.
-        keep_checkpoints: so many of the newest stay.
-        keep_every: those of every so many steps stay too (0: none).
+        keep_checkpoints: number of newest checkpoints to keep.
+        keep_every: also keep those of every so many steps (0: none).
         validate_every: steps between two validations, and at the end (0: none). A due checkpoint is written first.
-        failed_validation: what follows when a validation cannot be computed: it is `reported` and training goes on,
-            or it is `fatal`, after a checkpoint.
-        stop_after: leave after this step as if asked to stop, at once where a run is there already; the same call
-            without it goes on.
+        failed_validation: a validation that cannot be computed is `reported` and training continues, or it is
+            `fatal`, after a checkpoint.
+        stop_after: stop after this step as if asked to, at once where the run is past it; the same call without it
+            resumes.
         trackers: curves beside metrics.jsonl.
     """
 
@@ -125,7 +124,7 @@ class TrainSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What must not change between two calls for one run, beside the user's recipe."""
+    """What must not change between two calls for one run, besides the user's recipe."""
 
     engine: EngineConfig
     optim: OptimConfig

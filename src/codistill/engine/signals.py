@@ -1,11 +1,11 @@
 """Stopping on request: a signal in, an agreement among all ranks to stop after the same step out.
 
 A preempted node gets SIGTERM, a closed terminal sends SIGHUP, Ctrl-C is SIGINT; the run then writes a checkpoint and
-ends. The request travels with the flags that every step sums over ranks anyway; on CUDA its sum is read two steps
-later, when the device has long written it, so no step waits.
+ends. The request travels with the flags that every step sums over ranks anyway; on CUDA the sum is read two steps
+later, when it is ready, so no step waits.
 
-Signals come in pairs: a scheduler sends one to every process, and torchrun passes its own on to its workers. So a
-second signal changes nothing, except for a Ctrl-C that comes as late as only a person's does: that interrupts at once.
+Signals come in pairs: a scheduler sends one to every process, and torchrun forwards its own to its workers. So a second
+signal changes nothing, except for a late Ctrl-C, which only a person sends: that interrupts at once.
 """
 
 import signal
@@ -23,7 +23,7 @@ from codistill.engine.distributed import Process
 
 _CUDA_LAG = 2
 _PAIR = 2.0
-"""Seconds within which a Ctrl-C is the other half of a pair, not a person who has waited enough."""
+"""Seconds within which a second Ctrl-C belongs to the first one's pair."""
 
 
 class StopVote:
@@ -40,11 +40,11 @@ class StopVote:
         self.requested: str | None = None
 
     def ballot(self) -> Tensor:
-        """A scalar on the device: 1 if this process was asked to stop."""
+        """This rank's vote, a scalar on the device: 1 if this process was asked to stop."""
         return torch.full((), float(self.requested is not None), device=self._process.device)
 
     def count(self, votes: Tensor) -> None:
-        """Take the ballots' sum over ranks, of one step."""
+        """Add the sum of one step's ballots over ranks."""
         if self._process.world_size == 1:
             return
         event = None

@@ -1,8 +1,8 @@
-"""One optimizer step: batches in, device scalars out, and not one read from the device.
+"""One optimizer step: batches in, device scalars out, without a read from the device.
 
-several parts: what the objective must know of all of them
-for each part (micro-step): forward → loss → backward (gradients travel with the last one)
-norms → anything not finite on any rank? → clip → AdamW, unless so → buffers back, if so
+several parts: the objective prepares all of them
+for each part (micro-step): forward → loss → backward (gradients are reduced with the last one)
+norms → flag of non-finite values on any rank → clip → AdamW unless flagged → buffers restored if flagged
 """
 
 from collections.abc import Sequence
@@ -56,15 +56,15 @@ class TrainStep(Generic[BatchT]):
         self.buffers = list(objective.trainable.buffers())
 
     def __call__(self, step: int, batches: Sequence[BatchT]) -> dict[str, Tensor]:
-        """Update the model by one step's batches; its metrics, as scalars on the device."""
+        """Update the model by one step's batches; returns its metrics, as scalars on the device."""
         self.optimizer.zero_grad()
-        before = [buffer.clone() for buffer in self.buffers]
+        before = [buffer.clone() for buffer in self.buffers]  # running statistics, for a skipped step
         results: list[StepResult] = []
         prepared = self._prepare(step, batches)
         for micro, batch in enumerate(batches):
             ahead = prepared.pop(0) if prepared else None
             context = self.context(step=step, micro_step=micro, micro_steps=len(batches), prepared=ahead)
-            seed_generators(context)
+            seed_generators(context)  # stochastic depth: a resumed run draws the same
             with synchronizing(self.model, last=micro == len(batches) - 1):
                 with autocast(self.process.device, self.precision):
                     result = self.objective.step(self.model, batch, context)
@@ -85,7 +85,7 @@ class TrainStep(Generic[BatchT]):
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 
     def _prepare(self, step: int, batches: Sequence[BatchT]) -> list[Any]:
-        """What the objective wants each part to know of all parts of a step; empty where there is but one."""
+        """The objective's `prepare` for each part of a step; empty where there is only one."""
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
         with autocast(self.process.device, self.precision):
@@ -94,7 +94,7 @@ class TrainStep(Generic[BatchT]):
 
     @torch.no_grad()
     def _divide(self, results: list[StepResult]) -> list[StepResult]:
-        """Divide losses and gradients by the total over all parts and ranks, where the objective leaves that to it.
+        """Divide losses and gradients by the total over all parts and ranks, where the objective reports totals.
 
         Gradients are then (1 / parts) times the mean over ranks of a sum; totals are summed over both.
         """
@@ -112,7 +112,7 @@ class TrainStep(Generic[BatchT]):
 
     @torch.no_grad()
     def _skip(self, losses: Sequence[Tensor], gradients: GradientNorms) -> Tensor:
-        """1 if a loss or a gradient is not finite on any rank, else 0; requests to stop travel along."""
+        """1 if a loss or a gradient is not finite on any rank, else 0; the same collective carries requests to stop."""
         finite = torch.stack([*losses, gradients.norms.sum()]).isfinite().all()
         flags = torch.stack(((~finite).float(), self.vote.ballot()))
         flags = self.process.all_reduce_sum(flags, "flags")

@@ -1,7 +1,7 @@
-"""Where the time of a step goes, without asking the device: phases in, seconds by phase out.
+"""Time of a step by phase, without a device sync: phases in, seconds by phase out.
 
-On CUDA a phase is a pair of events on the stream, read after the next sync; so the phase "data" is the time that
-the device starved, not the time that the host waited ahead of it. On a CPU it is a clock.
+On CUDA a phase is a pair of events on the stream, read after the next sync; so the phase "data" is the time that the
+device was idle, not the time that the host waited ahead of it. On a CPU it is a clock.
 """
 
 import time
@@ -27,7 +27,7 @@ class PhaseTimer:
         self._started = time.perf_counter()
 
     def restart(self) -> None:
-        """Forget what was measured: the interval begins now."""
+        """Start a new interval, discarding measurements."""
         self.collect()
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Where curves go beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by an option.
 
-A run is known to Weights & Biases and MLflow by an id of its own, kept in the run's trackers.json: a resumed run goes
-on under it, and two runs whose folders have one name stay two.
+Each run has its own id with Weights & Biases and MLflow, kept in its trackers.json: a resumed run continues under it,
+and two runs whose folders have the same name stay two.
 """
 
 import json
@@ -24,15 +24,11 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class Tracker(Protocol):
-    """Takes numbers by step."""
+    """A sink of finite numbers by step; `close` writes out what is buffered."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Finite numbers of one step."""
-        ...
+    def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
-    def close(self) -> None:
-        """Write everything out."""
-        ...
+    def close(self) -> None: ...
 
 
 class TensorBoardTracker:
@@ -68,17 +64,15 @@ class TensorBoardTracker:
 
 
 class RunIds:
-    """What outside trackers know a run by.
+    """The ids of a run with outside trackers. A copied folder is another run; a moved one is the same.
 
     Args:
         run_dir: the run, where the ids are kept.
-        start_step: where this call goes on; a run that begins anew gets new ids.
-
-    A folder that was copied is another run; one that was moved is the same.
+        start_step: first step of this call; a new run gets new ids.
     """
 
     def __init__(self, run_dir: Path, start_step: int) -> None:
-        self._path, self._goes_on = run_dir / IDS, start_step > 0
+        self._path, self._resumes = run_dir / IDS, start_step > 0
         known = read_json(self._path) if self._path.is_file() else {}
         here = run_dir.absolute()
         other = Path(str(known.get("folder", here))) / IDS
@@ -92,10 +86,9 @@ class RunIds:
 
     def get(self, tracker: str) -> str | None:
         """The id under which a tracker knows this run; None if it does not yet."""
-        return self._known["ids"].get(tracker) if self._goes_on else None
+        return self._known["ids"].get(tracker) if self._resumes else None
 
     def keep(self, tracker: str, name: str) -> None:
-        """Remember an id."""
         self._known["ids"][tracker] = name
         self._write()
 
@@ -105,7 +98,7 @@ class RunIds:
 
 
 class WandbTracker:
-    """A Weights & Biases run named like the run folder; a resumed run goes on under its own id."""
+    """A Weights & Biases run named like the run folder; a resumed run continues under its id."""
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
@@ -127,10 +120,7 @@ class WandbTracker:
 
 
 class MlflowTracker:
-    """An MLflow run named like the run folder; a resumed run goes on in it.
-
-    Where it goes is MLflow's own setting (MLFLOW_TRACKING_URI).
-    """
+    """An MLflow run named like the run folder, at MLFLOW_TRACKING_URI; a resumed run continues in it."""
 
     def __init__(self, run_dir: Path, start_step: int, config: Mapping[str, Any]) -> None:
         try:
@@ -139,19 +129,19 @@ class MlflowTracker:
             raise MissingExtraError("mlflow", "tracking", "the tracker mlflow") from error
         self._mlflow: Any = mlflow
         ids = RunIds(run_dir, start_step)
-        if self._goes_on(ids.get("mlflow")):
+        if self._resumes(ids.get("mlflow")):
             return
         ids.keep("mlflow", self._mlflow.start_run(run_name=run_dir.name).info.run_id)
         self._mlflow.log_dict(dict(config), "config.json")
 
-    def _goes_on(self, known: str | None) -> bool:
-        """Whether the known run could be continued; it may lie on another server than today's, or be deleted."""
+    def _resumes(self, known: str | None) -> bool:
+        """Whether the known run could be continued; its server may be another one than today's, or have deleted it."""
         if known is None:
             return False
         try:
             self._mlflow.start_run(run_id=known)
         except self._mlflow.exceptions.MlflowException as error:
-            _LOG.warning("MLflow cannot go on in run %s (%s): it gets a new one", known, error)
+            _LOG.warning("MLflow cannot resume run %s (%s): a new one is started", known, error)
             return False
         return True
 

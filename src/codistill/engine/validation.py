@@ -1,9 +1,8 @@
-"""The validations of a run: after which steps, on which ranks, and what becomes of one that fails.
+"""The validations of a run: after which steps, on which ranks, and what happens when one fails.
 
-A validation changes nothing in the run, so it may be given up at any batch, when somebody asks the run to stop, and
-computed again from the checkpoint. One that raises an error is reported. One that takes the process with it (a killed
-process, no memory left) is tried once more by the run that goes on, and passed over after that: `validating.json` says
-how often it was begun.
+A validation changes nothing in the run: when the run is asked to stop, it is abandoned at the next batch, and computed
+again from the checkpoint. One that raises an error is reported. One that ends the process (killed, out of memory) is
+tried once more by the resumed run, then skipped: `validating.json` counts the attempts.
 """
 
 import json
@@ -35,7 +34,7 @@ _TIMES = 2
 
 
 class ValidationError(CodistillError, RuntimeError):
-    """A validation that could not be computed, in a run that was told not to go on without."""
+    """A validation failed in a run with `failed_validation = fatal`."""
 
 
 class Validation(Generic[BatchT]):
@@ -71,7 +70,7 @@ class Validation(Generic[BatchT]):
         self.failed: list[str] = []
 
     def due(self, done: int) -> bool:
-        """Whether a validation follows after so many steps."""
+        """Whether a validation follows after `done` steps."""
         every = self._config.validate_every
         return (
             self._batches is not None
@@ -80,20 +79,20 @@ class Validation(Generic[BatchT]):
         )
 
     def missing(self, done: int) -> bool:
-        """Whether the validation after so many steps, from which the run goes on, is due and was not done."""
+        """Whether the validation after the checkpoint's step, which the run resumes from, is due and was not done."""
         if not self.due(done):
             return False
         return self._process.on_main(lambda: cut_after_step(self._run_dir / VALIDATION, done)) != done
 
     def run(self, done: int) -> Ending:
-        """Validate after so many steps. Every rank calls it.
+        """Validate after `done` steps. Every rank calls it.
 
         Raises:
             ValidationError: if it failed and the config says that this is fatal.
         """
         if not self._process.on_main(lambda: self._begin(done)):
             self._report(
-                done, f"ended this process {_TIMES} times; it is passed over. Is there memory enough for it?"
+                done, f"ended this process {_TIMES} times; it is skipped. Does it have enough memory?"
             )
             return "failed"
         rounds = Rounds(self._process, self._vote)
@@ -110,7 +109,7 @@ class Validation(Generic[BatchT]):
         return rounds.halted or "done"
 
     def _evaluate(self, done: int, rounds: Rounds) -> Exception | None:
-        """Compute the numbers; what this rank itself failed with, if it did."""
+        """Compute the numbers; returns the error of this rank, if any."""
         assert self._batches is not None
         device = self._process.device
         context = self._context(step=done, all_reduce_sum=rounds.sum)
@@ -121,13 +120,13 @@ class Validation(Generic[BatchT]):
                 rounds.end()
             except HaltedError:
                 return None
-            except Exception as error:  # whatever it is, training does not depend on it
+            except Exception as error:  # any error: training does not depend on it
                 rounds.fail()
                 return error.with_traceback(None) if isinstance(error, CodistillError) else error
         return None
 
     def _begin(self, done: int) -> bool:
-        """Write down that this validation begins; False if it was begun too often without an end."""
+        """Record that this validation begins; False if it was begun too often without an end."""
         path = self._run_dir / BEGUN
         begun = read_json(path) if path.is_file() else {}
         times = int(begun.get("times", 0)) if begun.get("step") == done else 0
@@ -147,7 +146,7 @@ class Validation(Generic[BatchT]):
                 f"the validation after step {done} failed: {said}. The steps are saved: the same command tries it "
                 "again, and with failed_validation = reported it trains on without."
             ) from error
-        self._report(done, f"failed: {said}\nTraining goes on (failed_validation = fatal would end it).")
+        self._report(done, f"failed: {said}\nTraining continues (failed_validation = fatal would end it).")
 
     def _report(self, done: int, text: str) -> None:
         self.failed.append(f"the validation after step {done} {text}")
@@ -155,7 +154,7 @@ class Validation(Generic[BatchT]):
 
 
 def _text(error: Exception) -> str:
-    """What to say of an error: its text if it is for users, else where it comes from as well."""
+    """Text of a user's error; of any other, its traceback."""
     if isinstance(error, CodistillError):
         return str(error)
     return "".join(traceback.format_exception(error)).strip()

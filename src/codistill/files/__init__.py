@@ -1,1 +1,1 @@
-"""What every room needs of the file system: stamps of files that something was derived from, listings."""
+"""Files for every package: atomic writing, listings, stamps of inputs, configs in YAML."""

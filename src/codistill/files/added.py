@@ -1,4 +1,4 @@
-"""What installed packages add by entry points: names, without importing anything, and then what they stand for."""
+"""Additions of installed packages, by entry points: names without importing anything, and then their objects."""
 
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,14 @@ TASKS, ENCODERS = "codistill.tasks", "codistill.encoders"
 
 
 def added(group: str, own: Container[str]) -> "dict[str, EntryPoint]":
-    """Entry points of a group by name, without those of this library's own names, which cannot be replaced."""
-    from importlib.metadata import entry_points  # a fifth of the time of a parser that needs none of it
+    """Entry points of a group by name, without this library's own names, which cannot be replaced."""
+    from importlib.metadata import entry_points  # a fifth of the time of parsers without it
 
     return {point.name: point for point in entry_points(group=group) if point.name not in own}
 
 
 def load_added(point: "EntryPoint") -> Any:
-    """What an entry point names.
+    """The object of an entry point.
 
     Raises:
         ConfigError: if its package cannot be imported.

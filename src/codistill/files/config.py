@@ -26,7 +26,7 @@ CHANGEABLE = {"changeable": True}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that either YAML version would read as something else."""
+    """Quotes text that either YAML version would read as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -42,16 +42,15 @@ for _tag, _pattern, _first in RESOLVERS:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, as plain values.
+    """Content of a YAML file, as plain values.
 
     Raises:
-        ConfigError: if the file cannot be read, is not YAML, or spells out more than a config can (see `parse_yaml`);
-            the text names the file and the line.
+        ConfigError: if the file cannot be read, is not YAML, or exceeds the limits of `parse_yaml`, with the line.
     """
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path} is not a regular file. Give the path of a YAML file.")
-        with path.open("rb") as file:  # a character has at most four bytes; what is longer is refused below
+        with path.open("rb") as file:  # at most four bytes a character; longer texts are refused below
             data = file.read(4 * MAX_CHARACTERS + 4)
         return parse_yaml(data.decode("utf-8"))
     except OSError as error:
@@ -65,7 +64,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_yaml(cls: type[T], path: Path | str) -> T:
-    """A config of class `cls` from a YAML file; keys that are not there keep their defaults.
+    """A config of class `cls` from a YAML file; missing keys have their defaults.
 
     Raises:
         ConfigError: for an unknown key (with the nearest known one), a value of the wrong type or out of range;
@@ -101,7 +100,7 @@ def save_yaml(config: Any, path: Path | str) -> None:
 
 
 def config_hash(config: Any) -> str:
-    """SHA-256 of a config without its changeable fields: equal for runs that train the same."""
+    """SHA-256 of a config without its changeable fields: equal for equal training."""
     text = json.dumps(fixed_part(config), sort_keys=True)
     return text_sha256(text)
 
@@ -121,7 +120,7 @@ def fixed_part(config: Any) -> Any:
 
 
 def changed_fields(old: Any, new: Any) -> list[str]:
-    """What differs between the fixed parts of two configs: `path: old → new`, one text a field."""
+    """Differences of the fixed parts of two configs: `path: old → new`, one text a field."""
     before, after = _flatten(fixed_part(old)), _flatten(fixed_part(new))
     absent = "(absent)"
     return [

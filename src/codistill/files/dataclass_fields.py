@@ -1,8 +1,7 @@
 """Fields of dataclasses and values of tables, read from the sources that define them: nothing is imported.
 
-`MODULE:CLASS` in, its fields by dotted path with type, default and what its docstring says out. Configs are built of
-classes that need PyTorch, which takes seconds; a mistyped option and `--help` are answered from their sources in some
-tens of milliseconds.
+`MODULE:CLASS` in, its fields by dotted path with type, default and description out. Configs contain classes that import
+PyTorch, which takes seconds; mistyped options and `--help` are answered from the sources in tens of milliseconds.
 """
 
 import ast
@@ -20,13 +19,13 @@ _ENTRY = re.compile(r"^ {4}(?: {4})?(\w[\w, ]*): (.*)$")
 
 @dataclass(frozen=True)
 class FieldText:
-    """A field as its source has it.
+    """A field as in the source.
 
     Attributes:
         path: dotted, from the class that was asked for.
         kind: its type.
-        default: its default; "" where there is none, or it is made anew for every config.
-        about: what the class's docstring says of it.
+        default: its default; "" for none, or for a default factory.
+        about: its description in the class's docstring.
     """
 
     path: str
@@ -36,7 +35,7 @@ class FieldText:
 
     @property
     def flag(self) -> str:
-        """As it is typed: `--optim.weight-decay`."""
+        """Its command-line flag, e.g. `--optim.weight-decay`."""
         return "--" + self.path.replace("_", "-")
 
 
@@ -93,7 +92,7 @@ def _own_fields(where: str) -> Own:
 
 
 def attributes_of(docstring: str) -> dict[str, str]:
-    """What the section `Attributes:` of a docstring says, by name."""
+    """Descriptions in the section `Attributes:` of a docstring, by name."""
     _, found, section = docstring.partition("Attributes:\n")
     told: dict[str, str] = {}
     names: list[str] = []
@@ -110,7 +109,7 @@ def attributes_of(docstring: str) -> dict[str, str]:
 
 
 def _definition(module: str, name: str) -> ast.stmt | None:
-    """Where a module defines or imports a name."""
+    """The statement that defines or imports a name in a module."""
     for node in parsed_module(module).body:
         targets: list[ast.expr] = []
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
@@ -128,7 +127,7 @@ def _definition(module: str, name: str) -> ast.stmt | None:
 
 @cache
 def resolved(module: str, name: str) -> str | None:
-    """`MODULE:NAME` where a name that a module uses is defined; None outside of this package."""
+    """`MODULE:NAME` of the definition of a name that a module uses; None outside of this package."""
     node = _definition(module, name)
     if node is None:
         return None
@@ -167,7 +166,7 @@ def _given(value: ast.expr | None) -> dict[str, ast.expr]:
 
 
 def _type(module: str, annotation: ast.expr) -> str:
-    """A type as text; a name that stands for a choice is written out."""
+    """A type as text; the alias of a choice is written out."""
     value = value_of(module, annotation.id) if isinstance(annotation, ast.Name) else None
     return ast.unparse(annotation if value is None else value)
 
@@ -182,17 +181,17 @@ def _default(module: str, value: ast.expr | None) -> str:
 
 
 def value_of(module: str, name: str) -> ast.expr | None:
-    """What is assigned to a name that a module defines or imports; None where nothing of this package is."""
+    """The value of a name that a module defines or imports; None outside of this package."""
     where = resolved(module, name)
     node = _definition(*where.split(":")) if where else None
     return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
 
 
 def keywords_of(where: str) -> dict[str, ast.expr]:
-    """Arguments by name of the call that `MODULE:NAME` is made by; names stand for what they are assigned.
+    """Keyword arguments of the call that creates `MODULE:NAME`; names are replaced by their values.
 
     Raises:
-        LookupError: if it is made otherwise.
+        LookupError: if it is created otherwise.
     """
     module, name = where.split(":")
     value = value_of(module, name)
@@ -202,7 +201,7 @@ def keywords_of(where: str) -> dict[str, ast.expr]:
 
 
 def names_in(module: str, value: ast.expr | None) -> tuple[str, ...] | None:
-    """Keys of a dictionary, written out or by its name; None where they cannot be read."""
+    """Keys of a dictionary, given literally or by its name; None if they cannot be read."""
     if isinstance(value, ast.Name):
         where = resolved(module, value.id)
         return None if where is None else names_in(where.split(":")[0], value_of(module, value.id))
@@ -223,12 +222,12 @@ def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> 
     """Refuse flags of no field; numbers in a path (`--sources.0.path`) are places in a list.
 
     Args:
-        flags: as they were typed.
+        flags: from the command line.
         known: fields by path.
         hint: where all of them are listed.
 
     Raises:
-        ConfigError: for the first, with the nearest known ones.
+        ConfigError: for the first unknown one, with the nearest known ones.
     """
     for flag in flags:
         path = re.sub(r"\.\d+\b", "", path_of_flag(flag))
@@ -240,5 +239,5 @@ def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> 
 
 
 def moved(fields: Mapping[str, FieldText], prefix: str) -> dict[str, FieldText]:
-    """The same fields below another path."""
+    """The same fields with a path prefix."""
     return {f"{prefix}{path}": replace(field, path=f"{prefix}{path}") for path, field in fields.items()}

@@ -1,4 +1,4 @@
-"""Room on the disk: what is to be written in, a sentence about it out, or a refusal before anything is done."""
+"""Room on the disk: the size of an output in, a sentence about it out, or an error before anything is done."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ MARGIN = 2**30
 
 
 def size_text(count: float) -> str:
-    """Bytes for people."""
+    """Bytes as text with a unit up to GiB, e.g. `1.5 MiB`."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -20,29 +20,29 @@ def size_text(count: float) -> str:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path, or the first folder above it, that is there."""
+    """The path, or the nearest existing folder above it."""
     parents = (path, *path.absolute().parents)
     return next((p for p in parents if os.path.isdir(p)), Path())  # noqa: PTH112  (a name may be too long to ask)
 
 
 def free_space(path: Path) -> tuple[int, Path]:
-    """Free bytes where a path is or would be, and the nearest folder that is there."""
+    """Free bytes for a path, and the nearest existing folder."""
     parent = nearest_folder(path)
     return shutil.disk_usage(parent).free, parent
 
 
 def check_room(what: str, need: int, folder: Path, advice: str, *, rewritten: bool = False) -> str:
-    """What is to be written, as a sentence.
+    """A sentence on the size of an output.
 
     Args:
-        what: takes room, in the plural.
-        need: bytes of it.
-        folder: where it goes; it need not be there.
-        advice: what to do where the room is too little.
-        rewritten: what is in the folder now counts as free.
+        what: its name, in the plural.
+        need: bytes.
+        folder: its place; need not exist.
+        advice: what to do if there is too little room.
+        rewritten: the folder's present content counts as free.
 
     Raises:
-        ConfigError: if it is not free, and `MARGIN` besides.
+        ConfigError: unless that and `MARGIN` are free.
     """
     free, parent = free_space(folder)
     if rewritten and folder.is_dir():

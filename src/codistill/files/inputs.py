@@ -1,7 +1,7 @@
-"""What the rows of a kept result were made from, and what of that is another now.
+"""Provenance of a kept result's rows, and which of its inputs have changed.
 
-A row (an image's features, a pair's tokens) comes from parts: files, told by size and modification time, and facts,
-which are short texts (a label, the hash of a camera read from a list). The table of them lies beside the result:
+A row (an image's features, a pair's tokens) comes from parts: files, identified by size and modification time, and
+facts, short texts (a label, the hash of a camera read from a list). Their table lies beside the result:
 
     columns row, name, stamp    one line per part; row -1 holds for all rows (a list of classes)
 """
@@ -20,7 +20,7 @@ from codistill.files.stamps import stamp_of
 from codistill.files.writing import atomically
 
 Part = tuple[str, str]
-"""A name, and a text that is another when the part is."""
+"""A name, and a text that changes with the part."""
 
 Row = tuple[Part, ...]
 _SCHEMA = pa.schema([("row", pa.int32()), ("name", pa.string()), ("stamp", pa.string())])
@@ -31,28 +31,28 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every row is made from.
+    """Parts of every row.
 
     Attributes:
         rows: parts of each row, in the order of the rows. Rows of equal parts are equal.
-        shared: parts that all rows are made from.
+        shared: parts of all rows.
     """
 
     rows: tuple[Row, ...]
     shared: Row = ()
 
     def digest(self) -> str:
-        """SHA-256 over all parts: equal inputs have equal ones."""
+        """SHA-256 over all parts: equal for equal inputs."""
         return text_sha256(repr((self.shared, self.rows)))
 
 
 @dataclass(frozen=True)
 class Change:
-    """How the inputs of a kept result differ from those of today.
+    """How today's inputs differ from those of a kept result.
 
     Attributes:
-        sources: per row of today, the old row that was made from the same parts; -1 where there is none.
-        text: what differs, with names; empty if nothing does.
+        sources: per row of today, the old row with the same parts; -1 for none.
+        text: the differences, with names; empty if there are none.
     """
 
     sources: tuple[int, ...]
@@ -60,16 +60,16 @@ class Change:
 
 
 class Stamper:
-    """Parts of files; a file that many rows share is looked at once."""
+    """Parts of files; a file that many rows share is examined once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
         self._folders: dict[str, str] = {}
 
     def part(self, path: str | os.PathLike[str]) -> Part:
-        """A file's name and stamp; one that is missing has a stamp too, and fails where it is read.
+        """A file's name and stamp; a missing file has a stamp too, and fails when it is read.
 
-        The name says where links of folders lead: one that is set to another version of a data set is noticed.
+        Links of folders are resolved in the name: one set to another version of a data set is noticed.
         """
         folder, base = os.path.split(os.fspath(path))
         if folder not in self._folders:
@@ -85,7 +85,7 @@ class Stamper:
 
 
 def content_part(path: str | os.PathLike[str]) -> Part:
-    """A small file's name and the hash of what it says: touching it changes nothing."""
+    """A small file's name and content hash: touching it changes nothing."""
     name = os.fspath(path)
     try:
         return name, file_sha256(Path(name))
@@ -105,7 +105,7 @@ def write_inputs(path: Path, inputs: Inputs) -> None:
 
 
 def read_inputs(path: Path) -> Inputs | None:
-    """The table, or None where there is none or it is damaged: the result is then made from who knows what."""
+    """The table, or None if it is missing or damaged: then the result's provenance is unknown."""
     try:
         table = pq.read_table(path)
         count = int((table.schema.metadata or {})[b"rows"])
@@ -119,12 +119,12 @@ def read_inputs(path: Path) -> Inputs | None:
 
 
 def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
-    """Which rows may stay.
+    """Which rows can be reused.
 
     Args:
-        old: of what is kept.
-        new: of today.
-        by_place: a row also depends on its number and on how many there are (random views do).
+        old: those of the kept result.
+        new: those of today.
+        by_place: a row also depends on its number and the number of rows (random views do).
     """
     text = _text(old, new)
     if old.shared != new.shared or (by_place and len(old.rows) != len(new.rows)):
@@ -134,7 +134,7 @@ def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
         sources = tuple(at if before == now else -1 for at, (before, now) in enumerate(pairs))
     else:
         places = {parts: at for at, parts in enumerate(old.rows)}
-        # A row that stayed where it was is not moved to its twin.
+        # A row that kept its place is not replaced by an equal one.
         kept = (at < len(old.rows) and old.rows[at] == parts for at, parts in enumerate(new.rows))
         sources = tuple(
             at if same else places.get(parts, -1)
@@ -144,7 +144,7 @@ def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
 
 
 def _text(old: Inputs, new: Inputs) -> str:
-    """What differs: parts that changed, came or went, some by name; or the order of the rows alone."""
+    """The differences: changed, added or missing parts, some by name; or another order of the rows."""
     if old == new:
         return ""
     before, now = _stamps(old), _stamps(new)
@@ -162,7 +162,7 @@ def _text(old: Inputs, new: Inputs) -> str:
 
 
 def named_text(what: str, names: Sequence[str]) -> str:
-    """`changed: a, b, c and 4 others`; nothing where there are none."""
+    """`changed: a, b, c and 4 others`; empty without names."""
     if not names:
         return ""
     others = len(names) - _SHOWN
@@ -175,7 +175,7 @@ def _stamps(inputs: Inputs) -> dict[str, str]:
 
 
 def fact(name: str, *values: object) -> Part:
-    """What a list or a label says, as a part: a name, and a hash of the values' texts."""
+    """A list's or label's values as a part: a name, and a hash of their texts."""
     return name, text_sha256(repr(values))[:16]
 
 
@@ -183,7 +183,7 @@ def stamped(rows: Iterable[Sequence[str | os.PathLike[str] | Part]], shared: Row
     """Inputs of rows whose files and facts are listed.
 
     Args:
-        rows: per row, paths, which are looked at now, and facts, which are taken as they are.
+        rows: per row, paths, which are examined now, and facts, which are kept as they are.
         shared: parts of all rows.
     """
     stamper = Stamper()

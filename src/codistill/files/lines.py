@@ -8,7 +8,7 @@ _MARK = "\ufeff"
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines, empty ones too, so that a line's place is its number; without line ends and byte-order marks.
+    """All lines, empty ones too, so that indices are line numbers; without line ends and byte-order marks.
 
     Only line feeds (and carriage returns before them) end a line: a name may hold any other separator.
 

@@ -1,8 +1,8 @@
 """Files below a folder by their suffixes, found the same way everywhere.
 
-Regular files whose name ends in one of the suffixes, in any case; links are followed. Passed over, counted and said
-once: hidden files (macOS leaves `._x.jpg` beside `x.jpg`), folders that belong to other programs
-(`.ipynb_checkpoints`, `__MACOSX`, `@eaDir`), links that lead nowhere, pipes and devices, and archives.
+Regular files whose name ends in one of the suffixes, in any case; links are followed. Passed over, counted and logged
+once: hidden files (macOS leaves `._x.jpg` beside `x.jpg`), folders of other programs (`.ipynb_checkpoints`,
+`__MACOSX`, `@eaDir`), broken links, pipes and devices, and archives.
 """
 
 import logging
@@ -15,7 +15,7 @@ from codistill.errors import DataError
 IMAGE_SUFFIXES = tuple(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .avif .tga".split()  # noqa: SIM905
 )
-"""What the name of an image file ends in, in any case."""
+"""Suffixes of image files, in any case."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".tar.lz4", ".zip", ".7z", ".rar")
 _FOREIGN = {
@@ -38,7 +38,7 @@ _said: set[str] = set()
 
 
 class PassedOver:
-    """What was found and not taken: by kind, how many and the first of them."""
+    """Files found and not used: by kind, the number and the first of them."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, tuple[int, str]] = {}
@@ -61,7 +61,7 @@ class PassedOver:
 
 
 def say(text: str) -> None:
-    """Log a warning, once in a process, and by the first of several processes alone."""
+    """Log a warning once per process, and only on the first of several processes."""
     if text not in _said and os.environ.get("RANK", "0") == "0":
         _said.add(text)
         LOGGER.warning(text)
@@ -77,13 +77,13 @@ def walk_files(
 ) -> Iterator[str]:
     """Relative paths with `/`: a folder's files by name, then what is in its folders, by name.
 
-    Links to folders are followed, once: a link that leads back to where it stands is not.
+    Links to folders are followed, but not in a circle.
 
     Args:
         root: the folder.
         suffixes: lower case, with their dots.
-        passed: what is not taken is added to it while walking.
-        deep: also what is in its folders.
+        passed: receives what is not used, while walking.
+        deep: also the files in its folders.
 
     Raises:
         DataError: if the folder is missing, one below it cannot be listed, or a name is not UTF-8.
@@ -132,7 +132,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _unusable(entry: os.DirEntry[str]) -> str:
-    """Why a file is passed over; empty if it is not."""
+    """Why a file is passed over; empty if it is usable."""
     if is_foreign(entry.name):
         return "hidden files"
     try:
@@ -154,7 +154,7 @@ def _utf8(name: str, folder: str) -> str:
 def list_files(
     folder: str | Path, suffixes: Collection[str] = IMAGE_SUFFIXES, *, deep: bool = False
 ) -> list[Path]:
-    """Files of a folder (`deep`: and of the folders in it), in the order of their paths; says what was passed over.
+    """Files of a folder (`deep`: also of the folders in it), in the order of their paths; logs what was passed over.
 
     Raises:
         DataError: as `walk_files`.
@@ -180,7 +180,7 @@ def list_folders(folder: str | Path) -> list[Path]:
 
 
 def any_case(path: Path) -> Path:
-    """The path, or, where it is not there, the same with its suffix in capitals or small letters, if that is."""
+    """The path if it exists, else the same with its suffix in capitals or small letters, if that exists."""
     others = (path.with_suffix(path.suffix.upper()), path.with_suffix(path.suffix.lower()))
     return path if path.exists() else next((other for other in others if other.exists()), path)
 
@@ -189,7 +189,7 @@ def by_stem(files: Iterable[Path]) -> dict[str, Path]:
     """Files of one folder by name without the suffix, in their order.
 
     Raises:
-        DataError: if two have the same: nothing says which one is meant.
+        DataError: if two have the same name, which is ambiguous.
     """
     found: dict[str, Path] = {}
     for path in files:

@@ -1,7 +1,7 @@
-"""Values written down in a module, without importing it: PyTorch alone takes seconds.
+"""Literal values of a module, without importing it: PyTorch alone takes seconds.
 
-A command's parser lists kinds, recipes and defaults that stand beside the classes they belong to. Their sources are
-parsed instead of run (some milliseconds each).
+A command's parser lists kinds, recipes and defaults that are defined beside their classes. The sources are parsed, not
+run (some milliseconds each).
 """
 
 import ast
@@ -24,14 +24,14 @@ def parsed_module(module: str) -> ast.Module:
 
 
 def literal(module: str, path: str) -> Any:
-    """What a module says: a plain value, or the names of a dictionary whose values are not plain.
+    """A literal of a module: a plain value, or the keys of a dictionary whose values are not plain.
 
     Args:
         module: `codistill.tasks.dense.depth.fit`.
-        path: `NAME` of the module, `CLASS.FIELD`, or `NAME.KEYWORD` of what is called to make NAME.
+        path: `NAME` of the module, `CLASS.FIELD`, or `NAME.KEYWORD` of the call that creates NAME.
 
     Raises:
-        LookupError: if it is not written there as a literal.
+        LookupError: if there is no such literal.
     """
     body = parsed_module(module).body
     name, _, inner = path.partition(".")

@@ -1,4 +1,4 @@
-"""A config by what a user typed: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
+"""A config from the user's text: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def find_config(
         from_yaml: reads a YAML file; None: every field that the file lacks keeps its default.
 
     Raises:
-        ConfigError: if there is no such config; the text lists the known ones.
+        ConfigError: if there is no such config, listing the known ones.
     """
     for name in (what, what.replace("_", "-")):
         if name in known:

@@ -1,8 +1,7 @@
 """Arrays of an `.npz` file: written, and read without anything in the file ever being executed.
 
-In: a file. Out: its arrays by name, text that was stored as Python objects included. Files of labels keep names and
-genders as object arrays, which are pickles: they are read by an unpickler that knows numpy's own array, dtype and
-text, and nothing else.
+In: a file. Out: its arrays by name, also text that was stored as Python objects. Label files keep names and genders as
+object arrays, which are pickles: they are read by an unpickler for numpy's array, dtype and text only.
 """
 
 import io
@@ -50,7 +49,7 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_npz(path: str | PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that the file has; arrays of Python objects come back as arrays of text.
+    """The named arrays that the file has; arrays of Python objects as arrays of text.
 
     Raises:
         DataError: if the file is missing, damaged, or one of these arrays is neither numbers nor text.

@@ -13,7 +13,7 @@ MARK = ".py:"
 
 
 def is_own(text: str) -> bool:
-    """Whether a text names an object of a file, not a row of a table."""
+    """Whether a text is `file.py:NAME`, not the name of a table's row."""
     return MARK in text
 
 
@@ -31,15 +31,15 @@ def with_own_path(text: str, change: Callable[[str], str]) -> str:
 
 
 def own_object(text: str, kind: str, fits: Callable[[Any], bool]) -> Any:
-    """The object that `file.py:NAME` names; the file is imported.
+    """The object of `file.py:NAME`; the file is imported.
 
     Args:
         text: its path may begin with `~` or a variable.
-        kind: what it should be, for errors.
-        fits: whether an object is one.
+        kind: of the object, for errors.
+        fits: whether an object is of that kind.
 
     Raises:
-        ConfigError: if there is no such file or object in it, with those that would do, or if it is no such thing.
+        ConfigError: if the file or object is missing (listing fitting ones), or the object does not fit.
     """
     file, _, name = text.rpartition(":")
     path = Path(os.path.expandvars(file)).expanduser()
@@ -55,5 +55,5 @@ def own_object(text: str, kind: str, fits: Callable[[Any], bool]) -> Any:
     if name not in own:
         raise ConfigError(f"{path}: {unknown_name(kind, name, (key for key in own if fits(own[key])))}")
     if not fits(own[name]):
-        raise ConfigError(f"{text} is no {kind}; it is of type {type(own[name]).__name__}")
+        raise ConfigError(f"{text} is no {kind}; its type is {type(own[name]).__name__}")
     return own[name]

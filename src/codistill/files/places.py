@@ -1,8 +1,8 @@
-"""The cache folder, paths that do not depend on the current folder, and paths of things that were moved together.
+"""The cache folder, absolute paths, and paths of things that were moved together.
 
-What is typed is relative to where it was typed, and made absolute before it is saved, but for what begins with `~` or a
-variable, which means the same from anywhere. A folder that was moved together with what its paths lead to finds it
-where it was as seen from the folder.
+A user's path is relative to the current folder and made absolute before it is saved, unless it begins with `~` or a
+variable, which mean the same from anywhere. A folder that was moved together with the targets of its paths finds them
+at their old place relative to the folder.
 """
 
 import os
@@ -13,8 +13,9 @@ CACHE = "CODISTILL_CACHE"
 
 
 def cache_folder() -> Path:
-    """For what can be made or fetched again: `$CODISTILL_CACHE`, else `$XDG_CACHE_HOME/codistill`, else
-    `~/.cache/codistill`."""
+    """For data that can be made or fetched again: `$CODISTILL_CACHE`, else `$XDG_CACHE_HOME/codistill`, else
+    `~/.cache/codistill`.
+    """
     chosen = os.environ.get(CACHE)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return (Path(chosen) if chosen else Path(base) / "codistill").expanduser()
@@ -29,7 +30,7 @@ def absolute_path(path: str) -> str:
 
 
 def absolute_encoder(text: str) -> str:
-    """The same for an encoder, if it names a file or folder that is there; options follow it after commas."""
+    """The same for an encoder, if it names an existing file or folder; options follow it after commas."""
     if not text or text.startswith(("/", "~", "$")):
         return text
     return with_path(text, lambda path: absolute_path(path) if os.path.exists(path) else path)  # noqa: PTH110
@@ -43,7 +44,7 @@ def absolute_place(spec: str) -> str:
 
 
 def moved_path(path: str, before: str, now: str) -> str:
-    """An absolute path that leads nowhere, as seen from a folder that was `before` and is `now`, if that is there."""
+    """An absolute path whose target is missing, relative to a folder moved from `before` to `now`, if that exists."""
     if not path.startswith("/") or os.path.lexists(path):
         return path
     seen = os.path.relpath(path, before)
@@ -60,7 +61,7 @@ def moved_place(spec: str, before: str, now: str) -> str:
 
 
 def with_path(text: str, change: Callable[[str], str]) -> str:
-    """A text whose options follow its path after commas, with its path changed; the longest that changes counts."""
+    """A text of a path and options after commas, with its path changed; the longest path that changes counts."""
     for end in range(len(text), 0, -1):
         if end == len(text) or text[end] == ",":
             found = change(text[:end])

@@ -1,7 +1,7 @@
 """Frozen dataclasses to plain values (dict, list, str, numbers, None) and back, by their type hints.
 
-Nested dataclasses, tuples, lists, `dict[str, …]`, Literal, Optional and unions, Path. A field that may hold one of
-several dataclasses carries its class name under the key `class`. Nothing is evaluated or imported by name.
+Nested dataclasses, tuples, lists, `dict[str, …]`, Literal, Optional and unions, Path. A field of one of several
+dataclasses has its class name under the key `class`. Nothing is evaluated or imported by name.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def to_plain(value: Any, hint: Any = None) -> Any:
 
 
 def _item_hint(hint: Any, kind: type) -> Any:
-    """Hint of a container's items: enough to know whether their class must be written."""
+    """Hint of a container's items: enough to decide whether their class must be written."""
     for member in _members(hint):
         origin = get_origin(member)
         if isinstance(origin, type) and issubclass(origin, kind):
@@ -60,7 +60,7 @@ def _item_hint(hint: Any, kind: type) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str = "") -> Any:
-    """A plain value as what the type hint says.
+    """A plain value converted to a type hint.
 
     Args:
         hint: a dataclass or any supported type hint.
@@ -92,7 +92,7 @@ def from_plain(hint: Any, value: Any, where: str = "") -> Any:
 
 
 def _wrong(where: str, value: Any, wanted: str) -> ConfigError:
-    shown = _SHORT.repr(value)  # never of the whole value, which may be large
+    shown = _SHORT.repr(value)  # shortened: the value may be large
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return ConfigError(f"{where or 'the config'} is {shown} ({type(value).__name__}); expected {wanted}.")
 

@@ -1,7 +1,7 @@
-"""The bytes of a file that somebody else named: a regular file of a bounded size, or an error, never a wait.
+"""The bytes of a file whose name is not trusted: a regular file of a bounded size, or an error, never a wait.
 
 Lists, manifests and folders may name anything: a named pipe waits for a writer for ever, `/dev/zero` does not end,
-opening some devices acts on them. So what a name leads to is asked before it is opened.
+opening some devices acts on them. So the kind of file is checked before it is opened.
 """
 
 import os
@@ -37,7 +37,7 @@ def read_regular(path: str | os.PathLike[str], *, what: str = "file", limit: int
         descriptor = os.open(path, os.O_RDONLY | _NEVER_WAIT)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
             status = os.fstat(descriptor)
-            _check_regular(path, status, what)  # it may have been exchanged in between
+            _check_regular(path, status, what)  # it may have been replaced in between
             if status.st_size > limit:
                 raise DataError(
                     f"{path}: {status.st_size} bytes are more than the {limit} that one {what} may have"
@@ -62,7 +62,7 @@ def _check_regular(path: str | os.PathLike[str], status: os.stat_result, what: s
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """As many bytes as the file was said to have; what grows meanwhile (or says 0, as in /proc) is not followed."""
+    """As many bytes as the file's stated size; growth meanwhile (or a size of 0, as in /proc) is ignored."""
     parts, left = [], size
     while left:
         part = os.read(descriptor, left)

@@ -1,4 +1,4 @@
-"""Data sets and sizes as they are written on a command line: `KIND:FOLDER`, `ROWSxCOLUMNS`."""
+"""Data sets and sizes on a command line: `KIND:FOLDER`, `ROWSxCOLUMNS`."""
 
 from collections.abc import Iterable
 from pathlib import Path

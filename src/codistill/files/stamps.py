@@ -1,7 +1,6 @@
-"""What a file was when something was derived from it: its size and modification time.
+"""The state of a file when something was derived from it: its size and modification time.
 
-Whatever is derived from files and kept (features, indices, banks) stores the stamps of what it was made from, and
-compares them before it is used again.
+Kept results (features, indices, banks) store the stamps of their input files, which are compared before reuse.
 """
 
 import os
@@ -17,7 +16,7 @@ class Stamp:
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
-    """The stamp of a file as it is now; a link's is that of the file it leads to.
+    """The stamp of a file now; of a link, that of its target.
 
     Raises:
         OSError: if the file is missing or unreadable.

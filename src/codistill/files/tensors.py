@@ -13,7 +13,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     """Write tensors and a header of texts; see `atomically`."""
     with atomically(path) as temporary:
         save_file(_unshared(tensors), temporary, metadata=None if header is None else dict(header))
-        temporary.chmod(0o644)  # safetensors makes files that nobody else may read
+        temporary.chmod(0o644)  # safetensors creates files only for their owner
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

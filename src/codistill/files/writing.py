@@ -1,7 +1,7 @@
-"""Files and folders that are either whole or not there: written beside their place, synced, then renamed.
+"""Files and folders that are either whole or absent: written beside their place, synced, then renamed.
 
-In: a path and what it shall hold. Out: that on the disk, or what was there before and a `WriteError` that says which
-place cannot be written, why, and what to do.
+In: a path and its content. Out: that on the disk, or the old content and a `WriteError` that says which place cannot be
+written, why, and what to do.
 """
 
 import errno
@@ -17,11 +17,11 @@ from codistill.errors import ConfigError, WriteError
 from codistill.files.disk import free_space, nearest_folder, size_text
 
 TEMPORARY = ".tmp-"
-"""What temporary names begin with."""
+"""Prefix of temporary names."""
 
 
 def cannot_write(path: Path, error: Exception) -> WriteError:
-    """The error for a full disk, a read-only folder, a path through a file: it says which of them, and what to do."""
+    """The error for a full disk, a read-only folder, or a path through a file."""
     while isinstance(error, WriteError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # of a file within `path`, under a temporary name
     reason, advice = str(error), ""
@@ -38,7 +38,7 @@ def cannot_write(path: Path, error: Exception) -> WriteError:
 
 
 def _other_place(path: Path, number: int | None) -> str:
-    """What to do where the disk is not what is missing; empty where it may be."""
+    """What to do unless the disk is full; empty where it may be."""
     parent = nearest_folder(path)
     file = file_on_the_way(path) if number in (errno.EEXIST, errno.ENOTDIR) else None
     if file is not None:
@@ -53,13 +53,13 @@ def _other_place(path: Path, number: int | None) -> str:
 
 
 def file_on_the_way(folder: Path) -> Path | None:
-    """What is there under the name of a folder, or of one that it lies in, and is no folder; None if nothing is."""
+    """The file in place of a folder, or of one above it; None if there is none."""
     there = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), None)
     return there if there is not None and not there.is_dir() else None
 
 
 def refuse_file(folder: Path) -> None:
-    """Check that a folder that is to be written to is not a file, nor lies in one, before anything is computed.
+    """Check, before anything is computed, that an output folder is not a file or below one.
 
     Raises:
         ConfigError: if it is.
@@ -85,7 +85,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or the renames within a folder, last even if the machine loses power."""
+    """Make a file's content, or the renames within a folder, survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -94,16 +94,16 @@ def sync(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Beside `path`, of this process alone; its suffix is no known one, so that no listing takes it for a file."""
+    """A name beside `path`, of this process alone, with a suffix that no listing knows."""
     name = path.name.encode()[:200].decode(errors="ignore")  # names of up to 255 bytes must stay possible
     return path.with_name(f"{TEMPORARY}{name}-{os.getpid()}")
 
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, which is made; synced and renamed to `path` at the end.
+    """A temporary name in the same folder, which is created; synced and renamed to `path` at the end.
 
-    Readers see the old file, the new one or none. After an error the old one stays, and the temporary one is removed.
+    Readers see the old file, the new one or none. After an error the old one stays.
 
     Raises:
         WriteError: if the disk is full, or the folder cannot be written.
@@ -123,7 +123,7 @@ def atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_atomically(folder: Path) -> Iterator[Path]:
-    """An empty folder of a temporary name, which takes the place of `folder` at the end; an old one is removed then.
+    """An empty temporary folder that replaces `folder` at the end; the old one is then removed.
 
     Raises:
         WriteError: if that fails; the old folder stays.
@@ -141,10 +141,10 @@ def folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` where `folder` is or would be; an old one is moved aside first (`.old-NAME`) and removed last.
+    """Move `new` to `folder`; an old one is first moved aside (`.old-NAME`) and finally removed.
 
     Raises:
-        OSError: if that fails; the old folder is back then.
+        OSError: if that fails; the old folder is restored.
     """
     old = folder.with_name(f".old-{folder.name}")
     if folder.exists():
@@ -173,13 +173,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove temporary files of a name (or all) that killed processes left in a folder that nobody else writes to."""
+    """Remove temporary files of a name (or all) of killed processes, in a folder without other writers."""
     for path in folder.glob(f"{TEMPORARY}{name}"):
         remove_quietly(path)
 
 
 def remove_quietly(path: Path) -> None:
-    """Remove a file or a folder if it is there; what cannot be removed stays."""
+    """Remove a file or a folder if it exists; failures are ignored."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

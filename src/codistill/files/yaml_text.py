@@ -1,8 +1,7 @@
-"""YAML text to plain values, at a cost that its length bounds.
+"""YAML text to plain values, at a cost bounded by its length.
 
-YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated. An alias (`*a`) stands for a
-copy of what it names, so a few hundred bytes can spell out billions of values: what a text spells out is counted before
-anything is made of it.
+YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated. An alias (`*a`) is a copy of
+its target, so a few hundred bytes can expand to billions of values, which are counted before any is built.
 """
 
 import re
@@ -31,7 +30,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
-        if self.depth > MAX_DEPTH + 1:  # before the parser's own recursion, whose end is slow
+        if self.depth > MAX_DEPTH + 1:  # before the parser's recursion limit, which is slow
             raise yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH} levels", self.get_mark())
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -73,11 +72,11 @@ _Loader.yaml_constructors = {
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text says, as dicts, lists, text, numbers, truth values and None.
+    """A YAML text as dicts, lists, text, numbers, truth values and None.
 
     Raises:
-        ValueError: if it is not YAML, or longer, deeper or of more values (aliases spelt out) than the limits of this
-            module; the text names the line where there is one.
+        ValueError: if it is not YAML, or exceeds this module's limits on length, depth or values (aliases expanded);
+            with the line, if known.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it is {len(text):,} characters long; at most {MAX_CHARACTERS:,} are read")
@@ -96,11 +95,11 @@ def parse_yaml(text: str) -> Any:
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Values that a node spells out, and the levels they are nested in; each node is visited once.
+    """Number of values in a node with aliases expanded, and their nesting; each node is visited once.
 
     Args:
         node: a parsed value.
-        known: what was found for the nodes seen before, by identity; None while one is being measured.
+        known: results for the nodes seen before, by identity; None while one is being measured.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1, 0
@@ -108,7 +107,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
     if id(node) in known:
         seen = known[id(node)]
         if seen is None:
-            raise ValueError(f"an alias stands within what it names ({line})")
+            raise ValueError(f"an alias contains itself ({line})")
         return seen
     known[id(node)] = None
     values, levels = 1, 1
@@ -118,7 +117,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
             values, levels = values + found[0], max(levels, found[1] + 1)
     if values > MAX_VALUES:
         raise ValueError(
-            f"it spells out more than {MAX_VALUES:,} values ({line}); write fewer, or fewer aliases"
+            f"it expands to more than {MAX_VALUES:,} values ({line}); write fewer, or fewer aliases"
         )
     if levels > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels ({line})")

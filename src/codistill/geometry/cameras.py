@@ -1,7 +1,7 @@
 """Pinhole intrinsics under resizing and cropping, and the rule that fits an image to a two-view network.
 
-An `ImageFit` remembers how an image was resized and cropped, so that intrinsics go one way and matched pixels come
-back the other. Source of the rule: MASt3R's published pre-processing (long edge, centre crop to whole patches).
+An `ImageFit` keeps how an image was resized and cropped, to convert intrinsics and matched pixels between both images.
+Source of the rule: MASt3R's published pre-processing (long edge, centre crop to whole patches).
 """
 
 import math
@@ -43,7 +43,7 @@ def scale_intrinsics(intrinsics: Tensor, scale_x: float, scale_y: float) -> Tens
     scaled = intrinsics.clone()
     scaled[..., 0, :] *= scale_x
     scaled[..., 1, :] *= scale_y
-    scaled[..., 0, 2] += scale_x / 2 - 0.5
+    scaled[..., 0, 2] += scale_x / 2 - 0.5  # pixel centres are at integers
     scaled[..., 1, 2] += scale_y / 2 - 0.5
     return scaled
 
@@ -79,17 +79,17 @@ class ImageFit:
         return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
 
     def intrinsics(self, original: Tensor) -> Tensor:
-        """Intrinsics (..., 3, 3) of what the network sees, from those of the original image."""
+        """Intrinsics (..., 3, 3) of the cropped image, from those of the original."""
         return crop_intrinsics(scale_intrinsics(original, *self.scale), self.left, self.top)
 
     def to_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of what the network sees, in the original image; floating point."""
+        """Pixels (..., 2), (x, y), of the cropped image in the original; floating point."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=_float_type(pixels))
         return (pixels + shift + 0.5) / scale - 0.5
 
     def from_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of the original image, in what the network sees; floating point."""
+        """Pixels (..., 2), (x, y), of the original image in the cropped one; floating point."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=_float_type(pixels))
         return (pixels + 0.5) * scale - 0.5 - shift

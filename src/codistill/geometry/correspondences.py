@@ -17,7 +17,7 @@ from codistill.geometry.projection import depth_to_pointmap, project
 
 @dataclass(frozen=True, kw_only=True)
 class PosedDepth:
-    """One view: what can be reprojected.
+    """A view's depth, intrinsics and pose.
 
     Attributes:
         depth: (row, column), metres along z, 0 where unknown.
@@ -31,7 +31,7 @@ class PosedDepth:
 
     @property
     def known(self) -> Bool[Tensor, "row column"]:
-        """Where the depth is known."""
+        """Where the depth is finite and positive."""
         return torch.isfinite(self.depth) & (self.depth > 0)
 
     def pointmap(self) -> Float[Tensor, "row column 3"]:
@@ -45,7 +45,7 @@ class Reprojection:
 
     Attributes:
         pixels: (row, column, 2), floating-point (x, y) in the other view.
-        visible: (row, column), whether the point is really seen there.
+        visible: (row, column), whether the point is seen there, not occluded.
     """
 
     pixels: Float[Tensor, "*points 2"]
@@ -61,8 +61,8 @@ def reproject(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0
     """Carry every pixel of `view` into `other`.
 
     Args:
-        depth_tolerance: how far, relative to the point's depth in `other`, the depth measured there may be off
-            before the point counts as occluded. Covers the slope of the surface within half a pixel.
+        depth_tolerance: largest difference of the depth measured in `other` from the point's, relative to it, before
+            the point counts as occluded. It allows for the surface's slope within half a pixel.
     """
     points = transform_points(other.world_to_camera, view.pointmap())
     found = seen_at(points, other, depth_tolerance=depth_tolerance)
@@ -77,12 +77,12 @@ def seen_at(
     Args:
         depth_tolerance: see `reproject`.
     """
-    pixels = project(points, other.intrinsics)
+    pixels = project(points, other.intrinsics)  # (*points, 2)
     rows, columns = other.depth.shape
-    inside = points[..., 2] > 0
+    inside = points[..., 2] > 0  # in front
     inside &= ((pixels > -0.5) & (pixels < pixels.new_tensor([columns, rows]) - 0.5)).all(-1)
     x, y = torch.where(inside[..., None], pixels, 0.0).round().long().unbind(-1)
-    seen = other.depth[y, x]
+    seen = other.depth[y, x]  # (*points,); pixels outside read (0, 0)
     close = (seen - points[..., 2]).abs() <= depth_tolerance * points[..., 2]
     return Reprojection(pixels, inside & other.known[y, x] & close)
 
@@ -99,7 +99,7 @@ def reciprocal_correspondences(
     """All pixel pairs that correspond both ways: (x, y) in view 1 and in view 2, in view 1's pixel order."""
     forth = reproject(view1, view2, depth_tolerance=depth_tolerance).nearest()
     back = reproject(view2, view1, depth_tolerance=depth_tolerance).nearest()
-    y1, x1 = torch.nonzero(forth[..., 0] >= 0, as_tuple=True)
+    y1, x1 = torch.nonzero(forth[..., 0] >= 0, as_tuple=True)  # (match,) each
     xy1, xy2 = torch.stack((x1, y1), dim=-1), forth[y1, x1]
     returns = (back[xy2[:, 1], xy2[:, 0]] == xy1).all(-1)
     return xy1[returns], xy2[returns]

@@ -1,7 +1,7 @@
 """Whether the inliers of a pose determine it: copies of one match, points on a line and the like do not.
 
-A robust solver finds some pose for such inputs too, with all of them as inliers. Two tests tell: how far the inputs are
-spread, compared with the inlier tolerance, and how far the pose can turn before the inliers move by that tolerance (the
+A robust solver finds a pose for such inputs too, with all of them as inliers. Two tests reveal it: the spread of the
+inputs, compared with the inlier tolerance, and how far the pose can turn before the inliers move by that tolerance (the
 smallest singular value of their Jacobian). Points of one plane pass where a plane determines the pose.
 """
 
@@ -14,27 +14,27 @@ LARGEST_TURN = 0.5
 
 
 def spread_over(points: FloatArray, axes: int, tolerance: float) -> bool:
-    """Whether points (match, axis) scatter by more than a tolerance (rms) in so many perpendicular directions."""
+    """Whether points (match, axis) scatter by more than a tolerance (rms) in `axes` perpendicular directions."""
     if len(points) <= axes:
         return False
-    centred = points - points.mean(axis=0)
+    centred = points - points.mean(axis=0)  # singular values / √match are rms spreads
     scatter = np.linalg.svd(centred, compute_uv=False) / np.sqrt(len(points))
     return bool(scatter[axes - 1] > tolerance)
 
 
 def determined(jacobian: FloatArray, tolerance: float, others: FloatArray | None = None) -> bool:
-    """Whether residuals pin parameters down.
+    """Whether residuals determine the parameters.
 
     Args:
         jacobian: (residual, parameter), change of the residuals by a radian, or a comparable unit, of each parameter.
         tolerance: of a residual.
-        others: (residual, other) of parameters that may be anything, and take part of the change away.
+        others: (residual, other), the same for free parameters, which may compensate part of the change.
     """
     if not np.isfinite(jacobian).all() or jacobian.shape[0] < jacobian.shape[1]:
         return False
     if others is not None:
         basis, size, _ = np.linalg.svd(others, full_matrices=False)
         basis = basis[:, size > 1e-9 * max(float(size[0]), 1e-30)]
-        jacobian = jacobian - basis @ (basis.T @ jacobian)
+        jacobian = jacobian - basis @ (basis.T @ jacobian)  # what `others` cannot undo
     weakest = np.linalg.svd(jacobian, compute_uv=False)[-1]
     return bool(weakest * LARGEST_TURN > tolerance)

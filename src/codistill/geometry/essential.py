@@ -18,7 +18,7 @@ from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
 _MIN_MATCHES = 5
 _LEAST_IN_FRONT = 0.5
-"""Share of the consensus; less means that the matches contradict the essential matrix they agree with."""
+"""Least share of the consensus in front of both cameras; below it, the matches contradict their essential matrix."""
 
 
 def pose_from_matches(
@@ -41,14 +41,14 @@ def pose_from_matches(
         threshold: inlier threshold, pixels at the mean focal length of both cameras.
         probability: wanted probability that one all-inlier sample was drawn.
         iterations: at most so many samples.
-        refine: minimize the Sampson distance over the inliers afterwards, about ten times less error under
-            outliers; False stops where the Map-free baselines stop. Inliers and confidence are theirs either way.
+        refine: minimize the Sampson distance over the inliers afterwards: about a tenth of the error under outliers;
+            False as in the Map-free baselines. Inliers and confidence are the same.
         seed: of the sampling; the same seed gives the same estimate.
 
     Returns:
         The estimate, its confidence the number of inliers in front of both cameras; None with fewer than 5 finite
         matches, no consensus, most of it behind a camera, or inliers that leave the rotation open (copies of one
-        match, points on a line). After a mere turn of the camera the direction means nothing.
+        match, points on a line). For a camera that only turned, the direction is arbitrary.
 
     Raises:
         ValueError: if the arrays do not match.
@@ -77,7 +77,7 @@ def pose_from_matches(
     confidence = float(supporters.sum())
     if refine and confidence > _MIN_MATCHES:
         chosen = supporters
-        for _ in range(2):  # the second time on the inliers of the first
+        for _ in range(2):  # the second time on the first refinement's inliers
             rotation, direction = refine_relative_pose(
                 rotation, direction, a[chosen], b[chosen], scale=limit / 2
             )
@@ -92,7 +92,7 @@ def pose_from_matches(
 def _in_front_most(
     essentials: FloatArray, a: FloatArray, b: FloatArray, consensus: NDArray[np.bool_], limit: float
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Of the poses that essential matrices (3 * matrix, 3) stand for, the one with most inliers before both cameras.
+    """Of the poses of essential matrices (3 * matrix, 3), the one with most inliers before both cameras.
 
     Returns:
         Rotation, direction, and which of the consensus lie before both cameras.
@@ -101,7 +101,7 @@ def _in_front_most(
     for essential in np.split(essentials, len(essentials) // 3):
         *turns, aside = (np.asarray(m, dtype=np.float64) for m in cv2.decomposeEssentialMat(essential))
         for turn in turns:
-            for direction in (aside.ravel(), -aside.ravel()):
+            for direction in (aside.ravel(), -aside.ravel()):  # two rotations, two signs: four poses
                 supporters = consensus & _in_front(turn, direction, a, b, limit)
                 if supporters.sum() > best[2].sum():
                     best = turn, direction, supporters
@@ -111,10 +111,11 @@ def _in_front_most(
 def _in_front(
     rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
 ) -> NDArray[np.bool_]:
-    """Which matches meet before both cameras; rays parallel within the tolerance meet far away, where both look."""
+    """Which matches triangulate before both cameras; nearly parallel rays count if both cameras look that way."""
     ones = np.ones((len(a), 1))
     ray_a, ray_b = np.concatenate((a, ones), 1) @ rotation.T, np.concatenate((b, ones), 1)
-    normal = np.cross(ray_a, ray_b)
+    normal = np.cross(ray_a, ray_b)  # (match, 3)
+    # Signs of both depths in depth_a * ray_a + direction = depth_b * ray_b, solved by cross products.
     ahead_a = (np.cross(ray_b, direction) * normal).sum(1) > 0
     ahead_b = (np.cross(ray_a, direction) * normal).sum(1) > 0
     sine = np.linalg.norm(normal, axis=1) / (np.linalg.norm(ray_a, axis=1) * np.linalg.norm(ray_b, axis=1))
@@ -124,10 +125,10 @@ def _in_front(
 def _turn_is_determined(
     rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
 ) -> bool:
-    """Whether inliers leave no rotation open; a camera that only turned has no direction, and that is no fault."""
+    """Whether inliers determine the rotation; the direction may stay open, as for a camera that only turned."""
     if not any(spread_over(rays, 2, limit) for rays in (a, b)):
         return False
-    jacobian = sampson_jacobian(rotation, direction, a, b)
+    jacobian = sampson_jacobian(rotation, direction, a, b)  # (match, 3 of the rotation + 2 of the direction)
     return determined(jacobian[:, :3], limit, others=jacobian[:, 3:])
 
 
@@ -162,11 +163,11 @@ def with_metric_scale(
     if len(index) == 0:
         return None
     moved = points_b[index].astype(np.float64) - points_a[index].astype(np.float64) @ estimate.rotation.T
-    lengths = moved @ estimate.translation
+    lengths = moved @ estimate.translation  # (inlier,), one proposal each
     ordered = np.sort(lengths)
     low = np.searchsorted(ordered, lengths - tolerance, side="right")
     high = np.searchsorted(ordered, lengths + tolerance, side="left")
-    winner = int(np.argmax(high - low))
+    winner = int(np.argmax(high - low))  # most proposals within the tolerance
     inliers = np.zeros(count, dtype=bool)
     inliers[index] = np.abs(lengths - lengths[winner]) < tolerance
     return replace(
@@ -178,7 +179,7 @@ def with_metric_scale(
 
 
 def _magsac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
-    """What OpenCV's `USAC_MAGSAC` stands for, with a seed."""
+    """The parameters of OpenCV's `USAC_MAGSAC`, with a seed."""
     parameters = cv2.UsacParams()
     parameters.threshold, parameters.confidence = threshold, probability
     parameters.maxIterations, parameters.randomGeneratorState = iterations, seed

@@ -1,4 +1,4 @@
-"""What a robust solver returns: a relative pose, and which of its inputs agree with it."""
+"""The result of a robust solver: a relative pose, and which of its inputs agree with it."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class PoseEstimate:
         rotation: (3, 3).
         translation: (3,), metres, or of unit length where a solver knows no scale.
         inliers: (match,) booleans: which inputs agree.
-        confidence: how well the estimate is supported; the number of supporters, whose kind the solver says.
+        confidence: number of supporters, as defined by the solver.
     """
 
     rotation: FloatArray
@@ -25,13 +25,12 @@ class PoseEstimate:
     confidence: float
 
     def matrix(self) -> FloatArray:
-        """The (4, 4) pose."""
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = self.rotation, self.translation
         return matrix
 
     def is_usable(self, min_confidence: float = 6, max_translation: float = 1000.0) -> bool:
-        """Whether to report it at all: enough support, finite, and not absurdly far away (Map-free practice)."""
+        """Whether the estimate has enough support, is finite and not absurdly far away (Map-free practice)."""
         finite = bool(np.isfinite(self.rotation).all() and np.isfinite(self.translation).all())
         return (
             finite

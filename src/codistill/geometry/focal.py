@@ -62,11 +62,11 @@ def _quotient(points: Tensor) -> Tensor:
 
 def _weiszfeld(pixels: Tensor, points: Tensor) -> Tensor:
     quotient = _quotient(points)
-    along = (pixels * quotient).sum(-1)
+    along = (pixels * quotient).sum(-1)  # (batch, point)
     square = (quotient * quotient).sum(-1)
-    focal = along.mean(-1) / square.mean(-1)
+    focal = along.mean(-1) / square.mean(-1)  # least squares, the start
     for _ in range(_ITERATIONS):
         distance = (pixels - focal[:, None, None] * quotient).norm(dim=-1)
-        weight = 1.0 / distance.clamp(min=1e-8)
+        weight = 1.0 / distance.clamp(min=1e-8)  # makes the squares distances
         focal = (weight * along).mean(-1) / (weight * square).mean(-1)
     return focal

@@ -1,9 +1,8 @@
 """Surface normals of a depth map: planes fitted to the inverse depth of 3 x 3 pixels, none across an edge.
 
 Depth and intrinsics in, unit vectors in the camera's frame (x right, y down, z forward) out; they point towards the
-camera, as normals of what is seen do. A plane n . X = d seen through a pinhole has an inverse depth that is linear in
-the pixel, 1 / z = (n / d) . K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of
-points.
+camera. A plane n . X = d seen through a pinhole has an inverse depth that is linear in the pixel, 1 / z = (n / d) .
+K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of points.
 """
 
 import torch
@@ -33,7 +32,7 @@ def normals_of_depth(
     known = torch.isfinite(depth) & (depth > 0)
     inverse = torch.where(
         known, 1.0 / depth.double().clamp(min=1e-9), torch.nan
-    )  # NaN spoils every window it is in
+    )  # NaN spreads to every window that holds it
     parts = _windows(inverse)  # (9, row, column)
     shifts = torch.tensor(_SHIFTS, dtype=torch.float64, device=depth.device)
     mean = parts.mean(0)
@@ -73,7 +72,7 @@ def _chosen(normals: Float[Tensor, "row column 3"], misfit: Float[Tensor, "row c
 
 
 def _windows(values: Float[Tensor, "row column"]) -> Float[Tensor, "shift row column"]:
-    """What lies around every pixel, by `_SHIFTS`; NaN outside of the map."""
+    """The neighbours of every pixel, by `_SHIFTS`; NaN outside of the map."""
     rows, columns = values.shape
     padded = pad(values, (1, 1, 1, 1), value=torch.nan)
     return torch.stack([padded[1 + a : 1 + a + rows, 1 + b : 1 + b + columns] for a, b in _SHIFTS])

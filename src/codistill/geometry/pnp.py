@@ -1,10 +1,10 @@
 """Pose from 3-D points and their pixels (PnP) under outliers: RANSAC, then refinement on the inliers.
 
-The default samples three points, solves them exactly (P3P, up to four poses a sample), improves every new best pose on
-random subsets of its inliers (local optimization) and stops as soon as enough samples were drawn for its share of
-inliers: OpenCV's USAC. The other solvers are OpenCV's older RANSAC, without local optimization: `p3p` samples four
-points (the fourth picks one of the poses); `sqpnp` and `epnp` both sample five and solve them by EPnP, so that they
-need far more samples under many outliers.
+The default, OpenCV's USAC, samples three points, solves them exactly (P3P, up to four poses a sample), improves every
+new best pose on random subsets of its inliers (local optimization) and stops after enough samples for its share of
+inliers. The other solvers are OpenCV's older RANSAC, without local optimization: `p3p` samples four points (the fourth
+picks one of the poses); `sqpnp` and `epnp` sample five and solve them by EPnP, which takes far more samples under many
+outliers.
 
 For relocalization the points are the reference view's metric pointmap at the matches, the pixels those in the query;
 the pose comes out in metres without any scale step. Sources: MASt3R's visual-localization practice; USAC (Raguram et
@@ -86,7 +86,7 @@ def pose_from_points_and_pixels(
                 confidence=probability,
                 iterationsCount=iterations,
             )
-    except cv2.error:  # what OpenCV throws where no sample of degenerate points has a solution
+    except cv2.error:  # thrown where no sample of degenerate points has a solution
         return None
     if not found:
         return None
@@ -98,7 +98,7 @@ def pose_from_points_and_pixels(
     if not _well_posed(*seen, camera, turn, shift, threshold):
         return None
     inliers = np.zeros(count, dtype=bool)
-    inliers[finite[chosen]] = True
+    inliers[finite[chosen]] = True  # indices among all matches
     rotation = cv2.Rodrigues(turn)[0].astype(np.float64)
     return PoseEstimate(rotation, shift.ravel().astype(np.float64), inliers, float(chosen.sum()))
 
@@ -112,7 +112,7 @@ def _usac(threshold: float, probability: float, iterations: int, seed: int) -> c
     parameters.loMethod = cv2.LOCAL_OPTIM_INNER_LO
     parameters.loIterations, parameters.loSampleSize = _LOCAL_ROUNDS, _LOCAL_SAMPLE
     parameters.final_polisher, parameters.final_polisher_iterations = cv2.LSQ_POLISHER, 3
-    parameters.isParallel = False  # threads would make it depend on their timing
+    parameters.isParallel = False  # with threads the result depends on their timing
     return parameters
 
 
@@ -124,7 +124,7 @@ def _refined(
     shift: FloatArray,
     threshold: float,
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Least squares over the inliers, and over the new inliers, while the truncated squared error falls.
+    """Least squares over the inliers, repeated on the new inliers while the truncated squared error falls.
 
     Returns:
         Rotation vector, translation, and which points are inliers of these.
@@ -152,9 +152,9 @@ def _well_posed(
     shift: FloatArray,
     threshold: float,
 ) -> bool:
-    """Whether these inliers leave no motion of the camera open; translations count in units of the points' depth."""
+    """Whether these inliers determine all motions of the camera; translations are in units of the points' depth."""
     local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
-    x, y, z = local.T
+    x, y, z = local.T  # (match,) each
     depth, focal = float(np.median(z)), float(camera[0, 0])
     apart = spread_over(pixels, 1, threshold) and spread_over(points, 2, threshold * depth / focal)
     if not apart:
@@ -166,7 +166,7 @@ def _well_posed(
     by_turn = np.stack(  # (match, point axis, rotation axis): the cross product with each axis
         [np.stack([zero, z, -y], 1), np.stack([-z, zero, x], 1), np.stack([y, -x, zero], 1)], axis=1
     )
-    jacobian = np.concatenate([by_point @ by_turn, by_point * depth], axis=2).reshape(-1, 6)
+    jacobian = np.concatenate([by_point @ by_turn, by_point * depth], axis=2).reshape(-1, 6)  # (2 * match, 6)
     return determined(jacobian, threshold)
 
 
@@ -177,5 +177,5 @@ def _squared_error(
     local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         projected = local @ camera.T
-        squared = ((projected[:, :2] / projected[:, 2:] - pixels) ** 2).sum(1)
+        squared = ((projected[:, :2] / projected[:, 2:] - pixels) ** 2).sum(1)  # (match,)
     return np.where((local[:, 2] > 0) & np.isfinite(squared), squared, np.inf)

@@ -27,8 +27,8 @@ def quaternion_to_matrix(quaternion: Quaternion) -> Rotation:
 def matrix_to_quaternion(rotation: Rotation) -> Quaternion:
     """Unit quaternions (..., 4), w >= 0, of rotation matrices (..., 3, 3).
 
-    Of the four ways to solve for a quaternion, each divides by a different component; the one that divides by the
-    largest is taken, so that no rotation is near a singularity.
+    Of the four solutions for a quaternion, each divides by another component; the one that divides by the largest is
+    taken, so that no rotation is near a singularity.
     """
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in rotation.unbind(-2))
     squares = torch.stack((1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i), dim=-1)
@@ -41,7 +41,8 @@ def matrix_to_quaternion(rotation: Rotation) -> Quaternion:
         ),
         dim=-2,
     )
-    best = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    # `squares` is 4 (w², x², y², z²); each row of `candidates` is the quaternion times 4 w, 4 x, 4 y or 4 z.
+    best = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)  # (..., 1, 4)
     quaternion = candidates.gather(-2, best).squeeze(-2)
     quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
@@ -70,7 +71,7 @@ def quaternion_conjugate(quaternion: Quaternion) -> Quaternion:
 def pose_matrix(rotation: Rotation, translation: Float[Tensor, "*batch 3"]) -> Pose:
     """The (..., 4, 4) pose x -> rotation x + translation."""
     top = torch.cat((rotation, translation[..., None]), dim=-1)
-    bottom = torch.zeros_like(top[..., :1, :])
+    bottom = torch.zeros_like(top[..., :1, :])  # (..., 1, 4)
     bottom[..., 0, 3] = 1.0
     return torch.cat((top, bottom), dim=-2)
 
@@ -118,5 +119,5 @@ def rotation_angle(rotation: Rotation) -> Float[Tensor, "*batch"]:
     twice_sine = torch.stack(
         (r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]), dim=-1
     ).norm(dim=-1)
-    twice_cosine = r.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0
+    twice_cosine = r.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0  # trace = 1 + 2 cos
     return torch.atan2(twice_sine, twice_cosine)

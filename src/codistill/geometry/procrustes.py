@@ -26,7 +26,7 @@ class Similarity:
     translation: Float[Tensor, "*batch 3"]
 
     def apply(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 3"]:
-        """Map points (*batch, point, 3)."""
+        """scale * rotation x + translation for every point."""
         rotated = (self.rotation[..., None, :, :] * points[..., None, :]).sum(-1)
         return self.scale[..., None, None] * rotated + self.translation[..., None, :]
 
@@ -38,33 +38,33 @@ def procrustes(
     *,
     scale: bool = False,
 ) -> Similarity:
-    """The transform of `source` that is closest to `target`.
+    """The transform from `source` that is closest to `target`.
 
     Minimizes sum_i w_i |s R x_i + t - y_i|^2 over proper rotations R, translations t and, if `scale`, s > 0.
     Fewer than three points, or points on a line, leave the rotation undetermined: some minimizer is returned.
 
     Args:
         source, target: (*batch, point, 3), matched by index.
-        weights: (*batch, point), non-negative, not all zero; None weighs all alike.
+        weights: (*batch, point), non-negative, not all zero; None: all equal.
         scale: estimate a scale as well.
     """
     if weights is None:
         weights = torch.ones_like(source[..., 0])
     with torch.autocast(source.device.type, enabled=False):
-        share = (weights / weights.sum(-1, keepdim=True))[..., None]
+        share = (weights / weights.sum(-1, keepdim=True))[..., None]  # (*batch, point, 1)
         mean_source = (share * source).sum(-2)
         mean_target = (share * target).sum(-2)
         x, y = source - mean_source[..., None, :], target - mean_target[..., None, :]
-        covariance = (share * y).transpose(-2, -1) @ x
+        covariance = (share * y).transpose(-2, -1) @ x  # (*batch, 3, 3)
         u, singular, vh = torch.linalg.svd(covariance)
-        # A reflection fits better where the determinant is negative; flipping the weakest axis is optimal then.
+        # A negative determinant means that a reflection fits best: flipping the weakest axis is the best rotation.
         sign = torch.det(u @ vh).sign()
         flip = torch.stack((torch.ones_like(sign), torch.ones_like(sign), sign), dim=-1)
-        rotation = (u * flip[..., None, :]) @ vh
+        rotation = (u * flip[..., None, :]) @ vh  # (*batch, 3, 3)
         if scale:
-            spread = (share * x * x).sum((-2, -1))
+            spread = (share * x * x).sum((-2, -1))  # (*batch,)
             factor = (singular * flip).sum(-1) / spread
         else:
             factor = torch.ones_like(sign)
-        moved = (rotation * mean_source[..., None, :]).sum(-1)
+        moved = (rotation * mean_source[..., None, :]).sum(-1)  # (*batch, 3)
         return Similarity(factor, rotation, mean_target - factor[..., None] * moved)

@@ -24,7 +24,7 @@ def pixel_grid(
 def project(points: Float[Tensor, "*points 3"], intrinsics: Intrinsics) -> Float[Tensor, "*points 2"]:
     """Pixels (x, y) of points in the camera's frame.
 
-    Points behind the camera come out mirrored and points at z = 0 infinite: mask by z > 0 where that matters.
+    Points behind the camera are mirrored and points at z = 0 infinite: mask by z > 0 where that matters.
 
     Args:
         points: (*batch, ..., 3).

@@ -1,7 +1,7 @@
 """Refinement of a relative pose on its inlier matches: robust Levenberg-Marquardt on the Sampson distance.
 
-The minimal solver behind an essential matrix sees five matches; this sees all inliers, over the five degrees of
-freedom that pixels determine (a rotation, a direction). Source: Hartley and Zisserman, section 11.4.
+The minimal solver of an essential matrix uses five matches; this uses all inliers, over the five degrees of freedom
+that pixels determine (a rotation, a direction). Source: Hartley and Zisserman, section 11.4.
 """
 
 import cv2
@@ -37,14 +37,14 @@ def refine_relative_pose(
     for _ in range(iterations):
         error = sampson_distance(rotation, direction, rays_a, rays_b)
         jacobian = sampson_jacobian(rotation, direction, rays_a, rays_b)
-        weight = 1.0 / (1.0 + (error / scale) ** 2)
-        normal = jacobian.T @ (weight[:, None] * jacobian)
+        weight = 1.0 / (1.0 + (error / scale) ** 2)  # (match,): Cauchy's
+        normal = jacobian.T @ (weight[:, None] * jacobian)  # (5, 5)
         gradient = jacobian.T @ (weight * error)
         step = -np.linalg.lstsq(normal + damping * np.diag(normal.diagonal()), gradient, rcond=None)[0]
         candidate = _moved(rotation, direction, step)
         new_cost = _cost(sampson_distance(*candidate, rays_a, rays_b), scale)
         if not new_cost < cost:
-            damping *= 10.0
+            damping *= 10.0  # towards gradient descent
             if damping > 1e6:
                 break
             continue
@@ -58,7 +58,7 @@ def refine_relative_pose(
 def sampson_jacobian(
     rotation: FloatArray, direction: FloatArray, rays_a: FloatArray, rays_b: FloatArray
 ) -> FloatArray:
-    """Change (match, 5) of Sampson distances by a rotation vector (3) and by moving the direction aside (2)."""
+    """Derivatives (match, 5) of Sampson distances by a rotation vector (3) and the direction's tangent plane (2)."""
     error = sampson_distance(rotation, direction, rays_a, rays_b)
     moved = [
         sampson_distance(*_moved(rotation, direction, _STEP * axis), rays_a, rays_b) for axis in np.eye(5)
@@ -69,7 +69,7 @@ def sampson_jacobian(
 def _moved(rotation: FloatArray, direction: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Turn by step[:3] (rotation vector), move the direction by step[3:] in its tangent plane."""
     turn = cv2.Rodrigues(np.ascontiguousarray(step[:3]))[0].astype(np.float64)
-    tangent = np.linalg.svd(direction[None])[2][1:]
+    tangent = np.linalg.svd(direction[None])[2][1:]  # (2, 3), orthogonal to the direction
     moved = direction + step[3:] @ tangent
     return turn @ rotation, moved / np.linalg.norm(moved)
 
@@ -86,7 +86,7 @@ def sampson_distance(
     x, y, z = direction
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ rotation
     a, b = (np.concatenate((rays, np.ones((len(rays), 1))), axis=1) for rays in (rays_a, rays_b))
-    line_b, line_a = a @ essential.T, b @ essential
+    line_b, line_a = a @ essential.T, b @ essential  # (match, 3): epipolar lines
     slope = np.sqrt((line_b[:, :2] ** 2).sum(1) + (line_a[:, :2] ** 2).sum(1))
     return (b * line_b).sum(1) / np.maximum(slope, 1e-15)
 

@@ -15,7 +15,7 @@ from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.procrustes import procrustes
 from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
-_BATCH = 500  # samples between two looks at whether to go on
+_BATCH = 500  # samples between two stopping tests
 _REFITS = 10
 
 
@@ -56,7 +56,7 @@ def pose_from_point_pairs(
             return None
         refit = procrustes(a[inliers], b[inliers])
         again = (refit.apply(a) - b).norm(dim=-1) < threshold
-        if int(again.sum()) < int(inliers.sum()):
+        if int(again.sum()) < int(inliers.sum()):  # the refit is worse: keep the last pose
             break
         rotation, translation = refit.rotation, refit.translation
         if bool((again == inliers).all()):
@@ -73,25 +73,25 @@ def pose_from_point_pairs(
 def _consensus(
     a: torch.Tensor, b: torch.Tensor, threshold: float, probability: float, iterations: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotation and translation of the sample that most matches agree with."""
+    """Rotation and translation of the sample with the most inliers."""
     samples = _triples(len(a), iterations, seed)
     most, rotation, translation = -1, torch.eye(3, dtype=a.dtype), torch.zeros(3, dtype=a.dtype)
     needed, drawn = float(iterations), 0
     while drawn < min(needed, iterations):
         sample = samples[drawn : drawn + _BATCH]
-        found = procrustes(a[sample], b[sample])
+        found = procrustes(a[sample], b[sample])  # (sample, 3, 3) and (sample, 3)
         support = torch.cat(
             [
                 ((a @ turn.mT + shift[:, None] - b).square().sum(-1) < threshold**2).sum(-1)
                 for turn, shift in zip(
                     found.rotation.split(50), found.translation.split(50), strict=True
-                )  # few at once: what stays in a cache is several times faster
+                )  # (50, match) distances fit in the cache: several times faster
             ]
         )
         drawn, best = drawn + len(sample), int(support.argmax())
         if int(support[best]) > most:
             most, rotation, translation = int(support[best]), found.rotation[best], found.translation[best]
-            clean = (most / len(a)) ** 3
+            clean = (most / len(a)) ** 3  # probability that all three of a sample are inliers
             if clean > 0:
                 needed = math.log(1.0 - probability) / math.log1p(-min(clean, 1.0 - 1e-12))
     return rotation, translation
@@ -102,7 +102,7 @@ def _triples(count: int, iterations: int, seed: int) -> torch.Tensor:
     draw = np.random.default_rng(seed)
     first, second, third = (draw.integers(count - i, size=iterations) for i in range(3))
     # Shift the later draws past the earlier ones, so that all triples are equally likely.
-    second = second + (second >= first)
+    second = second + (second >= first)  # of the count - 1 others
     low, high = np.minimum(first, second), np.maximum(first, second)
     third = third + (third >= low)
     third = third + (third >= high)

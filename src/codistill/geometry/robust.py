@@ -1,4 +1,4 @@
-"""What all robust solvers share: how many samples they may draw, how sure they want to be, and where draws begin."""
+"""Common settings of the robust solvers: number of samples, confidence, seed."""
 
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
@@ -10,14 +10,12 @@ PNP_SOLVERS: tuple[PnpSolver, ...] = get_args(PnpSolver)
 """Names of `geometry.pnp`'s solvers, the default first."""
 
 MAX_SAMPLES = 10_000
-"""The one budget of every robust solver, so that methods are compared and not their patience."""
+"""The sample budget of every robust solver: the same, for a fair comparison of methods."""
 PROBABILITY = 0.9999
-"""That one all-inlier sample was drawn, before a solver stops earlier."""
+"""Probability that one all-inlier sample was drawn, at which a solver may stop early."""
 
 
 class Draws(TypedDict):
-    """Arguments of every robust solver."""
-
     iterations: int
     seed: int
 
@@ -46,5 +44,5 @@ class RobustConfig:
 
     @property
     def draws(self) -> Draws:
-        """What every solver is told of its samples."""
+        """The arguments of every robust solver's sampling."""
         return {"iterations": self.samples, "seed": self.seed}

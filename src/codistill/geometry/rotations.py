@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 from codistill.geometry.poses import matrix_to_quaternion, quaternion_to_matrix
 
 DEGENERATE = 1e-6
-"""Below this length a column says nothing of a direction."""
+"""Length below which a column has no direction."""
 
 
 def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrices of (..., 6) by Gram-Schmidt, in fp32 or better, differentiable.
 
-    Where the two columns are parallel, or one is zero, any rotation that keeps what they do say is returned: the
-    result is always a rotation, and gradients are finite.
+    Where the two columns are parallel, or one is zero, some rotation that agrees with the rest is returned: the result
+    is always a rotation, and gradients are finite.
     """
     with torch.autocast(six.device.type, enabled=False):
         six = six.float() if six.dtype in (torch.float16, torch.bfloat16) else six

@@ -1,4 +1,4 @@
-"""Any image file to a uint8 RGB array, and back to another size: what encoders and data both need of pixels.
+"""Any image file to a uint8 RGB array of any size, for encoders and data.
 
 header = read_header(data)                      # size after EXIF rotation, without decoding
 image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs straight at a quarter of the size

@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 UNKNOWN = (90, 90, 90)
-"""Grey: what is ignored, of no class, or without depth."""
+"""Grey: ignored, of no class, or without depth."""
 
 
 def number_colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours, far apart for neighbouring numbers, the same for everyone; after 256 they return."""
+    """(count, 3) uint8 colours, always the same, far apart for neighbouring numbers; they repeat after 256."""
     return _table()[np.arange(count) % 256]
 
 
 @cache
 def _table() -> np.ndarray:
-    # Of one length: OpenCV rounds the last few of a row otherwise.
+    # Always the same length: OpenCV rounds the last few of a row differently.
     numbers = np.arange(256)
     hue = (numbers * 0.618034) % 1.0  # steps of the golden angle
     saturation = np.array((0.85, 0.55, 0.70))[numbers % 3]
@@ -34,7 +34,7 @@ def label_picture(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def depth_range(*depths: np.ndarray) -> tuple[float, float]:
-    """Nearest and farthest metres to show of some maps: the 1st and 99th percentile of what is known."""
+    """Nearest and farthest metres to show of some maps: the 1st and 99th percentile of known depths."""
     known = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in depths])
     if not known.size:
         return 1.0, 10.0

@@ -1,7 +1,7 @@
 """An encoded image (bytes or a file) to uint8 RGB, upright: what cannot be decoded raises DataError with the reason.
 
-JPEG goes through libjpeg-turbo, at a reduced size where that is enough; a JPEG that it finds unclean, and every other
-format, goes through Pillow, which decides whether the image is usable.
+libjpeg-turbo decodes JPEGs, at a reduced size where that is enough; Pillow decodes JPEGs with warnings and every other
+format, and decides whether the image is usable.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from codistill.imaging.pillow import load_pillow, open_pillow
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an encoded image says before it is decoded.
+    """An encoded image's header.
 
     Attributes:
         height, width: of the upright image, in pixels.
@@ -52,8 +52,8 @@ def read_header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXEL
 
     Args:
         data: the file's bytes.
-        name: what error messages call the image.
-        max_pixels: limit of rows * columns; more is taken for a decompression bomb.
+        name: of the image in errors.
+        max_pixels: limit of rows * columns; larger images count as decompression bombs.
 
     Raises:
         DataError: if the data is empty, of an unknown format, damaged in its header, or too large.
@@ -88,15 +88,15 @@ def decode_rgb(
 
     Args:
         data: the file's bytes.
-        header: `read_header(data)`, if the caller has it; its size is then not compared again.
+        header: `read_header(data)`, if the caller has it; its size is then not checked again.
         reduction: 1, 2, 4 or 8: decode a JPEG at that part of its size (sides rounded up); see
-            `covering_reduction`. Other formats, and JPEGs with damage that can be passed over, come at full size.
-        name: what error messages call the image.
+            `covering_reduction`. Other formats, and slightly damaged JPEGs, are decoded at full size.
+        name: of the image in errors.
         max_pixels: limit of rows * columns of the full image.
 
     Returns:
-        (row, column, 3) uint8. Grey is repeated, transparency laid over white, 16 bit brought to 8, the first frame
-        of an animation taken.
+        (row, column, 3) uint8. Grey is repeated, transparency laid over white, 16 bit scaled to 8; of an animation the
+        first frame.
 
     Raises:
         DataError: if the data is empty, truncated, damaged, of an unknown format, or too large.
@@ -127,7 +127,7 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def equivalent_focal(path: str | Path) -> float | None:
-    """Focal length on 35 mm film, in millimetres, that an image file's EXIF tells; None where it does not.
+    """Focal length on 35 mm film, in millimetres, from an image file's EXIF; None if missing.
 
     Raises:
         DataError: if the file cannot be read or opened.

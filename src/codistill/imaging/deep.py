@@ -1,9 +1,9 @@
-"""Samples of more than 8 bits to 8: the full range becomes 0 to 255, and fewer bits in a wider file are noticed.
+"""Samples of more than 8 bits to 8: the full range becomes 0 to 255, and fewer bits in a wider file are detected.
 
-A 16-bit file may hold the 10 or 12 bits of a sensor, unscaled: taken for 16 bits it is nearly black. PNG's chunk sBIT
-says how many bits mean something. The standard (PNG specification, "Sample depth scaling") has samples scaled to the
-full range even then, so samples are only scaled here where they cannot have been: all within the bits that mean
-something, and with low bits that no scaling leaves. Else dark and unscaled pictures look the same: none is guessed.
+A 16-bit file may hold the 10 or 12 bits of a sensor, unscaled: read as 16 bits it is nearly black. PNG's chunk sBIT
+gives the number of significant bits. The standard (PNG specification, "Sample depth scaling") has samples scaled to the
+full range even then, so samples are only scaled here where they cannot have been: all within the significant bits, and
+with low bits that no scaling produces. Without sBIT dark and unscaled pictures look the same, which is an error.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _FULL = 65535
 _TOO_DARK = 1 << 12
 """Below this, no sample of a 16-bit image would become brighter than 15 of 255."""
 _ROWS = 1024
-"""Rows that are worked on at a time, so that wider numbers cost no memory."""
+"""Rows processed at a time, to save memory for wider numbers."""
 
 
 def eight_bits(
@@ -24,12 +24,12 @@ def eight_bits(
 
     Args:
         samples: (row, column) or (row, column, channel), integers from 0 to 65535.
-        significant: bits of each channel that mean something, where the file says so.
+        significant: significant bits of each channel, if in the file.
         unscaled: the samples are known to be numbers of that many bits, not scaled to 16.
         full: the samples are known to use the full range; no picture is too dark.
 
     Raises:
-        DataError: if samples lie outside of 16 bits, or it cannot be told how many bits they have.
+        DataError: if samples lie outside of 16 bits, or their number of bits is ambiguous.
     """
     low, high = (int(samples.min()), int(samples.max())) if samples.size else (0, 0)
     if low < 0 or high > _FULL:
@@ -50,7 +50,7 @@ def eight_bits(
 
 
 def _hold_fewer_bits(samples: np.ndarray, significant: tuple[int, ...]) -> bool:
-    """Whether samples are numbers of `significant` bits that nobody scaled to 16."""
+    """Whether samples are numbers of `significant` bits that were not scaled to 16."""
     if not significant or max(significant) >= 16:
         return False
     channels = samples[..., None] if samples.ndim == 2 else samples
@@ -61,21 +61,21 @@ def _hold_fewer_bits(samples: np.ndarray, significant: tuple[int, ...]) -> bool:
 
 
 def _can_be_scaled(plane: np.ndarray, bits: int) -> bool:
-    """Whether all samples are what shifting, repeating or multiplying `bits` to 16 gives."""
+    """Whether all samples can result from shifting, repeating or multiplying `bits` to 16."""
     top = (plane >> (16 - bits)).astype(np.uint32)
     shifted = top << (16 - bits)
     repeated, width = shifted.copy(), bits
-    while width < 16:
+    while width < 16:  # repeat the bits downwards: abc becomes abcabcab…
         repeated |= repeated >> width
         width *= 2
     most = (1 << bits) - 1
     nearest = (plane.astype(np.uint32) * most + _FULL // 2) // _FULL
-    multiplied = (2 * nearest * _FULL + most) // (2 * most)
+    multiplied = (2 * nearest * _FULL + most) // (2 * most)  # rounded to the nearest
     return any(bool((plane == scaled).all()) for scaled in (shifted, repeated, multiplied))
 
 
 def _scaled(samples: np.ndarray, top: np.ndarray | np.uint32) -> np.ndarray:
-    """Samples of 0..top as 0..255, to the nearest."""
+    """Samples of 0..top as 0..255, rounded."""
     out = np.empty(samples.shape, dtype=np.uint8)
     for start in range(0, len(samples), _ROWS):
         rows = samples[start : start + _ROWS].astype(np.uint32)

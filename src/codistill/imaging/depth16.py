@@ -1,9 +1,8 @@
 """Depth in 16 bits, as files and caches hold it: one convention for all of them.
 
-A map's numbers count units of a millimetre, unless a length is said; 0 is unknown; 65535 is infinite: the sky. What is
-farther than 65534 units, and no sky, is stored as unknown.
-What knows no sky (`sky=False`: the depth task's folders and caches) uses all numbers, and what is farther than the
-last one is stored as that: 65535 is a depth there, of 65.535 m.
+Numbers are millimetres, unless a unit is given; 0 is unknown; 65535 is infinite: the sky. Other depths beyond 65534
+units are stored as unknown. Without sky (`sky=False`: the depth task's folders and caches) 65535 is a depth, 65.535 m,
+which larger ones are clipped to.
 """
 
 import numpy as np
@@ -38,7 +37,7 @@ def from_metres(depth: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True
     Args:
         depth: metres, infinite for sky.
         unit: metres each.
-        sky: infinity is 65535, and what does not fit is unknown; otherwise both are the largest number.
+        sky: infinity is 65535, and larger depths are unknown; otherwise both are the largest number.
     """
     numbers = np.round(np.nan_to_num(depth, nan=0.0, posinf=np.inf) * (1 / unit))
     numbers = np.where(depth > 0, np.maximum(numbers, 1), 0)

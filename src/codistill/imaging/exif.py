@@ -1,8 +1,8 @@
-"""What EXIF data says of a picture, read with care: how to turn it, and the focal length.
+"""Orientation and focal length from EXIF data.
 
 EXIF is a TIFF structure (EXIF 2.32 §4.5): a byte order, then directories of 12-byte entries (tag, type, count, value
-or its place). Files of the wild have any integer type, either byte order, places outside of the file, and loops; what
-makes no sense counts as not there. Nothing here raises.
+or its offset). Real files have any integer type, either byte order, offsets outside of the file, and loops; invalid
+entries count as missing. Nothing here raises.
 """
 
 import struct
@@ -12,12 +12,12 @@ _EXIF_FOLDER, _FOCAL_35MM = 0x8769, 0xA405
 _PREFIX = b"Exif\0\0"
 
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
-"""struct's letters of TIFF's types that hold one number: byte, short, long, their signed kinds, float, double."""
+"""struct's letters for TIFF's number types: byte, short, long, their signed kinds, float, double."""
 _RATIONALS = {5: "I", 10: "i"}
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Orientation (1 to 8) of an EXIF block, with or without its prefix `Exif`; 1 where it says nothing sensible."""
+    """Orientation (1 to 8) of an EXIF block, with or without its prefix `Exif`; 1 if missing or invalid."""
     tiff = exif.removeprefix(_PREFIX)
     value = _entry(tiff, _first_folder(tiff), ORIENTATION)
     return int(value) if value is not None and value in range(1, 9) else 1
@@ -42,7 +42,7 @@ def _number(tiff: bytes, place: int, letter: str) -> int | float | None:
 
 
 def _first_folder(tiff: bytes) -> int:
-    """Place of the first directory; 0, where the header is, for none."""
+    """Offset of the first directory; 0, that of the header, for none."""
     return int(_number(tiff, 4, "I") or 0) if _order(tiff) else 0
 
 

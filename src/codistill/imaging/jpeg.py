@@ -1,7 +1,7 @@
 """JPEG through libjpeg-turbo (simplejpeg), decoded straight at 1/1, 1/2, 1/4 or 1/8 of its size.
 
-The inverse DCT of a smaller block costs less than a full one, and the smaller image costs less to resize. Only the
-three halvings have vectorized kernels, so the factors between are not used.
+The inverse DCT of a smaller block costs less than a full one, and the smaller image less to resize. Only the three
+halvings have vectorized kernels, so other factors are not used.
 """
 
 import re
@@ -42,7 +42,7 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_jpeg(data: bytes, size: tuple[int, int], reduction: int) -> np.ndarray | None:
-    """Stored pixels (row, column, 3) at 1/reduction of `size`, rounded up; None where the data is not clean."""
+    """Stored pixels (row, column, 3) at 1/reduction of `size`, rounded up; None where the decoder warns."""
     rows, columns = (-(-side // reduction) for side in size)
     try:
         return simplejpeg.decode_jpeg(data, min_height=rows, min_width=columns, min_factor=reduction)
@@ -59,7 +59,7 @@ def jpeg_exif(data: bytes) -> bytes:
 
 
 def too_many_scans(data: bytes) -> bool:
-    """Whether a JPEG of a few bytes a scan makes its decoder pass over all pixels more than `MAX_SCANS` times."""
+    """Whether a JPEG with tiny scans makes its decoder pass over all pixels more than `MAX_SCANS` times."""
     progressive, components = False, 0
     for marker, start, stop in _segments(data):
         if marker in _FRAMES and stop - start >= 6:

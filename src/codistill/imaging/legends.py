@@ -1,4 +1,4 @@
-"""What the colours of label and depth pictures mean, as strips to put below them."""
+"""Legends of label and depth pictures, as strips to put below them."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def legend_picture(names: Sequence[str], numbers: Sequence[int], width: int) -> 
 
 
 def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
-    """What the colours of `depth_picture` mean: a bar (row, width, 3) uint8 from near to far, with metres below it."""
+    """The legend of `depth_picture`: a bar (row, width, 3) uint8 from near to far, with metres below it."""
     font, bar, gap = ImageFont.load_default(size=13), 14, 8
     canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
     metres = np.geomspace(nearest, farthest, width - 2 * gap)
@@ -48,7 +48,7 @@ def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
 
 
 def error_legend(texts: tuple[str, str], width: int) -> np.ndarray:
-    """What `error_colours` mean: a bar (row, width, 3) uint8 with texts for its two ends."""
+    """The legend of `error_colours`: a bar (row, width, 3) uint8 with texts for its two ends."""
     font, bar, gap = ImageFont.load_default(size=13), 14, 8
     canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
     colours = error_colours(np.linspace(0.0, 1.0, width - 2 * gap))

@@ -1,7 +1,7 @@
-"""What one image may cost: pixels, sides after resizing, and what becomes of an image that costs more.
+"""Limits of one image: pixels, and sides after resizing.
 
-A file of a few hundred bytes can ask for gigabytes. Sizes are compared before anything of that size is made; what
-still does not fit into memory makes the image a bad one, which is counted, and not the end of a run.
+A file of a few hundred bytes can require gigabytes. Sizes are checked before anything is allocated; an image that still
+does not fit into memory is counted as a bad one and does not end a run.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MAX_PIXELS = 178_956_970
 """Default limit of rows * columns: Pillow's own, above which it calls a file a decompression bomb."""
 
 MAX_RESIZED = 1 << 26
-"""Limit of rows * columns that an image is enlarged to: 0.8 GB as float. Strips of 1 x 60000 pixels ask for more."""
+"""Limit of rows * columns of an enlarged image: 0.8 GB as float. Strips of 1 x 60000 pixels would exceed it."""
 
 
 def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
@@ -30,7 +30,7 @@ def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
 
 
 def check_resized(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """Raise DataError where resizing (rows, columns) would leave nothing, or more than memory should be asked for."""
+    """Raise DataError where resizing (rows, columns) would leave nothing, or enlarge beyond `MAX_RESIZED`."""
     if min(after) < 1:
         raise DataError(
             f"an image of {before[1]}x{before[0]} pixels would become {after[1]}x{after[0]}: nothing is left of its "
@@ -45,13 +45,13 @@ def check_resized(before: tuple[int, int], after: tuple[int, int]) -> None:
 
 @contextmanager
 def bad_image(name: str) -> Iterator[None]:
-    """Turn what memory, OpenCV and PyTorch raise over one image into a DataError that names it."""
+    """Turn errors of memory, OpenCV and PyTorch over one image into a DataError that names it."""
     try:
         yield
     except (MemoryError, cv2.error) as error:
         raise DataError(f"{name}: cannot be used: {_first_line(error)}") from error
     except RuntimeError as error:
-        if "alloc" not in str(error):  # PyTorch's way to say that memory is short
+        if "alloc" not in str(error):  # how PyTorch reports a lack of memory
             raise
         raise DataError(f"{name}: cannot be used: {_first_line(error)}") from error
 

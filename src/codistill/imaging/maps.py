@@ -1,4 +1,4 @@
-"""Images as they are stored, labels, depth or vectors: a value is a number here, not a brightness."""
+"""Images of stored numbers (labels, depth, vectors), not of brightness."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from codistill.imaging.orientation import orient
 from codistill.imaging.pillow import PILLOW_ERRORS, Opened, open_pillow
 
 _EXACT = ("PNG", "TIFF", "BMP", "GIF", "PPM", "TGA")
-"""Formats that give back the values that were written; JPEG does not, and JPEG 2000 need not."""
+"""Formats without loss; JPEG is lossy, and JPEG 2000 may be."""
 _BITS_PER_SAMPLE = 258
 
 
@@ -17,7 +17,7 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
     """Decode a one-channel image of 1 to 16 bits to the numbers stored in it.
 
     Returns:
-        (row, column), uint8 or uint16, turned as the file's own EXIF says; palette images give their indices.
+        (row, column), uint8 or uint16, upright by the file's EXIF; palette images give their indices.
 
     Raises:
         DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than
@@ -42,7 +42,7 @@ def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_
     """Decode an RGB image of 8 bits a channel, or a PNG of 16, to the numbers stored in it.
 
     Returns:
-        (row, column, 3), uint8 or uint16, red first, turned as the file's own EXIF says.
+        (row, column, 3), uint8 or uint16, red first, upright by the file's EXIF.
 
     Raises:
         DataError: if the data is damaged, of a format that changes values, or has not three channels of 8 or 16 bits.
@@ -64,7 +64,7 @@ def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_
 
 
 def _deep_colour(opened: Opened) -> np.ndarray:
-    """16 bits a channel, of which Pillow gives the high half."""
+    """16 bits a channel; Pillow decodes only the high half."""
     decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("damaged samples of 16 bits")
@@ -89,7 +89,7 @@ def _undecodable(name: str, error: BaseException) -> DataError:
 
 
 def _stored(opened: Opened) -> np.ndarray:
-    """Numbers as in the file: Pillow stretches grey of fewer than 8 bits, and PPM of any maximum, to a full range."""
+    """Numbers as in the file: Pillow stretches grey of fewer than 8 bits, and PPM of any maximum, to the full range."""
     image = opened.image
     values = np.asarray(image)
     if image.mode == "1":
@@ -106,7 +106,7 @@ def _stored(opened: Opened) -> np.ndarray:
 
 
 def _unstretched(values: np.ndarray, data: bytes) -> np.ndarray:
-    """A PGM's numbers: its third number in the header is the largest, and what Pillow has made 255 or 65535."""
+    """A PGM's numbers: its header's third number is the maximum, which Pillow has stretched to 255 or 65535."""
     words = [word for line in data[:1000].split(b"\n") for word in line.partition(b"#")[0].split()]
     if data[:2] not in (b"P2", b"P5") or len(words) < 4:
         return values

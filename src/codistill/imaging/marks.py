@@ -1,4 +1,4 @@
-"""What is known of an image drawn over it: points, outlines and skeletons, and matches between two images."""
+"""Drawings over an image: points, outlines and skeletons, and matches between two images."""
 
 from collections.abc import Sequence
 
@@ -64,7 +64,7 @@ def match_picture(
         pixels_a, pixels_b: (match, 2) in them.
         height: of the picture, pixels.
         most: lines drawn, evenly spread over the matches.
-        colours: (match, 3) uint8; None: hues by the matches' order, so that they can be told apart.
+        colours: (match, 3) uint8; None: hues by the matches' order.
     """
     scales = [height / image.shape[0] for image in (image_a, image_b)]
     shown = [

@@ -1,4 +1,4 @@
-"""From pixels to what networks take and back: the one place where images are normalized by ImageNet's constants."""
+"""From pixels to network input and back: the one place where images are normalized by ImageNet's constants."""
 
 import torch
 from jaxtyping import Float, Num
@@ -16,7 +16,7 @@ def unit_range(pixels: Pixels) -> Images:
 
 
 def imagenet_normalize_(images: Images) -> Images:
-    """Images in 0 to 1 less ImageNet's mean, over its deviation; in place, without a copy to the device."""
+    """Normalize images in 0 to 1 by ImageNet's mean and deviation, in place, without a copy to the device."""
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         images[:, channel].sub_(mean).div_(std)
     return images
@@ -28,7 +28,7 @@ def normalized(pixels: Pixels) -> Images:
 
 
 def normalized_in_one_pass(pixels: Pixels) -> Images:
-    """The same but for rounding: one product and one difference a value, for the batches of distillation."""
+    """The same up to rounding, by one product and one difference per value, for the batches of distillation."""
     images = _channels_first(pixels)
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         images[:, channel].mul_(1 / (255 * std)).sub_(mean / std)
@@ -36,7 +36,7 @@ def normalized_in_one_pass(pixels: Pixels) -> Images:
 
 
 def unnormalized(images: Images) -> Images:
-    """ImageNet-normalized images as they were, in 0 to 1."""
+    """ImageNet-normalized images back in 0 to 1."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (images * std + mean).clamp(0, 1)
 

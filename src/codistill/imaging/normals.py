@@ -1,7 +1,7 @@
 """Surface normals as colours: unit vectors in the camera's frame (x right, y down, z forward), and RGB.
 
-They point towards the camera, (0, 0, 0) is unknown: so everywhere in codistill. In a file a channel is (n + 1) / 2 of
-its largest value; black is unknown, and so is what has no direction (shorter than 0.1).
+Everywhere in codistill they point towards the camera, and (0, 0, 0) is unknown. In a file a channel is (n + 1) / 2 of
+its largest value; black, and vectors shorter than 0.1, are unknown.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import numpy as np
 from codistill.errors import DataError
 
 AXES = {"red": ("right", "left"), "green": ("down", "up"), "blue": ("forward", "towards")}
-"""Where high values of a channel may point: along an axis of the camera, or against it (towards the camera)."""
+"""Directions of a channel's high values: along an axis of the camera, or against it (towards the camera)."""
 _SHORT, _UNIT, _MOST_WRONG = 0.1, (0.9, 1.1), 0.05
 _GREY = (90, 90, 90)
 
@@ -55,10 +55,10 @@ class Colours:
 
 
 def colours_of(said: Mapping[str, object], path: Path) -> Colours:
-    """What a file says of the channels.
+    """The encoding in a file's description of the channels.
 
     Raises:
-        DataError: if it is not one of two directions for each.
+        DataError: unless it names one of two directions for each.
     """
     if set(said) != set(AXES) or any(said[name] not in allowed for name, allowed in AXES.items()):
         listed = ", ".join(f'"{name}": {" or ".join(allowed)}' for name, allowed in AXES.items())

@@ -1,10 +1,10 @@
-"""EXIF orientation applied to an array: it says where row 0 and column 0 of the stored pixels belong; 1 is upright."""
+"""EXIF orientation applied to an array: the true sides of the stored row 0 and column 0; 1 is upright."""
 
 import numpy as np
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Whether the upright image is as wide as the stored one is high."""
+    """Whether the upright image has the stored one's height as its width."""
     return orientation >= 5
 
 

@@ -35,7 +35,7 @@ def grid_picture(
 
     Args:
         rows: arrays (row, column, 3), uint8 or floats in [0, 1].
-        captions: one per column; none leaves their line out.
+        captions: one per column; none for no line.
         cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower.
     """
     width, columns = cell[1], max(map(len, (captions, *rows)))

@@ -1,9 +1,9 @@
 """Everything that is not a plain JPEG: Pillow opens it, and each pixel format becomes 8-bit RGB in a stated way.
 
-Only the formats of `FORMATS` are tried: Pillow's list also has ones that start other programs (a file that begins with
-`%!PS` starts Ghostscript, whatever it is called). Samples of 16 bits are scaled to 8 (`deep.py`); transparency is laid
-over white; CMYK, palette and the rest follow Pillow; of an animation the first frame is taken; floating point has no
-known range and is refused.
+Only the formats of `FORMATS` are tried: some of Pillow's start other programs (a file that begins with `%!PS` starts
+Ghostscript, whatever its name). Samples of 16 bits are scaled to 8 (`deep.py`); transparency is laid over white; CMYK,
+palette and the rest follow Pillow; of an animation the first frame is used; floating point has no known range and is
+refused.
 """
 
 import io
@@ -29,7 +29,7 @@ from codistill.imaging.png import PNG_START, Png, reduce_png
 
 _WANTED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "TGA")
 FORMATS = (*_WANTED, "AVIF") if "avif" in features.modules else _WANTED
-"""What is read; others than these are refused unseen."""
+"""The accepted formats."""
 
 # What Pillow's format readers raise on damaged bytes.
 PILLOW_ERRORS = (
@@ -56,12 +56,12 @@ _LIMIT = threading.Lock()
 
 @dataclass(frozen=True)
 class Opened:
-    """An image that is opened and not decoded.
+    """An image that is opened, not decoded.
 
     Attributes:
-        image: stored pixels; of a TIFF, Pillow turns them while it decodes them.
-        orientation: EXIF orientation that is still to be applied.
-        data: the file; of a PNG, what its pixels need of it. png: what else was read of a PNG.
+        image: stored pixels; of a TIFF, Pillow applies the orientation when decoding.
+        orientation: EXIF orientation still to be applied.
+        data: the file; of a PNG, the chunks that its pixels need. png: the rest of a PNG.
     """
 
     image: Image.Image
@@ -98,7 +98,7 @@ def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
 
 @contextmanager
 def _pillow_allows(pixels: int) -> Iterator[None]:
-    """While a file is read: Pillow's own limit, which is one for the whole process, is not below the caller's."""
+    """While a file is read, raise Pillow's own limit, which is global to the process, to the caller's."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is None or pixels <= limit:
         yield
@@ -112,7 +112,7 @@ def _pillow_allows(pixels: int) -> Iterator[None]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """(rows, columns) of a WebP's canvas, which Pillow makes when it opens the file; (1, 1) of anything else."""
+    """(rows, columns) of a WebP's canvas, which Pillow allocates when it opens the file; (1, 1) for others."""
     if data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8X":
         return 1, 1
     columns, rows = (int.from_bytes(data[place : place + 3], "little") + 1 for place in (24, 27))
@@ -120,19 +120,19 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _tile_size(image: Image.Image) -> tuple[int, int]:
-    """(rows, columns) of a TIFF's tiles, which are decoded whole, however small the image; else (1, 1)."""
+    """(rows, columns) of a TIFF's tiles, which are decoded whole even for small images; else (1, 1)."""
     tags = getattr(image, "tag_v2", {})
     columns, rows = (tags.get(tag, 1) for tag in _TILE_SIDES)
     return (rows, columns) if isinstance(rows, int) and isinstance(columns, int) else (1, 1)
 
 
 def _orientation(image: Image.Image, data: bytes, png: Png | None) -> int:
-    """EXIF orientation (1 to 8) that is left to apply, without decoding the image."""
+    """EXIF orientation (1 to 8) still to be applied, without decoding the image."""
     if png is not None:
         return exif_orientation(png.exif)
     if data.startswith(JPEG_START):
         return exif_orientation(jpeg_exif(data))
-    if image.format == "TIFF":  # Pillow turns what it understands
+    if image.format == "TIFF":  # Pillow applies the orientation itself
         tags = getattr(image, "tag_v2", {})
         return 1 if tags.get(ORIENTATION) in range(2, 9) else exif_orientation(data)
     return exif_orientation(image.info.get("exif", b""))
@@ -142,7 +142,7 @@ def load_pillow(opened: Opened, name: str) -> np.ndarray:
     """Decode an opened image to upright (row, column, 3) uint8.
 
     Raises:
-        DataError: if the data is truncated or damaged, or the range of its pixels is not known.
+        DataError: if the data is truncated or damaged, or the range of its pixels is unknown.
     """
     try:
         with bad_image(name), _pillow_allows(opened.image.height * opened.image.width):
@@ -157,14 +157,14 @@ def pillow_to_rgb(image: Image.Image) -> np.ndarray:
     """Upright (row, column, 3) uint8 of a PIL image in any mode but `F`.
 
     Raises:
-        DataError: for pixels of which no range is known.
+        DataError: for pixels of unknown range.
     """
     orientation = _memory_orientation(image)
     return np.ascontiguousarray(orient(_rgb(image), orientation))
 
 
 def _memory_orientation(image: Image.Image) -> int:
-    """As `_orientation`, of an image that a caller opened, and may have changed."""
+    """As `_orientation`, for an image that a caller opened, and may have changed."""
     try:
         if image.format == "TIFF":
             image.load()
@@ -194,7 +194,7 @@ def _file_rgb(opened: Opened) -> np.ndarray:
 
 
 def _deep_png(opened: Opened, png: Png) -> np.ndarray:
-    """16 bits a channel, of which Pillow gives the high half where there is colour."""
+    """16 bits a channel; of colours Pillow decodes only the high half."""
     samples = np.asarray(opened.image)
     if png.colour != 0:
         decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -248,7 +248,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _over_white(layers: np.ndarray) -> np.ndarray:
-    """(row, column, RGBA) uint8 over white, some rows at a time: whole, three more images would be in memory."""
+    """(row, column, RGBA) uint8 over white, in chunks of rows: at once it would take three more images in memory."""
     if layers[..., 3].min(initial=255) == 255:
         return np.ascontiguousarray(layers[..., :3])
     out = np.empty((*layers.shape[:2], 3), dtype=np.uint8)

@@ -1,8 +1,8 @@
 """A PNG reduced to what its pixels need, so that nothing else in it can fail, cost memory, or be guessed.
 
-Texts, colour profiles and further frames are compressed or damaged in files that every viewer shows; no pixel depends
-on them here. As in libpng, a chunk that may be left out (PNG specification §5.4: lower-case first letter) and has a
-wrong checksum is left out, and one that must not be is an error.
+Texts, colour profiles and further frames may be compressed or damaged in files that every viewer shows; no pixel
+depends on them here. As in libpng, an ancillary chunk (PNG specification §5.4: lower-case first letter) with a wrong
+checksum is dropped; in a critical chunk that is an error.
 """
 
 import struct
@@ -20,14 +20,14 @@ _EXTRA: tuple[bytes, ...] = (b"tRNS", b"sBIT", b"eXIf")
 
 @dataclass(frozen=True)
 class Png:
-    """What is kept of a PNG file.
+    """The kept parts of a PNG file.
 
     Attributes:
         data: a PNG file of its header, palette, transparency and pixels.
-        exif: the EXIF block, wherever it stands; empty for none.
+        exif: the EXIF block, from anywhere in the file; empty for none.
         depth: bits of a sample as stored: 1, 2, 4, 8 or 16.
         colour: PNG's colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
-        significant: bits of each channel that mean something, if the file says so (sBIT); else empty.
+        significant: significant bits of each channel, if in the file (sBIT); else empty.
     """
 
     data: bytes
@@ -51,9 +51,9 @@ def reduce_png(data: bytes, name: str) -> Png:
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         stop = position + 12 + length
         if kind == b"IEND" or (pixels and kind != b"IDAT" and stop > len(data)):
-            break  # behind the pixels, nothing that is cut short matters
+            break  # behind the pixels, a truncated chunk does not matter
         if len(kind) < 4 or stop > len(data):
-            kept.append(data[position:])  # a file cut within its pixels: its reader says so
+            kept.append(data[position:])  # truncated within its pixels: its reader raises
             return _parts(data, kept, extra)
         if kind in _PIXELS:
             pixels = pixels or kind == b"IDAT"

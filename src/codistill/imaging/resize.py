@@ -20,9 +20,9 @@ def resize_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     check_resized((image.shape[0], image.shape[1]), size)
     if not image.flags.writeable or any(stride < 0 for stride in image.strides):
-        image = image.copy()  # torch takes neither
-    # The batch axis first: with it added last, PyTorch does not see that channels are innermost, and takes a detour
-    # over planes that costs twice as much as the resizing.
+        image = image.copy()  # torch accepts neither
+    # Add the batch axis first: otherwise PyTorch does not see that channels are innermost, and converts to planes,
+    # which costs twice as much as the resizing.
     batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
     with bad_image("resizing"):
         return interpolate(batch, size=size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
@@ -31,8 +31,8 @@ def resize_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def without_ends(image: np.ndarray) -> np.ndarray:
     """The middle of a strip, (row, column, ...), cut to `MAX_ASPECT` before it is resized; other images as they are.
 
-    Whoever resizes the shorter side and then takes the central square would make an image of gigabytes of a strip of
-    1 x 60000 pixels, to throw nearly all of it away.
+    Resizing the shorter side of a strip of 1 x 60000 pixels would make an image of gigabytes, of which a central square
+    needs hardly anything.
     """
     rows, columns = image.shape[:2]
     height, width = min(rows, MAX_ASPECT * columns), min(columns, MAX_ASPECT * rows)

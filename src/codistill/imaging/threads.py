@@ -1,8 +1,7 @@
 """OpenCV's threads around worker processes.
 
-OpenCV's thread pool does not survive a fork: a forked child that resizes the pool waits for threads it does not
-have, for ever. So the pool is emptied in the parent before workers start, and a worker that inherits a count of one
-leaves it alone.
+OpenCV's thread pool does not survive a fork: a forked child that resizes the pool waits for ever for threads that it
+does not have. So the parent empties the pool before workers start, and a worker that inherits a count of one keeps it.
 """
 
 from collections.abc import Iterator
@@ -23,6 +22,6 @@ def without_opencv_threads() -> Iterator[None]:
 
 
 def use_one_opencv_thread() -> None:
-    """In a worker: parallelism is one process per core."""
+    """In a worker: one thread, since there is one process per core."""
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)

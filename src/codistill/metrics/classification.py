@@ -15,8 +15,8 @@ def hits_at(
 ) -> Bool[Tensor, "image rank"]:
     """Whether the true class is among the k best, for each k in `ranks`.
 
-    Ties go against the true class: a score counts as found only if fewer than k classes have as high a one. Rows of
-    equal scores therefore never look better than chance.
+    Ties count against the true class: it must have fewer than k classes with an equal or higher score. So rows of equal
+    scores never score better than chance.
 
     Raises:
         DataError: if the shapes do not fit.
@@ -27,7 +27,7 @@ def hits_at(
         )
     true = scores.gather(1, labels.long()[:, None])
     others = scores.shape[1] - 1
-    above = others - (scores < true).sum(1)  # so that NaN is never a hit
+    above = others - (scores < true).sum(1)  # NaN is never a hit
     return torch.stack([above < rank for rank in ranks], dim=1)
 
 

@@ -19,14 +19,14 @@ from codistill.geometry.projection import project
 _AT_ONCE = 16_000_000
 """Similarities held at a time: 64 MB in fp32."""
 _CHANNELS = 32
-"""Upsampled at a time."""
+"""Channels upsampled at a time."""
 _SMALLEST = 1e-9
-"""Cosine distance below which two features are the same one."""
+"""Cosine distance below which two features are equal."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """The best matches of one set of features in another, the surest first.
+    """The best matches of one set of features in another, in order of confidence.
 
     Attributes:
         first, second: positions in the two sets.
@@ -46,12 +46,12 @@ def best_matches(
     ratio: bool = True,
     at_once: int = _AT_ONCE,
 ) -> Matches:
-    """The `count` surest of all nearest neighbours, from the first set to the second; one for each of the first.
+    """The `count` most confident of the nearest neighbours in the second set, one for each of the first.
 
     Args:
         first, second: features of any length. Without two in the second set there is no match.
         count: how many to keep, where there are as many.
-        ratio: sure is who is much nearer than the second nearest: 1 - distance / second distance. False: who is near.
+        ratio: confidence is 1 - distance / second nearest distance; False: the cosine similarity.
         at_once: similarities held at a time.
     """
     if len(first) == 0 or len(second) < 2:
@@ -68,10 +68,10 @@ def best_matches(
 
 
 def _two_nearest(part: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of `other` is nearest, and the similarities (one, 2) of it and of the second nearest."""
-    similarity = part @ other.T
+    """Indices in `other` of the nearest ones, and similarities (one, 2) of the nearest and second nearest."""
+    similarity = part @ other.T  # (one, other)
     best, index = similarity.max(1)
-    # Below every cosine: two passes over a row are faster than a sort of it.
+    # -2 is below every cosine. Two passes over a row are faster than sorting it.
     similarity.scatter_(1, index[:, None], -2.0)
     return index, torch.stack((best, similarity.amax(1)), dim=1)
 
@@ -83,7 +83,7 @@ def geometric_errors(
     pose_2_from_1: Float[Tensor, "4 4"],
     intrinsics2: Float[Tensor, "3 3"],
 ) -> tuple[Float[Tensor, "match 2"], Float[Tensor, " match"]]:
-    """How far matches are off, in the second image and in space. Nobody asks whether the second view sees the point.
+    """Errors of matches, in the second image and in space, without a test of visibility there.
 
     Args:
         points1, points2: of the matched pixels, each in its own camera's frame, metres.
@@ -100,7 +100,7 @@ def geometric_errors(
 
 
 def binned(values: Float[Tensor, " pair"], edges: Sequence[float]) -> Int[Tensor, " pair"]:
-    """In which bin [edge, next edge) each value lies; -1 outside of all."""
+    """Index of each value's bin [edge, next edge); -1 outside of all."""
     number = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype), right=True) - 1
     return torch.where(number < len(edges) - 1, number, -1)
 
@@ -111,11 +111,11 @@ def locate_keypoints(
     keypoints: Float[Tensor, "point 2"],
     upsampled: tuple[int, int] | None = None,
 ) -> Float[Tensor, "point 2"]:
-    """Where key-points of one image are in another: the place whose feature is most similar.
+    """Positions of one image's key-points in another: those of the most similar features.
 
-    As Probe3D does it, features have length one, that of a key-point is read with the map's corners at the image's,
-    and the cell found is its number over the number of cells: its upper left corner. With `upsampled`, features are
-    brought to so many pixels first, and both places count from centres.
+    As in Probe3D, features are normalized, a key-point's feature is interpolated with the map's corners at the image's,
+    and the position found is the cell's upper left corner. With `upsampled`, features are first resized to so many
+    pixels, and both positions are relative to pixel centres.
 
     Args:
         source, target: maps of square images, of one shape.
@@ -128,17 +128,17 @@ def locate_keypoints(
     grid = (2.0 * keypoints - 1.0)[None, None]
     if upsampled is None:
         wanted = grid_sample(normalize(source, dim=0)[None], grid, align_corners=True)
-        heat = _heat(wanted, normalize(target, dim=0))
+        heat = _heat(wanted, normalize(target, dim=0))  # (point, row, column)
         shift = 0.0
     else:
         wanted = grid_sample(source[None], grid, align_corners=False, padding_mode="border")
-        # A product with upsampled features is the upsampled product: only their lengths need them, a few at a time.
+        # Upsampling and products commute; only the lengths need upsampled features, a few channels at a time.
         heat = _upsampled(_heat(wanted, target), upsampled)
         lengths = sum(_upsampled(part, upsampled).square().sum(0) for part in target.split(_CHANNELS))
         heat = heat / torch.as_tensor(lengths).sqrt().clamp(min=_SMALLEST)
         shift = 0.5
     rows, columns = heat.shape[1:]
-    place = heat.flatten(1).argmax(1)
+    place = heat.flatten(1).argmax(1)  # (point,)
     found = torch.stack((place % columns, place // columns), dim=1) + shift
     return found / found.new_tensor([columns, rows])
 
@@ -153,11 +153,7 @@ def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mean_of_classes(sums: np.ndarray) -> np.ndarray:
-    """Shares of classes, averaged over the classes that are there: (resample, class, 2) to (resample,), per cent.
-
-    Args:
-        sums: what is right, and of how many.
-    """
+    """Mean over the present classes of right / all: sums (resample, class, 2) to (resample,), per cent."""
     right, count = sums[..., 0], sums[..., 1]
     shares = np.divide(right, count, out=np.zeros(right.shape), where=count > 0)
     return 100.0 * shares.sum(1) / np.maximum((count > 0).sum(1), 1)

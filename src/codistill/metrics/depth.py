@@ -11,7 +11,7 @@ from torch import Tensor
 from codistill.errors import DataError
 
 DEPTH_METRICS = ("a1", "a2", "a3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
-"""What `depth_scores` gives, in this order: three shares in [0, 1], then errors; rmse and sq_rel in metres."""
+"""Columns of `depth_scores`: three shares in [0, 1], then errors; rmse and sq_rel in metres."""
 
 NYU_EIGEN_CROP = (45, 471, 41, 601)
 """First and last row (exclusive), first and last column (exclusive), of 480 x 640 images."""
@@ -59,7 +59,7 @@ def depth_scores(
             f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)} and mask {tuple(mask.shape)} must "
             "have one shape; resize the prediction to the truth first"
         )
-    # Pixels that are not scored become 1 = 1: they take part in no sum, and in no logarithm of zero.
+    # Pixels that are not scored become 1 = 1: they add nothing to sums, and need no logarithm of zero.
     p = torch.where(mask, prediction.double(), 1.0)
     t = torch.where(mask, truth.double(), 1.0)
     count = mask.flatten(1).sum(1)

@@ -1,7 +1,7 @@
-"""How good predicted people are: who was found, and how far the found ones' surfaces and joints are off.
+"""Scores of predicted people: detection, and the errors of the surfaces and joints of those found.
 
-People are matched image by image by their projected joints; errors are means over matched people only, so they say
-little without recall beside them. Errors in millimetres, precision, recall and F1 as shares.
+People are matched image by image by their projected joints; errors are means over matched people only, so they must be
+read together with recall. Errors in millimetres, precision, recall and F1 as shares.
 Source: the protocol of Multi-HMR (arXiv 2402.14654), which follows ROMP's matching.
 """
 
@@ -15,14 +15,14 @@ from torch import Tensor
 from codistill.geometry.procrustes import procrustes
 
 MIN_OVERLAP = 0.05
-"""Intersection over union of the joints' bounding boxes below which two people are never the same."""
+"""Least intersection over union of the joints' bounding boxes of a matched pair."""
 
 MILLIMETRES = 1000.0
 
 
 @dataclass(frozen=True)
 class PersonMatching:
-    """Who is who in one image.
+    """Matched people of one image.
 
     Attributes:
         pairs: (prediction, truth) indices, in the order they were matched: best first.
@@ -45,17 +45,17 @@ def match_people(
 ) -> PersonMatching:
     """Match the people of one image by their projected joints, greedily, best pair first.
 
-    Two people are as far apart as the largest singular value of their (joint, 2) matrix of differences: the spectral
-    norm, as in the published evaluation, not the Frobenius norm. There is no limit on it; a pair must only overlap.
+    The distance of two people is the largest singular value of their (joint, 2) matrix of differences: the spectral
+    norm, as in the published evaluation, not the Frobenius norm. It has no limit; a pair must only overlap.
 
     Args:
-        predicted, truth: the same joints in the same order, pixels; any number of people, none included. A prediction
-            that is not finite matches nobody.
+        predicted, truth: the same joints in the same order, pixels; any number of people, also none. A prediction
+            that is not finite has no match.
         known: which joints of each true person are labelled; None: those that are finite.
         min_overlap: of the bounding boxes of all joints.
         early_stop: as published, a best pair that does not overlap counts as a wrong prediction at once, and matching
-            ends when wrong and matched ones are as many as there are predictions. Pairs that would fit can be lost
-            that way; False goes on to the last pair.
+            ends when wrong and matched pairs are as many as predictions, which can lose fitting pairs. False tries
+            every pair.
     """
     predicted, truth = predicted.detach().double().cpu(), truth.detach().double().cpu()
     counts = len(predicted), len(truth)
@@ -67,9 +67,9 @@ def match_people(
         for flat in cost.flatten().argsort(stable=True).tolist():
             if not free_truth or (early_stop and len(pairs) + wrong >= counts[0]):
                 break
-            prediction, person = divmod(flat, counts[1])
+            prediction, person = divmod(flat, counts[1])  # cost is (prediction, truth)
             if not overlap[prediction, person] >= min_overlap:
-                wrong += 1
+                wrong += 1  # published: counted for every such pair, until early_stop ends the matching
             elif prediction in free_prediction and person in free_truth:
                 pairs.append((prediction, person))
                 free_prediction.remove(prediction)
@@ -86,7 +86,7 @@ def _costs(predicted: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Ten
     """Distances and box overlaps (prediction, truth), each true person's over its own labelled joints."""
     cost = torch.full((len(predicted), len(truth)), torch.inf, dtype=torch.float64)
     overlap = torch.zeros_like(cost)
-    usable = predicted.isfinite().all(-1).all(-1)
+    usable = predicted.isfinite().all(-1).all(-1)  # (prediction,)
     for person, joints in enumerate(known & truth.isfinite().all(-1)):
         if joints.any() and usable.any():
             own, theirs = predicted[usable][:, joints], truth[person, joints]
@@ -103,14 +103,14 @@ def joint_boxes(joints: Float[Tensor, "*batch joint 2"]) -> Float[Tensor, "*batc
 def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*_"]:
     """Intersection over union of boxes whose last pixels count: sides are right - left + 1. Broadcasts."""
     low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
-    common = (high - low + 1.0).clamp(min=0.0).prod(-1)
+    common = (high - low + 1.0).clamp(min=0.0).prod(-1)  # overlapping pixels
     areas = [(box[..., 2:] - box[..., :2] + 1.0).prod(-1) for box in (first, second)]
     return common / (areas[0] + areas[1] - common)
 
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """Detection over a whole set of images, pooled; NaN where nothing was there to find or was found.
+    """Detection pooled over a set of images; shares of zero people are NaN.
 
     Attributes:
         matches, misses, false_positives: people.
@@ -132,7 +132,6 @@ class DetectionScores:
 
     @property
     def persons(self) -> int:
-        """People in the ground truth."""
         return self.matches + self.misses
 
     @property
@@ -147,7 +146,7 @@ class DetectionScores:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of the two."""
+        """Harmonic mean of precision and recall."""
         return _share(2 * self.matches, 2 * self.matches + self.misses + self.false_positives)
 
     def as_published(self) -> dict[str, float]:
@@ -178,11 +177,11 @@ def aligned_point_error(
     Vertices give PA-PVE, joints PA-MPJPE. The result keeps the inputs' dtype.
     """
     source, target = predicted.double(), truth.double()
-    # Without spread no scale is defined: such a prediction is one point, and stays one wherever it is moved.
+    # A prediction of one point has no scale (0 / 0): it stays one point, at the target's centre.
     similarity = procrustes(source, target, scale=True)
     scale = similarity.scale.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     center = target.mean(-2, keepdim=True)
-    spread = source - source.mean(-2, keepdim=True)
+    spread = source - source.mean(-2, keepdim=True)  # (*batch, point, 3)
     aligned = scale[..., None, None] * (spread @ similarity.rotation.mT) + center
     return mean_point_error(aligned, target).to(predicted.dtype)
 
@@ -190,5 +189,5 @@ def aligned_point_error(
 def relative_to(
     points: Float[Tensor, "*batch point 3"], origin: Float[Tensor, "*batch 3"]
 ) -> Float[Tensor, "*batch point 3"]:
-    """Points relative to one of their body, e.g. the pelvis."""
+    """Points relative to one point of their body, e.g. the pelvis."""
     return points - origin[..., None, :]

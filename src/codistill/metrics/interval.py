@@ -1,8 +1,8 @@
 """Bootstrap intervals: numbers per image in, a score and its 95 % interval out. Groups are the unit of resampling.
 
 Two pictures of one room, frames of one camera and views of one object resemble each other: resampled as if they were
-independent, they give intervals that are too narrow. Whoever knows what belongs together says so, and whole groups are
-drawn with replacement. One group alone says nothing of how the next one would score: its interval is unknown.
+independent, they give intervals that are too narrow. So the caller names groups, which are drawn whole, with
+replacement. One group alone does not predict the next one's score: its interval is unknown.
 Source: Field and Welsh, "Bootstrapping clustered data" (JRSS B, 2007), the cluster bootstrap.
 """
 
@@ -15,7 +15,7 @@ from codistill.errors import DataError
 
 RESAMPLES = 2000
 FEW_GROUPS = 10
-"""Fewer give rough intervals, too narrow more often than not; whoever shows one says how many there were."""
+"""Fewer groups give rough intervals, mostly too narrow: tables then show their number."""
 _CHUNK = 4_000_000  # draws held at a time
 
 
@@ -41,7 +41,7 @@ class Interval:
         return self.low is not None and self.high is not None and -margin <= self.low and self.high <= margin
 
     def limits(self, digits: int = 3, between: str = ", ") -> str:
-        """`0.412, 0.538`, or `unknown`."""
+        """Both limits as text, e.g. `0.412, 0.538`, or `unknown`."""
         if self.low is None or self.high is None:
             return "unknown"
         return f"{self.low:.{digits}f}{between}{self.high:.{digits}f}"
@@ -57,16 +57,17 @@ def bootstrap_mean(
 
     Args:
         values: of the images.
-        groups: of each image, what it belongs to; None for images that are independent of each other.
+        groups: the group of each image; None for images that are independent of each other.
         seed, resamples: of the bootstrap.
 
     Raises:
-        DataError: without values, if one is not finite, or if there is not one group for each.
+        DataError: without values, if one is not finite, or unless there is one group for each.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise DataError(f"an interval needs finite values of at least one image; got shape {values.shape}")
     numbers, count = group_numbers(groups, values.size)
+    # A resample's mean weighs every image equally, so large groups weigh more.
     sums, sizes = np.bincount(numbers, values, count), np.bincount(numbers, minlength=count)
     means = [sums[draws].sum(1) / sizes[draws].sum(1) for draws in _draws(count, seed, resamples)]
     low, high = _percentiles(np.concatenate(means), count)
@@ -85,23 +86,23 @@ def bootstrap_sums(
 
     Args:
         values: (image, ...) counts that add over images.
-        score: from sums (resample, ...) to (resample,). A difference of two methods on the same images is a score as
-            well: put their counts side by side.
+        score: from sums (resample, ...) to (resample,). For a difference of two methods on the same images, stack
+            their counts.
         groups: see `bootstrap_mean`.
         seed, resamples: of the bootstrap.
 
     Raises:
-        DataError: without images, or if there is not one group for each.
+        DataError: without images, or unless there is one group for each.
     """
     values = np.asarray(values)
     if values.ndim < 2 or values.shape[0] == 0:
         raise DataError(f"an interval needs counts of at least one image; got shape {values.shape}")
     numbers, count = group_numbers(groups, values.shape[0])
     flat = np.zeros((count, int(np.prod(values.shape[1:]))))
-    np.add.at(flat, numbers, values.reshape(values.shape[0], -1))
+    np.add.at(flat, numbers, values.reshape(values.shape[0], -1))  # (group, count)
     scores = []
     for draws in _draws(count, seed, resamples):
-        times = np.stack([np.bincount(row, minlength=count) for row in draws])
+        times = np.stack([np.bincount(row, minlength=count) for row in draws])  # (resample, group)
         scores.append(score((times @ flat).reshape(-1, *values.shape[1:])))
     low, high = _percentiles(np.concatenate(scores), count)
     whole = float(score(flat.sum(0).reshape(1, *values.shape[1:]))[0])
@@ -111,7 +112,7 @@ def bootstrap_sums(
 def bootstrap_rows(
     size: int, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Iterator[np.ndarray]:
-    """Rows of every resample, for scores that are no function of sums (medians, areas); as many as the groups have."""
+    """Row indices of every resample, for scores that are no function of sums (medians, areas); their number varies."""
     numbers, count = group_numbers(groups, size)
     rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=count))[:-1])
     for draws in _draws(count, seed, resamples):
@@ -120,10 +121,10 @@ def bootstrap_rows(
 
 
 def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, int]:
-    """Number of the group of each sample, by first appearance, and how many groups there are.
+    """Group number of each sample, by first appearance, and the number of groups.
 
     Raises:
-        DataError: if there are not as many names as samples.
+        DataError: unless there is one name per sample.
     """
     if groups is None:
         return np.arange(size), size
@@ -135,7 +136,7 @@ def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, 
 
 
 def _percentiles(scores: np.ndarray, groups: int) -> tuple[float | None, float | None]:
-    """Of the scores that are numbers; unknown with one group, and where no resample has a number."""
+    """The 2.5th and 97.5th percentile without NaN; None with one group, or if all are NaN."""
     scores = scores[~np.isnan(scores)]
     if groups < 2 or not scores.size:
         return None, None
@@ -144,7 +145,7 @@ def _percentiles(scores: np.ndarray, groups: int) -> tuple[float | None, float |
 
 
 def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Resampled group numbers (resample, group), a few resamples at a time; the same however they are cut."""
+    """Resampled group numbers (resample, group), in chunks; the same for any chunk size."""
     generator = np.random.default_rng(seed)
     rows = max(1, _CHUNK // count)
     for start in range(0, resamples, rows):

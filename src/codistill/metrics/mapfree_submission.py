@@ -1,9 +1,9 @@
 """Map-free files: poses and intrinsics of a data set, submissions read, written and scored.
 
 A submission is a zip with one `pose_SCENE.txt` per scene, lines `seq1/frame_00005.jpg qw qx qy qz tx ty tz confidence`
-with world-to-camera poses. Scoring follows the published code, and so do these peculiarities: a frame is known by its
-five-digit number alone, so that seq1/frame_00000 replaces seq0/frame_00000 but keeps its place in the order; every
-fifth frame by place is evaluated; a scene missing from the zip counts *all* its frames as failures.
+with world-to-camera poses. Scoring follows the published code, also in its peculiarities: a frame is identified by its
+five-digit number alone, so that seq1/frame_00000 replaces seq0/frame_00000 in its place of the order; every fifth frame
+of the order is evaluated; a scene missing from the zip counts *all* its frames as failures.
 """
 
 import io
@@ -55,7 +55,7 @@ class SceneIntrinsics:
 
 @dataclass(frozen=True)
 class SubmissionScores:
-    """Scores of a submission, the scenes they come from, and what in the submission was ignored."""
+    """Scores of a submission, its scenes' errors, and warnings on ignored parts."""
 
     scores: RelocalizationScores
     scenes: tuple[SceneErrors, ...]
@@ -69,7 +69,7 @@ def read_poses(
 
     Args:
         lines: of a `poses.txt` (7 numbers) or of a submission (7 numbers and a confidence).
-        where: what to call the file in warnings.
+        where: the file's name in warnings.
         with_confidence: whether a confidence is expected.
 
     Returns:
@@ -173,7 +173,7 @@ def score_submission(
         thresholds: of the VCRE, pixels.
 
     Raises:
-        DataError: if either cannot be read; the text says what was expected.
+        DataError: if either cannot be read.
     """
     dataset, submission = Path(dataset), Path(submission)
     names = sorted(folder.name for folder in dataset.glob("*") if (folder / "poses.txt").is_file())
@@ -194,7 +194,7 @@ def score_submission(
 
 
 def evaluated_frames(poses: Mapping[int, np.ndarray]) -> list[int]:
-    """The frame numbers that are evaluated: every fifth by place in the file."""
+    """The evaluated frame numbers: every fifth in the file's order."""
     return list(poses)[::EVALUATE_EVERY]
 
 
@@ -229,7 +229,7 @@ def _stacked(arrays: list[np.ndarray], *shape: int) -> torch.Tensor:
 
 
 def _read_submission(path: Path) -> dict[str, list[str]]:
-    """Lines by scene."""
+    """Lines of the pose files in a zip or folder, by scene."""
     if path.is_dir():
         texts = {file.name: file.read_bytes() for file in path.glob("pose_*.txt")}
     else:

@@ -1,7 +1,6 @@
-"""How good pixel matches are: against dense ground truth where depth is known, against the epipolar line where only
-poses are.
+"""Errors of pixel matches: from dense ground truth where depth is known, from the epipolar line where only poses are.
 
-Matches (match, 2) as (x, y) come in; distances in pixels, and shares of matches below thresholds, go out.
+In: matches (match, 2) as (x, y). Out: distances in pixels, and shares of matches below thresholds.
 """
 
 from collections.abc import Sequence
@@ -51,7 +50,7 @@ def coverage(
 ) -> float:
     """Share of the first view's cells with a visible pixel that hold a match better than the threshold.
 
-    Precision alone rewards a matcher that says little; this says how much of the common view it explains.
+    Precision alone rewards a matcher with few matches; this measures how much of the common view they cover.
 
     Args:
         pixels1, errors: of the matches, from `match_errors`.
@@ -63,7 +62,7 @@ def coverage(
     grid = (-(-rows // cell), -(-columns // cell))
     y, x = torch.nonzero(visible, as_tuple=True)
     common, hit = (torch.zeros(grid, dtype=torch.bool, device=visible.device) for _ in range(2))
-    common[y // cell, x // cell] = True
+    common[y // cell, x // cell] = True  # (cell row, cell column)
     right = pixels1[errors < threshold].long()
     hit[right[:, 1] // cell, right[:, 0] // cell] = True
     return int((hit & common).sum()) / max(1, int(common.sum()))

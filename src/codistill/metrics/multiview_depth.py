@@ -59,10 +59,10 @@ def depth_scores(
     if clip is not None:
         prediction = prediction.clamp(*clip) * predicted
     known = truth > 0
-    pred, true = prediction[known], truth[known]
+    pred, true = prediction[known], truth[known]  # (pixel,) each
     relative = ((pred - true).abs() / true).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     ratio = torch.maximum(true / pred, pred / true)
-    ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)
+    ratio = torch.where(pred == 0, INLIER_RATIO + 1.0, ratio)  # no prediction: an outlier
     return DepthScores(
         relative=float(100 * relative.mean()), inliers=float(100 * (ratio < INLIER_RATIO).double().mean())
     )
@@ -71,12 +71,12 @@ def depth_scores(
 def align_depth(
     prediction: Float[Tensor, "row column"], truth: Float[Tensor, "row column"], alignment: Alignment
 ) -> Float[Tensor, "row column"]:
-    """Remove what a method cannot know, using the truth.
+    """Remove a method's unknown scale (and shift), using the truth.
 
     Args:
         prediction, truth: of one size.
         alignment: `none`; `median`: times the ratio of the medians over known pixels; `inverse_least_squares`: the
-            scale and shift of 1 / depth that fit best. Inverse depths that come out below zero mean infinitely far.
+            scale and shift of 1 / depth that fit best. Fitted inverse depths below zero become infinite depth.
 
     Raises:
         ConfigError: for an unknown alignment.
@@ -89,7 +89,7 @@ def align_depth(
     if alignment == "inverse_least_squares":
         usable = known & (prediction > 0)
         inverse = 1.0 / prediction[usable]
-        columns = torch.stack((inverse, torch.ones_like(inverse)), dim=1)
+        columns = torch.stack((inverse, torch.ones_like(inverse)), dim=1)  # (pixel, 2)
         scale, shift = torch.linalg.lstsq(columns, 1.0 / truth[usable, None]).solution[:, 0]
         fitted = 1.0 / (scale / prediction + shift)
         return torch.where(fitted > 0, fitted, torch.inf)
@@ -110,18 +110,18 @@ def fuse_depths(
 ) -> Float[Tensor, "row column"]:
     """One depth map of a key view from those of several pairs.
 
-    Each is brought to the scale of the first that predicts anything by the ratio of their medians; then the mean
-    weighted by confidence is taken per pixel. Pixels that a pair does not predict (not above 0, or not finite) have no
-    weight; 0 where none does.
+    Each is scaled to the first with a prediction, by the ratio of their medians; the result is the mean per pixel,
+    weighted by confidence. Pixels that a pair does not predict (not above 0, or not finite) have no weight; 0 where all
+    do not.
     """
     predicted = torch.isfinite(depths) & (depths > 0)
     scaled = torch.zeros_like(depths)
-    medians = [median(depth[mask]) for depth, mask in zip(depths, predicted, strict=True)]
+    medians = [median(depth[mask]) for depth, mask in zip(depths, predicted, strict=True)]  # (pair,)
     reference = next((value for value in medians if bool(value.isfinite())), None)
     for index, mask in enumerate(predicted):
         if reference is not None and bool(mask.any()):
             scaled[index][mask] = depths[index][mask] * (reference / medians[index])
-    weights = torch.where(predicted, confidences, 0.0)
+    weights = torch.where(predicted, confidences, 0.0)  # (pair, row, column)
     total = weights.sum(0)
     return torch.where(total > 0, (weights * scaled).sum(0) / total.clamp(min=1e-30), 0.0)
 

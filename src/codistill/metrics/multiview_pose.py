@@ -24,7 +24,7 @@ class PairErrors:
 
     Attributes:
         rotation: (pair,), in [0, 180].
-        translation: (pair,), between the directions whatever their sign, in [0, 90]; huge where there is no answer.
+        translation: (pair,), between the directions without sign, in [0, 90]; huge without an estimate.
     """
 
     rotation: Float[Tensor, " pair"]
@@ -55,10 +55,10 @@ def pair_errors(estimate: Float[Tensor, "view 4 4"], truth: Float[Tensor, "view 
         estimate, truth: world-to-camera poses, in any two world frames. A view without an estimate is NaN: its
             pairs count as wrong.
     """
-    first, second = torch.triu_indices(len(truth), len(truth), offset=1, device=truth.device)
+    first, second = torch.triu_indices(len(truth), len(truth), offset=1, device=truth.device)  # i < j
     found = relative_pose(estimate[first], estimate[second]).double()
     expected = relative_pose(truth[first], truth[second]).double()
-    between = found[:, :3, :3] @ expected[:, :3, :3].transpose(1, 2)
+    between = found[:, :3, :3] @ expected[:, :3, :3].transpose(1, 2)  # (pair, 3, 3)
     rotation = torch.rad2deg(rotation_angle(between)).nan_to_num(nan=_NO_ANSWER)
     return PairErrors(rotation, direction_error(found[:, :3, 3], expected[:, :3, 3]))
 
@@ -68,7 +68,7 @@ def direction_error(
 ) -> Float[Tensor, " pair"]:
     """Angle between two lines, degrees in [0, 90]; 90 if either has no length, huge if it is not finite."""
     estimate, truth = (t / (t.norm(dim=-1, keepdim=True) + 1e-15) for t in (estimate, truth))
-    sine_squared = (1.0 - (estimate * truth).sum(-1) ** 2).clamp(min=1e-15)
+    sine_squared = (1.0 - (estimate * truth).sum(-1) ** 2).clamp(min=1e-15)  # published form
     angle = torch.acos((1.0 - sine_squared).clamp(min=0.0).sqrt())
     return torch.rad2deg(angle.nan_to_num(nan=_NO_ANSWER, posinf=_NO_ANSWER, neginf=_NO_ANSWER))
 
@@ -95,9 +95,8 @@ def pose_scores(errors: Sequence[PairErrors], thresholds: Sequence[int] = (5, 15
 def mean_average_accuracy(rotation: np.ndarray, translation: np.ndarray, max_angle: int = MAX_ANGLE) -> float:
     """Mean of the cumulative histogram of the larger error over one-degree bins up to `max_angle`, in [0, 1].
 
-    The last bin includes its upper edge. This is the reported NumPy version; a PyTorch one in circulation has other
-    bins and other values.
+    The last bin includes its upper edge. Published numbers use this NumPy version; a PyTorch version has other bins.
     """
-    worst = np.maximum(rotation, translation)
+    worst = np.maximum(rotation, translation)  # (pair,)
     counts, _ = np.histogram(worst, bins=np.arange(max_angle + 1))
     return float(np.mean(np.cumsum(counts / len(worst))))

@@ -1,6 +1,6 @@
 """Surface normal scores: predicted and true unit vectors in, one row of numbers per image out.
 
-Vectors stand in the camera's frame (x right, y down, z forward) and point towards the camera; (0, 0, 0) is unknown.
+Vectors are in the camera's frame (x right, y down, z forward) and point towards the camera; (0, 0, 0) is unknown.
 A data set's score is the mean of its images' scores (so "rmse" is a mean of RMSEs). Source of the six numbers: Fouhey
 et al., ICCV 2013, as evaluations of NYUv2 have used them since; means per image: Probe3D (arXiv 2404.08636).
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 NORMAL_METRICS = ("mean", "median", "rmse", "a11", "a22", "a30")
-"""What `normal_scores` gives, in this order: errors in degrees, then shares of pixels below `LIMITS` in per cent."""
+"""Entries of `normal_scores`: errors in degrees, then shares of pixels below `LIMITS` in per cent."""
 
 LIMITS = (11.25, 22.5, 30.0)
 """Degrees."""

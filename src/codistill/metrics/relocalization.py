@@ -115,8 +115,8 @@ def virtual_reprojection_error(
 ) -> Float[Tensor, " frame"]:
     """Mean pixel distance of the virtual points seen from the estimated and from the true pose.
 
-    Projections are clamped to the image, so that the error is bounded. Points behind the camera are not treated
-    apart: they project mirrored, and a half turn scores better than 20 degrees. Both are the benchmark's.
+    As in the benchmark, projections are clamped to the image, which bounds the error, and points behind the camera are
+    projected mirrored, so that a half turn scores better than 20 degrees.
 
     Args:
         estimate, truth: world-to-camera poses.
@@ -124,7 +124,7 @@ def virtual_reprojection_error(
         size: (width, height) in pixels.
     """
     points = virtual_points(truth.dtype).to(truth.device).expand(len(truth), -1, 3)
-    moved = transform_points(compose_poses(estimate, invert_pose(truth)), points)
+    moved = transform_points(compose_poses(estimate, invert_pose(truth)), points)  # (frame, 196, 3)
     limit = torch.tensor(size, dtype=truth.dtype, device=truth.device)
     seen, expected = (torch.minimum(project(x, intrinsics).clamp(min=0.0), limit) for x in (moved, points))
     return (seen - expected).norm(dim=-1).mean(-1)
@@ -148,8 +148,8 @@ def frame_errors(
     poses = [pose_matrix(quaternion_to_matrix(pose[:, :4]), pose[:, 4:]) for pose in (estimate, truth)]
     centers = [invert_pose(pose)[:, :3, 3] for pose in poses]
     unit = [pose[:, :4] / pose[:, :4].norm(dim=1, keepdim=True) for pose in (estimate, truth)]
-    turn = quaternion_multiply(unit[1], quaternion_conjugate(unit[0]))
-    half = turn[:, 1:].norm(dim=1).clamp(max=1.0).asin()
+    turn = quaternion_multiply(unit[1], quaternion_conjugate(unit[0]))  # (frame, 4)
+    half = turn[:, 1:].norm(dim=1).clamp(max=1.0).asin()  # half the angle
     return FrameErrors(
         translation=(centers[0] - centers[1]).norm(dim=1),
         rotation=2.0 * torch.rad2deg(half),
@@ -173,12 +173,12 @@ def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " 
         return math.nan
     order = confidence.argsort(descending=True, stable=True)
     ranked = confidence[order]
-    correct = accepted[order].double().cumsum(0)
+    correct = accepted[order].double().cumsum(0)  # right ones among the first n
     kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
     last = torch.ones_like(ranked, dtype=torch.bool)
-    last[:-1] = ranked[1:] != ranked[:-1]
-    precision = (correct / kept)[last]
-    share = (kept[last] / total).float()  # in fp32, as in the benchmark: it shows in the 8th digit
+    last[:-1] = ranked[1:] != ranked[:-1]  # ends of runs of equal confidence
+    precision = (correct / kept)[last]  # one value per distinct confidence
+    share = (kept[last] / total).float()  # fp32, as in the benchmark: visible in the 8th digit
     steps = torch.diff(share, prepend=share.new_zeros(1))
     return float((precision * steps).sum())
 
@@ -220,6 +220,6 @@ def _share(mask: Tensor, total: int) -> float:
 
 
 def _mean_of_medians(values: Sequence[Tensor]) -> float:
-    """Mean over the non-empty tensors of their medians; the two middle values are averaged (as NumPy does)."""
+    """Mean of the medians of the non-empty tensors; as in NumPy, the two middle values are averaged."""
     medians = [float(value.quantile(0.5)) for value in values if len(value)]
     return sum(medians) / len(medians) if medians else math.nan

@@ -12,7 +12,7 @@ from torch import Tensor
 from codistill.errors import DataError
 
 IGNORE = 255
-"""Label of pixels that no score sees."""
+"""Label of pixels that are not scored."""
 
 INTERSECTION, PREDICTED, LABELLED = 0, 1, 2
 """Rows of the counts."""
@@ -26,7 +26,7 @@ def class_counts(
     Args:
         prediction: classes, 0 to num_classes - 1.
         label: the same, or `IGNORE`.
-        num_classes: how many there are.
+        num_classes: number of classes.
 
     Raises:
         DataError: if the shapes differ.
@@ -37,7 +37,7 @@ def class_counts(
             "prediction to the label first"
         )
     prediction, label = prediction.long(), label.long()
-    # One bin more takes the ignored pixels, so that nothing depends on how many there are (no sync on a GPU).
+    # One more bin takes the ignored pixels: no shape depends on their number, which would need a host sync.
     seen = label != IGNORE
     where = torch.full_like(label, num_classes)
     hit = torch.where(seen & (prediction == label), label, where)

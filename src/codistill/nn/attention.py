@@ -20,8 +20,8 @@ class SelfAttention(nn.Module):
         self.proj = Linear(dim, dim)
 
     def heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))
-        # Unbound before it is transposed: the backward pass then writes all three gradients in place, in one copy.
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))  # (batch, token, 3, head, head_dim)
+        # Unbind before transposing: the backward pass then writes all three gradients in place, in one copy.
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         if rope is not None:
             query, key = apply_rope(query, rope), apply_rope(key, rope)
@@ -29,14 +29,14 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same."""
-        query, key, value = self.heads(x, rope)
+        query, key, value = self.heads(x, rope)  # (batch, head, token, head_dim)
         out = scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 
     def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
-        """Softmax weights (batch, head, query token, key token): for looking at, not for training."""
+        """Softmax weights (batch, head, query token, key token), for inspection only."""
         query, key, _ = self.heads(x, rope)
-        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5  # (batch, head, token, token)
         return torch.softmax(scores.float(), dim=-1)
 
 
@@ -62,7 +62,7 @@ class CrossAttention(nn.Module):
     ) -> Tensor:
         """Queries (batch, token, channel) attend to context (batch, other token, channel)."""
         q, k, v = (
-            layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (batch, head, token, head_dim)
             for layer, x in ((self.projq, query), (self.projk, context), (self.projv, context))
         )
         if query_rope is not None and context_rope is not None:

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": _gelu_tanh,
     "quick_gelu": _quick_gelu,
 }
-"""Exact GELU, its tanh approximation (SigLIP), and x sigmoid(1.702 x) (OpenAI's CLIP): other features each."""
+"""Exact GELU, its tanh approximation (SigLIP), and x sigmoid(1.702 x) (OpenAI's CLIP). They are not interchangeable."""
 
 
 class LayerScale(nn.Module):
@@ -54,9 +54,9 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
-        keep = 1.0 - self.rate
+        keep = 1.0 - self.rate  # the mask below has one draw per sample
         mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
-        return x * mask.bernoulli_(keep).div_(keep)
+        return x * mask.bernoulli_(keep).div_(keep)  # expectation stays
 
 
 class Mlp(nn.Module):
@@ -69,7 +69,7 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden, dim if out is None else out)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What the second layer sees."""
+        """Input of the second layer, (batch, token, hidden)."""
         return self.fc1.gelu(x) if self.activation == "gelu" else ACTIVATIONS[self.activation](self.fc1(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class DecoderBlock(nn.Module):
         self.mlp = Mlp(dim, hidden)
 
     def forward(self, x: Tensor, context: Tensor, rope: RopeTables, context_rope: RopeTables) -> Tensor:
-        """(batch, token, channel) and the other view's (batch, other token, channel) to the former's shape."""
+        """(batch, token, channel) of this view; the other view's context is (batch, other token, channel)."""
         x = x + self.attn(self.norm1(x), rope)
         x = x + self.cross_attn(self.norm2(x), self.norm_y(context), rope, context_rope)
         return x + self.mlp(self.norm3(x))

@@ -82,17 +82,15 @@ class Fusion(nn.Module):
 
 
 class DptHead(nn.Module):
-    """See the module's text."""
-
     def __init__(self, config: DptConfig) -> None:
         super().__init__()
         self.config = config
         a, b, _, d = config.level_dims
         resamplers = (
-            nn.ConvTranspose2d(a, a, 4, stride=4),
-            nn.ConvTranspose2d(b, b, 2, stride=2),
+            nn.ConvTranspose2d(a, a, 4, stride=4),  # 4 times the grid
+            nn.ConvTranspose2d(b, b, 2, stride=2),  # twice
             None,
-            nn.Conv2d(d, d, 3, stride=2, padding=1),
+            nn.Conv2d(d, d, 3, stride=2, padding=1),  # half
         )
         self.reassemble = nn.ModuleList(
             nn.Sequential(nn.Conv2d(tokens, dim, 1), *([] if resample is None else [resample]))
@@ -118,16 +116,16 @@ class DptHead(nn.Module):
             tokens: four sets (batch, patch, channel) on the same grid, shallow to deep, row-major.
             grid: rows and columns of the patch grid; any sizes, odd ones included.
         """
-        maps = [x.transpose(1, 2).unflatten(2, grid) for x in tokens]
+        maps = [x.transpose(1, 2).unflatten(2, grid) for x in tokens]  # (batch, channel, row, column)
         levels = [
             reduce(reassemble(x))
             for reduce, reassemble, x in zip(self.reduce, self.reassemble, maps, strict=True)
         ]
-        # Half an odd grid is rounded up, so that twice the coarsest level may be one row or column too large.
+        # The coarsest level rounds half an odd grid up: doubled, it may be one row or column too large.
         path = self.fuse[3](levels[3])[..., : grid[0], : grid[1]]
-        for level in (2, 1, 0):
+        for level in (2, 1, 0):  # coarse to fine: 2, 4 and 8 times the grid
             path = self.fuse[level](path, levels[level])
         patch = self.config.patch_size
         size = (patch * grid[0], patch * grid[1])
-        path = interpolate(self.before(path), size=size, mode="bilinear", align_corners=True)
+        path = interpolate(self.before(path), size=size, mode="bilinear", align_corners=True)  # pixels
         return self.after(path)

@@ -15,7 +15,7 @@ _PAD = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to 2 GiB of what it frees; whether that could be set."""
+    """Let this process keep up to 2 GiB of freed memory; returns whether the C library accepted it."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -25,7 +25,7 @@ _PLAIN = (Tensor, nn.Parameter)
 
 @contextmanager
 def left_to_blas() -> Iterator[None]:
-    """Within it, `Linear` is `nn.Linear` everywhere: to compare the two. For the whole process."""
+    """Within it, `Linear` is `nn.Linear` in the whole process, for comparing the two."""
     global _left_to_blas
     before, _left_to_blas = _left_to_blas, True
     try:
@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         rows = gradient.flatten(0, -2)
-        again = torch.is_grad_enabled()  # somebody will differentiate this gradient
+        again = torch.is_grad_enabled()  # a second derivative is wanted, which oneDNN's operation has not
         return (
             (gradient @ weight if again else _product(gradient, weight.t(), None)) if of_x else None,
             rows.t() @ x.flatten(0, -2) if of_weight else None,

@@ -1,8 +1,8 @@
 """Means, second moments and least squares of vectors that come in parts: tensors in, sums out.
 
-The products of a part are taken in its own precision, fp32 at least, and what they sum to is kept in fp64. Moments are
-taken about the mean of each part and put together in fp64, so nothing cancels where a mean is much larger than the
-deviation (Chan et al. 1979). Everything is a sum, so that ranks can add up what they saw.
+A part's products are computed in its own precision, fp32 at least, and accumulated in fp64. Moments are computed
+about the mean of each part, so nothing cancels where a mean is much larger than the deviation (Chan et al. 1979).
+Everything is a sum, so that ranks can add up theirs.
 """
 
 import torch
@@ -16,25 +16,25 @@ from codistill.nn.precision import full_precision
 def channel_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, " 1+2*channel"]:
     """Count, and per channel the sum and the sum of squares, as one fp64 vector; nothing waits for the device."""
     rows = _rows(x)
-    variance, mean = torch.var_mean(rows, dim=0, correction=0)
+    variance, mean = torch.var_mean(rows, dim=0, correction=0)  # (channel,), both
     mean, variance = mean.double(), variance.double()
-    # `full`, not an assignment of the number: that would be a copy from the host, for which the host waits.
+    # `full`: assigning the number would copy it from the host, which then waits.
     count = torch.full((1,), float(len(rows)), dtype=torch.float64, device=x.device)
     return torch.cat((count, len(rows) * mean, len(rows) * (variance + mean * mean)))
 
 
 def product_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "1+channel 1+channel"]:
-    """The same with all products of two channels, fp64: first row count and sums, below it (one further) products."""
+    """Count, sums and products of all pairs of channels, fp64: row 0 is [count, sums], below it [0, products]."""
     rows = _rows(x)
     mean = rows.mean(0)
     with full_precision(x):
-        centred = rows - mean
-        products = (centred.T @ centred).double()
+        centred = rows - mean  # (row, channel)
+        products = (centred.T @ centred).double()  # (channel, channel)
     mean = mean.double()
     sums = products.new_zeros(len(mean) + 1, len(mean) + 1)
     sums[0, 0] = len(rows)
     sums[0, 1:] = len(rows) * mean
-    sums[1:, 1:] = products + len(rows) * torch.outer(mean, mean)
+    sums[1:, 1:] = products + len(rows) * torch.outer(mean, mean)  # from about the mean to about 0
     return sums
 
 
@@ -56,16 +56,16 @@ class Moments:
         self.packed = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def add(self, vectors: Float[Tensor, "*batch channel"]) -> None:
-        """See more vectors, at least one."""
+        """Add vectors, at least one."""
         self.packed += channel_sums(vectors) if self.diagonal else product_sums(vectors)
 
     @property
     def count(self) -> Tensor:
-        """How many vectors there were, a scalar."""
+        """Number of vectors, a scalar."""
         return self.packed.flatten()[0]
 
     def mean(self) -> Tensor:
-        """(width,)"""
+        """Mean of every element, (width,)."""
         sums = self.packed[1:].chunk(2)[0] if self.diagonal else self.packed[0, 1:]
         return sums / self.count
 
@@ -76,7 +76,7 @@ class Moments:
     def covariance(self, correction: int = 0) -> Tensor:
         """(width, width), or the variances (width,) if diagonal; divided by the count less a correction."""
         mean = self.mean()
-        square = mean * mean if self.diagonal else torch.outer(mean, mean)
+        square = mean * mean if self.diagonal else torch.outer(mean, mean)  # (width[, width])
         return (self._products() - self.count * square) / (self.count - correction)
 
     def _products(self) -> Tensor:
@@ -87,7 +87,7 @@ class RidgeSums:
     """The normal equations of ridge regression, from inputs and outputs that come in parts.
 
     Args:
-        intercept: fit a bias, which nothing penalizes; False: the plane goes through 0.
+        intercept: fit a bias, without penalty; False: no bias.
         dtype: of the sums. A large system that is well scaled can do with fp32.
     """
 
@@ -96,7 +96,7 @@ class RidgeSums:
         self._sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def add(self, x: Float[Tensor, "row input"], y: Float[Tensor, "row output"]) -> None:
-        """Take more rows; their products are computed in the rows' own precision."""
+        """Add rows; their products are computed in the rows' own precision."""
         if self._sums is None:
             shapes = (x.shape[1:], y.shape[1:], (x.shape[1], x.shape[1]), (x.shape[1], y.shape[1]))
             inputs, outputs, squares, products = (
@@ -114,7 +114,7 @@ class RidgeSums:
                 total += x.T @ right
 
     def means(self) -> tuple[Tensor, Tensor]:
-        """Of inputs (input,) and outputs (output,)."""
+        """Means of the inputs (input,) and of the outputs (output,)."""
         inputs, outputs, *_ = self._all()
         return inputs / max(1, self.count), outputs / max(1, self.count)
 
@@ -127,7 +127,7 @@ class RidgeSums:
         """Weight (input, output) and bias (output,) of the ridge regression.
 
         Args:
-            penalty: positive, of squared weights per row: it adds to the variance of every input.
+            penalty: positive, of squared weights per row: it is added to the variance of every input.
 
         Raises:
             DataError: if nothing was added.
@@ -136,11 +136,11 @@ class RidgeSums:
         count = max(1, self.count)
         mean, target = self.means()
         if self.intercept:
-            normal = squares - count * mean[:, None] * mean[None, :]
+            normal = squares - count * mean[:, None] * mean[None, :]  # centred: the bias drops out
             right = products - count * mean[:, None] * target[None, :]
         else:
             normal, right = squares.clone(), products
-        normal.diagonal().add_(penalty * count)
+        normal.diagonal().add_(penalty * count)  # the penalty is per row
         weight = torch.cholesky_solve(right, torch.linalg.cholesky(normal))
         return weight, target - mean @ weight if self.intercept else torch.zeros_like(target)
 

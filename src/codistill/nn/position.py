@@ -41,13 +41,13 @@ def resize_position_embedding(
         raise ValueError(f"positional embedding of {patches.shape[1]} patches is not a square grid")
     if grid == (side, side):
         return embedding
-    image = patches.float().transpose(1, 2).reshape(1, -1, side, side)
-    if offset:
+    image = patches.float().transpose(1, 2).reshape(1, -1, side, side)  # (1, channel, n, n)
+    if offset:  # the factor, not the size, decides where bicubic samples lie: other values than by size
         factor = ((grid[0] + offset) / side, (grid[1] + offset) / side)
         image = interpolate(image, scale_factor=factor, mode="bicubic", antialias=antialias)
     else:
         image = interpolate(image, size=grid, mode="bicubic", antialias=antialias)
     if tuple(image.shape[-2:]) != tuple(grid):
         raise ValueError(f"positional embedding came out as {tuple(image.shape[-2:])} for the grid {grid}")
-    patches = image.flatten(2).transpose(1, 2).to(embedding.dtype)
+    patches = image.flatten(2).transpose(1, 2).to(embedding.dtype)  # (1, rows * columns, channel)
     return torch.cat((prefix, patches), dim=1)

@@ -17,5 +17,5 @@ def autocast(device: torch.device | str, precision: Precision = "auto") -> torch
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
-    """Products in the operands' own precision, whatever the surrounding autocast of the tensor's device."""
+    """No autocast on the tensor's device: products keep the operands' precision."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -1,8 +1,7 @@
-"""The matrix products of a computation: which there are, how many operations they take, how fast they can be.
+"""The matrix products of a computation: their shapes, operation counts, and how fast they run alone.
 
-In: any call. Out: its products with their shapes and memory layouts, and the same products alone, on random numbers,
-to be timed. The time that the products alone take is the floor of the call's own time: everything above it (norms,
-activations, losses, copies, the optimizer) is overhead.
+In: any call. Out: its products with shapes and memory layouts, and the same products on random numbers, to be timed.
+Their time is the floor of the call's: the rest (norms, activations, losses, copies, the optimizer) is overhead.
 """
 
 import math
@@ -67,7 +66,7 @@ class Operand:
     device: torch.device
 
     def random(self) -> Tensor:
-        """A tensor of this layout; normally distributed."""
+        """A normally distributed tensor of this layout."""
         tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
         return tensor.normal_()
 
@@ -81,7 +80,7 @@ class Product:
 
     @property
     def flops(self) -> int:
-        """Two for every multiplication."""
+        """Operations: a multiplication and an addition for every pair of factors."""
         count = 2 * self.right.shape[-1]
         for size in self.left.shape:
             count *= size
@@ -89,17 +88,17 @@ class Product:
 
     @property
     def label(self) -> str:
-        """`828x384x1536`: rows, inner, columns; a batch in front."""
+        """E.g. `828x384x1536`: rows, inner, columns; before them the batch, if any."""
         return "x".join(map(str, (*self.left.shape, self.right.shape[-1])))
 
     def call(self) -> Callable[[], Tensor]:
-        """The product alone, on random factors and into memory that is there already."""
+        """A call of the product alone, on random factors, into allocated memory."""
         left, right = self.left.random(), self.right.random()
         out = torch.matmul(left, right)
         return lambda: torch.matmul(left, right, out=out)
 
     def onednn_call(self) -> Callable[[], Tensor] | None:
-        """The same product by oneDNN, as `nn/linear.py` has it computed; None where it cannot be."""
+        """The same product by oneDNN, as in `nn/linear.py`; None where oneDNN cannot."""
         on_cpu = self.left.device.type == "cpu" and self.left.dtype == self.right.dtype == torch.float32
         by_onednn = ONEDNN_LINEAR
         if not on_cpu or by_onednn is None or len(self.left.shape) != 2:
@@ -144,7 +143,7 @@ def _layout(tensor: Tensor) -> Operand:
 
 
 def record_products(call: Callable[[], object]) -> Counter[Product]:
-    """The products of a call, each with how often it comes."""
+    """The products of a call, with their counts."""
     with ProductRecorder() as recorder:
         call()
     return recorder.found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 RopeTables = tuple[Tensor, Tensor]
-"""Cosines, and sines with the sign that the rotation gives them, each (patch, head_dim)."""
+"""Cosines, and sines with the sign of the rotation, each (patch, head_dim)."""
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | str = "cpu") -> Tensor:
@@ -30,10 +30,10 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
         raise ValueError(f"2-D RoPE needs a head dimension that is a multiple of 4; got {head_dim}")
     half = head_dim // 2
     exponent = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half
-    frequency = 1.0 / base**exponent
-    angles = [positions[:, axis, None].float() * frequency for axis in (0, 1)]
+    frequency = 1.0 / base**exponent  # (head_dim / 4,)
+    angles = [positions[:, axis, None].float() * frequency for axis in (0, 1)]  # (patch, head_dim / 4) each
     angle = torch.cat([half_angle for axis_angle in angles for half_angle in (axis_angle, axis_angle)], dim=1)
-    sine = angle.sin().unflatten(1, (4, -1))
+    sine = angle.sin().unflatten(1, (4, -1))  # (patch, quarter, head_dim / 4)
     signed = torch.stack((-sine[:, 0], sine[:, 1], -sine[:, 2], sine[:, 3]), dim=1)
     return angle.cos(), signed.flatten(1)
 
@@ -41,7 +41,7 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
 def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
     """Rotate queries or keys (..., patch, head_dim) by their tables (patch, head_dim)."""
     cos, sin = (table.to(x.dtype) for table in tables)
-    a, b, c, d = x.chunk(4, dim=-1)
+    a, b, c, d = x.chunk(4, dim=-1)  # pairs (a, b) turn by the row, (c, d) by the column
     return torch.addcmul(x * cos, torch.cat((b, a, d, c), dim=-1), sin)
 
 
@@ -49,8 +49,8 @@ def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
 def cached_grid_tables(
     rows: int, columns: int, head_dim: int, base: float, device: torch.device, unrotated: int = 0
 ) -> RopeTables:
-    """`rope_tables` of a whole grid, kept for the last few grids; `unrotated` leading tokens stay as they are."""
+    """`rope_tables` of a whole grid, cached for the last few grids; `unrotated` leading tokens stay as they are."""
     with torch.inference_mode(False):
         cos, sin = rope_tables(grid_positions(rows, columns, device), head_dim, base)
-        still = torch.zeros(unrotated, head_dim, device=device)
+        still = torch.zeros(unrotated, head_dim, device=device)  # cosine 1, sine 0: no rotation
         return torch.cat((still + 1.0, cos)), torch.cat((still, sin))

@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """What PyTorch draws on the host inside follows from `seed`; outside, its generator goes on as if nothing were.
+    """Seed PyTorch's host generator within the block; afterwards it continues as if untouched.
 
     Accelerators' generators are not touched: build on the host, then move.
     """

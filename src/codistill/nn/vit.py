@@ -78,7 +78,6 @@ class ViTConfig:
 
     @property
     def hidden_size(self) -> int:
-        """Hidden width of the feed-forward part."""
         return 4 * self.dim if self.hidden is None else self.hidden
 
     @property
@@ -116,11 +115,11 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, 3, row, column) pixels to (batch, patch, channel)."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+        return self.proj(images).flatten(2).transpose(1, 2)  # row-major over the grid
 
 
 class VisionTransformer(nn.Module):
-    """See the module's text. Images must be multiples of the patch size along both axes."""
+    """The network of a `ViTConfig`. Image sides must be multiples of the patch size."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -136,7 +135,7 @@ class VisionTransformer(nn.Module):
             self.register_tokens = nn.Parameter(torch.zeros(1, config.num_registers, dim))
         if config.has_mask_token:
             self.mask_token = nn.Parameter(torch.zeros(1, dim))
-        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
+        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()  # grows with depth
         self.blocks = nn.ModuleList(
             Block(
                 dim,
@@ -154,7 +153,7 @@ class VisionTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """DINOv2's initialization; nothing on the meta device, where drawing numbers would load torch's compiler."""
+        """DINOv2's initialization; nothing on the meta device, where random numbers would import torch's compiler."""
         if self.norm.weight.is_meta:
             return
         init_transformer_weights(self)
@@ -171,7 +170,7 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: if a side is not a multiple of the patch size.
         """
-        height, width = images.shape[-2:]
+        height, width = images.shape[-2:]  # rows, columns
         patch = self.config.patch_size
         if height % patch or width % patch:
             raise ValueError(
@@ -185,7 +184,7 @@ class VisionTransformer(nn.Module):
         """Token sequence before the first block, its grid, and RoPE tables where they are used."""
         config = self.config
         grid = self.grid_of(images)
-        x = self.patch_embed(images)
+        x = self.patch_embed(images)  # (batch, patch, channel)
         rope = None
         if config.has_cls:
             x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x), dim=1)
@@ -200,12 +199,12 @@ class VisionTransformer(nn.Module):
             x = x + position.to(x.dtype)
         else:
             head_dim = config.dim // config.num_heads
-            unrotated = config.num_prefix + config.num_registers
+            unrotated = config.num_prefix + config.num_registers  # these have no place in the image
             rope = cached_grid_tables(*grid, head_dim, config.rope_base, x.device, unrotated)
         if config.num_registers:
             registers = self.register_tokens.expand(x.shape[0], -1, -1).to(x.dtype)
             split = config.num_prefix
-            x = torch.cat((x[:, :split], registers, x[:, split:]), dim=1)
+            x = torch.cat((x[:, :split], registers, x[:, split:]), dim=1)  # [cls, registers, patches]
         return x, grid, rope
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
@@ -242,7 +241,7 @@ class VisionTransformer(nn.Module):
             ValueError: for a block that the network does not have.
         """
         depth = self.config.depth
-        wanted = [block + depth if block < 0 else block for block in blocks]
+        wanted = [block + depth if block < 0 else block for block in blocks]  # 0-based
         wrong = [given for given, block in zip(blocks, wanted, strict=True) if not 0 <= block < depth]
         if wrong:
             raise ValueError(f"blocks {wrong} do not exist: the encoder has {depth} (0 to {depth - 1})")
@@ -264,5 +263,4 @@ class VisionTransformer(nn.Module):
         return last.attn.attention_map(last.norm1(x), rope)
 
     def forward(self, images: Tensor, norm: bool = True) -> Tokens:
-        """Same as `encode`."""
         return self.encode(images, norm)

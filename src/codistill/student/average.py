@@ -1,7 +1,7 @@
 """A moving average of a network's weights (EMA): a second copy that follows the trained one.
 
-average = decay * average + (1 - decay) * weights, by a few fused operations on the device and without reading it back.
-The copy never has a gradient; it lies beside the network it follows, so that it is saved, moved and resumed with it.
+average = decay * average + (1 - decay) * weights, by a few fused operations on the device without a host sync. The copy
+never has a gradient; it is a submodule beside the network that it follows, and is saved, moved and resumed with it.
 Source: Polyak averaging, as in mean teachers and DINO.
 """
 
@@ -30,12 +30,12 @@ class WeightAverage(nn.ModuleDict):
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "WeightAverage":
-        """The average stays in evaluation mode whatever is asked."""
+        """The average always stays in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
     def follow(self, modules: nn.ModuleDict) -> None:
-        """Move every parameter towards that of the same name: one operation for all of a kind, no host sync."""
+        """Move every parameter towards that of the same name: in fused operations, without a host sync."""
         present = dict(modules.named_parameters())
         pairs = [(_local(p), _local(present[name])) for name, p in self.named_parameters()]
         ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))

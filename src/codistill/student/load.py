@@ -1,6 +1,6 @@
 """A `Student` from weights: released DUNE and UNIC files, runs, and exports with projectors.
 
-Which projector it is, and its sizes, come from the tensors' names and shapes.
+The projector's kind and sizes come from the tensors' names and shapes.
 """
 
 import re
@@ -34,7 +34,7 @@ def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]
 
     Args:
         tensors: by name within the projector.
-        proj_args: what the file says; only `num_heads` is not in the tensors.
+        proj_args: from the file; only `num_heads` is not in the tensors.
     """
     if "linear.weight" in tensors:
         blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
@@ -60,12 +60,12 @@ def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]
 
 
 def _own_config(weights: StudentWeights, own: str | None) -> ProjectorConfig:
-    """The config of projectors of the user's own: tensors do not tell them, and no file is imported unasked."""
+    """The config of the user's own projectors: tensors do not identify them, and no file is imported unasked."""
     kind = str(weights.proj_args["kind"])
     if own is None:
         raise CheckpointError(
             f"{weights.encoder.name}: its projectors are of {kind}, and reading weights imports no code by itself. "
-            f"Say that it may be imported: add ,projector={kind} (or where the file is now), or use the encoder alone."
+            f"Allow the import: add ,projector={kind} (or the file's present path), or use the encoder alone."
         )
     try:
         return replace(from_plain(ProjectorConfig, dict(weights.proj_args)), kind=own)
@@ -77,8 +77,8 @@ def student_of_weights(weights: StudentWeights, own: str | None = None) -> Stude
     """A `Student`, in evaluation mode, holding these weights in fp32.
 
     Args:
-        weights: what a file said.
-        own: `file.py:NAME` of its projectors, where they are of the user's own.
+        weights: as read from a file.
+        own: `file.py:NAME` of its projectors, if they are the user's own.
 
     Raises:
         CheckpointError: if teachers have different projectors, or a tensor is missing, surplus or misshapen.
@@ -143,13 +143,13 @@ def load_student(
     Args:
         what: a released DUNE or UNIC file, a run, an export with projectors, or a known name; options as for
             `load_encoder`.
-        num_heads: heads of the encoder, where neither the file nor its width tells.
+        num_heads: heads of the encoder, if neither the file nor its width tells.
         image_size: another native size in pixels; the positional embedding is resized.
-        projector: `file.py:NAME` of its projectors, where they are of your own: the file is imported.
-        train: parameters want gradients.
+        projector: `file.py:NAME` of its projectors, if they are your own: the file is imported.
+        train: parameters require gradients.
 
     Raises:
-        CheckpointError: if there is no such thing, or it has no projectors.
+        CheckpointError: if it does not exist, or has no projectors.
     """
     path, options = _locate(what, num_heads=num_heads, image_size=image_size, projector=projector)
     weights = read_student_weights(path, stated=stated_of(options))
@@ -158,7 +158,7 @@ def load_student(
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
-    """As `load_student`, for training on; an encoder alone comes as a student without teachers."""
+    """As `load_student`, for further training; an encoder alone becomes a student without teachers."""
     path, options = _locate(what, image_size=image_size)
     weights = read_weights(path, stated=stated_of(options))
     if isinstance(weights, EncoderWeights):

@@ -4,7 +4,7 @@ Three designs, all on un-normed tokens without registers:
 * `mlp` (AM-RADIO): after the last block, Linear, GELU, Linear, one per token kind;
 * `ladder` (UNIC): the same on the output of every chosen block, summed over blocks;
 * `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens.
-Each is a row of `PROJECTORS`; `file.py:NAME` of the user's own will do as well.
+Each is a row of `PROJECTORS`; `file.py:NAME` adds the user's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class ProjectorConfig:
         kind: a name in `PROJECTORS`, or `file.py:NAME`.
         hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`).
         last_hidden: hidden width of a ladder's last rung (None: 3072).
-        blocks: student blocks a ladder stands on, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
+        blocks: student blocks that a ladder reads, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
         num_blocks: transformer blocks.
         num_heads: heads of these (None: the student's).
         layer_scale: their initial LayerScale value.
@@ -65,7 +65,7 @@ class ProjectorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentShape:
-    """What a projector must know of the student."""
+    """The student's sizes, for a projector."""
 
     dim: int
     depth: int
@@ -107,9 +107,9 @@ class LadderProjector(nn.Module):
         for rung, tokens in zip(rungs.values(), outputs, strict=True):  # type: ignore[attr-defined]
             x = tokens.of_kind(kind)
             if x is None:
-                raise ValueError(f"the projector wants {kind} tokens, which the student does not give")
+                raise ValueError(f"the projector needs {kind} tokens, which the student does not have")
             parts.append(rung(x))
-        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]  # over blocks
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
         """Un-normed student tokens of `self.blocks`, in that order, to the teacher's tokens."""
@@ -117,7 +117,7 @@ class LadderProjector(nn.Module):
         patches = projected.get("patch")
         if patches is None:
             last = outputs[-1].patches
-            patches = last.new_zeros(last.shape[0], 0, projected["cls"].shape[-1])
+            patches = last.new_zeros(last.shape[0], 0, projected["cls"].shape[-1])  # no patch targets
         return Tokens(patches=patches, grid=outputs[-1].grid, cls=projected.get("cls"), normed=True)
 
 
@@ -160,7 +160,7 @@ class TransformerProjector(nn.Module):
         x = tokens.patches if tokens.cls is None else torch.cat((tokens.cls[:, None], tokens.patches), dim=1)
         for block in self.blocks:
             x = block(x)
-        x = self.linear(x)
+        x = self.linear(x)  # (batch, [cls +] patch, teacher channel)
         if tokens.cls is None:
             return Tokens(patches=x, grid=tokens.grid, normed=True)
         return Tokens(patches=x[:, 1:], grid=tokens.grid, cls=x[:, 0], normed=True)
@@ -172,9 +172,9 @@ class Projector:
 
     Attributes:
         build: from config, student, the teacher's width and token kinds to a module that turns a sequence of un-normed
-            student tokens, one of each block it stands on, into the teacher's tokens.
-        options: fields of `ProjectorConfig` that it reads; others are refused. With `blocks` it stands on these student
-            blocks (all by default), without on the last one.
+            student tokens, one per block that it reads, into the teacher's tokens.
+        options: fields of `ProjectorConfig` that it reads; others are refused. With `blocks` it reads these student
+            blocks (all by default), without only the last one.
     """
 
     build: Callable[[ProjectorConfig, StudentShape, int, Sequence[TokenKind]], nn.Module]
@@ -190,10 +190,10 @@ PROJECTORS: dict[str, Projector] = {
 
 
 def find_projector(kind: str) -> Projector:
-    """A row of `PROJECTORS`, or what `file.py:NAME` names: a `Projector`, or a class or function that builds one.
+    """A row of `PROJECTORS`, or `file.py:NAME`: a `Projector`, or a class or function that builds one.
 
     Raises:
-        ConfigError: if there is no such thing in the file.
+        ConfigError: if the file has none.
     """
     if kind in PROJECTORS:
         return PROJECTORS[kind]

@@ -1,12 +1,12 @@
 """A narrower encoder from a trained one: an encoder and images in, an encoder of fewer channels and heads out.
 
-A student that starts from here instead of from random numbers begins where a short distillation ends.
-1. The channels are turned so that the first ones hold most of what the residual stream holds on the images (principal
-   components over all blocks, of tokens normalized as LayerNorm does), and the last ones are cut off (SliceGPT,
-   arXiv 2401.15024). The least of those kept lies along the direction that LayerNorm takes out.
+As a student's initial weights it replaces a short distillation.
+1. The channels are rotated to the principal components of the residual stream on the images (over all blocks, of tokens
+   normalized as by LayerNorm), and the weakest are cut off (SliceGPT, arXiv 2401.15024). The weakest of those kept is
+   mapped to the direction that LayerNorm removes.
 2. Of every block, the heads and hidden units stay whose outputs vary most in these channels, and their output layers
-   are fitted anew (`shrink_blocks.py`).
-3. A projector back to the wide encoder's normed tokens, fitted as well, so that training goes on from here.
+   are fitted again (`shrink_blocks.py`).
+3. A projector back to the wide encoder's normed tokens is fitted as well, so that training can continue.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ from codistill.student.student import Student
 from codistill.types import TargetSpec, TokenKind
 
 _RIDGE = 1e-5
-"""Penalty of the projector's least squares, of the mean variance: weak channels count as much as strong ones."""
+"""Penalty of the projector's least squares, relative to the mean variance: small, for weak channels count as well."""
 _TOKENS_PER_INPUT = 4
-"""Tokens for every input of the widest fitted layer, at the very least."""
+"""Least number of tokens for every input of the widest fitted layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Shrunk:
 
     Attributes:
         student: the encoder with one teacher, the wide encoder; in evaluation mode.
-        kept: share of the normalized residual stream that lies in the channels kept.
-        unexplained: after each block, the share of the variance in these channels that the narrow encoder misses; on
-            the images that it was fitted to.
+        kept: share of the normalized residual stream's energy in the channels kept.
+        unexplained: after each block, the share of the variance in these channels that the narrow encoder misses on
+            the images of the fit.
     """
 
     student: Student
@@ -50,7 +50,6 @@ class Shrunk:
 
     @property
     def encoder(self) -> ViTEncoder:
-        """The student's encoder."""
         return self.student.encoder
 
 
@@ -63,14 +62,14 @@ def shrink(
     teacher: str,
     image_size: int | None = None,
 ) -> Shrunk:
-    """Shrink an encoder to fewer heads, and to as many channels less; its depth stays.
+    """Shrink an encoder to fewer heads, and its channels in proportion; its depth stays.
 
     Args:
         wide: a trained encoder; it is not changed.
-        batches: ImageNet-normalized images, each (batch, 3, row, column), all of one size. Some hundred images of the
-            kind that the encoder will see; both streams of all of them are held in memory.
-        num_heads: heads to keep. They keep their width, so the narrow encoder has dim / heads * num_heads channels.
-        teacher: what the student calls the wide encoder.
+        batches: ImageNet-normalized images, each (batch, 3, row, column), all of one size. Some hundred images like
+            those that the encoder will see; both residual streams of all of them are held in memory.
+        num_heads: heads to keep. Their width stays: the narrow encoder has dim / heads * num_heads channels.
+        teacher: name of the wide encoder in the student.
         image_size: side in pixels of the native grid of a learned positional embedding; None: that of the images.
 
     Raises:
@@ -102,7 +101,7 @@ def shrink(
     _turn_embedding(wide, narrow, turned)
     starts = [narrow.embed(narrow.own_normalization(images))[0] for images in batches]
     fit = BlockFit(turned, streams, starts, rope)
-    del embedded, streams, starts  # as large as what the fit holds, which replaces them block by block
+    del embedded, streams, starts  # the fit replaces its own references block by block
     unexplained = []
     for block, small in zip(wide.blocks, narrow.blocks, strict=True):
         fit.attention(block, small)  # type: ignore[arg-type]
@@ -119,7 +118,7 @@ def _check_images(wide: ViTEncoder, batches: Sequence[Tensor], inputs: int) -> N
     if len(sizes) > 1:
         raise DataError(f"images must be of one size; got {sorted(sizes)}")
     rows, columns = wide.grid_of(batches[0])
-    need = -(-_TOKENS_PER_INPUT * inputs // (rows * columns))
+    need = -(-_TOKENS_PER_INPUT * inputs // (rows * columns))  # rounded up
     if sum(map(len, batches)) < need:
         raise DataError(
             f"{sum(map(len, batches))} images are too few to fit layers of {inputs} inputs: give at least {need} of "
@@ -140,21 +139,21 @@ def _channels(
             seen.add(normalize(centred(x), dim=-1))
             x = x + block.ls2(block.mlp(block.norm2(x)))  # type: ignore[operator]
             seen.add(normalize(centred(x), dim=-1))
-    energies, directions = torch.linalg.eigh(seen.second())
-    # Reflected so that the least direction falls on that of equal channels, which LayerNorm takes out.
+    energies, directions = torch.linalg.eigh(seen.second())  # ascending; directions in columns
+    # A Householder reflection maps the least direction to that of equal channels, which LayerNorm removes.
     mirror = torch.full((dim,), -(dim**-0.5), dtype=energies.dtype, device=energies.device)
-    mirror[0] += 1.0
+    mirror[0] += 1.0  # e_1 - 1 / √dim
     reflection = torch.eye(dim, dtype=energies.dtype, device=energies.device)
     reflection -= 2.0 * mirror[:, None] * mirror / mirror.square().sum()
-    turned = directions[:, -dim:] @ reflection
+    turned = directions[:, -dim:] @ reflection  # (channel, narrow channel)
     return turned.float(), float(energies[-dim:].sum() / energies.sum())
 
 
 def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> None:
-    """Patch embedding, class token, registers and positions, in the channels kept."""
+    """Copy patch embedding, class token, registers and positions, in the channels kept."""
     convolution, small = wide.patch_embed.proj, narrow.patch_embed.proj
     narrow.to(turned.device)
-    small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))
+    small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))  # output channels only
     if small.bias is not None and convolution.bias is not None:
         small.bias.copy_(convolution.bias @ turned)
     for name in ("cls_token", "register_tokens", "mask_token"):
@@ -174,7 +173,7 @@ def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> Non
 
 
 def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher: str) -> Student:
-    """A student whose transformer projector, at first little more than its linear layer, is least squares."""
+    """A student whose transformer projector, initially hardly more than its linear layer, is the least-squares fit."""
     kinds: tuple[TokenKind, ...] = ("cls", "patch") if wide.config.has_cls else ("patch",)
     device = fit.turned.device
     seen = {kind: Moments(wide.config.dim, device, diagonal=True) for kind in kinds}

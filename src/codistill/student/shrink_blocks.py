@@ -1,8 +1,8 @@
 """The narrow encoder's blocks, one after the other: both residual streams on some images in, fitted layers out.
 
 The layers after a norm are the wide ones in the channels kept, with LayerNorm's weights folded in. The output layers of
-attention and feed-forward (LayerScale folded in) are least squares from what the narrow heads or hidden units compute
-to what the narrow stream lacks of the wide one after the same half of the block: what was cut before is made up for.
+attention and feed-forward (LayerScale folded in) are least-squares fits: from the narrow heads or hidden units to the
+difference of the two streams after the same half of the block, which compensates for earlier cuts.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from codistill.nn.moments import Moments, RidgeSums
 from codistill.nn.rope import RopeTables
 
 _RIDGE = 1e-3
-"""Penalty of the least squares, of the mean variance of the inputs: some of them nearly depend on each other."""
+"""Penalty of the least squares, relative to the inputs' mean variance: some inputs are nearly dependent."""
 
 
 def fitted(sums: RidgeSums, ridge: float) -> tuple[Tensor, Tensor]:
@@ -28,12 +28,12 @@ def fitted(sums: RidgeSums, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def centred(x: Tensor) -> Tensor:
-    """Tokens without their mean over channels, as LayerNorm takes it out."""
+    """Tokens minus their mean over channels, as in LayerNorm."""
     return x - x.mean(-1, keepdim=True)
 
 
 class BlockFit:
-    """Both streams, and what moves them on by half a block.
+    """Both residual streams, and the fits that advance them by half a block.
 
     Args:
         turned: orthonormal directions kept (channel, narrow channel).
@@ -57,16 +57,16 @@ class BlockFit:
         return float(missed.second().sum() / whole.covariance().sum())
 
     def attention(self, block: Block, small: Block) -> None:
-        """Choose heads, fit their output, move both streams on."""
+        """Choose heads, fit their output, advance both streams."""
         output, bias = _scaled(block.attn.proj, block.ls1)
         mixed = [_mixed(block.attn, block.norm1(x), self.rope) for x in self.wide]
         seen = Moments(output.shape[1], output.device)
         for x in mixed:
             seen.add(x)
-        visible = (output.T @ self.turned).double()  # what each channel of the heads gives to those kept
+        visible = (output.T @ self.turned).double()  # (head channel, narrow channel)
         strength = (seen.covariance() @ visible * visible).sum(1).unflatten(0, (block.attn.num_heads, -1))
         width = strength.shape[1]
-        heads = _strongest(strength.sum(1), small.attn.num_heads)
+        heads = _strongest(strength.sum(1), small.attn.num_heads)  # strength: (head, head_dim)
         rows = (heads[:, None] * width + torch.arange(width, device=heads.device)).flatten()
         self._turn(
             block.norm1, block.attn.qkv, _in_parts(rows, output.shape[1], 3), small.norm1, small.attn.qkv
@@ -76,7 +76,7 @@ class BlockFit:
         self._fit(inputs, small.attn.proj, small.ls1)
 
     def feed_forward(self, block: Block, small: Block) -> None:
-        """Choose hidden units, fit their output, move both streams on."""
+        """Choose hidden units, fit their output, advance both streams."""
         first, last = _layers(block.mlp)
         output, bias = _scaled(last, block.ls2)
         seen = Moments(output.shape[1], output.device, diagonal=True)
@@ -85,7 +85,7 @@ class BlockFit:
             hidden = _hidden(block.mlp, block.norm2(x))
             seen.add(hidden)
             moved.append(x + hidden @ output.T + bias)
-        strength = seen.covariance() * (output.T @ self.turned).double().square().sum(1)
+        strength = seen.covariance() * (output.T @ self.turned).double().square().sum(1)  # (hidden,)
         small_first, small_last = _layers(small.mlp)
         rows = _strongest(strength, small_last.in_features)
         parts = first.out_features // output.shape[1]  # SwiGLU has two
@@ -96,7 +96,7 @@ class BlockFit:
     def _turn(
         self, norm: nn.LayerNorm, layer: nn.Linear, rows: Tensor, small_norm: nn.LayerNorm, small: nn.Linear
     ) -> None:
-        """Chosen outputs of a layer after a norm, for the narrow stream.
+        """Copy the chosen outputs of a layer after a norm, for the narrow stream.
 
         Each norm divides by the spread of its own channels, so weights grow by the ratio of the two.
         """
@@ -108,7 +108,7 @@ class BlockFit:
         )
         ratio = float(ratios.sum() / sum(map(len, self.narrow)))
         ratio *= (self.turned.shape[0] / self.turned.shape[1]) ** 0.5
-        weight = layer.weight[rows]
+        weight = layer.weight[rows]  # (row, channel)
         small_norm.weight.fill_(1.0)
         small_norm.bias.zero_()
         small.weight.copy_((weight * norm.weight) @ self.turned * ratio)
@@ -134,19 +134,19 @@ def _strongest(strength: Tensor, count: int) -> Tensor:
 
 
 def _in_parts(rows: Tensor, width: int, parts: int) -> Tensor:
-    """The same rows of each of `parts` stacked layers of `width` outputs."""
+    """The same rows in each of `parts` stacked layers of `width` outputs: q, k, v, or SwiGLU's two."""
     return torch.cat([rows + part * width for part in range(parts)])
 
 
 def _scaled(layer: nn.Linear, scale: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias with the LayerScale after them."""
+    """Weight and bias with the following LayerScale folded in."""
     if isinstance(scale, LayerScale):
         return scale.gamma[:, None] * layer.weight, scale.gamma * layer.bias
     return layer.weight, layer.bias
 
 
 def _mixed(attention: SelfAttention, x: Tensor, rope: RopeTables | None) -> Tensor:
-    """What the heads give to the output layer."""
+    """Input of the output layer from the heads, (batch, token, channel)."""
     query, key, value = attention.heads(x, rope)
     return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
@@ -159,7 +159,7 @@ def _layers(feed_forward: nn.Module) -> tuple[nn.Linear, nn.Linear]:
 
 
 def _hidden(feed_forward: nn.Module, x: Tensor) -> Tensor:
-    """What the hidden units give to the output layer."""
+    """Input of the output layer from the hidden units, (batch, token, hidden)."""
     if isinstance(feed_forward, Mlp):
         return feed_forward.hidden(x)
     one, two = _layers(feed_forward)[0](x).chunk(2, dim=-1)

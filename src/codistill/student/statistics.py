@@ -1,8 +1,8 @@
 """Statistics of a teacher's tokens: standardize targets with them, turn projections back.
 
-Buffers hold a mean and a standard deviation per channel and token kind, kept while training (`distill/targets.py`)
-or taken before it (`distill/calibration.py`); optionally a rotation of the channels between the two (PHI-S). The
-standard deviation is clamped from below where it divides, and where that is undone; the buffer holds it as it is.
+Buffers hold a mean and a standard deviation per channel and token kind, updated during training (`distill/targets.py`)
+or set before it (`distill/calibration.py`); optionally a rotation of the channels between the two (PHI-S). The standard
+deviation is clamped from below in the division and in its inverse; the buffer is not clamped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,11 +32,11 @@ def denormalize(
 
 
 def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
-    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 whatever autocast says."""
+    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 even under autocast."""
     if rotation is None:
         return x
     with full_precision(x):
-        return x @ rotation.T
+        return x @ rotation.T  # tokens are rows
 
 
 class KindStatistics(nn.Module):
@@ -68,11 +68,9 @@ class KindStatistics(nn.Module):
             buffer.copy_(torch.where(torch.isfinite(value), new, buffer))
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Tokens of the teacher (…, channel) by these statistics."""
         return standardize(x, self.mean, self.std, self.floor, self.rotation)
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """Standardized tokens back in the teacher's own space."""
         return denormalize(x, self.mean, self.std, self.floor, self.rotation)
 
 
@@ -94,9 +92,9 @@ class TargetStatistics(nn.ModuleDict):
         super().__init__({kind: KindStatistics(dim, kind in rotated, floor) for kind, dim in dims.items()})
 
     def by_kind(self) -> Iterator[tuple[TokenKind, KindStatistics]]:
-        """Token kinds with their statistics."""
+        """Pairs of a token kind and its statistics."""
         yield from self.items()  # type: ignore[misc]
 
     def of_kind(self, kind: TokenKind) -> KindStatistics:
-        """The statistics of one token kind; patch statistics stand in for a kind that was never a target."""
+        """The statistics of one token kind; those of patches for a kind that was never a target."""
         return self[kind if kind in self else "patch"]  # type: ignore[return-value]

@@ -78,7 +78,7 @@ class Student(nn.Module):
 
         Args:
             tokens: un-normed student tokens; for a ladder, those of `projector_blocks`, in order.
-            teacher: whose.
+            teacher: its name.
             denormalize: turn the prediction back into the teacher's own space (it is trained on standardized
                 targets), so that the teacher's unchanged decoder can use it.
 
@@ -103,7 +103,7 @@ class Student(nn.Module):
         return self.denormalize(projected, teacher) if denormalize else projected
 
     def denormalize(self, projected: Tokens, teacher: str) -> Tokens:
-        """Standardized tokens of a teacher back in that teacher's own space."""
+        """Standardized tokens of a teacher, in the teacher's own space."""
         statistics: TargetStatistics = self.target_statistics[teacher]  # type: ignore[assignment]
 
         def back(x: Tensor, kind: TokenKind) -> Tensor:
@@ -117,13 +117,13 @@ class Student(nn.Module):
         )
 
     def keep_average(self, decay: float) -> None:
-        """Keep a moving average of encoder and projectors from here on; `update_average` moves it."""
+        """Start a moving average of encoder and projectors; `update_average` updates it."""
         self.average = WeightAverage(
             nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}), decay
         )
 
     def update_average(self) -> None:
-        """Move the average, if one is kept, towards the present weights."""
+        """Update the average, if one is kept, from the present weights."""
         if self.average is not None:
             self.average.follow(nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}))
 

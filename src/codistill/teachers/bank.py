@@ -1,6 +1,6 @@
-"""The teacher bank: a batch and which images each teacher must see in, raw targets out.
+"""The teacher bank: a batch and each teacher's rows in, raw targets out.
 
-Teachers run one after the other under inference mode, on the rows that sharing gives them and on nothing else.
+Teachers run one after the other under inference mode, only on the rows that sharing gives them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,24 +35,22 @@ class TeacherBank(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Teacher names, in order."""
         return tuple(self.teachers)
 
     @property
     def domains(self) -> dict[str, str]:
-        """Each teacher's own domain."""
         return {name: self[name].config.domain for name in self.names}
 
     @property
     def weights(self) -> dict[str, float]:
-        """What each teacher's losses are multiplied by."""
+        """Factor of each teacher's losses."""
         return {name: self[name].config.weight for name in self.names}
 
     def __getitem__(self, name: str) -> Teacher:
         return self.teachers[name]  # type: ignore[return-value]
 
     def target_specs(self) -> tuple[TargetSpec, ...]:
-        """What the student must know of each teacher."""
+        """Name, width and token kinds of each teacher, for the student."""
         return tuple(
             TargetSpec(name=name, dim=self[name].encoder.spec.dim, kinds=self[name].kinds)
             for name in self.names

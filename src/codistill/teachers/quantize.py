@@ -27,5 +27,5 @@ def quantize_linears(encoder: nn.Module) -> None:
     except ImportError as error:
         raise MissingExtraError("torchao", "quantization", "A teacher with precision int8") from error
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torchao's deprecations are not the user's
+        warnings.simplefilter("ignore")  # deprecations inside torchao
         quantize_(encoder, Int8DynamicActivationInt8WeightConfig())

@@ -1,7 +1,7 @@
-"""A teacher: a frozen encoder, the data domain it comes from, and which of its tokens are targets.
+"""A teacher: a frozen encoder, its data domain, and which of its tokens are targets.
 
-Nothing else is special about one: DINOv2, MASt3R's encoder, Multi-HMR's backbone, a timm model or a user's own
-network all become teachers by these few words. Source: DUNE, section 4.1.
+DINOv2, MASt3R's encoder, Multi-HMR's backbone, a timm model or a user's own network can all be teachers. Source: DUNE,
+section 4.1.
 """
 
 import math
@@ -25,15 +25,15 @@ class TeacherConfig:
     """A teacher by name.
 
     Attributes:
-        name: how projectors, losses and statistics are called in logs and checkpoints.
+        name: of its projectors, losses and statistics in logs and checkpoints.
         encoder: what `load_encoder` accepts: a known name, a file, a run, `timm:NAME`, `hf:org/repo`; empty: `name`.
         domain: the data domain it was made for. Sharing compares it with each image's domain.
         kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
         norm: whether targets are taken after the encoder's final norm.
         precision: `same` as the step's, or `fp32`, `bf16`, or `int8` (see `quantize_linears`; needs torchao).
-        weight: what its losses are multiplied by; dropping compares them without.
-        image_size: side in pixels of the images it sees, whatever the student's; its patch tokens are then resized to
-            the student's grid. None (published): the size at which the grids match.
+        weight: factor of its losses; dropping compares them without it.
+        image_size: side in pixels of its input images, whatever the student's; its patch tokens are then resized to the
+            student's grid. None (published): the size at which the grids match.
     """
 
     name: str
@@ -63,7 +63,7 @@ class TeacherConfig:
 
 
 def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
-    """A student's crop at the size where a teacher of another patch size sees the same grid.
+    """A student's crop resized for another patch size, so that the grids match.
 
     Bicubic with align_corners=True, as published; the same tensor if the patch sizes are equal.
     """
@@ -122,7 +122,7 @@ class Teacher(nn.Module):
             quantize_linears(self.encoder)
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Teachers stay in evaluation mode whatever is asked."""
+        """Teachers always stay in evaluation mode."""
         return super().train(False)
 
     def forward(self, images: Tensor, student_patch: int) -> Tokens:
@@ -130,12 +130,11 @@ class Teacher(nn.Module):
 
         Args:
             images: (batch, 3, row, column), ImageNet-normalized, multiples of `student_patch`.
-            student_patch: the student's patch size; the teacher sees the image resized so that grids match, or at
-                its own size, and then its patch tokens are resized.
+            student_patch: the student's patch size. The image is resized so that grids match; or to the teacher's
+                image_size, and then its patch tokens are resized.
 
         Raises:
-            ConfigError: if the teacher's grid differs from the student's all the same, or images are not square for
-                a teacher with a size of its own.
+            ConfigError: if the grids still differ, or images are not square for a teacher with an image_size.
         """
         spec = self.encoder.spec
         grid = (images.shape[-2] // student_patch, images.shape[-1] // student_patch)
@@ -159,6 +158,6 @@ class Teacher(nn.Module):
         return resize_tokens(tokens, grid)
 
     def precision_dtype(self) -> torch.dtype | None:
-        """The autocast dtype this teacher asks for (fp32: no autocast); None: the step's own."""
+        """The teacher's autocast dtype (fp32: no autocast); None: the step's own."""
         wanted: dict[Precision, torch.dtype | None] = {"same": None, "bf16": torch.bfloat16}
         return wanted.get(self.config.precision, torch.float32)

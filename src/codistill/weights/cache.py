@@ -1,7 +1,7 @@
 """Finding known weights on this machine: a name in, a path out.
 
-Looked for in this order: a path that the caller gives, the cache folder (`files/places.py`),
-the folders named by `CODISTILL_WEIGHTS`, the network (unless `CODISTILL_OFFLINE=1`). Nothing happens at import.
+Searched in this order: the caller's path, the cache folder (`files/places.py`), the folders in `CODISTILL_WEIGHTS`, the
+network (unless `CODISTILL_OFFLINE=1`).
 """
 
 import os
@@ -26,19 +26,18 @@ def weights_folders() -> list[Path]:
 
 
 def is_offline() -> bool:
-    """Whether `CODISTILL_OFFLINE` forbids the network."""
     return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def find_weights(name: str, *, path: str | Path | None = None) -> Path:
-    """The file (or export folder) of known weights, fetched if it is nowhere on this machine.
+    """The file (or export folder) of known weights, fetched if it is not on this machine.
 
     Args:
         name: a known name or alias, see `known.KNOWN`.
         path: a file to use instead of looking for one.
 
     Raises:
-        CheckpointError: for an unknown name, or if it is nowhere; the text lists every place that was looked at.
+        CheckpointError: for an unknown name, or if it is not found, listing the places searched.
     """
     known = known_weights(name)
     if path is not None:
@@ -62,7 +61,7 @@ def find_weights(name: str, *, path: str | Path | None = None) -> Path:
 
 
 def find_local(known: KnownWeights) -> Path | None:
-    """Known weights in the cache or in the user's folders; None if they are in neither."""
+    """Known weights in the cache or in the user's folders; None if not found."""
     for folder in (cache_folder(), *weights_folders()):
         exact = folder / known.filename
         if exact.is_file():
@@ -87,7 +86,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
 def _nowhere(known: KnownWeights, network: str) -> str:
     folders = ", ".join(map(str, weights_folders())) or "not set"
     return (
-        f"the weights {known.name!r} are nowhere on this machine. Looked for {known.filename}, and for "
+        f"the weights {known.name!r} are not on this machine. Searched for {known.filename}, and for "
         f"{known.name} with the suffixes {', '.join(SUFFIXES)}, in\n"
         f"  the cache ({CACHE}): {cache_folder()}\n"
         f"  your folders ({FOLDERS}): {folders}\n"

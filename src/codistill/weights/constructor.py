@@ -1,7 +1,7 @@
 """Reading the constructor text that MASt3R and DUSt3R files carry instead of a configuration.
 
-In: text such as `AsymmetricMASt3R(enc_depth=24, depth_mode=('exp', -inf, inf))`. Out: its name and its arguments as
-plain values. The text is parsed, never evaluated: it holds bare `inf`, which is no Python literal either.
+In: text such as `AsymmetricMASt3R(enc_depth=24, depth_mode=('exp', -inf, inf))`. Out: the name and arguments as plain
+values. The text is parsed, never evaluated: its bare `inf` is no Python literal either.
 """
 
 import ast
@@ -28,7 +28,7 @@ def parse_constructor(text: str, where: str = "args.model") -> Constructor:
 
     Args:
         text: e.g. `Net(a=1, b=('exp', -inf, inf), c=[1.5, None], d='x')`.
-        where: what to call the text in errors, e.g. the file and the entry.
+        where: origin of the text for errors, e.g. the file and the entry.
 
     Raises:
         CheckpointError: if the text is anything but one call with literal keyword arguments.

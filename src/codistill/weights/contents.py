@@ -1,6 +1,6 @@
-"""What a weights file says, whatever its layout: one encoder, or a student with projectors and target statistics.
+"""Content of a weights file of any layout: one encoder, or a student with projectors and target statistics.
 
-Tensors stay as they are in the file (dtype included, possibly memory-mapped); names are `VisionTransformer`'s.
+Tensors stay as in the file (dtype included, possibly memory-mapped); names are `VisionTransformer`'s.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,21 +17,21 @@ TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, ...]]]
 where the targets were rotated (PHI-S)."""
 
 STD_FLOOR = 1e-3
-"""Lower bound of a target's standard deviation where nothing else is said."""
+"""Default lower bound of a target's standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderWeights:
-    """A vision transformer read from a file, checked: every tensor of `VisionTransformer(config)` is there.
+    """A checked vision transformer, with exactly the tensors of `VisionTransformer(config)`.
 
     Attributes:
         config: the architecture, read from the tensors.
         tensors: by `VisionTransformer`'s names.
-        layout: which kind of file it was, e.g. `dinov2`.
-        name: what to call it: the known name, or the file's stem.
+        layout: the kind of file, e.g. `dinov2`.
+        name: the known name, or the file's stem.
         mean, std: the normalization the network was trained with.
-        licence: of the weights; starts with "unknown" where neither the file nor its name says.
-        extra: other things the file says, as plain values (training arguments, iteration, notes).
+        licence: of the weights; starts with "unknown" where neither the file nor its name tells.
+        extra: other entries of the file, as plain values (training arguments, iteration, notes).
     """
 
     config: ViTConfig
@@ -51,7 +51,7 @@ class EncoderWeights:
     def at_image_size(self, image_size: int) -> "EncoderWeights":
         """The same weights with another native square size.
 
-        A learned positional embedding is resized once, bicubically by size (as the second training stage does).
+        A learned positional embedding is resized once, bicubically by size (as in the second training stage).
 
         Raises:
             ConfigError: if `image_size` is not a multiple of the patch size.
@@ -76,10 +76,10 @@ class StudentWeights:
             (transformer) or `{kind}.{block}.layers.{0,2}.…` (ladder, MLP).
         statistics: the teachers' target statistics; they decide which token kinds are targets.
         std_floor: lower bound of their standard deviations, where a target is divided by one.
-        teachers: per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … where the file says.
-        proj_args: what the file says of the projectors (released files: `num_heads` … or nothing).
-        iteration: optimizer steps behind it, or None.
-        recipe: the recipe that made it, or None.
+        teachers: per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … if in the file.
+        proj_args: the file's arguments of the projectors (released files: `num_heads` … or nothing).
+        iteration: optimizer steps done, or None.
+        recipe: of its training, or None.
     """
 
     encoder: EncoderWeights

@@ -1,7 +1,7 @@
-"""Fetching one file: an address in, a checked file at its place out; interrupted downloads go on where they stopped.
+"""Fetching one file: an address in, a checked file at its place out; interrupted downloads resume.
 
-Bytes arrive in `NAME.partial` and are renamed once they are whole and their SHA-256 is right. Processes that want the
-same file wait for the one that fetches it.
+Bytes arrive in `NAME.partial`, which is renamed once it is whole and its SHA-256 is right. Processes that need the same
+file wait for the one that fetches it.
 """
 
 import http.client
@@ -28,7 +28,7 @@ from codistill.version import __version__
 CHUNK = 1 << 20
 TIMEOUT_S = 60.0
 ATTEMPTS = 4
-"""Connections that may break before the download gives up; each one goes on where the last one stopped."""
+"""Connections before the download gives up; each resumes where the last one stopped."""
 
 
 class UnreachableError(CheckpointError):
@@ -39,17 +39,17 @@ class UnreachableError(CheckpointError):
 
 
 def download(url: str, target: Path, *, sha256: str | None = None, label: str = "") -> Path:
-    """Fetch a file to `target`, or return at once if it is there.
+    """Fetch a file to `target`, or return at once if it exists.
 
     Args:
         url: its address (http, https or file).
-        target: where it shall be. Its folder is made.
-        sha256: what it must hash to; None: unchecked.
-        label: what to call it beside the progress bar.
+        target: its path. The folder is created.
+        sha256: expected hash; None: unchecked.
+        label: beside the progress bar.
 
     Raises:
-        CheckpointError: if it cannot be fetched or written, or has another hash. What arrived stays in
-            `NAME.partial`, so that the same call goes on from there; after a wrong hash it is deleted.
+        CheckpointError: if it cannot be fetched or written, or has another hash. A part that arrived stays in
+            `NAME.partial`, so that the same call resumes; after a wrong hash it is deleted.
     """
     if target.exists():
         return target
@@ -70,7 +70,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, label: str = 
 
 
 def _fetch(url: str, partial: Path, label: str) -> None:
-    """Fill `partial` until the server has no more, over several connections if need be."""
+    """Fill `partial` to the end of the file, over several connections if need be."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=None)
@@ -91,13 +91,13 @@ def _fetch(url: str, partial: Path, label: str) -> None:
                 raise UnreachableError(url, reason)
             if attempt == ATTEMPTS:
                 raise CheckpointError(
-                    f"{url}: interrupted after {have:,} bytes ({reason}). Run the same command again: it goes on from "
+                    f"{url}: interrupted after {have:,} bytes ({reason}). Run the same command again: it resumes from "
                     f"there ({partial})."
                 )
 
 
 def _fetch_once(url: str, partial: Path, progress: Progress, task: TaskID) -> int | None:
-    """One connection: append what is missing. Returns the whole file's size, None where the server does not say."""
+    """One connection: append what is missing. Returns the whole file's size, None if the server does not tell."""
     have = _size(partial)
     headers = {"User-Agent": f"codistill/{__version__}", "Accept-Encoding": "identity"}
     if have:

@@ -4,8 +4,8 @@
     config.json               architecture, normalization, licence, recipe, teachers and their licences
     projectors.safetensors    (students) projectors and target statistics
 
-Reading gives back bit for bit what was written. A folder appears whole or not at all: it is written under another
-name and renamed.
+Reading returns bit for bit what was written. A folder appears whole or not at all: it is written under another name and
+renamed.
 """
 
 import json
@@ -52,9 +52,9 @@ def write_export(
     Args:
         folder: to make. Its parents are made too.
         weights: an encoder, or a student with its projectors.
-        recipe: what made the weights: a name or plain data; None keeps what `weights` says.
-        teachers: what to say of the teachers (name, dim, kinds, licence, domain …); None keeps what `weights` says.
-        overwrite: replace an export that is there already. Anything else is never replaced.
+        recipe: of the weights: a name or plain data; None keeps that of `weights`.
+        teachers: their descriptions (name, dim, kinds, licence, domain …); None keeps those of `weights`.
+        overwrite: replace an existing export. Anything else is never replaced.
 
     Returns:
         The folder.
@@ -82,7 +82,7 @@ def describe_export(
     recipe: Any = None,
     teachers: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What `config.json` says of weights."""
+    """The content of `config.json` for weights."""
     student = weights if isinstance(weights, StudentWeights) else None
     encoder = student.encoder if student else weights
     assert isinstance(encoder, EncoderWeights)
@@ -111,7 +111,7 @@ def describe_export(
 
 
 def is_export(folder: str | Path) -> bool:
-    """Whether this is one of our export folders."""
+    """Whether a folder is an export of codistill."""
     folder = Path(folder)
     return (folder / ENCODER).is_file() or is_json_object(folder / CONFIG, format=FORMAT)
 
@@ -145,7 +145,7 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
 
 
 def read_export_file(state: StateDict, header: Mapping[str, str]) -> EncoderWeights | None:
-    """The encoder in an `encoder.safetensors` that was taken out of its folder; None for other files."""
+    """The encoder in an `encoder.safetensors` outside of its folder; None for other files."""
     if header.get("format") != FORMAT or "config" not in header:
         return None
     where = f"{state.path}: header"
@@ -161,7 +161,7 @@ def read_export_file(state: StateDict, header: Mapping[str, str]) -> EncoderWeig
 def _encoder(state: StateDict, config: Mapping[str, Any], where: str) -> EncoderWeights:
     if config.get("format") != FORMAT or config.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{where}: is of format {config.get('format')!r} version {config.get('format_version')!r}; this version of "
+            f"{where}: has format {config.get('format')!r} version {config.get('format_version')!r}; this version of "
             f"codistill reads {FORMAT!r} version {FORMAT_VERSION}. A newer version may have written it: upgrade."
         )
     architecture, normalization = config.get("architecture"), config.get("normalization")
@@ -186,7 +186,7 @@ def _encoder(state: StateDict, config: Mapping[str, Any], where: str) -> Encoder
 
 
 def read_normalization(value: Any, where: str) -> dict[str, Any]:
-    """`mean` and `std` from JSON; ImageNet's where it says nothing.
+    """`mean` and `std` from JSON; ImageNet's if missing.
 
     Raises:
         CheckpointError: if they are not three numbers each.
@@ -201,7 +201,7 @@ def read_normalization(value: Any, where: str) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """Plain data as JSON knows it; anything else as its text."""
+    """Plain data as JSON values; anything else as its text."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -214,7 +214,7 @@ def as_json(value: Any) -> Any:
 
 
 def _refuse_unless_export(folder: Path, overwrite: bool) -> None:
-    """Only an export, with nothing else in its folder, may be replaced, and only if that was asked for."""
+    """Refuse to replace anything but an export alone in its folder, and that unless asked to."""
     other = (
         []
         if not folder.is_dir()

@@ -1,7 +1,7 @@
 """Published weights by name: where they are, under which licence, and their SHA-256 where one is known.
 
-Nothing here touches the network. Addresses are the publishers' own; hashes of DINOv2 and MASt3R files are those that
-several independent projects record for them; NAVER publishes none for DUNE and Multi-HMR, so those are None.
+Nothing here touches the network. Addresses are the publishers' own; several independent projects record the same hashes
+of DINOv2 and MASt3R files; NAVER publishes none for DUNE and Multi-HMR, so those are None.
 """
 
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ class KnownWeights:
     """One published file.
 
     Attributes:
-        name: what users type; `aliases` work as well.
+        name: for the user, like `aliases`.
         url: the publisher's address.
         licence: of the weights.
         size: of the download, approximately; empty where unknown.
-        sha256: of the file; None where nobody publishes it.
-        content: what is in it.
-        homepage: where the licence and the terms are.
+        sha256: of the file; None where none is published.
+        content: e.g. an encoder, a student.
+        homepage: with the licence and the terms.
         commercial: whether the licence allows commercial use.
     """
 
@@ -50,7 +50,6 @@ class KnownWeights:
 
     @property
     def filename(self) -> str:
-        """The published file's name."""
         return self.url.rsplit("/", 1)[1]
 
     @property
@@ -162,12 +161,12 @@ def known_weights(name: str) -> KnownWeights:
 
 
 def find_known(name: str) -> KnownWeights | None:
-    """As `known_weights`, None for an unknown name."""
+    """As `known_weights`, but None for an unknown name."""
     return _by_any_name().get(name.lower())
 
 
 def known_stem(stem: str) -> KnownWeights | None:
-    """The known file that a file of this stem holds: one of its names, perhaps followed by a number format."""
+    """The known file of a stem: one of its names, perhaps followed by a number format."""
     stem = stem.lower()
     for tail in ("", "_fp16", "_fp32", "_bf16", "_pretrain"):
         if stem.endswith(tail) and (found := find_known(stem.removesuffix(tail))):

@@ -1,7 +1,7 @@
 """The encoder inside MASt3R, DUSt3R and CroCo v2 files: RoPE positions, no class token, no LayerScale.
 
 Sizes come from the tensors; heads, image size and the RoPE base from the constructor text in `args.model` (or CroCo's
-`croco_kwargs`), which is parsed and never evaluated. The two-view decoder beside it is not read here.
+`croco_kwargs`), which is parsed, never evaluated. The two-view decoder beside it is not read here.
 """
 
 import re
@@ -23,7 +23,7 @@ PUBLISHED_SIZE = 512
 
 
 def constructor_arguments(state: StateDict) -> dict[str, Any]:
-    """The network's constructor arguments, from the file's own text; empty where it carries none.
+    """The network's constructor arguments, from the file; empty where it has none.
 
     Raises:
         CheckpointError: if the text cannot be read.
@@ -39,7 +39,7 @@ def constructor_arguments(state: StateDict) -> dict[str, Any]:
 
 
 def encoder_name(name: str) -> str | None:
-    """What a tensor of the file is called in `VisionTransformer`; None for the decoder's and the heads'."""
+    """A tensor's name in `VisionTransformer`, from that in the file; None for the decoder and the heads."""
     if name.startswith("patch_embed."):
         return name
     for old, new in (("enc_blocks.", "blocks."), ("enc_norm.", "norm.")):
@@ -49,7 +49,7 @@ def encoder_name(name: str) -> str | None:
 
 
 def file_name(name: str) -> str:
-    """The inverse of `encoder_name`."""
+    """A tensor's name in the file, from that in `VisionTransformer`: the inverse of `encoder_name`."""
     return re.sub(r"^(blocks|norm)\.", r"enc_\1.", name)
 
 
@@ -63,7 +63,7 @@ def read_mast3r(state: StateDict, stated: Stated) -> EncoderWeights:
     arguments = constructor_arguments(state)
     position = str(arguments.get("pos_embed", "RoPE100"))
     rope = re.fullmatch(r"RoPE(\d+(?:\.\d+)?)", position)
-    if rope is None or state.has("enc_pos_embed"):
+    if rope is None or state.has("enc_pos_embed"):  # CroCo v1: learned positions
         raise CheckpointError(
             f"{state.path}: its encoder uses the positions {position!r}; only RoPE (e.g. 'RoPE100') is supported. "
             "CroCo v1 files cannot be loaded; CroCo v2, DUSt3R and MASt3R ones can."
@@ -108,7 +108,7 @@ def is_two_view_decoder(state: StateDict) -> bool:
 
 
 def refuse_two_view_decoder(state: StateDict, stated: Stated) -> EncoderWeights:
-    """There is no encoder in such a file: say where it is."""
+    """Raise: such a file has no encoder; the error names the one it belongs to."""
     encoder = state.rest.get("dune_backbone_name", "a DUNE encoder")
     raise CheckpointError(
         f"{state.path}: holds a two-view decoder for the encoder {encoder!r}, and no encoder. "

@@ -25,7 +25,7 @@ from codistill.weights.vit import encoder_width, infer_config, unchunked
 
 PREFIX = "encoder."
 AVERAGE = "average."
-"""In front of the names of a moving average, which a run may keep of its encoder and projectors."""
+"""In front of the names of a run's moving average of encoder and projectors, if any."""
 STATISTICS = ("mean", "std", "rotation")
 
 _PROJECTOR = re.compile(r"projectors\.([^.]+)\.(.+)")
@@ -55,9 +55,9 @@ def read_student(
 
     Args:
         state: the whole file's tensors.
-        stated: what the caller says of the encoder.
-        config: the encoder's architecture, where the run or export says it.
-        layout: what to call the layout.
+        stated: the caller's facts about the encoder.
+        config: the encoder's architecture, if known from the run or export.
+        layout: its name.
 
     Raises:
         CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
@@ -94,7 +94,7 @@ def read_student(
 
 
 def averaged(state: StateDict) -> StateDict:
-    """The moving average in place of the weights that it follows, where there is one."""
+    """The moving average in place of the weights that it follows, if the file has one."""
     followed = {name.removeprefix(AVERAGE) for name in state.tensors if name.startswith(AVERAGE)}
     return state.renamed(
         lambda name: (
@@ -104,14 +104,14 @@ def averaged(state: StateDict) -> StateDict:
 
 
 def _collect(state: StateDict) -> _Parts:
-    """Sort everything but the encoder into projectors and statistics; what is neither is an error."""
+    """Sort all tensors but the encoder's into projectors and statistics; others are an error."""
     parts = _Parts()
     surplus = []
     for name, tensor in state.tensors.items():
         if name.startswith(PREFIX):
             continue
-        if match := _STATISTICS.fullmatch(name):
-            kinds = parts.moments.setdefault(match[1] or match[2], {})
+        if match := _STATISTICS.fullmatch(name):  # teacher, kind, mean/std/rotation
+            kinds = parts.moments.setdefault(match[1] or match[2], {})  # released names, or ours
             kinds.setdefault(match[3], {})[match[4]] = tensor
         elif match := _LADDER.fullmatch(name) or _PROJECTOR.fullmatch(name):
             parts.projectors.setdefault(match[1], {})[match[2]] = tensor
@@ -121,7 +121,7 @@ def _collect(state: StateDict) -> _Parts:
         raise CheckpointError(
             f"{state.path}: surplus keys: {', '.join(surplus[:5])}{' …' if len(surplus) > 5 else ''}. A student holds "
             "encoder.*, projectors.TEACHER.* (or heads.TEACHER.*) and teacher_norms.TEACHER.* only: "
-            "the file is of another layout."
+            "the file has another layout."
         )
     return parts
 
@@ -133,7 +133,7 @@ def _moments(
     found = {}
     for kind, parts in kinds.items():
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
-        mean = shapes.get("mean", ())
+        mean = shapes.get("mean", ())  # (channel,); doubled below, (channel, channel)
         wanted = {"mean": mean, "std": mean, **({"rotation": mean * 2} if "rotation" in shapes else {})}
         if len(mean) != 1 or shapes != wanted:
             raise CheckpointError(
@@ -163,7 +163,8 @@ def _teachers(
 def _teacher(
     state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
-    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]
+    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # no statistics: both
+    # Both the statistics and the projector's last layer have the teacher's width; they must agree.
     widths = {pair[0].shape[0] for pair in moments.values()} | {
         tensor.shape[0]
         for key, tensor in projector.items()
@@ -184,7 +185,7 @@ def _teacher(
 
 
 def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
-    """The heads of the size that the file's training arguments name, where it has the width of the tensors."""
+    """The heads of the size named in the file's training arguments, if it has the tensors' width."""
     arch = args.get("enc_args")
     arch = arch.get("arch") if isinstance(arch, Mapping) else None
     named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
@@ -196,7 +197,7 @@ def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
 
 
 def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
-    """Where the file's own words about its encoder differ from its tensors (which are what counts)."""
+    """A note on training arguments that contradict the tensors (which are used)."""
     arch = args.get("enc_args")
     arch = arch.get("arch") if isinstance(arch, Mapping) else None
     named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
@@ -212,17 +213,17 @@ def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
 
 
 def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
-    """The same student with what a run's or export's JSON says of its teachers (licence, domain, encoder)."""
+    """The same student with the teachers' descriptions (licence, domain, encoder) of a run's or export's JSON."""
     said = {str(teacher.get("name")): teacher for teacher in described or () if isinstance(teacher, Mapping)}
     merged = tuple({**teacher, **said.get(teacher["name"], {})} for teacher in weights.teachers)
     names = [name for name in said if any(teacher["name"] == name for teacher in merged)]
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate(names)}  # the description's order
     merged = tuple(sorted(merged, key=lambda teacher: order.get(teacher["name"], len(order))))
     return replace(weights, teachers=merged)
 
 
 def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
-    """The floor of target deviations that a run's or export's JSON says; where it is older than that, its recipe's.
+    """The floor of target deviations in a run's or export's JSON; in older ones, its recipe's.
 
     Raises:
         CheckpointError: if it is no positive number.
@@ -238,7 +239,7 @@ def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
 
 
 def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:
-    """`projectors.{teacher}.*` and `target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`."""
+    """The projectors and target statistics of a student, under the names of our own checkpoints."""
     tensors = {}
     for teacher, projector in weights.projectors.items():
         tensors.update({f"projectors.{teacher}.{name}": tensor for name, tensor in projector.items()})

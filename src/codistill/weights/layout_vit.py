@@ -1,7 +1,7 @@
 """Files with one vision transformer under DINOv2's names: DINOv2, a DUNE encoder alone, Multi-HMR's backbone.
 
-How a positional embedding is resized is not in the tensors. DINOv2 with registers resizes by size with antialiasing;
-DINOv2 without registers and every DUNE file (which count blocks in chunks) by a scale factor with offset 0.1.
+The tensors do not say how a positional embedding is resized. DINOv2 with registers resizes by size with antialiasing;
+DINOv2 without registers and every DUNE file (with blocks in chunks) by a scale factor with offset 0.1.
 """
 
 import logging
@@ -26,13 +26,13 @@ ANTIALIAS_RULE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": 
 
 MULTIHMR_PREFIX = "backbone.encoder."
 TEACHER_PREFIX = "backbone."
-"""Of the teacher in a DINOv2 training checkpoint."""
+"""In front of the teacher's names in a DINOv2 training checkpoint."""
 
 
 def name_and_licence(
     state: StateDict, released: str = "", known: KnownWeights | None = None
 ) -> dict[str, Any]:
-    """Name and licence of a file: of the known weights that it is, else its stem and what is known."""
+    """Name and licence of a file: of the known weights it matches, else its stem and "unknown"."""
     known = known or known_stem(state.path.stem)
     if known is not None:
         return {"name": known.name, "licence": known.licence}
@@ -41,12 +41,12 @@ def name_and_licence(
 
 
 def plain_extra(state: StateDict) -> dict[str, Any]:
-    """The checkpoint's numbers, texts and training arguments; optimizers and the like are left out."""
+    """The checkpoint's numbers, texts and training arguments, without optimizers and the like."""
     kept: dict[str, Any] = {}
     for key, value in state.rest.items():
         if isinstance(value, (str, int, float)):
             kept[key] = value
-        elif isinstance(value, (Namespace, SimpleNamespace)):
+        elif isinstance(value, (Namespace, SimpleNamespace)):  # argparse's, in released files
             kept[key] = dict(vars(value))
         elif isinstance(value, Mapping) and key in ("args", "croco_kwargs"):
             kept[key] = dict(value)
@@ -54,10 +54,10 @@ def plain_extra(state: StateDict) -> dict[str, Any]:
 
 
 def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> None:
-    """Every tensor of `VisionTransformer(config)` is there and nothing else.
+    """Check that a file has exactly the tensors of `VisionTransformer(config)`.
 
     Raises:
-        CheckpointError: naming what is not.
+        CheckpointError: naming the differences.
     """
     prefix = next((key.removesuffix(name) for name, key in state.names.items() if key.endswith(name)), "")
     chunk = "blocks.0." if chunked else "blocks."
@@ -72,10 +72,10 @@ def is_dinov2(state: StateDict) -> bool:
 def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
     """A DINOv2 file, the encoder of a DUNE student alone (registers, and blocks in chunks), or a look-alike.
 
-    Many networks have these names: DINO, MAE, DeiT, timm's. What their tensors do not say must be stated, in the
-    file's metadata, or follow from its known name or hash. Two kinds of file can be of DINOv2's code alone, and are
-    taken for its family with a warning: blocks in chunks; and a published size with LayerScale and mask token (what
-    somebody trained on from DINOv2).
+    Many networks have these names: DINO, MAE, DeiT, timm's. Facts that are not in the tensors must be stated, be in the
+    file's metadata, or follow from its known name or hash. Two kinds of file come from DINOv2's code only, and are
+    treated as its family with a warning: blocks in chunks; and a published size with LayerScale and mask token (DINOv2
+    trained further).
     """
     state, chunked = unchunked(state)
     registers = state.has("register_tokens")
@@ -87,7 +87,7 @@ def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
     require_facts(state, stated)
     config = infer_config(state, stated, {})
     check_vit(state, config, chunked)
-    dune = chunked and registers and stated.like in (None, "dune")
+    dune = chunked and registers and stated.like in (None, "dune")  # only DUNE has both
     return EncoderWeights(
         config=config,
         tensors=state.tensors,
@@ -99,7 +99,7 @@ def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
 
 
 def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated: Stated) -> str | None:
-    """The family that a file's known name or hash says, or parts that no other family has; None where nothing does."""
+    """The family from a file's known name or hash, or from parts that only one family has; None if unknown."""
     if known is not None:
         return family_of_known(known)
     if not chunked and _published_shapes(state) is None:
@@ -109,15 +109,15 @@ def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated:
     if not stated.given:
         why = "its blocks are in chunks" if chunked else "it has the names and sizes of a DINOv2 file"
         LOGGER.warning(
-            "%s: taken for a %s encoder, because %s: %d channels per head, ImageNet's mean and std, positions resized "
-            "as there. Say so to silence this, or say what it is: %s,like=NAME",
+            "%s: assumed to be a %s encoder, because %s: %d channels per head, ImageNet's mean and std, its rule of "
+            "resizing positions. Confirm that, or name another family: %s,like=NAME",
             *(state.path, family, why, HEAD_DIM, state.path.name),
         )
     return family
 
 
 def known_by_hash(state: StateDict) -> KnownWeights | None:
-    """The known file that this one is a copy of, whatever it is called; it is hashed only if its shapes suggest one."""
+    """The known file with the same SHA-256, under any name; only files of published shapes are hashed."""
     if _published_shapes(state) is None or not state.path.is_file():
         return None
     hashes = {known.sha256: known for known in KNOWN.values() if known.sha256}
@@ -125,7 +125,7 @@ def known_by_hash(state: StateDict) -> KnownWeights | None:
 
 
 def _published_shapes(state: StateDict) -> str | None:
-    """The DINOv2 size that these tensors have: width, blocks, 14-pixel patches, LayerScale and DINOv2's mask token."""
+    """The DINOv2 size with these tensors' width, blocks, 14-pixel patches, LayerScale and mask token, or None."""
     size = {384: ("small", 12), 768: ("base", 12), 1024: ("large", 24), 1536: ("giant", 40)}.get(
         width := encoder_width(state)
     )
@@ -145,7 +145,7 @@ def is_dinov2_training(state: StateDict) -> bool:
 
 def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
     """The backbone in a DINOv2 training checkpoint; its heads are left out."""
-    state, chunked = unchunked(state.under(TEACHER_PREFIX))
+    state, chunked = unchunked(state.under(TEACHER_PREFIX))  # drops the heads
     stated = stated.resolved(encoder_width(state))
     config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
     check_vit(state, config, chunked)

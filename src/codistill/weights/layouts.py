@@ -1,6 +1,6 @@
 """Any weights file or folder in, checked `EncoderWeights` or `StudentWeights` out.
 
-A file's layout is told from its tensors' names. The table below is the whole list: a layout is a test and a reader.
+The names of a file's tensors tell its layout. `LAYOUTS` is the whole list: each is a test and a reader.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ NOTHING_STATED = Stated()
 
 @dataclass(frozen=True)
 class Layout:
-    """How to recognize a layout, and how to read it (given what the caller knows beside the tensors)."""
+    """A test that recognizes a layout, and its reader (which gets what the caller states)."""
 
     matches: Callable[[StateDict], bool]
     read: Callable[[StateDict, Stated], Weights]
@@ -63,7 +63,7 @@ def detect_layout(state: StateDict) -> str:
     """The name of a file's layout, a key of `LAYOUTS`.
 
     Raises:
-        CheckpointError: if it has none of them; the text lists them and some of the file's names.
+        CheckpointError: if it has none of them, listing them and some of the file's names.
     """
     for name, layout in LAYOUTS.items():
         if layout.matches(state):
@@ -87,7 +87,7 @@ def read_weights(
     Args:
         path: a file of any known layout, a run folder (or one of its checkpoints), or an export folder.
         num_heads: attention heads of the encoder: short for `stated`.
-        stated: what the tensors do not say; it goes before what the file says. Runs and exports say it all.
+        stated: facts that are not in the tensors; they override the file's. Runs and exports need none.
 
     Returns:
         `StudentWeights` for students, `EncoderWeights` for everything else. Tensors may be memory-mapped.
@@ -105,7 +105,7 @@ def read_weights(
         return read_export(path)
     if path.is_dir() and (path / "config.json").is_file():
         raise CheckpointError(
-            f"{path}: is no codistill export. If it is a transformers model, load it as hf:{path}"
+            f"{path}: is not a codistill export. If it is a transformers model, load it as hf:{path}"
         )
     state = replace(StateDict.of_checkpoint(path, read_checkpoint(path)), header=read_header(path))
     header = state.header
@@ -119,7 +119,7 @@ def read_weights(
 def read_encoder_weights(
     path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
 ) -> EncoderWeights:
-    """As `read_weights`, a student's encoder alone."""
+    """As `read_weights`, but only the encoder of a student."""
     weights = read_weights(path, num_heads=num_heads, stated=stated)
     return weights.encoder if isinstance(weights, StudentWeights) else weights
 
@@ -145,13 +145,13 @@ def read_student_weights(
 def _refuse_stated(path: Path, kind: str, stated: Stated) -> None:
     if given := stated.given:
         raise ConfigError(
-            f"{path}: {', '.join(given)} cannot be given for it: it is a codistill {kind}, which says its own "
+            f"{path}: {', '.join(given)} cannot be given for it: it is a codistill {kind}, which has its own "
             "architecture and normalization"
         )
 
 
 def _with_header(weights: Weights, licence: str | None) -> Weights:
-    """The licence that a safetensors header states, where nothing better is known."""
+    """Weights with the licence of a safetensors header, where none is known otherwise."""
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     if not licence or not encoder.licence.startswith("unknown"):
         return weights

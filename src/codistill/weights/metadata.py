@@ -1,7 +1,7 @@
-"""What a weights file says of its own network beside the tensors: a header or training arguments in, `Stated` out.
+"""Facts about a network in its file's metadata: a header or training arguments in, `Stated` out.
 
-Looked at are the text header of a safetensors file, the plain entries of a checkpoint, and the JSON objects,
-dictionaries and argument namespaces one level inside them.
+Sources are the text header of a safetensors file, the plain entries of a checkpoint, and the JSON objects, dictionaries
+and argument namespaces one level inside them.
 """
 
 import json
@@ -41,15 +41,14 @@ _HEADS = {
     ("giant", 1408): 16,
     ("giant2", 1536): 24,
 }
-"""Heads of the sizes that everybody calls by the same name (An Image is Worth 16x16 Words, table 1; Scaling Vision
-Transformers; DINOv2)."""
+"""Heads of sizes with common names (An Image is Worth 16x16 Words, table 1; Scaling Vision Transformers; DINOv2)."""
 
 
 def facts_in_metadata(state: StateDict) -> Stated:
-    """What the header and the checkpoint's other entries say.
+    """Facts in the header and the checkpoint's other entries.
 
     Raises:
-        CheckpointError: for a value that cannot be meant.
+        CheckpointError: for an impossible value.
     """
     said: dict[str, Any] = {}
     for level in _levels([state.header, state.rest]):
@@ -64,7 +63,7 @@ def facts_in_metadata(state: StateDict) -> Stated:
 
 
 def _levels(starts: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """These mappings, and those that are their values."""
+    """These mappings, and their values that are mappings."""
     for start in starts:
         yield start
         for value in start.values():
@@ -81,7 +80,7 @@ def _levels(starts: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _value(fact: str, value: Any, state: StateDict) -> Any:
-    """A fact's value from a number, a text or a list; None where it is something else that only shares the name."""
+    """A fact's value from a number, a text or a list; None for something else of the same name."""
     if isinstance(value, str) and fact not in ("like", "activation"):
         try:
             value = json.loads(value.lower())
@@ -115,7 +114,7 @@ def _value(fact: str, value: Any, state: StateDict) -> Any:
 def _activation(text: str, state: StateDict) -> str | None:
     name = _SPELLED.get(text.lower(), text.lower())
     if "silu" in name or "swiglu" in name:
-        return None  # of a gated feed-forward part, which the tensors show
+        return None  # of a gated feed-forward part, which is seen in the tensors
     if name not in ACTIVATIONS:
         raise CheckpointError(
             f"{state.path}: its metadata says activation {text!r}; supported: {', '.join(ACTIVATIONS)}"
@@ -124,7 +123,7 @@ def _activation(text: str, state: StateDict) -> str | None:
 
 
 def _heads_by_name(state: StateDict) -> int | None:
-    """Heads of the architecture that the metadata names, where that name belongs to the tensors' width."""
+    """Heads of the architecture named in the metadata, if it has the tensors' width."""
     if not state.has("patch_embed.proj.weight"):
         return None
     width = state.tensors["patch_embed.proj.weight"].shape[0]

@@ -1,8 +1,8 @@
-"""Reading a weights file without running code: a path in, the dictionary that the file holds out.
+"""Reading a weights file without running code: a path in, the file's dictionary out.
 
 `.safetensors` files hold tensors only. `.pth` and `.pt` files hold pickles: torch's restricted unpickler reads them,
-with a short list of plain classes that published checkpoints contain. Files are told apart by their first bytes,
-never by their suffix, and memory-mapped where the format allows it.
+with a short list of plain classes from published checkpoints. The first bytes tell the format, not the suffix; files
+are memory-mapped where the format allows it.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _PLAIN_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         for name in names
     ),
 ]
-"""Classes that may appear beside the tensors: argument namespaces, paths, numpy numbers. None of them runs code."""
+"""Classes allowed beside the tensors: argument namespaces, paths, numpy numbers. None of them runs code."""
 
 _DAMAGE = (
     OSError,
@@ -73,7 +73,7 @@ _OTHER_FILES = {
     b"par1": "a Parquet file",
     b"{": "a JSON text",
 }
-"""First bytes, in lower case, of what people hand over instead of weights."""
+"""First bytes, in lower case, of files that are given by mistake."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -87,10 +87,10 @@ def _recipe(run: Path) -> Any:
 
 
 def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
-    """The student of a run, of its newest checkpoint or of the one named; averaged, where the run keeps an average.
+    """The student of a run's newest checkpoint, or of the one named; averaged, where the run keeps an average.
 
     Raises:
-        CheckpointError: if the run trained something else, or its files do not fit together.
+        CheckpointError: if the run trained something else, or its files are inconsistent.
     """
     path = Path(path).expanduser()
     folder = latest_checkpoint(path) if (path / CHECKPOINTS).is_dir() else path

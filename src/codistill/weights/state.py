@@ -1,7 +1,7 @@
-"""A state dict that remembers what each tensor is called in the file, so that errors can say it.
+"""A state dict that remembers each tensor's name in the file, for errors.
 
-In: a path and the dictionary that `read_checkpoint` gave. Out: tensors under plain names (no wrapper's prefix), with
-selection by prefix and renaming; and the two errors every layout shares: missing or surplus keys, wrong shapes.
+In: a path and the dictionary of `read_checkpoint`. Out: tensors under plain names (no wrapper's prefix), with selection
+by prefix and renaming; and the errors that all layouts share: missing or surplus keys, wrong shapes.
 """
 
 from collections import Counter
@@ -50,6 +50,7 @@ class StateDict:
         held = [key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)]
         held = [key for key in held if any(isinstance(v, Tensor) for v in checkpoint[key].values())]
         state: Mapping[Any, Any] = checkpoint[held[0]] if held else checkpoint
+        # Wrappers (DDP, torch.compile, FSDP) add parts to names, which are removed here.
         original = [key for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)]
         if not original:
             entries = ", ".join(str(key) for key in list(checkpoint)[:8]) or "nothing"
@@ -74,7 +75,7 @@ class StateDict:
         return self.renamed(lambda name: name[len(prefix) :] if name.startswith(prefix) else None)
 
     def renamed(self, rename: Callable[[str], str | None]) -> "StateDict":
-        """The tensors under other names; None leaves one out."""
+        """The tensors under other names; None drops one."""
         new = {name: rename(name) for name in self.tensors}
         return replace(
             self,
@@ -83,25 +84,21 @@ class StateDict:
         )
 
     def has(self, *names: str) -> bool:
-        """Whether all these tensors are there."""
+        """Whether the file has all these tensors."""
         return all(name in self.tensors for name in names)
 
     def tensor(self, name: str, ndim: int) -> Tensor:
-        """One tensor that must be there, with that many axes.
-
-        Raises:
-            CheckpointError: if it is not.
-        """
+        """A required tensor with `ndim` axes; CheckpointError if it is missing or has others."""
         if name not in self.tensors:
             raise CheckpointError(
-                f"{self.path}: misses {name!r} (a tensor with {ndim} axes). The file is incomplete or of another "
+                f"{self.path}: misses {name!r} (a tensor with {ndim} axes). The file is incomplete or has another "
                 "layout: download it again, or look into it with `codistill inspect`."
             )
         tensor = self.tensors[name]
         if tensor.ndim != ndim or 0 in tensor.shape:
             raise CheckpointError(
                 f"{self.path}: {self.names[name]!r} has shape {tuple(tensor.shape)}; expected {ndim} axes, none empty. "
-                "The file is damaged or of another layout."
+                "The file is damaged or has another layout."
             )
         return tensor
 
@@ -110,7 +107,7 @@ class StateDict:
 
         Args:
             expected: shape by plain name.
-            rename: plain name to what a missing tensor would be called in the file.
+            rename: plain name of a missing tensor to its name in the file.
 
         Raises:
             CheckpointError: naming the file, the keys, what was expected, what was found, and what to do.
@@ -134,7 +131,7 @@ class StateDict:
         if problems:
             more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
             raise CheckpointError(
-                f"{self.path}: {'; '.join(problems[:4])}{more}. The file is incomplete, altered or of another layout: "
+                f"{self.path}: {'; '.join(problems[:4])}{more}. The file is incomplete, altered or has another layout: "
                 "download it again, or look into it with `codistill inspect`."
             )
 

@@ -1,8 +1,8 @@
-"""What a vision transformer's tensors do not say, and where it is taken from.
+"""Facts about a vision transformer that are not in its tensors, and their sources.
 
-Heads, activation, eps, normalization and the rule of resizing positions are in no tensor, and other ones give other
-features without any error. They come, in this order, from the caller, the file's own metadata, or the family that
-the file's known name, its hash or a caller's `like=` names. What none of them says is asked for, never guessed.
+Heads, activation, eps, normalization and the rule of resizing positions are in no tensor, and wrong ones give wrong
+features without any error. They come, in this order, from the caller, the file's own metadata, or the family of the
+file's known name, its hash or the caller's `like=`. Missing ones are an error, never guessed.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from codistill.weights.known import KNOWN, KnownWeights, find_known
 from codistill.weights.state import StateDict
 
 HEAD_DIM = 64
-"""Channels per head of every published network of the families that say so below."""
+"""Channels per head of the published networks of most families below."""
 
 _IMAGENET: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _USUAL: dict[str, Any] = {"activation": "gelu", "norm_eps": 1e-6}
@@ -26,10 +26,10 @@ _BY_SIZE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """Facts about a vision transformer; None where nobody said. All are fields of `ViTConfig` or `EncoderWeights`.
+    """Facts about a vision transformer; None if unknown. All are fields of `ViTConfig` or `EncoderWeights`.
 
     Attributes:
-        like: a family (a key of `FAMILIES`) or a known name, which says the others where they are None.
+        like: a family (a key of `FAMILIES`) or a known name, whose facts replace None.
         num_heads: attention heads.
         mean, std: the normalization it was trained with.
         activation: of the feed-forward part.
@@ -54,11 +54,11 @@ class Stated:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The facts that somebody said."""
+        """The facts that are not None."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
     def over(self, other: "Stated") -> "Stated":
-        """These facts; the other ones where these say nothing."""
+        """These facts; `other`'s where these are None."""
         return replace(other, **self.given)
 
     def resolved(self, width: int) -> "Stated":
@@ -76,12 +76,11 @@ class Stated:
         return self.over(Stated(**said))
 
     def architecture(self) -> dict[str, Any]:
-        """Those that are fields of `ViTConfig`, without the heads."""
+        """The given fields of `ViTConfig`, without the heads."""
         names = ("activation", "norm_eps", "position_offset", "position_antialias")
         return {name: value for name, value in self.given.items() if name in names}
 
     def normalization(self) -> dict[str, Any]:
-        """`mean` and `std`, where said."""
         return {name: value for name, value in self.given.items() if name in ("mean", "std")}
 
 
@@ -99,8 +98,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "timm": {**_USUAL, **_BY_SIZE},
 }
-"""What the published networks of a family have in common: `heads` is the width of a head, or heads by width. `timm`
-stands for its plain vision transformers, whose heads, mean and std differ from model to model and must be said."""
+"""Common facts of the published networks of a family: `heads` is the width of a head, or heads by width. `timm` means
+its plain vision transformers, whose heads, mean and std differ from model to model and must be given."""
 
 
 def family_of(name: str) -> str | None:
@@ -118,14 +117,14 @@ def family_of_known(known: KnownWeights) -> str | None:
 
 
 def require_facts(state: StateDict, stated: Stated) -> None:
-    """Every fact of a plain vision transformer is said.
+    """Check that every fact of a plain vision transformer is known.
 
     Args:
         state: its tensors.
         stated: resolved facts.
 
     Raises:
-        CheckpointError: listing what nobody said, and how to say it.
+        CheckpointError: listing the missing facts, and how to give them.
     """
     needed = ["num_heads", "mean", "std", "norm_eps"]
     if not state.has("blocks.0.mlp.w12.weight"):
@@ -139,7 +138,7 @@ def require_facts(state: StateDict, stated: Stated) -> None:
     file = state.path.name
     raise CheckpointError(
         f"{state.path}: is a plain vision transformer, {dim} wide, and neither its tensors nor its metadata nor its "
-        f"name say its {', '.join(missing)}; other values give other features. Say which family it is of: "
+        f"name give its {', '.join(missing)}; wrong values give wrong features. Name its family: "
         f"{file},like=NAME, with NAME one of {', '.join(FAMILIES)} or a known name (timm: also num_heads, mean, std); "
         f"or each of them, e.g. {file},num_heads=12,mean=0.5/0.5/0.5,std=0.5/0.5/0.5,activation=gelu,norm_eps=1e-6,"
         f"position_offset=0,position_antialias=true. In Python: load_encoder(..., like=...)."

@@ -1,7 +1,7 @@
-"""A vision transformer's architecture from its tensors, and the proof that all of them are there.
+"""A vision transformer's architecture from its tensors.
 
 In: a `StateDict` under DINOv2's names, with or without a block's chunk index. Out: `ViTConfig` and tensors under
-`VisionTransformer`'s names. What the tensors do not say is in `stated`.
+`VisionTransformer`'s names. Facts that are not in the tensors are in `stated`.
 """
 
 import logging
@@ -21,29 +21,26 @@ from codistill.weights.stated import HEAD_DIM, Stated
 
 LOGGER = logging.getLogger("codistill")
 PUBLISHED_WIDTHS = (192, 384, 768, 1024, 1536)
-"""Of the networks with 64 channels per head that DUNE, UNIC, MASt3R and Multi-HMR publish or build on."""
+"""Widths of networks with 64 channels per head that DUNE, UNIC, MASt3R and Multi-HMR publish or build on."""
 
 _BLOCK = re.compile(r"blocks\.(?:(\d{1,6})\.)?(\d{1,6})\.(\D.*)", re.ASCII)
 
 
 def unchunked(state: StateDict) -> tuple[StateDict, bool]:
-    """The same tensors with `blocks.{chunk}.{i}.` as `blocks.{i}.`, and whether there were chunks.
-
-    Indices within chunks may count through (DINOv2, DUNE) or start again in each chunk.
-    """
+    """The same tensors with `blocks.{chunk}.{i}.` as `blocks.{i}.`, and whether there were chunks."""
     found = {name: match for name in state.tensors if (match := _BLOCK.fullmatch(name))}
     chunked = {name: match for name, match in found.items() if match[1] is not None}
     if not chunked or len(chunked) != len(found):
         return state, False
     places = sorted({(int(match[1]), int(match[2])) for match in chunked.values()})
-    through = len({index for _, index in places}) == len(places)
+    through = len({index for _, index in places}) == len(places)  # else each chunk restarts at 0
     number = {place: place[1] if through else rank for rank, place in enumerate(places)}
     new = {n: f"blocks.{number[int(m[1]), int(m[2])]}.{m[3]}" for n, m in chunked.items()}
     return state.renamed(lambda name: new.get(name, name)), True
 
 
 def encoder_width(state: StateDict) -> int:
-    """Channels of a token."""
+    """Channels of a token, from the patch embedding."""
     return state.tensor("patch_embed.proj.weight", 4).shape[0]
 
 
@@ -51,7 +48,7 @@ def count_blocks(state: StateDict) -> int:
     """Number of blocks.
 
     Raises:
-        CheckpointError: if there is none, or one is missing in between.
+        CheckpointError: if there is none, or one in between is missing.
     """
     indices = {int(match[2]) for name in state.tensors if (match := _BLOCK.fullmatch(name)) and not match[1]}
     if not indices:
@@ -78,7 +75,7 @@ def count_heads(dim: int, given: int | None, state: StateDict) -> int:
     if given is None and dim % HEAD_DIM:
         raise CheckpointError(
             f"{state.path}: the number of heads is not in the tensors, and the width {dim} is not a multiple of "
-            f"{HEAD_DIM}, the channels per head of published networks. Say it: num_heads=… "
+            f"{HEAD_DIM}, the channels per head of published networks. Give it: num_heads=… "
             f"(on a command line: {state.path.name},num_heads=…)."
         )
     return given or dim // HEAD_DIM
@@ -89,14 +86,14 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
 
     Args:
         state: the tensors.
-        stated: what the caller or the file says; without heads, there is one per 64 channels.
-        known: fields that the tensors do not tell and every file of the layout has in common (`image_size` without a
-            learned positional embedding, the resizing rule …); `stated` goes before them.
+        stated: facts from the caller or the file; without heads, there is one per 64 channels.
+        known: further fields, the same for all files of the layout (`image_size` without a learned positional
+            embedding, the resizing rule …); `stated` overrides them.
 
     Raises:
-        CheckpointError: if a tensor that says a size is missing or of an impossible shape.
+        CheckpointError: if a tensor that gives a size is missing or of an impossible shape.
     """
-    kernel = state.tensor("patch_embed.proj.weight", 4).shape
+    kernel = state.tensor("patch_embed.proj.weight", 4).shape  # (dim, 3, patch, patch)
     dim, patch = kernel[0], kernel[2]
     if kernel != (dim, 3, patch, patch):
         raise CheckpointError(
@@ -106,15 +103,15 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
     depth = count_blocks(state)
     if stated.num_heads is None and dim not in PUBLISHED_WIDTHS and dim % HEAD_DIM == 0:
         LOGGER.warning(
-            "%s: does not say its heads; one per %d channels is taken, as in every published network of its layout. "
-            "Say another number: %s,num_heads=N",
+            "%s: its number of heads is unknown; assuming one per %d channels, as in every published network of its "
+            "layout. For another number: %s,num_heads=N",
             *(state.path, HEAD_DIM, state.path.name),
         )
     swiglu = state.has("blocks.0.mlp.w12.weight")
     if swiglu:
-        hidden = state.tensor("blocks.0.mlp.w3.weight", 2).shape[1]
+        hidden = state.tensor("blocks.0.mlp.w3.weight", 2).shape[1]  # (dim, hidden)
     else:
-        hidden = state.tensor("blocks.0.mlp.fc1.weight", 2).shape[0]
+        hidden = state.tensor("blocks.0.mlp.fc1.weight", 2).shape[0]  # (hidden, dim)
     has_cls = state.has("cls_token")
     read: dict[str, Any] = {
         "dim": dim,
@@ -131,7 +128,7 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
     if not state.has("blocks.0.ls1.gamma"):
         read["layer_scale"] = None
     if state.has("pos_embed"):
-        patches = state.tensor("pos_embed", 3).shape[1] - int(has_cls)
+        patches = state.tensor("pos_embed", 3).shape[1] - int(has_cls)  # (1, cls + side * side, dim)
         side = math.isqrt(max(patches, 0))
         if side < 1 or side * side != patches:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What may happen to a training image, and how likely."""
+"""The options of augmentation: ranges and probabilities."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,7 +1,7 @@
 """Colours and blur for a whole batch at once, on the accelerator: no loop over images, no host sync.
 
-Images differ in which steps apply, in which order. Every step runs on all images; where it does not apply it gets
-the factor that changes nothing (1, a hue shift of 0, a blur kernel of a single one).
+Images differ in which steps apply, in which order. Every step runs on all images, with a neutral factor where it does
+not apply (1, a hue shift of 0, a blur kernel of a single one).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def pack_params(params: Sequence[AugmentParams]) -> Float[Tensor, "batch column"
 def photometric_batch(
     images: Float[Tensor, "batch 3 row column"], packed: Tensor, *, kernel: int, threshold: float
 ) -> Float[Tensor, "batch 3 row column"]:
-    """Jitter, grayscale, blur and solarize images in 0..1 as `packed` (`pack_params`) says, on their device."""
+    """Jitter, grayscale, blur and solarize images in 0..1 by the parameters of `pack_params`, on their device."""
     factors = packed[:, :_FACTORS].reshape(-1, len(JITTERS), len(JITTERS), 1, 1, 1)
     for place in range(len(JITTERS)):
         for column, kind in enumerate(JITTERS):
@@ -57,7 +57,7 @@ def _brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    mean = _grey(images.mean(dim=(2, 3), keepdim=True))
+    mean = _grey(images.mean(dim=(2, 3), keepdim=True))  # (batch, 1, 1, 1)
     return torch.lerp(mean, images, factor).clamp_(0, 1)
 
 
@@ -76,7 +76,7 @@ def _hue(images: Tensor, shift: Tensor) -> Tensor:
         (green - blue) / safe,
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    hue = hue + 6 * shift[:, 0]
+    hue = hue + 6 * shift[:, 0]  # sixths of a turn
     offsets = torch.arange(5, 0, -2, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     ramp = torch.remainder(offsets + hue[:, None], 6)
     return value[:, None] - chroma[:, None] * torch.minimum(ramp, 4 - ramp).clamp_(0, 1)
@@ -87,10 +87,10 @@ def _blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     rows, columns = images.shape[2:]
     half = kernel // 2
     places = torch.arange(-half, half + 1, device=images.device, dtype=images.dtype)
-    weights = torch.exp(-0.5 * (places / sigma.clamp_min(1e-3)[:, None]) ** 2)
+    weights = torch.exp(-0.5 * (places / sigma.clamp_min(1e-3)[:, None]) ** 2)  # (batch, kernel)
     weights = torch.where(sigma[:, None] > 0, weights, (places == 0).to(weights))
     weights = (weights / weights.sum(dim=1, keepdim=True))[:, :, None, None, None]
-    padded = pad(images, (half, half, half, half), mode="reflect")
+    padded = pad(images, (half, half, half, half), mode="reflect")  # borders as OpenCV's BORDER_REFLECT_101
     # Sums of shifted images: a convolution with as many groups as images and channels has no good kernel.
     down = torch.zeros_like(padded[:, :, half : half + rows])
     for place in range(kernel):

@@ -1,4 +1,4 @@
-"""Drawing what happens to one image: a plain record, with the distribution of torchvision's transforms."""
+"""Augmentation parameters of one image, drawn with the distribution of torchvision's transforms."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _CROP_ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """What happens to one image.
+    """Augmentation of one image.
 
     Attributes:
         top, left, height, width: the crop, in pixels of the full upright image.
         flip: mirror left and right.
         jitter: (kind, factor) in the order in which they apply; empty for none. A hue factor is a shift in turns.
-        grayscale: lose the colour.
+        grayscale: remove the colour.
         blur_sigma: standard deviation in output pixels, or None.
         solarize: invert bright pixels.
     """
@@ -40,7 +40,7 @@ def draw_params(
 ) -> AugmentParams:
     """Draw the parameters for an image of (image_height, image_width) pixels.
 
-    All numbers are drawn at once, whatever comes of them, so that colours and blur do not depend on the image's size.
+    All numbers are drawn at once, needed or not, so that colours and blur do not depend on the image's size.
     """
     draws = iter(rng.random(5 + 4 + 4 + 1 + 2 + 2 * _CROP_ATTEMPTS).tolist())
     flip, jitter, grayscale, blur, solarize = (next(draws) < chance for chance in _chances(config))
@@ -71,10 +71,10 @@ def _jitter(
     """(kind, factor) in a random order; a kind whose range is empty is left out."""
     ranges = (config.brightness, config.contrast, config.saturation, config.hue)
     factors = [
-        _between((-most, most), draw) + (kind != "hue")
+        _between((-most, most), draw) + (kind != "hue")  # around 1; a hue shift around 0
         for kind, most, draw in zip(JITTERS, ranges, strengths, strict=True)
     ]
-    places = sorted(range(len(JITTERS)), key=order.__getitem__)
+    places = sorted(range(len(JITTERS)), key=order.__getitem__)  # a random permutation
     return tuple((JITTERS[index], factors[index]) for index in places if ranges[index] > 0)
 
 

@@ -21,9 +21,7 @@ def photometric(image: np.ndarray, params: AugmentParams, *, kernel: int, thresh
 
     Args:
         image: (row, column, 3) uint8, contiguous; may be overwritten.
-        params: what to do.
-        kernel: of the blur, odd.
-        threshold: of the solarization, from 0 to 1.
+        params, kernel, threshold: see `AugmentParams` and `AugmentConfig`.
     """
     for kind, factor in params.jitter:
         image = _JITTER[kind](image, factor)

@@ -1,4 +1,4 @@
-"""One encoded image to one crop: for training with drawn parameters, for evaluation without any chance."""
+"""One encoded image to one crop: for training with drawn parameters, for evaluation deterministically."""
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ def augment_image(
 
     Args:
         data: the encoded image.
-        config: what may happen.
-        rng: draws what does happen.
+        config: the ranges to draw from.
+        rng: draws the parameters.
         size: side of the square output.
         turned: turn the image clockwise by 90 degrees first.
         name, max_pixels: see `read_header`.
@@ -60,9 +60,9 @@ def _apply(
     turned: bool,
     name: str,
 ) -> np.ndarray:
-    """(size, size, 3) uint8: the drawn crop, and with it what the implementation does on this side."""
+    """(size, size, 3) uint8: the drawn crop, with the host's part of the implementation."""
     if config.implementation == "reference":
-        # Here alone: torchvision imports PyTorch's compiler, which every worker would wait seconds for.
+        # Imported here: torchvision imports PyTorch's compiler, which would take every worker seconds.
         from codistill.data.augment.reference import augment_reference
 
         full = decode_rgb(data, header=header, name=name)

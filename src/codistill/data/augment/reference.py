@@ -1,4 +1,4 @@
-"""The published pipeline in plain torchvision v2, with given parameters: what the other implementations are held to."""
+"""The published pipeline in plain torchvision v2, with given parameters: the reference of the other implementations."""
 
 import numpy as np
 import torch
@@ -22,10 +22,8 @@ def augment_reference(
 
     Args:
         image: the full upright image, (row, column, 3) uint8.
-        params: what to do.
+        params, kernel, threshold: see `AugmentParams` and `AugmentConfig`.
         size: side of the square output.
-        kernel: of the blur, odd.
-        threshold: of the solarization, from 0 to 1.
 
     Returns:
         (3, size, size) float in 0..1.
