@@ -13,7 +13,7 @@ from codistill.commands.dispatch import run
 from codistill.commands.parsers.evaluate import OWN, parse
 from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
-from codistill.commands.task_config import make_runtime, resolve_fit, with_features, with_flags
+from codistill.commands.task_config import make_runtime, resolve_fit, typed_features, with_flags
 from codistill.engine.distributed import Process, start_process
 from codistill.errors import StoppedError
 from codistill.files.config import dump_yaml
@@ -27,7 +27,6 @@ from codistill.tasks.evaluation import (
 )
 from codistill.tasks.opening import fit_task, open_data, scored_split
 from codistill.tasks.registry import find_task
-from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 from codistill.tasks.shared.score_table import read_stored
 from codistill.tasks.task import Subject, Task, TaskData
@@ -122,10 +121,7 @@ def _planned(task: Task, asked: Asked) -> Plan:
     head = own.head
     if head is not None and (is_head(head) or not head.is_file()):
         record = read_record(head, task.heads or task.name)
-    typed = asked.flags.features
-    features = None
-    if typed or (task.fit is None and head is None and own.model is None and own.baseline is None):
-        features = with_features(record.features if record else _default_features(task), typed)
+    features = typed_features(task, head, asked.flags.features)
     spec = own.data or (str(record.data["spec"]) if record else "")
     subject = Subject(
         head=head,
@@ -138,12 +134,6 @@ def _planned(task: Task, asked: Asked) -> Plan:
     name = "-".join(filter(None, ("evaluation", task.name if task.heads else "", own.baseline)))
     beside = Path() if head is None else head if record else head.with_suffix("")
     return Plan(subject=subject, record=record, spec=spec, split=split, out=own.out or beside / name)
-
-
-def _default_features(task: Task) -> FeatureConfig:
-    """Of the task's first recipe, which knows whether its heads take normed tokens."""
-    first = next(iter(task.recipes.values()), None)
-    return FeatureConfig() if first is None else first.features
 
 
 def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:

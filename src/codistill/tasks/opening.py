@@ -85,9 +85,7 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
         DataError, CheckpointError: the text says what to do.
     """
     if task.fit is None:
-        raise ConfigError(
-            f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
-        )
+        raise ConfigError(f"nothing is fitted for {task.name}")
     process = process or Process(device=runtime.device)
     data = open_data(
         task,

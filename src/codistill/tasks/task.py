@@ -242,6 +242,7 @@ class Task:
         baselines: by name, one line each, for `--baseline`.
         on_head: those of them that replace a part of a head's answer, and need one.
         heads: the task whose heads it scores, where that is another one.
+        features: fields of `FeatureConfig` that a user may choose; () for all.
     """
 
     name: str
@@ -264,6 +265,7 @@ class Task:
     baselines: Mapping[str, str] = field(default_factory=dict)
     on_head: tuple[str, ...] = ()
     heads: str = ""
+    features: tuple[str, ...] = ()
 
     def columns_of(self, table: ScoreTable) -> dict[str, Column]:
         """Every score that may be defined for what was counted."""

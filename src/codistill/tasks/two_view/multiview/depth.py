@@ -176,6 +176,7 @@ TASK = Task(
     name="multiview-depth",
     about="depth of key views from their sources (Robust MVD): a two-view head, a released model",
     heads="two-view",
+    features=("encoder",),
     layouts=LAYOUTS,
     check=check_keys,
     load=lambda subject, test, data: TwoViewPredictor(open_two_view(subject), long_edge=test.long_edge),

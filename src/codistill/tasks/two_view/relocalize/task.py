@@ -62,6 +62,7 @@ TASK = Task(
     name="relocalization",
     about="where the second camera of a pair is: a two-view head, a released model, a matcher",
     heads="two-view",
+    features=("encoder",),
     layouts=LAYOUTS,
     check=check_pairs,
     load=load_locator,
