@@ -139,15 +139,20 @@ def test_a_fit_that_was_stopped_ends_as_one_that_was_not(tried: Tried, monkeypat
 def test_an_evaluation_leaves_numbers_and_is_compared(tried: Tried, capsys) -> None:
     one, other = tried.folder / "one", tried.folder / "other"
     assert tried.evaluate(one, "--pictures", "2") == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    layout = tried.task.layouts[tried.spec.partition(":")[0]]
+    assert f"scoring the split {layout.scored[0]} ({layout.scored[1]}); --split names another" in said
     found = json.loads((one / "metrics.json").read_text())
     assert found["task"] == tried.name and found["images"] == len(np.load(one / "per_image.npz")["names"])
     assert found["provenance"]["command"].startswith(f"codistill evaluate {tried.name} ")
     first, *_ = found["scores"]
     assert set(found["scores"]) <= set(tried.task.columns) or not tried.task.columns
     assert f"wrote {one}" in shown
-    assert tried.evaluate(other, "--against", str(one), "--margin", "0.001", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    split = ("--split", layout.scored[0])
+    assert tried.evaluate(other, "--against", str(one), "--margin", "0.001", "--json", *split) == 0
+    shown, said = capsys.readouterr()
+    assert "scoring the split" not in said
+    found = json.loads(shown)
     assert {"task", "scores", "provenance", "test", "encoder"} <= set(found)
     compared = found["comparison"]
     assert compared["score"] == first and compared["difference"]["mean"] == 0.0
@@ -248,6 +253,15 @@ def test_features_that_no_head_takes_are_neither_listed_nor_accepted(tried: Trie
     for name in set(every) - set(taken):
         assert main(["evaluate", tried.name, f"--{name}", "1"]) == 2
         assert f"--{name} is not for {tried.name}" in capsys.readouterr().err
+
+
+def test_every_exception_to_the_split_that_is_scored_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    told = text.partition("are exceptions: ")[2].partition("`evaluate` says")[0]
+    excepted = {
+        name for name in TASKS if any(layout.exception for layout in find_task(name).layouts.values())
+    }
+    assert excepted and excepted == {name for name in TASKS if f"`{name}`" in told}
 
 
 def test_fields_of_other_packages_are_listed_with_their_defaults(capsys) -> None:

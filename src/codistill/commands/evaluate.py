@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Plan:
     Attributes:
         subject: a head, a model, an encoder or a baseline.
         record: what its head.json says; None where there is none.
-        spec, split: of the data.
+        spec, split: of the data. why: it is this split, where none was named.
         out: folder of the results.
     """
 
@@ -47,6 +47,7 @@ class Plan:
     record: HeadRecord | None
     spec: str
     split: str
+    why: str
     out: Path
 
 
@@ -71,14 +72,14 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
-    data = open_data(
-        task,
-        plan.spec,
-        plan.split,
-        partial=own.partial,
-        limit=own.limit,
-        say=lambda text: print(text, file=sys.stderr) if process.is_main else None,
-    )
+
+    def say(text: str) -> None:
+        if process.is_main:
+            print(text, file=sys.stderr)
+
+    if plan.why:
+        say(f"scoring the split {plan.split} ({plan.why}); --split names another")
+    data = open_data(task, plan.spec, plan.split, partial=own.partial, limit=own.limit, say=say)
     if _fits(task, asked):
         plan = _fitted(task, asked, plan, command, process)
     if not process.is_main:  # one process scores
@@ -130,10 +131,10 @@ def _planned(task: Task, asked: Asked) -> Plan:
         baseline=own.baseline,
         other_encoder=own.other_encoder,
     )
-    split = own.split or (scored_split(task, spec) if spec else "")
+    split, why = (own.split, "") if own.split or not spec else scored_split(task, spec)
     name = "-".join(filter(None, ("evaluation", task.name if task.heads else "", own.baseline)))
     beside = Path() if head is None else head if record else head.with_suffix("")
-    return Plan(subject=subject, record=record, spec=spec, split=split, out=own.out or beside / name)
+    return Plan(subject=subject, record=record, spec=spec, split=split, why=why, out=own.out or beside / name)
 
 
 def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:
@@ -143,7 +144,7 @@ def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: P
     if not fit_task(task, config, make_runtime(asked.own, head, command, process), process):
         raise StoppedError(f"the fit in {head} was stopped before its end: the same command resumes")
     record = process.on_main(lambda: read_record(head, task.name))
-    return Plan(subject=Subject(head=head), record=record, spec=plan.spec, split=plan.split, out=plan.out)
+    return replace(plan, subject=Subject(head=head), record=record)
 
 
 def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ from codistill.tasks.shared.data import limited
 from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
-def scored_split(task: Task, spec: str) -> str:
-    """The split that is scored if none is named; see `Layout`.
+def scored_split(task: Task, spec: str) -> tuple[str, str]:
+    """The split that is scored if none is named, and why; see `Layout`.
 
     Raises:
         ConfigError: if the spec makes no sense.

@@ -70,18 +70,22 @@ class Layout:
         open: gives the split.
         about: one line: what lies where.
         splits: that it has; () for folders of any name.
-        usual: the split that is scored if none is named; "": `test` where there is one, else `val`.
+        exception: a split that is scored in place of what the rule of `scored` gives, and why.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
-    usual: str = ""
+    exception: tuple[str, str] | None = None
 
     @property
-    def scored(self) -> str:
-        """The split that is scored if none is named."""
-        return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
+    def scored(self) -> tuple[str, str]:
+        """The split that is scored if none is named, and why: `test` where the layout has one, else `val`."""
+        if self.exception is not None:
+            return self.exception
+        if not self.splits or "test" in self.splits:
+            return "test", "the data's own"
+        return "val", "this layout has no test"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,9 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
         metavar="LAYOUT:FOLDER",
         help="what to score on (what the head was fitted on)" if headed else "what to score on",
     )
-    parser.add_argument("--split", help="(test where the data has one, else val)")
+    parser.add_argument(
+        "--split", help="to score (test where the layout has one, else val; docs/evaluation.md)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
     parser.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
