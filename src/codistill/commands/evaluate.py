@@ -123,7 +123,7 @@ def _planned(task: Task, asked: Asked) -> Plan:
     if head is not None and (is_head(head) or not head.is_file()):
         record = read_record(head, task.heads or task.name)
     features = typed_features(task, head, asked.flags.features)
-    spec = own.data or (str(record.data["spec"]) if record else "")
+    spec = own.data or (record.data.spec if record else "")
     subject = Subject(
         head=head,
         model=own.model,

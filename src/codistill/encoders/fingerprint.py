@@ -5,8 +5,7 @@ from an encoder (a head, stored tokens) keeps its fingerprint and compares befor
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,20 +29,6 @@ class EncoderFingerprint:
     name: str
     architecture: dict[str, Any]
     weights: str
-
-    def as_json(self) -> dict[str, Any]:
-        """What a JSON file keeps; `from_json` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, said: Any) -> "EncoderFingerprint | None":
-        """The fingerprint that a JSON file keeps; None where it has none (files of older versions)."""
-        if not isinstance(said, Mapping):
-            return None
-        name, architecture, weights = (said.get(key) for key in ("name", "architecture", "weights"))
-        if not isinstance(architecture, Mapping) or not isinstance(weights, str):
-            return None
-        return cls(name=str(name), architecture=dict(architecture), weights=weights)
 
     def difference(self, other: "EncoderFingerprint") -> str:
         """How `other` differs in what it computes, as a clause for a message; empty where it does not.

@@ -255,7 +255,7 @@ def fit_knn(root, out, neighbours, limit=None):
         limit=limit,
     )
     fit_task(KNN, config, Runtime(out=out, workers=0, console=Console(file=said, width=200)))
-    return read_record(out).fit["neighbours"], said.getvalue()
+    return read_record(out).head["neighbours"], said.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,21 @@ ONLINE = "--no-stored --head.window None"
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeopleProtocol:
+    """How images are brought to a fitted head, and what its answers are.
+
+    Attributes:
+        size: side of the square that the encoder sees, pixels.
+        body, n_shape, body_licence: of the body model that it was fitted on.
+    """
+
+    size: int
+    body: str
+    n_shape: int
+    body_licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeopleHeadConfig:
     """The cross-attention head, as far as encoder and body model leave it open; see `HumanMeshConfig`.
 

@@ -22,6 +22,7 @@ from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.groups import named_groups, split_groups
+from codistill.tasks.shared.head_files import HeadData
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.resumed import encoder_part
@@ -99,7 +100,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
             name=named,
             trained=learner,
             size=maker.size,
-            data={"spec": config.data, "pairs": len(data)},
+            data=HeadData(spec=config.data, samples=len(data)),
             fit=_record(config, head, facts),
             command=list(runtime.command),
         )
@@ -205,7 +206,7 @@ def _cache(
     runtime.say(announce(sizes, folder))
     key = {
         "encoder": config.features.encoder,
-        "fingerprint": encoder_fingerprint(encoder).as_json(),
+        "fingerprint": asdict(encoder_fingerprint(encoder)),
         "norm": not shape.fresh_norm,
         "data": config.data,
         "passes": passes,
