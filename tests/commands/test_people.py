@@ -249,7 +249,7 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(
     assert main(["inspect", str(moved), "--json"]) == 0
     head = json.loads(capsys.readouterr().out)
     assert head["task"] == "people" and head["encoder"].endswith(f"(trained with the head, from {ENCODER})")
-    assert head["fit"]["steps"] == 2 and head["data"]["body"] == "tiny" and head["parameters"] > 10_000
+    assert head["fit"]["steps"] == 2 and head["test"]["body"] == "tiny" and head["parameters"] > 10_000
     assert head["features"] == {"denormalize": False, "norm": False, "blocks": [-1]}
     (moved / "head.json").rename(tmp_path / "head.json")
     assert main(["inspect", str(moved)]) == 2
@@ -306,7 +306,7 @@ def test_labels_of_another_body_are_refused(
 ) -> None:
     record = json.loads((head / "head.json").read_text())
     other = shutil.copytree(head, tmp_path / "other")
-    record["data"]["body"] = "anny"
+    record["test"]["body"] = "anny"
     (other / "head.json").write_text(json.dumps(record))
     assert (
         main(["evaluate", "people", "--head", str(other), "--data", f"folder:{root}", "--device", "cpu"]) == 2

@@ -192,7 +192,7 @@ def test_what_would_have_no_effect_is_refused(words, said, tiny_world, tmp_path,
         (["fit", "relocalization", "--out", "o"], "scores heads of `codistill fit two-view`"),
         (
             ["fit", "two-view", "--out", "o", "--encoder", "e", "--data", "folder:x", "--blocks", "3"],
-            "leave out --projector, --denormalize and --blocks",
+            "--blocks is not for two-view: its features are chosen by --encoder and --norm alone",
         ),
         (
             ["fit", "two-view", "--out", "o", "--encoder", "e", "--data", "folder:x", "--norm"],

@@ -13,7 +13,7 @@ from PIL import Image
 from codistill.cli import main
 from codistill.commands.report_heads import limits, read_curves, terms_of
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.head_files import EncoderFacts, HeadData, HeadRecord, write_head
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,12 @@ def test_scores_of_heads_stand_in_one_table_and_undefined_ones_are_a_dash(tmp_pa
 
 
 def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path: Path) -> None:
-    record = HeadRecord(task="knn", features=FeatureConfig(encoder="E"), data={"spec": "photos"})
+    record = HeadRecord(
+        task="knn",
+        features=FeatureConfig(encoder="E"),
+        data=HeadData(spec="photos", samples=8),
+        encoder=EncoderFacts(name="e", licence="MIT", channels=8, patch_size=14),
+    )
     write_head(tmp_path / "one", record, {}, [])
     top = {"k=1 top-1": {"mean": 50.0, "low": 12.5, "high": 87.5}}
     numbers = {"task": "knn", "split": "val", "images": 8, "encoder": {"encoder": "E"}, "scores": top}

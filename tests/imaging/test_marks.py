@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from codistill.imaging.colours import error_colours, number_colours
-from codistill.imaging.legends import error_legend
+from codistill.imaging.colours import depth_picture, error_colours, number_colours
+from codistill.imaging.legends import depth_legend, error_legend
 from codistill.imaging.marks import match_picture, with_points, with_silhouettes, with_skeletons
 
 
@@ -49,3 +49,10 @@ def test_colours_of_errors_go_from_green_over_yellow_to_red_and_their_legend_say
     assert worse == red and better == green
     legend = error_legend(("right", "wrong"), 200)
     assert legend.shape[1] == 200 and legend[8, 8].tolist() == green and legend[8, 191].tolist() == red
+
+
+def test_the_legend_of_depth_goes_from_near_to_far() -> None:
+    legend = depth_legend(400)
+    ends = depth_picture(np.array([[1.0, 9.0]]), 1.0, 9.0)[0]
+    assert legend.shape[1] == 400
+    np.testing.assert_array_equal(legend[6, [8, 391]], ends)

@@ -35,6 +35,14 @@ def test_grid_holds_every_picture(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "new" / "grid.png").size == grid.size
 
 
+def test_columns_are_as_wide_as_their_pictures_or_captions() -> None:
+    high = np.zeros((30, 10, 3), np.uint8)
+    narrow = grid_picture([[high, high]], ["i", "i"], (60, 200))
+    assert narrow.size == (2 * 20 + 3 * 6, 22 + 6 + 60 + 6)
+    captioned = grid_picture([[high, high]], ["i", "a caption"], (60, 200))
+    assert narrow.width < captioned.width < 2 * 200
+
+
 def test_a_sheet_without_captions_keeps_pixels_and_short_rows() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
     sheet = np.asarray(grid_picture([[picture, picture], [picture]], (), (8, 9)))

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from task_toys import ENCODER, class_folder, depth_folder, photo_folder, segmentation_folder
+from pair_toys import multiview_folder, pair_folder
+from people_scenes import write_folder as people_folder
+from spair_toys import spair_folder
+from task_toys import ENCODER, class_folder, depth_folder, normals_folder, photo_folder, segmentation_folder
 
 DEEPER = "random:vit_tiny,depth=4,dim=48,num_heads=2,image_size=56"
 
@@ -18,7 +21,6 @@ class Toy:
         encoder: tiny.
         fit: a recipe and fields of a fit of some steps; nothing where nothing is fitted.
         score: options of scoring.
-        subject: what is scored where nothing is fitted; None: the encoder.
         stop: `MODULE:NAME` of a function that a fit calls often, and the call before which the fit is to end. The
             engine gets a signal then; other fits are killed (an exception).
         options: fields that end a fit early, in place of `stop`.
@@ -29,7 +31,6 @@ class Toy:
     encoder: str = ENCODER
     fit: tuple[str, ...] = ()
     score: tuple[str, ...] = ()
-    subject: tuple[str, ...] | None = None
     stop: tuple[str, int] | None = None
     options: tuple[str, ...] = ()
     engine: bool = False
@@ -66,6 +67,43 @@ TOYS = {
         encoder=DEEPER,
         fit=words(f"published --steps 24 --batch-size 4 {SMALL}"),
         stop=("codistill.tasks.shared.batched_fit:HeadsSGD.step", 22),
+    ),
+    "normals": Toy(
+        data=lambda folder: f"folder:{normals_folder(folder, train=6, val=3)}",
+        fit=words("published --steps 6 --batch-size 2 --size 42"),
+        stop=("codistill.tasks.dense.objective:HeadObjective.step", 4),
+        engine=True,
+    ),
+    "people": Toy(
+        data=lambda folder: f"folder:{people_folder(folder, train=6, val=3)}",
+        fit=words(
+            "small --steps 6 --batch-size 4 --size 56 --every-vertex 1 --head.dim 32 --head.depth 1 --head.num-heads 2 "
+            "--head.head-dim 16 --head.hidden 32 --head.window None"
+        ),
+        stop=("codistill.tasks.people.objective:PeopleObjective.step", 4),
+        engine=True,
+    ),
+    "two-view": Toy(
+        data=lambda folder: f"folder:{pair_folder(folder)}",
+        fit=words(
+            "small --steps 4 --batch-size 2 --size 28 42 --views 1 --matches 32 --shape.dim 48 --shape.depth 2 "
+            "--shape.num-heads 2 --shape.level-dims 8 8 8 8 --shape.fusion-dim 8 --shape.middle-dim 8 "
+            "--shape.last-dim 8 --shape.descriptor-dim 8 --shape.local-hidden 32"
+        ),
+        score=words("--samples 20"),
+        stop=("codistill.tasks.two_view.objective:TwoViewObjective.step", 3),
+        engine=True,
+    ),
+    "relocalization": Toy(data=lambda folder: f"folder:{pair_folder(folder)}", score=words("--samples 20")),
+    "multiview-depth": Toy(data=lambda folder: f"multiview:{multiview_folder(folder)}"),
+    "multiview-pose": Toy(
+        data=lambda folder: f"multiview:{multiview_folder(folder)}", score=words("--samples 20")
+    ),
+    "correspondence": Toy(
+        data=lambda folder: f"folder:{pair_folder(folder)}", score=words("--size 56 --stride 4 --matches 20")
+    ),
+    "semantic-correspondence": Toy(
+        data=lambda folder: f"spair:{spair_folder(folder)}", score=words("--size 56 --partial")
     ),
     "brightness": Toy(  # of an installed package
         data=lambda folder: f"grey:{photo_folder(folder)}",

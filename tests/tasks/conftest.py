@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # task_toys
+for folder in ("", "people", "two_view/multiview"):  # task_toys, people_scenes, hilly_scene
+    sys.path.insert(0, str(Path(__file__).parent / folder))
 
 
 @pytest.fixture(autouse=True, scope="module")

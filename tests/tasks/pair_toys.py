@@ -1,19 +1,21 @@
 """Posed pairs whose truth is known in closed form: two cameras before a wavy wall."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from codistill.geometry.cameras import ImageFit
-from codistill.heads.two_view.network import TwoViewConfig, ViewPrediction
+from codistill.heads.two_view.network import TwoViewShape, ViewPrediction
 from codistill.tasks.two_view.pairs import Pair, PosedImage
 from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor
 
 SIZE = (56, 84)
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
-SHAPE = TwoViewConfig(
+SHAPE = TwoViewShape(
     dim=48,
     depth=2,
     num_heads=2,
@@ -58,6 +60,48 @@ def plane_pair(degrees: float = 6.0, shift: float = 0.3) -> Pair:
     """Two views of the plane; the second is moved and turned."""
     first, second = plane_view(look(0, 0, 0), "first"), plane_view(look(shift, 0.1, -degrees), "second")
     return Pair(first, second, 0.7, "planes")
+
+
+def write_views(folder: Path, views: list[PosedImage], *, keys: tuple[int, ...] = (1,)) -> None:
+    """Images without loss, cameras.txt, and depth of some: as `folder` and `multiview` have them."""
+    for name in ("images", "depth"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    lines = ["# NAME fx fy cx cy qw qx qy qz tx ty tz"]
+    for number, view in enumerate(views):
+        Image.fromarray(view.image).save(folder / "images" / f"{view.name}.png")
+        half = cv2.Rodrigues(view.camera_to_world[:3, :3])[0].ravel() / 2
+        angle = float(np.linalg.norm(half))
+        axis = half / angle if angle else half
+        quaternion = [np.cos(angle), *(np.sin(angle) * axis)]
+        k, place = view.intrinsics, view.camera_to_world[:3, 3]
+        numbers = [k[0, 0], k[1, 1], k[0, 2], k[1, 2], *quaternion, *place]
+        lines.append(f"{view.name} {' '.join(f'{value:.9f}' for value in numbers)}")
+        if number in keys:
+            stored = np.round(view.depth * 1000).astype(np.uint16)
+            Image.fromarray(stored).save(folder / "depth" / f"{view.name}.png")
+    (folder / "cameras.txt").write_text("\n".join(lines) + "\n")
+
+
+def pair_folder(root: Path, train: int = 4, test: int = 3) -> Path:
+    """The layout `folder`: pairs.txt, cameras.txt, images and depth of planes, each pair moved a little more."""
+    for split, count in (("train", train), ("test", test)):
+        views, lines = [], []
+        for number in range(count):
+            poses = look(0, 0.05 * number, 0), look(0.1 + 0.1 * number, 0.1, -2.0 - number)
+            views += [plane_view(pose, f"v{number}{end}") for pose, end in zip(poses, "ab", strict=True)]
+            lines.append(f"v{number}a v{number}b")
+        write_views(root / split, views, keys=tuple(range(len(views))))
+        (root / split / "pairs.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def multiview_folder(root: Path, samples: int = 2) -> Path:
+    """The layout `multiview`: samples of three planes, the second one the key."""
+    for sample in range(samples):
+        poses = (look(0.1 * number, 0.05 * sample, -2.0 * number) for number in range(3))
+        views = [plane_view(pose, f"v{number}") for number, pose in enumerate(poses)]
+        write_views(root / "test" / f"s{sample}", views)
+    return root
 
 
 @dataclass(frozen=True)

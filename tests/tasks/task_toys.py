@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -84,6 +85,24 @@ def depth_folder(root: Path, train: int = 10, val: int = 3) -> Path:
             image, labels = toy_scene(index)
             write_png(root / "images" / split / f"{index:04d}.png", image)
             write_png(root / "depth" / split / f"{index:04d}.png", (DEPTHS[labels] * 1000).astype(np.uint16))
+    return root
+
+
+NORMALS = np.array([[0.0, -0.8, -0.6], [0.8, 0.0, -0.6], [-0.6, 0.0, -0.8]])
+"""Of the classes: a floor, what looks to the right, what looks to the left."""
+
+
+def normals_folder(root: Path, train: int = 24, val: int = 6) -> Path:
+    """The layout `folder`: images/SPLIT/*.png, normals/SPLIT/*.png of 16 bits; the first rows are unknown."""
+    for split, first, count in (("train", 0, train), ("val", 500, val)):
+        for index in range(first, first + count):
+            image, labels = toy_scene(index)
+            values = np.rint((NORMALS[labels] + 1) / 2 * 65535).astype(np.uint16)
+            values[:3] = 0
+            write_png(root / "images" / split / f"{index}.png", image)
+            path = root / "normals" / split / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), values[..., ::-1])
     return root
 
 

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from task_toys import toy_scene
 
 from codistill.cli import main
 from codistill.files.config import dump_yaml, load_yaml
-from codistill.tasks.registry import find_task
+from codistill.tasks.registry import TASKS, find_task
+from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.task import Task
 
 COMPUTING = ("--device", "cpu", "--workers", "0")
@@ -37,36 +39,54 @@ def installed(install: Callable[[str], None]) -> None:
 
 @dataclass
 class Tried:
-    """A task with its toy, and a head that was fitted without an interruption."""
+    """A task with its toy, and the head that is scored: fitted without an interruption, by this task or by another."""
 
     name: str
     task: Task
     toy: Toy
     spec: str
     folder: Path
-
-    @property
-    def head(self) -> Path:
-        return self.folder / "head"
+    head: Path
 
     def fit(self, out: Path, *more: str) -> int:
         argv = ["fit", self.name, *self.toy.fit[:1], "--encoder", self.toy.encoder, "--data", self.spec]
         return main([*argv, "--out", str(out), *self.toy.fit[1:], *COMPUTING, *more])
 
+    @property
+    def subject(self) -> tuple[str, ...]:
+        if self.task.fit is not None:
+            return ("--head", str(self.head))
+        named = ("--head", str(self.head)) if self.task.heads else ("--encoder", self.toy.encoder)
+        return (*named, "--data", self.spec)
+
     def evaluate(self, out: Path, *more: str) -> int:
-        subject = ("--head", str(self.head))
-        if self.task.fit is None:
-            subject = (*(self.toy.subject or ("--encoder", self.toy.encoder)), "--data", self.spec)
-        return main(["evaluate", self.name, *subject, "--out", str(out), *self.toy.score, *COMPUTING, *more])
+        argv = ["evaluate", self.name, *self.subject, "--out", str(out), *self.toy.score]
+        return main([*argv, *COMPUTING, *more])
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, installed: None) -> Callable[[str], Tried]:
+    """Tasks by name; each is fitted once, also where several score its heads."""
+
+    @cache
+    def make(name: str) -> Tried:
+        task, toy, folder = find_task(name), TOYS[name], tmp_path_factory.mktemp(name)
+        head = make(task.heads).head if task.heads else folder / "head"
+        made = Tried(name, task, toy, toy.data(folder / "data"), folder, head)
+        if task.fit is not None:
+            assert made.fit(head) == 0
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="module", params=TOYS)
-def tried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, installed: None) -> Tried:
-    name, folder = request.param, tmp_path_factory.mktemp(request.param)
-    tried = Tried(name, find_task(name), TOYS[name], TOYS[name].data(folder / "data"), folder)
-    if tried.task.fit is not None:
-        assert tried.fit(tried.head) == 0
-    return tried
+def tried(request: pytest.FixtureRequest, fitted: Callable[[str], Tried]) -> Tried:
+    return fitted(request.param)
+
+
+def test_every_task_has_a_toy() -> None:
+    assert {*TASKS, "brightness"} == set(TOYS)
 
 
 def stopping(place: str, call: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
@@ -119,15 +139,20 @@ def test_a_fit_that_was_stopped_ends_as_one_that_was_not(tried: Tried, monkeypat
 def test_an_evaluation_leaves_numbers_and_is_compared(tried: Tried, capsys) -> None:
     one, other = tried.folder / "one", tried.folder / "other"
     assert tried.evaluate(one, "--pictures", "2") == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    layout = tried.task.layouts[tried.spec.partition(":")[0]]
+    assert f"scoring the split {layout.scored[0]} ({layout.scored[1]}); --split names another" in said
     found = json.loads((one / "metrics.json").read_text())
     assert found["task"] == tried.name and found["images"] == len(np.load(one / "per_image.npz")["names"])
     assert found["provenance"]["command"].startswith(f"codistill evaluate {tried.name} ")
     first, *_ = found["scores"]
     assert set(found["scores"]) <= set(tried.task.columns) or not tried.task.columns
     assert f"wrote {one}" in shown
-    assert tried.evaluate(other, "--against", str(one), "--margin", "0.001", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    split = ("--split", layout.scored[0])
+    assert tried.evaluate(other, "--against", str(one), "--margin", "0.001", "--json", *split) == 0
+    shown, said = capsys.readouterr()
+    assert "scoring the split" not in said
+    found = json.loads(shown)
     assert {"task", "scores", "provenance", "test", "encoder"} <= set(found)
     compared = found["comparison"]
     assert compared["score"] == first and compared["difference"]["mean"] == 0.0
@@ -158,6 +183,10 @@ def test_a_config_is_printed_saved_and_given_again(tried: Tried, capsys) -> None
     if tried.task.config is None:
         assert main(["fit", tried.name]) == 2
         assert f"nothing is fitted for {tried.name}" in capsys.readouterr().err
+        scored = ("--recipe", "small", *tried.subject, "--out", "o")
+        assert main(["evaluate", tried.name, *scored]) == 2
+        told = capsys.readouterr().err
+        assert "--recipe would have no effect" in told and "or fit a head" not in told
         return
     assert tried.fit(tried.folder / "none", "--print-config") == 0
     text, file = capsys.readouterr().out, tried.folder / "config.yaml"
@@ -185,6 +214,16 @@ def test_what_there_is_is_listed_and_slips_are_told(tried: Tried, capsys) -> Non
     with pytest.raises(SystemExit) as end:
         main([command, tried.name, "--help"])
     assert end.value.code == 0 and "--encoder" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["evaluate", tried.name, "--help"])
+    told = capsys.readouterr().out
+    assert ("--recipe" in told) is ("--cache" in told) is ("fitted first" in told) is bool(tried.task.config)
+    headed = bool(tried.task.config or tried.task.heads)
+    assert ("--head" in told) is ("--model" in told) is ("--other-encoder" in told) is headed
+    assert ("--baseline" in told.partition("features:")[0]) is bool(tried.task.baselines)
+    if not headed:
+        assert main(["evaluate", tried.name, "--head", "h"]) == 2
+        assert f"codistill evaluate {tried.name} --encoder E scores it" in capsys.readouterr().err
     assert main([command, tried.name, "--encoderr", "x"]) == 2
     assert "Did you mean --encoder" in capsys.readouterr().err
     assert main([command, tried.name, "--encoder", "e", "--data", "nolayout:x", "--out", "o"]) == 2
@@ -195,6 +234,34 @@ def test_what_there_is_is_listed_and_slips_are_told(tried: Tried, capsys) -> Non
         assert "--fit.limit would have no effect" in capsys.readouterr().err
         assert main(["fit", tried.name, tried.toy.fit[0] + "x"]) == 2
         assert f"'{tried.toy.fit[0]}'" in capsys.readouterr().err
+
+
+def test_features_that_no_head_takes_are_neither_listed_nor_accepted(tried: Tried, capsys) -> None:
+    every = [field.name for field in fields(FeatureConfig)]
+    taken = tried.task.features or every
+    commands = [
+        "evaluate",
+        *(["fit"] if tried.task.config else []),
+        *(["predict"] if tried.task.predict else []),
+    ]
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([command, tried.name, "--help"])
+        told = capsys.readouterr().out.split("\n")
+        shown = {line.split()[0] for line in told if line.startswith("  --")}
+        assert [name for name in every if f"--{name}" in shown] == [name for name in every if name in taken]
+    for name in set(every) - set(taken):
+        assert main(["evaluate", tried.name, f"--{name}", "1"]) == 2
+        assert f"--{name} is not for {tried.name}" in capsys.readouterr().err
+
+
+def test_every_exception_to_the_split_that_is_scored_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    told = text.partition("are exceptions: ")[2].partition("`evaluate` says")[0]
+    excepted = {
+        name for name in TASKS if any(layout.exception for layout in find_task(name).layouts.values())
+    }
+    assert excepted and excepted == {name for name in TASKS if f"`{name}`" in told}
 
 
 def test_fields_of_other_packages_are_listed_with_their_defaults(capsys) -> None:

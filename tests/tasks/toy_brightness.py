@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from torch import Tensor
 from codistill.engine.distributed import Process
 from codistill.errors import ConfigError
 from codistill.files.config import CHANGEABLE
+from codistill.files.plain import to_plain
 from codistill.imaging import read_rgb
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, read_record, write_head
+from codistill.tasks.shared.head_files import HeadData, HeadRecord, read_record, write_head
 from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, told_of
 from codistill.tasks.shared.statistics import MeanOf
@@ -126,8 +127,8 @@ def fit(data: TaskData, config: BrightnessFit, runtime: Runtime, process: Proces
     record = HeadRecord(
         task="brightness",
         features=config.features,
-        data={"spec": config.data, "images": len(images)},
-        test=asdict(config.view),
+        data=HeadData(spec=config.data, samples=len(images)),
+        test=to_plain(config.view),
         encoder=told_of(features),
         fit={"steps": config.steps},
     )
@@ -157,7 +158,9 @@ def load(subject: Subject, test: BrightnessTest, data: TaskData | None) -> Guess
     record = read_record(subject.head, "brightness")
     features = FrozenFeatures(subject.features or record.features)
     check_features(subject.head, record, features, subject.other_encoder)
-    return Guess(features, load_file(subject.head / "head.safetensors")["weight"], record.test["crop"])
+    return Guess(
+        features, load_file(subject.head / "head.safetensors")["weight"], record.own("test", View).crop
+    )
 
 
 def score(model: Guess, data: TaskData, test: BrightnessTest, runtime: Runtime) -> Iterator[Outcome]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from codistill.commands.dispatch import run
 from codistill.commands.parsers.evaluate import OWN, parse
 from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
-from codistill.commands.task_config import make_runtime, resolve_fit, with_features, with_flags
+from codistill.commands.task_config import make_runtime, resolve_fit, typed_features, with_flags
 from codistill.engine.distributed import Process, start_process
 from codistill.errors import StoppedError
 from codistill.files.config import dump_yaml
@@ -27,7 +27,6 @@ from codistill.tasks.evaluation import (
 )
 from codistill.tasks.opening import fit_task, open_data, scored_split
 from codistill.tasks.registry import find_task
-from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 from codistill.tasks.shared.score_table import read_stored
 from codistill.tasks.task import Subject, Task, TaskData
@@ -39,8 +38,8 @@ class Plan:
 
     Attributes:
         subject: a head, a model, an encoder or a baseline.
-        record: its head.json; None without one.
-        spec, split: of the data.
+        record: what its head.json says; None where there is none.
+        spec, split: of the data. why: it is this split, where none was named.
         out: folder of the results.
     """
 
@@ -48,6 +47,7 @@ class Plan:
     record: HeadRecord | None
     spec: str
     split: str
+    why: str
     out: Path
 
 
@@ -71,14 +71,14 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
-    data = open_data(
-        task,
-        plan.spec,
-        plan.split,
-        partial=own.partial,
-        limit=own.limit,
-        say=lambda text: print(text, file=sys.stderr) if process.is_main else None,
-    )
+
+    def say(text: str) -> None:
+        if process.is_main:
+            print(text, file=sys.stderr)
+
+    if plan.why:
+        say(f"scoring the split {plan.split} ({plan.why}); --split names another")
+    data = open_data(task, plan.spec, plan.split, partial=own.partial, limit=own.limit, say=say)
     if _fits(task, asked):
         plan = _fitted(task, asked, plan, command, process)
     if not process.is_main:  # one process scores
@@ -121,11 +121,8 @@ def _planned(task: Task, asked: Asked) -> Plan:
     head = own.head
     if head is not None and (is_head(head) or not head.is_file()):
         record = read_record(head, task.heads or task.name)
-    typed = asked.flags.features
-    features = None
-    if typed or (task.fit is None and head is None and own.model is None and own.baseline is None):
-        features = with_features(record.features if record else _default_features(task), typed)
-    spec = own.data or (str(record.data["spec"]) if record else "")
+    features = typed_features(task, head, asked.flags.features)
+    spec = own.data or (record.data.spec if record else "")
     subject = Subject(
         head=head,
         model=own.model,
@@ -133,16 +130,10 @@ def _planned(task: Task, asked: Asked) -> Plan:
         baseline=own.baseline,
         other_encoder=own.other_encoder,
     )
-    split = own.split or (scored_split(task, spec) if spec else "")
+    split, why = (own.split, "") if own.split or not spec else scored_split(task, spec)
     name = "-".join(filter(None, ("evaluation", task.name if task.heads else "", own.baseline)))
     beside = Path() if head is None else head if record else head.with_suffix("")
-    return Plan(subject=subject, record=record, spec=spec, split=split, out=own.out or beside / name)
-
-
-def _default_features(task: Task) -> FeatureConfig:
-    """Features of the task's first recipe, which sets whether its heads take normed tokens."""
-    first = next(iter(task.recipes.values()), None)
-    return FeatureConfig() if first is None else first.features
+    return Plan(subject=subject, record=record, spec=spec, split=split, why=why, out=own.out or beside / name)
 
 
 def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:
@@ -152,7 +143,7 @@ def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: P
     if not fit_task(task, config, make_runtime(asked.own, head, command, process), process):
         raise StoppedError(f"the fit in {head} was stopped before its end: the same command resumes")
     record = process.on_main(lambda: read_record(head, task.name))
-    return Plan(subject=Subject(head=head), record=record, spec=plan.spec, split=plan.split, out=plan.out)
+    return replace(plan, subject=Subject(head=head), record=record)
 
 
 def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, Any]) -> None:

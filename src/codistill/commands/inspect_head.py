@@ -1,6 +1,6 @@
 """`codistill inspect` of a folder of `codistill fit`: encoder, features, data, fit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ def describe_head(folder: Path) -> dict[str, Any]:
     """
     record = read_record(folder)
     tensors = read_checkpoint(folder / TENSORS)
-    trained_from = record.encoder.get("trained_from")
+    trained_from = record.encoder.trained_from
     return {
         "task": record.task,
         "layout": f"codistill head ({RECORD}, {TENSORS})",
         "encoder": record.features.encoder
         + (f" (trained with the head, from {trained_from})" * bool(trained_from)),
-        "licence": record.encoder.get("licence"),
+        "licence": record.encoder.licence,
         "features": {
             name: value
             for name, value in asdict(record.features).items()
@@ -42,7 +42,7 @@ def describe_head(folder: Path) -> dict[str, Any]:
         },
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "config": record.head,
-        "data": _short(record.data),
+        "data": _short(asdict(replace(record.data, classes=()))),
         "test": record.test,
         "fit": _short(record.fit),
         "command": record.provenance.get("command"),

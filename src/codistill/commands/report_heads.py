@@ -131,8 +131,8 @@ def _facts(folder: Path) -> list[Any]:
     record = read_record(folder)
     fit = {k: v for k, v in record.fit.items() if isinstance(v, (str, int)) and v != ""}
     said = ", ".join(f"{k} {v}" for k, v in fit.items())
-    licence = record.encoder.get("licence", "")
-    return [folder.name, record.task, record.features.encoder, licence, record.data.get("spec", ""), said]
+    encoder = record.features.encoder
+    return [folder.name, record.task, encoder, record.encoder.licence, record.data.spec, said]
 
 
 def _scores(heads: dict[str, Path], page: Page) -> None:

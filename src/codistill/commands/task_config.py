@@ -74,10 +74,7 @@ def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
     Raises:
         ConfigError: for an unknown recipe or an invalid field.
     """
-    if task.config is None:
-        raise ConfigError(
-            f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
-        )
+    assert task.config is not None
     name = asked.recipe or next(iter(task.recipes))
     config: HeadFit = find_config(name, task.recipes, task.config)
     features = with_features(config.features, asked.flags.features)

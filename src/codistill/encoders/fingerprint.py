@@ -5,8 +5,7 @@ their encoder's fingerprint, which is compared before they are used.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,20 +29,6 @@ class EncoderFingerprint:
     name: str
     architecture: dict[str, Any]
     weights: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The fingerprint as JSON data for `from_json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, said: Any) -> "EncoderFingerprint | None":
-        """The fingerprint in JSON data; None where missing (files of older versions)."""
-        if not isinstance(said, Mapping):
-            return None
-        name, architecture, weights = (said.get(key) for key in ("name", "architecture", "weights"))
-        if not isinstance(architecture, Mapping) or not isinstance(weights, str):
-            return None
-        return cls(name=str(name), architecture=dict(architecture), weights=weights)
 
     def difference(self, other: "EncoderFingerprint") -> str:
         """How `other` differs in its features, as a clause for a message; empty if it does not. Names do not count."""

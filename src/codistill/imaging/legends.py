@@ -1,6 +1,6 @@
 """Legends of label and depth pictures, as strips to put below them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -48,12 +48,23 @@ def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
 
 
 def error_legend(texts: tuple[str, str], width: int) -> np.ndarray:
-    """The legend of `error_colours`: a bar (row, width, 3) uint8 with texts for its two ends."""
+    """What `error_colours` mean: a bar (row, width, 3) uint8 with texts for its two ends."""
+    return _bar(error_colours, texts, width)
+
+
+def depth_legend(width: int) -> np.ndarray:
+    """What colours of depth mean where every picture has a range of its own: a bar (row, width, 3) uint8."""
+    texts = ("near", "far (each row has its own range; grey: unknown)")
+    return _bar(lambda part: depth_picture(np.exp(part)[None], 1.0, np.e), texts, width)
+
+
+def _bar(colours: Callable[[np.ndarray], np.ndarray], texts: tuple[str, str], width: int) -> np.ndarray:
+    """A bar with texts for its ends; `colours` gives those of values from 0 to 1."""
     font, bar, gap = ImageFont.load_default(size=13), 14, 8
     canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
-    colours = error_colours(np.linspace(0.0, 1.0, width - 2 * gap))
-    canvas.paste(Image.fromarray(np.broadcast_to(colours, (bar - 4, *colours.shape)).copy()), (gap, 4))
+    strip = np.broadcast_to(colours(np.linspace(0.0, 1.0, width - 2 * gap)), (bar - 4, width - 2 * gap, 3))
+    canvas.paste(Image.fromarray(strip.copy()), (gap, 4))
     draw = ImageDraw.Draw(canvas)
     for text, place, anchor in zip(texts, (gap, width - gap), ("la", "ra"), strict=True):
-        draw.text((place, bar + 3), text, fill=(30, 30, 30), font=font, anchor=anchor)
+        draw.text((place, bar + 3), text, fill=_INK, font=font, anchor=anchor)
     return np.asarray(canvas)

@@ -1,5 +1,6 @@
 """Sheets of pictures: captioned grids, and pictures put together; written as PNG, JPEG or WebP."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from codistill.files.writing import atomically
 
 CAPTION_HEIGHT = 22
 GAP = 6
+_FONT = ImageFont.load_default(size=14)
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -35,12 +37,15 @@ def grid_picture(
 
     Args:
         rows: arrays (row, column, 3), uint8 or floats in [0, 1].
-        captions: one per column; none for no line.
-        cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower.
+        captions: one per column; none leaves their line out.
+        cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower, and columns of high
+            ones narrower, as long as their captions fit.
     """
-    width, columns = cell[1], max(map(len, (captions, *rows)))
+    columns = max(map(len, (captions, *rows)))
     start = (CAPTION_HEIGHT if captions else 0) + GAP
     pictures = [[as_picture(values, cell) for values in row] for row in rows]
+    wide = [picture.width for row in pictures for picture in row]
+    width = min(cell[1], max(*wide, *(math.ceil(_FONT.getlength(text)) for text in captions), 1))
     heights = [max(picture.height for picture in row) for row in pictures]
     size = (columns * (width + GAP) + GAP, start + sum(heights) + GAP * len(rows))
     canvas = Image.new("RGB", size, (255, 255, 255))
@@ -73,11 +78,10 @@ def beside(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
 
 def _write_captions(canvas: Image.Image, captions: Sequence[str], width: int) -> None:
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=14)
     for column, caption in enumerate(captions):
-        while len(caption) > 1 and draw.textlength(caption, font=font) > width:
+        while len(caption) > 1 and _FONT.getlength(caption) > width:
             caption = caption.removesuffix("…")[:-1] + "…"
-        draw.text((GAP + column * (width + GAP), 3), caption, fill=(30, 30, 30), font=font)
+        draw.text((GAP + column * (width + GAP), 3), caption, fill=(30, 30, 30), font=_FONT)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -26,6 +26,8 @@ from codistill.tasks.shared.score_table import PER_IMAGE, ScoreTable, read_table
 from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
 
 METRICS, PICTURES = "metrics.json", "pictures.png"
+WIDTH = 900
+"""Pixels of a line of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +183,8 @@ def write_evaluation(
     write_npz(out / PER_IMAGE, found.table.arrays())
     files = [METRICS, PER_IMAGE]
     if found.pictures:
-        grid = np.asarray(grid_picture(found.pictures, task.shown, (224, 900 // len(task.shown))))
+        width = WIDTH // len(task.shown)
+        grid = np.asarray(grid_picture(found.pictures, task.shown, (3 * width // 4, width)))
         legend = found.summary.legend
         strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
         save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)

@@ -12,8 +12,8 @@ from codistill.tasks.shared.data import limited
 from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
-def scored_split(task: Task, spec: str) -> str:
-    """The split that is scored by default; see `Layout`.
+def scored_split(task: Task, spec: str) -> tuple[str, str]:
+    """The split that is scored if none is named, and why; see `Layout`.
 
     Raises:
         ConfigError: if the spec has no known layout.
@@ -85,9 +85,7 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
         DataError, CheckpointError: the text says what to do.
     """
     if task.fit is None:
-        raise ConfigError(
-            f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
-        )
+        raise ConfigError(f"nothing is fitted for {task.name}")
     process = process or Process(device=runtime.device)
     data = open_data(
         task,

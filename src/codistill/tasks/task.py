@@ -66,21 +66,25 @@ class Layout:
     """A data set's layout on disk, and how to open it.
 
     Attributes:
-        open: from a `Where` to the split.
-        about: one line on its files.
-        splits: names; () allows any folder name.
-        usual: the split that is scored by default; "": `test` if it has one, else `val`.
+        open: gives the split.
+        about: one line: what lies where.
+        splits: that it has; () for folders of any name.
+        exception: a split that is scored in place of what the rule of `scored` gives, and why.
     """
 
     open: Callable[[Where], TaskData]
     about: str
     splits: tuple[str, ...] = ("train", "val")
-    usual: str = ""
+    exception: tuple[str, str] | None = None
 
     @property
-    def scored(self) -> str:
-        """The split that is scored by default."""
-        return self.usual or ("test" if "test" in self.splits or not self.splits else "val")
+    def scored(self) -> tuple[str, str]:
+        """The split that is scored if none is named, and why: `test` where the layout has one, else `val`."""
+        if self.exception is not None:
+            return self.exception
+        if not self.splits or "test" in self.splits:
+            return "test", "the data's own"
+        return "val", "this layout has no test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,12 +227,13 @@ class Task:
         recipes: of that class, by name; the first is the default.
         fit: the training split, config, runtime and process to whether it is finished (it may be asked to stop); the
             same call resumes.
-        check: data and whether it is for training to notes; raises DataError if it cannot be used.
-        summarize: results beside the columns.
-        predict: for your own images; None if there is nothing to show.
-        baselines: a line each by name, for `--baseline`.
-        on_head: baselines that replace a part of a head's answer, and need a head.
-        heads: the task whose heads it scores, if another one.
+        check: raises DataError where data cannot be used, told whether for training; gives what there is to say of it.
+        summarize: what there is to say beside the columns.
+        predict: images of one's own; None where there is nothing to show.
+        baselines: by name, one line each, for `--baseline`.
+        on_head: those of them that replace a part of a head's answer, and need one.
+        heads: the task whose heads it scores, where that is another one.
+        features: fields of `FeatureConfig` that a user may choose; () for all.
     """
 
     name: str
@@ -251,6 +256,7 @@ class Task:
     baselines: Mapping[str, str] = field(default_factory=dict)
     on_head: tuple[str, ...] = ()
     heads: str = ""
+    features: tuple[str, ...] = ()
 
     def columns_of(self, table: ScoreTable) -> dict[str, Column]:
         """Every score that may be defined for a table."""

@@ -255,7 +255,7 @@ def fit_knn(root, out, neighbours, limit=None):
         limit=limit,
     )
     fit_task(KNN, config, Runtime(out=out, workers=0, console=Console(file=said, width=200)))
-    return read_record(out).fit["neighbours"], said.getvalue()
+    return read_record(out).head["neighbours"], said.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -292,16 +292,16 @@ def test_folders_that_are_no_image_folders_say_what_is_expected(root, tmp_path):
     with pytest.raises(DataError, match=r"two: no images"):
         opened(tmp_path, "train")
     write_png(tmp_path / "train" / "two" / "a.png", np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(DataError, match="has no folder val or test"):
+    with pytest.raises(DataError, match=r"val: no such folder\. Expected layout"):
         opened(tmp_path, "val")
     write_png(tmp_path / "test" / "three" / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(DataError, match=r"1 classes that .*train lacks: three"):
-        opened(tmp_path, "val")
+        opened(tmp_path, "test")
     with pytest.raises(DataError, match="Unknown split 'vall'"):
         opened(tmp_path, "vall")
 
 
-def test_val_and_test_stand_for_each_other_and_that_is_said(root):
-    assert open_split(LAYOUTS, f"folder:{root}", "val").notes == ()
-    data = open_split(LAYOUTS, f"folder:{root}", "test")
-    assert data.split == "val" and data.notes == (f"{root} has no folder test: val is used",)
+def test_a_split_that_is_not_there_is_not_another_one(root):
+    assert LAYOUTS["folder"].scored[0] == "val"
+    with pytest.raises(DataError, match=r"test: no such folder, but val is there: --split val scores it"):
+        open_split(LAYOUTS, f"folder:{root}", "test")

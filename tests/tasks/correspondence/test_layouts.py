@@ -56,7 +56,7 @@ def navi(root: Path, objects: int = 2, count: int = 4) -> Path:
 
 
 def test_navi_s_views_are_squares_around_the_object(tmp_path: Path) -> None:
-    assert scored_split(TASK, f"navi:{tmp_path}") == "test"
+    assert scored_split(TASK, f"navi:{tmp_path}") == ("test", "the data's own")
     data = open_data(TASK, f"navi:{navi(tmp_path)}", "test")
     assert len(data.samples) == 2  # every fourth of eight
     assert data.samples.groups.names == ("object0", "object1")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from spair_toys import SIZE, spair_folder, write_pair
 from torch import Tensor
 
 from codistill.errors import ConfigError, DataError
@@ -19,46 +20,6 @@ from codistill.tasks.registry import find_task
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.task import Subject, Where
-
-SIZE = 100
-
-
-def pair(
-    root: Path, category: str, names: tuple[str, str], points: list[list[list[float]]], box: list[int]
-) -> None:
-    """Pictures of 100x80 pixels, and a file of their key-points."""
-    for name in names:
-        path = root / "JPEGImages" / category / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (SIZE, 80), (40, 90, 160)).save(path)
-    folder = root / "PairAnnotation" / "test"
-    folder.mkdir(parents=True, exist_ok=True)
-    said = {
-        "src_imname": f"{names[0]}.jpg",
-        "trg_imname": f"{names[1]}.jpg",
-        "src_kps": points[0],
-        "trg_kps": points[1],
-        "trg_bndbox": box,
-        "category": category,
-        "viewpoint_variation": len(names[0]) % 3,
-    }
-    (folder / f"{names[0]}-{names[1]}:{category}.json").write_text(json.dumps(said))
-
-
-def toy(root: Path) -> Path:
-    """The map has 10x10 cells of one picture: a key-point at 50 of 100 is read at cell 4.5, between 4 and 5.
-
-    A cell of number n is called n * 10 pixels. At 55.6 of 100 the cell is 5.0, called 50.
-    """
-    at = 500 / 9  # the cell 5
-    pair(
-        root, "cat", ("aa", "bb"), [[[at, at], [at, at]], [[50, 50], [56, 50]]], [10, 10, 60, 40]
-    )  # 5 px: one of two
-    pair(root, "cat", ("aa", "cc"), [[[at, at]] * 4, [[50, 50]] * 4], [0, 0, 50, 50])  # all four
-    pair(
-        root, "cow", ("dddd", "eeee"), [[[at, at]] * 2, [[57, 50], [50, 65]]], [0, 0, 20, 80]
-    )  # 8 px: one of two
-    return root
 
 
 class Cells(DenseFeatures):
@@ -86,7 +47,7 @@ def scored(root: Path, test: SemanticTest) -> tuple[Evaluation, Cells]:
 
 def test_pck_is_that_of_hand_counted_key_points(tmp_path: Path) -> None:
     """cat: 5 of 6 points, or the mean of 1/2 and 4/4; cow: 1 of 2."""
-    found, model = scored(toy(tmp_path), SemanticTest(size=140))
+    found, model = scored(spair_folder(tmp_path), SemanticTest(size=140))
     assert found.scores["pck"].mean == pytest.approx(100 * (5 / 6 + 1 / 2) / 2)
     assert found.scores["pck_image"].mean == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
     assert found.scores["pck_0.05"].mean == pytest.approx(100 * (5 / 6 + 0) / 2)
@@ -101,7 +62,7 @@ def test_pck_is_that_of_hand_counted_key_points(tmp_path: Path) -> None:
 
 def test_upsampled_features_are_looked_at_in_every_pixel(tmp_path: Path) -> None:
     """Counted from the cells' centres, 55.6 of 100 is the pixel 55 of 100, which is called 55.5."""
-    found, _ = scored(toy(tmp_path), SemanticTest(size=100, upsample=True))
+    found, _ = scored(spair_folder(tmp_path), SemanticTest(size=100, upsample=True))
     first = found.table.values["counts"][0]
     assert first.tolist() == [2, 0, 0, 0]  # (55.5, 55.5) is 5.5 and more from both
     with pytest.raises(ConfigError, match=r"multiple of 14; got 100"):
@@ -120,7 +81,7 @@ def test_pictures_are_padded_with_white_below_and_to_the_right(tmp_path: Path) -
             seen.append(image)
             return super().map_of(image)
 
-    data, test = opened(toy(tmp_path)), SemanticTest(size=SIZE)
+    data, test = opened(spair_folder(tmp_path)), SemanticTest(size=SIZE)
     list(TASK.score(Looking(), data, test, Runtime(out=tmp_path)))
     assert (seen[0][80:] == 255).all() and (seen[0][:80, :, 0] < 60).all()
 
@@ -128,7 +89,7 @@ def test_pictures_are_padded_with_white_below_and_to_the_right(tmp_path: Path) -
 def test_an_encoder_finds_key_points_of_the_same_picture(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)
     points = [[float(x), float(y)] for x in (20, 50, 80) for y in (20, 50, 80)]
-    pair(tmp_path, "cat", ("aa", "bb"), [points, points], [0, 0, 100, 100])
+    write_pair(tmp_path, "cat", ("aa", "bb"), [points, points], [0, 0, 100, 100])
     for name in ("aa", "bb"):
         picture = Image.fromarray(noise).resize((100, 100), Image.Resampling.NEAREST)
         picture.save(tmp_path / "JPEGImages" / "cat" / f"{name}.jpg", quality=98)
@@ -140,8 +101,8 @@ def test_an_encoder_finds_key_points_of_the_same_picture(tmp_path: Path) -> None
 
 def test_a_draw_of_each_class_is_the_same_every_time(tmp_path: Path) -> None:
     for number in range(6):
-        pair(tmp_path, "cat", (f"a{number}", "bb"), [[[1, 1]], [[1, 1]]], [0, 0, 9, 9])
-        pair(tmp_path, "cow", (f"c{number}", "dd"), [[[1, 1]], [[1, 1]]], [0, 0, 9, 9])
+        write_pair(tmp_path, "cat", (f"a{number}", "bb"), [[[1, 1]], [[1, 1]]], [0, 0, 9, 9])
+        write_pair(tmp_path, "cow", (f"c{number}", "dd"), [[[1, 1]], [[1, 1]]], [0, 0, 9, 9])
     first, again = opened(tmp_path, "test-2"), opened(tmp_path, "test-2")
     assert [one.name for one in first.samples] == [one.name for one in again.samples]
     assert len(first.samples) == 4
@@ -158,7 +119,7 @@ def test_other_splits_are_refused(tmp_path: Path, split: str) -> None:
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such folder.*PairAnnotation"):
         opened(tmp_path)
-    toy(tmp_path)
+    spair_folder(tmp_path)
     with pytest.raises(DataError, match=r"3 pairs found, 12234 expected.*--partial"):
         open_data(TASK, f"spair:{tmp_path}", "test")
     bad = tmp_path / "PairAnnotation" / "test" / "aa-bb:cat.json"

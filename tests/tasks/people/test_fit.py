@@ -44,7 +44,7 @@ def test_a_fit_learns_to_find_people(scenes: Path, tmp_path: Path) -> None:
     longer = config(scenes, steps=250, optim=replace(PeopleFit().optim, lr=3e-3), validate_every=250)
     assert fit_people(longer, Runtime(out=tmp_path, workers=0))
     record = read_record(tmp_path, "people")
-    assert record.data["body"] == "tiny" and record.test == {"size": 56}
+    assert (record.test["body"], record.test["size"]) == ("tiny", 56)
     assert record.fit["validation"]["detection"] < 2.0
     estimator = load_head(tmp_path)
     data = open_people(f"folder:{scenes}", "train")

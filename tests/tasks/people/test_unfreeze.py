@@ -62,7 +62,7 @@ def test_the_trained_encoder_is_kept_beside_its_head_and_loads_with_it(scenes: P
     assert all(torch.equal(trained[f"encoder.{n}"], t) for n, t in own.state_dict().items())
     assert own.spec.name.endswith("trained for people") and own.spec.licence == "none (random weights)"
     record = read_record(folder, "people")
-    assert record.encoder["trained_from"] == ENCODER and record.fit["unfrozen"] is True
+    assert record.encoder.trained_from == ENCODER and record.fit["unfrozen"] is True
     assert record.features.encoder == str(folder / "encoder")
 
     model = HumanMeshModel(load_encoder(ENCODER), load_head(folder).head)

@@ -2,17 +2,34 @@
 
 import json
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from codistill.errors import CheckpointError, ConfigError
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.head_files import OWN_ENCODER, HeadRecord, read_record, write_head
+from codistill.tasks.shared.head_files import (
+    OWN_ENCODER,
+    EncoderFacts,
+    HeadData,
+    HeadRecord,
+    read_record,
+    write_head,
+)
+
+FACTS = EncoderFacts(name="tiny", licence="none", channels=48, patch_size=14)
 
 
 def write(folder: Path, encoder: str, spec: str) -> None:
-    record = HeadRecord(task="segmentation", features=FeatureConfig(encoder=encoder), data={"spec": spec})
+    record = HeadRecord(
+        task="segmentation",
+        features=FeatureConfig(encoder=encoder),
+        data=HeadData(spec=spec, samples=4, classes=("sky", "sea")),
+        encoder=FACTS,
+        test={"size": 42},
+    )
     write_head(folder, record, {"x": torch.zeros(1)}, [])
 
 
@@ -38,12 +55,12 @@ def test_relative_places_are_found_from_anywhere_and_after_a_move(
     options, kind = encoder.partition(",")[1:], spec.partition(":")[0] + ":" if ":" in spec else ""
     record = read_record(project / "head")
     assert record.features.encoder == str(project / "enc.pth") + "".join(options)
-    assert record.data["spec"] == f"{kind}{project / 'data'}"
+    assert record.data.spec == f"{kind}{project / 'data'}"
 
     shutil.move(project, tmp_path / "moved")
     record = read_record(Path("moved/head"))
     assert record.features.encoder == str(tmp_path / "moved" / "enc.pth") + "".join(options)
-    assert record.data["spec"] == f"{kind}{tmp_path / 'moved' / 'data'}"
+    assert record.data.spec == f"{kind}{tmp_path / 'moved' / 'data'}"
 
     shutil.move(tmp_path / "moved" / "head", tmp_path / "alone")
     assert read_record(tmp_path / "alone").features.encoder.startswith(str(project / "enc.pth"))
@@ -62,7 +79,7 @@ def test_relative_places_are_found_from_anywhere_and_after_a_move(
 def test_names_and_places_that_mean_the_same_anywhere_stay(project, encoder, spec) -> None:
     write(Path("head"), encoder, spec)
     record = read_record(Path("head"))
-    assert (record.features.encoder, record.data["spec"]) == (encoder, spec)
+    assert (record.features.encoder, record.data.spec) == (encoder, spec)
 
 
 def test_an_encoder_of_the_head_s_own_moves_with_it(project) -> None:
@@ -71,14 +88,38 @@ def test_an_encoder_of_the_head_s_own_moves_with_it(project) -> None:
     assert Path(read_record(Path("other")).features.encoder) == Path("other/encoder")
 
 
-def test_heads_from_before_places_were_kept_load_as_they_are(project) -> None:
+@dataclass(frozen=True)
+class Protocol:
+    size: int
+    crop: int = 7
+
+
+def test_what_every_head_says_is_typed_and_the_task_s_own_is_read_by_its_class(project) -> None:
+    write(Path("head"), "enc.pth", "voc:data")
+    record = read_record(Path("head"), "segmentation")
+    assert record.data == HeadData(spec=f"voc:{project / 'data'}", samples=4, classes=("sky", "sea"))
+    assert record.encoder == FACTS and record.own("test", Protocol) == Protocol(42)
+    with pytest.raises(ConfigError, match=r"head/head\.json: test\.size is missing"):
+        replace(record, test={}).own("test", Protocol)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format_version": 1}, "is no head of this version"),
+        ({"data": {"spec": "voc:data", "images": 4}}, r"data\.images"),
+        (
+            {"encoder": {"name": "tiny", "licence": "none", "channels": "48", "patch_size": 14}},
+            "encoder.channels",
+        ),
+    ],
+)
+def test_damaged_and_older_records_are_refused(project, change, said) -> None:
     write(Path("head"), "enc.pth", "voc:data")
     plain = json.loads(Path("head/head.json").read_text())
-    del plain["place"]
-    plain["features"]["encoder"], plain["data"]["spec"] = "enc.pth", "voc:data"
-    Path("head/head.json").write_text(json.dumps(plain))
-    record = read_record(Path("head"))
-    assert (record.features.encoder, record.data["spec"], record.place) == ("enc.pth", "voc:data", "")
+    Path("head/head.json").write_text(json.dumps({**plain, **change}))
+    with pytest.raises(CheckpointError, match=said):
+        read_record(Path("head"))
 
 
 def test_a_folder_of_save_pretrained_is_found_from_anywhere(project, monkeypatch) -> None:

@@ -11,16 +11,18 @@ from task_toys import ENCODER
 
 from codistill.errors import ConfigError
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, read_record, write_head
+from codistill.tasks.shared.head_files import HeadData, HeadRecord, read_record, write_head
 from codistill.tasks.shared.same_encoder import check_features, told_of
 
-PLAIN = FeatureConfig(encoder=ENCODER)
+PLAIN, DATA = FeatureConfig(encoder=ENCODER), HeadData(spec="voc:data", samples=4)
 
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("head")
-    record = HeadRecord(task="segmentation", features=PLAIN, data={}, encoder=told_of(FrozenFeatures(PLAIN)))
+    record = HeadRecord(
+        task="segmentation", features=PLAIN, data=DATA, encoder=told_of(FrozenFeatures(PLAIN))
+    )
     write_head(folder, record, {"x": torch.zeros(1)}, [])
     return folder
 
@@ -80,6 +82,8 @@ def test_a_projection_into_the_teachers_space_is_taken_and_said(
     features = SimpleNamespace(config=into)
     check_features(head, read_record(head), features, other=False)  # type: ignore[arg-type]
     assert "runs/student projects into the space of its teacher 'dino', which is taken to be" in caplog.text
-    fitted = replace(read_record(head), features=replace(into, projector="mast3r"), encoder={})
+    record = read_record(head)
+    unknown = replace(record.encoder, fingerprint=None)
+    fitted = replace(record, features=replace(into, projector="mast3r"), encoder=unknown)
     with pytest.raises(ConfigError, match="projector mast3r against dino"):
         check_features(head, fitted, features, other=False)  # type: ignore[arg-type]

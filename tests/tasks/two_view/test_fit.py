@@ -13,7 +13,7 @@ from codistill.engine.objective import StepContext
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.two_view.losses import TwoViewLossConfig, two_view_loss
-from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.heads.two_view.network import TwoViewHead, TwoViewShape
 from codistill.tasks.opening import fit_task, open_split
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
@@ -159,12 +159,8 @@ def test_what_cannot_be_fitted_says_why(fit, tmp_path, changes, words):
     [
         ({"steps": 0}, "steps must be 1 or more"),
         ({"batch_size": 3, "accumulate": 2}, "no multiple of accumulate"),
-        ({"shape": TwoViewConfig(descriptor_dim=0)}, "needs descriptors"),
-        (
-            {"shape": TwoViewConfig(encoder_dim=48)},
-            "shape.encoder_dim and shape.patch_size are the encoder's",
-        ),
-        ({"shape": TwoViewConfig(fresh_norm=False)}, "takes tokens without the encoder's"),
+        ({"shape": TwoViewShape(descriptor_dim=0)}, "needs descriptors"),
+        ({"shape": TwoViewShape(fresh_norm=False)}, "takes tokens without the encoder's"),
         ({"features": FeatureConfig(norm=False, blocks=(0, 1))}, "leave out --projector"),
         ({"shapes": ((28, 56),)}, "cached views have one size"),
         ({"zoom": 0.0}, "0 < zoom"),

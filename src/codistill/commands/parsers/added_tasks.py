@@ -32,6 +32,7 @@ def read_added(name: str) -> TaskText:
         baselines=tuple(task.baselines),
         on_head=task.on_head,
         heads=task.heads,
+        features=task.features,
         writes="" if prediction is None else prediction.writes,
     )
 

@@ -26,11 +26,12 @@ from codistill.files.named_config import check_config_name
 USAGE = (
     "codistill evaluate TASK --head HEAD | --encoder E | --model FILE | --baseline NAME  [--OPTION VALUE …]"
 )
-MORE = """\
+HEADED = """\
 --head scores a fitted head on the data it was fitted on, unless --data says otherwise; --encoder then puts another
-encoder under it. Without one, a head is fitted first, in OUT/head: --encoder E --data LAYOUT:FOLDER --out OUT
-[--recipe R] [--fit.FIELD VALUE …] (see `codistill fit TASK --help`). What is scored is opened before that.
-"""
+encoder under it."""
+FITTED = """\
+Without one, a head is fitted first, in OUT/head: --encoder E --data LAYOUT:FOLDER --out OUT [--recipe R]
+[--fit.FIELD VALUE …] (see `codistill fit TASK --help`). What is scored is opened before that."""
 OWN: Mapping[str, tuple[str, str]] = {
     "distillation": (
         "codistill.commands.evaluate_distillation",
@@ -44,27 +45,87 @@ OWN: Mapping[str, tuple[str, str]] = {
 """Evaluations that are no task's: module and a line."""
 
 
-PARSER = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
-add = PARSER.add_argument
-add("--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head")
-add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
-add("--baseline", metavar="NAME", help="a method that learns nothing; --list names them")
-add_other_encoder_option(PARSER)
-add("--data", metavar="LAYOUT:FOLDER", help="what to score on (what the head was fitted on)")
-add("--split", help="(test where the data has one, else val)")
-add("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
-add("--partial", action="store_true", help="use a data set of which images are missing")
-add("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
-add("--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder")
-add("--score", metavar="NAME", help="whose difference (the task's first)")
-add("--margin", type=float, metavar="X", help="call differences within ± X equal")
-add("--out", type=Path, metavar="OUT", help="folder of the results (HEAD/evaluation)")
-add("--recipe", default="", metavar="R", help="of a head that is fitted first")
-add("--cache", type=Path, metavar="DIR", help="where its features are kept (OUT/head/cache)")
-add("--json", action="store_true", help="print the metrics as JSON instead of a table")
-add("--list", action="store_true", help="list recipes, layouts and baselines")
-add("--print-config", action="store_true", help="print what would be fitted and tested, and stop")
-add_computing(PARSER)
+def make_parser(task: TaskText) -> argparse.ArgumentParser:
+    """The command's own options; help shows those that the task has a use for."""
+    parser = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
+    fitted = not task.no_fit
+    headed = fitted or bool(task.heads)
+
+    def shown(help_text: str, where: bool) -> str:
+        return help_text if where else argparse.SUPPRESS
+
+    parser.add_argument(
+        "--head",
+        type=Path,
+        metavar="HEAD",
+        help=shown("of `codistill fit`, or a released file of a head", headed),
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help=shown("a released file of encoder and head together", headed),
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help=shown("a method that learns nothing; --list names them", task.baselines != ()),
+    )
+    add_other_encoder_option(parser, shown=headed)
+    parser.add_argument(
+        "--data",
+        metavar="LAYOUT:FOLDER",
+        help="what to score on (what the head was fitted on)" if headed else "what to score on",
+    )
+    parser.add_argument(
+        "--split", help="to score (test where the layout has one, else val; docs/evaluation.md)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
+    parser.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
+    parser.add_argument(
+        "--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder"
+    )
+    parser.add_argument("--score", metavar="NAME", help="whose difference (the task's first)")
+    parser.add_argument("--margin", type=float, metavar="X", help="call differences within ± X equal")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="OUT",
+        help="folder of the results (HEAD/evaluation)" if headed else "folder of the results",
+    )
+    parser.add_argument(
+        "--recipe", default="", metavar="R", help=shown("of a head that is fitted first", fitted)
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help=shown("where its features are kept (OUT/head/cache)", fitted),
+    )
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON instead of a table")
+    parser.add_argument("--list", action="store_true", help="list recipes, layouts and baselines")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print what would be fitted and tested, and stop"
+    )
+    add_computing(parser)
+    return parser
+
+
+def _usage(task: TaskText) -> tuple[str, str]:
+    """What is shown above and below the options."""
+    if task.no_fit and not task.heads:
+        return (
+            f"codistill evaluate {task.name} --encoder E --data LAYOUT:FOLDER --out OUT  [--OPTION VALUE …]",
+            "",
+        )
+    ways = ["--head HEAD", "--encoder E", "--model FILE", "--baseline NAME"]
+    if task.no_fit:
+        ways.remove("--encoder E")
+    if task.baselines == ():
+        ways.remove("--baseline NAME")
+    more = HEADED if task.no_fit else f"{HEADED} {FITTED}"
+    return f"codistill evaluate {task.name} {' | '.join(ways)}  [--OPTION VALUE …]", f"\n\n{more}\n"
 
 
 def parse(argv: list[str]) -> Asked:
@@ -81,12 +142,16 @@ def parse(argv: list[str]) -> Asked:
         importlib.import_module(f"codistill.commands.parsers.{module}").parse(argv[1:])
         return Asked(task=TaskText(name=argv[0]))
     task, rest = read_task(argv[0]), argv[1:]
+    parser = make_parser(task)
     if {"-h", "--help"} & set(rest):
-        sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.testing}
-        usage = USAGE.replace("TASK", task.name)
-        print(f"{describe_task(task)}\n\n{help_text(usage, PARSER, sections)}\n\n{MORE}", end="")
+        sections = {
+            "features": known_flags(task, fitting=None, testing=None),
+            "options": task.testing,
+        }
+        usage, more = _usage(task)
+        print(f"{describe_task(task)}\n\n{help_text(usage, parser, sections)}{more}")
         sys.exit(0)
-    own, words = PARSER.parse_known_args(rest)
+    own, words = parser.parse_known_args(rest)
     if own.list:
         print(describe_task(task))
         sys.exit(0)
@@ -104,6 +169,8 @@ def parse(argv: list[str]) -> Asked:
 def _check_subject(asked: Asked) -> None:
     """Refuse an evaluation of nothing, or of two things, and options that would do nothing."""
     own, task = asked.own, asked.task
+    if task.no_fit and not task.heads and (own.head is not None or own.model is not None):
+        raise ConfigError(f"{task.no_fit}; leave out --{'head' if own.model is None else 'model'}")
     if own.head is not None and own.model is not None:
         raise ConfigError("--head and --model exclude each other: name one of them")
     if own.baseline is not None and task.baselines is not None:
@@ -115,10 +182,14 @@ def _check_subject(asked: Asked) -> None:
     idle += ["--recipe"] if asked.recipe else []
     idle += ["--cache"] if own.cache is not None else []
     if idle and not fitted:
-        raise ConfigError(
-            f"{', '.join(idle)} would have no effect: nothing is fitted here. Leave it out, or fit a head "
-            "anew with --encoder E --data … --out OUT and no --head."
+        anew = (
+            ", or fit a head anew with --encoder E --data … --out OUT and no --head" if task.fitting else ""
         )
+        raise ConfigError(
+            f"{', '.join(idle)} would have no effect: nothing is fitted here. Leave it out{anew}."
+        )
+    if own.other_encoder and own.head is None and own.model is None:
+        raise ConfigError("--other-encoder would have no effect: no head is named. Leave it out.")
     if task.fitting is None or own.print_config:
         return
     folder = "LAYOUT:FOLDER"

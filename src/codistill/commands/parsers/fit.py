@@ -65,12 +65,8 @@ def parse(argv: list[str]) -> Asked:
     if own.config and recipe:
         raise ConfigError(f"{recipe} and --config {own.config} exclude each other: name one recipe")
     recipe = own.config or recipe
-    if task.fitting is not None and not task.fitting:
-        raise ConfigError(
-            f"{task.name} scores heads of `codistill fit {task.heads}`"
-            if task.heads
-            else f"nothing is fitted for {task.name}: codistill evaluate {task.name} --encoder E scores it"
-        )
+    if task.no_fit:
+        raise ConfigError(task.no_fit)
     if recipe:
         check_config_name(recipe, task.recipes)
     check_data(own.data, task)

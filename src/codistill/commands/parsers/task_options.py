@@ -43,6 +43,7 @@ class TaskText:
         on_head: those baselines that replace a part of a head's answer.
         writes: what predictions write; "" where there are none.
         heads: the task whose heads it scores; "" for its own.
+        features: fields of `FeatureConfig` that may be chosen; () for all.
     """
 
     name: str
@@ -56,6 +57,16 @@ class TaskText:
     on_head: tuple[str, ...] = ()
     writes: str = ""
     heads: str = ""
+    features: tuple[str, ...] = ()
+
+    @property
+    def no_fit(self) -> str:
+        """Why nothing can be fitted, and what to do; "" where something can."""
+        if self.fitting is None or self.fitting:
+            return ""
+        if self.heads:
+            return f"nothing is fitted for {self.name}: it scores heads of `codistill fit {self.heads}`"
+        return f"nothing is fitted for {self.name}: codistill evaluate {self.name} --encoder E scores it"
 
 
 def task_places() -> dict[str, str]:
@@ -95,14 +106,19 @@ def read_task(name: str) -> TaskText:
         layouts=names_in(module, words.get("layouts")),
         recipes=names_in(module, words.get("recipes")) if config is not None else (),
         baselines=names_in(module, words["baselines"]) if "baselines" in words else (),
-        on_head=ast.literal_eval(words["on_head"]) if "on_head" in words else (),
+        on_head=_names(words.get("on_head")),
         writes=_text(shown.get("writes")),
         heads=_text(words.get("heads")),
+        features=_names(words.get("features")),
     )
 
 
 def _text(value: ast.expr | None) -> str:
     return str(value.value) if isinstance(value, ast.Constant) else ""
+
+
+def _names(value: ast.expr | None) -> tuple[str, ...]:
+    return () if value is None else ast.literal_eval(value)
 
 
 def _fields(module: str, name: ast.expr | None) -> Mapping[str, FieldText] | None:
@@ -149,6 +165,9 @@ def sort_flags(
             place.append(word)
             continue
         path = path_of_flag(word)
+        if task.features and path in FEATURE_NAMES and path not in task.features:
+            taken = " and ".join(f"--{name}" for name in task.features)
+            raise ConfigError(f"--{path} is not for {task.name}: its features are chosen by {taken} alone")
         if known is not None and path not in known:
             check_flags([word], known, f"codistill … {task.name} --help lists them all.")
         if path in FEATURE_NAMES or path.startswith(FEATURES):
@@ -170,8 +189,10 @@ FEATURE_NAMES = tuple(fields_of(FEATURE_CLASS))
 def known_flags(task: TaskText, *, fitting: str | None, testing: str | None) -> dict[str, FieldText] | None:
     """Fields that are options, by path; None if unknown."""
     own = task.fitting or {}
-    known = {path: own.get(f"{FEATURES}{path}", one) for path, one in fields_of(FEATURE_CLASS).items()}
-    known = {path: replace(one, path=path) for path, one in known.items()}
+    every = fields_of(FEATURE_CLASS)
+    known = {
+        path: replace(own.get(f"{FEATURES}{path}", every[path]), path=path) for path in task.features or every
+    }
     parts = [] if fitting is None else [(fitting, task.fitting)]
     parts += [] if testing is None else [("", task.testing if testing == "testing" else task.output)]
     for prefix, fields in parts:
@@ -294,9 +315,12 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_other_encoder_option(parser: argparse.ArgumentParser) -> None:
+def add_other_encoder_option(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
+    """--other-encoder; told of in help where there is a head."""
     parser.add_argument(
         "--other-encoder",
         action="store_true",
-        help="let --encoder be another one than the head was fitted on (refused otherwise)",
+        help="let --encoder be another one than the head was fitted on (refused otherwise)"
+        if shown
+        else argparse.SUPPRESS,
     )

@@ -6,7 +6,7 @@ any other without it, through a fresh LayerNorm (eps 1e-5, as in DUNE-MASt3R). V
 Source: MASt3R (arXiv 2406.09756) section 3, DUNE (arXiv 2503.14405) section 4.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -23,11 +23,10 @@ from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoViewConfig:
-    """Architecture of a `TwoViewHead`.
+class TwoViewShape:
+    """Architecture of a `TwoViewHead`, as far as its encoder leaves it open.
 
     Attributes:
-        encoder_dim, patch_size: of the encoder in front, which fills them in (`on`); 0 until then.
         fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes
             tokens with the encoder's final norm applied.
         dim, depth, num_heads: of the decoder.
@@ -40,8 +39,6 @@ class TwoViewConfig:
         confidence, descriptor_confidence: how raw channels are decoded.
     """
 
-    encoder_dim: int = 0
-    patch_size: int = 0
     fresh_norm: bool = True
     dim: int = 768
     depth: int = 12
@@ -59,9 +56,9 @@ class TwoViewConfig:
     descriptor_confidence: ConfidenceMode = field(default_factory=lambda: ConfidenceMode(low=0.0))
 
     def __post_init__(self) -> None:
-        for name, least in {"encoder_dim": 0, "patch_size": 0, "dim": 1, "depth": 1, "num_heads": 1}.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        for name in ("dim", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.dim % (4 * self.num_heads):
             raise ConfigError(
                 f"decoder dim {self.dim} over {self.num_heads} heads is not a multiple of 4 per head, which 2-D "
@@ -71,7 +68,19 @@ class TwoViewConfig:
 
     def on(self, encoder_dim: int, patch_size: int) -> "TwoViewConfig":
         """The same architecture on an encoder."""
-        return replace(self, encoder_dim=encoder_dim, patch_size=patch_size)
+        return TwoViewConfig(**vars(self), encoder_dim=encoder_dim, patch_size=patch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoViewConfig(TwoViewShape):
+    """Architecture of a `TwoViewHead`; see `TwoViewShape`.
+
+    Attributes:
+        encoder_dim, patch_size: of the encoder in front.
+    """
+
+    encoder_dim: int
+    patch_size: int
 
     @property
     def dpt(self) -> DptConfig:
@@ -150,7 +159,6 @@ class TwoViewHead(nn.Module):
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
-        assert config.encoder_dim and config.patch_size  # see `TwoViewConfig.on`
         self.config = config
         hidden = 4 * config.dim if config.hidden is None else config.hidden
         if config.fresh_norm:

@@ -77,6 +77,14 @@ class LinearFit(ClassificationFit):
             raise ConfigError(f"strengths (C) must be positive; got {self.strengths}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """How neighbours vote; see `KnnFit`."""
+
+    neighbours: tuple[int, ...]
+    temperature: float
+
+
 KNN_RECIPES = {"usual": KnnFit()}
 LINEAR_RECIPES = {"cached": LinearFit(), "published": LinearFit(protocol="published", batch_size=128)}
 

@@ -93,7 +93,7 @@ class ClassificationData(TaskData):
 
 
 def open_folder(where: Where) -> ClassificationData:
-    """A split of an image folder; `test` serves where `val` is missing, and the reverse, with a note.
+    """A split of an image folder.
 
     Raises:
         DataError: if the layout differs, a class is empty, or a class of `val` is not in `train`.
@@ -106,8 +106,10 @@ def open_folder(where: Where) -> ClassificationData:
         raise DataError(
             f"{root / 'train'}: {len(classes)} classes found, two are needed. Expected: {EXPECTED}"
         )
-    split = _split_there(root, where.split)
-    folder = root / split
+    folder = root / where.split
+    other = "test" if where.split == "val" else "val"
+    if not folder.is_dir() and (root / other).is_dir():
+        raise DataError(f"{folder}: no such folder, but {other} is there: --split {other} scores it")
     known = {name: number for number, name in enumerate(classes)}
     there = _class_names(folder)
     surplus = sorted(set(there) - set(known))
@@ -125,18 +127,22 @@ def open_folder(where: Where) -> ClassificationData:
         paths += found
         labels += [known[name]] * len(found)
     passed.say(folder)
-    groups = groups_of(root, split, [path.relative_to(folder).as_posix() for path in paths])
+    groups = groups_of(root, where.split, [path.relative_to(folder).as_posix() for path in paths])
     return ClassificationData(
         spec=where.spec,
-        split=split,
+        split=where.split,
         samples=ClassImages(root, tuple(paths), tuple(labels), groups, classes),
-        notes=() if split == where.split else (f"{root} has no folder {where.split}: {split} is used",),
         classes=classes,
     )
 
 
 LAYOUTS = {
-    "folder": Layout(open_folder, "image folders: SPLIT/CLASS/IMAGE", ("train", "val", "test"), usual="val")
+    "folder": Layout(
+        open_folder,
+        "image folders: SPLIT/CLASS/IMAGE",
+        ("train", "val", "test"),
+        exception=("val", "as everybody scores ImageNet, whose test has no labels"),
+    )
 }
 """Data sets by the word before the colon."""
 
@@ -159,15 +165,6 @@ def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
             f"{data.spec} has {len(data.classes)} classes, the head {len(known)}, and they must be the same: fit a "
             "head for this folder"
         )
-
-
-def _split_there(root: Path, split: str) -> str:
-    """The split's folder: `val` or `test`, whichever exists."""
-    names = ("train",) if split == "train" else (split, "test" if split == "val" else "val")
-    found = next((name for name in names if (root / name).is_dir()), None)
-    if found is None:
-        raise DataError(f"{root}: has no folder {' or '.join(names)}. Expected layout: {EXPECTED}")
-    return found
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

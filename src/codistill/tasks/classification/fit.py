@@ -4,7 +4,7 @@ A config in, a head folder out. HEAD/head.safetensors holds the training images'
 `weight` and `bias`; HEAD/bank holds the vectors that vote. Those of logistic regression are a cache.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor
 from codistill.engine.distributed import Process
 from codistill.errors import ConfigError
 from codistill.files.config import config_hash
+from codistill.files.plain import to_plain
 from codistill.tasks.classification.bank import FEATURES, ImageVectors, build_bank
-from codistill.tasks.classification.config import ClassificationFit, KnnFit, LinearFit
+from codistill.tasks.classification.config import ClassificationFit, KnnFit, LinearFit, Votes
 from codistill.tasks.classification.data import ClassificationData
 from codistill.tasks.classification.knn import NEIGHBOURS
 from codistill.tasks.classification.logistic import choose_logistic, split_per_class
@@ -26,7 +27,7 @@ from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.groups import named_groups
-from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.head_files import HeadData, HeadRecord, write_head
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import stage_folder, with_encoder
@@ -53,8 +54,9 @@ def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process:
         )
     features = _features(config.features, data, runtime)
     _bank(runtime.out / BANK, "--out", data, config, features, runtime)
-    fit = {"protocol": "usual", "neighbours": list(neighbours), "temperature": config.temperature}
-    _write("knn", data, features, _Fitted(config.features, config.vectors, {}, fit), runtime)
+    votes = Votes(neighbours=neighbours, temperature=config.temperature)
+    fitted = _Fitted(config.features, config.vectors, {}, {"protocol": "usual"}, to_plain(votes))
+    _write("knn", data, features, fitted, runtime)
     return True
 
 
@@ -75,12 +77,13 @@ def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, pr
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Result of a fit: the features and vectors used, the head's tensors, and facts for head.json."""
+    """What a fit gives: features and vectors that the head stands on, its tensors, facts of the fit, its config."""
 
     features: FeatureConfig
     vectors: ImageVectors
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
+    head: dict[str, Any] = field(default_factory=dict)
 
 
 def _refuse(process: Process, runtime: Runtime, no_cache: str) -> None:
@@ -129,14 +132,14 @@ def _bank(
 def _write(
     task: str, data: ClassificationData, features: FrozenFeatures, fitted: _Fitted, runtime: Runtime
 ) -> None:
-    count = len(data.samples)
     record = HeadRecord(
         task=task,
         features=fitted.features,
-        data={"spec": data.spec, "images": count, "classes": list(data.classes)},
-        test=asdict(fitted.vectors),
+        data=HeadData(spec=data.spec, samples=len(data.samples), classes=data.classes),
+        test=to_plain(fitted.vectors),
+        head=fitted.head,
         encoder=told_of(features),
-        fit={"images": count, **fitted.facts},
+        fit=fitted.facts,
     )
     tensors = {LABELS: torch.from_numpy(data.labels()), **fitted.tensors}
     write_head(runtime.out, record, tensors, list(runtime.command))

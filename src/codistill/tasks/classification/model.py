@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain
 from codistill.tasks.classification.bank import ImageVectors, encode, encode_files
+from codistill.tasks.classification.config import Votes
 from codistill.tasks.classification.data import ClassificationData, check_classes
 from codistill.tasks.classification.fit import LABELS, bank_file
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import LogisticRegression
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.head_files import TENSORS, read_record
 from codistill.tasks.shared.same_encoder import check_features
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
@@ -33,21 +33,20 @@ class ImageClassifier:
     """An encoder with a classifier of whole images.
 
     Attributes:
-        record: contents of head.json.
         features: the encoder, on `device`.
         vectors: how an image becomes a vector.
         classes: names by number.
         tensors: of the head, on the host.
-        bank: the training images' unit vectors, for `knn`.
+        bank: the training images' vectors, brought to length 1, for `knn`. votes: how they vote.
         device: of the encoder.
     """
 
-    record: HeadRecord
     features: FrozenFeatures
     vectors: ImageVectors
     classes: tuple[str, ...]
     tensors: dict[str, Tensor]
-    bank: Tensor | None
+    bank: Tensor | None = None
+    votes: Votes | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> "ImageClassifier":
@@ -86,7 +85,7 @@ class ImageClassifier:
     @torch.inference_mode()
     def scores(self, vectors: Float[Tensor, "image channel"]) -> dict[str, Float[Tensor, "image class"]]:
         """Class scores by variant: votes, one for each number of neighbours (`k=20`), or logits (`linear`)."""
-        if self.bank is None:
+        if self.bank is None or self.votes is None:
             model = LogisticRegression(self.tensors["weight"], self.tensors["bias"], 0.0)
             return {"linear": model(vectors)}
         votes = knn_votes(
@@ -94,8 +93,8 @@ class ImageClassifier:
             self.bank,
             self.tensors[LABELS],
             len(self.classes),
-            tuple(self.record.fit["neighbours"]),
-            float(self.record.fit["temperature"]),
+            self.votes.neighbours,
+            self.votes.temperature,
         )
         return {f"k={k}": scores for k, scores in votes.items()}
 
@@ -118,18 +117,17 @@ def load_classifier(
         raise ConfigError(f"which head? add --head HEAD, a folder of `codistill fit {task}`")
     path = subject.head.expanduser()
     record = read_record(path, task)
-    classes = tuple(str(name) for name in record.data["classes"])
     if data is not None:
-        check_classes(data, classes)
+        check_classes(data, record.data.classes)
     features = FrozenFeatures(subject.features or record.features)
     check_features(path, record, features, subject.other_encoder)
     return ImageClassifier(
-        record=record,
         features=features,
-        vectors=from_plain(ImageVectors, record.test, "test"),
-        classes=classes,
+        vectors=record.own("test", ImageVectors),
+        classes=record.data.classes,
         tensors=read_checkpoint(path / TENSORS),
         bank=_bank(bank_file(path)) if task == "knn" else None,
+        votes=record.own("head", Votes) if task == "knn" else None,
     )
 
 

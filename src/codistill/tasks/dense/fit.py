@@ -20,7 +20,7 @@ from codistill.tasks.dense.objective import HeadInput, HeadLoss
 from codistill.tasks.dense.published_fit import fit_published
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.head_files import HeadData, HeadRecord, write_head
 from codistill.tasks.shared.loading import ViewMaker
 from codistill.tasks.shared.same_encoder import told_of
 
@@ -58,6 +58,8 @@ def fit_dense(
     config: DenseFit,
     runtime: Runtime,
     process: Process,
+    *,
+    classes: tuple[str, ...] = (),
     told: Mapping[str, Any] | None = None,
 ) -> bool:
     """Fit a head and write it to `runtime.out`.
@@ -66,7 +68,8 @@ def fit_dense(
         kind: of the head.
         data: the training split, limited and checked, with a `protocol`.
         config, runtime, process: of the fit.
-        told: facts on the data for head.json, beside its spec and size.
+        classes: that the head tells apart.
+        told: what head.json says of the fit beside what every fit says.
 
     Returns:
         Whether it is finished (a published fit may be stopped before its end).
@@ -107,11 +110,17 @@ def fit_dense(
     record = HeadRecord(
         task=kind.task,
         features=config.features,
-        data={"spec": config.data, "images": len(data.samples), **(told or {})},
+        data=HeadData(spec=config.data, samples=len(data.samples), classes=classes),
         test={**asdict(protocol), "steps": steps},
         head=asdict(shape),
         encoder=told_of(features),
-        fit={"protocol": config.protocol, "steps": steps, "batch_size": config.batch_size, **facts},
+        fit={
+            "protocol": config.protocol,
+            "steps": steps,
+            "batch_size": config.batch_size,
+            **facts,
+            **(told or {}),
+        },
     )
     if process.is_main:
         write_head(runtime.out, record, kind.tensors(head.cpu()), list(runtime.command))

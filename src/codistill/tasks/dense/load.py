@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from codistill.errors import ConfigError
-from codistill.files.plain import from_plain
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
@@ -114,7 +113,7 @@ def load_dense(
         network, seen, config = read(path, released), released, subject.features
     else:
         record = read_record(path, task)
-        seen = from_plain(protocol, record.test, f"{path}: test")
+        seen = record.own("test", protocol)
         network, config = read(path / TENSORS, seen), subject.features or record.features
     features = FrozenFeatures(config)
     expected, given = network.config.channels, features.width(with_cls=with_cls)  # type: ignore[attr-defined]

@@ -16,6 +16,21 @@ ONLINE = "--no-stored --head.window None"
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeopleProtocol:
+    """How images are brought to a fitted head, and what its answers are.
+
+    Attributes:
+        size: side of the square that the encoder sees, pixels.
+        body, n_shape, body_licence: of the body model that it was fitted on.
+    """
+
+    size: int
+    body: str
+    n_shape: int
+    body_licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeopleHeadConfig:
     """The cross-attention head's sizes that do not follow from encoder and body model; see `HumanMeshConfig`.
 
@@ -90,7 +105,7 @@ class PeopleFit(HeadFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features.norm and self.features.projector is None:
-            raise ConfigError("a human-mesh head has its own norm: take features without (--no-norm)")
+            raise ConfigError("a human-mesh head has a norm of its own: take features without (norm: false)")
         if len(self.features.blocks) != 1:
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"

@@ -66,7 +66,7 @@ LAYOUTS = {
         _photographs(open_folder),
         "your own: people.json and SPLIT.jsonl with one image a line",
         splits=("train", "val", "test"),
-        usual="val",
+        exception=("val", "a folder of your own needs no test"),
     ),
 }
 """Data sets by the word before the colon."""

@@ -12,10 +12,11 @@ from codistill.bodies.smplx import SmplxBody
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.distributed import Process
 from codistill.errors import DataError
+from codistill.files.plain import to_plain
 from codistill.heads.human_mesh.model import HumanMeshModel
 from codistill.heads.human_mesh.network import HumanMeshHead
 from codistill.tasks.opening import open_split
-from codistill.tasks.people.config import PeopleFit
+from codistill.tasks.people.config import PeopleFit, PeopleProtocol
 from codistill.tasks.people.data import LAYOUTS, PeopleData, check_people
 from codistill.tasks.people.loading import PeopleBatch, ViewPlan, plain_batches, training_batches
 from codistill.tasks.people.objective import PeopleObjective
@@ -26,7 +27,7 @@ from codistill.tasks.people.tokens import StoredTokens, store_tokens
 from codistill.tasks.people.views import whole_patches
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord, write_head
+from codistill.tasks.shared.head_files import HeadData, HeadRecord, write_head
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.progress import shown
@@ -193,14 +194,15 @@ def _record(
     return HeadRecord(
         task="people",
         features=config.features,
-        data={
-            "spec": config.data,
-            "images": len(plan.data),
-            "body": data.body.name,
-            "n_shape": data.body.n_shape,
-            "body_licence": data.body.licence,
-        },
-        test={"size": plan.size},
+        data=HeadData(spec=config.data, samples=len(plan.data)),
+        test=to_plain(
+            PeopleProtocol(
+                size=plan.size,
+                body=data.body.name,
+                n_shape=data.body.n_shape,
+                body_licence=data.body.licence,
+            )
+        ),
         head=asdict(head.config),
         encoder=told_of(features),
         fit={
@@ -218,5 +220,5 @@ def _with_encoder(record: HeadRecord, encoder: ViTEncoder, runtime: Runtime) -> 
     """Write the trained encoder beside the head; returns the record that loads it."""
     named = record.features.encoder
     where = write_unfrozen(runtime.out, encoder, named=named, task="people", command=runtime.command)
-    said = record.encoder | {"encoder": where, "trained_from": named}
-    return replace(record, features=replace(record.features, encoder=where), encoder=said)
+    features, facts = replace(record.features, encoder=where), replace(record.encoder, trained_from=named)
+    return replace(record, features=features, encoder=facts)

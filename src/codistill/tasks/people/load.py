@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.tasks.opening import open_split
 from codistill.tasks.people.baseline import MeanBody
+from codistill.tasks.people.config import PeopleProtocol
 from codistill.tasks.people.data import LAYOUTS, PeopleData
 from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
 from codistill.tasks.people.views import whole_patches
@@ -79,19 +79,18 @@ def _fitted(
 ) -> tuple[PeopleEstimator, str]:
     """The head of a folder, and the data that it was fitted on."""
     record = read_record(path, "people")
-    config: HumanMeshConfig = from_plain(HumanMeshConfig, record.head, f"{path}: head")
+    config, seen = record.own("head", HumanMeshConfig), record.own("test", PeopleProtocol)
     network = HumanMeshHead(config)
     try:
         network.load_state_dict(load_file(path / TENSORS))
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
-    named = str(record.data["body"])
-    options = {"n_shape": config.n_shape} if named == "smplx" else {}
-    body = _labels_body(path, named, config, data) or load_body(named, **options)
+    options = {"n_shape": config.n_shape} if seen.body == "smplx" else {}
+    body = _labels_body(path, seen.body, config, data) or load_body(seen.body, **options)
     features = subject.features or record.features
-    found = _assembled(path, network, features, body, search, int(record.test["size"]))
+    found = _assembled(path, network, features, body, search, seen.size)
     check_features(path, record, found.features, subject.other_encoder)
-    return found, str(record.data["spec"])
+    return found, record.data.spec
 
 
 def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None) -> PeopleEstimator:

@@ -102,6 +102,7 @@ def _predict(
 
 TASK = Task(
     name="people",
+    features=("encoder", "projector", "denormalize", "blocks"),
     about="everybody in an image as a posed body in metres: Multi-HMR's head",
     layouts=LAYOUTS,
     config=PeopleFit,

@@ -7,10 +7,11 @@ which scores, and its provenance. The folder also keeps what the fit needs to re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
+from codistill.encoders.fingerprint import EncoderFingerprint
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.json_files import read_json, write_json
 from codistill.files.places import absolute_encoder, absolute_path, absolute_place, moved_place
@@ -19,10 +20,48 @@ from codistill.files.tensors import write_tensors
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.record import provenance
 
-FORMAT, VERSION = "codistill-head", 1
+FORMAT, VERSION = "codistill-head", 2
 RECORD, TENSORS = "head.json", "head.safetensors"
 OWN_ENCODER = "./encoder"
 """In head.json, for an encoder that was trained with the head: an export in the head's folder, which may be moved."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadData:
+    """What a head was fitted on.
+
+    Attributes:
+        spec: `LAYOUT:FOLDER`.
+        samples: that were used: images, pairs.
+        classes: that it tells apart, by number; () where it tells none.
+    """
+
+    spec: str
+    samples: int
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFacts:
+    """What a head stands on, as its encoder said it.
+
+    Attributes:
+        name, licence: of the encoder.
+        channels: of a token.
+        patch_size: pixels per token side.
+        fingerprint: of what makes the features; None where nobody knows.
+        trained_from: what the encoder was before it was trained with the head; "" where it was not.
+    """
+
+    name: str
+    licence: str
+    channels: int
+    patch_size: int
+    fingerprint: EncoderFingerprint | None = None
+    trained_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +70,33 @@ class HeadRecord:
 
     Attributes:
         task: `segmentation`, `depth`, `knn`, `linear`.
-        features: input of the head; `read_record` resolves where its encoder is now (its own: `OWN_ENCODER`).
-        data: the data set: its spec, its name, its classes.
-        test: how images are prepared for the head, and its output mapped back.
-        head: the head's own config.
-        encoder: name, licence, sizes of the encoder.
+        features: what the head stands on; `read_record` says where its encoder is now (its own: `OWN_ENCODER`).
+        data: what it was fitted on.
+        encoder: what it stands on.
+        test: how images are brought to the head, and its answer back to the image; the task's own, see `own`.
+        head: the head's config; the task's own, see `own`.
         fit: protocol, steps, learning rates, scores on held-out images, seconds.
         provenance: command, commit, versions, time.
-        place: the folder's absolute path when it was written; "" in heads from before that was kept.
+        place: the folder: its absolute path when it was written, or where it was read.
     """
 
     task: str
     features: FeatureConfig
-    data: dict[str, Any]
+    data: HeadData
+    encoder: EncoderFacts
     test: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
-    encoder: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     place: str = ""
+
+    def own(self, part: Literal["test", "head"], cls: type[T]) -> T:
+        """A part that is the task's own.
+
+        Raises:
+            ConfigError: if it is not what the class says.
+        """
+        return from_plain(cls, getattr(self, part), f"{self.place}/{RECORD}: {part}")
 
 
 def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], command: list[str]) -> None:
@@ -71,23 +118,17 @@ def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
         encoder = absolute_place(encoder)
     elif encoder != OWN_ENCODER:
         encoder = absolute_encoder(encoder)
-    data = record.data
-    if "spec" in data:
-        data = {**data, "spec": absolute_place(str(data["spec"]))}
+    data = replace(record.data, spec=absolute_place(record.data.spec))
     features = replace(record.features, encoder=encoder)
     return replace(record, features=features, data=data, place=absolute_path(str(folder)))
 
 
 def _moved(record: HeadRecord, folder: Path) -> HeadRecord:
-    """The record for the folder's present place: what was moved together with it is found beside it."""
-    before, now, encoder, data = record.place, str(folder), record.features.encoder, record.data
-    if encoder == OWN_ENCODER:
-        encoder = str(folder / OWN_ENCODER)
-    elif before:
-        encoder = moved_place(encoder, before, now)
-    if before and "spec" in data:
-        data = {**data, "spec": moved_place(str(data["spec"]), before, now)}
-    return replace(record, features=replace(record.features, encoder=encoder), data=data)
+    """The record as the folder is now: what was moved together with it is found beside it."""
+    before, now, encoder = record.place, str(folder), record.features.encoder
+    encoder = str(folder / OWN_ENCODER) if encoder == OWN_ENCODER else moved_place(encoder, before, now)
+    data = replace(record.data, spec=moved_place(record.data.spec, before, now))
+    return replace(record, features=replace(record.features, encoder=encoder), data=data, place=now)
 
 
 def is_head(folder: Path) -> bool:

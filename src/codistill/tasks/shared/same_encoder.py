@@ -9,15 +9,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import EncoderFingerprint, encoder_fingerprint, weights_hash
 from codistill.errors import ConfigError
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import HeadRecord
+from codistill.tasks.shared.head_files import EncoderFacts, HeadRecord
 
-FINGERPRINT = "fingerprint"
 _log = logging.getLogger(__name__)
 
 
@@ -29,9 +27,16 @@ def features_fingerprint(features: FrozenFeatures) -> EncoderFingerprint:
     return replace(found, weights=weights_hash(features.student))
 
 
-def told_of(features: FrozenFeatures) -> dict[str, Any]:
-    """The features' record for head.json."""
-    return {**features.describe(), FINGERPRINT: features_fingerprint(features).as_json()}
+def told_of(features: FrozenFeatures) -> EncoderFacts:
+    """What head.json says of the features."""
+    spec = features.encoder.spec
+    return EncoderFacts(
+        name=spec.name,
+        licence=spec.licence,
+        channels=features.channels,
+        patch_size=spec.patch_size,
+        fingerprint=features_fingerprint(features),
+    )
 
 
 def check_features(head: Path, record: HeadRecord, features: FrozenFeatures, other: bool) -> None:
@@ -85,7 +90,7 @@ def _check(
         )
         return
     changed = _choices(fitted, config)
-    expected = EncoderFingerprint.from_json(record.encoder.get(FINGERPRINT))
+    expected = record.encoder.fingerprint
     if expected is None:
         say_unknown(head, config.encoder)
     elif difference := expected.difference(given()):

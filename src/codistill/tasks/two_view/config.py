@@ -11,7 +11,7 @@ from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
 from codistill.heads.two_view.losses import TwoViewLossConfig
-from codistill.heads.two_view.network import TwoViewConfig
+from codistill.heads.two_view.network import TwoViewShape
 from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.unfrozen import check_unfreezing
@@ -26,11 +26,11 @@ class TwoViewFit(HeadFit):
     """How a two-view head is fitted.
 
     Attributes:
-        features: an encoder's last tokens, un-normed unless the head has no norm.
-        size: rows and columns of the views, multiples of the patch size; None: `shapes`, else the data's own (a
-            world's), else 224x224.
-        shapes: sizes that steps draw from without `size`, in landscape or portrait; not for cached views.
-        shape: architecture of the head; sizes that follow from the encoder are filled in.
+        features: an encoder's last tokens, before its final norm unless the head has none of its own.
+        size: rows and columns of the views, multiples of the encoder's patch size; None: `shapes`, else those of the
+            data's own images (a world's), else 224x224.
+        shapes: sizes that steps draw from, each lying or upright, where no `size` is given. Not for cached views.
+        shape: of the head.
         loss: weights and modes.
         optim: optimizer; decay acts on tensors with two or more dimensions.
         steps: of the run.
@@ -50,7 +50,7 @@ class TwoViewFit(HeadFit):
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
     size: tuple[int, int] | None = None
     shapes: tuple[tuple[int, int], ...] = ()
-    shape: TwoViewConfig = field(default_factory=TwoViewConfig)
+    shape: TwoViewShape = field(default_factory=TwoViewShape)
     loss: TwoViewLossConfig = field(default_factory=TwoViewLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     steps: int = 2000
@@ -78,8 +78,6 @@ class TwoViewFit(HeadFit):
                 f"without takes them with it (--norm); got shape.fresh_norm {self.shape.fresh_norm} and norm "
                 f"{self.features.norm}"
             )
-        if self.shape.encoder_dim or self.shape.patch_size:
-            raise ConfigError("shape.encoder_dim and shape.patch_size are the encoder's: leave them out")
         if self.cached and self.shapes and self.size is None:
             raise ConfigError("cached views have one size: shapes must be empty, or cached off (--no-cached)")
         self.pair_views(SIZE)
@@ -117,7 +115,7 @@ def check_features(features: FeatureConfig) -> None:
 RECIPES = {
     # For one CPU and the embedded world: a decoder of 4 layers on cached tokens, minutes instead of days.
     "small": TwoViewFit(
-        shape=TwoViewConfig(
+        shape=TwoViewShape(
             dim=192,
             depth=4,
             num_heads=6,

@@ -20,6 +20,7 @@ from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.groups import named_groups, split_groups
+from codistill.tasks.shared.head_files import HeadData
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.progress import shown
@@ -93,7 +94,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
             name=named,
             trained=learner,
             size=maker.size,
-            data={"spec": config.data, "pairs": len(data)},
+            data=HeadData(spec=config.data, samples=len(data)),
             fit=_record(config, head, facts),
             command=list(runtime.command),
         )
@@ -199,7 +200,7 @@ def _cache(
     runtime.say(announce(sizes, folder))
     key = {
         "encoder": config.features.encoder,
-        "fingerprint": encoder_fingerprint(encoder).as_json(),
+        "fingerprint": asdict(encoder_fingerprint(encoder)),
         "norm": not shape.fresh_norm,
         "data": config.data,
         "passes": passes,

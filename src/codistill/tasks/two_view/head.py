@@ -16,14 +16,22 @@ from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import CheckpointError, ConfigError
-from codistill.files.plain import from_plain, to_plain
+from codistill.files.plain import to_plain
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.model import TwoViewModel, load_two_view
 from codistill.heads.two_view.names import to_released
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.head_files import TENSORS, HeadRecord, is_head, read_record, write_head
-from codistill.tasks.shared.same_encoder import FINGERPRINT, check_encoder, say_unknown
+from codistill.tasks.shared.head_files import (
+    TENSORS,
+    EncoderFacts,
+    HeadData,
+    HeadRecord,
+    is_head,
+    read_record,
+    write_head,
+)
+from codistill.tasks.shared.same_encoder import check_encoder, say_unknown
 from codistill.tasks.shared.unfrozen import write_unfrozen
 from codistill.tasks.task import Subject
 from codistill.tasks.two_view.config import check_features
@@ -33,6 +41,14 @@ from codistill.weights.read import read_checkpoint
 
 TASK = "two-view"
 _PREFIX = "mast3r."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoViewProtocol:
+    """How images are brought to a head; see `OpenedTwoView`."""
+
+    long_edge: int
+    square_ok: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ def write_two_view_head(
     encoder: Encoder,
     name: str,
     size: tuple[int, int],
-    data: dict[str, Any],
+    data: HeadData,
     fit: dict[str, Any],
     command: list[str],
     trained: ViTEncoder | None = None,
@@ -88,15 +104,15 @@ def write_two_view_head(
         CheckpointError: if it cannot be written.
     """
     spec = encoder.spec
-    said: dict[str, Any] = {
-        "name": spec.name,
-        "licence": spec.licence,
-        "dim": spec.dim,
-        "patch_size": spec.patch_size,
-        FINGERPRINT: encoder_fingerprint(encoder if trained is None else trained).as_json(),
-    }
+    said = EncoderFacts(
+        name=spec.name,
+        licence=spec.licence,
+        channels=spec.dim,
+        patch_size=spec.patch_size,
+        fingerprint=encoder_fingerprint(encoder if trained is None else trained),
+        trained_from="" if trained is None else name,
+    )
     if trained is not None:
-        said["trained_from"] = name
         name = write_unfrozen(folder, trained, named=name, task=TASK, command=command)
     config = to_plain(head.config)
     for mode in ("confidence", "descriptor_confidence"):
@@ -106,7 +122,7 @@ def write_two_view_head(
         task=TASK,
         features=FeatureConfig(encoder=name, norm=not head.config.fresh_norm),
         data=data,
-        test={"long_edge": max(size), "square_ok": True},
+        test=to_plain(TwoViewProtocol(long_edge=max(size), square_ok=True)),
         head=config,
         encoder=said,
         fit=fit,
@@ -138,7 +154,7 @@ def open_two_view(subject: Subject) -> OpenedTwoView:
 
 def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bool) -> OpenedTwoView:
     record = read_record(folder, TASK)
-    config = from_plain(TwoViewConfig, record.head, f"{folder}: head")
+    config, seen = record.own("head", TwoViewConfig), record.own("test", TwoViewProtocol)
     with torch.device("meta"):
         head = TwoViewHead(config)
     wanted = {_released(name): (name, tensor.shape) for name, tensor in head.state_dict().items()}
@@ -161,7 +177,7 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
     model = TwoViewModel(load_encoder(name), head).eval()
     check_encoder(folder, record, name, model.encoder, other_encoder, norm=norm)
     about = {"head": str(folder), "encoder": _told(name, model)}
-    return OpenedTwoView(model, int(record.test["long_edge"]), bool(record.test["square_ok"]), about)
+    return OpenedTwoView(model, seen.long_edge, seen.square_ok, about)
 
 
 def _released_model(path: Path, features: FeatureConfig | None) -> OpenedTwoView:
@@ -196,8 +212,7 @@ def decoder_shape(path: str | Path) -> TwoViewConfig | None:
     """
     path = init_file(path)
     if path.name == TENSORS and is_head(path.parent):
-        record = read_record(path.parent, TASK)
-        return from_plain(TwoViewConfig, record.head, f"{path.parent}: head")
+        return read_record(path.parent, TASK).own("head", TwoViewConfig)
     checkpoint = read_checkpoint(path)
     names = checkpoint.get("model", checkpoint)
     if not any("downstream_head" in str(name) for name in names):

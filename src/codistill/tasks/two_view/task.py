@@ -14,6 +14,7 @@ from codistill.tasks.two_view.relocalize.task import SHOWN, UNIT, score_pairs, s
 
 TASK = Task(
     name="two-view",
+    features=("encoder", "norm"),
     about="points, confidences and descriptors of two views: a head for relocalization, multiview-…, reconstruct",
     layouts=LAYOUTS,
     config=TwoViewFit,

@@ -1,13 +1,12 @@
 import json
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from task_toys import ENCODER, toy_scene, write_png
+from task_toys import ENCODER, normals_folder, toy_scene
 from torch.nn.functional import interpolate, normalize
 
 from codistill.errors import ConfigError
@@ -26,8 +25,6 @@ from codistill.tasks.shared.head_files import read_record
 from codistill.tasks.task import ImageFile, Subject
 
 TASK = find_task("normals")
-DIRECTIONS = np.array([[0.0, -0.8, -0.6], [0.8, 0.0, -0.6], [-0.6, 0.0, -0.8]])
-"""Normals of the toy's classes: a floor, what looks to the right, what looks to the left."""
 
 
 def test_the_recipes_are_probe3d_s_optimizer():
@@ -77,17 +74,7 @@ def test_the_cached_loss_over_all_pixels_is_the_published_one(levels):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("normals")
-    for split, first, count in (("train", 0, 24), ("val", 500, 6)):
-        for index in range(first, first + count):
-            image, labels = toy_scene(index)
-            values = np.rint((DIRECTIONS[labels] + 1) / 2 * 65535).astype(np.uint16)
-            values[:3] = 0
-            write_png(root / "images" / split / f"{index}.png", image)
-            path = root / "normals" / split / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), values[..., ::-1])
-    return root
+    return normals_folder(tmp_path_factory.mktemp("normals"))
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_nyuv2_is_turned_to_the_camera_and_its_middle_is_used(tmp_path):
         sample.image.shape == (480, 480, 3) and sample.name == "000003_img.png" and sample.image[0, 0, 0] == 3
     )
     assert mean_error(sample.target, normals(3, (480, 640))[:, 80:560]) < 0.4
-    assert scored_split(TASK, f"nyuv2:{tmp_path}") == "test"
+    assert scored_split(TASK, f"nyuv2:{tmp_path}")[0] == "test"
     with pytest.raises(DataError, match="no such folder"):
         open_data(TASK, f"nyuv2:{tmp_path}", "train")
 

@@ -137,10 +137,10 @@ def test_classes_without_pixels_are_marked_in_the_result():
 
 def test_the_record_says_how_it_was_made(heads, root):
     record = read_record(heads / "cached", "segmentation")
-    assert record.data["classes"] == ["red", "green", "blue"]
+    assert record.data.classes == ("red", "green", "blue") and record.fit["absent_classes"] == []
     assert record.fit["protocol"] == "cached" and record.fit["chosen_lr"] in (1e-2, 3e-2)
     assert [head["lr"] for head in record.fit["heads"]] == [1e-4, 1e-2, 3e-2]
-    assert record.encoder["licence"] == "none (random weights)"
+    assert record.encoder.licence == "none (random weights)"
     assert record.test["crop"] == [42, 42] and record.provenance["command"].startswith("codistill")
     published = read_record(heads / "published")
     assert published.fit["protocol"] == "published" and published.fit["seconds_per_step"] > 0

@@ -1,11 +1,7 @@
-"""Views of a hilly surface whose depth is found by bisection: cameras, images and folders of known truth."""
+"""Views of a hilly surface whose depth is found by bisection: cameras and images of known truth."""
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 from pair_toys import OraclePredictor, look
-from PIL import Image
 
 from codistill.tasks.two_view.multiview.data import PairSet
 from codistill.tasks.two_view.pairs import Pair, PosedImage
@@ -44,26 +40,6 @@ def hilly_views(count: int = 4) -> list[PosedImage]:
 
 def hilly_pair() -> PairSet:
     return PairSet(Pair(*hilly_views(2), 0.8, "hills"))
-
-
-def write_sample(folder: Path, views: list[PosedImage], *, keys: tuple[int, ...] = (1,)) -> None:
-    """A sample in the documented layout, images without loss."""
-    for name in ("images", "depth"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    lines = ["# NAME fx fy cx cy qw qx qy qz tx ty tz"]
-    for number, view in enumerate(views):
-        Image.fromarray(view.image).save(folder / "images" / f"{view.name}.png")
-        half = cv2.Rodrigues(view.camera_to_world[:3, :3])[0].ravel() / 2
-        angle = float(np.linalg.norm(half))
-        axis = half / angle if angle else half
-        quaternion = [np.cos(angle), *(np.sin(angle) * axis)]
-        k, place = view.intrinsics, view.camera_to_world[:3, 3]
-        numbers = [k[0, 0], k[1, 1], k[0, 2], k[1, 2], *quaternion, *place]
-        lines.append(f"{view.name} {' '.join(f'{value:.9f}' for value in numbers)}")
-        if number in keys:
-            stored = np.round(view.depth * 1000).astype(np.uint16)
-            Image.fromarray(stored).save(folder / "depth" / f"{view.name}.png")
-    (folder / "cameras.txt").write_text("\n".join(lines) + "\n")
 
 
 def oracle(views: list[PosedImage], scales: list[float] | None = None) -> OraclePredictor:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hilly_scene import hilly_views, write_sample
+from hilly_scene import hilly_views
+from pair_toys import write_views
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.opening import open_data, open_split
@@ -14,8 +15,8 @@ def open_views(spec, split):
 
 def test_a_folder_gives_views_in_the_order_of_its_lines(tmp_path):
     views = hilly_views(3)[::-1]
-    write_sample(tmp_path / "test" / "chair" / "s1", views)
-    write_sample(tmp_path / "test" / "apple" / "s2", views[:2], keys=(0,))
+    write_views(tmp_path / "test" / "chair" / "s1", views)
+    write_views(tmp_path / "test" / "apple" / "s2", views[:2], keys=(0,))
     data = open_views(f"multiview:{tmp_path}", "test")
     assert [(data[i].name, data[i].category, len(data[i])) for i in range(2)] == [
         ("apple/s2", "apple", 2),
@@ -34,7 +35,7 @@ def test_a_folder_gives_views_in_the_order_of_its_lines(tmp_path):
 
 def test_key_txt_chooses_among_views_with_depth(tmp_path):
     folder = tmp_path / "test" / "s"
-    write_sample(folder, hilly_views(3), keys=(0, 2))
+    write_views(folder, hilly_views(3), keys=(0, 2))
     sample = open_views(f"multiview:{tmp_path}", "test")[0]
     with pytest.raises(DataError, match=r"2 views have a depth map in depth/.* name the key in key\.txt"):
         sample.key()
@@ -49,7 +50,7 @@ def test_key_txt_chooses_among_views_with_depth(tmp_path):
 
 
 def test_no_depth_at_all_is_said(tmp_path):
-    write_sample(tmp_path / "test" / "s", hilly_views(2), keys=())
+    write_views(tmp_path / "test" / "s", hilly_views(2), keys=())
     assert len(open_views(f"multiview:{tmp_path}", "test")) == 1  # poses need no depth
     with pytest.raises(DataError, match="no views have a depth map"):
         check_keys(open_split(LAYOUTS, f"multiview:{tmp_path}", "test"))
@@ -63,7 +64,7 @@ def test_what_lies_wrong_is_named(tmp_path):
     with pytest.raises(DataError, match=r"holds no sample \(no SAMPLE/cameras\.txt\)"):
         open_views(spec, "test")
     folder = tmp_path / "test" / "s"
-    write_sample(folder, hilly_views(2))
+    write_views(folder, hilly_views(2))
     listing = folder / "cameras.txt"
     lines = listing.read_text().splitlines()
     listing.write_text("\n".join([*lines, lines[-1].replace("v1", "v9")]))
@@ -76,7 +77,7 @@ def test_what_lies_wrong_is_named(tmp_path):
     with pytest.raises(DataError, match="two views at least; got 1"):
         open_views(spec, "test")
     listing.write_text("\n".join(lines))
-    write_sample(tmp_path / "test" / "chair" / "t", hilly_views(2))
+    write_views(tmp_path / "test" / "chair" / "t", hilly_views(2))
     with pytest.raises(DataError, match="1 samples lie in category folders and 1 do not"):
         open_views(spec, "test")
 
@@ -88,6 +89,6 @@ def test_unknown_layouts_are_named():
 
 def test_limits_spread_over_the_samples(tmp_path):
     for number in range(4):
-        write_sample(tmp_path / "test" / f"s{number}", hilly_views(2))
+        write_views(tmp_path / "test" / f"s{number}", hilly_views(2))
     data = open_data(TASK, f"multiview:{tmp_path}", "test", limit=2).samples
     assert [data[i].name for i in range(len(data))] == ["s1", "s3"]

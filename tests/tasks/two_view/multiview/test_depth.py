@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hilly_scene import hilly_pair, hilly_views, oracle, write_sample
-from pair_toys import OraclePredictor
+from hilly_scene import hilly_pair, hilly_views, oracle
+from pair_toys import OraclePredictor, write_views
 
 from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import ImageFit
@@ -26,7 +26,7 @@ def views():
 
 @pytest.fixture
 def data(views, tmp_path):
-    write_sample(tmp_path / "test" / "s", views, keys=(1,))
+    write_views(tmp_path / "test" / "s", views, keys=(1,))
     return open_split(LAYOUTS, f"multiview:{tmp_path}", "test").samples
 
 

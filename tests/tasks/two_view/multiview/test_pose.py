@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hilly_scene import hilly_pair, hilly_views, oracle, write_sample
+from hilly_scene import hilly_pair, hilly_views, oracle
+from pair_toys import write_views
 
 from codistill.errors import ConfigError, DataError
 from codistill.metrics.interval import bootstrap_mean
@@ -34,7 +35,7 @@ def measured(predictor, samples, **options):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_perfect_pairs_give_perfect_poses(estimator, tmp_path):
     views = hilly_views()
-    write_sample(tmp_path / "test" / "s", views)
+    write_views(tmp_path / "test" / "s", views)
     data = open_split(LAYOUTS, f"multiview:{tmp_path}", "test").samples
     options = {"iterations": 60} if estimator == "alignment" else {}
     table, found = measured(oracle(views), data, estimator=estimator, **options)

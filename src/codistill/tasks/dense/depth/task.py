@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from codistill.imaging.colours import depth_picture, overlay
-from codistill.imaging.legends import depth_bar
+from codistill.imaging.legends import depth_bar, depth_legend
 from codistill.imaging.pictures import below
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
@@ -60,7 +60,7 @@ def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list
 def _summarize(table: ScoreTable, data: DepthData, test: DepthTest) -> Summary:
     found, limits = without_truth(table, data, test), data.protocol
     scored = {"scored_metres": [limits.nearest, limits.farthest], "scored_crop": limits.eval_crop}
-    return replace(found, facts={**found.facts, **scored})
+    return replace(found, facts={**found.facts, **scored}, legend=depth_legend)
 
 
 def _predict(

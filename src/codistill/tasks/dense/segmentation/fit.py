@@ -127,5 +127,5 @@ def fit_segmentation(
     seen = classes_seen(data)
     if seen.absent:
         runtime.say(f"{seen.about('training')}; no head can learn them")
-    told = {"classes": list(data.classes), "absent": list(seen.absent)}
-    return fit_dense(HEAD, data, config, runtime, process, told)
+    told = {"absent_classes": list(seen.absent)}
+    return fit_dense(HEAD, data, config, runtime, process, classes=data.classes, told=told)

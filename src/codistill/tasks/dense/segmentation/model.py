@@ -140,7 +140,7 @@ def load_segmenter(
         released=released,
     )
     if found.record is not None:
-        classes = tuple(str(name) for name in found.record.data["classes"])
+        classes = found.record.data.classes
     known = found.network.config.num_classes
     if len(classes) != known or (data is not None and data.classes != classes):
         named = data.classes if data is not None else classes

@@ -8,7 +8,7 @@ Sources: Robust MVD (arXiv 2209.06681), sections 3 and 4; DUSt3R (arXiv 2312.141
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.imaging.colours import depth_picture, depth_range
+from codistill.imaging.legends import depth_legend
 from codistill.metrics.multiview_depth import (
     Alignment,
     DepthScores,
@@ -174,6 +175,7 @@ TASK = Task(
     name="multiview-depth",
     about="depth of key views from their sources (Robust MVD): a two-view head, a released model",
     heads="two-view",
+    features=("encoder",),
     layouts=LAYOUTS,
     check=check_keys,
     load=lambda subject, test, data: TwoViewPredictor(open_two_view(subject), long_edge=test.long_edge),
@@ -182,5 +184,5 @@ TASK = Task(
     columns=COLUMNS,
     unit=_UNIT,
     samples="samples",
-    summarize=lambda table, data, test: category_summary(table, COLUMNS, {}),
+    summarize=lambda table, data, test: replace(category_summary(table, COLUMNS, {}), legend=depth_legend),
 )

@@ -141,6 +141,7 @@ TASK = Task(
     name="multiview-pose",
     about="relative poses within sets of views, no intrinsics given: a two-view head, a released model",
     heads="two-view",
+    features=("encoder",),
     layouts=LAYOUTS,
     check=check_sets,
     load=_load,

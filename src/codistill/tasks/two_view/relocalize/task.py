@@ -20,7 +20,7 @@ from codistill.tasks.two_view.relocalize.model import Locator, RelocalizationTes
 from codistill.tasks.two_view.relocalize.score import COLUMNS, VIRTUAL_SIZE, by_overlap, pose_errors
 
 UNIT = "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees"
-SHOWN = ("matches",)
+SHOWN = ("matches, each in a colour of its own",)
 _IN_LINES = ("vcre_precision_90", "vcre_auc_90", "median_rotation")
 
 
@@ -62,6 +62,7 @@ TASK = Task(
     name="relocalization",
     about="where the second camera of a pair is: a two-view head, a released model, a matcher",
     heads="two-view",
+    features=("encoder",),
     layouts=LAYOUTS,
     check=check_pairs,
     load=load_locator,
