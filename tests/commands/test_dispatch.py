@@ -9,7 +9,7 @@ import pytest
 from codistill.cli import COMMANDS
 from codistill.commands.bench import BENCHMARKS
 from codistill.commands.parsers.evaluate import OWN
-from codistill.commands.parsers.task_options import read_task
+from codistill.commands.parsers.task_text import read_task
 from codistill.tasks.registry import TASKS
 
 KNOWN = {name: read_task(name) for name in TASKS}

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
-from codistill.commands.parsers.task_options import TaskText
+from codistill.commands.parsers.task_text import TaskText
 from codistill.files.dataclass_fields import FieldText, attributes_of
 from codistill.tasks.registry import find_task
 

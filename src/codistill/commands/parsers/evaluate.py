@@ -8,7 +8,6 @@ from pathlib import Path
 
 from codistill.commands.parsers.task_options import (
     Asked,
-    TaskText,
     add_computing,
     add_other_encoder_option,
     check_data,
@@ -16,10 +15,9 @@ from codistill.commands.parsers.task_options import (
     help_text,
     known_flags,
     list_tasks,
-    read_task,
     sort_flags,
-    task_places,
 )
+from codistill.commands.parsers.task_text import TaskText, read_task, task_places
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.named_config import check_config_name
 

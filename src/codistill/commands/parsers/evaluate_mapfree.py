@@ -10,9 +10,9 @@ from codistill.commands.parsers.task_options import (
     add_other_encoder_option,
     help_text,
     known_flags,
-    read_task,
     sort_flags,
 )
+from codistill.commands.parsers.task_text import read_task
 from codistill.errors import ConfigError, unknown_name
 
 USAGE = (

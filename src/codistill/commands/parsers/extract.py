@@ -4,14 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from codistill.commands.parsers.task_options import (
-    Asked,
-    TaskText,
-    add_computing,
-    help_text,
-    known_flags,
-    sort_flags,
-)
+from codistill.commands.parsers.task_options import Asked, add_computing, help_text, known_flags, sort_flags
+from codistill.commands.parsers.task_text import TaskText
 from codistill.errors import ConfigError
 from codistill.files.dataclass_fields import fields_of
 

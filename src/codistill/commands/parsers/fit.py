@@ -12,10 +12,9 @@ from codistill.commands.parsers.task_options import (
     help_text,
     known_flags,
     list_tasks,
-    read_task,
     sort_flags,
-    task_places,
 )
+from codistill.commands.parsers.task_text import read_task, task_places
 from codistill.errors import ConfigError
 from codistill.files.named_config import check_config_name
 

@@ -8,13 +8,11 @@ from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
     add_other_encoder_option,
-    added_names,
     help_text,
     known_flags,
-    read_task,
     sort_flags,
-    task_places,
 )
+from codistill.commands.parsers.task_text import added_names, read_task, task_places
 from codistill.errors import ConfigError
 
 USAGE = "codistill predict TASK IMAGE… --head HEAD --out DIR [--OPTION VALUE …]"
