@@ -105,7 +105,7 @@ class PeopleFit(HeadFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features.norm and self.features.projector is None:
-            raise ConfigError("a human-mesh head has a norm of its own: take features without (norm: false)")
+            raise ConfigError("a human-mesh head has its own norm: take features without (norm: false)")
         if len(self.features.blocks) != 1:
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
