@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from codistill.cli import COMMANDS
+from codistill.cli import COMMANDS, main
 from codistill.commands.bench import BENCHMARKS
 from codistill.commands.parsers.evaluate import OWN
 from codistill.commands.parsers.task_text import read_task
@@ -124,3 +124,10 @@ def test_a_slip_is_told_without_pytorch(told, number: int) -> None:
     code, said, torch = told[number]
     assert (code, torch) == (2, False), said
     assert SLIPS[number][1] in said
+
+
+def test_only_tasks_that_fit_something_are_listed_by_fit(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--list"])
+    listed = capsys.readouterr().out
+    assert "two-view" in listed and "relocalization " not in listed and "semantic-correspondence" not in listed

@@ -48,7 +48,7 @@ def parse(argv: list[str]) -> Asked:
         ConfigError: for an unknown task, recipe or option, or where something is missing.
     """
     if not argv or argv[0] in ("-h", "--help", "--list"):
-        print(list_tasks(USAGE, task_places(), {}))
+        print(list_tasks(USAGE, [name for name in task_places() if not read_task(name).no_fit], {}))
         sys.exit(0 if argv else 2)
     task, rest = read_task(argv[0]), argv[1:]
     recipe = rest.pop(0) if rest and not rest[0].startswith("-") else ""

@@ -7,7 +7,7 @@ A task's own options are fields of two dataclasses: how a head is fitted (`Task.
 import argparse
 import ast
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codistill.commands.parsers.task_text import TaskText, added_names, read_task
@@ -163,7 +163,7 @@ def help_text(
     return "\n".join([f"usage: {usage}", "", own, *parts])
 
 
-def list_tasks(usage: str, places: Mapping[str, str], more: Mapping[str, str]) -> str:
+def list_tasks(usage: str, places: Iterable[str], more: Mapping[str, str]) -> str:
     about = {name: read_task(name).about for name in places} | dict(more)
     about |= dict.fromkeys(added_names(), "of an installed package")
     width = max(map(len, about))
