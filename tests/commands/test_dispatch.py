@@ -130,4 +130,6 @@ def test_only_tasks_that_fit_something_are_listed_by_fit(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--list"])
     listed = capsys.readouterr().out
-    assert "two-view" in listed and "relocalization " not in listed and "semantic-correspondence" not in listed
+    assert (
+        "two-view" in listed and "relocalization " not in listed and "semantic-correspondence" not in listed
+    )

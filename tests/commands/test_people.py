@@ -227,7 +227,7 @@ def test_the_window_can_have_another_size(
 ) -> None:
     argv = ["fit", "people", "--encoder", ENCODER, "--data", f"folder:{root}", "--steps", "1", *FIT]
     argv += ["--head.window", "0", "2", "1", "--out", str(tmp_path)]
-    assert main([*argv, "--no-stored"]) == 2 and "no meaning with --no-stored" in capsys.readouterr().err
+    assert main([*argv, "--no-cached"]) == 2 and "no meaning with --no-cached" in capsys.readouterr().err
     assert main(argv) == 0
     assert json.loads((tmp_path / "head.json").read_text())["head"]["window"] == [0, 2, 1]
 
@@ -237,8 +237,8 @@ def test_an_encoder_trained_with_its_head_is_found_by_itself(
 ) -> None:
     out, argv = tmp_path / "head", ["fit", "people", "--data", f"folder:{root}", "--encoder", ENCODER]
     argv += [*FIT, "--steps", "2", "--batch-size", "4", "--unfreeze", "--out", str(out)]
-    assert main(argv) == 2 and "add --no-stored --head.window None" in capsys.readouterr().err
-    assert main([*argv, "--no-stored", "--head.window", "None", "--validate-every", "2"]) == 0
+    assert main(argv) == 2 and "add --no-cached --head.window None" in capsys.readouterr().err
+    assert main([*argv, "--no-cached", "--head.window", "None", "--validate-every", "2"]) == 0
     moved = out.rename(tmp_path / "moved")
     options = ["--head", str(moved), "--device", "cpu", "--pictures", "0"]
     assert main(["evaluate", "people", *options]) == 0

@@ -150,7 +150,7 @@ def test_recipes() -> None:
     assert RECIPES["small"] == PeopleFit() and PeopleFit().head.window == (1, 4, 2)
     published = RECIPES["published"]
     assert published.optim.learning_rates(1000, 32) == [5e-6] * 1000
-    assert published.batch_size == 32 and published.steps == 500_000 and not published.stored
+    assert published.batch_size == 32 and published.steps == 500_000 and not published.cached
     with pytest.raises(ConfigError, match="every_vertex must be 1 or more; got 0"):
         PeopleFit(every_vertex=0)
 
@@ -160,12 +160,12 @@ def test_configs_that_make_no_sense(scenes: Path) -> None:
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=True))
     with pytest.raises(ConfigError, match="one level of tokens"):
         config(scenes, features=FeatureConfig(encoder=ENCODER, norm=False, blocks=(0, 1)))
-    for changes in ({"stored": False}, {"init": "multihmr.pth"}):
+    for changes in ({"cached": False}, {"init": "multihmr.pth"}):
         with pytest.raises(
             ConfigError, match=r"window \(1, 4, 2\) is fitted to stored tokens.*--head.window None"
         ):
             PeopleFit(**changes)
-    with pytest.raises(ConfigError, match="no meaning with --no-stored, --init or the recipe `published`"):
+    with pytest.raises(ConfigError, match="no meaning with --no-cached, --init or the recipe `published`"):
         replace(RECIPES["published"], head=WINDOW["head"])
     assert [whole_patches(size, 14) for size in (1, 100, 105, 112)] == [14, 98, 112, 112]
 

@@ -138,7 +138,7 @@ def test_an_interrupted_store_goes_on(tmp_path: Path) -> None:
 def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk.MARGIN + 100))
     pictures = Pictures(0)
-    with pytest.raises(ConfigError, match=r"too little .*--limit.*--cache.*--no-stored --head.window None"):
+    with pytest.raises(ConfigError, match=r"too little .*--limit.*--cache.*--no-cached --head.window None"):
         store(pictures, FrozenFeatures(COLOURS), tmp_path)
     assert not list(tmp_path.iterdir()) and not pictures.opened
 
@@ -147,7 +147,7 @@ def test_tokens_beyond_fp16_are_refused_not_stored_as_infinite(tmp_path: Path) -
     features = FrozenFeatures(COLOURS)
     encode = features.encoder.encode
     features.encoder.encode = lambda *a, **k: replace(t := encode(*a, **k), patches=t.patches * 1e6)  # type: ignore[method-assign]
-    with pytest.raises(DataError, match=r"picture 0 and others are too large for fp16.*--no-stored"):
+    with pytest.raises(DataError, match=r"picture 0 and others are too large for fp16.*--no-cached"):
         store(Pictures(0), features, tmp_path, mirror=False)
 
 

@@ -33,7 +33,7 @@ def config(scenes: Path, **changes: object) -> PeopleFit:
         unfreeze=True,
         steps=2,
         batch_size=4,
-        stored=False,
+        cached=False,
         head=PeopleHeadConfig(dim=32, depth=1, num_heads=2, head_dim=16, hidden=32),
         loss=HumanMeshLossConfig(projections_from=6),
     )
@@ -133,7 +133,7 @@ def test_the_encoder_can_learn_slower_than_its_head(scenes: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stored": True}, "add --no-stored --head.window None, or take the recipe `published`"),
+        ({"cached": True}, "add --no-cached --head.window None, or take the recipe `published`"),
         ({"unfreeze": False, "encoder_lr_scale": 0.1}, "needs --unfreeze"),
         ({"encoder_lr_scale": 0.0}, r"must be above 0; got 0\.0"),
         ({"features": replace(FEATURES, blocks=(0,))}, "leave out --projector and --blocks"),

@@ -11,7 +11,7 @@ from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.unfrozen import check_unfreezing
 
-ONLINE = "--no-stored --head.window None"
+ONLINE = "--no-cached --head.window None"
 """How encoding in every step is typed: the window is fitted to stored tokens."""
 
 
@@ -56,7 +56,7 @@ class PeopleFit(HeadFit):
         features: input of the head, which has its own norm.
         steps, batch_size: of the fit.
         accumulate: batches into which each rank cuts its share of a step.
-        stored: encode every image once and keep its tokens; otherwise in every step.
+        cached: encode every image once and keep its tokens; otherwise in every step.
         size: side of the encoder's square input, pixels; None: the data's own.
         mirror: exchange left and right in half of the views.
         every_vertex: surface losses use every n-th vertex, if the body model can be thinned.
@@ -71,7 +71,7 @@ class PeopleFit(HeadFit):
     steps: int = 2000
     batch_size: int = 32
     accumulate: int = field(default=1, metadata=CHANGEABLE)
-    stored: bool = True
+    cached: bool = True
     size: int | None = None
     mirror: bool = True
     every_vertex: int = 12
@@ -118,16 +118,16 @@ class PeopleFit(HeadFit):
         check_unfreezing(
             self.unfreeze,
             self.encoder_lr_scale,
-            stored=self.stored,
+            stored=self.cached,
             instead=f"add {ONLINE}, or take the recipe `published`",
         )
         if self.unfreeze and (self.features.projector is not None or self.features.blocks != (-1,)):
             raise ConfigError(
                 "--unfreeze trains an encoder through its last block: leave out --projector and --blocks"
             )
-        if self.head.window is not None and (self.init or not self.stored):
+        if self.head.window is not None and (self.init or not self.cached):
             raise ConfigError(
-                f"the window {self.head.window} is fitted to stored tokens: it has no meaning with --no-stored, --init "
+                f"the window {self.head.window} is fitted to stored tokens: it has no meaning with --no-cached, --init "
                 "or the recipe `published`. Add --head.window None"
             )
 
@@ -136,7 +136,7 @@ RECIPES = {
     "small": PeopleFit(),
     "published": PeopleFit(
         steps=500_000,
-        stored=False,
+        cached=False,
         every_vertex=1,
         head=PeopleHeadConfig(),
         loss=HumanMeshLossConfig(clamp_scores=True),
@@ -155,7 +155,7 @@ RECIPES = {
 }
 """Of `small`, rotations are what the closed-form start reads from the window, and stay so; the head learns who is
 where, and shapes. Trained further for 1500 steps, by absolute or by squared errors, bodies were further off after
-alignment on held-out images. Where there is no window (`--no-stored`, `--init`, labels without rotations), rotations
+alignment on held-out images. Where there is no window (`--no-cached`, `--init`, labels without rotations), rotations
 weigh five hundred times more against points than published: while it is not known which way somebody faces, points
 alone are closest on average to a body that no pose gives, with its limbs drawn to its axis.
 

@@ -55,7 +55,7 @@ def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: P
         start_from(head, config.init, runtime)
     runtime.say(
         f"fit of the {'encoder and head' if encoder else 'head'} on {len(plan.data)} images of {config.data} at {size} "
-        f"px, {'stored tokens' if config.stored else 'fresh views'}, body {data.body.name}, {config.steps} steps of "
+        f"px, {'stored tokens' if config.cached else 'fresh views'}, body {data.body.name}, {config.steps} steps of "
         f"{config.batch_size}; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}; of the body: "
         f"{data.body.licence}"
     )
@@ -131,7 +131,7 @@ def _training(
 ) -> HeadTraining[PeopleBatch]:
     """Objective and batches; if the config asks for it, tokens are stored and windows read first."""
     surface = body.thinned(config.every_vertex) if config.every_vertex > 1 else body
-    if config.stored:
+    if config.cached:
         plan = _stored(plan, config, features, runtime, process)
         head = read_windows(head, plan, surface, config, features, runtime, process)
     about = {
@@ -206,7 +206,7 @@ def _record(
         head=asdict(head.config),
         encoder=told_of(features),
         fit={
-            "protocol": "stored tokens" if config.stored else "fresh views",
+            "protocol": "cached" if config.cached else "fresh views",
             "batch_size": config.batch_size,
             "lr": config.optim.peak_lr(config.batch_size),
             "init": config.init,
