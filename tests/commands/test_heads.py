@@ -241,3 +241,19 @@ def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_pa
     assert "norm True against False" in " ".join(capsys.readouterr().err.split())
     assert main(["segment", str(picture), *again, "--encoder", ENCODER]) == 0
     assert main(["segment", str(picture), *again, *other, "--other-encoder"]) == 0
+
+
+def test_pictures_are_refused_where_a_task_draws_none(tmp_path, capsys):
+    """Before anything is opened: an option without effect."""
+    argv = [
+        "evaluate",
+        "knn",
+        "--encoder",
+        ENCODER,
+        "--data",
+        f"folder:{tmp_path}",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main([*argv, "--pictures", "3"]) == 2
+    assert "--pictures would have no effect: knn draws none" in capsys.readouterr().err

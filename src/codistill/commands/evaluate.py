@@ -15,7 +15,7 @@ from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, resolve_fit, typed_features, with_flags
 from codistill.engine.distributed import Process, start_process
-from codistill.errors import StoppedError
+from codistill.errors import ConfigError, StoppedError
 from codistill.files.config import dump_yaml
 from codistill.metrics.interval import Interval
 from codistill.tasks.evaluation import (
@@ -68,6 +68,8 @@ def main(argv: list[str]) -> int:
 
 def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Process) -> None:
     own = asked.own
+    if own.pictures and not task.shown:
+        raise ConfigError(f"--pictures would have no effect: {task.name} draws none")
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
@@ -92,7 +94,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
             task.score(model, data, test, runtime),
             data,
             test,
-            pictures=own.pictures,
+            pictures=6 if own.pictures is None else own.pictures,
             progress=progress,
         )
     about: dict[str, Any] = dict(model.describe())
@@ -153,13 +155,10 @@ def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, An
     caption = f"intervals resample {first.groups} groups: {groups.kind}"
     encoder = about.get("encoder") or {}
     named = about.get("baseline") or (encoder.get("encoder") if isinstance(encoder, Mapping) else encoder)
-    title = f"{named} on {data.spec} ({data.split}, {len(found.table)} {task.samples})"
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption=f"{caption}\n{groups.warning()}" if groups.warning() else caption,
-        caption_justify="left",
-    )
+    print(
+        f"{named} on {data.spec} ({data.split}, {len(found.table)} {task.samples})"
+    )  # a table would wrap it
+    table = Table()
     for column in ("score", "value", "95 % interval"):
         table.add_column(column)
     columns = task.columns_of(found.table)
@@ -171,6 +170,9 @@ def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, An
             interval.limits(column.digits, between=" to "),
         )
     Console().print(table)
+    print(caption)
+    if groups.warning():
+        print(groups.warning())
     for line in found.summary.lines:
         print(line)
     if "comparison" in about:

@@ -222,7 +222,7 @@ class Task:
         more_columns: table to scores that depend on the head (numbers of neighbours).
         unit: of the scores, for metrics.json.
         samples: the word for them: images, pairs.
-        shown: titles of the outcomes' pictures.
+        shown: titles of the outcomes' pictures; () where there are none.
         config: class of a fit, derived from `HeadFit`; None where nothing is fitted.
         recipes: of that class, by name; the first is the default.
         fit: the training split, config, runtime and process to whether it is finished (it may be asked to stop); the

@@ -149,6 +149,7 @@ TASK = Task(
     score=score_poses,
     columns=COLUMNS,
     unit="percent of pairs; means over categories",
+    shown=(),
     samples="samples",
     summarize=_summarize,
 )
