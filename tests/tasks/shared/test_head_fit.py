@@ -14,6 +14,7 @@ from codistill.engine.objective import StepContext, StepResult
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs
+from codistill.nn.precision import Precision
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
 from codistill.types import Batch
@@ -46,7 +47,13 @@ def batches(start: int) -> Iterator[Batch]:
         yield Batch(torch.full((2, 3, 4, 4), float(step)), ("generic",) * 2, ("a",) * 2, ("x", "y"))
 
 
-def fit(out: Path, inputs: Inputs = OLD, called: list[str] | None = None, every: int = 0) -> FitFacts | None:
+def fit(
+    out: Path,
+    inputs: Inputs = OLD,
+    called: list[str] | None = None,
+    every: int = 0,
+    precision: Precision = "auto",
+) -> FitFacts | None:
     order = [] if called is None else called
 
     def prepare() -> HeadTraining[Batch]:
@@ -70,6 +77,7 @@ def fit(out: Path, inputs: Inputs = OLD, called: list[str] | None = None, every:
         batch_size=2,
         runtime=Runtime(out=out),
         process=Process(device=torch.device("cpu")),
+        precision=precision,
     )
 
 
@@ -85,6 +93,19 @@ def test_facts_of_a_finished_fit(tmp_path: Path) -> None:
     assert finished is not None and finished.seconds_per_step is None
     assert not {"losses", "validation", "data_changed"} & finished.as_record().keys()
     assert torch.equal(finished.trained.weight, facts.trained.weight)  # type: ignore[arg-type]
+
+
+def test_precision_reaches_the_forward_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    step = MeanOfPixels.step
+
+    def watched(self: MeanOfPixels, *args: Any) -> StepResult:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return step(self, *args)
+
+    monkeypatch.setattr(MeanOfPixels, "step", watched)
+    assert fit(tmp_path / "bf16", precision="bf16") and fit(tmp_path / "auto")
+    assert seen == [True] * 8 + [False] * 8
 
 
 def test_a_stopped_fit_tells_nothing_and_goes_on_with_what_changed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.targets import TargetConfig
+from codistill.nn.precision import Precision
 from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.unfrozen import check_unfreezing
@@ -63,6 +64,7 @@ class PeopleFit(HeadFit):
         init: a released Multi-HMR file to start from; empty for a fresh head.
         unfreeze: train the encoder as well.
         encoder_lr_scale: its learning rate, relative to the head's.
+        precision: in which steps compute; `auto`: bf16 on a GPU. Losses stay in fp32.
         validate_every: steps between two validations on `val`; 0: none.
         head, loss, targets, optim: see the classes.
     """
@@ -78,6 +80,7 @@ class PeopleFit(HeadFit):
     init: str = ""
     unfreeze: bool = False
     encoder_lr_scale: float = 1.0
+    precision: Precision = "auto"
     validate_every: int = field(default=0, metadata=CHANGEABLE)
     head: PeopleHeadConfig = field(
         default_factory=lambda: PeopleHeadConfig(dim=512, hidden=1024, window=(1, 4, 2))

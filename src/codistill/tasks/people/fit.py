@@ -70,6 +70,7 @@ def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: P
         runtime=runtime,
         process=process,
         accumulate=config.accumulate,
+        precision=config.precision,
     )
     if facts is None:
         return False

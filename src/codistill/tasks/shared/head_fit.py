@@ -18,6 +18,7 @@ from codistill.engine.objective import BatchT, Objective
 from codistill.engine.optim import OptimConfig
 from codistill.engine.settings import EngineConfig
 from codistill.files.inputs import Inputs
+from codistill.nn.precision import Precision
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.resumed import check_resumed
 
@@ -91,6 +92,7 @@ def run_head_fit(
     runtime: Runtime,
     process: Process,
     accumulate: int = 1,
+    precision: Precision = "auto",
 ) -> FitFacts | None:
     """Train in place; the same call resumes. Every rank calls it.
 
@@ -104,6 +106,7 @@ def run_head_fit(
         runtime: where and how to compute.
         process: this process.
         accumulate: parts of a step.
+        precision: of the forward pass.
 
     Returns:
         Facts, or None if the fit was stopped before its end.
@@ -125,6 +128,7 @@ def run_head_fit(
             steps,
             seed=seed,
             accumulate=accumulate,
+            precision=precision,
             activation_checkpointing=runtime.recompute,
             validate_every=training.validate_every,
         ),

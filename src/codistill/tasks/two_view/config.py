@@ -12,6 +12,7 @@ from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
 from codistill.heads.two_view.losses import TwoViewLossConfig
 from codistill.heads.two_view.network import TwoViewShape
+from codistill.nn.precision import Precision
 from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.unfrozen import check_unfreezing
@@ -45,6 +46,7 @@ class TwoViewFit(HeadFit):
         init: a released file or a fitted head; gives the sizes, the decoder, and all other tensors that fit.
         unfreeze: train the encoder as well; needs fresh views (not `cached`).
         encoder_lr_scale: its learning rate, relative to the head's.
+        precision: in which steps compute; `auto`: bf16 on a GPU. Losses stay in fp32.
     """
 
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
@@ -65,6 +67,7 @@ class TwoViewFit(HeadFit):
     init: str | None = None
     unfreeze: bool = False
     encoder_lr_scale: float = 1.0
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -83,6 +83,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
         runtime=runtime,
         process=process,
         accumulate=config.accumulate,
+        precision=config.precision,
     )
     if facts is None:
         return False
