@@ -136,7 +136,7 @@ def test_real_tokens_can_be_read_from_the_narrow_ones() -> None:
         pytest.skip("no real weights or photographs beside the repository")
     teacher = load_encoder(str(weights))
     assert isinstance(teacher, ViTEncoder)
-    chosen = teacher.preprocess(photographs, size=(112, 112))
+    chosen = teacher.preprocess(photographs, size=(70, 70))
     held, fit = chosen[::5], torch.cat([chosen[start::5] for start in range(1, 5)])
     narrow = shrink(teacher, list(fit.split(16)), num_heads=3, teacher="wide").encoder
     random = load_encoder("random:vit_tiny")
