@@ -62,6 +62,15 @@ def unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(length, 1e-12)[:, None].astype(np.float32)
 
 
+def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
+    """(vertex, 3) unit normals, faces weighted by their area."""
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    weighted = np.repeat(cross(b - a, c - a), 3, axis=0)
+    flat = faces.ravel()
+    sums = [np.bincount(flat, weighted[:, axis], len(vertices)) for axis in range(3)]
+    return unit(np.stack(sums, axis=1).astype(np.float32))
+
+
 def corner_normals(mesh: Mesh, crease_degrees: float = 40.0) -> Floats:
     """Normals (F, 3, 3) at the corners of each face.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codistill.render.materials import Material
-from codistill.render.mesh import Floats, Mesh, compact, cross, unit
+from codistill.render.mesh import Floats, Mesh, compact, vertex_normals
 from codistill.render.scene import Item
 from codistill.world.categories.parts import chance
 from codistill.world.classes import CLASS_INDEX, PERSON
@@ -84,7 +84,7 @@ def dress(
         novel: wear textures that training never shows.
     """
     label = CLASS_INDEX[PERSON]
-    normals = _vertex_normals(posed, anatomy.faces)
+    normals = vertex_normals(posed, anatomy.faces)
     skin = linear(_mixed(rng, SKIN_TONES))
     skin_material = Material(first=skin, variation=0.1, scale=0.08, gloss=0.12, shininess=18)
     eyes = anatomy.belongs("eye")
@@ -121,16 +121,6 @@ def _mixed(
     a, b = np.asarray(tones[low]), np.asarray(tones[min(low + 1, len(tones) - 1)])
     r, g, bl = a + (b - a) * (at - low)
     return (float(r), float(g), float(bl))
-
-
-def _vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    weighted = cross(b - a, c - a)
-    index = faces.ravel()
-    total = np.stack(
-        [np.bincount(index, np.repeat(weighted[:, k], 3), len(vertices)) for k in range(3)], axis=1
-    )
-    return unit(total.astype(np.float32))
 
 
 def _outfit(

@@ -34,6 +34,7 @@ def read_added(name: str) -> TaskText:
         heads=task.heads,
         features=task.features,
         writes="" if prediction is None else prediction.writes,
+        draws=bool(task.shown),
     )
 
 

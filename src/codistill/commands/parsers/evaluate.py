@@ -80,7 +80,9 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="score N samples, evenly spread (all)")
     parser.add_argument("--partial", action="store_true", help="use a data set of which images are missing")
-    parser.add_argument("--pictures", type=int, metavar="N", help="examples in pictures.png (6)")
+    parser.add_argument(
+        "--pictures", type=int, metavar="N", help=shown("examples in pictures.png (6)", task.draws)
+    )
     parser.add_argument(
         "--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder"
     )

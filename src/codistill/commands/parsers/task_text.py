@@ -28,6 +28,7 @@ class TaskText:
         writes: what predictions write; "" where there are none.
         heads: the task whose heads it scores; "" for its own.
         features: fields of `FeatureConfig` that may be chosen; () for all.
+        draws: whether its samples are shown as pictures.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TaskText:
     writes: str = ""
     heads: str = ""
     features: tuple[str, ...] = ()
+    draws: bool = True
 
     @property
     def no_fit(self) -> str:
@@ -94,11 +96,16 @@ def read_task(name: str) -> TaskText:
         writes=_text(shown.get("writes")),
         heads=_text(words.get("heads")),
         features=_names(words.get("features")),
+        draws=not _is_empty(words.get("shown")),
     )
 
 
 def _text(value: ast.expr | None) -> str:
     return str(value.value) if isinstance(value, ast.Constant) else ""
+
+
+def _is_empty(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Tuple) and not value.elts
 
 
 def _names(value: ast.expr | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from codistill.imaging.colours import number_colours
 from codistill.imaging.pictures import below, beside
 from codistill.render.camera import Camera
-from codistill.render.mesh import Floats, cross, unit
+from codistill.render.mesh import Floats, unit, vertex_normals
 from codistill.render.trace import Tracer
 
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
@@ -55,15 +55,6 @@ class MergedBodies:
             np.repeat(np.arange(people), len(faces)),
             0.35 + 0.65 * number_colours(people).astype(np.float32) / 255.0,
         )
-
-
-def vertex_normals(vertices: Floats, faces: np.ndarray) -> Floats:
-    """(vertex, 3) unit normals, faces weighted by their area."""
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    weighted = np.repeat(cross(b - a, c - a), 3, axis=0)
-    flat = faces.ravel()
-    sums = [np.bincount(flat, weighted[:, axis], len(vertices)) for axis in range(3)]
-    return unit(np.stack(sums, axis=1).astype(np.float32))
 
 
 def _shade(

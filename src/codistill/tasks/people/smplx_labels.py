@@ -43,12 +43,10 @@ class LabelFile:
     Attributes:
         images: people by image name, sorted.
         left_out: reasons, each with its first row and number of images.
-        behind: number of people left out, nearer than `NEAREST` or behind the camera.
     """
 
     images: Mapping[str, Rows]
     left_out: tuple[str, ...]
-    behind: int
 
 
 def read_labels(file: Path) -> LabelFile:
@@ -80,7 +78,7 @@ def read_labels(file: Path) -> LabelFile:
         name: Rows(pose[part], shape[part], place[part], cameras[part])
         for name, part in _parts(names, np.flatnonzero(used))
     }
-    return LabelFile(images, tuple(left_out), int((~seen & np.isfinite(translation[:, 2])).sum()))
+    return LabelFile(images, tuple(left_out))
 
 
 def _parts(names: np.ndarray, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
