@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.inspect:main",
         "what is in this checkpoint, run, export, manifest or shard",
     ),
+    "bundle": ("codistill.commands.bundle:main", "a model to give away: encoder, heads and card"),
     "convert": ("codistill.commands.convert:main", "any known layout to encoder.safetensors + config.json"),
     "verify": (
         "codistill.commands.verify:main",

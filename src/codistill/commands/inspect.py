@@ -22,6 +22,7 @@ from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
+from codistill.files.json_files import read_json
 from codistill.files.places import cache_folder
 from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import find_local
@@ -31,11 +32,13 @@ from codistill.weights.known import KNOWN, KnownWeights, find_known
 from codistill.weights.layouts import read_weights
 from codistill.weights.read import read_checkpoint, read_header
 from codistill.weights.run import checkpoints
+from codistill.weights.shipped import CARD, find_shipped, shipped_models
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
 MAX_GROUPS = 12
 NOT_IN_TABLES = {
+    "models that ship": ("path",),
     "known weights": ("url", "sha256", "also called"),
     "teachers": ("encoder", "patch_size"),
 }
@@ -52,7 +55,10 @@ def main(argv: list[str]) -> int:
     """
     arguments = parse(argv)
     if arguments.what is None:
-        description = {"known weights": [_known_row(known) for known in KNOWN.values()]}
+        description = {
+            "models that ship": [_shipped_row(folder) for folder in shipped_models().values()],
+            "known weights": [_known_row(known) for known in KNOWN.values()],
+        }
     else:
         description = describe(
             arguments.what, num_heads=arguments.num_heads, keys=arguments.keys, hashed=arguments.hash
@@ -73,6 +79,8 @@ def describe(
         return asdict(encoder.spec) | {"parameters": sum(p.numel() for p in encoder.parameters())}
     text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)
     path = Path(text).expanduser()
+    if not path.exists() and (shipped := find_shipped(text)) is not None:
+        path = shipped
     if not path.exists():
         known = find_known(text)
         if known is None:
@@ -194,6 +202,18 @@ def _group_rows(state: StateDict) -> list[dict[str, Any]]:
         return rows
     rest = {key: sum(row[key] for row in rows[MAX_GROUPS:]) for key in ("tensors", "parameters")}
     return [*rows[:MAX_GROUPS], {"group": f"{len(rows) - MAX_GROUPS} more (--keys lists all)", **rest}]
+
+
+def _shipped_row(folder: Path) -> dict[str, Any]:
+    card = read_json(folder / CARD)
+    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    return {
+        "name": folder.name,
+        "heads": ", ".join(card["heads"]),
+        "size": f"{size / 1e6:.1f} MB",
+        "licence": card["licence"],
+        "path": str(folder),
+    }
 
 
 def _known_row(known: KnownWeights) -> dict[str, Any]:

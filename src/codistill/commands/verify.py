@@ -10,7 +10,10 @@ from codistill.commands.parsers.verify import parse
 from codistill.errors import DataError
 from codistill.verify.check import CheckResult
 from codistill.verify.suite import SUITES, run_suite
+from codistill.weights.shipped import CARD, model_folders
 
+MODELS = Path("models")
+"""Those that ship with the library, if there is no such folder here."""
 MARKS = {"passed": "ok    ", "failed": "FAILED", "absent": "absent"}
 
 
@@ -26,10 +29,12 @@ def line_of(result: CheckResult) -> str:
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     folder: Path = arguments.folder
+    if arguments.folder == MODELS and not folder.exists():
+        folder = model_folders()[-1]
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with recorded numbers (see docs/verify.md)")
     counts = dict.fromkeys(MARKS, 0)
-    for suite in arguments.only or SUITES:
+    for suite in arguments.only or _suites(folder):
         for result in run_suite(suite, folder):
             counts[result.status] += 1
             if not arguments.quiet or result.status == "failed":
@@ -40,3 +45,10 @@ def main(argv: list[str]) -> int:
             f"{folder}: holds none of the recorded numbers that codistill knows (see docs/verify.md)"
         )
     return 1 if counts["failed"] else 0
+
+
+def _suites(folder: Path) -> list[str]:
+    """A folder holds models or recorded numbers."""
+    if any(folder.glob(f"*/{CARD}")):
+        return [str(MODELS)]
+    return [name for name in SUITES if name != str(MODELS)]

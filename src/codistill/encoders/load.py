@@ -4,6 +4,7 @@
     load_encoder("runs/first")                     a run of ours, or one of its checkpoints
     load_encoder("exports/first")                  an export folder
     load_encoder("dinov2_vitl14_reg")              known weights, found on this machine or fetched
+    load_encoder("dune-tiny")                      a model that ships with the library
     load_encoder("timm:resnet50,pretrained=false") a timm model                   (extra `timm`)
     load_encoder("hf:facebook/dinov2-small")       a transformers model           (extra `hf`)
     load_encoder("random:vit_tiny")                seeded random weights
@@ -33,6 +34,7 @@ from codistill.weights.cache import SUFFIXES, find_weights
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_encoder_weights
+from codistill.weights.shipped import find_shipped, shipped_models
 from codistill.weights.stated import Stated
 
 LOGGER = logging.getLogger("codistill")
@@ -142,10 +144,12 @@ def _read(text: str, stated: Stated) -> EncoderWeights:
     if not text.strip():
         raise ConfigError("no encoder was named: give a file, a folder or a name")
     path = Path(text).expanduser()
+    if not path.exists() and (shipped := find_shipped(text)) is not None:
+        path = shipped
     known = find_known(text)
     if path.exists() or known is None:
         if not path.exists() and not _looks_like_path(text):
-            names = [*KNOWN, *encoder_names()]
+            names = [*shipped_models(), *KNOWN, *encoder_names()]
             raise ConfigError(
                 f"{unknown_name('encoder', text, names)} Other kinds: a file or folder (there is none called "
                 f"{text!r} here), {', '.join(f'{prefix}…' for prefix in KINDS)}."

@@ -24,6 +24,7 @@ from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.known import find_known
 from codistill.weights.layout_student import STATISTICS
 from codistill.weights.layouts import read_student_weights, read_weights
+from codistill.weights.shipped import find_shipped
 
 _OPTIONS = (*FILE_OPTIONS, "projector")
 _RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
@@ -172,7 +173,9 @@ def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]
     text, options = (what, {}) if exists else split_options(what, _OPTIONS)
     path = Path(text).expanduser()
     options |= as_options(given, **given)
-    return (find_weights(text) if find_known(text) and not path.exists() else path), options
+    if path.exists():
+        return path, options
+    return find_shipped(text) or (find_weights(text) if find_known(text) else path), options
 
 
 def _resized(weights: StudentWeights, image_size: int | None) -> StudentWeights:

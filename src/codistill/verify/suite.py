@@ -21,6 +21,7 @@ SUITES = {
     "encoders": "codistill.verify.encoders:PARTS",
     "two-view": "codistill.verify.two_view:PARTS",
     "people": "codistill.verify.people:PARTS",
+    "models": "codistill.verify.models:PARTS",
 }
 """The parts of every suite."""
 
@@ -57,7 +58,8 @@ def _run_part(part: Part, folder: Path) -> Iterator[CheckResult]:
     if not found:
         yield absent(part.title, part.files[0])
     for first in found:
-        text = first.name[len(before) : len(first.name) - len(after)] if star else ""
+        found_as = first.relative_to(folder).as_posix()
+        text = found_as[len(before) : len(found_as) - len(after)] if star else ""
         paths = [folder / name.replace("*", text) for name in part.files]
         lacking = [path.name for path in paths if not path.exists()]
         if lacking:

@@ -14,14 +14,20 @@ from codistill.commands.parsers.task_options import (
 )
 from codistill.commands.parsers.task_text import added_names, read_task, task_places
 from codistill.errors import ConfigError
+from codistill.weights.shipped import find_shipped, shipped_head
 
-USAGE = "codistill predict TASK IMAGE… --head HEAD --out DIR [--OPTION VALUE …]"
+USAGE = "codistill predict TASK IMAGE… [--head HEAD] --out DIR [--OPTION VALUE …]"
 IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
 
 
 PARSER = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow_abbrev=False)
 add = PARSER.add_argument
-add("--head", type=Path, metavar="HEAD", help="of `codistill fit`, or a released file of a head")
+add(
+    "--head",
+    type=Path,
+    metavar="HEAD",
+    help="of `codistill fit`, or a released file of a head; or the name of a model that ships (its head)",
+)
 add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
 add_other_encoder_option(PARSER)
 add("--out", type=Path, metavar="DIR", help="folder of the results")
@@ -58,9 +64,20 @@ def parse(argv: list[str]) -> Asked:
     flags = sort_flags(words, task, fitting=None, testing="output")
     if not images:
         raise ConfigError(f"which images? They come right after the task: {USAGE}")
-    if (own.head is None) == (own.model is None):
-        raise ConfigError(f"which head? add --head HEAD of `codistill fit {task.name}` (or --model FILE)")
+    if own.head is not None and own.model is not None:
+        raise ConfigError("--head and --model exclude each other: name one of them")
+    if own.model is None:
+        own.head = _head(own.head, task.name)
     if own.out is None:
         raise ConfigError("where to? add --out DIR")
     own.images = images
     return Asked(task=task, own=own, flags=flags)
+
+
+def _head(given: Path | None, task: str) -> Path:
+    """The head as given, that of a model of this name, or that of the first model that has one."""
+    if given is None:
+        return shipped_head(task)
+    if not given.exists() and find_shipped(str(given)) is not None:
+        return shipped_head(task, str(given))
+    return given

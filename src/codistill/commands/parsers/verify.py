@@ -12,7 +12,12 @@ PARSER = argparse.ArgumentParser(
     prog="codistill verify", description="Compare with recorded numbers of the published implementations."
 )
 add = PARSER.add_argument
-add("folder", type=Path, metavar="DIR", help="a folder of recorded numbers")
+add(
+    "folder",
+    type=Path,
+    metavar="DIR",
+    help="a folder of recorded numbers, or of models; `models`: those that ship",
+)
 add("--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable")
 add("--quiet", action="store_true", help="failures and the last line only")
 

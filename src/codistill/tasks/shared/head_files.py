@@ -4,6 +4,7 @@ head.json suffices to use the head: encoder, features, test settings, classes; i
 which scores, and its provenance. The folder also keeps what the fit needs to resume.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ FORMAT, VERSION = "codistill-head", 2
 RECORD, TENSORS = "head.json", "head.safetensors"
 OWN_ENCODER = "./encoder"
 """In head.json, for an encoder that was trained with the head: an export in the head's folder, which may be moved."""
+ENCODER_OF_MODEL = "../.."
+"""In head.json of a head in a model's folder (`weights/shipped.py`): the model's encoder."""
 
 
 T = TypeVar("T")
@@ -126,7 +129,8 @@ def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
 def _moved(record: HeadRecord, folder: Path) -> HeadRecord:
     """The record as the folder is now: what was moved together with it is found beside it."""
     before, now, encoder = record.place, str(folder), record.features.encoder
-    encoder = str(folder / OWN_ENCODER) if encoder == OWN_ENCODER else moved_place(encoder, before, now)
+    beside = encoder in (OWN_ENCODER, ENCODER_OF_MODEL)
+    encoder = os.path.normpath(folder / encoder) if beside else moved_place(encoder, before, now)
     data = replace(record.data, spec=moved_place(record.data.spec, before, now))
     return replace(record, features=replace(record.features, encoder=encoder), data=data, place=now)
 

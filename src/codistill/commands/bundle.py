@@ -1,0 +1,63 @@
+"""`codistill bundle E --out DIR`, `codistill bundle MODEL --head HEAD`: a model to give away, with its card."""
+
+from pathlib import Path
+
+from codistill.commands.parsers.bundle import parse
+from codistill.errors import CheckpointError, ConfigError
+from codistill.tasks.bundle import BundledHead, bundle_encoder, bundle_heads
+from codistill.weights.contents import StudentWeights
+from codistill.weights.layouts import read_weights
+
+
+def main(argv: list[str]) -> int:
+    """Make a model's folder, or add heads to one; returns 0.
+
+    Raises:
+        CodistillError: if something cannot be read, or does not belong together.
+    """
+    asked = parse(argv)
+    command = ["bundle", *argv]
+    if asked.head:
+        idle = [f"--{name}" for name in ("out", "about", "licence") if getattr(asked, name) is not None]
+        if idle:
+            raise ConfigError(
+                f"{', '.join(idle)} would have no effect with --head: the model is there already"
+            )
+        folder = bundle_heads(asked.encoder, [_head(text) for text in asked.head], command=command)
+    else:
+        if asked.out is None or asked.about is None:
+            raise ConfigError("a model needs --out DIR and --about TEXT (or --about @FILE)")
+        folder = bundle_encoder(
+            asked.encoder,
+            asked.out,
+            name=asked.out.name,
+            about=_text(asked.about),
+            licence=asked.licence or _licence(asked.encoder),
+            command=command,
+            size=asked.size,
+        )
+    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    print(f"{folder}: {size / 1e6:.1f} MB of weights; read {folder}/README.md")
+    return 0
+
+
+def _licence(encoder: Path) -> str:
+    weights = read_weights(encoder)
+    licence = weights.encoder.licence if isinstance(weights, StudentWeights) else weights.licence
+    if licence.startswith("unknown"):
+        raise ConfigError(f"{encoder}: does not say its licence: state it (--licence)")
+    return licence
+
+
+def _head(text: str) -> BundledHead:
+    folder, equals, metrics = text.partition("=")
+    return BundledHead(folder=Path(folder), metrics=Path(metrics) if equals else None)
+
+
+def _text(about: str) -> str:
+    if not about.startswith("@"):
+        return about
+    try:
+        return Path(about[1:]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise CheckpointError(f"{about[1:]}: cannot be read ({error.strerror})") from error

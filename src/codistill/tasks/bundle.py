@@ -1,0 +1,205 @@
+"""A model to give away: an encoder and heads fitted on it, in one folder of half-precision files with a card.
+
+The folder is laid out as `weights/shipped.py` says, so it is found by name where `CODISTILL_MODELS` names its parent.
+Heads stand on the encoder beside them, wherever the folder lies. `card.json` holds the files' hashes and what encoder
+and heads answer to one computed picture, which `codistill verify` computes again (`verify/models.py`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from codistill.encoders.fingerprint import encoder_fingerprint
+from codistill.encoders.load import load_encoder
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.hashes import file_sha256
+from codistill.files.json_files import read_json, write_json
+from codistill.files.plain import to_plain
+from codistill.files.tensors import write_tensors
+from codistill.files.writing import folder_atomically, write_atomic
+from codistill.tasks.card import model_card
+from codistill.tasks.evaluation import METRICS
+from codistill.tasks.probe import probe_encoder, probe_head
+from codistill.tasks.shared.head_files import (
+    ENCODER_OF_MODEL,
+    FORMAT,
+    RECORD,
+    TENSORS,
+    VERSION,
+    HeadRecord,
+    read_record,
+)
+from codistill.tasks.shared.record import provenance
+from codistill.weights.export import write_export
+from codistill.weights.half import half, rounded
+from codistill.weights.layouts import read_weights
+from codistill.weights.read import read_checkpoint
+from codistill.weights.shipped import CARD, HEADS
+
+LARGEST_FILE = 12_000_000
+"""Bytes: no file that ships with the library is larger."""
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundledHead:
+    """A fitted head to bundle.
+
+    Attributes:
+        folder: of `codistill fit`.
+        metrics: of its evaluation, in the card; None: its own evaluation, if there is one.
+    """
+
+    folder: Path
+    metrics: Path | None = None
+
+
+def bundle_encoder(
+    encoder: Path, out: Path, *, name: str, about: str, licence: str, command: Sequence[str], size: int
+) -> Path:
+    """Make a model's folder: the encoder in half precision, and a card.
+
+    Heads must be fitted on what this writes, not on what it was given: rounding is a change of the encoder.
+
+    Args:
+        encoder: an export, run or weights file.
+        out: folder to make.
+        name: of the model.
+        about: what it is, what it was trained on, what it cannot do: the card's text.
+        licence: of the weights.
+        command: the command line, for provenance.
+        size: side of the picture of the check, pixels.
+
+    Raises:
+        CheckpointError: if the encoder cannot be read, or the folder exists.
+        ConfigError: if a file would be too large to ship.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out}: exists already. Name another folder.")
+    weights = half(read_weights(encoder), name=name, licence=licence)
+    with folder_atomically(out) as building:
+        write_export(building / "export", weights)
+        for file in sorted((building / "export").iterdir()):
+            file.rename(building / file.name)
+        (building / "export").rmdir()
+        _check_sizes(building)
+        card = {"name": name, "licence": licence, "about": about, "heads": {}, "size": size}
+        _finish(building, card, command)
+    return out
+
+
+def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence[str]) -> Path:
+    """Add fitted heads to a model's folder, or replace those of the same tasks.
+
+    Args:
+        model: of `bundle_encoder`.
+        heads: fitted on it.
+        command: the command line, for provenance.
+
+    Raises:
+        CheckpointError: if a folder is no model or no head.
+        ConfigError: if a head was fitted on another encoder, or a file would be too large to ship.
+    """
+    card = read_card(model)
+    own = encoder_fingerprint(load_encoder(model))
+    for head in heads:
+        record = read_record(head.folder)
+        said = record.encoder.fingerprint
+        differs = "nobody knows on which" if said is None else own.difference(said)
+        if differs:
+            raise ConfigError(
+                f"{head.folder}: was fitted on another encoder than {model} ({differs}). Fit it on this folder: "
+                f"codistill fit {record.task} --encoder {model} …"
+            )
+        folder = model / HEADS / record.task
+        _write_head(folder, record, read_checkpoint(head.folder / TENSORS))
+        card["heads"][record.task] = _facts(record, head)
+    _check_sizes(model)
+    _finish(model, card, command)
+    return model
+
+
+def read_card(model: Path) -> dict[str, Any]:
+    """The content of card.json.
+
+    Raises:
+        CheckpointError: if the folder has none.
+    """
+    if not (model / CARD).is_file():
+        raise CheckpointError(f"{model}: is no model of codistill bundle: it has no {CARD}")
+    return read_json(model / CARD)
+
+
+def _write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor]) -> None:
+    features = replace(record.features, encoder=ENCODER_OF_MODEL)
+    data = replace(record.data, spec=_without_folders(record.data.spec))
+    moved = replace(record, features=features, data=data, place="")
+    plain = {"format": FORMAT, "format_version": VERSION, **to_plain(moved)}
+    plain["provenance"] = _scrubbed(record.provenance)
+    folder.mkdir(parents=True, exist_ok=True)
+    halved = {name: rounded(tensor, name) for name, tensor in tensors.items()}
+    write_tensors(folder / TENSORS, halved, {"format": FORMAT})
+    write_json(folder / RECORD, plain)
+
+
+def _facts(record: HeadRecord, head: BundledHead) -> dict[str, Any]:
+    """What the card says of a head: how it was fitted, and its scores."""
+    file = head.metrics or head.folder / "evaluation" / METRICS
+    facts: dict[str, Any] = {
+        "data": _without_folders(record.data.spec),
+        "samples": record.data.samples,
+        "fitted": _scrubbed(record.provenance),
+        "scores": {},
+    }
+    if file.is_file():
+        metrics = read_json(file)
+        facts |= {key: metrics[key] for key in ("split", "images", "unit", "interval", "scores")}
+        facts["scored"] = _scrubbed(metrics.get("provenance", {}))
+    elif head.metrics is not None:
+        raise CheckpointError(f"{file}: no such metrics file")
+    return facts
+
+
+def _finish(folder: Path, card: dict[str, Any], command: Sequence[str]) -> None:
+    """Write card.json and README.md for the files that are there."""
+    card["checks"] = {"encoder": probe_encoder(folder, card["size"])}
+    for task in card["heads"]:
+        answer = probe_head(folder, task, card["size"])
+        if answer is not None:
+            card["checks"][task] = answer
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (CARD, "README.md")
+    ]
+    card["files"] = {str(path.relative_to(folder)): file_sha256(path) for path in files}
+    card["provenance"] = _scrubbed(provenance(list(command)))
+    write_json(folder / CARD, card)
+    write_atomic(folder / "README.md", model_card(card))
+
+
+def _check_sizes(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigError(
+                f"{path.name} has {path.stat().st_size / 1e6:.1f} MB; files that ship have at most "
+                f"{LARGEST_FILE / 1e6:g} MB. Take a smaller encoder or head."
+            )
+
+
+def _without_folders(spec: str) -> str:
+    kind, colon, place = spec.partition(":")
+    return f"{kind}:{Path(place).name}" if colon else Path(spec).name
+
+
+def _scrubbed(value: Any) -> Any:
+    """The same without folders of the machine that made it."""
+    if isinstance(value, str):
+        return _FOLDERS.sub("", value)
+    if isinstance(value, Mapping):
+        return {key: _scrubbed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_scrubbed(item) for item in value]
+    return value

@@ -1,0 +1,55 @@
+"""A model card: the content of card.json in, Markdown out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from codistill.tasks.registry import find_task
+from codistill.weights.shipped import HEADS
+
+
+def model_card(card: Mapping[str, Any]) -> str:
+    """README.md of a model's folder."""
+    parts = [
+        f"# {card['name']}",
+        card["about"],
+        f"Licence of the weights: {card['licence']}.",
+        _use(card),
+        *(_head(name, facts) for name, facts in card["heads"].items()),
+        f"Made by `{card['provenance']['command']}` at commit {card['provenance']['commit']}. `codistill verify` "
+        "computes the checks of card.json again.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _use(card: Mapping[str, Any]) -> str:
+    lines = [f'encoder = codistill.load_encoder("{card["name"]}")']
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _head(name: str, facts: Mapping[str, Any]) -> str:
+    """A head: what it was fitted on, and the scores that short tables show."""
+    lines = [f"## {name}", "", f"`{HEADS}/{name}`, fitted on {facts['samples']} samples of {facts['data']}."]
+    shown = _scores(name, facts["scores"])
+    if shown:
+        lines += [
+            f"Scored on {facts['images']} samples of the split {facts['split']}; intervals: {facts['interval']}.",
+            "",
+            "| score | value |",
+            "|---|---|",
+            *shown,
+        ]
+    return "\n".join(lines)
+
+
+def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
+    columns = find_task(name).columns
+    rows = []
+    for key, score in scores.items():
+        column = columns.get(key)
+        if column is None or score["mean"] is None:
+            continue
+        value = f"{score['mean']:.{column.digits}f}"
+        if score["low"] is not None and score["high"] is not None:
+            value += f" [{score['low']:.{column.digits}f}, {score['high']:.{column.digits}f}]"
+        rows.append(f"| {column.title} {'↑' if column.higher else '↓'} | {value} |")
+    return rows

@@ -1,0 +1,62 @@
+"""Models that ship with the library: a name in, a folder out.
+
+    NAME/config.json, encoder.safetensors, projectors.safetensors    the encoder, as an export
+    NAME/heads/TASK/head.json, head.safetensors                      fitted heads on it
+    NAME/README.md, card.json                                        the model card, and what `verify` computes again
+
+They lie in `codistill/models`, in a checkout (as `models/` at its top) as in an installed package; further folders of
+such models are named by `CODISTILL_MODELS` (several: separated as in PATH) and come first.
+"""
+
+import os
+from pathlib import Path
+
+from codistill.errors import CheckpointError, unknown_name
+
+FOLDERS = "CODISTILL_MODELS"
+CARD = "card.json"
+HEADS = "heads"
+
+
+def model_folders() -> list[Path]:
+    """Folders that hold models, in the order of searching."""
+    own = [Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
+    return [*own, Path(__file__).parents[1] / "models"]
+
+
+def shipped_models() -> dict[str, Path]:
+    """The folder of every model, by name."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for card in sorted(folder.glob(f"*/{CARD}")):
+            found.setdefault(card.parent.name, card.parent)
+    return found
+
+
+def find_shipped(name: str) -> Path | None:
+    """The folder of a model; None for another name."""
+    return shipped_models().get(name)
+
+
+def shipped_head(task: str, name: str | None = None) -> Path:
+    """The folder of a model's head for a task.
+
+    Args:
+        task: as in `codistill fit TASK`.
+        name: of the model; None: the first that has such a head.
+
+    Raises:
+        CheckpointError: if there is none; the text says what there is.
+    """
+    models = shipped_models()
+    if name is not None and name not in models:
+        raise CheckpointError(unknown_name("model", name, models))
+    for folder in [models[name]] if name is not None else models.values():
+        head = folder / HEADS / task
+        if head.is_dir():
+            return head
+    having = sorted({head.name for folder in models.values() for head in (folder / HEADS).glob("*")})
+    raise CheckpointError(
+        f"no model that ships has a head for {task}{f' under the name {name}' if name else ''}; there are heads for: "
+        f"{', '.join(having) or 'nothing'}. Fit one: codistill fit {task} …"
+    )

@@ -1,0 +1,180 @@
+"""A model is bundled, found by name, used without naming a head and verified; parts of others are refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codistill
+from codistill.cli import main
+from codistill.encoders.load import load_encoder
+from codistill.tasks.bundle import LARGEST_FILE
+from codistill.weights.contents import EncoderWeights
+from codistill.weights.export import write_export
+from codistill.weights.shipped import model_folders, shipped_models
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
+from task_toys import segmentation_folder
+
+COMPUTING = ["--workers", "0", "--device", "cpu"]
+TOY = "random:vit_tiny,depth=2,dim=48,num_heads=2,image_size=56"
+
+
+def export(folder: Path, seed: int = 0, scale: float = 1.0) -> Path:
+    encoder = load_encoder(f"{TOY},seed={seed}")
+    tensors = {name: tensor * scale for name, tensor in encoder.state_dict().items()}
+    return write_export(
+        folder,
+        EncoderWeights(
+            config=encoder.config, tensors=tensors, layout="test", name="toy", licence="Apache-2.0"
+        ),
+    )
+
+
+def fit(encoder: str, data: Path, out: Path) -> Path:
+    argv = ["fit", "segmentation", "--encoder", encoder, "--data", f"folder:{data}", "--out", str(out)]
+    assert (
+        main([*argv, *["--steps", "20", "--batch-size", "4", "--views", "1", "--size", "56"], *COMPUTING])
+        == 0
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("bundle")
+    exported = export(place / "export")
+    toy = place / "models" / "toy"
+    assert main(["bundle", str(exported), "--out", str(toy), "--about", "A toy.", "--size", "56"]) == 0
+    data = segmentation_folder(place / "data", train=8, val=3)
+    head = fit(str(toy), data, place / "head")
+    assert main(["evaluate", "segmentation", "--head", str(head), *COMPUTING]) == 0
+    assert main(["bundle", str(toy), "--head", str(head)]) == 0
+    return toy
+
+
+@pytest.fixture
+def moved(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model at another place, found by its name."""
+    folder = tmp_path / "elsewhere" / "toy"
+    shutil.copytree(model, folder)
+    monkeypatch.setenv("CODISTILL_MODELS", str(folder.parent))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_encoder_is_the_given_one_rounded(model: Path, moved: Path) -> None:
+    given = load_encoder(f"{TOY},seed=0")
+    found = codistill.load_encoder("toy")
+    for name, tensor in given.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor.half().float())
+    assert found.spec.licence == "Apache-2.0" and found.spec.name == "toy"
+
+
+def test_a_head_needs_no_name(moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(photo)
+    for number, head in enumerate(([], ["--head", "toy"], ["--head", str(moved / "heads" / "segmentation")])):
+        argv = [
+            "segment",
+            str(photo),
+            *head,
+            "--out",
+            str(tmp_path / str(number)),
+            "--json",
+            "--device",
+            "cpu",
+        ]
+        assert main(argv) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answers[0]["classes"] == answers[1]["classes"] == answers[2]["classes"]
+    assert main(["depth", str(photo), "--out", str(tmp_path / "d")]) == 2
+    assert "there are heads for: segmentation" in capsys.readouterr().err
+
+
+def test_the_card_has_the_scores_and_no_folder_of_the_machine(model: Path) -> None:
+    text = (model / "README.md").read_text()
+    assert "A toy." in text and "mIoU" in text and "Apache-2.0" in text
+    for file in (*model.rglob("*.json"), model / "README.md"):
+        assert "/tmp" not in file.read_text() and str(Path.home()) not in file.read_text()
+
+
+def test_verify_computes_the_checks_again(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(moved.parent), "--only", "models"]) == 0
+    assert "0 failed" in capsys.readouterr().out
+
+
+def test_verify_notices_another_encoder(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = export(tmp_path / "other", seed=1)
+    shutil.copy(other / "encoder.safetensors", moved / "encoder.safetensors")
+    assert main(["verify", str(moved.parent), "--only", "models"]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert any("encoder.safetensors" in line for line in failed)
+    assert any("computed picture" in line for line in failed)
+
+
+def test_a_head_of_another_encoder_is_refused(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = segmentation_folder(tmp_path / "data", train=8, val=3)
+    head = fit(str(export(tmp_path / "other", seed=1)), data, tmp_path / "head")
+    assert main(["bundle", str(moved), "--head", str(head)]) == 2
+    assert "fitted on another encoder" in capsys.readouterr().err
+
+
+def test_what_fp16_cannot_hold_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exported = export(tmp_path / "export", scale=1e7)
+    assert main(["bundle", str(exported), "--out", str(tmp_path / "m"), "--about", "x"]) == 2
+    assert "fp16 ends at 65504" in capsys.readouterr().err and not (tmp_path / "m").exists()
+
+
+def test_inspect_lists_it(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models that ship"]}
+    assert rows["toy"]["heads"] == "segmentation"
+    assert main(["inspect", "toy"]) == 0
+
+
+def test_models_that_ship_are_small_and_pass_their_checks() -> None:
+    assert model_folders()[-1].is_dir()
+    own = {name: folder for name, folder in shipped_models().items() if folder.parent == model_folders()[-1]}
+    sizes = [path.stat().st_size for folder in own.values() for path in folder.rglob("*.safetensors")]
+    assert all(size <= LARGEST_FILE for size in sizes) and sum(sizes) <= 60_000_000
+    if own:
+        assert main(["verify", "models", "--only", "models"]) == 0
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_has_them(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", str(root), "-w", str(tmp_path)]
+    subprocess.run(build, check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import codistill, sys; from codistill.weights.shipped import shipped_models; "
+        "assert codistill.__file__.startswith(sys.argv[1]), codistill.__file__; "
+        "[codistill.load_encoder(name) for name in shipped_models()]; print(sorted(shipped_models()))"
+    )
+    site = str(tmp_path / "site")
+    done = subprocess.run(
+        [sys.executable, "-c", code, site],
+        cwd=tmp_path,
+        env={"PYTHONPATH": site, "PATH": "", "CODISTILL_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    own = [name for name, folder in shipped_models().items() if folder.parent == model_folders()[-1]]
+    assert done.stdout.strip() == str(sorted(own))
