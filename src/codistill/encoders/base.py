@@ -6,7 +6,6 @@ normalization, prepares images from files, PIL or uint8, and refuses wrong shape
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from codistill.encoders.preprocess import ImageLike, preprocess_images
+from codistill.nn.tracing import cached_unless_exporting
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
-@lru_cache(maxsize=32)
+@cached_unless_exporting(maxsize=32)
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
