@@ -50,7 +50,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "what is in this checkpoint, run, export, manifest or shard",
     ),
     "convert": ("codistill.commands.convert:main", "any known layout to encoder.safetensors + config.json"),
-    "export": ("codistill.commands.export:main", "an encoder or a head as ONNX or a PyTorch program, checked"),
+    "export": (
+        "codistill.commands.export:main",
+        "an encoder or a head as ONNX or a PyTorch program, checked",
+    ),
     "verify": (
         "codistill.commands.verify:main",
         "numerical compatibility with the published implementations",

@@ -41,7 +41,9 @@ def test_another_shape_or_a_wrong_zero_differs_infinitely() -> None:
 
 def test_every_output_has_its_own_differences() -> None:
     cases = [Case("a", {"x": torch.ones(2)}), Case("b", {"x": torch.full((2,), 2.0)})]
-    checks = compare(lambda i: {"p": i["x"], "q": 1.5 * i["x"]}, lambda i: {"p": i["x"], "q": i["x"]}, ["p", "q"], cases)
+    checks = compare(
+        lambda i: {"p": i["x"], "q": 1.5 * i["x"]}, lambda i: {"p": i["x"], "q": i["x"]}, ["p", "q"], cases
+    )
     assert [(check.output, check.largest) for check in checks] == [("p", 0.0), ("q", 0.5)]
 
 

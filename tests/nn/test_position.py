@@ -67,7 +67,9 @@ def test_one_exported_graph_serves_every_grid() -> None:
 
     rows, columns = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
     example = torch.randn(1, 17, 8), torch.zeros(3, 5)
-    program = torch.export.export(Resized(), example, dynamic_shapes=(None, {0: rows, 1: columns}), strict=False)
+    program = torch.export.export(
+        Resized(), example, dynamic_shapes=(None, {0: rows, 1: columns}), strict=False
+    )
     for grid in ((4, 4), (3, 5), (9, 2), (4, 8)):
         found = program.module()(example[0], torch.zeros(grid))
         torch.testing.assert_close(found, resize_position_embedding(example[0], grid), atol=2e-5, rtol=0)

@@ -13,6 +13,7 @@ from codistill.deploy.pictures import photographs
 from codistill.errors import ConfigError
 from codistill.files.disk import size_text
 from codistill.files.plain import to_plain
+from codistill.files.specs import parse_size
 from codistill.programs.record import Port, ProgramRecord
 from codistill.tasks.shared.record import write_metrics
 
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int:
         CodistillError: for wrong options, or if the file's numbers differ from PyTorch's.
     """
     arguments = parse(argv)
+    arguments.size = None if arguments.size is None else parse_size(arguments.size)
     config = ExportConfig(**{field.name: getattr(arguments, field.name) for field in fields(ExportConfig)})
     if not arguments.check and (arguments.images or arguments.tolerance is not None):
         raise ConfigError("--images and --tolerance would have no effect with --no-check")
@@ -68,8 +70,8 @@ def _show(record: ProgramRecord) -> None:
     if record.checks:
         which = "mean" if record.precision == "int8" else "largest"
         print(
-            f"Differences from eager fp32, over the root mean square of the output; allowed: {which} {record.tolerance:g}. "
-            f"Checked on: {record.checked_with}"
+            f"Differences from eager fp32, over the root mean square of the output; allowed: {which} "
+            f"{record.tolerance:g}. Checked on: {record.checked_with}"
         )
     else:
         print("not checked")

@@ -24,8 +24,8 @@ class ExportConfig:
         format: `onnx`; `torch-export`, PyTorch's own program; `aoti`, the same compiled for this machine.
         precision: of the transformer. Dense layers of heads stay in fp32, and so do inputs and outputs. int8: its
             linear layers, with activations rounded at run time.
-        takes: `images`: ImageNet-normalized (batch, 3, row, column); `pixels`: uint8 (batch, row, column, 3), normalized
-            inside; `tokens`: a head alone, on token maps (batch, channel, row, column).
+        takes: `images`: ImageNet-normalized (batch, 3, row, column); `pixels`: uint8 (batch, row, column, 3), which the
+            graph normalizes; `tokens`: a head alone, on token maps (batch, channel, row, column).
         size: fix the images' rows and columns; None: any multiples of the patch size.
         batch: fix the number of images; None: any.
         blocks: of an encoder, whose outputs are wanted, 0-based, negative from the end; (): the last one's.

@@ -27,7 +27,7 @@ ANSWERS: dict[str, tuple[str, int | None, str]] = {
 class ExportedDenseHead(Exportable):
     """Images, pixels or tokens to a map (batch, channel, row, column) at the images' own resolution.
 
-    The whole image at once: windows, several scales and mirrored images, if the head's own test uses them, stay outside.
+    The whole image at once: windows, several scales and mirrored images, if the head's test uses them, stay outside.
 
     Args:
         task: its name, a key of `ANSWERS`.
@@ -50,8 +50,7 @@ class ExportedDenseHead(Exportable):
         )
         found = find_task(task)
         model: DenseModel = found.load(Subject(head=folder), found.test(), None)
-        object.__setattr__(self, "model", model)  # its parts are registered below
-        self.head = model.head
+        self.answer, self.head = model.answer, model.head
         classes: tuple[str, ...] = getattr(model, "classes", ())
         features = model.features
         self.levels = Levels(features, config, with_cls=task == "depth")
@@ -70,4 +69,4 @@ class ExportedDenseHead(Exportable):
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         levels, size = self.levels(*given)
-        return (self.model.answer(levels, size),)
+        return (self.answer(levels, size),)

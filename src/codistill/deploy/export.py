@@ -1,8 +1,8 @@
 """One call from a name to a checked file: `export_program("dinov2_vits14", "dinov2.onnx")`.
 
-The network is traced with symbols for its open axes, written, opened again by what will run it, and compared with eager
-PyTorch in fp32 on noise and on pictures of several sizes. A file appears whole, with what was found in its metadata, or,
-beyond the tolerance, not at all; then the error names the first layer whose numbers part.
+The network is traced with symbols for its open axes, written, opened again by what will run it, and compared with
+eager PyTorch in fp32 on noise and on pictures of several sizes. A file appears whole, with what was found in its
+metadata, or, beyond the tolerance, not at all; then the error names the first layer whose numbers part.
 """
 
 import tempfile
@@ -34,6 +34,7 @@ from codistill.deploy.trace import TRACED, trace
 from codistill.deploy.write_onnx import OPSET, onnx_model, onnx_packages, write_onnx
 from codistill.deploy.write_torch import compiled_package, saved_program, write_torch
 from codistill.errors import CheckpointError, CodistillError, ConfigError
+from codistill.files.plain import to_plain
 from codistill.files.writing import cannot_write, make_directory
 from codistill.programs.opening import open_program
 from codistill.programs.record import Check, FormatName, ProgramRecord
@@ -165,6 +166,7 @@ def _record(network: Exportable, config: ExportConfig) -> ProgramRecord:
         opset=OPSET if config.format == "onnx" else None,
         inputs=network.inputs,
         outputs=network.outputs,
+        choices=to_plain(config),
         versions={"codistill": __version__, "torch": torch.__version__},
     )
 

@@ -67,6 +67,7 @@ class Exportable(nn.Module):
         about: of the weights.
         inputs, outputs: in the order of `forward`'s arguments and results.
         fixed_size: rows and columns of its images in pixels; None where they are open.
+        least: fewest rows and columns of patches.
         dtype: of the lowered part.
     """
 
@@ -74,6 +75,7 @@ class Exportable(nn.Module):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     fixed_size: tuple[int, int] | None = None
+    least: int = 1
     dtype: torch.dtype = torch.float32
 
     def to_lower(self) -> list[nn.Module]:

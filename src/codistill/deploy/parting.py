@@ -30,6 +30,7 @@ class Tapped(Exportable):
         super().__init__()
         self.network, self.layers = network, layers
         self.about, self.inputs, self.dtype = network.about, network.inputs, network.dtype
+        self.fixed_size, self.least = network.fixed_size, network.least
         ports = [Port(name=f"layer_{index}", axes=()) for index in range(len(layers))]
         self.outputs = (*network.outputs, *ports)
 

@@ -22,7 +22,8 @@ def trace(network: Exportable, example: Mapping[str, Tensor]) -> ExportedProgram
         network: in evaluation mode.
         example: inputs by name, whose open axes have different sizes above 1.
     """
-    symbols = {name: Dim(name, min=1, max=most) for name, most in LARGEST.items()}
+    least = {"batch": 1, "rows": network.least, "columns": network.least}
+    symbols = {name: Dim(name, min=least[name], max=most) for name, most in LARGEST.items()}
     shapes = tuple(_open_axes(port, symbols) for port in network.inputs)
     inputs = tuple(example[port.name] for port in network.inputs)
     with torch.no_grad():

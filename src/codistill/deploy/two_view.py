@@ -41,6 +41,8 @@ class ExportedTwoView(Exportable):
         config: of the export.
     """
 
+    least = 3  # the dense heads halve the grid and resize it again
+
     def __init__(self, path: Path, config: ExportConfig) -> None:
         super().__init__()
         what = "a two-view head"

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from codistill.encoders.familiar import FamiliarNames
 from codistill.encoders.preprocess import ImageLike, preprocess_images
 from codistill.nn.tracing import cached_unless_exporting
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
@@ -39,7 +40,7 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     return (images * old_std + old_mean - new_mean) / new_std
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(FamiliarNames, nn.Module, ABC):
     """A frozen or trainable network that gives `Tokens`.
 
     Attributes:

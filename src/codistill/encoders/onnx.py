@@ -77,7 +77,9 @@ class OnnxEncoder(Encoder):
 
     def _run(self, images: Tensor, norm: bool) -> dict[str, Tensor]:
         if norm != self.facts.normed:
-            has, wanted, option = ("after", "before", "--no-norm") if self.facts.normed else ("before", "after", "")
+            has, wanted, option = (
+                ("after", "before", "--no-norm") if self.facts.normed else ("before", "after", "")
+            )
             raise ConfigError(
                 f"{self.program.path}: holds tokens {has} the final norm, and those {wanted} it are wanted. Export it "
                 f"{f'with {option}' if option else 'without --no-norm'}"

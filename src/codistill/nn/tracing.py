@@ -1,7 +1,7 @@
 """What differs while a network is being exported: sizes are symbols, and no tensor may be kept for later calls.
 
-`torch.export` runs a module's Python code with tensors that hold no numbers. A table cached then would be such a tensor,
-and a comparison of a size would fix it in the exported graph.
+`torch.export` runs a module's Python code with tensors that hold no numbers. A table cached then would be such a
+tensor, and a comparison of a size would fix it in the exported graph.
 """
 
 from collections.abc import Callable

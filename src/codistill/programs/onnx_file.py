@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codistill.errors import CheckpointError, ConfigError, MissingExtraError
 from codistill.programs.program import Program, not_ours
-from codistill.programs.record import KEY, record_of_json
+from codistill.programs.record import KEY, ProgramRecord, record_of_json
 
 EXTRA = "onnx"
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -55,6 +55,23 @@ def onnx_session(path: Path, threads: int | None = None) -> Any:
         raise CheckpointError(f"{path}: onnxruntime cannot run it ({reason})") from error
 
 
+def read_onnx_record(path: Path) -> ProgramRecord:
+    """The record in an ONNX file's metadata.
+
+    Raises:
+        CheckpointError: if codistill did not write it.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+    return _record_of(onnx_session(path), path)
+
+
+def _record_of(session: Any, path: Path) -> ProgramRecord:
+    said = session.get_modelmeta().custom_metadata_map
+    if KEY not in said:
+        raise not_ours(path)
+    return record_of_json(said[KEY], str(path))
+
+
 class OnnxProgram(Program):
     """See the module's text.
 
@@ -69,10 +86,7 @@ class OnnxProgram(Program):
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self.path = Path(path).expanduser()
         self.session = onnx_session(self.path, threads)
-        said = self.session.get_modelmeta().custom_metadata_map
-        if KEY not in said:
-            raise not_ours(self.path)
-        self.record = record_of_json(said[KEY], str(self.path))
+        self.record = _record_of(self.session, self.path)
         self.runtime = f"onnxruntime {onnxruntime().__version__}"
         self.names = [output.name for output in self.session.get_outputs()]
 

@@ -5,7 +5,6 @@ prepared, where the weights come from and under which licence, and how far its n
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,7 +89,8 @@ class ProgramRecord:
         checks: differences from eager fp32, by output; empty if the export was not checked.
         tolerance: on `Check.largest`, or for int8 on `Check.mean`.
         checked_with: what went in, in words.
-        versions: of codistill, torch, and the exporter.
+        choices: of the export, as plain data; see `ExportConfig`.
+        versions: of codistill and torch.
     """
 
     kind: str
@@ -111,7 +111,8 @@ class ProgramRecord:
     checks: tuple[Check, ...] = ()
     tolerance: float | None = None
     checked_with: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps({"version": VERSION, **to_plain(self)}, ensure_ascii=False, sort_keys=True)

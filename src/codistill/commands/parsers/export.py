@@ -1,7 +1,6 @@
 """Options of `codistill export`."""
 
 import argparse
-import re
 from pathlib import Path
 
 PARSER = argparse.ArgumentParser(
@@ -10,13 +9,6 @@ PARSER = argparse.ArgumentParser(
     "PyTorch's. For an export folder of codistill itself: `codistill convert`.",
 )
 add = PARSER.add_argument
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"must be ROWSxCOLUMNS in pixels, or one number; got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def _blocks(text: str) -> tuple[int, ...]:
@@ -36,7 +28,7 @@ add(
     default="images",
     help="images (ImageNet-normalized), pixels (uint8, normalized inside) or tokens (a head alone) (images)",
 )
-add("--size", type=_size, metavar="ROWSxCOLUMNS", help="fix the images' size (any, in whole patches)")
+add("--size", metavar="ROWSxCOLUMNS", help="fix the images' size (any, in whole patches)")
 add("--batch", type=int, metavar="N", help="fix the number of images (any)")
 add("--blocks", type=_blocks, default=(), metavar="N,N…", help="of an encoder: tokens after these blocks")
 add("--no-norm", dest="norm", action="store_false", help="leave an encoder's final norm out")
