@@ -10,12 +10,12 @@ import torch
 pytest.importorskip("onnx", reason="needs the extra `onnx`")
 pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
 sys.path.insert(0, str(Path(__file__).parents[1] / "programs"))
-from onnx_toys import IMAGES, RECORD, toy_convolution, write_toy  # noqa: E402
+from onnx_toys import IMAGES, RECORD, toy_convolution, write_toy
 
-from codistill.encoders.fingerprint import encoder_fingerprint  # noqa: E402
-from codistill.encoders.load import load_encoder  # noqa: E402
-from codistill.errors import CheckpointError, ConfigError  # noqa: E402
-from codistill.programs.record import Port, TokenFacts  # noqa: E402
+from codistill.encoders.fingerprint import encoder_fingerprint
+from codistill.encoders.load import load_encoder
+from codistill.errors import CheckpointError, ConfigError
+from codistill.programs.record import Port, TokenFacts
 
 PICTURES = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 

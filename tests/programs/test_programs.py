@@ -88,7 +88,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="no such file"):
             open_program(tmp_path / f"model{suffix}")
         (tmp_path / f"bad{suffix}").write_bytes(os.urandom(200))
-        with pytest.raises(CheckpointError, match="cannot run it|is no .pt2 file"):
+        with pytest.raises(CheckpointError, match=r"cannot run it|is no \.pt2 file"):
             open_program(tmp_path / f"bad{suffix}")
     with pytest.raises(CheckpointError, match="was not written by `codistill export`"):
         open_program(write_toy(tmp_path / "foreign.onnx", record=None))
