@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from codistill.version import __version__
 
 if TYPE_CHECKING:
+    from codistill.deploy.export import export_program as export_program
+    from codistill.distill.own_loop import distill_objective as distill_objective
+    from codistill.distill.own_loop import distill_step as distill_step
+    from codistill.encoders.from_hub import from_pretrained as from_pretrained
     from codistill.encoders.load import load_encoder as load_encoder
     from codistill.encoders.registry import register_encoder as register_encoder
     from codistill.student.load import load_student as load_student
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "load_encoder": "codistill.encoders.load:load_encoder",
     "register_encoder": "codistill.encoders.registry:register_encoder",
+    "from_pretrained": "codistill.encoders.from_hub:from_pretrained",
+    "export_program": "codistill.deploy.export:export_program",
+    "distill_objective": "codistill.distill.own_loop:distill_objective",
+    "distill_step": "codistill.distill.own_loop:distill_step",
     "load_student": "codistill.student.load:load_student",
     "Tokens": "codistill.types:Tokens",
     "Batch": "codistill.types:Batch",
@@ -34,6 +42,10 @@ __all__ = [
     "EncoderSpec",
     "Tokens",
     "__version__",
+    "distill_objective",
+    "distill_step",
+    "export_program",
+    "from_pretrained",
     "load_encoder",
     "load_student",
     "register_encoder",

@@ -51,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "bundle": ("codistill.commands.bundle:main", "a model to give away: encoder, heads and card"),
     "convert": ("codistill.commands.convert:main", "any known layout to encoder.safetensors + config.json"),
+    "export": (
+        "codistill.commands.export:main",
+        "an encoder or a head as ONNX or a PyTorch program, checked",
+    ),
     "verify": (
         "codistill.commands.verify:main",
         "numerical compatibility with the published implementations",

@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|matching|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|encoder|export|matching|world`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
@@ -6,6 +6,7 @@ BENCHMARKS = {
     "step": "codistill.commands.bench_step:main",
     "loader": "codistill.commands.bench_loader:main",
     "encoder": "codistill.commands.bench_encoder:main",
+    "export": "codistill.commands.bench_export:main",
     "matching": "codistill.commands.bench_matching:main",
     "world": "codistill.commands.bench_world:main",
 }

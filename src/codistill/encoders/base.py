@@ -6,18 +6,19 @@ normalization, prepares images from files, PIL or uint8, and refuses wrong shape
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from codistill.encoders.familiar import FamiliarNames
 from codistill.encoders.preprocess import ImageLike, preprocess_images
+from codistill.nn.tracing import cached_unless_exporting
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
-@lru_cache(maxsize=32)
+@cached_unless_exporting(maxsize=32)
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
@@ -39,7 +40,7 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     return (images * old_std + old_mean - new_mean) / new_std
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(FamiliarNames, nn.Module, ABC):
     """A frozen or trainable network that gives `Tokens`.
 
     Attributes:

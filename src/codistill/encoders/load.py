@@ -8,6 +8,7 @@
     load_encoder("timm:resnet50,pretrained=false") a timm model                   (extra `timm`)
     load_encoder("hf:facebook/dinov2-small")       a transformers model           (extra `hf`)
     load_encoder("random:vit_tiny")                seeded random weights
+    load_encoder("dinov2.onnx")                    an encoder of `codistill export`  (extra `onnx`)
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
@@ -24,6 +25,8 @@ import torch
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
+from codistill.encoders.onnx import SUFFIX as ONNX
+from codistill.encoders.onnx import onnx_encoder
 from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
@@ -81,7 +84,7 @@ def load_encoder(
         CheckpointError: for files that are missing, damaged, of an unknown layout, or without facts that the features
             depend on.
         ConfigError: for an unknown name or option; the text lists the known ones.
-        MissingExtraError: if `timm:` or `hf:` is not installed.
+        MissingExtraError: if `timm:`, `hf:` or onnxruntime is not installed.
     """
     if isinstance(what, Encoder):
         return what
@@ -115,6 +118,8 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
     if factory is not None:
         _refuse_options(text, options)
         return _registered(text, factory)
+    if text.lower().endswith(ONNX):
+        return onnx_encoder(text, **options)
     if "summary" in options:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
     weights = _read(text, stated_of(options))

@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.hub import HubEncoder
 from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
-class ViTEncoder(Encoder, VisionTransformer):
+class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
     """A `VisionTransformer` with a spec. Its state-dict keys are those of the network itself.
 
     Args:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from codistill.errors import ConfigError, check_least
+from codistill.nn.tracing import is_symbolic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +123,19 @@ class DptHead(nn.Module):
             for reduce, reassemble, x in zip(self.reduce, self.reassemble, maps, strict=True)
         ]
         # The coarsest level rounds half an odd grid up: doubled, it may be one row or column too large.
-        path = self.fuse[3](levels[3])[..., : grid[0], : grid[1]]
+        path = _cut(self.fuse[3](levels[3]), grid)
         for level in (2, 1, 0):  # coarse to fine: 2, 4 and 8 times the grid
             path = self.fuse[level](path, levels[level])
         patch = self.config.patch_size
         size = (patch * grid[0], patch * grid[1])
         path = interpolate(self.before(path), size=size, mode="bilinear", align_corners=True)  # pixels
         return self.after(path)
+
+
+def _cut(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The first rows and columns of maps (batch, channel, row, column)."""
+    if not is_symbolic(*grid):
+        return maps[..., : grid[0], : grid[1]]
+    # Slicing asks whether anything is cut, which differs between odd and even grids: one graph is for both.
+    rows, columns = (torch.arange(count, device=maps.device) for count in grid)
+    return maps.index_select(2, rows).index_select(3, columns)

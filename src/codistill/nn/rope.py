@@ -4,10 +4,10 @@ The head dimension is split into two halves: the first is rotated by the row, th
 of D channels, channel pairs (i, i + D/2) turn by the angle position / base^(2i/D). Tables are built once per grid.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
+
+from codistill.nn.tracing import cached_unless_exporting
 
 RopeTables = tuple[Tensor, Tensor]
 """Cosines, and sines with the sign of the rotation, each (patch, head_dim)."""
@@ -45,7 +45,7 @@ def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
     return torch.addcmul(x * cos, torch.cat((b, a, d, c), dim=-1), sin)
 
 
-@lru_cache(maxsize=32)
+@cached_unless_exporting(maxsize=32)
 def cached_grid_tables(
     rows: int, columns: int, head_dim: int, base: float, device: torch.device, unrotated: int = 0
 ) -> RopeTables:

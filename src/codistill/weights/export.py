@@ -37,6 +37,8 @@ from codistill.weights.vit import config_from_fields
 FORMAT = "codistill-export"
 FORMAT_VERSION = 1
 CONFIG, ENCODER, PROJECTORS = "config.json", "encoder.safetensors", "projectors.safetensors"
+HUB_ENCODER, HUB_CARD = "model.safetensors", "README.md"
+"""In folders for the Hugging Face hub, which expects these names: the encoder, and what there is to say of it."""
 
 
 def write_export(
@@ -125,6 +127,7 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
     folder = Path(folder).expanduser()
     config = read_json(folder / CONFIG)
     path = folder / ENCODER
+    path = path if path.exists() else folder / HUB_ENCODER
     encoder = _encoder(StateDict.of_checkpoint(path, read_checkpoint(path)), config, str(folder / CONFIG))
     path = folder / PROJECTORS
     if not path.exists():

@@ -6,6 +6,7 @@ import torch
 from codistill.errors import ConfigError
 from codistill.heads.human_mesh.cells import (
     PersonCells,
+    detect_most,
     detect_people,
     score_from_logits,
     suppress_neighbours,
@@ -61,3 +62,29 @@ def test_slots_count_within_each_image_in_any_order() -> None:
 def test_scores_stay_away_from_zero_and_one() -> None:
     scores = score_from_logits(torch.tensor([-100.0, 0.0, 100.0]).half())
     torch.testing.assert_close(scores, torch.tensor([1e-4, 0.5, 1 - 1e-4]))
+
+
+@pytest.mark.parametrize("slots", [1, 2, 6, 30])
+def test_a_stated_number_of_cells_holds_the_best_people_in_the_order_of_the_image(slots: int) -> None:
+    """Against `detect_people`, cut to the highest scores of every image."""
+    scores = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(0))
+    scores[1] = 0.1  # nobody
+    found = detect_most(scores, slots, threshold=0.3)
+    assert found.slots == slots and len(found) == 3 * slots
+    wanted = detect_people(scores, threshold=0.3)
+    for image in range(3):
+        people = [i for i in range(len(wanted)) if wanted.image[i] == image]
+        best = sorted(people, key=lambda i: -scores[image, wanted.row[i], wanted.column[i]])[:slots]
+        expected = [(int(wanted.row[i]), int(wanted.column[i])) for i in sorted(best)]
+        mine = found.image == image
+        rows = list(zip(found.row[mine].tolist(), found.column[mine].tolist(), strict=True))
+        assert found.present is not None
+        present = found.present[mine].tolist()
+        assert present == [True] * len(expected) + [False] * (slots - len(expected))
+        assert rows[: len(expected)] == expected and len(set(rows)) == slots
+        assert found.slot[mine].tolist() == list(range(slots))
+
+
+def test_more_people_than_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match="7 people do not fit into 2x3 cells"):
+        detect_most(torch.rand(1, 2, 3), 7)

@@ -132,6 +132,19 @@ def test_people_do_depend_on_each_other_and_their_order_does_not_matter() -> Non
     torch.testing.assert_close(without.pose_6d[:2], together.pose_6d[:2], atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, window=(1, 2, 1))])
+def test_padded_people_are_those_without_padding(config: HumanMeshConfig) -> None:
+    """Rows that are no people change nothing for those that are."""
+    head, tokens, cameras = made_head(config), made_tokens(), made_cameras()
+    torch.nn.init.normal_(head.classify[2].weight)
+    wanted = head(tokens, cameras, threshold=0.5).people
+    padded = head(tokens, cameras, threshold=0.5, slots=20).people
+    present = padded.cells.present
+    assert present is not None and 0 < len(wanted) < len(padded) == 60
+    assert differences(wanted, chosen(padded, present)) < 1e-4
+
+
 def test_nobody_gives_empty_people_and_zero_gradients() -> None:
     head = made_head().train()
     nobody = PersonCells.of(*(torch.zeros(0, dtype=torch.int64) for _ in range(3)))

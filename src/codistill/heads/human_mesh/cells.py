@@ -8,11 +8,12 @@ Source: Multi-HMR (arXiv 2402.14654) section 3.2.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from codistill.errors import ConfigError
+from codistill.nn.tracing import is_symbolic
 
 DETECTION_THRESHOLD = 0.2
 """Of the published training and evaluation."""
@@ -27,6 +28,7 @@ class PersonCells:
         row, column: of the cell in the token grid.
         slot: 0, 1, … among the people of the same image.
         slots: largest number of people in an image, at least 1. A host number: shapes depend on it.
+        present: which of them are people; None: all. The others are padding, which nobody attends to.
     """
 
     image: Int[Tensor, " person"]
@@ -34,6 +36,7 @@ class PersonCells:
     column: Int[Tensor, " person"]
     slot: Int[Tensor, " person"]
     slots: int
+    present: Bool[Tensor, " person"] | None = None
 
     @classmethod
     def of(cls, image: Tensor, row: Tensor, column: Tensor) -> "PersonCells":
@@ -48,7 +51,8 @@ class PersonCells:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PersonCells":
         tensors = (self.image, self.row, self.column, self.slot)
         image, row, column, slot = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
-        return PersonCells(image, row, column, slot, self.slots)
+        present = None if self.present is None else self.present.to(device, non_blocking=non_blocking)
+        return PersonCells(image, row, column, slot, self.slots, present)
 
 
 def score_from_logits(logits: Tensor) -> Tensor:
@@ -78,3 +82,37 @@ def detect_people(
     kept = suppress_neighbours(scores, kernel) >= threshold
     image, row, column = kept.nonzero().unbind(-1)
     return PersonCells.of(image, row, column)
+
+
+def detect_most(
+    scores: Float[Tensor, "batch row column"],
+    slots: int,
+    threshold: float = DETECTION_THRESHOLD,
+    kernel: int = 3,
+) -> PersonCells:
+    """As `detect_people`, with shapes that do not depend on the scores: `slots` cells for every image.
+
+    The people of an image come first, in order of row and column; of more than `slots`, those with the highest scores
+    are kept. The other cells are not `present`.
+
+    Raises:
+        ValueError: if an image has fewer cells than `slots`.
+    """
+    batch, rows, columns = scores.shape
+    if not is_symbolic(rows, columns) and slots > rows * columns:
+        raise ValueError(f"{slots} people do not fit into {rows}x{columns} cells")
+    suppressed = suppress_neighbours(scores, kernel).flatten(1)
+    best, cell = suppressed.topk(slots, dim=1)  # (image, slot) each
+    order = torch.where(best >= threshold, cell, cell + rows * columns).argsort(dim=1)  # the absent last
+    cell, best = cell.gather(1, order), best.gather(1, order)
+    slot = torch.arange(slots, device=scores.device).expand(batch, slots)
+    image = torch.arange(batch, device=scores.device)[:, None].expand(batch, slots)
+    row = cell.div(columns, rounding_mode="floor")
+    return PersonCells(
+        image=image.flatten(),
+        row=row.flatten(),
+        column=(cell - row * columns).flatten(),
+        slot=slot.flatten(),
+        slots=slots,
+        present=(best >= threshold).flatten(),
+    )

@@ -22,6 +22,7 @@ from codistill.heads.human_mesh.camera import cell_rays, fourier_features
 from codistill.heads.human_mesh.cells import (
     DETECTION_THRESHOLD,
     PersonCells,
+    detect_most,
     detect_people,
     score_from_logits,
 )
@@ -177,6 +178,7 @@ class HumanMeshHead(nn.Module):
         *,
         threshold: float = DETECTION_THRESHOLD,
         kernel: int = 3,
+        slots: int | None = None,
     ) -> HumanMeshOutput:
         """Scores of all cells, and people at the given cells or at those detected.
 
@@ -185,6 +187,7 @@ class HumanMeshHead(nn.Module):
             intrinsics: in pixels of what the encoder saw.
             cells: of the people (training); None: those detected, which syncs with the device once.
             threshold, kernel: of the detection, see `detect_people`.
+            slots: detect this many cells of every image instead, without a sync, see `detect_most`.
 
         Raises:
             ValueError: if tokens are normed where un-normed ones are wanted or the other way round, or do not fit.
@@ -193,7 +196,11 @@ class HumanMeshHead(nn.Module):
         patches = self.norm(tokens.patches) if self.config.fresh_norm else tokens.patches
         logits = self.classify(patches)[..., 0].unflatten(1, tokens.grid)  # (batch, row, column)
         if cells is None:
-            cells = detect_people(score_from_logits(logits.detach()), threshold, kernel)
+            scores = score_from_logits(logits.detach())
+            if slots is None:
+                cells = detect_people(scores, threshold, kernel)
+            else:
+                cells = detect_most(scores, slots, threshold, kernel)
         around = None if self.config.window is None else self.around(tokens.patches, tokens.grid, cells)
         people = self.at_cells(patches, tokens.grid, intrinsics, logits, cells, around)
         return HumanMeshOutput(logits, people)
@@ -233,6 +240,8 @@ class HumanMeshHead(nn.Module):
         central = context[place]  # (person, channel + ray)
         query = central + self.tables.queries(cells.row, cells.column, grid)  # (person, channel + ray)
         marked = central + self.tables.values(cells.row, cells.column, grid)
+        if cells.present is not None:
+            marked = torch.where(cells.present[:, None], marked, central)
         context = context.index_put(place, marked.to(context.dtype))
         start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)  # (1, number)
         token = (
@@ -240,8 +249,8 @@ class HumanMeshHead(nn.Module):
         )
         seat = cells.image, cells.slot  # (person,) each: from the flat row to (image, slot)
         x = token.new_zeros(patches.shape[0], cells.slots, config.dim).index_put(seat, token)
-        ones = torch.ones_like(cells.slot, dtype=torch.bool)
-        occupied = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).index_put(seat, ones)
+        people = torch.ones_like(cells.slot, dtype=torch.bool) if cells.present is None else cells.present
+        occupied = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device).index_put(seat, people)
         mask = slot_mask(occupied)  # (image, 1, slot, slot)
         for layer in self.layers:
             x = layer(x, context, mask)  # (image, slot, dim)

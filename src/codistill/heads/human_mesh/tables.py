@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from codistill.nn.tracing import is_symbolic
+
 
 class CellTables(nn.Module):
     """Four tables (size, channel): row and column embeddings of queries and of context tokens."""
@@ -48,6 +50,6 @@ def at_cells(table: Tensor, index: Tensor, count: int, grid: tuple[int, int]) ->
 
 def resize_table(table: Float[Tensor, "cell channel"], count: int) -> Float[Tensor, "other channel"]:
     """A table linearly interpolated to another number of cells; unchanged for the same number."""
-    if table.shape[0] == count:
+    if not is_symbolic(count) and table.shape[0] == count:
         return table
     return interpolate(table.T[None], size=count, mode="linear", align_corners=False)[0].T

@@ -35,7 +35,8 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
         if images1.shape != images2.shape:
             return self.encode(images1), self.encode(images2)
         both = self.encode(torch.cat((images1, images2)))
-        first, second = both.patches.chunk(2)
+        count = images1.shape[0]
+        first, second = both.patches[:count], both.patches[count:]
         return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
 
     def forward(

@@ -1,6 +1,6 @@
 """A fitted or released linear head with its encoder: a `Subject` in, features, network and head.json's record out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -17,6 +17,7 @@ from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 Network = TypeVar("Network", bound=nn.Module)
 Protocol = TypeVar("Protocol")
@@ -57,6 +58,12 @@ class DenseModel(Generic[Network, Protocol]):
     def autocast(self) -> torch.autocast:
         """bf16 on CUDA."""
         return autocast(self.device)
+
+    def answer(
+        self, levels: Sequence[Tokens], size: tuple[int, int]
+    ) -> Float[Tensor, "batch channel row column"]:
+        """The head's answer for an image's levels of tokens, at a size (rows, columns) in pixels."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 uint8 images in, metres per pixel out. Source: DINOv2's depth evaluation (flip averaging, clamped to the head's range).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
 from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +59,19 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "head_metres": [self.protocol.nearest, self.protocol.farthest]}
 
+    def answer(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch 1 row column"]:
+        """Metres, within the head's range."""
+        depth: Tensor = self.head(depth_input(levels)).float()
+        depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
+        return interpolate(depth, size=size, mode="bilinear", align_corners=False)
+
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column"]:
         """Depth of every pixel in metres, fp32."""
         resized, _ = resize_pair(image, image[..., 0], self.protocol.resized)
         with self.autocast():
-            depth: Tensor = self.head(depth_input(self.features(self.seen(resized, self.mirror)))).float()
-        depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
-        depth = interpolate(depth, size=image.shape[:2], mode="bilinear", align_corners=False)[:, 0]
+            levels = self.features(self.seen(resized, self.mirror))
+            depth = self.answer(levels, (image.shape[0], image.shape[1]))[:, 0]
         if self.mirror:
             depth = (depth[:1] + depth[1:].flip(-1)) / 2
         return depth[0].cpu().numpy()

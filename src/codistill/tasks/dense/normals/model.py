@@ -3,11 +3,13 @@
 uint8 images in, a unit vector per pixel out: camera's frame (x right, y down, z forward), towards the camera.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from codistill.heads.linear.normals import NormalsHead, normals_of_scores
@@ -18,6 +20,7 @@ from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.protocol import CropProtocol
 from codistill.tasks.dense.views import resize_image
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +40,19 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
 
     mirror: bool = False
 
+    def answer(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch 3 row column"]:
+        """Unit vectors."""
+        scores = self.head(feature_maps(levels))
+        scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        return normals_of_scores(scores.movedim(1, -1))[0].movedim(-1, 1)
+
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column 3"]:
         """The normal of every pixel, fp32."""
         small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
         with self.autocast():
-            scores = self.head(feature_maps(self.features(self.seen(small, self.mirror))))
-        scores = interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)
-        normals = normals_of_scores(scores.movedim(1, -1))[0]  # (1 or 2, row, column, 3)
+            levels = self.features(self.seen(small, self.mirror))
+            normals = self.answer(levels, (image.shape[0], image.shape[1])).movedim(1, -1)
         if self.mirror:
             mirrored = normals[1:].flip(2) * normals.new_tensor((-1.0, 1.0, 1.0))
             normals = normalize(normals[:1] + mirrored, dim=-1)

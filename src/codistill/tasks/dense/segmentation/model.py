@@ -3,6 +3,7 @@
 uint8 images in, class scores and classes per pixel out. Source: the test pipeline of mmsegmentation 0.x.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from codistill.tasks.dense.segmentation.data import (
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +111,14 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
-        logits = self.head(feature_maps(self.features(images)))
-        return interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return self.answer(self.features(images), (images.shape[-2], images.shape[-1]))
+
+    def answer(
+        self, levels: Sequence[Tokens], size: tuple[int, int]
+    ) -> Float[Tensor, "batch class row column"]:
+        """Logits."""
+        logits = self.head(feature_maps(levels))
+        return interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def load_segmenter(

@@ -1,0 +1,192 @@
+"""Exported files beside the network that they came from: files in, seconds and memory of each way to run them out.
+
+All contenders get the same inputs, and are timed in turns in one process. Memory is that of a process of its own.
+"""
+
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codistill.bench.timing import WARM_UP, Timed, take_turns
+from codistill.deploy.check import eager
+from codistill.deploy.config import ExportConfig
+from codistill.deploy.exportable import Exportable, Sizes
+from codistill.deploy.pictures import generated_pictures
+from codistill.deploy.subject import RELEASED, find_exportable
+from codistill.errors import ConfigError, MissingExtraError
+from codistill.files.plain import from_plain
+from codistill.programs.opening import open_program
+from codistill.programs.openvino_file import OpenvinoProgram
+from codistill.programs.program import Program
+from codistill.programs.record import ProgramRecord
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramSpeed:
+    """One way to run a network.
+
+    Attributes:
+        runtime, precision: what runs it, in which numbers.
+        file: its name; empty for PyTorch's own ways.
+        file_bytes: its size.
+        seconds: of the shortest pass.
+        peak_bytes: of a process that does nothing else, PyTorch's own code (which the runtime does not need) included.
+    """
+
+    runtime: str
+    precision: str
+    file: str = ""
+    file_bytes: int = 0
+    seconds: float
+    peak_bytes: int
+
+
+def original_of(record: ProgramRecord) -> Exportable:
+    """The network that a file came from, found by its name in the record.
+
+    Raises:
+        CodistillError: if it is no longer there.
+    """
+    config = from_plain(ExportConfig, record.choices, record.name)
+    released = record.kind in RELEASED and Path(record.source).expanduser().is_file()
+    return find_exportable(record.source, config, record.kind if released else None)
+
+
+def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
+    """Pictures of a square size, rounded to whole patches, as the network takes them."""
+    patch = network.about.patch_size
+    rows, columns = network.fixed_size or (max(1, round(size / patch)) * patch,) * 2
+    sizes = Sizes(batch=batch, rows=rows // patch, columns=columns // patch)
+    return network.example(sizes, generated_pictures(batch, rows, columns))
+
+
+def bench_export(
+    files: list[Path], *, size: int, batch: int, rounds: int, compiled: bool, against: str | None
+) -> list[ProgramSpeed]:
+    """Measure exported files, and the network of the first one in eager PyTorch.
+
+    Args:
+        files: of one network, whatever their formats.
+        size, batch: of the images; fixed sizes of files must agree.
+        rounds: passes, the fastest of which counts.
+        compiled: the network under torch.compile as well.
+        against: another encoder, in eager PyTorch, on images of the same size; None for none.
+
+    Raises:
+        ConfigError: if files take other inputs than the first.
+    """
+    programs = [open_program(path) for path in files]
+    network = original_of(programs[0].record)
+    inputs = inputs_of(network, size, batch)
+    contenders: list[tuple[ProgramSpeed, Call]] = []
+
+    def add(call: Call, load: Callable[[], Call], **about: object) -> None:
+        for _ in range(WARM_UP):
+            call()
+        speed = ProgramSpeed(**about, seconds=0.0, peak_bytes=peak_of(load))  # type: ignore[arg-type]
+        contenders.append((speed, call))
+
+    record, first = programs[0].record, files[0]
+    if against is not None:
+        shape = next(iter(inputs.values())).shape
+        loading = partial(other_call, against, batch, (shape[-2], shape[-1]))
+        add(loading(), loading, runtime=f"eager PyTorch, {against}", precision="fp32")
+    loading = partial(eager_call, record, size, batch, False)
+    add(loading(), loading, runtime="eager PyTorch", precision="fp32")
+    if compiled:
+        loading = partial(eager_call, record, size, batch, True)
+        add(loading(), loading, runtime="torch.compile", precision="fp32")
+    for path, program in zip(files, programs, strict=True):
+        if [port.name for port in program.record.inputs] != [port.name for port in record.inputs]:
+            raise ConfigError(f"{path} takes other inputs than {first}: compare files of one network")
+        for kind in (type(program), *_others(path)):
+            opened = program if kind is type(program) else OpenvinoProgram(path)
+            loading = partial(program_call, kind, path, size, batch)
+            about = {"runtime": opened.runtime, "precision": program.record.precision, "file": path.name}
+            add(partial(opened, **inputs), loading, file_bytes=path.stat().st_size, **about)
+    timed = [Timed(call) for _, call in contenders]
+    take_turns(rounds, *(one.measure for one in timed))
+    return [
+        ProgramSpeed(**{**vars(speed), "seconds": one.best.wall})
+        for (speed, _), one in zip(contenders, timed, strict=True)
+    ]
+
+
+def _others(path: Path) -> list[type[Program]]:
+    """Further runtimes of a file that are installed."""
+    if path.suffix.lower() != ".onnx":
+        return []
+    try:
+        from codistill.programs.openvino_file import openvino
+
+        openvino()
+    except MissingExtraError:
+        return []
+    return [OpenvinoProgram]
+
+
+def eager_call(record: ProgramRecord, size: int, batch: int, compiled: bool) -> Call:
+    """A pass of the network itself."""
+    network = original_of(record)
+    inputs = inputs_of(network, size, batch)
+    if compiled:
+        network.compile()
+    return partial(eager(network), inputs)
+
+
+def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
+    """A pass of an encoder of any kind, on noise."""
+    from codistill.encoders.load import load_encoder
+
+    loaded = load_encoder(encoder)
+    patch = loaded.spec.patch_size
+    if shape[0] % patch or shape[1] % patch:
+        raise ConfigError(
+            f"--against {encoder}: images of {shape[0]}x{shape[1]} are not in whole patches of {patch}"
+        )
+    images = torch.randn(batch, 3, *shape)
+
+    @torch.inference_mode()
+    def run() -> object:
+        return loaded(images)
+
+    return run
+
+
+def program_call(kind: type[Program], path: Path, size: int, batch: int) -> Call:
+    """A pass of an exported file."""
+    program = kind(path)  # type: ignore[call-arg]
+    return partial(program, **inputs_of(original_of(program.record), size, batch))
+
+
+def peak_of(load: Callable[[], Call]) -> int:
+    """Peak resident memory in bytes of a fresh process that makes a call and runs it twice."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure_peak, args=(load, torch.get_num_threads(), sender))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError as error:
+        raise ConfigError("the process that measures memory ended early; see its error above") from error
+    finally:
+        process.join()
+
+
+def _measure_peak(load: Callable[[], Call], threads: int, sender) -> None:  # type: ignore[no-untyped-def]
+    torch.set_num_threads(threads)
+    call = load()
+    for _ in range(WARM_UP):
+        call()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sender.send(peak if sys.platform == "darwin" else peak * 1024)

@@ -1,0 +1,23 @@
+"""`codistill bench export FILE…`: exported files beside eager PyTorch, in turns on this machine, with memory."""
+
+import argparse
+from pathlib import Path
+
+from codistill.commands.parsers.bench_options import add_json
+
+PARSER = argparse.ArgumentParser(prog="codistill bench export", description=__doc__)
+add = PARSER.add_argument
+add("files", nargs="+", type=Path, metavar="FILE", help="of `codistill export`, all of one network")
+add("--size", type=int, default=224, metavar="PX", help="square side (224)")
+add("--batch", type=int, default=1, metavar="N", help="images of a pass (1)")
+add("--compile", action="store_true", help="the network under torch.compile as well: minutes")
+add(
+    "--against",
+    metavar="E",
+    help="another encoder in eager PyTorch, e.g. timm:vit_small_patch14_dinov2,pretrained=false",
+)
+add("--threads", type=int, default=1, help="of every runtime (1)")
+add("--rounds", type=int, default=10, help="passes, the fastest of which counts (10)")
+add_json(PARSER)
+
+parse = PARSER.parse_args

@@ -1,0 +1,181 @@
+"""ONNX from a `torch.export` program: opset 18 of the default domain, names of our own, the record as metadata.
+
+Only operators of the standard: rotary positions and resized positional embeddings are plain arithmetic, attention is
+two products around a softmax. onnxruntime, TensorRT and OpenVINO fuse what they can by themselves.
+"""
+
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from codistill.deploy.config import ExportConfig
+from codistill.deploy.exportable import Exportable
+from codistill.errors import ConfigError, MissingExtraError
+from codistill.files.writing import cannot_write
+from codistill.programs.onnx_file import EXTRA
+from codistill.programs.program import multiple_of
+from codistill.programs.record import KEY, ProgramRecord
+
+OPSET = 18
+LARGEST_FILE = 1_800_000_000
+"""Bytes; weights beyond go to a file beside it, since a protocol buffer holds 2 GB at most."""
+
+
+def onnx_packages() -> Any:
+    """The module `onnx`; `onnxscript`, which PyTorch's exporter needs, is there as well.
+
+    Raises:
+        MissingExtraError: if one of them is not installed.
+    """
+    for name in ("onnx", "onnxscript"):
+        try:
+            module = __import__(name)
+        except ImportError as error:
+            raise MissingExtraError(name, EXTRA, "Exporting to ONNX") from error
+    del module
+    import onnx
+
+    return onnx
+
+
+def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConfig) -> Any:
+    """The ONNX model (a protocol buffer of the package `onnx`) of a program.
+
+    Raises:
+        ConfigError: for a precision that ONNX files of this opset do not have.
+        MissingExtraError: if the extra is not installed.
+    """
+    onnx = onnx_packages()
+    if config.precision == "bf16":
+        raise ConfigError(
+            f"ONNX has no bf16 convolutions at opset {OPSET}, and onnxruntime none on a CPU. Export fp32: TensorRT and "
+            "OpenVINO are told to compute in bf16 when they build the network; or use --format torch-export or aoti"
+        )
+    names = [port.name for port in network.inputs], [port.name for port in network.outputs]
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=names[0],
+                output_names=names[1],
+                verbose=False,
+            )
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    assert made is not None
+    model = made.model_proto
+    _name_axes(model, network)
+    for node in model.graph.node:  # paths of this machine, and a third of a small file
+        kept = [(p.key, p.value) for p in node.metadata_props if p.key == "namespace"]
+        del node.metadata_props[:]
+        for key, value in kept:
+            node.metadata_props.add(key=key, value=value)
+    if config.precision == "int8":
+        model = _in_integers(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _name_axes(model: Any, network: Exportable) -> None:
+    """Call open axes `batch`, `rows*14`, … instead of the exporter's symbols."""
+    symbols: dict[str, str] = {}
+    for value, port in zip(model.graph.input, network.inputs, strict=True):
+        for said, axis in zip(value.type.tensor_type.shape.dim, port.axes, strict=True):
+            if isinstance(axis, str):
+                factor = multiple_of(axis)
+                symbol = (
+                    re.sub(rf"^{factor}\*|\*{factor}$", "", said.dim_param) if factor > 1 else said.dim_param
+                )
+                symbols[symbol] = axis.partition("*")[0]
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for said in value.type.tensor_type.shape.dim:
+            if said.dim_param:
+                said.dim_param = re.sub(
+                    r"\b[a-zA-Z_]\w*\b", lambda found: symbols.get(found[0], found[0]), said.dim_param
+                )
+
+
+def _in_integers(model: Any) -> Any:
+    """Products with weights of transformer layers in 8-bit integers: weights per channel, activations per tensor."""
+    try:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", EXTRA, "An ONNX file in int8") from error
+    weights = {tensor.name for tensor in model.graph.initializer}
+    chosen = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # advice on how to prepare the model, which is prepared
+    try:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "int8.onnx"
+            quantize_dynamic(
+                model,
+                out,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_quantize=chosen,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
+            import onnx
+
+            return onnx.load(out)
+    finally:
+        root.setLevel(level)
+
+
+def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
+    """Write a model with its record; large weights go to PATH.data beside it.
+
+    Raises:
+        WriteError: if that is not possible.
+    """
+    onnx = onnx_packages()
+    said = {
+        KEY: record.to_json(),
+        "source": record.source,
+        "licence": record.licence,
+        "patch_size": str(record.patch_size),
+        "mean": ", ".join(map(str, record.mean)),
+        "std": ", ".join(map(str, record.std)),
+    }
+    onnx.helper.set_model_props(model, said)
+    model.producer_name, model.producer_version = "codistill", record.versions.get("codistill", "")
+    model.graph.name = record.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outside = model.ByteSize() > LARGEST_FILE
+        options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
+        onnx.save_model(model, path, **options)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def operators(model: Any) -> dict[str, int]:
+    """How often each operator is used: `domain.name`, without the domain for the default one."""
+    found: dict[str, int] = {}
+    for node in _nodes(model.graph.node):
+        name = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _nodes(nodes: Sequence[Any]):
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g.node)

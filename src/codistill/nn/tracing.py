@@ -1,0 +1,36 @@
+"""What differs while a network is being exported: sizes are symbols, and no tensor may be kept for later calls.
+
+`torch.export` runs a module's Python code with tensors that hold no numbers. A table cached then would be such a
+tensor, and a comparison of a size would fix it in the exported graph.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def is_symbolic(*sizes: int) -> bool:
+    """Whether one of these sizes is open in the program that is being exported."""
+    return torch.compiler.is_exporting() and any(isinstance(size, torch.SymInt) for size in sizes)
+
+
+def cached_unless_exporting(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `functools.lru_cache`, but while a program is exported the function is computed and nothing is kept."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        cached = lru_cache(maxsize=maxsize)(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if torch.compiler.is_exporting():
+                return function(*args, **kwargs)
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+        return call
+
+    return decorate

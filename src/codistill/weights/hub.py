@@ -1,0 +1,84 @@
+"""A folder as the Hugging Face hub expects a model: config.json, model.safetensors, README.md with a card.
+
+It is an export under the hub's names (`weights/export.py` reads both), so that `load_encoder(FOLDER)` takes it, and
+whoever knows `PyTorchModelHubMixin` finds what it writes: the state dict, the constructor's arguments as JSON, a card.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codistill.errors import CheckpointError
+from codistill.files.json_files import read_json
+from codistill.files.writing import folder_atomically, write_atomic
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.export import CONFIG, ENCODER, HUB_CARD, HUB_ENCODER, write_export
+
+HUB_FILES = (CONFIG, HUB_ENCODER, "projectors.safetensors", HUB_CARD)
+"""All that such a folder may hold."""
+
+
+def write_hub_folder(
+    folder: str | Path, weights: EncoderWeights | StudentWeights, *, overwrite: bool = False
+) -> Path:
+    """Write a model's folder.
+
+    Args:
+        folder: to make.
+        weights: an encoder, or a student with its projectors.
+        overwrite: replace a folder that holds nothing else.
+
+    Raises:
+        CheckpointError: if the folder exists and may not be replaced, or cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    other = {path.name for path in folder.iterdir()} - set(HUB_FILES) if folder.is_dir() else set()
+    if folder.exists() and (other or not overwrite):
+        holds = f" and holds {', '.join(sorted(other)[:3])}" if other else ""
+        advice = "Name another folder" if other else "Name another folder, or replace it: overwrite=True"
+        raise CheckpointError(f"{folder}: exists already{holds}. {advice}.")
+    with folder_atomically(folder) as building:
+        made = write_export(building / "made", weights)
+        (made / ENCODER).rename(made / HUB_ENCODER)
+        write_atomic(made / HUB_CARD, model_card(read_json(made / CONFIG)))
+        for path in made.iterdir():
+            path.rename(building / path.name)
+        made.rmdir()
+    return folder
+
+
+def model_card(config: Mapping[str, Any]) -> str:
+    """The card of a model from its `config.json`, with the hub's metadata on top."""
+    name, licence, vit = str(config["name"]), str(config["licence"]), config["architecture"]
+    spdx = {"Apache-2.0": "apache-2.0", "MIT": "mit"}.get(licence, "other")
+    head = ["---", f"license: {spdx}"]
+    head += [f"license_name: {_quoted(licence)}"] if spdx == "other" else []
+    head += ["library_name: codistill", "pipeline_tag: image-feature-extraction", "tags:"]
+    head += [
+        f"  - {tag}"
+        for tag in ("codistill", "vision-transformer", "model_hub_mixin", "pytorch_model_hub_mixin")
+    ]
+    sizes = (
+        f"A vision transformer: {vit['depth']} blocks of width {vit['dim']} with {vit['num_heads']} heads, patches of "
+        f"{vit['patch_size']} pixels, {config['num_parameters']:,} parameters."
+    )
+    use = [
+        "```python",
+        "import codistill",
+        "",
+        'encoder = codistill.from_pretrained("ORG/NAME")      # or this folder',
+        'tokens = encoder(encoder.preprocess("photo.jpg", size=448))',
+        "```",
+    ]
+    lines = [*head, "---", "", f"# {name}", "", sizes, "", f"Licence of the weights: {licence}.", "", *use]
+    if config.get("teachers"):
+        rows = [
+            f"| {t.get('name')} | {t.get('encoder', '')} | {t.get('licence', '')} |"
+            for t in config["teachers"]
+        ]
+        lines += ["", "Distilled from:", "", "| teacher | encoder | licence |", "|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

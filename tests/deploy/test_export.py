@@ -1,0 +1,182 @@
+"""From a name to a checked file, with PyTorch's own programs (seconds), and with ONNX and AOTInductor (slow)."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from deploy_toys import ENCODER
+from torch import Tensor, nn
+
+from codistill.cli import main
+from codistill.deploy.config import ExportConfig
+from codistill.deploy.export import PartingError, export_program
+from codistill.deploy.write_onnx import OPSET, operators
+from codistill.encoders.load import load_encoder
+from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_encoder
+from codistill.errors import ConfigError
+from codistill.programs.opening import open_program
+from codistill.types import EncoderSpec
+
+FIXED = ExportConfig(format="torch-export", size=(28, 42), batch=2)
+IMAGES = torch.randn(2, 3, 28, 42, generator=torch.Generator().manual_seed(0))
+
+
+class Layers(nn.Module):
+    """Two layers; the second one forgets its bias while it is exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 4, 2, stride=2)
+        self.second = Forgetful(4, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.second(self.first(images)).relu()
+
+
+class Forgetful(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        bias = None if torch.compiler.is_exporting() else self.bias
+        return nn.functional.conv2d(input, self.weight, bias)
+
+
+@pytest.fixture
+def forgetful() -> str:
+    spec = EncoderSpec(name="forgetful", dim=4, patch_size=2, has_cls=False)
+    register_encoder("forgetful", lambda: FunctionEncoder(spec, Layers()), replace=True)
+    yield "forgetful"
+    del REGISTERED["forgetful"]
+
+
+def test_a_program_is_written_checked_and_run(tmp_path: Path) -> None:
+    out, said = tmp_path / "made" / "encoder.pt2", []
+    record = export_program(ENCODER, out, FIXED, say=said.append)
+    assert [path.name for path in out.parent.iterdir()] == ["encoder.pt2"]
+    program = open_program(out)
+    assert program.record == record and record.inputs[0].axes == (2, 3, 28, 42)
+    assert (record.source, record.licence, record.patch_size) == (ENCODER, "none (random weights)", 14)
+    assert record.mean == (0.485, 0.456, 0.406) and "noise, 2 of 28x42" in record.checked_with
+    assert {check.output for check in record.checks} == {"patches", "cls", "registers"}
+    assert all(0 <= check.mean <= check.largest < 1e-4 for check in record.checks)
+    wanted = load_encoder(ENCODER)(IMAGES)
+    found = program(images=IMAGES)
+    torch.testing.assert_close(found["patches"], wanted.patches, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found["registers"], wanted.registers, atol=1e-5, rtol=1e-5)
+    assert len(said) == 2
+    with pytest.raises(ConfigError, match="overwrite"):
+        export_program(ENCODER, out, FIXED)
+
+
+def test_a_file_whose_numbers_part_is_not_kept_and_the_layer_is_named(tmp_path: Path, forgetful: str) -> None:
+    out = tmp_path / "forgetful.pt2"
+    config = ExportConfig(format="torch-export", size=(4, 6), batch=2)
+    with pytest.raises(
+        PartingError, match=r"patches [\d.]+\. The first layer whose numbers part is \S+second\."
+    ) as error:
+        export_program(forgetful, out, config)
+    assert "more than 0.001" in str(error.value) and list(tmp_path.iterdir()) == []
+    record = export_program(forgetful, out, config, tolerance=100.0)
+    assert record.tolerance == 100.0 and record.checks[0].largest > 0.01
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "problem"),
+    [
+        ("a.onnx", {"format": "torch-export"}, r"must end in \.pt2"),
+        ("a.pt2", {"format": "onnx"}, r"must end in \.onnx"),
+        ("folder.pt2", {"format": "aoti"}, "is a folder"),
+    ],
+)
+def test_places_that_do_not_do_are_refused_before_anything_is_loaded(
+    tmp_path: Path, out: str, options: dict, problem: str
+) -> None:
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.raises(ConfigError, match=problem):
+        export_program("no such encoder", tmp_path / out, ExportConfig(**options))
+
+
+def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, told = tmp_path / "e.pt2", tmp_path / "e.json"
+    words = [
+        "export",
+        ENCODER,
+        "--out",
+        str(out),
+        "--format",
+        "torch-export",
+        "--size",
+        "28x28",
+        "--batch",
+        "1",
+    ]
+    assert main([*words, "--map", "--input", "pixels", "--json", str(told)]) == 0
+    shown = capsys.readouterr().out
+    assert "features" in shown and "1 x 24 x 2 x 2" in shown and "Differences from eager fp32" in shown
+    numbers = json.loads(told.read_text())
+    assert numbers["inputs"][0]["dtype"] == "uint8" and numbers["checks"][0]["largest"] < 1e-4
+    assert main([*words, "--no-check", "--tolerance", "1"]) == 2
+    assert "would have no effect with --no-check" in capsys.readouterr().err
+    assert main(["export", ENCODER, "--out", str(out), "--format", "folder"]) == 2
+    assert "codistill convert" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_onnx_file_takes_any_batch_and_size_by_standard_operators(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    out = tmp_path / "encoder.onnx"
+    record = export_program(ENCODER, out)
+    model = onnx.load(out)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
+    assert not [name for name in operators(model) if "." in name or name == "Resize"]
+    text = out.read_bytes()
+    assert str(Path(__file__).parents[2]).encode() not in text  # no paths of this machine
+    said = {prop.key: prop.value for prop in model.metadata_props}
+    assert (said["licence"], said["patch_size"]) == ("none (random weights)", "14")
+    axes = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert axes[0] == "batch" and axes[1] == 3 and "rows" in axes[2] and "columns" in axes[3]
+    ours, theirs = load_encoder(ENCODER), load_encoder(out)
+    for shape in ((1, 3, 14, 14), (3, 3, 56, 56), (2, 3, 28, 98)):
+        images = torch.randn(shape)
+        torch.testing.assert_close(theirs(images).patches, ours(images).patches, atol=1e-4, rtol=1e-4)
+    assert max(check.largest for check in record.checks) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_lower_precisions_of_onnx_files_stay_near(tmp_path: Path, precision: str) -> None:
+    pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    out = tmp_path / "encoder.onnx"
+    record = export_program(ENCODER, out, ExportConfig(precision=precision, size=(28, 42), takes="pixels"))
+    assert all(0 < check.mean < 0.1 for check in record.checks)
+    import onnx
+
+    found = operators(onnx.load(out))
+    assert ("MatMulInteger" in found) is (precision == "int8")
+    assert not [name for name in found if "." in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["depth", "segmentation", "normals", "people"])
+def test_heads_leave_as_onnx_files(heads: dict[str, Path], tmp_path: Path, task: str) -> None:
+    pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    record = export_program(heads[task], tmp_path / "head.onnx")
+    assert record.kind == task and max(check.largest for check in record.checks) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("takes", ["images", "tokens"])
+def test_two_view_heads_leave_as_onnx_files(heads: dict[str, Path], tmp_path: Path, takes: str) -> None:
+    pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    config = ExportConfig(takes=takes, size=(56, 70))
+    record = export_program(heads["two-view"], tmp_path / "head.onnx", config)
+    assert record.kind == "two-view" and max(check.largest for check in record.checks) < 1e-3
+
+
+@pytest.mark.slow
+def test_a_compiled_package_runs_and_lower_precisions_of_programs_stay_near(tmp_path: Path) -> None:
+    record = export_program(ENCODER, tmp_path / "e.pt2", ExportConfig(format="aoti", size=(28, 28)))
+    assert max(check.largest for check in record.checks) < 1e-4
+    config = ExportConfig(format="torch-export", precision="bf16", size=(28, 28))
+    record = export_program(ENCODER, tmp_path / "half.pt2", config)
+    assert all(1e-4 < check.largest < 0.5 for check in record.checks)

@@ -1,0 +1,179 @@
+"""What is exported computes what the library's own models compute, before any exporter has touched it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deploy_toys import ENCODER
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import softmax
+
+from codistill.deploy.config import ExportConfig
+from codistill.deploy.exportable import Exportable, Sizes
+from codistill.deploy.pictures import generated_pictures, photographs
+from codistill.deploy.subject import find_exportable
+from codistill.encoders.load import load_encoder
+from codistill.errors import ConfigError
+from codistill.imaging.normalize import normalized
+from codistill.tasks.people.load import load_people
+from codistill.tasks.people.model import PeopleSearch
+from codistill.tasks.registry import find_task
+from codistill.tasks.task import Subject
+from codistill.tasks.two_view.head import open_two_view
+
+SIZES = Sizes(batch=2, rows=4, columns=4)
+PICTURES = generated_pictures(2, 56, 56)
+
+
+@torch.inference_mode()
+def outputs(network: Exportable, pictures: Tensor = PICTURES) -> dict[str, Tensor]:
+    """Outputs by name, whose shapes are checked against the ports."""
+    batch, rows, columns = pictures.shape[0], pictures.shape[1] // 14, pictures.shape[2] // 14
+    inputs = network.example(Sizes(batch=batch, rows=rows, columns=columns), pictures)
+    assert list(inputs) == [port.name for port in network.inputs]
+    found = network(*inputs.values())
+    sizes = {"batch": batch, "rows": rows, "columns": columns, "rows*columns": rows * columns}
+    sizes |= {"rows*14": rows * 14, "columns*14": columns * 14}
+    for ports, tensors in ((network.inputs, inputs.values()), (network.outputs, found)):
+        for port, tensor in zip(ports, tensors, strict=True):
+            assert tuple(tensor.shape) == tuple(sizes.get(axis, axis) for axis in port.axes), port.name
+            assert str(tensor.dtype) == f"torch.{port.dtype}", port.name
+    return {port.name: tensor for port, tensor in zip(network.outputs, found, strict=True)}
+
+
+@torch.inference_mode()
+def test_tokens_of_an_encoder() -> None:
+    encoder = load_encoder(ENCODER)
+    wanted = encoder(normalized(PICTURES))
+    found = outputs(find_exportable(ENCODER, ExportConfig()))
+    assert list(found) == ["patches", "cls", "registers"]
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, getattr(wanted, name))
+    mapped = outputs(find_exportable(ENCODER, ExportConfig(takes="pixels", feature_map=True, norm=False)))
+    unnormed = encoder(normalized(PICTURES), norm=False)
+    torch.testing.assert_close(mapped["features"], unnormed.feature_map(), atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_tokens_of_several_blocks_carry_their_numbers() -> None:
+    wanted = load_encoder(ENCODER).intermediate(normalized(PICTURES), (-1, 0))
+    found = outputs(find_exportable(ENCODER, ExportConfig(blocks=(-1, 0))))
+    assert list(found) == ["patches_1", "cls_1", "registers_1", "patches_0", "cls_0", "registers_0"]
+    torch.testing.assert_close(found["patches_0"], wanted[1].patches)
+    torch.testing.assert_close(found["cls_1"], wanted[0].cls)
+
+
+@pytest.mark.parametrize("task", ["depth", "segmentation", "normals"])
+@torch.inference_mode()
+def test_maps_of_dense_heads_are_those_of_the_tasks_models(heads: dict[str, Path], task: str) -> None:
+    network = find_exportable(str(heads[task]), ExportConfig())
+    found = outputs(network)
+    found = found[network.outputs[0].name]
+    chosen = find_task(task)
+    options = {} if task == "segmentation" else {"mirror": False}
+    model = chosen.load(Subject(head=heads[task]), chosen.test(**options), None)
+    for image, mine in zip(PICTURES.numpy(), found, strict=True):
+        if task == "segmentation":
+            wanted, mine = model.probabilities(image), softmax(mine, 0)
+            assert network.about.classes == ("floor", "wall", "cup")
+        else:
+            wanted = torch.from_numpy(model(image))
+            wanted = wanted[None] if task == "depth" else wanted.movedim(-1, 0)
+        torch.testing.assert_close(mine, wanted, atol=2e-4, rtol=2e-4)
+
+
+@torch.inference_mode()
+def test_a_dense_head_alone_takes_a_map_per_level(heads: dict[str, Path]) -> None:
+    for task, names in (("depth", ["features", "cls"]), ("segmentation", ["features_0", "features_1"])):
+        alone = find_exportable(str(heads[task]), ExportConfig(takes="tokens"))
+        whole = find_exportable(str(heads[task]), ExportConfig())
+        assert [port.name for port in alone.inputs] == names
+        for mine, theirs in zip(outputs(alone).values(), outputs(whole).values(), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_two_views_are_those_of_the_model(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["two-view"]), ExportConfig())
+    found = outputs(network)
+    views = list(network.example(SIZES, PICTURES).values())
+    wanted = open_two_view(Subject(head=heads["two-view"])).model(*views)
+    for number, view in enumerate(wanted, 1):
+        for name in ("points", "confidence", "descriptors", "descriptor_confidence"):
+            torch.testing.assert_close(found[f"{name}{number}"], getattr(view, name))
+    alone = outputs(find_exportable(str(heads["two-view"]), ExportConfig(takes="tokens")))
+    torch.testing.assert_close(alone["points2"], found["points2"], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_people_are_those_of_the_estimator_and_the_other_rows_are_zero(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["people"]), ExportConfig(people=12, bodies=True))
+    found = outputs(network)
+    estimator = load_people(Subject(head=heads["people"]), PeopleSearch())
+    camera = network.example(SIZES, PICTURES)["intrinsics"][0]
+    counts = []
+    for image, picture in enumerate(PICTURES.numpy()):
+        wanted = estimator(picture, camera)
+        present = found["present"][image]
+        counts.append(len(wanted))
+        assert int(present.sum()) == len(wanted) < 12
+        order = found["head"][image][present][:, 2].argsort(stable=True)
+        for name in ("score", "head", "rotmat", "shape", "vertices", "joints"):
+            mine = found[name][image]
+            torch.testing.assert_close(mine[present][order], getattr(wanted, name), atol=1e-4, rtol=1e-4)
+            assert not mine[~present].any()
+    assert max(counts) > 1
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "problem"),
+    [
+        ("encoder", {"people": 3}, "--people would have no effect on an encoder"),
+        ("encoder", {"takes": "tokens"}, "tokens go into a head"),
+        ("encoder", {"size": (50, 56)}, "multiples of the patch size 14; nearest: 56x56"),
+        ("depth", {"blocks": (1,)}, "--blocks would have no effect on a head for depth"),
+        ("depth", {"norm": False}, "--no-norm would have no effect"),
+        ("two-view", {"bodies": True}, "--bodies would have no effect"),
+        ("people", {"feature_map": True}, "--map would have no effect"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    heads: dict[str, Path], what: str, options: dict, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        find_exportable(str(heads.get(what, ENCODER)), ExportConfig(**options))
+
+
+def test_a_task_is_for_released_files(heads: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="says its task itself"):
+        find_exportable(str(heads["people"]), ExportConfig(), task="people")
+    with pytest.raises(ConfigError, match="for released files"):
+        find_exportable("x.pth", ExportConfig(), task="depth")
+
+
+def test_nothing_to_lower_is_said(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["depth"]), ExportConfig(takes="tokens"))
+    with pytest.raises(ConfigError, match="--precision fp16 would have no effect"):
+        network.lowered("fp16", "onnx")
+
+
+@torch.inference_mode()
+def test_a_lower_precision_is_the_transformers_alone(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["depth"]), ExportConfig())
+    lowered = network.lowered("bf16", "onnx")
+    kinds = {name: p.dtype for name, p in lowered.named_parameters()}
+    assert kinds["levels.features.encoder.norm.weight"] == torch.bfloat16
+    assert kinds["head.conv_depth.weight"] == torch.float32
+    whole, half = outputs(network)["depth"], outputs(lowered)["depth"]
+    assert 0 < (whole - half).abs().max() < 0.05 * whole.mean()
+    assert next(network.parameters()).dtype == torch.float32  # the original stays
+
+
+def test_pictures_repeat_and_are_resized(tmp_path: Path) -> None:
+    assert torch.equal(generated_pictures(2, 56, 56), PICTURES)
+    assert not torch.equal(PICTURES[0], PICTURES[1])
+    Image.fromarray(np.full((20, 30, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    made = photographs([tmp_path / "a.png"])(3, 28, 42)
+    assert made.shape == (3, 28, 42, 3) and made.dtype == torch.uint8 and (made == 7).all()

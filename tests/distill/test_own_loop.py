@@ -1,0 +1,75 @@
+"""Distillation in a loop of one's own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from codistill.distill.losses import image_loss
+from codistill.distill.objective import DistillConfig
+from codistill.distill.own_loop import distill_objective, distill_step
+from codistill.distill.sharing import SharingConfig
+from codistill.encoders.load import load_encoder
+from codistill.errors import ConfigError
+
+STUDENT = "random:vit_tiny,dim=24,depth=1,num_heads=2,image_size=28"
+TEACHERS = {
+    "one": "random:vit_tiny,dim=16,depth=1,num_heads=2,image_size=28,seed=1",
+    "two": "random:vit_tiny,dim=12,depth=1,num_heads=2,image_size=28,seed=2,num_registers=1",
+}
+IMAGES = torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def test_twenty_lines_train_a_student(tmp_path: Path) -> None:
+    """The loop of the module's text: the loss falls, and the student is saved and loaded."""
+    torch.manual_seed(0)
+    objective = distill_objective(STUDENT, TEACHERS)
+    student = objective.trainable
+    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    for step in range(30):
+        result = distill_step(objective, IMAGES, step=step, total_steps=30)
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+        objective.after_update()
+        losses.append(float(result.loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    folder = student.encoder.save_pretrained(tmp_path / "student")
+    loaded = load_encoder(folder)
+    with torch.no_grad():
+        assert torch.equal(loaded(IMAGES).patches, student.encoder.eval()(IMAGES).patches)
+
+
+def test_without_dropping_the_loss_is_the_mean_over_teachers_and_images() -> None:
+    config = DistillConfig()
+    config = type(config)(dropping=type(config.dropping)(mode="none"))
+    objective = distill_objective(STUDENT, TEACHERS, config=config)
+    found = distill_step(objective, IMAGES, step=0, total_steps=1)
+    with torch.no_grad():
+        predictions = objective.trainable(IMAGES)
+        targets = objective.standardizer.running(objective.bank(IMAGES, dict.fromkeys(TEACHERS)))
+        tables = [
+            image_loss(objective.loss.of_teacher(predictions[t], targets[t], ("cls", "patch"), None))
+            for t in TEACHERS
+        ]
+    torch.testing.assert_close(found.loss.detach(), torch.stack(tables).mean())
+
+
+def test_domains_decide_who_teaches_whom() -> None:
+    config = DistillConfig(sharing=SharingConfig(mode="none"))
+    objective = distill_objective(STUDENT, TEACHERS, domains={"two": "human"}, config=config)
+    result = distill_step(
+        objective, IMAGES, step=0, total_steps=1, domains=["generic", "generic", "human", "generic"]
+    )
+    assert result.metrics["coefficient/one"] == 0.75 and result.metrics["coefficient/two"] == 0.25
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    objective = distill_objective(STUDENT, TEACHERS)
+    with pytest.raises(ConfigError, match="domains name 2 images; there are 4"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, domains=["a", "b"])
+    with pytest.raises(ConfigError, match="step must lie in 0 to 4; got 5"):
+        distill_step(objective, IMAGES, step=5, total_steps=5)
+    with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
+        distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
