@@ -15,6 +15,7 @@ from codistill.version import __version__
 if TYPE_CHECKING:
     from codistill.encoders.load import load_encoder as load_encoder
     from codistill.encoders.registry import register_encoder as register_encoder
+    from codistill.perception.perception import Perception as Perception
     from codistill.student.load import load_student as load_student
     from codistill.types import Batch as Batch
     from codistill.types import EncoderSpec as EncoderSpec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "load_encoder": "codistill.encoders.load:load_encoder",
     "register_encoder": "codistill.encoders.registry:register_encoder",
+    "Perception": "codistill.perception.perception:Perception",
     "load_student": "codistill.student.load:load_student",
     "Tokens": "codistill.types:Tokens",
     "Batch": "codistill.types:Batch",
@@ -32,6 +34,7 @@ _PUBLIC = {
 __all__ = [
     "Batch",
     "EncoderSpec",
+    "Perception",
     "Tokens",
     "__version__",
     "load_encoder",

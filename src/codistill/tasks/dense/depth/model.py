@@ -3,6 +3,7 @@
 uint8 images in, metres per pixel out. Source: DINOv2's depth evaluation (flip averaging, clamped to the head's range).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
 from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,18 @@ class DepthTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthOutput(DepthTest):
+class ReleasedOn:
+    """What a released file does not say.
+
+    Attributes:
+        kind: layout that a released .pth head was fitted on (the file does not record it).
+    """
+
+    kind: Literal["nyud", "folder"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthOutput(DepthTest, ReleasedOn):
     """How depth of one's own images is shown; see `DepthTest`.
 
     Attributes:
@@ -41,7 +54,6 @@ class DepthOutput(DepthTest):
     """
 
     overlay: bool = False
-    kind: Literal["nyud", "folder"] | None = None
 
 
 @dataclass
@@ -62,16 +74,22 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
         """Depth of every pixel in metres, fp32."""
         resized, _ = resize_pair(image, image[..., 0], self.protocol.resized)
         with self.autocast():
-            depth: Tensor = self.head(depth_input(self.features(self.seen(resized, self.mirror)))).float()
-        depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
-        depth = interpolate(depth, size=image.shape[:2], mode="bilinear", align_corners=False)[:, 0]
+            levels = self.features(self.seen(resized, self.mirror))
+        depth = self.depth_of(levels, (image.shape[0], image.shape[1]))
         if self.mirror:
             depth = (depth[:1] + depth[1:].flip(-1)) / 2
         return depth[0].cpu().numpy()
 
+    @torch.inference_mode()
+    def depth_of(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+        """Metres at (rows, columns) from tokens, within the head's range; fp32."""
+        depth: Tensor = self.head(depth_input(levels)).float()
+        depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
+        return interpolate(depth, size=size, mode="bilinear", align_corners=False)[:, 0]
+
 
 def load_depth_estimator(
-    subject: Subject, test: DepthTest | None = None, data: DepthData | None = None
+    subject: Subject, test: DepthTest | ReleasedOn | None = None, data: DepthData | None = None
 ) -> DepthEstimator:
     """A fitted or released head with its encoder.
 
@@ -83,9 +101,8 @@ def load_depth_estimator(
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
-    test = test or DepthTest()
     released = data.protocol if data is not None else None
-    if isinstance(test, DepthOutput) and test.kind is not None:
+    if isinstance(test, ReleasedOn) and test.kind is not None:
         refuse_kind(subject)
         released = PROTOCOLS[test.kind]
     found = load_dense(
@@ -96,4 +113,5 @@ def load_depth_estimator(
         with_cls=True,
         released=released,
     )
-    return DepthEstimator(found.features, found.network, found.protocol, test.mirror)
+    how = test if isinstance(test, DepthTest) else DepthTest()
+    return DepthEstimator(found.features, found.network, found.protocol, how.mirror)

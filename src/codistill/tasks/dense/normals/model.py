@@ -3,11 +3,13 @@
 uint8 images in, a unit vector per pixel out: camera's frame (x right, y down, z forward), towards the camera.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from codistill.heads.linear.normals import NormalsHead, normals_of_scores
@@ -18,6 +20,7 @@ from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.protocol import CropProtocol
 from codistill.tasks.dense.views import resize_image
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +45,26 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
         """The normal of every pixel, fp32."""
         small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
         with self.autocast():
-            scores = self.head(feature_maps(self.features(self.seen(small, self.mirror))))
-        scores = interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)
-        normals = normals_of_scores(scores.movedim(1, -1))[0]  # (1 or 2, row, column, 3)
+            levels = self.features(self.seen(small, self.mirror))
+        normals = self.normals_of(levels, (image.shape[0], image.shape[1]))  # (1 or 2, row, column, 3)
         if self.mirror:
             mirrored = normals[1:].flip(2) * normals.new_tensor((-1.0, 1.0, 1.0))
             normals = normalize(normals[:1] + mirrored, dim=-1)
         return normals[0].cpu().numpy()
 
+    @torch.inference_mode()
+    def normals_of(
+        self, levels: Sequence[Tokens], size: tuple[int, int]
+    ) -> Float[Tensor, "batch row column 3"]:
+        """Unit vectors at (rows, columns) from tokens, fp32."""
+        scores = self.head(feature_maps(levels))
+        scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        return normals_of_scores(scores.movedim(1, -1))[0]
 
-def load_normals(subject: Subject, test: NormalsTest, data: NormalsData | None = None) -> NormalsEstimator:
+
+def load_normals(
+    subject: Subject, test: NormalsTest | None = None, data: NormalsData | None = None
+) -> NormalsEstimator:
     """A fitted head with its encoder.
 
     Raises:
@@ -59,4 +72,4 @@ def load_normals(subject: Subject, test: NormalsTest, data: NormalsData | None =
         ConfigError: if the encoder does not fit the head.
     """
     found = load_dense(subject, "normals", CropProtocol, lambda path, _: read_head_of(NormalsHead, path))
-    return NormalsEstimator(found.features, found.network, found.protocol, test.mirror)
+    return NormalsEstimator(found.features, found.network, found.protocol, (test or NormalsTest()).mirror)

@@ -3,6 +3,7 @@
 uint8 images in, class scores and classes per pixel out. Source: the test pipeline of mmsegmentation 0.x.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from codistill.tasks.dense.segmentation.data import (
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
 from codistill.tasks.task import Subject
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,18 @@ class SegmentationTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationOutput(SegmentationTest):
+class ReleasedOn:
+    """What a released file does not say.
+
+    Attributes:
+        kind: layout that a released .pth head was fitted on (the file does not record it).
+    """
+
+    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOutput(SegmentationTest, ReleasedOn):
     """How your own images are segmented; see `SegmentationTest`.
 
     Attributes:
@@ -55,7 +68,6 @@ class SegmentationOutput(SegmentationTest):
     """
 
     plain: bool = False
-    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
 
 
 @dataclass
@@ -108,13 +120,19 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
         return interpolate(logits.float(), size=image.shape[:2], mode="bilinear", align_corners=False)
 
     def _logits(self, images: Tensor) -> Tensor:
-        """Scores at the images' own resolution: the token map's, resized."""
-        logits = self.head(feature_maps(self.features(images)))
-        return interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        """Scores at the images' own resolution."""
+        return self.logits_of(self.features(images), (images.shape[-2], images.shape[-1]))
+
+    @torch.inference_mode()
+    def logits_of(
+        self, levels: Sequence[Tokens], size: tuple[int, int]
+    ) -> Float[Tensor, "batch class row column"]:
+        """Scores at (rows, columns) from tokens: the token map's, resized."""
+        return interpolate(self.head(feature_maps(levels)), size=size, mode="bilinear", align_corners=False)
 
 
 def load_segmenter(
-    subject: Subject, test: SegmentationTest | None = None, data: SegmentationData | None = None
+    subject: Subject, test: SegmentationTest | ReleasedOn | None = None, data: SegmentationData | None = None
 ) -> Segmenter:
     """A fitted or released head with its encoder.
 
@@ -126,9 +144,8 @@ def load_segmenter(
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head, or the data has other classes.
     """
-    test = test or SegmentationTest()
     released, classes = (data.protocol, data.classes) if data is not None else (None, ())
-    kind = test.kind if isinstance(test, SegmentationOutput) else None
+    kind = test.kind if isinstance(test, ReleasedOn) else None
     if kind is not None:
         refuse_kind(subject)
         released, classes = PROTOCOLS[kind], RELEASED[kind]
@@ -149,4 +166,5 @@ def load_segmenter(
             f"{data.spec if data is not None else kind} has {len(named)} ({', '.join(named[:3])} …): fit a head "
             "for this data set"
         )
-    return Segmenter(found.features, found.network, found.protocol, classes, test)
+    how = test if isinstance(test, SegmentationTest) else SegmentationTest()
+    return Segmenter(found.features, found.network, found.protocol, classes, how)
