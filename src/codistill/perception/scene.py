@@ -78,7 +78,8 @@ class Scene:
         basis: PcaBasis | None = None,
     ) -> None:
         self._pictures, self._found, self._heads = list(pictures), list(found), dict(heads)
-        self._normed, self._device, self._precision = normed, device, precision
+        self._normed, self._device = normed, device
+        self._precision: Precision = precision
         self._about, self.seconds = about, seconds
         self._answers: dict[tuple[str, int], Answer] = {}
         self._tokens: dict[int, Tokens] = {}
