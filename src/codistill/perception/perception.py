@@ -40,7 +40,7 @@ class Perception:
             at which a head was fitted, else the encoder's native size.
         batch_size: images of a pass.
         device: `auto` takes CUDA where there is some.
-        precision: of encoder and heads; `auto`: bf16 on CUDA.
+        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
         about: who trained what on what.
 
     Raises:
