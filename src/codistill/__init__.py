@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from codistill.encoders.from_hub import from_pretrained as from_pretrained
     from codistill.encoders.load import load_encoder as load_encoder
     from codistill.encoders.registry import register_encoder as register_encoder
+    from codistill.perception.perception import Perception as Perception
     from codistill.student.load import load_student as load_student
     from codistill.types import Batch as Batch
     from codistill.types import EncoderSpec as EncoderSpec
@@ -31,6 +32,7 @@ _PUBLIC = {
     "export_program": "codistill.deploy.export:export_program",
     "distill_objective": "codistill.distill.own_loop:distill_objective",
     "distill_step": "codistill.distill.own_loop:distill_step",
+    "Perception": "codistill.perception.perception:Perception",
     "load_student": "codistill.student.load:load_student",
     "Tokens": "codistill.types:Tokens",
     "Batch": "codistill.types:Batch",
@@ -40,6 +42,7 @@ _PUBLIC = {
 __all__ = [
     "Batch",
     "EncoderSpec",
+    "Perception",
     "Tokens",
     "__version__",
     "distill_objective",

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.predict:main",
         "a fitted head on images of your own; segment, depth, people and normals are short for it",
     ),
+    "see": (
+        "codistill.commands.see:main",
+        "every head's answer on images and videos, from one pass of the encoder",
+    ),
     "reconstruct": (
         "codistill.commands.reconstruct:main",
         "cameras and a coloured point cloud from two or more pictures",

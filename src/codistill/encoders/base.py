@@ -6,6 +6,7 @@ normalization, prepares images from files, PIL or uint8, and refuses wrong shape
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,6 +39,17 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
         tuple(mean), tuple(std), images.device, images.dtype
     )
     return (images * old_std + old_mean - new_mean) / new_std
+
+
+def normed_by(norm: nn.Module, tokens: Tokens) -> Tokens:
+    """Un-normed tokens after a norm that acts on each token by itself.
+
+    Raises:
+        ValueError: for normed tokens.
+    """
+    if tokens.normed:
+        raise ValueError("these tokens are normed already: ask the encoder for norm=False")
+    return replace(tokens.map(norm), normed=True)
 
 
 class Encoder(FamiliarNames, nn.Module, ABC):
@@ -76,6 +88,15 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         """Tokens after chosen blocks (0-based, negative from the end) of ImageNet-normalized images."""
         self._check(images)
         return self.encode_blocks(self.own_normalization(images), blocks, norm)
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The final norm, applied to un-normed tokens of the last or any other block.
+
+        Raises:
+            NotImplementedError: if the encoder has a norm that cannot be applied by itself.
+            ValueError: for normed tokens.
+        """
+        raise NotImplementedError(f"{self.spec.name} gives no tokens before and after its norm from one pass")
 
     def own_normalization(self, images: Tensor) -> Tensor:
         return renormalize(images, self.spec.mean, self.spec.std)

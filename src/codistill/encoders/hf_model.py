@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.encoders.hf_layout import RAISED, find_layout, probe_images
 from codistill.encoders.summary import check_summary, no_summary
 from codistill.errors import ConfigError
@@ -113,6 +113,10 @@ class HfEncoder(Encoder):
             )
         hidden = self._checked(images, output_hidden_states=True).hidden_states[-depth:]
         return [self._tokens(hidden[block % depth], images, norm) for block in blocks]
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The final norm, which was taken out of the model; maps have none."""
+        return normed_by(self.final_norm, tokens)
 
     def architecture(self) -> dict[str, Any]:
         """Also the model's configuration, without its provenance, and the summary."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -47,7 +47,7 @@ def preprocess_images(
             results differ in shape.
         ValueError: for a size or a patch size below 1.
     """
-    listed = _as_list(images)
+    listed = list_images(images)
     if not listed:
         raise DataError("no images were given; give at least one")
     arrays = [_to_rgb(image) for image in listed]
@@ -85,7 +85,8 @@ def _multiple(side: float, patch_size: int) -> int:
     return max(1, int(side / patch_size + 0.5)) * patch_size
 
 
-def _as_list(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
+def list_images(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
+    """One or several images as a list; an array or tensor with four axes counts as several."""
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (str, Path, Image.Image, *_BYTES)):
@@ -110,6 +111,16 @@ def _to_rgb(image: ImageLike) -> np.ndarray:
             f"{type(image).__name__}"
         )
     return _array_to_rgb(image)
+
+
+def pixels_of(image: ImageLike) -> UInt8[np.ndarray, "row column 3"]:
+    """One image of any kind as uint8, upright, at its own size.
+
+    Raises:
+        DataError: see `preprocess_images`.
+    """
+    found = _to_rgb(image)
+    return found if found.dtype == np.uint8 else (found * 255.0 + 0.5).astype(np.uint8)
 
 
 def _array_to_rgb(image: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.errors import ConfigError
 from codistill.files.added import ENCODERS, added, load_added
 from codistill.files.hashes import text_sha256
@@ -133,6 +133,10 @@ class FunctionEncoder(Encoder):
                 f"Correct the spec's dim ({self.spec.dim}), patch_size ({patch}; it must be the stride) or has_cls."
             )
         return tokens
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The same tokens: there is no separate norm."""
+        return normed_by(nn.Identity(), tokens)
 
     def architecture(self) -> dict[str, Any]:
         """Also the module's structure, or the function's name (its code is not examined)."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.encoders.summary import no_summary
 from codistill.errors import ConfigError
 from codistill.types import EncoderSpec, Tokens
@@ -136,6 +136,13 @@ class TimmViT(TimmEncoder):
             raise _wrong_size(self.spec, images, f"its tokens are no grid of {grid[0]}x{grid[1]}")
         return [self._tokens(*_pair(by_block[block]), grid, norm) for block in wanted]
 
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The model's `norm`, by which timm norms intermediate tokens."""
+        norm = getattr(self.model, "norm", None)
+        if not isinstance(norm, nn.Module):
+            return super().apply_norm(tokens)
+        return normed_by(norm, tokens)
+
     def _grid(self, images: Tensor) -> tuple[int, int]:
         return images.shape[-2] // self.spec.patch_size, images.shape[-1] // self.spec.patch_size
 
@@ -187,6 +194,10 @@ class TimmMap(TimmEncoder):
             reason = f"it gives {features.shape[1]} tokens for a grid of {grid[0]}x{grid[1]}"
             raise _wrong_size(self.spec, images, reason)
         return Tokens(patches=features, grid=grid, cls=cls, normed=norm)
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The same tokens: there is no separate norm."""
+        return normed_by(nn.Identity(), tokens)
 
     def _first_look(self, about: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:
         """Features of a small image, not square, or of a native one where the model accepts no other."""

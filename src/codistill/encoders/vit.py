@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.encoders.hub import HubEncoder
 from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
@@ -51,6 +51,10 @@ class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
         """Tokens after chosen blocks, of images in the network's own normalization."""
         return VisionTransformer.encode_blocks(self, images, blocks, norm)
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The final LayerNorm, which acts on each token by itself."""
+        return normed_by(self.norm, tokens)
 
     def architecture(self) -> dict[str, Any]:
         """Also the fields of `ViTConfig` that differ from their defaults; stochastic depth acts in training only."""

@@ -20,9 +20,10 @@ import numpy as np
 from codistill.engine.distributed import Process
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import check_samples
-from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.shared.features import FeatureConfig, Source
 from codistill.tasks.shared.inputs import Samples
 from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.seen import Answer, Seen
 from codistill.tasks.shared.statistics import Statistic
 
 
@@ -97,6 +98,7 @@ class Subject:
         features: replace those that the head was fitted on; needed if the head records none.
         baseline: a name in `Task.baselines`, in place of a head or on top of one.
         other_encoder: allow another encoder than the head was fitted on.
+        source: the encoder or student in memory that `features` names; None: load it.
     """
 
     head: Path | None = None
@@ -104,6 +106,7 @@ class Subject:
     features: FeatureConfig | None = None
     baseline: str | None = None
     other_encoder: bool = False
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,34 @@ class Prediction:
     writes: str
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Nothing can be chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """How heads answer from tokens of one pass of an encoder that several of them share (`codistill.Perception`).
+
+    Attributes:
+        answer: a model, and images with the tokens that its `features` asks for, to one answer for each image, or to a
+            single one if they are seen `together`.
+        gives: class of the answers.
+        size: a model to the pixels of an image's longer side at which it was fitted.
+        options: class of the options.
+        load: a subject and options (None where there are none) to a model, which has `features` (a `FrozenFeatures`)
+            and `to(device)`; None: as `Task.load`.
+        together: several images of one place have one answer.
+    """
+
+    answer: Callable[[Any, Sequence[Seen]], Sequence[Answer] | Answer]
+    gives: type[Answer]
+    size: Callable[[Any], int]
+    options: type = NoOptions
+    load: Callable[[Subject, Any], Any] | None = None
+    together: bool = False
+
+
 def _nothing_more(table: ScoreTable, data: TaskData, test: Any) -> Summary:
     return Summary()
 
@@ -230,6 +261,7 @@ class Task:
         check: raises DataError where data cannot be used, told whether for training; gives what there is to say of it.
         summarize: what there is to say beside the columns.
         predict: images of one's own; None where there is nothing to show.
+        sight: answers from shared tokens; None where a head has none.
         baselines: by name, one line each, for `--baseline`.
         on_head: those of them that replace a part of a head's answer, and need one.
         heads: the task whose heads it scores, where that is another one.
@@ -253,6 +285,7 @@ class Task:
     check: Callable[[Any, bool], Sequence[str]] = check_samples
     summarize: Callable[[ScoreTable, Any, Any], Summary] = _nothing_more
     predict: Prediction | None = None
+    sight: Sight | None = None
     baselines: Mapping[str, str] = field(default_factory=dict)
     on_head: tuple[str, ...] = ()
     heads: str = ""

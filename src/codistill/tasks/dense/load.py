@@ -122,7 +122,7 @@ def load_dense(
         record = read_record(path, task)
         seen = record.own("test", protocol)
         network, config = read(path / TENSORS, seen), subject.features or record.features
-    features = FrozenFeatures(config)
+    features = FrozenFeatures(config, subject.source)
     expected, given = network.config.channels, features.width(with_cls=with_cls)  # type: ignore[attr-defined]
     if expected != given:
         projected = f" after the projector of {config.projector}" if config.projector else ""

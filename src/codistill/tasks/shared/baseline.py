@@ -4,10 +4,10 @@ It sees no shape, and of texture only the contrast: a data set on which it score
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.types import EncoderSpec, Tokens
 
 CHANNELS = 11
@@ -43,6 +43,10 @@ class ColourPositionEncoder(Encoder):
         place = torch.stack((down, across, down**2, across**2, down * across))
         features = torch.cat((mean, spread, place.expand(images.shape[0], -1, -1, -1)), dim=1)
         return Tokens(patches=features.flatten(2).transpose(1, 2), grid=(rows, columns), normed=norm)
+
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """The same tokens: there is no separate norm."""
+        return normed_by(nn.Identity(), tokens)
 
 
 BASELINES = {"colour": ColourPositionEncoder}

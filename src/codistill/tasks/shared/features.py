@@ -6,7 +6,7 @@ evaluations); the token map is not cropped back, which is part of those protocol
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import add_weights
 from codistill.encoders.load import load_encoder
+from codistill.encoders.states import TokenState, encode_states
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.load import load_student
 from codistill.student.student import Student
@@ -62,8 +63,16 @@ def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, in
     return left, missing[1] - left, top, missing[0] - top
 
 
+Source = Encoder | Student
+"""What features are made by: in memory already, or loaded by name."""
+
+
 class FrozenFeatures(nn.Module):
     """An encoder (with a projector) that never trains.
+
+    Args:
+        config: the choices above.
+        source: an encoder or a student in memory, used in place of loading `config.encoder`, which then only names it.
 
     Attributes:
         config: the choices above.
@@ -73,7 +82,7 @@ class FrozenFeatures(nn.Module):
         cls_channels: of the class token: 0 without one; more than `channels` for some summaries.
     """
 
-    def __init__(self, config: FeatureConfig) -> None:
+    def __init__(self, config: FeatureConfig, source: Source | None = None) -> None:
         super().__init__()
         if not config.encoder:
             raise ConfigError(
@@ -82,7 +91,7 @@ class FrozenFeatures(nn.Module):
         self.config = config
         self.student: Student | None = None
         if config.projector is not None:
-            self.student = load_student(config.encoder)
+            self.student = _student(config.encoder, source)
             names = [target.name for target in self.student.targets]
             if config.projector not in names:
                 raise ConfigError(f"{config.encoder}: {unknown_name('teacher', config.projector, names)}")
@@ -92,7 +101,7 @@ class FrozenFeatures(nn.Module):
             self.encoder: Encoder = self.student.encoder
             self.channels, self.has_cls = target.dim, "cls" in target.kinds
         else:
-            self.encoder = _encoder(config.encoder)
+            self.encoder = _encoder(config.encoder, source)
             self.channels, self.has_cls = self.encoder.spec.dim, self.encoder.spec.has_cls
         wide = None if self.student is not None else self.encoder.spec.cls_dim
         self.cls_channels = (wide or self.channels) if self.has_cls else 0
@@ -124,23 +133,42 @@ class FrozenFeatures(nn.Module):
         """
         size = (images.shape[-2], images.shape[-1])
         images = pad(images, center_padding(size, self.patch_size))
+        try:
+            found = encode_states(self.encoder, images, self.states)
+        except (NotImplementedError, ValueError) as error:
+            if self.config.blocks == (-1,):
+                raise
+            raise ConfigError(f"--blocks {','.join(map(str, self.config.blocks))}: {error}") from error
+        return self.levels(found)
+
+    @property
+    def states(self) -> tuple[TokenState, ...]:
+        """What is needed of the encoder, in the order of `levels`."""
         config = self.config
         if self.student is not None:
             blocks = self.student.projector_blocks
             single = blocks == (self.student.encoder.config.depth - 1,)
-            outputs: Sequence[Tokens] = (
-                [self.encoder(images, norm=False)]
-                if single
-                else self.encoder.intermediate(images, blocks, norm=False)
-            )
-            assert config.projector is not None
-            return [self.student.project(outputs, config.projector, config.denormalize)]
+            return (TokenState(None, norm=False),) if single else tuple(TokenState(b, False) for b in blocks)
         if config.blocks == (-1,):
-            return [self.encoder(images, norm=config.norm)]
-        try:
-            return self.encoder.intermediate(images, config.blocks, norm=config.norm)
-        except (NotImplementedError, ValueError) as error:
-            raise ConfigError(f"--blocks {','.join(map(str, config.blocks))}: {error}") from error
+            return (TokenState(None, config.norm),)
+        return tuple(TokenState(block, config.norm) for block in config.blocks)
+
+    @torch.no_grad()
+    def levels(self, found: Mapping[TokenState, Tokens]) -> list[Tokens]:
+        """Tokens of every level, from the states that a pass of the encoder gave; after the projector, if there is one.
+
+        Args:
+            found: at least `states`; may hold what other heads need of the same pass.
+        """
+        outputs = [found[state] for state in self.states]
+        if self.student is None:
+            return outputs
+        assert self.config.projector is not None
+        return [self.student.project(outputs, self.config.projector, self.config.denormalize)]
+
+    def for_head(self, tokens: Tokens, *, normed: bool) -> Tokens:
+        """Tokens for a head that wants them with or without a final norm; a projector's have none, and are both."""
+        return tokens if self.student is None else replace(tokens, normed=normed)
 
     def describe(self) -> dict[str, object]:
         """Encoder, licence and choices, as JSON values for a metrics file."""
@@ -165,7 +193,20 @@ class FrozenFeatures(nn.Module):
         return digest.hexdigest()
 
 
-def _encoder(text: str) -> Encoder:
+def _student(text: str, source: Source | None) -> Student:
+    if isinstance(source, Encoder):
+        raise ConfigError(f"{text} was given as an encoder alone, and a projector belongs to a student")
+    return load_student(text) if source is None else source
+
+
+def _encoder(text: str, source: Source | None) -> Encoder:
+    if source is not None:
+        return source.encoder if isinstance(source, Student) else source
+    return load_features_encoder(text)
+
+
+def load_features_encoder(text: str) -> Encoder:
+    """The encoder of a `FeatureConfig`: what `load_encoder` takes, or `baseline:colour`."""
     prefix, _, name = text.partition(":")
     if prefix != "baseline":
         return load_encoder(text)

@@ -34,7 +34,18 @@ class DepthTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthOutput(DepthTest):
+class ReleasedOn:
+    """What a released file does not say.
+
+    Attributes:
+        kind: layout that a released .pth head was fitted on (the file does not record it).
+    """
+
+    kind: Literal["nyud", "folder"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthOutput(DepthTest, ReleasedOn):
     """How depth of one's own images is shown; see `DepthTest`.
 
     Attributes:
@@ -43,7 +54,6 @@ class DepthOutput(DepthTest):
     """
 
     overlay: bool = False
-    kind: Literal["nyud", "folder"] | None = None
 
 
 @dataclass
@@ -78,7 +88,7 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
 
 
 def load_depth_estimator(
-    subject: Subject, test: DepthTest | None = None, data: DepthData | None = None
+    subject: Subject, test: DepthTest | ReleasedOn | None = None, data: DepthData | None = None
 ) -> DepthEstimator:
     """A fitted or released head with its encoder.
 
@@ -90,9 +100,8 @@ def load_depth_estimator(
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
-    test = test or DepthTest()
     released = data.protocol if data is not None else None
-    if isinstance(test, DepthOutput) and test.kind is not None:
+    if isinstance(test, ReleasedOn) and test.kind is not None:
         refuse_kind(subject)
         released = PROTOCOLS[test.kind]
     found = load_dense(
@@ -103,4 +112,5 @@ def load_depth_estimator(
         with_cls=True,
         released=released,
     )
-    return DepthEstimator(found.features, found.network, found.protocol, test.mirror)
+    how = test if isinstance(test, DepthTest) else DepthTest()
+    return DepthEstimator(found.features, found.network, found.protocol, how.mirror)

@@ -15,6 +15,7 @@ from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
 from codistill.tasks.dense.depth.fit import HEAD, RECIPES, DepthFit, check_range
 from codistill.tasks.dense.depth.model import DepthEstimator, DepthOutput, DepthTest, load_depth_estimator
+from codistill.tasks.dense.depth.sight import SIGHT
 from codistill.tasks.dense.fit import fit_dense
 from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
@@ -118,6 +119,7 @@ TASK = Task(
     },
     unit="metres (rmse, sq_rel), shares (a1, a2, a3), 100 log (silog); means over images",
     summarize=_summarize,
+    sight=SIGHT,
     predict=Prediction(
         options=DepthOutput,
         run=_predict,

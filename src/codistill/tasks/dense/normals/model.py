@@ -59,7 +59,9 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
         return normals[0].cpu().numpy()
 
 
-def load_normals(subject: Subject, test: NormalsTest, data: NormalsData | None = None) -> NormalsEstimator:
+def load_normals(
+    subject: Subject, test: NormalsTest | None = None, data: NormalsData | None = None
+) -> NormalsEstimator:
     """A fitted head with its encoder.
 
     Raises:
@@ -67,4 +69,4 @@ def load_normals(subject: Subject, test: NormalsTest, data: NormalsData | None =
         ConfigError: if the encoder does not fit the head.
     """
     found = load_dense(subject, "normals", CropProtocol, lambda path, _: read_head_of(NormalsHead, path))
-    return NormalsEstimator(found.features, found.network, found.protocol, test.mirror)
+    return NormalsEstimator(found.features, found.network, found.protocol, (test or NormalsTest()).mirror)

@@ -15,6 +15,7 @@ from codistill.tasks.dense.fit import fit_dense
 from codistill.tasks.dense.normals.data import LAYOUTS, NormalsData
 from codistill.tasks.dense.normals.fit import HEAD, RECIPES, NormalsFit
 from codistill.tasks.dense.normals.model import NormalsEstimator, NormalsTest, load_normals
+from codistill.tasks.dense.normals.sight import SIGHT
 from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample
@@ -88,6 +89,7 @@ TASK = Task(
     },
     unit="degrees (mean, median, rmse), per cent (a11, a22, a30); means over images",
     summarize=without_truth,
+    sight=SIGHT,
     predict=Prediction(
         options=NormalsOutput,
         run=_predict,

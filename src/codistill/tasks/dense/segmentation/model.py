@@ -48,7 +48,18 @@ class SegmentationTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationOutput(SegmentationTest):
+class ReleasedOn:
+    """What a released file does not say.
+
+    Attributes:
+        kind: layout that a released .pth head was fitted on (the file does not record it).
+    """
+
+    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOutput(SegmentationTest, ReleasedOn):
     """How your own images are segmented; see `SegmentationTest`.
 
     Attributes:
@@ -57,7 +68,6 @@ class SegmentationOutput(SegmentationTest):
     """
 
     plain: bool = False
-    kind: Literal["ade20k", "cityscapes", "nyuv2", "scannet"] | None = None
 
 
 @dataclass
@@ -122,7 +132,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 
 
 def load_segmenter(
-    subject: Subject, test: SegmentationTest | None = None, data: SegmentationData | None = None
+    subject: Subject, test: SegmentationTest | ReleasedOn | None = None, data: SegmentationData | None = None
 ) -> Segmenter:
     """A fitted or released head with its encoder.
 
@@ -134,9 +144,8 @@ def load_segmenter(
         CheckpointError: if it cannot be read.
         ConfigError: if the encoder does not fit the head, or the data has other classes.
     """
-    test = test or SegmentationTest()
     released, classes = (data.protocol, data.classes) if data is not None else (None, ())
-    kind = test.kind if isinstance(test, SegmentationOutput) else None
+    kind = test.kind if isinstance(test, ReleasedOn) else None
     if kind is not None:
         refuse_kind(subject)
         released, classes = PROTOCOLS[kind], RELEASED[kind]
@@ -157,4 +166,5 @@ def load_segmenter(
             f"{data.spec if data is not None else kind} has {len(named)} ({', '.join(named[:3])} …): fit a head "
             "for this data set"
         )
-    return Segmenter(found.features, found.network, found.protocol, classes, test)
+    how = test if isinstance(test, SegmentationTest) else SegmentationTest()
+    return Segmenter(found.features, found.network, found.protocol, classes, how)

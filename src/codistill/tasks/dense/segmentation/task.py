@@ -27,6 +27,7 @@ from codistill.tasks.dense.segmentation.model import (
     Segmenter,
     load_segmenter,
 )
+from codistill.tasks.dense.segmentation.sight import SIGHT
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
 from codistill.tasks.shared.score_table import ScoreTable
@@ -140,6 +141,7 @@ TASK = Task(
     },
     unit="per cent",
     summarize=_summarize,
+    sight=SIGHT,
     predict=Prediction(
         options=SegmentationOutput,
         run=_predict,

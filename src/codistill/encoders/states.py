@@ -1,0 +1,65 @@
+"""One pass of an encoder, several states of its tokens: of chosen blocks, before and after the final norm.
+
+Heads differ in what they read: linear heads normed tokens, projectors and two-view decoders un-normed ones, some
+several blocks. Images and the states that are wanted in; `Tokens` by state out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from codistill.encoders.base import Encoder
+from codistill.types import Tokens
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """Tokens after a block.
+
+    Attributes:
+        block: 0-based, or negative from the end; None: the encoder's output.
+        norm: with the final norm applied.
+    """
+
+    block: int | None = None
+    norm: bool = True
+
+
+def encode_states(
+    encoder: Encoder, images: Float[Tensor, "batch 3 row column"], states: Iterable[TokenState]
+) -> dict[TokenState, Tokens]:
+    """Tokens by state, of one pass of the encoder.
+
+    Args:
+        encoder: called once, whatever the number of states.
+        images: ImageNet-normalized; sides are multiples of the patch size.
+        states: wanted; un-normed tokens that are wanted normed as well are normed afterwards.
+
+    Raises:
+        NotImplementedError: for blocks of an encoder without them, or tokens before and after a norm that cannot be
+            applied by itself.
+        ValueError: for a block that does not exist.
+    """
+    wanted = list(dict.fromkeys(states))
+    norm = all(state.norm for state in wanted)
+    depth = encoder.spec.depth
+    blocks = [_numbered(state.block, depth) for state in wanted]
+    if all(block is None for block in blocks):
+        outputs: dict[int | None, Tokens] = {None: encoder(images, norm=norm)}
+    else:
+        numbers = list(dict.fromkeys(depth - 1 if block is None else block for block in blocks))
+        found = encoder.intermediate(images, numbers, norm=norm)
+        outputs = dict(zip(numbers, found, strict=True))
+        if None in blocks:
+            outputs[None] = outputs[depth - 1]
+    return {
+        state: encoder.apply_norm(outputs[block]) if state.norm and not norm else outputs[block]
+        for state, block in zip(wanted, blocks, strict=True)
+    }
+
+
+def _numbered(block: int | None, depth: int) -> int | None:
+    """A block counted from the start, where there is such a block."""
+    return block + depth if block is not None and -depth <= block < 0 else block

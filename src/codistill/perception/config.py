@@ -1,0 +1,96 @@
+"""A perception in a YAML file: an encoder, and heads by name, each fitted or released.
+
+    encoder: weights/dune_vitbase_14_448.pth
+    size: 448
+    heads:
+      segmentation: {path: heads/ade20k}
+      people: {path: multiHMR_672_L.pt, projector: multihmr_vitlarge_14_672, denormalize: true}
+
+Paths are relative to the file.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from codistill.errors import check_least
+from codistill.files.config import load_yaml
+from codistill.files.places import with_path
+from codistill.nn.precision import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """A head of a perception.
+
+    Attributes:
+        path: a folder of `codistill fit`, or a released file.
+        task: of a released file; None: of the folder's head.json, or the head's name if that is a task's.
+        projector: a teacher of the student: the head reads its projected tokens. None: as the head was fitted.
+        denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
+        norm: tokens after the encoder's final norm, for a released head. None: as the head was fitted or published.
+        blocks: whose outputs a released head reads. None: as the head was fitted, or the last.
+        other_encoder: allow another encoder than the head was fitted on.
+        options: of the task: `kind` of a released segmentation or depth file, `threshold` of people.
+    """
+
+    path: str
+    task: str | None = None
+    projector: str | None = None
+    denormalize: bool = False
+    norm: bool | None = None
+    blocks: tuple[int, ...] | None = None
+    other_encoder: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionConfig:
+    """An encoder with its heads.
+
+    Attributes:
+        encoder: as for `load_encoder`; None: the one that the first fitted head stands on.
+        heads: by the name of their answers.
+        size: pixels of an image's longer side, rounded to whole patches; None: the largest at which a head was fitted.
+        batch_size: images of a pass.
+        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
+        about: who trained what on what; shown to users.
+    """
+
+    encoder: str | None = None
+    heads: dict[str, HeadConfig] = field(default_factory=dict)
+    size: int | None = None
+    batch_size: int = 16
+    precision: Precision = "auto"
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        check_least(self, "size", "batch_size")
+
+
+def read_config(path: str | Path) -> PerceptionConfig:
+    """A perception from a YAML file, with paths as seen from here.
+
+    Raises:
+        ConfigError: if it cannot be read, or a key or value is wrong; the text names it.
+    """
+    path = Path(path).expanduser()
+    config = load_yaml(PerceptionConfig, path)
+    heads = {name: replace(head, path=_beside(path, head.path)) for name, head in config.heads.items()}
+    encoder = None if config.encoder is None else _encoder_beside(path, config.encoder)
+    return replace(config, encoder=encoder, heads=heads)
+
+
+def _beside(config: Path, text: str) -> str:
+    return str(config.parent / Path(text).expanduser())
+
+
+def _encoder_beside(config: Path, text: str) -> str:
+    """A path beside the config, options after commas, if there is one; else a name, as it is."""
+
+    def found(part: str) -> str:
+        place = _beside(config, part)
+        return place if part and os.path.exists(place) else part  # noqa: PTH110
+
+    return with_path(text, found)

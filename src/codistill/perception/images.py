@@ -1,0 +1,86 @@
+"""Images of any kind, and the size at which an encoder sees them: whole, with their ratio kept up to whole patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from codistill.encoders.preprocess import ImageLike, list_images, pixels_of
+from codistill.errors import ConfigError, DataError
+from codistill.imaging import resize_rgb
+from codistill.imaging.normalize import normalized
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image.
+
+    Attributes:
+        pixels: (row, column, 3) uint8, upright, at its own size.
+        name: of the file without its suffix, or its place among the images.
+        path: of the file; None for pixels.
+        focal: focal length in pixels, if it was given.
+    """
+
+    pixels: UInt8[np.ndarray, "row column 3"]
+    name: str
+    path: Path | None = None
+    focal: float | None = None
+
+
+def read_pictures(
+    images: ImageLike | Sequence[ImageLike], focal: float | Sequence[float | None] | None = None
+) -> list[Picture]:
+    """Images as they were given: paths, bytes of files, PIL images, or arrays.
+
+    Args:
+        images: one or several, of any sizes.
+        focal: focal lengths in pixels: one for all, or one for each (None: unknown).
+
+    Raises:
+        DataError: if there is none, or one cannot be used.
+        ConfigError: for focal lengths that are not positive, or not as many as images.
+    """
+    listed = list_images(images)
+    if not listed:
+        raise DataError("no images were given; give at least one")
+    focals = [focal] * len(listed) if focal is None or isinstance(focal, (int, float)) else list(focal)
+    if len(focals) != len(listed):
+        raise ConfigError(f"{len(focals)} focal lengths for {len(listed)} images: give one, or one for each")
+    if any(value is not None and not value > 0 for value in focals):
+        raise ConfigError(f"focal lengths must be positive numbers of pixels; got {focals}")
+    return [
+        _picture(image, number, value)
+        for number, (image, value) in enumerate(zip(listed, focals, strict=True))
+    ]
+
+
+def _picture(image: ImageLike, number: int, focal: float | None) -> Picture:
+    path = Path(image).expanduser() if isinstance(image, (str, Path)) else None
+    name = f"image {number + 1}" if path is None else path.stem
+    return Picture(pixels_of(image if path is None else path), name, path, focal)
+
+
+def seen_size(shape: tuple[int, ...], size: int, patch_size: int) -> tuple[int, int]:
+    """Rows and columns at which an image is seen, multiples of the patch size, at least one patch each.
+
+    Args:
+        shape: rows and columns of the image.
+        size: pixels of the longer side, rounded to whole patches.
+        patch_size: of the encoder.
+    """
+    factor = size / max(shape[:2])
+    rows, columns = (max(1, round(side * factor / patch_size)) * patch_size for side in shape[:2])
+    return rows, columns
+
+
+def encoder_input(
+    pictures: Sequence[Picture], size: tuple[int, int], device: torch.device
+) -> Float[Tensor, "batch 3 row column"]:
+    """Images resized to (rows, columns), bicubic with antialiasing, ImageNet-normalized, on the device."""
+    stacked = np.stack([resize_rgb(picture.pixels, size) for picture in pictures])
+    return normalized(torch.from_numpy(stacked).to(device, non_blocking=True))

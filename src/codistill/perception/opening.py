@@ -1,0 +1,199 @@
+"""An encoder and heads, as named by the user: each head's model on one encoder in memory.
+
+A fitted head says in head.json what it stands on, and another encoder is refused with both names; a released file says
+nothing, and is logged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
+from codistill.files.plain import from_plain
+from codistill.perception.config import HeadConfig
+from codistill.student.load import load_student
+from codistill.student.student import Student
+from codistill.tasks.registry import find_task, task_names
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, Source, load_features_encoder
+from codistill.tasks.shared.head_files import HeadRecord, read_record
+from codistill.tasks.task import NoOptions, Sight, Subject, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFacts:
+    """What there is to know of a head.
+
+    Attributes:
+        task: that it does. about: one line on it.
+        trained_on: the data; "" where a released file does not say.
+        licence: of the encoder that it was fitted on, as its folder says; "" for a released file.
+        parameters: of the head alone, with its projector.
+        projector: of the student, whose tokens it reads; None for the encoder's own.
+        size: pixels of an image's longer side at which it was fitted.
+        path: of the folder or file.
+    """
+
+    task: str
+    about: str
+    trained_on: str
+    licence: str
+    parameters: int
+    projector: str | None
+    size: int
+    path: str
+
+
+@dataclass(frozen=True)
+class OpenHead:
+    """A head on the shared encoder."""
+
+    name: str
+    task: Task
+    sight: Sight
+    model: Any
+    facts: HeadFacts
+
+    @property
+    def features(self) -> FrozenFeatures:
+        return self.model.features
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An encoder in memory with its heads.
+
+    Attributes:
+        named: the encoder, as the user gave it.
+        source: the encoder, or the student with its projectors.
+        heads: by name.
+    """
+
+    named: str
+    source: Source
+    heads: dict[str, OpenHead]
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.source.encoder if isinstance(self.source, Student) else self.source
+
+
+def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConfig]) -> Opened:
+    """The encoder, loaded once, with every head on it.
+
+    Args:
+        encoder: what `load_encoder` takes, or one in memory; None: what the first fitted head stands on.
+        given: heads by name.
+
+    Raises:
+        ConfigError: if an encoder or task is not named, or a head stands on another encoder.
+        CheckpointError: if something cannot be read.
+    """
+    for name in given:
+        if not name.replace("-", "_").isidentifier():
+            raise ConfigError(f"a head's name must be a word (letters, digits, - and _); got {name!r}")
+    records = {name: _record(head) for name, head in given.items()}
+    if isinstance(encoder, (Encoder, Student)):
+        source, named = encoder, (encoder.encoder if isinstance(encoder, Student) else encoder).spec.name
+    else:
+        named = _named(encoder, records)
+        projected = any(
+            head.projector or (record is not None and record.features.projector)
+            for head, record in zip(given.values(), records.values(), strict=True)
+        )
+        source = load_student(named) if projected else load_features_encoder(named)
+    heads = {name: _open(name, head, records[name], named, source) for name, head in given.items()}
+    return Opened(named, source, heads)
+
+
+def _record(head: HeadConfig) -> HeadRecord | None:
+    """The record of a head's folder; None for a released file."""
+    path = Path(head.path).expanduser()
+    return None if path.is_file() else read_record(path)
+
+
+def _named(encoder: str | Path | None, records: Mapping[str, HeadRecord | None]) -> str:
+    if encoder is not None:
+        return str(encoder)
+    for record in records.values():
+        if record is not None:
+            return record.features.encoder
+    raise ConfigError(
+        "which encoder? Released files do not say what they stand on: name one (--encoder E, or `encoder:` in the YAML)"
+    )
+
+
+def _task(name: str, head: HeadConfig, record: HeadRecord | None) -> Task:
+    able = [task for task in task_names() if find_task(task).sight is not None]
+    named = head.task or (record.task if record is not None else name)
+    if record is not None and named != record.task:
+        raise ConfigError(f"{head.path}: is a head for {record.task}, not for {named}")
+    if named not in task_names():
+        raise ConfigError(
+            f"{name}: {head.path} does not say what it is for: name its task (`task:`), one of {', '.join(able)}"
+        )
+    task = find_task(named)
+    if task.sight is None:
+        raise ConfigError(
+            f"{name}: heads for {named} do not answer from shared tokens; those that do: {', '.join(able)}"
+        )
+    return task
+
+
+def _features(head: HeadConfig, record: HeadRecord | None, task: Task, named: str) -> FeatureConfig:
+    """What the head reads, from its record or the task's first recipe, with the user's choices."""
+    recipe = next(iter(task.recipes.values()), None)
+    start = record.features if record is not None else FeatureConfig() if recipe is None else recipe.features
+    chosen: dict[str, Any] = {"encoder": named}
+    if head.projector is not None:
+        chosen |= {"projector": head.projector, "denormalize": head.denormalize, "blocks": (-1,)}
+    elif head.denormalize:
+        raise ConfigError(f"{head.path}: denormalize needs a projector: name the teacher (`projector:`)")
+    if head.norm is not None:
+        chosen["norm"] = head.norm
+    if head.blocks is not None:
+        chosen["blocks"] = head.blocks
+    return replace(start, **chosen)
+
+
+def _open(name: str, head: HeadConfig, record: HeadRecord | None, named: str, source: Source) -> OpenHead:
+    task = _task(name, head, record)
+    sight = task.sight
+    assert sight is not None
+    options = from_plain(sight.options, head.options, f"heads.{name}.options")
+    subject = Subject(
+        head=Path(head.path),
+        features=_features(head, record, task, named),
+        other_encoder=head.other_encoder,
+        source=source,
+    )
+    chosen = None if isinstance(options, NoOptions) else options
+    try:
+        model = sight.load(subject, chosen) if sight.load else task.load(subject, chosen, None)
+    except ConfigError as error:
+        raise ConfigError(f"head {name!r}: {error}") from error
+    facts = HeadFacts(
+        task=task.name,
+        about=task.about,
+        trained_on="" if record is None else record.data.spec,
+        licence="" if record is None else record.encoder.licence,
+        parameters=_parameters(model),
+        projector=model.features.config.projector,
+        size=sight.size(model),
+        path=str(head.path),
+    )
+    return OpenHead(name, task, sight, model, facts)
+
+
+def _parameters(model: Any) -> int:
+    """Of the head and the projector before it; not of the encoder."""
+    head = getattr(model, "head", None)
+    counted = [] if not isinstance(head, nn.Module) else [head]
+    features = model.features
+    if features.student is not None:
+        counted.append(features.student.projectors[features.config.projector])
+    own = sum(tensor.numel() for tensor in getattr(model, "tensors", {}).values())
+    return own + sum(parameter.numel() for module in counted for parameter in module.parameters())

@@ -1,0 +1,239 @@
+"""One encoder, several heads: images in, a `Scene` out, with one pass of the encoder per image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codistill.analysis.pca import PcaBasis
+from codistill.encoders.base import Encoder
+from codistill.encoders.preprocess import ImageLike
+from codistill.encoders.states import TokenState, encode_states
+from codistill.engine.distributed import choose_device
+from codistill.errors import ConfigError, unknown_name
+from codistill.nn.precision import Precision, autocast
+from codistill.perception.config import HeadConfig, PerceptionConfig, read_config
+from codistill.perception.images import Picture, encoder_input, read_pictures, seen_size
+from codistill.perception.opening import HeadFacts, open_heads
+from codistill.perception.pretrained import find_pretrained
+from codistill.perception.scene import Scene, timed
+from codistill.tasks.dense.depth.sight import DepthAnswer
+from codistill.tasks.people.sight import PeopleAnswer
+from codistill.tasks.shared.features import Source
+from codistill.tasks.two_view.sight import TwoViewAnswer
+from codistill.types import Tokens
+
+DEFAULT_SIZE = 448
+"""Pixels of an image's longer side where neither a head nor the encoder says one."""
+
+Head = str | Path | HeadConfig
+
+
+class Perception:
+    """An encoder with heads on it, in evaluation mode.
+
+    Args:
+        encoder: what `load_encoder` takes; or an `Encoder`, or a `Student` with its projectors; None: what the first
+            fitted head stands on.
+        heads: by the name of their answers: a folder of `codistill fit`, a released file, or a `HeadConfig`. A released
+            file's task is that of its name here, unless its config names it.
+        size: pixels of an image's longer side at which the encoder sees it, rounded to whole patches; None: the largest
+            at which a head was fitted, else the encoder's native size.
+        batch_size: images of a pass.
+        device: `auto` takes CUDA where there is some.
+        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
+        about: who trained what on what.
+
+    Raises:
+        ConfigError: if something is not named, or a head was fitted on another encoder; the text has both names.
+        CheckpointError: if something cannot be read.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Path | Source | None = None,
+        heads: Mapping[str, Head] | None = None,
+        *,
+        size: int | None = None,
+        batch_size: int = 16,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        about: str = "",
+    ) -> None:
+        limits = PerceptionConfig(size=size, batch_size=batch_size, precision=precision)  # checks them
+        opened = open_heads(encoder, {name: _config(head) for name, head in (heads or {}).items()})
+        self._heads, self._encoder = opened.heads, opened.encoder
+        self.named, self.about = opened.named, about
+        self.precision: Precision = precision
+        self.batch_size = batch_size
+        native = [head.facts.size for head in opened.heads.values()] or [
+            self._encoder.spec.image_size or DEFAULT_SIZE
+        ]
+        self.size = limits.size or max(native)
+        plain = isinstance(device, str) and device in ("auto", "cpu", "cuda")
+        self.to(choose_device(device) if plain else device)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_config(cls, config: str | Path | PerceptionConfig, **options: Any) -> "Perception":
+        """The perception of a YAML file, or of a config.
+
+        Args:
+            config: the file; its paths are relative to it.
+            options: of the constructor, in place of the config's.
+
+        Raises:
+            ConfigError, CheckpointError: see the class.
+        """
+        read = config if isinstance(config, PerceptionConfig) else read_config(config)
+        chosen = {
+            "size": read.size,
+            "batch_size": read.batch_size,
+            "precision": read.precision,
+            "about": read.about,
+        }
+        return cls(read.encoder, read.heads, **(chosen | options))
+
+    @classmethod
+    def from_pretrained(cls, name: str, **options: Any) -> "Perception":
+        """A perception that ships with codistill, by its name.
+
+        Raises:
+            ConfigError: for an unknown name; the text lists what there is.
+        """
+        return cls.from_config(find_pretrained(name), **options)
+
+    @property
+    def encoder(self) -> Encoder:
+        """That all heads share."""
+        return self._encoder
+
+    @property
+    def heads(self) -> Mapping[str, HeadFacts]:
+        """What there is to know of each head, by its name."""
+        return {name: head.facts for name, head in self._heads.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Of encoder and heads."""
+        return self._device
+
+    def together(self, name: str) -> bool:
+        """Whether a head answers on several images at once."""
+        return self._heads[self.known(name)].sight.together
+
+    def is_solid(self, name: str) -> bool:
+        """Whether a head's answers are in space: depth, bodies, cameras."""
+        kind = self._heads[self.known(name)].sight.gives
+        return issubclass(kind, (DepthAnswer, PeopleAnswer, TwoViewAnswer))
+
+    def known(self, name: str) -> str:
+        """The name of an answer, as it is.
+
+        Raises:
+            ConfigError: if there is none of that name.
+        """
+        if name not in self._heads:
+            raise ConfigError(unknown_name("answer", name, self._heads))
+        return name
+
+    @property
+    def named_shortly(self) -> str:
+        """The encoder's name, of a path its last part."""
+        return Path(self.named).name
+
+    def to(self, device: torch.device | str) -> "Perception":
+        """Move encoder and heads."""
+        self._device = torch.device(device)
+        self._encoder.to(self._device)
+        for head in self._heads.values():
+            head.model.to(self._device)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Encoder and heads as JSON values: names, licences, what was trained on what, parameters."""
+        spec = self._encoder.spec
+        return {
+            "about": self.about,
+            "encoder": {
+                "encoder": self.named,
+                "name": spec.name,
+                "licence": spec.licence,
+                "parameters": sum(parameter.numel() for parameter in self._encoder.parameters()),
+                "patch_size": spec.patch_size,
+                "size": self.size,
+            },
+            "heads": {name: asdict(head.facts) for name, head in self._heads.items()},
+        }
+
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        want: Sequence[str] | None = None,
+        size: int | None = None,
+        focal: float | Sequence[float | None] | None = None,
+        basis: PcaBasis | None = None,
+    ) -> Scene:
+        """Encode some images; each once, whatever the number of heads.
+
+        Args:
+            images: one or several of any sizes: paths, bytes of image files, PIL images, arrays (row, column, 3).
+            want: names of the answers to compute now; None: each when it is asked for.
+            size: in place of the perception's.
+            focal: focal lengths in pixels of the images, one or one for each; None: of EXIF, else 60 degrees across
+                the longer side.
+            basis: of the features' colours, from another scene; None: of these images.
+
+        Raises:
+            DataError: if an image cannot be used.
+            ConfigError: for an unknown answer.
+        """
+        for name in want or ():
+            self.known(name)
+        seconds: dict[str, float] = {}
+        with timed(seconds, "preprocess", self._device):
+            pictures = read_pictures(images, focal)
+        scene = Scene(
+            pictures,
+            self._encoded(pictures, size or self.size, seconds),
+            self._heads,
+            normed=self._encoder.apply_norm,
+            device=self._device,
+            precision=self.precision,
+            seconds=seconds,
+            about=self.describe(),
+            basis=basis,
+        )
+        scene.compute(want or ())
+        return scene
+
+    @torch.inference_mode()
+    def _encoded(
+        self, pictures: Sequence[Picture], size: int, seconds: dict[str, float]
+    ) -> list[dict[TokenState, Tokens]]:
+        """States of every image's tokens, as batches of one; images of one shape share a pass."""
+        states = {state: None for head in self._heads.values() for state in head.features.states}
+        wanted = list(states) or [TokenState()]
+        if not any(state.block is None for state in wanted):
+            wanted.append(TokenState())
+        patch = self._encoder.spec.patch_size
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, picture in enumerate(pictures):
+            groups.setdefault(seen_size(picture.pixels.shape, size, patch), []).append(number)
+        found: dict[int, dict[TokenState, Tokens]] = {}
+        for shape, numbers in groups.items():
+            for start in range(0, len(numbers), self.batch_size):
+                chosen = numbers[start : start + self.batch_size]
+                with timed(seconds, "preprocess", self._device):
+                    batch = encoder_input([pictures[number] for number in chosen], shape, self._device)
+                with timed(seconds, "encode", self._device), autocast(self._device, self.precision):
+                    outputs = encode_states(self._encoder, batch, wanted)
+                for row, number in enumerate(chosen):
+                    found[number] = {state: tokens[row] for state, tokens in outputs.items()}
+        return [found[number] for number in range(len(pictures))]
+
+
+def _config(head: Head) -> HeadConfig:
+    return head if isinstance(head, HeadConfig) else HeadConfig(path=str(head))

@@ -1,0 +1,91 @@
+"""Classes of every pixel from shared tokens; see `tasks/shared/seen.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch.nn.functional import interpolate
+
+from codistill.imaging.colours import label_picture, number_colours, overlay
+from codistill.imaging.legends import legend_picture
+from codistill.metrics.segmentation import IGNORE
+from codistill.tasks.dense.segmentation.model import ReleasedOn, Segmenter
+from codistill.tasks.shared.seen import Answer, Seen
+from codistill.tasks.task import Sight
+
+LARGEST = 1024
+"""Longer side at which class scores are compared; larger images get the class of the nearest such pixel."""
+
+LISTED = 24
+"""Classes in a legend, the commonest first."""
+
+
+@dataclass(frozen=True)
+class SegmentationAnswer(Answer):
+    """Classes of an image's pixels.
+
+    Attributes:
+        classes: number of each pixel's class.
+        names: of the classes, by number. palette: their colours, (class, 3).
+    """
+
+    classes: UInt8[np.ndarray, "row column"]
+    names: tuple[str, ...]
+    palette: UInt8[np.ndarray, "class 3"]
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Share of the pixels by number of the class, the commonest first."""
+        counts = np.bincount(self.classes.ravel(), minlength=256)[:IGNORE]
+        return {
+            int(number): float(counts[number]) / self.classes.size
+            for number in counts.argsort(kind="stable")[::-1]
+            if counts[number]
+        }
+
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
+        """Colours over the image."""
+        return overlay(pixels, label_picture(self.classes, len(self.names)))
+
+    def text(self) -> str:
+        return ", ".join(f"{self.names[n]} {share:.0%}" for n, share in list(self.shares.items())[:4])
+
+    def legend(self, width: int, like: Answer | None = None) -> np.ndarray:
+        return legend_picture(self.names, list(self.shares)[:LISTED], width)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"classes": {self.names[number]: round(share, 6) for number, share in self.shares.items()}}
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        return {"": self.classes}
+
+
+@torch.inference_mode()
+def answer(model: Segmenter, images: Sequence[Seen]) -> list[SegmentationAnswer]:
+    """One for each image."""
+    return [_answer(model, seen) for seen in images]
+
+
+def _answer(model: Segmenter, seen: Seen) -> SegmentationAnswer:
+    patch, (rows, columns) = model.features.patch_size, seen.grid
+    with model.autocast():
+        logits = model.answer(seen.levels, (rows * patch, columns * patch))
+    factor = min(1.0, LARGEST / max(seen.size))
+    size = (max(1, round(seen.size[0] * factor)), max(1, round(seen.size[1] * factor)))
+    scores = interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+    classes = scores[0].argmax(0).to(torch.uint8).cpu().numpy()
+    if size != seen.size:
+        classes = cv2.resize(classes, seen.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return SegmentationAnswer(classes, model.classes, number_colours(len(model.classes)))
+
+
+SIGHT = Sight(
+    answer=answer,
+    gives=SegmentationAnswer,
+    size=lambda model: max(model.protocol.crop),
+    options=ReleasedOn,
+)

@@ -1,0 +1,156 @@
+"""One pass of the encoder for all heads, with the same numbers as each head by itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy_heads import CLASSES, ENCODER, SIZE, dense_head, dense_heads, photo
+
+from codistill import Perception, load_encoder
+from codistill.errors import ConfigError, DataError
+from codistill.perception.images import seen_size
+from codistill.tasks.registry import find_task
+from codistill.tasks.shared.features import FeatureConfig
+from codistill.tasks.task import Subject
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return dense_heads(tmp_path_factory.mktemp("heads"))
+
+
+class Counted:
+    """Images that an encoder encoded, and its passes."""
+
+    def __init__(self, perception: Perception, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.images, self.passes = 0, 0
+        encoder = perception.encoder
+        for name in ("encode", "encode_blocks"):
+            monkeypatch.setattr(encoder, name, self._counting(getattr(encoder, name)))
+
+    def _counting(self, function):
+        def counted(images, *args):
+            self.images += len(images)
+            self.passes += 1
+            return function(images, *args)
+
+        return counted
+
+
+def test_every_head_answers_as_by_itself(heads: dict[str, Path]) -> None:
+    """At the size that the heads were fitted at, without mirrored images."""
+    image = photo()
+    scene = Perception(ENCODER, heads, device="cpu")(image)
+    alone = {}
+    for name, folder in heads.items():
+        task = find_task(name)
+        options = task.test() if name == "segmentation" else task.test(mirror=False)
+        alone[name] = task.load(Subject(head=folder), options, None)(image)
+    np.testing.assert_array_equal(scene.segmentation[0].classes, alone["segmentation"])
+    np.testing.assert_allclose(scene.depth[0], alone["depth"], rtol=1e-5)
+    np.testing.assert_allclose(scene.normals[0], alone["normals"], atol=1e-5)
+    assert scene.segmentation[0].names == CLASSES and len(set(alone["segmentation"].ravel())) > 1
+
+
+def test_one_pass_for_all_heads(heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of one shape share it; heads that read other states of the tokens need none of their own."""
+    perception = Perception(ENCODER, heads, device="cpu")
+    counted = Counted(perception, monkeypatch)
+    images = [photo(1), photo(2), photo(3, (70, 84))]
+    scene = perception(images)
+    assert (counted.images, counted.passes) == (3, 2)
+    for name in scene.wants():
+        for i in range(3):
+            scene.draw(name, i)
+    assert scene.pca[2].shape == (3, 4, 3) and scene.similar(0, 1, 2)[2].shape == (3, 4)
+    assert (counted.images, counted.passes) == (3, 2)
+
+
+def test_answers_are_lazy_and_computed_once(heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    perception = Perception(ENCODER, heads, device="cpu")
+    scene = perception([photo(1), photo(2)], want=("depth",))
+    assert set(scene.seconds) == {"preprocess", "encode", "depth"}
+    assert set(scene.arrays()) == {"0/depth", "1/depth"}
+    before = dict(scene.seconds)
+    assert scene.depth[1] is scene.depth[-1]
+    assert scene.seconds == before
+    assert scene.normals[1].shape == (SIZE, SIZE, 3) and set(scene.arrays(1)) == {"depth", "normals"}
+    assert set(scene.as_json()["images"][0]["answers"]) == {"depth"}
+
+
+def test_answers_have_the_size_of_their_image(heads: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    Image.fromarray(photo(4, (50, 120))).save(path)
+    perception = Perception(heads=heads, device="cpu")  # on the encoder that the heads name
+    scene = perception([path, Image.open(path), photo(5, (200, 90))])
+    assert scene.names == ("wide", "image 2", "image 3")
+    for name in scene.wants():
+        assert [scene.draw(name, i).shape[:2] for i in range(3)] == [(50, 120), (50, 120), (200, 90)]
+    np.testing.assert_array_equal(scene.depth[0], scene.depth[1])
+    norms = np.linalg.norm(scene.normals[2], axis=-1)
+    np.testing.assert_allclose(norms, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [((480, 640), 448, (336, 448)), ((480, 640), 224, (168, 224)), ((10, 1000), 56, (14, 56))],
+)
+def test_sizes_are_whole_patches_of_the_longer_side(shape, size, expected) -> None:
+    assert seen_size(shape, size, 14) == expected
+
+
+def test_another_encoder_is_refused_with_both_names(heads: dict[str, Path]) -> None:
+    other = ENCODER + ",seed=7"
+    with pytest.raises(ConfigError) as caught:
+        Perception(other, {"depth": heads["depth"]}, device="cpu")
+    text = str(caught.value)
+    assert f"was fitted on {ENCODER}; {other} gives other features" in text
+    assert "head 'depth'" in text and "--other-encoder" in text
+
+
+def test_an_encoder_in_memory_is_shared(heads: dict[str, Path]) -> None:
+    encoder = load_encoder(ENCODER)
+    perception = Perception(encoder, heads, device="cpu")
+    assert perception.encoder is encoder
+    assert all(head.features.encoder is encoder for head in perception._heads.values())
+    tokens = perception(photo()).tokens[0]
+    expected = encoder(encoder.preprocess(photo()))
+    torch.testing.assert_close(tokens.patches, expected.patches)
+
+
+def test_facts_of_heads(heads: dict[str, Path]) -> None:
+    facts = Perception(ENCODER, heads, device="cpu").heads
+    assert list(facts) == list(heads)
+    depth = facts["depth"]
+    assert (depth.task, depth.trained_on, depth.size) == ("depth", "world:toy", SIZE)
+    assert depth.parameters == 16 * (2 * 2 * 48 + 1)
+
+
+def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
+    perception = Perception(ENCODER, {"depth": heads["depth"]}, device="cpu")
+    with pytest.raises(ConfigError, match=r"Unknown answer 'dept'\. Did you mean 'depth'"):
+        perception(photo(), want=("dept",))
+    with pytest.raises(ConfigError, match="no head answers with segmentation; heads: depth"):
+        _ = perception(photo()).segmentation
+    with pytest.raises(DataError, match="no images"):
+        perception([])
+    with pytest.raises(ConfigError, match="outside of the grid of 4x4"):
+        perception(photo()).similar(0, 4, 0)
+    with pytest.raises(ConfigError, match="2 focal lengths for 1 images"):
+        perception(photo(), focal=[1.0, 2.0])
+    with pytest.raises(ConfigError, match="which encoder"):
+        Perception()
+    with pytest.raises(IndexError):
+        _ = perception(photo()).depth[1]
+    two = {"near": heads["depth"], "far": heads["depth"]}
+    with pytest.raises(ConfigError, match=r"2 heads answer with depth: choose by name, scene\['near'\]"):
+        _ = Perception(ENCODER, two, device="cpu")(photo()).depth
+
+
+def test_blocks_of_an_encoder_without_them_are_refused(tmp_path: Path) -> None:
+    """By the head's fit already; a perception says which head."""
+    folder = dense_head(tmp_path / "head", "normals", FeatureConfig(encoder="baseline:colour"))
+    scene = Perception("baseline:colour", {"normals": folder}, device="cpu")(photo())
+    assert scene.normals[0].shape == (SIZE, SIZE, 3)
