@@ -15,8 +15,9 @@ from codistill.commands.parsers.study import parse
 from codistill.commands.study_show import show_study
 from codistill.commands.study_tables import write_study_tables
 from codistill.commands.task_config import resolve_fit, with_flags
+from codistill.engine.distributed import DeviceChoice
 from codistill.errors import ConfigError, StoppedError, unknown_name
-from codistill.files.config import save_yaml
+from codistill.files.config import load_yaml, save_yaml
 from codistill.files.writing import make_directory, refuse_file
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import StudyConfig
@@ -47,6 +48,8 @@ def main(argv: list[str]) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     refuse_file(arguments.out)
     folder, study = StudyFolder(arguments.out), find_study(arguments.study, arguments.set)
+    if folder.study.is_file() and (other := load_yaml(StudyConfig, folder.study).name) != study.name:
+        raise ConfigError(f"{folder.root} holds the study {other!r}, not {study.name!r}: take another --out")
     for row in arguments.only:
         if row not in study.rows:
             raise ConfigError(f"--only: {unknown_name('row', row, study.rows)}")
@@ -130,13 +133,13 @@ def check_finished(cells: Sequence[Cell], folder: StudyFolder) -> None:
         listed = "\n".join(wrong[:12])
         raise ConfigError(
             f"{len(wrong)} finished cells were made with other options than the study has now (old → new):\n{listed}\n"
-            f"Give the options back, take another --out, or delete {folder.root}/cells/CELL and {folder.root}/runs/CELL "
-            "of those to do them anew."
+            f"Give the options back, take another --out, or delete {folder.root}/cells/CELL and "
+            f"{folder.root}/runs/CELL of those to do them anew."
         )
 
 
 def _print_plan(
-    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: str
+    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: DeviceChoice
 ) -> None:
     left = [cell for cell in cells if read_cell(folder, cell.name) is None]
     expected = estimates(study, cells, folder, rate, device)

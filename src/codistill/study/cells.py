@@ -17,7 +17,7 @@ from codistill.files.plain import to_plain
 from codistill.recipes.overrides import with_fields
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
-from codistill.study.config import TRAINING, WORLDS, StudyConfig, flat
+from codistill.study.config import TRAINING, WORLDS, EvaluationConfig, StudyConfig, flat
 from codistill.study.places import StudyFolder
 from codistill.study.variables import refuse_missing
 from codistill.tasks.registry import find_task
@@ -73,22 +73,38 @@ def cells_of(
     trained = _with_starts(study, asked)
     cells = [_world(study, name, folder) for name in study.worlds]
     recipes = {name: _recipe(study, name) for name in trained if not study.rows[name].encoder}
-    seen: set[tuple[str, str]] = set()
     for seed in study.seeds:
         for row in study.rows:
             if row in recipes:
                 cells.append(_training(study, row, seed, recipes[row], folder))
-            if row not in asked:
-                continue
-            for name in study.evaluations:
-                if row not in study.rows_of(name):
-                    continue
-                cell = _evaluation(study, row, seed, name, folder, resolve)
-                once = not cell.config.get("fit") and bool(study.rows[row].encoder)
-                if not (once and (row, name) in seen):
-                    cells.append(cell)
-                seen.add((row, name))
+            for name in evaluations_of(study, row, seed) if row in asked else ():
+                cells.append(_evaluation(study, row, seed, name, folder, resolve))
     return cells
+
+
+def evaluations_of(study: StudyConfig, row: str, seed: int) -> list[str]:
+    """Evaluations of a row with a seed; what has no seed at all is done with the first."""
+    first = seed == study.seeds[0] or not study.rows[row].encoder
+    return [
+        name
+        for name, asked in study.evaluations.items()
+        if row in study.rows_of(name) and (first or is_fitted(asked))
+    ]
+
+
+def is_fitted(asked: EvaluationConfig) -> bool:
+    """Whether a head is fitted first, so that there is a seed."""
+    return find_task(asked.task).fit is not None and "baseline" not in asked.options
+
+
+def cell_names(study: StudyConfig) -> list[str]:
+    """Names of all cells, in order."""
+    names = list(_worlds(study))
+    for seed in study.seeds:
+        for row, config in study.rows.items():
+            whats = [] if config.encoder else [TRAINING]
+            names += [f"{row}/{seed}/{what}" for what in (*whats, *evaluations_of(study, row, seed))]
+    return names
 
 
 def _with_starts(study: StudyConfig, rows: Sequence[str]) -> list[str]:
@@ -191,8 +207,7 @@ def _evaluation(
     for taken in ("encoder", "features.encoder", "out", "head", "model", "against", "json", "list"):
         if taken in options:
             raise ConfigError(f"evaluations.{name}.options.{taken}: is the study's to say; leave it out")
-    task = find_task(asked.task)
-    if task.config is not None:
+    if is_fitted(asked):
         options.setdefault("fit.seed", seed)
     words = ["evaluate", asked.task, *words_of(options)]
     try:

@@ -57,12 +57,14 @@ class EvaluationConfig:
 
     Attributes:
         task: its name.
+        about: what stands over its columns; "": the evaluation's name.
         options: of that command, without `--`: `data`, `split`, `limit`, `projector`, `recipe`, `fit.steps`, ….
         rows: that it is asked of; empty: all.
         minutes: a guess for --dry-run, until one of these cells is finished.
     """
 
     task: str
+    about: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
     minutes: float | None = None

@@ -1,4 +1,4 @@
-"""What cells cost: operations counted as `codistill plan` counts them, seconds as they were measured or are expected."""
+"""What cells cost: operations, counted as `codistill plan` counts them; seconds, measured or expected."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from codistill.bench.machine import where
-from codistill.engine.distributed import choose_device
+from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import CodistillError, ConfigError
 from codistill.files.json_files import read_json
 from codistill.recipes.plan import plan_run, work_of
@@ -27,7 +27,7 @@ SHARE = 0.5
 _PRODUCT, _SECONDS = 768, 0.3
 
 
-def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: str) -> dict[str, Any]:
+def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoice) -> dict[str, Any]:
     """What is kept of a finished cell beside its result.
 
     Args:
@@ -83,7 +83,7 @@ class Estimate:
     why: str
 
 
-def machine_rate(device: str) -> float:
+def machine_rate(device: DeviceChoice) -> float:
     """Operations per second of one product of 768 x 768 on this machine, the best of a third of a second."""
     place = choose_device(device)
     left, right = torch.randn(2, _PRODUCT, _PRODUCT, device=place)
@@ -98,7 +98,7 @@ def machine_rate(device: str) -> float:
 
 
 def estimates(
-    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: str
+    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: DeviceChoice
 ) -> dict[str, Estimate]:
     """Expected seconds by cell.
 

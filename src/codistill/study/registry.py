@@ -1,4 +1,4 @@
-"""From a user's STUDY (a shipped name, a YAML file, or `file.py:NAME`) to a `StudyConfig` with its variables replaced."""
+"""From a user's STUDY (a shipped name, a YAML file, `file.py:NAME`) to a `StudyConfig`, its variables replaced."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from codistill.errors import StoppedError
+from codistill.errors import CodistillError, StoppedError
 from codistill.files.config import save_yaml
 from codistill.files.writing import make_directory, remove_quietly
 from codistill.study.cells import Cell, recipe_file
@@ -264,21 +264,26 @@ class Runner:
             total = sum(one["seconds"] for one in attempts(self.folder, cell.name))
             if not self.options.keep_features:
                 remove_quietly(cell.out / "head" / "cache")
-            write_cell(self.folder, cell, self.facts(cell, total))
-            self.done.add(cell.name)
-            self.say(f"{cell.name}: finished in {shown_time(total)}")
+            try:
+                write_cell(self.folder, cell, self.facts(cell, total))
+            except CodistillError as error:  # its command said 0, but left something else than it should
+                self._failed(cell, code, str(error))
+            else:
+                self.done.add(cell.name)
+                self.say(f"{cell.name}: finished in {shown_time(total)}")
         elif stopped:
             self.say(f"{cell.name}: stopped; the same command resumes it")
             if not job.asked_to_stop:
                 self.failed[cell.name] = "stopped by a signal of its own"
         else:
-            said = " ".join(last_lines(self.folder, cell.name))
-            note_failure(self.folder, cell, code, said)
-            self.failed[cell.name] = said
-            self.say(
-                f"{cell.name}: FAILED with exit code {code}: {said} (all of it: {self.folder.log(cell.name)})"
-            )
+            self._failed(cell, code, " ".join(last_lines(self.folder, cell.name)))
         job.claim.release()
+
+    def _failed(self, cell: Cell, code: int, said: str) -> None:
+        note_failure(self.folder, cell, code, said)
+        self.failed[cell.name] = said
+        log = self.folder.log(cell.name)
+        self.say(f"{cell.name}: FAILED with exit code {code}: {said} (all of it: {log})")
 
     def _stop_all(self) -> None:
         for job in self.jobs:
@@ -326,9 +331,3 @@ def shown_time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def unfinished(cells: Iterable[Cell], done: Iterable[str]) -> list[Cell]:
-    """Cells that are not done."""
-    known = set(done)
-    return [cell for cell in cells if cell.name not in known]

@@ -1,7 +1,7 @@
 """Scores from counts, with their intervals and those of paired differences.
 
-A `ScoreTable` in, a `Resampled` score out; groups of samples are the unit of resampling (`metrics/interval.py`). Two tables
-of the same samples are resampled together, so that their common variance cancels in the difference.
+A `ScoreTable` in, a `Resampled` score out; groups of samples are the unit of resampling (`metrics/interval.py`). Two
+tables of the same samples are resampled together, so that their common variance cancels in the difference.
 """
 
 from abc import ABC, abstractmethod
