@@ -20,7 +20,7 @@ from codistill.errors import ConfigError, StoppedError, unknown_name
 from codistill.files.config import load_yaml, save_yaml
 from codistill.files.writing import make_directory, refuse_file
 from codistill.study.cells import Cell, cells_of
-from codistill.study.config import StudyConfig
+from codistill.study.config import WORLDS, StudyConfig
 from codistill.study.costs import estimates, facts_of
 from codistill.study.places import StudyFolder
 from codistill.study.records import changes, read_cell
@@ -139,19 +139,27 @@ def check_finished(cells: Sequence[Cell], folder: StudyFolder) -> None:
 
 
 def _print_plan(
-    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: DeviceChoice
+    study: StudyConfig,
+    cells: Sequence[Cell],
+    folder: StudyFolder,
+    rate: float | None,
+    device: DeviceChoice,
 ) -> None:
+    """What is left: a line for all seeds of a row's training or evaluation."""
     left = [cell for cell in cells if read_cell(folder, cell.name) is None]
     expected = estimates(study, cells, folder, rate, device)
-    table = Table(title=f"{study.name}: {len(left)} of {len(cells)} cells are left")
-    for column in ("cell", "expected", "from"):
-        table.add_column(column)
-    unknown, total = 0, 0.0
+    groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in left:
-        one = expected[cell.name]
-        unknown += one.seconds is None
-        total += one.seconds or 0.0
-        table.add_row(cell.name, "?" if one.seconds is None else shown_time(one.seconds), one.why)
+        groups.setdefault((cell.row or WORLDS, cell.what), []).append(cell)
+    table = Table(title=f"{study.name}: {len(left)} of {len(cells)} cells are left")
+    for column in ("row", "what", "cells", "each", "from"):
+        table.add_column(column)
+    for (row, what), same in groups.items():
+        one = expected[same[0].name]
+        each = "?" if one.seconds is None else shown_time(one.seconds)
+        table.add_row(row, what, str(len(same)), each, one.why)
     Console().print(table)
+    known = [one.seconds for cell in left if (one := expected[cell.name]).seconds is not None]
+    unknown = len(left) - len(known)
     more = f", and {unknown} cells whose time is not known (none like them is finished)" if unknown else ""
-    print(f"{total / 3600:.2f} hours in all{more}")
+    print(f"{sum(known) / 3600:.2f} hours in all, one cell at a time{more}")

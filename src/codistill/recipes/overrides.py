@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from codistill.errors import ConfigError, unknown_name
-from codistill.files.plain import from_plain, to_plain
+from codistill.files.plain import flat, from_plain, to_plain
 from codistill.recipes.idle import check_length, check_recipe
 from codistill.recipes.recipe import Recipe
 
@@ -21,6 +21,7 @@ def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """
     check_length(recipe)
     plain = to_plain(without_epochs(recipe, fields))
+    before = flat(plain)
     for whole in _WHOLE:
         if any(path.startswith(f"{whole}.") for path in fields):
             _put(plain, whole, {})
@@ -28,7 +29,11 @@ def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
         _put(plain, path, value)
     if "epochs" in fields and "engine.total_steps" not in fields:
         plain["engine"]["total_steps"] = 1  # follows from epochs, below
-    return settled(from_plain(Recipe, plain), fields)
+    changed = from_plain(Recipe, plain)
+    changed = changed if "engine.total_steps" in fields else changed.with_length()
+    # A value that takes back what the recipe had (world: null) is no option without effect.
+    check_recipe(changed, [path for path, value in fields.items() if before.get(path, value) == value])
+    return changed
 
 
 def settled(recipe: Recipe, typed: Collection[str]) -> Recipe:

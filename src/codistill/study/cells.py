@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codistill.errors import ConfigError
-from codistill.files.plain import to_plain
+from codistill.files.plain import flat, to_plain
 from codistill.recipes.overrides import with_fields
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
-from codistill.study.config import TRAINING, WORLDS, EvaluationConfig, StudyConfig, flat
+from codistill.study.config import TRAINING, WORLDS, EvaluationConfig, StudyConfig, merged
 from codistill.study.places import StudyFolder
 from codistill.study.variables import refuse_missing
 from codistill.tasks.registry import find_task
+from codistill.world.build import WORLD_FILE, read_world
 
 Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
 """From the arguments of `codistill evaluate` to its configs; raises ConfigError where they are wrong."""
@@ -122,16 +123,23 @@ def _with_starts(study: StudyConfig, rows: Sequence[str]) -> list[str]:
 def _world(study: StudyConfig, name: str, folder: StudyFolder) -> Cell:
     world = study.worlds[name]
     refuse_missing(world.path, study.variables, f"worlds.{name}")
-    config = world.config
+    config, path = world.config, Path(world.path)
     words = ["world", "build", "--out", world.path, "--images", str(config.images)]
     words += ["--domains", ",".join(config.domains), "--size", str(config.size), "--seed", str(config.seed)]
     words += ["--val-share", str(config.val_share), "--test-share", str(config.test_share)]
+    if (path / WORLD_FILE).is_file():
+        there = read_world(path)
+        if missing := set(config.domains) - set(there["domains"]):
+            raise ConfigError(f"worlds.{name}: {path} holds a world without {', '.join(sorted(missing))}")
+        plan = to_plain(config)
+        if any(there.get(part) != plan[part] for part in plan if part != "domains"):
+            words = ["world", "check", world.path]  # somebody else's: never grown, never changed
     return Cell(
         name=f"{WORLDS}/{name}",
         kind="world",
         what=name,
         words=tuple(words),
-        out=Path(world.path),
+        out=path,
         config={"world": config},
     )
 
@@ -203,7 +211,7 @@ def _evaluation(
     where = f"evaluations.{name} of rows.{row}"
     refuse_missing([to_plain(asked), config.encoder], study.variables, where)
     cell = f"{row}/{seed}/{name}"
-    out, options = folder.work(cell), flat(asked.options)
+    out, options = folder.work(cell), merged(asked.options, config.options.get(name, {}))
     for taken in ("encoder", "features.encoder", "out", "head", "model", "against", "json", "list"):
         if taken in options:
             raise ConfigError(f"evaluations.{name}.options.{taken}: is the study's to say; leave it out")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.plain import flat
 from codistill.world.build import WorldConfig
 
 TRAINING, WORLDS = "train", "worlds"
@@ -36,11 +37,12 @@ class RowConfig:
 
     Attributes:
         about: what stands in tables; "": the row's name.
-        like: a row whose recipe, `set` and `start` are taken over.
+        like: a row whose recipe, `set`, `start` and `options` are taken over.
         recipe: known name, saved YAML, or `file.py:NAME`.
         set: fields of the recipe, by dotted path or nested; items of a list by number (`teachers.1.encoder`).
         start: a row whose student of the same seed is where this one starts (`student.init`).
         encoder: one that exists, as `load_encoder` takes it: nothing is trained.
+        options: by evaluation, what this row has in place of its options (another image size).
     """
 
     about: str = ""
@@ -49,6 +51,7 @@ class RowConfig:
     set: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     encoder: str = ""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,8 @@ class StudyWorld:
     """An embedded world that the study needs, built first.
 
     Attributes:
-        path: its folder. config: what it holds.
+        path: its folder. A world that is there already is checked and taken as it is.
+        config: what it holds.
     """
 
     path: str
@@ -168,6 +172,7 @@ class StudyConfig:
 
     def _check_row(self, name: str, row: RowConfig) -> None:
         where = f"rows.{name}"
+        self._known("evaluation", row.options, self.evaluations, f"{where}.options")
         self._known("row", filter(None, (row.like, row.start)), self.rows, where)
         if row.encoder and (row.recipe or row.like or row.set or row.start):
             raise ConfigError(
@@ -203,6 +208,10 @@ class StudyConfig:
             recipe=own.recipe or base.recipe,
             set=merged(base.set, own.set),
             start=own.start or base.start,
+            options={
+                name: merged(base.options.get(name, {}), own.options.get(name, {}))
+                for name in self.evaluations
+            },
         )
 
     def rows_of(self, evaluation: str) -> tuple[str, ...]:
@@ -234,15 +243,3 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         )
     }
     return kept | second
-
-
-def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by dotted path."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{path}.")
-        else:
-            found[path] = value
-    return found

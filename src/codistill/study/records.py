@@ -25,6 +25,7 @@ from codistill.study.cells import Cell
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS
 from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
+from codistill.world.build import WORLD_FILE
 
 FORMAT = "codistill-study-cell"
 
@@ -122,7 +123,7 @@ def content_of(text: str) -> str:
         return _sha256(path)
     if not path.is_dir():
         return ""
-    named = [path / "world.json"] if (path / "world.json").is_file() else []
+    named = [path / WORLD_FILE] if (path / WORLD_FILE).is_file() else []
     files = named or sorted(path.glob("*.safetensors"))
     files = files or sorted(path.glob("checkpoints/*/model.safetensors"))[-1:]
     return text_sha256(" ".join(map(_sha256, files))) if files else ""

@@ -33,6 +33,7 @@ from codistill.study.records import (
     read_failure,
     write_cell,
 )
+from codistill.world.build import WORLD_FILE
 
 POLL, WAITING = 0.2, 3.0
 """Seconds between two looks at running cells, and at those that others hold."""
@@ -174,7 +175,7 @@ class Runner:
         if record is None:
             return False
         if cell.kind == "world":
-            finished = (cell.out / "world.json").is_file()
+            finished = (cell.out / WORLD_FILE).is_file()
         elif cell.kind == "training":
             finished = (cell.out / "export").is_dir() or not self._needed(cell)
         else:
