@@ -116,11 +116,13 @@ def estimates(
         rates = [r["flops"] / r["seconds"] for r in records.values() if r and r.get("flops") and r["seconds"]]
         why = "as finished ones" if rates else f"{SHARE:.0%} of one product's speed here"
         rate = statistics.median(rates) if rates else SHARE * machine_rate(device)
-    found = {}
+    found: dict[str, Estimate] = {}
+    trainings: dict[str, Estimate] = {}  # the same for all seeds of a row
     for cell in cells:
         minutes = study.evaluations[cell.what].minutes if cell.kind == "evaluation" else None
         if cell.kind == "training":
-            found[cell.name] = _training(cell, rate, why)
+            trainings[cell.row] = trainings.get(cell.row) or _training(cell, rate, why)
+            found[cell.name] = trainings[cell.row]
         elif cell.name in spent:
             found[cell.name] = Estimate(spent[cell.name], "as finished ones")
         else:
