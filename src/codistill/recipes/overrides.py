@@ -62,20 +62,21 @@ def _put(plain: Any, path: str, value: Any) -> None:
     place = plain
     *parents, last = path.split(".")
     for depth, name in enumerate(parents):
-        place = place[_key(place, name, path, parents[:depth])]
+        place = place[_key(place, name, parents[:depth])]
     if isinstance(place, list):
-        place[_key(place, last, path, parents)] = value
+        place[_key(place, last, parents)] = value
     elif isinstance(place, dict):
         place[last] = value
     else:
         raise ConfigError(f"unknown option {path!r}: {'.'.join(parents)} has no fields")
 
 
-def _key(place: Any, name: str, path: str, above: list[str]) -> Any:
+def _key(place: Any, name: str, above: list[str]) -> Any:
     """The key of a dict, or the number of a list's item, that must be there."""
     if isinstance(place, dict) and name in place:
         return name
     if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
         return int(name)
     names = range(len(place)) if isinstance(place, list) else place if isinstance(place, dict) else ()
-    raise ConfigError(unknown_name("option", path, (".".join((*above, str(one))) for one in names)))
+    known = (".".join((*above, str(one))) for one in names)
+    raise ConfigError(unknown_name("option", ".".join((*above, name)), known))

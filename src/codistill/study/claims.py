@@ -182,11 +182,17 @@ def _machine() -> str:
 
 def _start_of(process: int) -> str:
     """When a process began, in the kernel's ticks, which tells it from a later one of the same number; "" unknown."""
+    found = _status(process)
+    return found[19] if found else ""
+
+
+def _status(process: int) -> list[str]:
+    """What Linux says of a process after its name: state, parent, …; [] elsewhere, and of none."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[19]
+        return []
+    return text.rpartition(")")[2].split()
 
 
 def _lives(process: Any, start: Any) -> bool:
@@ -198,7 +204,10 @@ def _lives(process: Any, start: Any) -> bool:
         return False
     except PermissionError:
         pass  # another user's
-    return not start or _start_of(process) in ("", start)
+    found = _status(process)
+    if found and found[0] == "Z":  # ended, and its parent has not looked
+        return False
+    return not found or not start or found[19] == start
 
 
 def _now(folder: Path) -> float:

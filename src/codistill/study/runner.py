@@ -35,8 +35,8 @@ from codistill.study.records import (
 )
 from codistill.world.build import WORLD_FILE
 
-POLL, WAITING = 0.2, 3.0
-"""Seconds between two looks at running cells, and at those that others hold."""
+POLL = 0.2
+"""Seconds between two looks at running cells."""
 _STOPPED = StoppedError.exit_code
 _LAST_LINES = 4
 
@@ -98,6 +98,9 @@ class Runner:
         options: how.
         facts: what is kept of a finished cell.
         say: prints a line.
+        program: what takes a cell's words.
+        waiting: seconds between two looks at cells that others hold.
+        jobs, done, failed, stopped: the state: running cells, finished ones, why others failed, the signal that came.
     """
 
     folder: StudyFolder
@@ -105,6 +108,8 @@ class Runner:
     options: RunOptions
     facts: Facts
     say: Callable[[str], None]
+    program: tuple[str, ...] = (sys.executable, "-m", "codistill")
+    waiting: float = 3.0
     jobs: list[Job] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
@@ -123,7 +128,7 @@ class Runner:
                         break
                 elif not self._begin() and not self.jobs and not self._left():
                     break
-                time.sleep(POLL if self.jobs or self.stopped else WAITING)
+                time.sleep(POLL if self.jobs or self.stopped else self.waiting)
         open_cells = [cell.name for cell in self.cells if cell.name not in self.done]
         return Outcome(
             finished=tuple(cell.name for cell in self.cells if cell.name in self.done),
@@ -225,7 +230,7 @@ class Runner:
             file.write(f"\n$ codistill {shlex.join(words)}\n".encode())
             file.flush()
             process = subprocess.Popen(
-                [sys.executable, "-m", "codistill", *words],
+                [*self.program, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
