@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fit a head on an encoder; `codistill fit --list` names the tasks",
     ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
+    "study": (
+        "codistill.commands.study:main",
+        "rows x seeds x evaluations: run or resume all of them, tables with intervals",
+    ),
     "extract": ("codistill.commands.extract:main", "dense features of any image source, in bulk"),
     "pca": ("codistill.commands.pca:main", "look at features: patch tokens as colours"),
     "predict": (

@@ -34,7 +34,8 @@ from codistill.recipes.build import (
     training_batches,
     validation_batches,
 )
-from codistill.recipes.idle import check_length, check_recipe
+from codistill.recipes.idle import check_length
+from codistill.recipes.overrides import settled, without_epochs
 from codistill.recipes.places import at_home, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
@@ -59,14 +60,12 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
         recipe = replace(recipe, validation=parse_sources(arguments.held_out))
     typed = typed_fields(overrides)
     check_length(recipe)
-    if "engine.total_steps" in typed and "epochs" not in typed:
-        recipe = replace(recipe, epochs=None)
+    recipe = without_epochs(recipe, typed)
     if overrides or arguments.help_fields:
         args = ["--help"] if arguments.help_fields else overrides
         program = f"codistill distill {arguments.recipe}"
         recipe = tyro.cli(Recipe, default=recipe, args=args, prog=program, registry=MAPPINGS)
-    recipe = recipe if "engine.total_steps" in typed else recipe.with_length()
-    check_recipe(recipe, typed)
+    recipe = settled(recipe, typed)
     if arguments.held_out and not recipe.engine.validate_every:
         raise ConfigError(
             "--held-out would have no effect: engine.validate_every is 0. Add --engine.validate-every N."

@@ -12,7 +12,11 @@ T = TypeVar("T")
 
 
 def find_config(
-    what: str, known: Mapping[str, T], cls: type[T], from_yaml: Callable[[Path], T] | None = None
+    what: str,
+    known: Mapping[str, T],
+    cls: type[T],
+    from_yaml: Callable[[Path], T] | None = None,
+    kind: str = "recipe",
 ) -> T:
     """The config that a user named.
 
@@ -22,6 +26,7 @@ def find_config(
         known: by name.
         cls: of the config.
         from_yaml: reads a YAML file; None: every field that the file lacks keeps its default.
+        kind: the word for it in errors.
 
     Raises:
         ConfigError: if there is no such config, listing the known ones.
@@ -32,18 +37,19 @@ def find_config(
     if what.endswith((".yaml", ".yml")):
         return load_yaml(cls, Path(what)) if from_yaml is None else from_yaml(Path(what))
     if is_own(what):
-        return own_object(what, "recipe", lambda found: isinstance(found, cls))
+        return own_object(what, kind, lambda found: isinstance(found, cls))
     raise ConfigError(
-        f"{unknown_name('recipe', what, known)} A path of a .yaml file or file.py:NAME will do as well."
+        f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
     )
 
 
-def check_config_name(what: str, known: tuple[str, ...] | None) -> None:
+def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "recipe") -> None:
     """Refuse what cannot be a config: no known name, no file. Nothing is imported.
 
     Args:
         what: as `find_config` takes it.
         known: names; None where they cannot be told without importing.
+        kind: the word for it in errors.
 
     Raises:
         ConfigError: with the nearest known names, or the file that is not there.
@@ -57,5 +63,5 @@ def check_config_name(what: str, known: tuple[str, ...] | None) -> None:
             raise ConfigError(f"{file}: no such file")
     elif known is not None and what not in known and what.replace("_", "-") not in known:
         raise ConfigError(
-            f"{unknown_name('recipe', what, known)} A path of a .yaml file or file.py:NAME will do as well."
+            f"{unknown_name(kind, what, known)} A path of a .yaml file or file.py:NAME will do as well."
         )

@@ -50,6 +50,18 @@ def to_plain(value: Any, hint: Any = None) -> Any:
     return value
 
 
+def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain values by dotted path; lists and empty mappings are values."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{path}.")
+        else:
+            found[path] = value
+    return found
+
+
 def _item_hint(hint: Any, kind: type) -> Any:
     """Hint of a container's items: enough to decide whether their class must be written."""
     for member in _members(hint):

@@ -50,10 +50,53 @@ class Interval:
         return f"{self.mean:.3f} [{self.limits()}]"
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A score of all images, and of every resample of their groups: what an interval is made from.
+
+    Scores of the same groups with the same seed have the same draws, so that they can be compared draw by draw.
+
+    Attributes:
+        whole: the score of all images.
+        draws: (resample,) its scores.
+        count, groups: of images, and of groups that were resampled.
+        known: whether there are groups enough for an interval.
+        between: whether percentiles may lie between two draws (a median may be infinite, so its may not).
+    """
+
+    whole: float
+    draws: np.ndarray
+    count: int
+    groups: int
+    known: bool = True
+    between: bool = True
+
+    def interval(self) -> Interval:
+        """The score with the 2.5th and 97.5th percentile of its draws."""
+        low, high = percentiles(self.draws, between=self.between) if self.known else (None, None)
+        return Interval(self.whole, low, high, self.count, self.groups)
+
+
+def percentiles(draws: np.ndarray, *, between: bool = True) -> tuple[float | None, float | None]:
+    """The 2.5th and 97.5th percentile of (resample,) scores without NaN; None if all are NaN."""
+    draws = draws[~np.isnan(draws)]
+    if not draws.size:
+        return None, None
+    low, high = np.percentile(draws, [2.5, 97.5], method="linear" if between else "nearest")
+    return float(low), float(high)
+
+
 def bootstrap_mean(
     values: np.ndarray, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Mean of (image,) values with a percentile-bootstrap 95 % interval; the same for the same seed.
+    """Mean of (image,) values with a percentile-bootstrap 95 % interval; see `resample_mean`."""
+    return resample_mean(values, groups, seed=seed, resamples=resamples).interval()
+
+
+def resample_mean(
+    values: np.ndarray, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Resampled:
+    """Mean of (image,) values, and of resamples; the same for the same seed.
 
     Args:
         values: of the images.
@@ -70,8 +113,7 @@ def bootstrap_mean(
     # A resample's mean weighs every image equally, so large groups weigh more.
     sums, sizes = np.bincount(numbers, values, count), np.bincount(numbers, minlength=count)
     means = [sums[draws].sum(1) / sizes[draws].sum(1) for draws in _draws(count, seed, resamples)]
-    low, high = _percentiles(np.concatenate(means), count)
-    return Interval(float(values.mean()), low, high, int(values.size), count)
+    return Resampled(float(values.mean()), np.concatenate(means), int(values.size), count, count > 1)
 
 
 def bootstrap_sums(
@@ -82,7 +124,19 @@ def bootstrap_sums(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """A score of summed counts (mIoU, say) with a percentile-bootstrap 95 % interval.
+    """A score of summed counts with a percentile-bootstrap 95 % interval; see `resample_sums`."""
+    return resample_sums(values, score, groups, seed=seed, resamples=resamples).interval()
+
+
+def resample_sums(
+    values: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    groups: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Resampled:
+    """A score of summed counts (mIoU, say), and of resamples.
 
     Args:
         values: (image, ...) counts that add over images.
@@ -104,9 +158,8 @@ def bootstrap_sums(
     for draws in _draws(count, seed, resamples):
         times = np.stack([np.bincount(row, minlength=count) for row in draws])  # (resample, group)
         scores.append(score((times @ flat).reshape(-1, *values.shape[1:])))
-    low, high = _percentiles(np.concatenate(scores), count)
     whole = float(score(flat.sum(0).reshape(1, *values.shape[1:]))[0])
-    return Interval(whole, low, high, int(values.shape[0]), count)
+    return Resampled(whole, np.concatenate(scores), int(values.shape[0]), count, count > 1)
 
 
 def bootstrap_rows(
@@ -133,15 +186,6 @@ def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, 
     known: dict[str, int] = {}
     numbers = np.array([known.setdefault(name, len(known)) for name in groups], dtype=np.int64)
     return numbers, len(known)
-
-
-def _percentiles(scores: np.ndarray, groups: int) -> tuple[float | None, float | None]:
-    """The 2.5th and 97.5th percentile without NaN; None with one group, or if all are NaN."""
-    scores = scores[~np.isnan(scores)]
-    if groups < 2 or not scores.size:
-        return None, None
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ RECIPE_NAMES = (
     "dune-vitbase14-448",
     "dune-vitsmall14-336",
     "dune-vitsmall14-448",
+    "generic-tiny",
     "real-mini",
     "table1-all-lp",
     "table1-all-sp",

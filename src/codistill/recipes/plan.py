@@ -1,20 +1,24 @@
 """The cost of a recipe on a number of GPUs: a recipe in, operations, times and bytes out.
 
 Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. They are
-divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Teachers' weights
-are not needed: their size is read from their names.
+divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Nothing is
+downloaded: a teacher's architecture is read from its file where that is here (a run, an export, a head's encoder), else
+its size from its name.
 """
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
+from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
-from codistill.nn.vit import vit_config
+from codistill.nn.vit import ViTConfig, vit_config
 from codistill.recipes.build import build_encoder
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
@@ -102,17 +106,36 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     return f"vit_{_LETTERS.get(found.group(1), found.group(1))}", int(patch)
 
 
+def teacher_config(teacher: TeacherConfig) -> ViTConfig:
+    """The architecture of a teacher: of its weights where they are on this machine, else what its name says.
+
+    Raises:
+        ConfigError: if neither tells, or it is no vision transformer of ours.
+        CheckpointError: if its file is damaged.
+    """
+    what = os.path.expandvars(teacher.encoder or teacher.name)
+    if not what.startswith("random:") and not Path(what.split(",")[0]).expanduser().exists():
+        size, patch = teacher_size(teacher)
+        return vit_config(size, patch_size=patch)
+    encoder = load_encoder(what)
+    if not isinstance(encoder, ViTEncoder):
+        raise ConfigError(
+            f"teacher {teacher.name!r}: operations of a {type(encoder).__name__} are not counted"
+        )
+    return encoder.config
+
+
 def work_of(recipe: Recipe) -> Work:
     """Count the operations of a recipe's student and teachers for one image at `image_size`."""
     config, grid = recipe.student, recipe.image_size // recipe.student.patch_size
     shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
     forward: dict[str, float] = {}
     targets = []
+    configs = {teacher.name: teacher_config(teacher) for teacher in recipe.teachers}
     with torch.device("meta"):
         for teacher in recipe.teachers:
-            size, patch = teacher_size(teacher)
-            side = teacher.image_size or grid * patch
-            network = ViTEncoder(vit_config(size, patch_size=patch, image_size=side))
+            side = teacher.image_size or grid * configs[teacher.name].patch_size
+            network = ViTEncoder(replace(configs[teacher.name], image_size=side))
             targets.append(
                 TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
             )

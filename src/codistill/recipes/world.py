@@ -1,9 +1,12 @@
 """Recipes on the embedded world: three domains, no files, no licences."""
 
-from codistill.data import LoaderConfig
+from dataclasses import replace
+
+from codistill.data import LoaderConfig, MixConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.recipes.recipe import Recipe, StudentConfig
+from codistill.recipes.small import REAL_MINI_RECIPE
 from codistill.teachers.teacher import TeacherConfig
 from codistill.world.build import WorldConfig
 
@@ -49,4 +52,25 @@ WORLD_DEMO = Recipe(
     engine=EngineConfig(total_steps=320, log_every=20, checkpoint_every=160, validate_every=160),
 )
 
-RECIPES = (WORLD_DEBUG, WORLD_DEMO)
+GENERIC_TINY = Recipe(
+    name="generic-tiny",
+    about="DINOv2 ViT-S/14 into ViT-Ti/14 on photographs and objects of the embedded world, 112 px: a small generalist",
+    image_size=112,
+    student=StudentConfig(size="vit_tiny"),
+    teachers=(TeacherConfig(name="dinov2_vits14", domain="generic", precision="bf16"),),
+    sources=tuple(replace(source, domain="generic") for source in REAL_MINI_RECIPE.sources),
+    validation=tuple(replace(source, domain="generic") for source in REAL_MINI_RECIPE.validation),
+    world=WorldConfig(images=6000, domains=("objects",), size=112),
+    world_path="worlds/objects",
+    mix=MixConfig(
+        mode="weighted",
+        weights=(("photographs", 1.0), ("stereo", 0.5), ("street", 0.5), ("world-objects", 4.0)),
+    ),
+    loader=LoaderConfig(batch_size=32, num_workers=0),
+    optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
+    engine=EngineConfig(
+        total_steps=4000, precision="bf16", log_every=20, checkpoint_every=200, validate_every=1000
+    ),
+)
+
+RECIPES = (WORLD_DEBUG, WORLD_DEMO, GENERIC_TINY)

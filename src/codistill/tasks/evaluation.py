@@ -127,9 +127,7 @@ def compare(
         raise ConfigError(unknown_name("score", name, found.scores))
     other = read_table(against, found.table)
     difference = columns[name].statistic.difference(found.table, other)
-    verdict = "not apart"
-    if difference.low is not None and difference.high is not None and difference.low * difference.high > 0:
-        verdict = "better" if (difference.low > 0) is columns[name].higher else "worse"
+    verdict = verdict_of(difference.low, difference.high, columns[name].higher)
     result = {
         "against": str(against),
         "score": name,
@@ -139,6 +137,13 @@ def compare(
     if margin is None:
         return result
     return {**result, "margin": margin, "equal_within_margin": difference.within(margin)}
+
+
+def verdict_of(low: float | None, high: float | None, higher: bool) -> str:
+    """What a difference's interval says: `better`, `worse`, or `not apart` where it holds 0 or is unknown."""
+    if low is None or high is None or not low * high > 0:
+        return "not apart"
+    return "better" if (low > 0) is higher else "worse"
 
 
 def plain_interval(interval: Interval) -> dict[str, Any]:

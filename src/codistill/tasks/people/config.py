@@ -1,6 +1,6 @@
 """How a human-mesh head is fitted: the saved config, and its recipes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
@@ -135,8 +135,22 @@ class PeopleFit(HeadFit):
             )
 
 
+SMALL = PeopleFit()
+
 RECIPES = {
-    "small": PeopleFit(),
+    "small": SMALL,
+    # A teacher for the embedded world: encoder and head train together; HEAD/encoder is the teacher.
+    "people-tiny": replace(
+        SMALL,
+        optim=replace(SMALL.optim, lr=6e-4),
+        steps=6000,
+        batch_size=8,
+        cached=False,
+        unfreeze=True,
+        encoder_lr_scale=0.2,
+        precision="bf16",
+        head=replace(SMALL.head, window=None),
+    ),
     "published": PeopleFit(
         steps=500_000,
         cached=False,

@@ -80,14 +80,32 @@ def read_table(folder: Path, like: ScoreTable) -> ScoreTable:
         )
     if names != like.names:
         raise ConfigError(f"{folder}: a paired difference needs the same samples in the same order")
-    rows = {name.removeprefix(ROWS): array for name, array in stored.items() if name.startswith(ROWS)}
-    values = {name: array for name, array in stored.items() if not name.startswith(ROWS)}
+    table = _table(names, like.groups, stored)
+    rows = table.rows
     if rows and not np.array_equal(rows["sample"], like.rows["sample"]):
         raise ConfigError(
             f"{folder}: counts {len(rows['sample'])} things as the truth, this evaluation {len(like.rows['sample'])}: "
             "a paired difference needs the same ones. Evaluate both with the same options."
         )
-    return ScoreTable(names=names, groups=like.groups, values=values, rows=rows)
+    return table
+
+
+def stored_table(folder: Path) -> ScoreTable:
+    """The table of an evaluation's folder, with its own groups.
+
+    Raises:
+        DataError: if there is none.
+    """
+    stored = read_stored(folder)
+    names = tuple(str(name) for name in stored.pop("names").tolist())
+    groups = tuple(str(name) for name in stored.pop("groups", np.array(names)).tolist())
+    return _table(names, Groups(groups, "groups"), stored)
+
+
+def _table(names: tuple[str, ...], groups: Groups, stored: Mapping[str, np.ndarray]) -> ScoreTable:
+    rows = {name.removeprefix(ROWS): array for name, array in stored.items() if name.startswith(ROWS)}
+    values = {name: array for name, array in stored.items() if not name.startswith(ROWS)}
+    return ScoreTable(names=names, groups=groups, values=values, rows=rows)
 
 
 def read_stored(folder: Path) -> dict[str, np.ndarray]:

@@ -1,38 +1,54 @@
 """Scores from counts, with their intervals and those of paired differences.
 
-A `ScoreTable` in, an `Interval` out; groups of samples are the unit of resampling (`metrics/interval.py`). Two tables
-of the same samples are resampled together, so that their common variance cancels in the difference.
+A `ScoreTable` in, a `Resampled` score out; groups of samples are the unit of resampling (`metrics/interval.py`). Two
+tables of the same samples are resampled together, so that their common variance cancels in the difference.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.metrics.interval import RESAMPLES, Interval, bootstrap_mean, bootstrap_rows, bootstrap_sums
+from codistill.metrics.interval import (
+    RESAMPLES,
+    Interval,
+    Resampled,
+    bootstrap_rows,
+    resample_mean,
+    resample_sums,
+)
 from codistill.tasks.shared.score_table import ScoreTable
 
 
-class Statistic(Protocol):
-    """A score of a table."""
+class Statistic(ABC):
+    """A score of a table: the two abstract methods give the rest."""
 
-    def interval(self, table: ScoreTable) -> Interval | None:
-        """The score with its 95 % interval; None if no sample has it."""
-        ...
+    @abstractmethod
+    def resampled(self, table: ScoreTable) -> Resampled | None:
+        """The score, and those of resamples; None if no sample has it."""
 
-    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+    @abstractmethod
+    def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         """The score of `one` minus that of `other`, over the samples in which both have it.
 
         Raises:
             DataError: if there is no such sample.
         """
-        ...
+
+    def interval(self, table: ScoreTable) -> Interval | None:
+        """The score with its 95 % interval; None if no sample has it."""
+        found = self.resampled(table)
+        return None if found is None else found.interval()
+
+    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+        """The difference of `resampled_difference` with its 95 % interval."""
+        return self.resampled_difference(one, other).interval()
 
 
 @dataclass(frozen=True)
-class MeanOf:
+class MeanOf(Statistic):
     """The mean over samples of a number; samples without it (NaN) are left out.
 
     Attributes:
@@ -45,10 +61,10 @@ class MeanOf:
     index: int | None = None
     scale: float = 1.0
 
-    def interval(self, table: ScoreTable) -> Interval | None:
+    def resampled(self, table: ScoreTable) -> Resampled | None:
         return self._over(table, self._values(table))
 
-    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+    def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         found = self._over(one, self._values(one) - self._values(other))
         if found is None:
             raise DataError("no sample has this score in both evaluations")
@@ -59,13 +75,13 @@ class MeanOf:
         return self.scale * (values if self.index is None else values[:, self.index])
 
     @staticmethod
-    def _over(table: ScoreTable, values: np.ndarray) -> Interval | None:
+    def _over(table: ScoreTable, values: np.ndarray) -> Resampled | None:
         known = np.flatnonzero(~np.isnan(values))
-        return bootstrap_mean(values[known], table.groups.at(known.tolist()).names) if known.size else None
+        return resample_mean(values[known], table.groups.at(known.tolist()).names) if known.size else None
 
 
 @dataclass(frozen=True)
-class SumsOf:
+class SumsOf(Statistic):
     """A score of sums over samples, such as mIoU of class counts.
 
     Attributes:
@@ -78,19 +94,19 @@ class SumsOf:
     score: Callable[[np.ndarray], np.ndarray]
     defined: Callable[[np.ndarray], bool] = lambda total: True
 
-    def interval(self, table: ScoreTable) -> Interval | None:
+    def resampled(self, table: ScoreTable) -> Resampled | None:
         sums = self.sums(table)
-        return bootstrap_sums(sums, self.score, table.groups.names) if self.defined(sums.sum(0)) else None
+        return resample_sums(sums, self.score, table.groups.names) if self.defined(sums.sum(0)) else None
 
-    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+    def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         both = np.stack((self.sums(one), self.sums(other)), axis=1)
         if not (self.defined(both[:, 0].sum(0)) and self.defined(both[:, 1].sum(0))):
             raise DataError("one of the two evaluations has no such score")
-        return bootstrap_sums(both, lambda s: self.score(s[:, 0]) - self.score(s[:, 1]), one.groups.names)
+        return resample_sums(both, lambda s: self.score(s[:, 0]) - self.score(s[:, 1]), one.groups.names)
 
 
 @dataclass(frozen=True)
-class RowsOf:
+class RowsOf(Statistic):
     """A score that is no function of sums, such as a median or an area under a curve; resamples repeat rows.
 
     Attributes:
@@ -102,21 +118,20 @@ class RowsOf:
     score: Callable[[Mapping[str, np.ndarray]], float]
     resamples: int = RESAMPLES // 2
 
-    def interval(self, table: ScoreTable) -> Interval | None:
-        return self._interval(table, lambda rows: self.score(self._arrays(table, rows)))
+    def resampled(self, table: ScoreTable) -> Resampled | None:
+        return self._resampled(table, lambda rows: self.score(self._arrays(table, rows)))
 
-    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+    def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         def both(rows: np.ndarray) -> float:
             return self.score(self._arrays(one, rows)) - self.score(self._arrays(other, rows))
 
-        return self._interval(one, both)
+        return self._resampled(one, both)
 
     def _arrays(self, table: ScoreTable, rows: np.ndarray) -> dict[str, np.ndarray]:
         return {key: table.values[key][rows] for key in self.keys}
 
-    def _interval(self, table: ScoreTable, score: Callable[[np.ndarray], float]) -> Interval:
+    def _resampled(self, table: ScoreTable, score: Callable[[np.ndarray], float]) -> Resampled:
         names, groups = table.groups.names, table.groups.count
         drawn = [score(rows) for rows in bootstrap_rows(len(table), names, resamples=self.resamples)]
-        low, high = np.percentile(drawn, [2.5, 97.5], method="nearest")  # medians may be infinite
-        limits = (float(low), float(high)) if groups > 1 else (None, None)
-        return Interval(score(np.arange(len(table))), *limits, len(table), groups)
+        whole = score(np.arange(len(table)))
+        return Resampled(whole, np.array(drawn), len(table), groups, groups > 1, between=False)

@@ -1,11 +1,11 @@
-"""How a two-view head is fitted: the saved config, and two recipes of it, `small` and `published`.
+"""How a two-view head is fitted: the saved config, and its recipes.
 
 `published` follows MASt3R's fine-tuning with DUNE's frozen encoder in front: 64 symmetrized pairs a step, AdamW with
 decay 0.05, 1e-4 falling as a cosine to 1e-6, 8 of 50 epochs of 700 000 pairs warming up, 8192 correspondences. What
 the publications do not say (sizes, and whether the schedule was shortened for DUNE) are defaults of this file.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
@@ -115,32 +115,44 @@ def check_features(features: FeatureConfig) -> None:
         )
 
 
+SMALL = TwoViewFit(
+    shape=TwoViewShape(
+        dim=192,
+        depth=4,
+        num_heads=6,
+        level_dims=(24, 48, 96, 96),
+        fusion_dim=32,
+        middle_dim=16,
+        last_dim=16,
+        descriptor_dim=16,
+        local_hidden=256,
+    ),
+    optim=OptimConfig(
+        lr=1e-3,
+        reference_batch=None,
+        min_lr=1e-6,
+        warmup_fraction=0.05,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+        weight_decay=0.05,
+        clip="global",
+    ),
+    batch_size=8,
+    matches=512,
+)
+
 RECIPES = {
     # For one CPU and the embedded world: a decoder of 4 layers on cached tokens, minutes instead of days.
-    "small": TwoViewFit(
-        shape=TwoViewShape(
-            dim=192,
-            depth=4,
-            num_heads=6,
-            level_dims=(24, 48, 96, 96),
-            fusion_dim=32,
-            middle_dim=16,
-            last_dim=16,
-            descriptor_dim=16,
-            local_hidden=256,
-        ),
-        optim=OptimConfig(
-            lr=1e-3,
-            reference_batch=None,
-            min_lr=1e-6,
-            warmup_fraction=0.05,
-            betas=(0.9, 0.95),
-            eps=1e-8,
-            weight_decay=0.05,
-            clip="global",
-        ),
-        batch_size=8,
-        matches=512,
+    "small": SMALL,
+    # A teacher for the embedded world: encoder and head train together on fresh views; HEAD/encoder is the teacher.
+    "stereo-tiny": replace(
+        SMALL,
+        optim=replace(SMALL.optim, lr=6e-4),
+        steps=6000,
+        cached=False,
+        unfreeze=True,
+        encoder_lr_scale=0.2,
+        precision="bf16",
     ),
     # MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (unfreeze) as in MASt3R.
     "published": TwoViewFit(

@@ -20,7 +20,7 @@ from codistill.tasks.task import TaskData
 from codistill.tasks.two_view.multiview.data import LAYOUTS, PairSet
 from codistill.tasks.two_view.multiview.pose import COLUMNS, TASK, MultiviewPoseTest, errors_of_pairs
 from codistill.tasks.two_view.multiview.predict import PAIR_ESTIMATORS
-from codistill.tasks.two_view.multiview.score import by_category, category_interval
+from codistill.tasks.two_view.multiview.score import by_category, resample_categories
 
 ESTIMATORS = (*PAIR_ESTIMATORS, "alignment")
 
@@ -125,7 +125,7 @@ def test_a_difference_is_one_of_means_over_categories_and_pairs_what_both_share(
 
 def test_intervals_of_one_category_are_those_of_a_mean():
     values = np.random.default_rng(0).normal(50, 10, 200)
-    found = category_interval(values[:, None], np.ones((200, 1)), [""] * 200)
+    found = resample_categories(values[:, None], np.ones((200, 1)), [""] * 200).interval()
     plain = bootstrap_mean(values)
     assert found.mean == pytest.approx(plain.mean)
     assert found.low == pytest.approx(plain.low, abs=0.15) and found.high == pytest.approx(
@@ -138,7 +138,7 @@ def test_a_category_of_one_sequence_leaves_the_interval_unknown():
     categories = ["cup"] * 4 + ["kite"] * 4
 
     def scored(groups):
-        return category_interval(values, np.ones((8, 1)), categories, groups)
+        return resample_categories(values, np.ones((8, 1)), categories, groups).interval()
 
     several, one = scored(["1", "1", "2", "2", "3", "3", "4", "4"]), scored(["1", "1", "2", "2", *"3333"])
     assert several.groups == 4 and several.low < several.mean < several.high  # type: ignore[operator]
@@ -147,9 +147,9 @@ def test_a_category_of_one_sequence_leaves_the_interval_unknown():
 
 def test_scores_need_finite_numbers():
     with pytest.raises(DataError, match="got 0 samples"):
-        category_interval(np.zeros((0, 1)), np.zeros((0, 1)), [])
+        resample_categories(np.zeros((0, 1)), np.zeros((0, 1)), [])
     with pytest.raises(DataError, match="finite numbers"):
-        category_interval(np.array([[np.nan]]), np.ones((1, 1)), [""])
+        resample_categories(np.array([[np.nan]]), np.ones((1, 1)), [""])
 
 
 def test_the_draw_of_a_sequence_is_its_own():

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from codistill.errors import DataError
-from codistill.metrics.interval import RESAMPLES, Interval, group_numbers
+from codistill.metrics.interval import RESAMPLES, Interval, Resampled, group_numbers
 from codistill.tasks.evaluation import intervals, plain_interval
 from codistill.tasks.shared.score_table import ScoreTable
+from codistill.tasks.shared.statistics import Statistic
 from codistill.tasks.task import Column, Summary
 
 
 @dataclass(frozen=True)
-class CategoryMean:
+class CategoryMean(Statistic):
     """The mean over categories of a weighted mean over samples; see `Statistic`.
 
     Reads a table's `scores` (sample, measure), `category` and, if present, `pairs` (the weight).
@@ -30,24 +31,24 @@ class CategoryMean:
 
     index: int
 
-    def interval(self, table: ScoreTable) -> Interval:
+    def resampled(self, table: ScoreTable) -> Resampled:
         return self._over(table, [table])
 
-    def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
+    def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         return self._over(one, [one, other])
 
-    def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Interval:
-        """The interval of the first table's mean, or of its difference to the second's."""
+    def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Resampled:
+        """The first table's mean, or its difference to the second's."""
         weights = np.stack([_weights(one) for one in compared], axis=1)
         sums = np.stack([one.values["scores"][:, self.index] for one in compared], axis=1) * weights
-        return category_interval(sums, weights, table.values["category"].tolist(), table.groups.names)
+        return resample_categories(sums, weights, table.values["category"].tolist(), table.groups.names)
 
 
 def _weights(table: ScoreTable) -> np.ndarray:
     return np.asarray(table.values.get("pairs", np.ones(len(table))), dtype=np.float64)
 
 
-def category_interval(
+def resample_categories(
     sums: np.ndarray,
     weights: np.ndarray,
     categories: Sequence[str],
@@ -55,8 +56,8 @@ def category_interval(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Interval:
-    """A mean over categories with a percentile-bootstrap 95 % interval, or the difference of two such means.
+) -> Resampled:
+    """A mean over categories, or the difference of two such means, and those of resamples.
 
     Args:
         sums, weights: (sample, 1), or (sample, 2) for the first less the second; weights are positive.
@@ -83,14 +84,12 @@ def category_interval(
         whole.append(sums[rows].sum(0) / weights[rows].sum(0))
         counts.append(count)
     signs = np.array([1.0, -1.0])[: sums.shape[1]]
-    low, high = np.percentile(np.mean(drawn, axis=0) @ signs, [2.5, 97.5])
-    known = min(counts) > 1
-    return Interval(
-        mean=float(np.mean(whole, axis=0) @ signs),
-        low=float(low) if known else None,
-        high=float(high) if known else None,
+    return Resampled(
+        whole=float(np.mean(whole, axis=0) @ signs),
+        draws=np.mean(drawn, axis=0) @ signs,
         count=len(sums),
         groups=sum(counts),
+        known=min(counts) > 1,
     )
 
 

@@ -1,0 +1,82 @@
+"""Fields of a recipe by dotted path, as a YAML has them: a recipe and `{path: value}` in, the changed recipe out."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.files.plain import flat, from_plain, to_plain
+from codistill.recipes.idle import check_length, check_recipe
+from codistill.recipes.recipe import Recipe
+
+_WHOLE = ("distill.loss.weights", "distill.loss.summary")
+"""Mappings that are given whole, as on the command line: what is not named is not in them."""
+
+
+def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with fields of plain values; items of a list by number (`teachers.1.encoder`).
+
+    Raises:
+        ConfigError: for an unknown field, a value of the wrong type, or one without effect.
+    """
+    check_length(recipe)
+    plain = to_plain(without_epochs(recipe, fields))
+    before = flat(plain)
+    for whole in _WHOLE:
+        if any(path.startswith(f"{whole}.") for path in fields):
+            _put(plain, whole, {})
+    for path, value in fields.items():
+        _put(plain, path, value)
+    if "epochs" in fields and "engine.total_steps" not in fields:
+        plain["engine"]["total_steps"] = 1  # follows from epochs, below
+    changed = from_plain(Recipe, plain)
+    changed = changed if "engine.total_steps" in fields else changed.with_length()
+    # A value that takes back what the recipe had (world: null) is no option without effect.
+    check_recipe(changed, [path for path, value in fields.items() if before.get(path, value) == value])
+    return changed
+
+
+def settled(recipe: Recipe, typed: Collection[str]) -> Recipe:
+    """The recipe with the length that its fields say, checked.
+
+    Args:
+        recipe: with all its overrides.
+        typed: dotted paths of those.
+
+    Raises:
+        ConfigError: for a field without effect.
+    """
+    recipe = recipe if "engine.total_steps" in typed else recipe.with_length()
+    check_recipe(recipe, typed)
+    return recipe
+
+
+def without_epochs(recipe: Recipe, typed: Collection[str]) -> Recipe:
+    """Without a length in epochs, where steps are given in its place."""
+    steps = "engine.total_steps" in typed and "epochs" not in typed
+    return replace(recipe, epochs=None) if steps else recipe
+
+
+def _put(plain: Any, path: str, value: Any) -> None:
+    """Set a field; unknown last names are left to `from_plain`, which knows the others."""
+    place = plain
+    *parents, last = path.split(".")
+    for depth, name in enumerate(parents):
+        place = place[_key(place, name, parents[:depth])]
+    if isinstance(place, list):
+        place[_key(place, last, parents)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise ConfigError(f"unknown option {path!r}: {'.'.join(parents)} has no fields")
+
+
+def _key(place: Any, name: str, above: list[str]) -> Any:
+    """The key of a dict, or the number of a list's item, that must be there."""
+    if isinstance(place, dict) and name in place:
+        return name
+    if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
+        return int(name)
+    names = range(len(place)) if isinstance(place, list) else place if isinstance(place, dict) else ()
+    known = (".".join((*above, str(one))) for one in names)
+    raise ConfigError(unknown_name("option", ".".join((*above, name)), known))

@@ -1,0 +1,256 @@
+"""The cells of a study: what is to be done, in order, each as the arguments of a codistill command.
+
+    worlds/NAME         codistill world build
+    ROW/SEED/train      codistill distill
+    ROW/SEED/NAME       codistill evaluate, which fits a head first where the task has one
+
+All rows of the first seed come first. An evaluation that fits nothing, of an encoder that exists, is done once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from codistill.errors import ConfigError
+from codistill.files.plain import flat, to_plain
+from codistill.recipes.overrides import with_fields
+from codistill.recipes.recipe import Recipe
+from codistill.recipes.registry import find_recipe
+from codistill.study.config import TRAINING, WORLDS, EvaluationConfig, StudyConfig, merged
+from codistill.study.places import StudyFolder
+from codistill.study.variables import refuse_missing
+from codistill.tasks.registry import find_task
+from codistill.world.build import WORLD_FILE, read_world
+
+Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
+"""From the arguments of `codistill evaluate` to its configs; raises ConfigError where they are wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A thing to be done once.
+
+    Attributes:
+        name: ROW/SEED/WHAT, or worlds/NAME.
+        kind: of it.
+        row, seed, what: its parts.
+        words: arguments of `codistill`.
+        out: what the command writes.
+        needs: cells that come first.
+        config: all that defines it, by part: frozen dataclasses and plain values, without places in the study's folder.
+        inputs: encoders and data, as given, that it reads, by what they are to it.
+        recipe: of a training, with the places of this folder.
+    """
+
+    name: str
+    kind: Literal["world", "training", "evaluation"]
+    row: str = ""
+    seed: int = 0
+    what: str = ""
+    words: tuple[str, ...]
+    out: Path
+    needs: tuple[str, ...] = ()
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    recipe: Recipe | None = None
+
+
+def cells_of(
+    study: StudyConfig, folder: StudyFolder, resolve: Resolve, only: Sequence[str] = ()
+) -> list[Cell]:
+    """All cells, in order.
+
+    Args:
+        study: with its variables replaced.
+        folder: where it lies.
+        resolve: checks an evaluation's arguments.
+        only: rows; empty: all. Rows that they start from come too, for their training alone.
+
+    Raises:
+        ConfigError: for anything that is wrong in any of them; nothing has run by then.
+    """
+    asked = tuple(only) or tuple(study.rows)
+    trained = _with_starts(study, asked)
+    cells = [_world(study, name, folder) for name in study.worlds]
+    recipes = {name: _recipe(study, name) for name in trained if not study.rows[name].encoder}
+    for seed in study.seeds:
+        for row in study.rows:
+            if row in recipes:
+                cells.append(_training(study, row, seed, recipes[row], folder))
+            for name in evaluations_of(study, row, seed) if row in asked else ():
+                cells.append(_evaluation(study, row, seed, name, folder, resolve))
+    return cells
+
+
+def evaluations_of(study: StudyConfig, row: str, seed: int) -> list[str]:
+    """Evaluations of a row with a seed; what has no seed at all is done with the first."""
+    first = seed == study.seeds[0] or not study.rows[row].encoder
+    return [
+        name
+        for name, asked in study.evaluations.items()
+        if row in study.rows_of(name) and (first or is_fitted(asked))
+    ]
+
+
+def is_fitted(asked: EvaluationConfig) -> bool:
+    """Whether a head is fitted first, so that there is a seed."""
+    return find_task(asked.task).fit is not None and "baseline" not in asked.options
+
+
+def cell_names(study: StudyConfig) -> list[str]:
+    """Names of all cells, in order."""
+    names = list(_worlds(study))
+    for seed in study.seeds:
+        for row, config in study.rows.items():
+            whats = [] if config.encoder else [TRAINING]
+            names += [f"{row}/{seed}/{what}" for what in (*whats, *evaluations_of(study, row, seed))]
+    return names
+
+
+def _with_starts(study: StudyConfig, rows: Sequence[str]) -> list[str]:
+    found = set(rows)
+    for name in rows:
+        chain = [name]
+        while start := study.row(chain[-1]).start:
+            if start in chain:
+                raise ConfigError(f"rows.{name}: start leads in a circle: {' → '.join((*chain, start))}")
+            chain.append(start)
+        found |= set(chain)
+    return [name for name in study.rows if name in found]
+
+
+def _world(study: StudyConfig, name: str, folder: StudyFolder) -> Cell:
+    world = study.worlds[name]
+    refuse_missing(world.path, study.variables, f"worlds.{name}")
+    config, path = world.config, Path(world.path)
+    words = ["world", "build", "--out", world.path, "--images", str(config.images)]
+    words += ["--domains", ",".join(config.domains), "--size", str(config.size), "--seed", str(config.seed)]
+    words += ["--val-share", str(config.val_share), "--test-share", str(config.test_share)]
+    if (path / WORLD_FILE).is_file():
+        there = read_world(path)
+        if missing := set(config.domains) - set(there["domains"]):
+            raise ConfigError(f"worlds.{name}: {path} holds a world without {', '.join(sorted(missing))}")
+        plan = to_plain(config)
+        if any(there.get(part) != plan[part] for part in plan if part != "domains"):
+            words = ["world", "check", world.path]  # somebody else's: never grown, never changed
+    return Cell(
+        name=f"{WORLDS}/{name}",
+        kind="world",
+        what=name,
+        words=tuple(words),
+        out=path,
+        config={"world": config},
+    )
+
+
+def _worlds(study: StudyConfig) -> tuple[str, ...]:
+    return tuple(f"{WORLDS}/{name}" for name in study.worlds)
+
+
+def _recipe(study: StudyConfig, name: str) -> Recipe:
+    """The recipe of a row without seed and start."""
+    row = study.row(name)
+    refuse_missing(to_plain(row), study.variables, f"rows.{name}")
+    try:
+        recipe = with_fields(find_recipe(row.recipe), flat(row.set))
+    except ConfigError as error:
+        raise ConfigError(f"rows.{name}: {error}") from error
+    if row.start and recipe.student.init:
+        raise ConfigError(f"rows.{name}: start and student.init exclude each other: name one of them")
+    if study.rows[name].start and study.rows[row.start].encoder:
+        raise ConfigError(f"rows.{name}: start {row.start!r} is an encoder; give set: {{student.init: …}}")
+    return recipe
+
+
+def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: StudyFolder) -> Cell:
+    name, start = f"{row}/{seed}/{TRAINING}", study.row(row).start
+    out, before = folder.work(name), f"{start}/{seed}/{TRAINING}"
+    fields: dict[str, Any] = {"engine.seed": seed}
+    here: dict[str, Any] = dict(fields)
+    if start:
+        fields["student.init"], here["student.init"] = f"row {start}", str(_export(folder, start, seed))
+    try:
+        config, placed = with_fields(recipe, fields), with_fields(recipe, here)
+    except ConfigError as error:
+        raise ConfigError(f"rows.{row}: {error}") from error
+    inputs = {f"teacher {one.name}": one.encoder or one.name for one in recipe.teachers}
+    inputs |= {"student.init": placed.student.init} if placed.student.init else {}
+    inputs |= {"world": recipe.world_path} if recipe.world_path else {}
+    inputs |= {
+        f"source {source.name}": source.path for source in recipe.sources if source.kind != "generated"
+    }
+    return Cell(
+        name=name,
+        kind="training",
+        row=row,
+        seed=seed,
+        what=TRAINING,
+        words=("distill", str(recipe_file(folder, row, seed)), "--out", str(out)),
+        out=out,
+        needs=(*_worlds(study), *((before,) if start else ())),
+        config={"recipe": config},
+        inputs=inputs,
+        recipe=placed,
+    )
+
+
+def recipe_file(folder: StudyFolder, row: str, seed: int) -> Path:
+    """Where a row's resolved recipe is written for the command."""
+    return folder.work(f"{row}/{seed}") / "recipe.yaml"
+
+
+def _export(folder: StudyFolder, row: str, seed: int) -> Path:
+    return folder.work(f"{row}/{seed}/{TRAINING}") / "export"
+
+
+def _evaluation(
+    study: StudyConfig, row: str, seed: int, name: str, folder: StudyFolder, resolve: Resolve
+) -> Cell:
+    asked, config = study.evaluations[name], study.row(row)
+    where = f"evaluations.{name} of rows.{row}"
+    refuse_missing([to_plain(asked), config.encoder], study.variables, where)
+    cell = f"{row}/{seed}/{name}"
+    out, options = folder.work(cell), merged(asked.options, config.options.get(name, {}))
+    for taken in ("encoder", "features.encoder", "out", "head", "model", "against", "json", "list"):
+        if taken in options:
+            raise ConfigError(f"evaluations.{name}.options.{taken}: is the study's to say; leave it out")
+    if is_fitted(asked):
+        options.setdefault("fit.seed", seed)
+    words = ["evaluate", asked.task, *words_of(options)]
+    try:
+        resolved = resolve([*words, "--encoder", config.encoder or f"row {row}", "--out", str(out)])
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    encoder = config.encoder or str(_export(folder, row, seed))
+    inputs = {"encoder": encoder}
+    inputs |= {"data": str(options["data"]).partition(":")[2]} if "data" in options else {}
+    return Cell(
+        name=cell,
+        kind="evaluation",
+        row=row,
+        seed=seed,
+        what=name,
+        words=(*words, "--encoder", encoder, "--out", str(out)),
+        out=out,
+        needs=(*_worlds(study), *(() if config.encoder else (f"{row}/{seed}/{TRAINING}",))),
+        config=resolved,
+        inputs=inputs,
+    )
+
+
+def words_of(options: Mapping[str, Any]) -> Iterator[str]:
+    """Options by dotted path as arguments: `{fit.steps: 3, fit.cached: false}` as `--fit.steps 3 --fit.no-cached`."""
+    for path, value in options.items():
+        *parents, last = path.replace("_", "-").split(".")
+        if value is False:
+            last = f"no-{last}"
+        yield "--" + ".".join((*parents, last))
+        if isinstance(value, list):
+            yield from map(_word, value)
+        elif not isinstance(value, bool):
+            yield _word(value)
+
+
+def _word(value: Any) -> str:
+    return "None" if value is None else str(value)

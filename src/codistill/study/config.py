@@ -1,0 +1,245 @@
+"""A study as its YAML says it: rows, seeds, evaluations, comparisons and tables.
+
+    name: mine
+    variables: {world: worlds/mine, teacher: ""}        # ${world} in any text; "" must be given: --set teacher=PATH
+    worlds: {main: {path: "${world}", config: {images: 900, size: 112}}}
+    seeds: [0, 1, 2]
+    rows:
+      all: {recipe: world-demo, set: {engine.total_steps: 2000, teachers.1.encoder: "${teacher}"}}
+      own: {like: all, set: {distill.sharing.mode: none}}
+      dinov2: {encoder: dinov2_vits14}
+    evaluations:
+      depth: {task: depth, options: {data: "world:${world}", limit: 500, fit.steps: 300}}
+    comparisons: [{row: all, against: [own]}]
+    tables:
+      sharing: {rows: [own, all], columns: [depth.rmse, hours]}
+
+Every error of such a file is found before anything runs.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from codistill.errors import ConfigError, unknown_name
+from codistill.files.plain import flat
+from codistill.world.build import WorldConfig
+
+TRAINING, WORLDS = "train", "worlds"
+"""Names of cells that no evaluation and no row may have."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowConfig:
+    """A row: what is trained, or an encoder that exists.
+
+    Attributes:
+        about: what stands in tables; "": the row's name.
+        like: a row whose recipe, `set`, `start` and `options` are taken over.
+        recipe: known name, saved YAML, or `file.py:NAME`.
+        set: fields of the recipe, by dotted path or nested; items of a list by number (`teachers.1.encoder`).
+        start: a row whose student of the same seed is where this one starts (`student.init`).
+        encoder: one that exists, as `load_encoder` takes it: nothing is trained.
+        options: by evaluation, what this row has in place of its options (another image size).
+    """
+
+    about: str = ""
+    like: str = ""
+    recipe: str = ""
+    set: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    encoder: str = ""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is asked of every row: `codistill evaluate TASK --encoder ROW`.
+
+    Attributes:
+        task: its name.
+        about: what stands over its columns; "": the evaluation's name.
+        options: of that command, without `--`: `data`, `split`, `limit`, `projector`, `recipe`, `fit.steps`, ….
+        rows: that it is asked of; empty: all.
+        minutes: a guess for --dry-run, until one of these cells is finished.
+    """
+
+    task: str
+    about: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """A paired difference: `row` minus each of `against`, in every evaluation that both have.
+
+    Attributes:
+        row, against: rows.
+        evaluations: names; empty: all.
+        margin: by `EVALUATION.SCORE`, or by evaluation for its first score: differences within ± this count as equal.
+    """
+
+    row: str
+    against: tuple[str, ...]
+    evaluations: tuple[str, ...] = ()
+    margin: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """A table.
+
+    Attributes:
+        about: its caption.
+        rows: in order; empty: all.
+        columns: `EVALUATION.SCORE`, `EVALUATION` for a task's headline scores, or `hours`, `flops`; empty: every
+            evaluation, hours and operations.
+        note: a text below it.
+    """
+
+    about: str = ""
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    note: str = ""
+
+
+COSTS = ("hours", "flops")
+"""Columns of a table that are no scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyWorld:
+    """An embedded world that the study needs, built first.
+
+    Attributes:
+        path: its folder. A world that is there already is checked and taken as it is.
+        config: what it holds.
+    """
+
+    path: str
+    config: WorldConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A study; see the module's text.
+
+    Attributes:
+        name, about: of the study.
+        variables: texts that stand for `${NAME}`; "" must be given on the command line.
+        worlds: built before everything else.
+        seeds: of the rows: `engine.seed` of a training, `seed` of a head's fit.
+        rows, evaluations, comparisons, tables: see the classes; tables empty: one of everything.
+    """
+
+    name: str
+    about: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    worlds: dict[str, StudyWorld] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    rows: dict[str, RowConfig] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationConfig] = field(default_factory=dict)
+    comparisons: tuple[ComparisonConfig, ...] = ()
+    tables: dict[str, TableConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, names in (("row", self.rows), ("evaluation", self.evaluations), ("world", self.worlds)):
+            for name in names:
+                check_name(what, name)
+        if not self.rows or not self.evaluations:
+            raise ConfigError(
+                f"study {self.name!r} has no {'rows' if not self.rows else 'evaluations'}: nothing to do"
+            )
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(f"seeds must be different whole numbers of 0 or more; got {list(self.seeds)}")
+        for name, row in self.rows.items():
+            self._check_row(name, row)
+        for name, evaluation in self.evaluations.items():
+            self._known("row", evaluation.rows, self.rows, f"evaluations.{name}.rows")
+        for number, one in enumerate(self.comparisons):
+            where = f"comparisons[{number}]"
+            self._known("row", (one.row, *one.against), self.rows, where)
+            self._known("evaluation", one.evaluations, self.evaluations, where)
+            self._known("evaluation", (m.split(".")[0] for m in one.margin), self.evaluations, where)
+        for name, table in self.tables.items():
+            self._known("row", table.rows, self.rows, f"tables.{name}.rows")
+            asked = (column.split(".")[0] for column in table.columns)
+            self._known("column", asked, (*self.evaluations, *COSTS), f"tables.{name}.columns")
+
+    def _check_row(self, name: str, row: RowConfig) -> None:
+        where = f"rows.{name}"
+        self._known("evaluation", row.options, self.evaluations, f"{where}.options")
+        self._known("row", filter(None, (row.like, row.start)), self.rows, where)
+        if row.encoder and (row.recipe or row.like or row.set or row.start):
+            raise ConfigError(
+                f"{where}: an encoder that exists is not trained: give encoder alone, or recipe (like), set and start"
+            )
+        if not (row.encoder or row.recipe or row.like):
+            raise ConfigError(
+                f"{where}: says neither recipe, nor like (another row), nor encoder (one that exists)"
+            )
+        seen = [name]
+        while row.like:
+            if row.like in seen:
+                raise ConfigError(f"{where}: like leads in a circle: {' → '.join((*seen, row.like))}")
+            seen.append(row.like)
+            row = self.rows[row.like]
+        if row.encoder and len(seen) > 1:
+            raise ConfigError(f"{where}: is like {seen[-1]!r}, which is an encoder and has no recipe")
+
+    @staticmethod
+    def _known(kind: str, names: Iterable[str], known: Iterable[str], where: str) -> None:
+        for name in names:
+            if name not in (known := list(known)):
+                raise ConfigError(f"{where}: {unknown_name(kind, name, known)}")
+
+    def row(self, name: str) -> RowConfig:
+        """The row with all that it takes over from the row that it is like."""
+        own = self.rows[name]
+        if not own.like:
+            return own
+        base = self.row(own.like)
+        return RowConfig(
+            about=own.about,
+            recipe=own.recipe or base.recipe,
+            set=merged(base.set, own.set),
+            start=own.start or base.start,
+            options={
+                name: merged(base.options.get(name, {}), own.options.get(name, {}))
+                for name in self.evaluations
+            },
+        )
+
+    def rows_of(self, evaluation: str) -> tuple[str, ...]:
+        """Rows that an evaluation is asked of."""
+        return self.evaluations[evaluation].rows or tuple(self.rows)
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse names that cannot be folders, or are taken.
+
+    Raises:
+        ConfigError: with what is allowed.
+    """
+    if not _NAME.fullmatch(name) or name in (TRAINING, WORLDS, *COSTS) or (what != "row" and "." in name):
+        raise ConfigError(
+            f"the {what} {name!r} cannot be called so: names are letters, digits, - and _ (and . in rows), "
+            f"other than {', '.join((TRAINING, WORLDS, *COSTS))}"
+        )
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `base` and `own` by dotted path; own ones win, also over what lies below them."""
+    first, second = flat(base), flat(own)
+    kept = {
+        path: value
+        for path, value in first.items()
+        if not any(
+            f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in second
+        )
+    }
+    return kept | second

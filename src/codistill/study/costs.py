@@ -1,0 +1,155 @@
+"""What cells cost: operations, counted as `codistill plan` counts them; seconds, measured or expected."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codistill.bench.machine import where
+from codistill.engine.distributed import DeviceChoice, choose_device
+from codistill.errors import CodistillError, ConfigError
+from codistill.files.json_files import read_json
+from codistill.recipes.plan import plan_run, work_of
+from codistill.study.cells import Cell
+from codistill.study.config import StudyConfig
+from codistill.study.places import StudyFolder
+from codistill.study.records import attempts, read_cell
+from codistill.tasks.evaluation import METRICS
+from codistill.tasks.shared.record import provenance
+
+SHARE = 0.5
+"""Of the speed of one large product that a training is expected to reach, until one was measured."""
+_PRODUCT, _SECONDS = 768, 0.3
+
+
+def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoice) -> dict[str, Any]:
+    """What is kept of a finished cell beside its result.
+
+    Args:
+        cell: that has finished.
+        seconds: of all attempts at it.
+        folder: of the study.
+        device: `auto`, `cpu` or `cuda`, as its command was told.
+
+    Raises:
+        CodistillError: if what it should have written is not there.
+    """
+    facts: dict[str, Any] = {
+        "seconds": round(seconds, 1),
+        "attempts": len(attempts(folder, cell.name)),
+        "machine": where(choose_device(device)),
+    }
+    if cell.kind == "evaluation":
+        facts["images"] = read_json(cell.out / METRICS)["images"]
+        return facts
+    if cell.kind == "training":
+        facts |= {"flops": training_flops(cell), "metrics": last_metrics(cell.out / "metrics.jsonl")}
+    return facts | {"provenance": provenance(cell.words)}
+
+
+def training_flops(cell: Cell) -> float | None:
+    """Operations of a whole training; None if a teacher's cannot be counted."""
+    assert cell.recipe is not None
+    try:
+        work = work_of(cell.recipe)
+    except CodistillError:
+        return None
+    return work.total * cell.recipe.loader.batch_size * cell.recipe.total_steps
+
+
+def last_metrics(path: Path) -> dict[str, float]:
+    """The last value of every number in a run's log."""
+    found: dict[str, float] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        values = json.loads(line)
+        found |= {name: value for name, value in values.items() if isinstance(value, int | float)}
+    return found
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected seconds of a cell; None: unknown. `why` says where they come from."""
+
+    seconds: float | None
+    why: str
+
+
+def machine_rate(device: DeviceChoice) -> float:
+    """Operations per second of one product of 768 x 768 on this machine, the best of a third of a second."""
+    place = choose_device(device)
+    left, right = torch.randn(2, _PRODUCT, _PRODUCT, device=place)
+    best, end = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(left, right)
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+        best = min(best, time.perf_counter() - start)
+    return 2 * _PRODUCT**3 / best
+
+
+def estimates(
+    study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: DeviceChoice
+) -> dict[str, Estimate]:
+    """Expected seconds by cell.
+
+    Args:
+        study: for its evaluations' guesses.
+        cells: to estimate.
+        folder: whose finished cells are the best guide.
+        rate: operations per second of a training; None: as finished ones reached, else from this machine.
+        device: to train on.
+    """
+    records = {cell.name: read_cell(folder, cell.name) for cell in cells}
+    spent = _spent(cells, records)
+    why = "--gflops"
+    if rate is None:
+        rates = [r["flops"] / r["seconds"] for r in records.values() if r and r.get("flops") and r["seconds"]]
+        why = "as finished ones" if rates else f"{SHARE:.0%} of one product's speed here"
+        rate = statistics.median(rates) if rates else SHARE * machine_rate(device)
+    found: dict[str, Estimate] = {}
+    trainings: dict[str, Estimate] = {}  # the same for all seeds of a row
+    for cell in cells:
+        minutes = study.evaluations[cell.what].minutes if cell.kind == "evaluation" else None
+        if cell.kind == "training":
+            trainings[cell.row] = trainings.get(cell.row) or _training(cell, rate, why)
+            found[cell.name] = trainings[cell.row]
+        elif cell.name in spent:
+            found[cell.name] = Estimate(spent[cell.name], "as finished ones")
+        else:
+            known = minutes is not None
+            found[cell.name] = Estimate(
+                60 * minutes if minutes is not None else None, "minutes" if known else ""
+            )
+    return found
+
+
+def _training(cell: Cell, rate: float, why: str) -> Estimate:
+    assert cell.recipe is not None
+    try:
+        plan = plan_run(cell.recipe, work_of(cell.recipe), 1, rate, float("inf"))
+    except ConfigError as error:
+        return Estimate(None, str(error))
+    return Estimate(3600 * plan.hours, why)
+
+
+def _spent(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any] | None]) -> dict[str, float]:
+    """Median seconds of finished cells of the same kind and name."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for cell in cells:
+        if record := records[cell.name]:
+            known.setdefault((cell.kind, cell.what), []).append(float(record["seconds"]))
+    return {
+        cell.name: statistics.median(known[cell.kind, cell.what])
+        for cell in cells
+        if (cell.kind, cell.what) in known
+    }

@@ -1,0 +1,92 @@
+"""How far a study is: the state of every cell, from the files of its folder alone."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from codistill.study.cells import cell_names
+from codistill.study.claims import holders
+from codistill.study.config import StudyConfig
+from codistill.study.places import StudyFolder, flat_name
+from codistill.study.records import read_cell, read_failure
+
+State = Literal["finished", "running", "failed", "left"]
+MARKS: dict[State, str] = {"finished": "■", "running": "▶", "failed": "✗", "left": "·"}
+_PLAIN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellState:
+    """A cell's state.
+
+    Attributes:
+        name, state: of the cell.
+        holder: of a running one: machine, process, and `age`, seconds since its last sign.
+        said: what its command said last, or why it failed.
+    """
+
+    name: str
+    state: State
+    holder: dict[str, Any] | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of a study.
+
+    Attributes:
+        cells: states of all.
+        expected: seconds that the unfinished ones like finished ones may take.
+        unknown: number of the others that are unfinished.
+    """
+
+    cells: tuple[CellState, ...]
+    expected: float
+    unknown: int
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(cell.state for cell in self.cells)
+
+
+def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
+    """The state of every cell now."""
+    held = holders(folder.claims)
+    cells: list[CellState] = []
+    spent: dict[str, list[float]] = {}
+    for name in cell_names(study):
+        record = read_cell(folder, name)
+        failure = read_failure(folder, name)
+        holder = held.get(flat_name(name))
+        if record is not None:
+            spent.setdefault(_kind(name), []).append(float(record["seconds"]))
+            cells.append(CellState(name=name, state="finished"))
+        elif holder is not None:
+            cells.append(CellState(name=name, state="running", holder=holder, said=last_said(folder, name)))
+        elif failure is not None:
+            cells.append(CellState(name=name, state="failed", said=str(failure["said"])))
+        else:
+            cells.append(CellState(name=name, state="left"))
+    open_kinds = [_kind(cell.name) for cell in cells if cell.state != "finished"]
+    expected = sum(median(spent[kind]) for kind in open_kinds if kind in spent)
+    return Progress(tuple(cells), expected, sum(kind not in spent for kind in open_kinds))
+
+
+def _kind(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def last_said(folder: StudyFolder, name: str) -> str:
+    """The last line of a cell's log, without the control codes of a terminal."""
+    path = folder.log(name)
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in _PLAIN.sub("", text).replace("\r", "\n").splitlines()]
+    return next((line for line in reversed(lines) if line), "")

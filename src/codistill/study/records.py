@@ -1,0 +1,168 @@
+"""Finished and failed cells on disk: what they were made from, what they cost, and whether they still fit the study.
+
+A finished evaluation keeps what an evaluation's folder has, without pictures and head: metrics.json, and the counts of
+every sample, from which intervals and paired differences are computed anew.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codistill.errors import CheckpointError, ConfigError
+from codistill.files.config import changed_fields
+from codistill.files.hashes import file_sha256, text_sha256
+from codistill.files.json_files import read_json, write_json
+from codistill.files.npz import write_npz
+from codistill.files.plain import from_plain, to_plain
+from codistill.files.stamps import Stamp, stamp_of
+from codistill.files.writing import make_directory, remove_quietly, write_bytes
+from codistill.study.cells import Cell
+from codistill.study.places import CELL, StudyFolder
+from codistill.tasks.evaluation import METRICS
+from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
+from codistill.world.build import WORLD_FILE
+
+FORMAT = "codistill-study-cell"
+
+
+def read_cell(folder: StudyFolder, name: str) -> dict[str, Any] | None:
+    """The record of a finished cell; None if it is not finished.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    path = folder.cell(name) / CELL
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    if record.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is no record of a study's cell")
+    return record
+
+
+def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> None:
+    """Keep a finished cell: what came out first, the record last.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    place = folder.cell(cell.name)
+    make_directory(place)
+    if cell.kind == "evaluation":
+        write_npz(place / PER_IMAGE, smallest(read_stored(cell.out)))
+        write_bytes(place / METRICS, (cell.out / METRICS).read_bytes())
+    record = {
+        "format": FORMAT,
+        "cell": cell.name,
+        "kind": cell.kind,
+        "command": ["codistill", *cell.words],
+        "config": to_plain(dict(cell.config)),
+        "contents": contents(cell),
+        **facts,
+    }
+    write_json(place / CELL, record)
+    remove_quietly(folder.failure(cell.name))
+
+
+def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays, whole numbers in the fewest bytes that hold them."""
+    found = dict(arrays)
+    for name, array in arrays.items():
+        if array.dtype.kind in "iu" and array.size:
+            low, high = int(array.min()), int(array.max())
+            types = ("u1", "u2", "u4") if low >= 0 else ("i1", "i2", "i4")
+            fits = (t for t in types if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+            found[name] = array.astype(next(fits, array.dtype))
+    return found
+
+
+def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
+    """How a cell of today differs from the finished one: options, and contents of encoders and data."""
+    try:
+        before = {name: _restored(value, cell.config.get(name)) for name, value in record["config"].items()}
+    except (ConfigError, KeyError, AttributeError) as error:
+        return [f"its record cannot be read by this version ({error})"]
+    found = changed_fields(before, dict(cell.config))
+    old = record.get("contents", {})
+    for name, now in contents(cell).items():
+        if now and old.get(name) and old[name] != now and not _is_row(cell, name):
+            found.append(f"{name} {cell.inputs[name]} holds something else now")
+    return found
+
+
+def from_other_row(cell: Cell, record: Mapping[str, Any]) -> bool:
+    """Whether what the cell stands on, another cell's student, has been trained anew since."""
+    old, now = record.get("contents", {}), contents(cell)
+    names = [name for name in now if _is_row(cell, name)]
+    return any(now[name] and old.get(name) and now[name] != old[name] for name in names)
+
+
+def _is_row(cell: Cell, name: str) -> bool:
+    return len(cell.needs) > 0 and cell.needs[-1].endswith("/train") and name in ("encoder", "student.init")
+
+
+def _restored(value: Any, like: Any) -> Any:
+    """A plain value as what it was, with defaults for fields that are new since."""
+    return from_plain(type(like), value) if is_dataclass(like) and not isinstance(like, type) else value
+
+
+def contents(cell: Cell) -> dict[str, str]:
+    """SHA-256 of what the cell reads, where it can be found; "" elsewhere (known names, other machines)."""
+    return {name: content_of(text) for name, text in cell.inputs.items()}
+
+
+def content_of(text: str) -> str:
+    """SHA-256 of an encoder's weights, of a world's plan, or of any other file; "" for what is none."""
+    path = Path(text.split(",")[0]).expanduser()
+    if path.is_file():
+        return _sha256(path)
+    if not path.is_dir():
+        return ""
+    named = [path / WORLD_FILE] if (path / WORLD_FILE).is_file() else []
+    files = named or sorted(path.glob("*.safetensors"))
+    files = files or sorted(path.glob("checkpoints/*/model.safetensors"))[-1:]
+    return text_sha256(" ".join(map(_sha256, files))) if files else ""
+
+
+def _sha256(path: Path) -> str:
+    """Of a file as it is now; read once for all cells that stand on it."""
+    return _stamped_sha256(path, stamp_of(path))
+
+
+@cache
+def _stamped_sha256(path: Path, stamp: Stamp) -> str:
+    return file_sha256(path)
+
+
+def note_failure(folder: StudyFolder, cell: Cell, code: int, said: str) -> None:
+    """Keep that a cell failed, and what its command said last."""
+    path = folder.failure(cell.name)
+    make_directory(path.parent)
+    write_json(path, {"cell": cell.name, "code": code, "said": said, "log": str(folder.log(cell.name))})
+
+
+def read_failure(folder: StudyFolder, name: str) -> dict[str, Any] | None:
+    """What is known of a failed cell; None if it did not fail."""
+    path = folder.failure(name)
+    return read_json(path) if path.is_file() else None
+
+
+def add_attempt(folder: StudyFolder, cell: str, seconds: float, ended: str) -> None:
+    """Note an attempt at a cell: how long it took, and how it ended."""
+    path = folder.attempts(cell)
+    make_directory(path.parent)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"seconds": round(seconds, 1), "ended": ended}) + "\n")
+
+
+def attempts(folder: StudyFolder, cell: str) -> list[dict[str, Any]]:
+    """All attempts at a cell so far."""
+    path = folder.attempts(cell)
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

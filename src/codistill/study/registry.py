@@ -1,0 +1,42 @@
+"""From a user's STUDY (a shipped name, a YAML file, `file.py:NAME`) to a `StudyConfig`, its variables replaced."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from codistill.errors import ConfigError
+from codistill.files.config import load_yaml
+from codistill.files.named_config import find_config
+from codistill.files.plain import from_plain, to_plain
+from codistill.study.config import StudyConfig
+from codistill.study.variables import given, replaced
+
+SHIPPED = "shipped"
+
+
+def shipped_studies() -> dict[str, StudyConfig]:
+    """The studies that come with codistill, by name."""
+    folder = files("codistill.study").joinpath(SHIPPED)
+    found = sorted((path for path in folder.iterdir() if path.name.endswith(".yaml")), key=lambda p: p.name)
+    return {path.name.removesuffix(".yaml"): load_yaml(StudyConfig, Path(str(path))) for path in found}
+
+
+def find_study(what: str, settings: Sequence[str] = ()) -> StudyConfig:
+    """The study of a shipped name, a YAML file, or `file.py:NAME`.
+
+    Args:
+        what: its name or file.
+        settings: variables, `NAME=VALUE` each.
+
+    Raises:
+        ConfigError: if there is no such study, or it names what does not exist.
+    """
+    study = find_config(what, shipped_studies(), StudyConfig, kind="study")
+    variables = {**study.variables, **given(settings, study.variables)}
+    plain: dict[str, Any] = to_plain(replace(study, variables=variables))
+    try:
+        return from_plain(StudyConfig, replaced(plain, variables))
+    except ConfigError as error:
+        raise ConfigError(f"study {study.name!r}: {error}") from error

@@ -1,0 +1,215 @@
+"""What a study has found: finished evaluations in, scores over seeds and paired differences of rows out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codistill.errors import CheckpointError, DataError, unknown_name
+from codistill.files.config import load_yaml
+from codistill.files.json_files import read_json
+from codistill.metrics.seeds import SeedScore, over_seeds
+from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
+from codistill.study.places import CELL, StudyFolder
+from codistill.tasks.evaluation import METRICS, verdict_of
+from codistill.tasks.registry import find_task
+from codistill.tasks.shared.score_table import ScoreTable, stored_table
+from codistill.tasks.task import Column
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished evaluation.
+
+    Attributes:
+        table: counts of every sample.
+        metrics: contents of metrics.json.
+        record: contents of cell.json.
+    """
+
+    table: ScoreTable
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A paired difference of two rows.
+
+    Attributes:
+        row, against, evaluation, score: what was compared.
+        found: `row` minus `against`.
+        verdict: `better`, `worse` or `not apart`, and where a margin was stated, whether both are equal within it.
+        column: of the score.
+        margin, equal: as stated and found; None without.
+    """
+
+    row: str
+    against: str
+    evaluation: str
+    score: str
+    found: SeedScore
+    verdict: str
+    column: Column
+    margin: float | None = None
+    equal: bool | None = None
+
+
+@dataclass
+class Results:
+    """Finished cells of a study's folder, read when they are asked for.
+
+    Attributes:
+        folder, study: what they belong to.
+    """
+
+    folder: StudyFolder
+    study: StudyConfig
+    _read: dict[str, Finished | None] = field(default_factory=dict)
+    _scores: dict[tuple[str, str, str], SeedScore | None] = field(default_factory=dict)
+
+    def finished(self, row: str, seed: int, evaluation: str) -> Finished | None:
+        """A finished evaluation; None if it is not.
+
+        Raises:
+            CheckpointError, DataError: if its files are damaged.
+        """
+        name = f"{row}/{seed}/{evaluation}"
+        if name not in self._read:
+            place = self.folder.cell(name)
+            there = (place / CELL).is_file()
+            self._read[name] = (
+                Finished(stored_table(place), read_json(place / METRICS), read_json(place / CELL))
+                if there
+                else None
+            )
+        return self._read[name]
+
+    def by_seed(self, row: str, evaluation: str) -> dict[int, Finished]:
+        """Finished evaluations of a row."""
+        found = {seed: self.finished(row, seed, evaluation) for seed in self.study.seeds}
+        return {seed: one for seed, one in found.items() if one is not None}
+
+    def columns(self, evaluation: str) -> dict[str, Column]:
+        """Scores of an evaluation, by name; those that follow from the data once a cell is finished."""
+        task = find_task(self.study.evaluations[evaluation].task)
+        for row in self.study.rows_of(evaluation):
+            for one in self.by_seed(row, evaluation).values():
+                return task.columns_of(one.table)
+        return dict(task.columns)
+
+    def headlines(self, evaluation: str) -> list[str]:
+        """Scores that short tables show: all if the task names none."""
+        columns = self.columns(evaluation)
+        return [name for name, column in columns.items() if column.headline] or list(columns)
+
+    def score(self, row: str, evaluation: str, score: str) -> SeedScore | None:
+        """A row's score over its seeds; None while nothing is finished, or where it is undefined.
+
+        Raises:
+            DataError: for a score that the task does not have, or seeds with different images.
+        """
+        key = (row, evaluation, score)
+        if key not in self._scores:
+            statistic = self.column(evaluation, score).statistic
+            found = [statistic.resampled(one.table) for one in self.by_seed(row, evaluation).values()]
+            known = [one for one in found if one is not None]
+            self._scores[key] = over_seeds(known) if known else None
+        return self._scores[key]
+
+    def column(self, evaluation: str, score: str) -> Column:
+        """The column of a score.
+
+        Raises:
+            DataError: for a score that the task does not have.
+        """
+        columns = self.columns(evaluation)
+        if score not in columns:
+            raise DataError(f"evaluation {evaluation!r}: {unknown_name('score', score, columns)}")
+        return columns[score]
+
+    def differences(self, comparison: ComparisonConfig) -> list[Difference]:
+        """All paired differences of a comparison that can be computed so far."""
+        names = comparison.evaluations or tuple(self.study.evaluations)
+        found = []
+        for evaluation in names:
+            rows = self.study.rows_of(evaluation)
+            for against in comparison.against:
+                if comparison.row in rows and against in rows:
+                    found += self._differences(comparison, against, evaluation)
+        return found
+
+    def _differences(self, comparison: ComparisonConfig, against: str, evaluation: str) -> list[Difference]:
+        pairs = self._pairs(comparison.row, against, evaluation)
+        if not pairs:
+            return []
+        found = []
+        for score in self._compared(comparison, evaluation):
+            column = self.column(evaluation, score)
+            try:
+                each = [column.statistic.resampled_difference(one, other) for one, other in pairs]
+            except DataError:  # one of them has no such score
+                continue
+            total = over_seeds(each)
+            margin = comparison.margin.get(f"{evaluation}.{score}")
+            if margin is None and score == next(iter(self.columns(evaluation))):
+                margin = comparison.margin.get(evaluation)
+            equal = None if margin is None else _within(total, margin)
+            found.append(
+                Difference(
+                    row=comparison.row,
+                    against=against,
+                    evaluation=evaluation,
+                    score=score,
+                    found=total,
+                    verdict=verdict_of(total.low, total.high, column.higher),
+                    column=column,
+                    margin=margin,
+                    equal=equal,
+                )
+            )
+        return found
+
+    def _compared(self, comparison: ComparisonConfig, evaluation: str) -> list[str]:
+        """An evaluation's headline scores, and those with a margin."""
+        stated = [name.split(".", 1) for name in comparison.margin if name.startswith(f"{evaluation}.")]
+        return list(dict.fromkeys([*self.headlines(evaluation), *(score for _, score in stated)]))
+
+    def _pairs(self, row: str, against: str, evaluation: str) -> list[tuple[ScoreTable, ScoreTable]]:
+        """Tables of both rows by seed; one that has a single evaluation stands against every seed of the other.
+
+        Raises:
+            DataError: if they scored other samples.
+        """
+        ours, theirs = self.by_seed(row, evaluation), self.by_seed(against, evaluation)
+        if len(ours) == 1 or len(theirs) == 1:
+            pairs = [(one.table, other.table) for one in ours.values() for other in theirs.values()]
+        else:
+            pairs = [(ours[seed].table, theirs[seed].table) for seed in ours if seed in theirs]
+        for one, other in pairs:
+            if one.names != other.names:
+                raise DataError(f"{evaluation}: {row} and {against} were scored on different samples")
+        return pairs
+
+    def training(self, row: str) -> list[dict[str, Any]]:
+        """Records of a row's finished trainings."""
+        found = []
+        for seed in self.study.seeds:
+            path = self.folder.cell(f"{row}/{seed}/{TRAINING}") / CELL
+            found += [read_json(path)] if path.is_file() else []
+        return found
+
+
+def _within(found: SeedScore, margin: float) -> bool:
+    return found.low is not None and found.high is not None and -margin <= found.low and found.high <= margin
+
+
+def open_results(folder: Path) -> Results:
+    """The results in a study's folder.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    place = StudyFolder(folder)
+    if not place.study.is_file():
+        raise CheckpointError(f"{folder}: is no study's folder (it has no {place.study.name})")
+    return Results(place, load_yaml(StudyConfig, place.study))

@@ -1,0 +1,339 @@
+"""Doing a study's cells: each as a process of its own, in order, as many at a time as asked for.
+
+A cell is claimed before it begins (`claims.py`) and recorded when it has ended (`records.py`), so that several of these
+may work in one folder. A cell that fails is said and does not stop the others; what needs it waits for another call. A
+signal is passed on: commands save what they have, and the same call resumes.
+"""
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from codistill.errors import CodistillError, StoppedError
+from codistill.files.config import save_yaml
+from codistill.files.writing import make_directory, remove_quietly
+from codistill.study.cells import Cell, recipe_file
+from codistill.study.claims import STALE, Claim, claim
+from codistill.study.places import StudyFolder
+from codistill.study.records import (
+    add_attempt,
+    attempts,
+    from_other_row,
+    note_failure,
+    read_cell,
+    read_failure,
+    write_cell,
+)
+from codistill.world.build import WORLD_FILE
+
+POLL = 0.2
+"""Seconds between two looks at running cells."""
+_STOPPED = StoppedError.exit_code
+_LAST_LINES = 4
+
+Facts = Callable[[Cell, float], Mapping[str, Any]]
+"""A finished cell and its seconds to what is kept of it: cost, results, provenance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How cells are done; nothing here changes a result.
+
+    Attributes:
+        jobs: cells at a time.
+        device, workers: of their commands; see `codistill evaluate`.
+        stale: seconds after which a silent holder counts as gone.
+        keep_features: leave the features that heads were fitted on where they are.
+    """
+
+    jobs: int = 1
+    device: str = "auto"
+    workers: int | None = None
+    stale: float = STALE
+    keep_features: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        finished, failed, waiting, held: names of cells: done in all, gone wrong, not begun because of those, and with
+            others when this call was stopped.
+        stopped: the signal that ended it early; "" for none.
+    """
+
+    finished: tuple[str, ...]
+    failed: tuple[str, ...]
+    waiting: tuple[str, ...]
+    stopped: str = ""
+
+
+@dataclass
+class Job:
+    """A cell that runs."""
+
+    cell: Cell
+    claim: Claim
+    process: "subprocess.Popen[bytes]"
+    asked_to_stop: bool = False
+
+
+@dataclass
+class Runner:
+    """Does cells.
+
+    Attributes:
+        folder: of the study.
+        cells: in order, with all that they need.
+        options: how.
+        facts: what is kept of a finished cell.
+        say: prints a line.
+        program: what takes a cell's words.
+        waiting: seconds between two looks at cells that others hold.
+        jobs, done, failed, stopped: the state: running cells, finished ones, why others failed, the signal that came.
+    """
+
+    folder: StudyFolder
+    cells: Sequence[Cell]
+    options: RunOptions
+    facts: Facts
+    say: Callable[[str], None]
+    program: tuple[str, ...] = (sys.executable, "-m", "codistill")
+    waiting: float = 3.0
+    jobs: list[Job] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: str = ""
+    _before: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Outcome:
+        """Do all cells that are not finished, and wait for those that others do."""
+        self._before = {c.name: failure for c in self.cells if (failure := self._failure(c))}
+        with self._listening():
+            while True:
+                self._reap()
+                if self.stopped:
+                    self._stop_all()
+                    if not self.jobs:
+                        break
+                elif not self._begin() and not self.jobs and not self._left():
+                    break
+                time.sleep(POLL if self.jobs or self.stopped else self.waiting)
+        open_cells = [cell.name for cell in self.cells if cell.name not in self.done]
+        return Outcome(
+            finished=tuple(cell.name for cell in self.cells if cell.name in self.done),
+            failed=tuple(name for name in open_cells if name in self.failed),
+            waiting=tuple(name for name in open_cells if name not in self.failed),
+            stopped=self.stopped,
+        )
+
+    def _left(self) -> list[Cell]:
+        """Cells that can still be done by anybody: neither finished nor failed, nor waiting for one that failed."""
+        return [cell for cell in self.cells if self._is_open(cell) and not self._is_blocked(cell)]
+
+    def _is_open(self, cell: Cell) -> bool:
+        return cell.name not in self.done and cell.name not in self.failed
+
+    def _is_blocked(self, cell: Cell) -> bool:
+        by_name = {one.name: one for one in self.cells}
+        needed = [by_name[name] for name in cell.needs if name in by_name]
+        return any(one.name in self.failed or self._is_blocked(one) for one in needed)
+
+    def _begin(self) -> bool:
+        """Start what can be started; whether anything was."""
+        begun = False
+        running = {job.cell.name for job in self.jobs}
+        for cell in self.cells:
+            if len(self.jobs) >= self.options.jobs:
+                break
+            if not self._is_open(cell) or cell.name in running or self._is_finished(cell):
+                continue
+            if not all(name in self.done for name in cell.needs):
+                continue
+            if self._failed_elsewhere(cell):
+                continue
+            held = claim(self.folder.claims, cell.name, self.options.stale)
+            if held is None:
+                continue
+            if self._is_finished(cell):  # by the one who held it until now
+                held.release()
+                continue
+            self._start(cell, held)
+            begun = True
+        return begun
+
+    def _is_finished(self, cell: Cell) -> bool:
+        """Whether a cell's record is there, with what others still need of it."""
+        if cell.name in self.done:
+            return True
+        record = read_cell(self.folder, cell.name)
+        if record is None:
+            return False
+        if cell.kind == "world":
+            finished = (cell.out / WORLD_FILE).is_file()
+        elif cell.kind == "training":
+            finished = (cell.out / "export").is_dir() or not self._needed(cell)
+        else:
+            finished = not from_other_row(cell, record)
+        if finished:
+            self.done.add(cell.name)
+        return finished
+
+    def _needed(self, cell: Cell) -> bool:
+        """Whether a cell that is not finished stands on this one."""
+        return any(cell.name in one.needs and not self._is_finished(one) for one in self.cells)
+
+    def _failure(self, cell: Cell) -> dict[str, Any] | None:
+        path = self.folder.failure(cell.name)
+        failure = read_failure(self.folder, cell.name)
+        return None if failure is None else {**failure, "written": path.stat().st_mtime_ns}
+
+    def _failed_elsewhere(self, cell: Cell) -> bool:
+        """Whether another process failed at it since this call began; earlier failures are tried again."""
+        failure = self._failure(cell)
+        if failure is None or failure == self._before.get(cell.name):
+            return False
+        self.failed[cell.name] = str(failure["said"])
+        self.say(f"{cell.name}: failed elsewhere: {failure['said']}")
+        return True
+
+    def _start(self, cell: Cell, held: Claim) -> None:
+        if held.taken_from:
+            self.say(f"{cell.name}: taken over, since {held.taken_from}")
+            add_attempt(self.folder, cell.name, held.lost_seconds, "ended without a word")
+        record = read_cell(self.folder, cell.name)
+        if cell.kind == "evaluation" and record is not None:
+            self.say(f"{cell.name}: done again: {cell.needs[-1]} was trained anew since")
+            remove_quietly(cell.out)
+        if cell.recipe is not None:
+            path = recipe_file(self.folder, cell.row, cell.seed)
+            make_directory(path.parent)
+            save_yaml(cell.recipe, path)
+        words = [*cell.words]
+        if cell.kind != "world":
+            words += ["--device", self.options.device]
+        if cell.kind == "evaluation" and self.options.workers is not None:
+            words += ["--workers", str(self.options.workers)]
+        log = self.folder.log(cell.name)
+        make_directory(log.parent)
+        with log.open("ab") as file:
+            file.write(f"\n$ codistill {shlex.join(words)}\n".encode())
+            file.flush()
+            process = subprocess.Popen(
+                [*self.program, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                env=self._environment(),
+            )
+        held.told(process.pid)
+        self.say(f"{cell.name}: begun")
+        self.jobs.append(Job(cell, held, process))
+
+    def _environment(self) -> dict[str, str]:
+        """The environment; several cells at a time share the processors."""
+        environment = dict(os.environ)
+        if self.options.jobs > 1 and "OMP_NUM_THREADS" not in environment:
+            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            environment["OMP_NUM_THREADS"] = str(max(1, cpus // self.options.jobs))
+        return environment
+
+    def _reap(self) -> None:
+        for job in list(self.jobs):
+            code = job.process.poll()
+            if code is None:
+                if not job.claim.beat() and not job.asked_to_stop:
+                    self.say(f"{job.cell.name}: another process has taken it over: stopping here")
+                    self._ask_to_stop(job)
+                continue
+            self.jobs.remove(job)
+            self._ended(job, code)
+
+    def _ended(self, job: Job, code: int) -> None:
+        cell, seconds = job.cell, job.claim.seconds
+        stopped = job.asked_to_stop or code == _STOPPED
+        ended = "finished" if code == 0 else "stopped" if stopped else f"failed ({code})"
+        add_attempt(self.folder, cell.name, seconds, ended)
+        if code == 0:
+            total = sum(one["seconds"] for one in attempts(self.folder, cell.name))
+            if not self.options.keep_features:
+                remove_quietly(cell.out / "head" / "cache")
+            try:
+                write_cell(self.folder, cell, self.facts(cell, total))
+            except CodistillError as error:  # its command said 0, but left something else than it should
+                self._failed(cell, code, str(error))
+            else:
+                self.done.add(cell.name)
+                self.say(f"{cell.name}: finished in {shown_time(total)}")
+        elif stopped:
+            self.say(f"{cell.name}: stopped; the same command resumes it")
+            if not job.asked_to_stop:
+                self.failed[cell.name] = "stopped by a signal of its own"
+        else:
+            self._failed(cell, code, " ".join(last_lines(self.folder, cell.name)))
+        job.claim.release()
+
+    def _failed(self, cell: Cell, code: int, said: str) -> None:
+        note_failure(self.folder, cell, code, said)
+        self.failed[cell.name] = said
+        log = self.folder.log(cell.name)
+        self.say(f"{cell.name}: FAILED with exit code {code}: {said} (all of it: {log})")
+
+    def _stop_all(self) -> None:
+        for job in self.jobs:
+            if not job.asked_to_stop:
+                self._ask_to_stop(job)
+
+    @staticmethod
+    def _ask_to_stop(job: Job) -> None:
+        job.asked_to_stop = True
+        job.process.terminate()
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        def request(number: int, frame: FrameType | None) -> None:
+            self.stopped = self.stopped or signal.Signals(number).name
+
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, request) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to send SIGTERM to this new process when the one that started it ends, however that happens."""
+    set_death_signal = 1
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+
+
+def last_lines(folder: StudyFolder, cell: str) -> list[str]:
+    """What the cell's command said last: the line that names the error, or the last ones."""
+    try:
+        text = folder.log(cell).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    lines = [line.strip() for line in text.rpartition("\n$ codistill ")[2].splitlines()[1:] if line.strip()]
+    named = [line for line in lines if line.startswith("codistill ") and ": " in line]
+    return named[-1:] or lines[-_LAST_LINES:]
+
+
+def shown_time(seconds: float) -> str:
+    """`48 s`, `12.5 min`, `3.1 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

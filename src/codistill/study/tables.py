@@ -1,0 +1,282 @@
+"""Tables of a study: results in, titled grids of text out, which `render.py` writes as Markdown, LaTeX and HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from codistill.metrics.seeds import HOW, SeedScore
+from codistill.study.cells import cell_names
+from codistill.study.config import COSTS, StudyConfig, TableConfig
+from codistill.study.records import read_cell
+from codistill.study.results import Difference, Results
+from codistill.study.runner import shown_time
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A field of a table.
+
+    Attributes:
+        text: what it says.
+        below: its interval, and whether seeds are missing.
+        best: whether it is the best of its column.
+    """
+
+    text: str
+    below: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table to be written.
+
+    Attributes:
+        name, title: of it.
+        header: of the columns, the first of which names the rows.
+        rows: fields.
+        notes: below it.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def study_grids(results: Results) -> list[Grid]:
+    """Every table of a study, its comparisons, and what each cell cost.
+
+    Raises:
+        CheckpointError, DataError: if a finished cell is damaged, or a column is no score of its task.
+    """
+    study = results.study
+    tables = study.tables or {study.name: TableConfig(about=study.about)}
+    grids = [_scores(results, name, table) for name, table in tables.items()]
+    return [*grids, *_comparisons(results), _cells(results)]
+
+
+def title_of(study: StudyConfig, row: str) -> str:
+    """What a row is called in tables."""
+    return study.rows[row].about or row
+
+
+def _scores(results: Results, name: str, table: TableConfig) -> Grid:
+    study = results.study
+    rows = table.rows or tuple(study.rows)
+    columns = [
+        part for column in table.columns or (*study.evaluations, *COSTS) for part in _parts(results, column)
+    ]
+    fields = [
+        _marked(results, [_field(results, row, column) for row in rows], column, rows) for column in columns
+    ]
+    return Grid(
+        name=name,
+        title=table.about or name,
+        header=("", *(_header(results, column) for column in columns)),
+        rows=tuple(
+            (Entry(title_of(study, row)), *(column[at] for column in fields)) for at, row in enumerate(rows)
+        ),
+        notes=tuple(filter(None, (table.note, _how(results, columns, rows)))),
+    )
+
+
+def _parts(results: Results, column: str) -> list[str]:
+    """`EVALUATION` as its headline scores."""
+    if column in COSTS or "." in column:
+        return [column]
+    return [f"{column}.{score}" for score in results.headlines(column)]
+
+
+def _header(results: Results, column: str) -> str:
+    if column in COSTS:
+        return {"hours": "training (h)", "flops": "training (operations)"}[column]
+    evaluation, score = column.split(".", 1)
+    found = results.column(evaluation, score)
+    called = results.study.evaluations[evaluation].about or evaluation
+    return f"{called}: {found.title} {'↑' if found.higher else '↓'}"
+
+
+def _field(results: Results, row: str, column: str) -> Entry:
+    if column in COSTS:
+        return _cost(results, row, column)
+    evaluation, score = column.split(".", 1)
+    if row not in results.study.rows_of(evaluation):
+        return Entry(NOTHING)
+    found = results.score(row, evaluation, score)
+    if found is None:
+        return Entry(NOTHING)
+    digits = results.column(evaluation, score).digits
+    return Entry(f"{found.mean:.{digits}f}", _below(results, row, found, digits))
+
+
+def _below(results: Results, row: str, found: SeedScore, digits: int) -> str:
+    wanted = len(results.study.seeds)
+    limits = (
+        "unknown"
+        if found.low is None or found.high is None
+        else f"{found.low:.{digits}f}, {found.high:.{digits}f}"
+    )
+    missing = wanted > len(found.values) > 0 and not (
+        results.study.rows[row].encoder and len(found.values) == 1
+    )
+    return f"[{limits}]" + (f" {len(found.values)} of {wanted} seeds" if missing else "")
+
+
+def _marked(results: Results, fields: list[Entry], column: str, rows: Sequence[str]) -> list[Entry]:
+    """A column's fields, those with the best mean marked, if there is anything to choose between."""
+    if column in COSTS:
+        return fields
+    evaluation, score = column.split(".", 1)
+    asked = results.study.rows_of(evaluation)
+    found = [results.score(row, evaluation, score) if row in asked else None for row in rows]
+    sign = 1 if results.column(evaluation, score).higher else -1
+    means = [None if one is None else sign * one.mean for one in found]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < 2:
+        return fields
+    return [replace(one, best=mean == max(known)) for one, mean in zip(fields, means, strict=True)]
+
+
+def _cost(results: Results, row: str, column: str) -> Entry:
+    records = results.training(row)
+    if results.study.rows[row].encoder or not records:
+        return Entry(NOTHING)
+    if column == "hours":
+        return Entry(f"{sum(record['seconds'] for record in records) / len(records) / 3600:.2f}")
+    flops = [record["flops"] for record in records if record.get("flops")]
+    return Entry(shown_flops(sum(flops) / len(flops)) if flops else NOTHING)
+
+
+def shown_flops(count: float) -> str:
+    """`3.04 GFLOP`, `12.7 PFLOP`."""
+    unit, name = next(
+        ((unit, name) for unit, name in ((1e15, "P"), (1e12, "T")) if count >= unit), (1e9, "G")
+    )
+    return f"{count / unit:.3g} {name}FLOP"
+
+
+def _how(results: Results, columns: Sequence[str], rows: Sequence[str]) -> str:
+    """How many images and groups stand behind the intervals."""
+    parts = []
+    for evaluation in dict.fromkeys(column.split(".")[0] for column in columns if column not in COSTS):
+        known = [r for r in rows if r in results.study.rows_of(evaluation)]
+        one = next((f for row in known for f in results.by_seed(row, evaluation).values()), None)
+        if one is not None:
+            samples = f"{len(one.table)} samples in {one.table.groups.count} groups"
+            parts.append(f"{evaluation}: {samples} of {one.metrics['data']} ({one.metrics['split']})")
+    return f"In brackets: {HOW}. {'; '.join(parts)}." if parts else ""
+
+
+def _comparisons(results: Results) -> list[Grid]:
+    found = [one for comparison in results.study.comparisons for one in results.differences(comparison)]
+    if not found:
+        return []
+    return [
+        Grid(
+            name="comparisons",
+            title="Paired differences",
+            header=("row", "minus", "score", "difference", "verdict", "p"),
+            rows=tuple(tuple(_compared(results, one)) for one in found),
+            notes=(
+                "Differences on the same images, seed by seed; intervals as in the tables. Better, worse: the interval "
+                f"does not hold 0. p: bootstrap, two-sided, not corrected for the {len(found)} comparisons; its "
+                "smallest possible value is about 0.001.",
+            ),
+        )
+    ]
+
+
+def _compared(results: Results, one: Difference) -> list[Entry]:
+    digits = one.column.digits
+    verdict = one.verdict
+    if one.margin is not None:
+        verdict += f"; {'equal' if one.equal else 'not shown to be equal'} within ±{one.margin:g}"
+    p = one.found.p
+    return [
+        Entry(title_of(results.study, one.row)),
+        Entry(title_of(results.study, one.against)),
+        Entry(_header(results, f"{one.evaluation}.{one.score}")),
+        Entry(f"{one.found.mean:+.{digits}f}", _interval(one.found, digits)),
+        Entry(verdict),
+        Entry(NOTHING if p is None else f"{p:.3f}"),
+    ]
+
+
+def _interval(found: SeedScore, digits: int) -> str:
+    if found.low is None or found.high is None:
+        return "[unknown]"
+    return f"[{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
+def _cells(results: Results) -> Grid:
+    """What every finished cell cost."""
+    study = results.study
+    rows = []
+    for name in cell_names(study):
+        record = read_cell(results.folder, name)
+        if record is not None:
+            cost = shown_flops(record["flops"]) if record.get("flops") else NOTHING
+            shown = (name, shown_time(record["seconds"]), cost, str(record["attempts"]), record["machine"])
+            rows.append(tuple(map(Entry, shown)))
+    return Grid(
+        name="cells",
+        title="What each cell cost",
+        header=("cell", "time", "operations", "attempts", "machine"),
+        rows=tuple(rows),
+        notes=(
+            "Wall-clock time over all attempts. Operations of trainings are counted, as by `codistill plan`.",
+        ),
+    )
+
+
+def plain_numbers(results: Results) -> dict[str, Any]:
+    """All scores and differences, for a metrics file."""
+    study = results.study
+    scores: dict[str, Any] = {}
+    for evaluation in study.evaluations:
+        for row in study.rows_of(evaluation):
+            for score in results.columns(evaluation):
+                found = results.score(row, evaluation, score)
+                if found is not None:
+                    scores.setdefault(evaluation, {}).setdefault(row, {})[score] = plain_score(found)
+    differences = [
+        {
+            "row": one.row,
+            "against": one.against,
+            "evaluation": one.evaluation,
+            "score": one.score,
+            **plain_score(one.found),
+            "verdict": one.verdict,
+            **({} if one.margin is None else {"margin": one.margin, "equal_within_margin": one.equal}),
+        }
+        for comparison in study.comparisons
+        for one in results.differences(comparison)
+    ]
+    return {
+        "study": study.name,
+        "seeds": list(study.seeds),
+        "interval": HOW,
+        "scores": scores,
+        "differences": differences,
+    }
+
+
+def plain_score(found: SeedScore) -> dict[str, Any]:
+    """JSON values of a score over seeds; null where a number is infinite or unknown."""
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and abs(value) < float("inf") else None
+
+    return {
+        "mean": finite(found.mean),
+        "low": finite(found.low),
+        "high": finite(found.high),
+        "values": [finite(value) for value in found.values],
+        "count": found.count,
+        "groups": found.groups,
+        **({} if found.p is None else {"p": round(found.p, 5)}),
+    }

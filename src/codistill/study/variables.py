@@ -1,0 +1,87 @@
+"""Variables of a study: `${NAME}` in any text of its YAML, replaced by what the file or the command line says.
+
+Other `$NAME`s are the environment's, as in recipes.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codistill.errors import ConfigError, unknown_name
+
+_USE = re.compile(r"\$\{([^}]*)\}")
+
+
+def given(texts: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """`NAME=VALUE` each.
+
+    Raises:
+        ConfigError: for a text without `=`, or an unknown variable.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: write NAME=VALUE")
+        if name not in known:
+            raise ConfigError(f"--set {text}: {unknown_name('variable', name, known)}")
+        found[name] = value
+    return found
+
+
+def replaced(value: Any, variables: Mapping[str, str], where: str = "") -> Any:
+    """Plain values with every `${NAME}` replaced that has a value; variables may use others.
+
+    Raises:
+        ConfigError: for a variable that is unknown.
+    """
+    if isinstance(value, str):
+        return _text(value, variables, where, ())
+    if isinstance(value, dict):
+        return {
+            key: item if (where, key) == ("", "variables") else replaced(item, variables, _below(where, key))
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [replaced(item, variables, f"{where}[{number}]") for number, item in enumerate(value)]
+    return value
+
+
+def _below(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _text(text: str, variables: Mapping[str, str], where: str, within: tuple[str, ...]) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in variables:
+            if name in os.environ:
+                return match[0]
+            raise ConfigError(f"{where}: {unknown_name('variable', name, variables)}")
+        if name in within:
+            raise ConfigError(f"variables.{name} uses itself: {' → '.join((*within, name))}")
+        if not variables[name]:
+            return match[0]
+        return _text(variables[name], variables, where, (*within, name))
+
+    return _USE.sub(value_of, text)
+
+
+def refuse_missing(value: Any, variables: Mapping[str, str], where: str) -> None:
+    """Refuse texts that still wait for a variable.
+
+    Args:
+        value: plain values, replaced.
+        variables: of the study.
+        where: in whose name, for the error.
+
+    Raises:
+        ConfigError: naming the option that gives it.
+    """
+    if isinstance(value, str):
+        for match in _USE.finditer(value):
+            if match[1] in variables:
+                raise ConfigError(f"{where} needs the variable {match[1]}: add --set {match[1]}=…")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        refuse_missing(item, variables, where)
