@@ -7,21 +7,11 @@ from torch import Tensor, nn
 from codistill.deploy.config import ExportConfig, refuse
 from codistill.deploy.exportable import Exportable, Sizes, about_encoder, axes_of
 from codistill.deploy.levels import Levels
+from codistill.errors import ConfigError
 from codistill.programs.record import Port
 from codistill.tasks.dense.load import DenseModel
 from codistill.tasks.registry import find_task
 from codistill.tasks.task import Subject
-
-ANSWERS: dict[str, tuple[str, int | None, str]] = {
-    "depth": ("depth", 1, "metres"),
-    "segmentation": ("logits", None, "scores of the classes, before a softmax"),
-    "normals": (
-        "normals",
-        3,
-        "unit vectors in the camera's frame (x right, y down, z forward), towards the camera",
-    ),
-}
-"""Per task: its output's name, channels (None: one per class) and meaning."""
 
 
 class ExportedDenseHead(Exportable):
@@ -30,9 +20,12 @@ class ExportedDenseHead(Exportable):
     The whole image at once: windows, several scales and mirrored images, if the head's test uses them, stay outside.
 
     Args:
-        task: its name, a key of `ANSWERS`.
+        task: its name.
         folder: of the head.
         config: of the export.
+
+    Raises:
+        ConfigError: if the task's answer is no map.
     """
 
     def __init__(self, task: str, folder: Path, config: ExportConfig) -> None:
@@ -49,17 +42,21 @@ class ExportedDenseHead(Exportable):
             "bodies",
         )
         found = find_task(task)
-        model: DenseModel = found.load(Subject(head=folder), found.test(), None)
+        model = found.load(Subject(head=folder), found.test(), None)
+        if not isinstance(model, DenseModel):
+            raise ConfigError(
+                f"{folder}: is a head for {task}, which is not exported: its answer is no map. Export its encoder"
+            )
+        gives = model.gives
         self.answer, self.head = model.answer, model.head
         classes: tuple[str, ...] = getattr(model, "classes", ())
         features = model.features
-        self.levels = Levels(features, config, with_cls=task == "depth")
+        self.levels = Levels(features, config, with_cls=gives.with_cls)
         self.about = about_encoder(features.encoder, task, str(folder), classes=classes)
         self.inputs, self.fixed_size = self.levels.ports, config.size
-        name, channels, meaning = ANSWERS[task]
         batch, rows, columns = axes_of(config, features.patch_size)
-        axes = (batch, channels or len(classes), rows, columns)
-        self.outputs = (Port(name=name, axes=axes, meaning=meaning),)
+        axes = (batch, gives.channels or len(classes), rows, columns)
+        self.outputs = (Port(name=gives.name, axes=axes, meaning=gives.meaning),)
 
     def to_lower(self) -> list[nn.Module]:
         return self.levels.to_lower()

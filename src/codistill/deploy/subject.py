@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from codistill.deploy.config import ExportConfig
-from codistill.deploy.dense import ANSWERS, ExportedDenseHead
+from codistill.deploy.dense import ExportedDenseHead
 from codistill.deploy.encoder import ExportedEncoder
 from codistill.deploy.exportable import Exportable
 from codistill.deploy.people import ExportedPeople
@@ -14,11 +14,10 @@ from codistill.errors import ConfigError
 from codistill.tasks.shared.head_files import is_head, read_record
 
 HEADS: dict[str, Callable[[Path, ExportConfig], Exportable]] = {
-    **{task: partial(ExportedDenseHead, task) for task in ANSWERS},
     "two-view": ExportedTwoView,
     "people": ExportedPeople,
 }
-"""Tasks whose heads are exported."""
+"""Tasks whose heads have an export of their own; the others' answers must be maps (`dense.py`)."""
 
 RELEASED = ("two-view", "people")
 """Tasks whose released files hold encoder and head together."""
@@ -49,9 +48,5 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
     if not is_head(path):
         return ExportedEncoder(what, config).eval()
     record = read_record(path)
-    if record.task not in HEADS:
-        raise ConfigError(
-            f"{path}: is a head for {record.task}, which is not exported; heads for {', '.join(HEADS)} are. Export its "
-            f"encoder: {record.features.encoder}"
-        )
-    return HEADS[record.task](path, config).eval()
+    export = HEADS.get(record.task, partial(ExportedDenseHead, record.task))
+    return export(path, config).eval()

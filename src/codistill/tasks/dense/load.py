@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,23 @@ Network = TypeVar("Network", bound=nn.Module)
 Protocol = TypeVar("Protocol")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DenseAnswer:
+    """What a dense head's answer is, for programs that use an exported one.
+
+    Attributes:
+        name: of the output.
+        channels: per pixel; None: one per class.
+        meaning: of their values.
+        with_cls: whether it needs class tokens.
+    """
+
+    name: str
+    channels: int | None
+    meaning: str
+    with_cls: bool = False
+
+
 @dataclass
 class DenseModel(Generic[Network, Protocol]):
     """An encoder with a dense head; tasks derive their models from it, which are called with images.
@@ -31,6 +48,9 @@ class DenseModel(Generic[Network, Protocol]):
         features, head: on one device, in evaluation mode.
         protocol: of the data set that the head was fitted on.
     """
+
+    gives: ClassVar[DenseAnswer]
+    """What the head's answer is."""
 
     features: FrozenFeatures
     head: Network

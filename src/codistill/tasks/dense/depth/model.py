@@ -17,7 +17,7 @@ from codistill.heads.linear.depth import DepthHead, depth_input
 from codistill.heads.linear.released import read_head_of
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
-from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
+from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense, refuse_kind
 from codistill.tasks.task import Subject
 from codistill.types import Tokens
 
@@ -63,6 +63,8 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
     Attributes:
         mirror: average with the mirrored image.
     """
+
+    gives = DenseAnswer(name="depth", channels=1, meaning="metres", with_cls=True)
 
     mirror: bool = True
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, normalize
 
 from codistill.heads.linear.normals import NormalsHead, normals_of_scores
 from codistill.heads.linear.released import read_head_of
-from codistill.tasks.dense.load import DenseModel, load_dense
+from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense
 from codistill.tasks.dense.normals.data import NormalsData
 from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.protocol import CropProtocol
@@ -37,6 +37,12 @@ class NormalsTest:
 @dataclass
 class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
     """An encoder with a head for normals; see `DenseModel` and `NormalsTest`."""
+
+    gives = DenseAnswer(
+        name="normals",
+        channels=3,
+        meaning="unit vectors in the camera's frame (x right, y down, z forward), towards the camera",
+    )
 
     mirror: bool = False
 

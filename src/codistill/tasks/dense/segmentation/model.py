@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from codistill.errors import ConfigError
 from codistill.heads.linear.released import read_head_of
 from codistill.heads.linear.segmentation import SegmentationHead
-from codistill.tasks.dense.load import DenseModel, load_dense, refuse_kind
+from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense, refuse_kind
 from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.segmentation.data import (
     PROTOCOLS,
@@ -78,6 +78,8 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
         classes: names by number.
         test: see `SegmentationTest`.
     """
+
+    gives = DenseAnswer(name="logits", channels=None, meaning="scores of the classes, before a softmax")
 
     classes: tuple[str, ...]
     test: SegmentationTest = field(default_factory=SegmentationTest)
