@@ -4,6 +4,7 @@ Only operators of the standard: rotary positions and resized positional embeddin
 two products around a softmax. onnxruntime, TensorRT and OpenVINO fuse what they can by themselves.
 """
 
+import copy
 import logging
 import re
 import tempfile
@@ -17,7 +18,7 @@ from torch.export import ExportedProgram
 
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable
-from codistill.errors import ConfigError, MissingExtraError
+from codistill.errors import MissingExtraError
 from codistill.files.writing import cannot_write
 from codistill.programs.onnx_file import EXTRA
 from codistill.programs.program import multiple_of
@@ -46,14 +47,8 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
     """The ONNX model (a protocol buffer of the package `onnx`) of a program.
 
     Raises:
-        ConfigError: for a precision that ONNX files of this opset do not have.
         MissingExtraError: if the extra is not installed.
     """
-    if config.precision == "bf16":
-        raise ConfigError(
-            f"ONNX has no bf16 convolutions at opset {OPSET}, and onnxruntime none on a CPU. Export fp32: TensorRT and "
-            "OpenVINO are told to compute in bf16 when they build the network; or use --format torch-export or aoti"
-        )
     names = [port.name for port in network.inputs], [port.name for port in network.outputs]
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -150,7 +145,9 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
     try:
         outside = model.ByteSize() > LARGEST_FILE
         options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
-        onnx.save_model(model, path, **options)
+        onnx.save_model(
+            copy.deepcopy(model) if outside else model, path, **options
+        )  # it empties what it saves so
         onnx.checker.check_model(path)
     except OSError as error:
         raise cannot_write(path, error) from error
