@@ -3,6 +3,7 @@
 import json
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from codistill.commands.convert import main as convert
 from codistill.commands.inspect import main
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError, DataError
+from codistill.programs.record import Check, Port, ProgramRecord
 
 SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 GOLDEN = SHARED / "golden"
@@ -198,3 +200,25 @@ def test_a_world_and_a_folder_of_features(tmp_path, capsys) -> None:
     (out / "index.parquet").unlink()
     next(out.glob("shard_*.safetensors")).unlink()
     assert "1 of 1 shards" in said_json(capsys, out)["missing"]
+
+
+def test_an_exported_file_says_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Nothing of it is run: a compiled package is code."""
+    with zipfile.ZipFile(tmp_path / "e.pt2", "w") as archive:
+        port = Port(name="images", axes=("batch", 3, "rows*14", "columns*14"))
+        record = ProgramRecord(
+            kind="encoder",
+            source="e",
+            name="e",
+            licence="CC0",
+            patch_size=14,
+            format="aoti",
+            precision="fp32",
+            inputs=(port,),
+            outputs=(Port(name="cls", axes=("batch", 8)),),
+            checks=(Check(output="cls", largest=2e-6, mean=1e-7),),
+        )
+        archive.writestr("e/extra/codistill.json", record.to_json())
+    assert main([str(tmp_path / "e.pt2")]) == 0
+    shown = capsys.readouterr().out
+    assert "CC0" in shown and "rows*14" in shown and "2e-06" in shown

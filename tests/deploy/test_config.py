@@ -11,6 +11,7 @@ from codistill.errors import ConfigError
     [
         ({"format": "onx"}, "Did you mean 'onnx'.*codistill convert"),
         ({"precision": "fp8"}, "Unknown precision"),
+        ({"precision": "bf16"}, "not exported in bf16"),
         ({"takes": "image"}, "Did you mean 'images'"),
         ({"batch": 0}, "batch must be 1 or more"),
         ({"size": (0, 14)}, "size must be rows and columns"),

@@ -16,6 +16,7 @@ from codistill.encoders.load import load_encoder
 from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_encoder
 from codistill.errors import ConfigError
 from codistill.programs.opening import open_program
+from codistill.programs.openvino_file import OpenvinoProgram
 from codistill.types import EncoderSpec
 
 FIXED = ExportConfig(format="torch-export", size=(28, 42), batch=2)
@@ -140,6 +141,24 @@ def test_an_onnx_file_takes_any_batch_and_size_by_standard_operators(tmp_path: P
         images = torch.randn(shape)
         torch.testing.assert_close(theirs(images).patches, ours(images).patches, atol=1e-4, rtol=1e-4)
     assert max(check.largest for check in record.checks) < 1e-4
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    images = torch.randn(2, 3, 42, 28)
+    found = OpenvinoProgram(out)(images=images)["patches"]
+    torch.testing.assert_close(found, ours(images).patches, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_weights_of_large_models_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    monkeypatch.setattr("codistill.deploy.write_onnx.LARGEST_FILE", 1000)
+    out = tmp_path / "large.onnx"
+    config = ExportConfig(size=(28, 28))
+    export_program(ENCODER, out, config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
+    assert out.stat().st_size < (tmp_path / "large.onnx.data").stat().st_size
+    monkeypatch.undo()
+    export_program(ENCODER, out, config, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["large.onnx"]
 
 
 @pytest.mark.slow

@@ -132,6 +132,7 @@ def test_people_are_those_of_the_estimator_and_the_other_rows_are_zero(heads: di
     [
         ("encoder", {"people": 3}, "--people would have no effect on an encoder"),
         ("encoder", {"takes": "tokens"}, "tokens go into a head"),
+        ("encoder", {"blocks": (-1, 1)}, "--blocks -1,1 names a block of"),
         ("encoder", {"size": (50, 56)}, "multiples of the patch size 14; nearest: 56x56"),
         ("depth", {"blocks": (1,)}, "--blocks would have no effect on a head for depth"),
         ("depth", {"norm": False}, "--no-norm would have no effect"),

@@ -70,6 +70,8 @@ def test_what_the_file_does_not_give_is_said(tmp_path: Path) -> None:
         encoder(PICTURES[:1], norm=False)
     with pytest.raises(ConfigError, match="image_size=28 cannot be given"):
         load_encoder(f"{path},image_size=28")
+    with pytest.raises(ConfigError, match="has no gradient"):
+        load_encoder(path, train=True)
     with pytest.raises(CheckpointError, match="no such file"):
         load_encoder(str(tmp_path / "none.onnx"))
     assert RECORD.tokens is not None

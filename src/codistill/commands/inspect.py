@@ -16,6 +16,7 @@ from rich.table import Table
 from codistill.commands.inspect_data import describe_manifest, describe_shard
 from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
+from codistill.commands.inspect_program import describe_program
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
@@ -24,6 +25,7 @@ from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
 from codistill.files.json_files import read_json
 from codistill.files.places import cache_folder
+from codistill.programs.opening import RECORDS
 from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import find_local
 from codistill.weights.contents import EncoderWeights, StudentWeights
@@ -93,6 +95,8 @@ def describe(
                 "on this machine": f"no (it would go to {cache_folder() / known.filename})"
             }
         path = found
+    if path.suffix.lower() in RECORDS and path.is_file():
+        return {"path": str(path)} | describe_program(path)
     if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
         return {"path": str(path)} | of_data(path)
     if path.is_dir() and (of_folder := describe_folder(path)) is not None:

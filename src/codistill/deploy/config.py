@@ -56,6 +56,11 @@ class ExportConfig:
             raise ConfigError(unknown_name("format", self.format, SUFFIX) + hint)
         if self.precision not in PRECISIONS:
             raise ConfigError(unknown_name("precision", self.precision, PRECISIONS))
+        if self.format == "onnx" and self.precision == "bf16":
+            raise ConfigError(
+                "ONNX files are not exported in bf16: opset 18 has no bf16 convolutions, and onnxruntime none on a "
+                "CPU. Export fp32, and let TensorRT or OpenVINO compute in bf16; or use --format torch-export or aoti"
+            )
         if self.takes not in TAKES:
             raise ConfigError(unknown_name("input", self.takes, TAKES))
         check_least(self, "batch", "people")

@@ -43,6 +43,8 @@ class ExportedEncoder(Exportable):
         spec = features.encoder.spec
         projected = features.student is not None
         numbers = tuple(block + spec.depth if block < 0 else block for block in config.blocks)
+        if len(set(numbers)) < len(numbers):
+            raise ConfigError(f"--blocks {','.join(map(str, config.blocks))} names a block of {what} twice")
         self.feature_map, self.has_cls = config.feature_map, features.has_cls
         self.num_registers = 0 if projected else spec.num_registers
         facts = TokenFacts(

@@ -124,6 +124,7 @@ def export_program(
                 record = _checked(network, lowered, config, record, finished, given, limit, say)
                 _remove(finished)
                 FORMATS[config.format].write(made, record, finished)
+            _remove(out)  # with overwrite; weights beside an older file would stay
             for part in (_beside(finished), finished):  # the file itself last
                 if part.exists():
                     part.replace(out.parent / part.name)

@@ -4,8 +4,10 @@ Only operators of the standard: rotary positions and resized positional embeddin
 two products around a softmax. onnxruntime, TensorRT and OpenVINO fuse what they can by themselves.
 """
 
+import copy
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch.export import ExportedProgram
 
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable
-from codistill.errors import ConfigError, MissingExtraError
+from codistill.errors import MissingExtraError
 from codistill.files.writing import cannot_write
 from codistill.programs.onnx_file import EXTRA
 from codistill.programs.program import multiple_of
@@ -33,14 +35,11 @@ def onnx_packages() -> Any:
     Raises:
         MissingExtraError: if one of them is not installed.
     """
-    for name in ("onnx", "onnxscript"):
-        try:
-            module = __import__(name)
-        except ImportError as error:
-            raise MissingExtraError(name, EXTRA, "Exporting to ONNX") from error
-    del module
-    import onnx
-
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (PyTorch's exporter needs it)
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", EXTRA, "Exporting to ONNX") from error
     return onnx
 
 
@@ -48,15 +47,8 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
     """The ONNX model (a protocol buffer of the package `onnx`) of a program.
 
     Raises:
-        ConfigError: for a precision that ONNX files of this opset do not have.
         MissingExtraError: if the extra is not installed.
     """
-    onnx = onnx_packages()
-    if config.precision == "bf16":
-        raise ConfigError(
-            f"ONNX has no bf16 convolutions at opset {OPSET}, and onnxruntime none on a CPU. Export fp32: TensorRT and "
-            "OpenVINO are told to compute in bf16 when they build the network; or use --format torch-export or aoti"
-        )
     names = [port.name for port in network.inputs], [port.name for port in network.outputs]
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -81,10 +73,7 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
         del node.metadata_props[:]
         for key, value in kept:
             node.metadata_props.add(key=key, value=value)
-    if config.precision == "int8":
-        model = _in_integers(model)
-    onnx.checker.check_model(model)
-    return model
+    return _in_integers(model) if config.precision == "int8" else model
 
 
 def _name_axes(model: Any, network: Exportable) -> None:
@@ -119,8 +108,6 @@ def _in_integers(model: Any) -> Any:
     level = root.level
     root.setLevel(logging.ERROR)  # advice on how to prepare the model, which is prepared
     try:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "int8.onnx"
             quantize_dynamic(
@@ -130,10 +117,9 @@ def _in_integers(model: Any) -> Any:
                 nodes_to_quantize=chosen,
                 per_channel=True,
                 weight_type=QuantType.QInt8,
+                use_external_data_format=model.ByteSize() > LARGEST_FILE,
             )
-            import onnx
-
-            return onnx.load(out)
+            return onnx_packages().load(out)
     finally:
         root.setLevel(level)
 
@@ -157,10 +143,12 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
     model.producer_name, model.producer_version = "codistill", record.versions.get("codistill", "")
     model.graph.name = record.name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         outside = model.ByteSize() > LARGEST_FILE
         options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
-        onnx.save_model(model, path, **options)
+        onnx.save_model(
+            copy.deepcopy(model) if outside else model, path, **options
+        )  # it empties what it saves so
+        onnx.checker.check_model(path)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -26,7 +26,7 @@ import torch
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.onnx import SUFFIX as ONNX
-from codistill.encoders.onnx import onnx_encoder
+from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
 from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
@@ -102,6 +102,8 @@ def load_encoder(
         summary=summary,
     )
     encoder = _load(str(what), given)
+    if train and isinstance(encoder, OnnxEncoder):
+        raise ConfigError(f"{what}: an exported encoder has no gradient; train what it was exported from")
     return encoder.eval().requires_grad_(train)
 
 

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codistill.errors import CheckpointError
-from codistill.programs.onnx_file import OnnxProgram
+from codistill.programs.onnx_file import OnnxProgram, read_onnx_record
 from codistill.programs.program import Program
-from codistill.programs.torch_files import TorchProgram
+from codistill.programs.record import ProgramRecord
+from codistill.programs.torch_files import TorchProgram, read_torch_record
 
 OPENERS: dict[str, Callable[[Path], Program]] = {".onnx": OnnxProgram, ".pt2": TorchProgram}
+
+
+RECORDS: dict[str, Callable[[Path], ProgramRecord]] = {".onnx": read_onnx_record, ".pt2": read_torch_record}
+"""What reads their descriptions alone."""
 
 
 def open_program(path: str | Path) -> Program:

@@ -31,13 +31,9 @@ class TorchProgram(Program):
         self.path = Path(path).expanduser()
         if not self.path.is_file():
             raise CheckpointError(f"{self.path}: no such file. Check the path.")
-        members = _members(self.path)
-        said = next((name for name in members if name.endswith(f"/{RECORD_MEMBER}")), None)
-        if said is None:
-            raise not_ours(self.path)
-        with zipfile.ZipFile(self.path) as archive:
-            self.record: ProgramRecord = record_of_json(archive.read(said).decode(), str(self.path))
-        open_file = _open_package if any("/aotinductor/" in name for name in members) else _open_program
+        self.record = read_torch_record(self.path)
+        compiled = any("/aotinductor/" in name for name in _members(self.path))
+        open_file = _open_package if compiled else _open_program
         try:
             self.call = open_file(self.path)
         except Exception as error:  # whatever its parsers raise on damaged bytes
@@ -49,6 +45,19 @@ class TorchProgram(Program):
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = self.call(*(inputs[port.name] for port in self.record.inputs))
         return {port.name: tensor for port, tensor in zip(self.record.outputs, found, strict=True)}
+
+
+def read_torch_record(path: Path) -> ProgramRecord:
+    """The record in a .pt2 file; nothing of it is run.
+
+    Raises:
+        CheckpointError: if codistill did not write it.
+    """
+    said = next((name for name in _members(path) if name.endswith(f"/{RECORD_MEMBER}")), None)
+    if said is None:
+        raise not_ours(path)
+    with zipfile.ZipFile(path) as archive:
+        return record_of_json(archive.read(said).decode(), str(path))
 
 
 def add_record(path: Path, record: ProgramRecord) -> None:

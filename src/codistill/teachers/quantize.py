@@ -25,7 +25,7 @@ def quantize_linears(encoder: nn.Module) -> None:
             quantize_,
         )
     except ImportError as error:
-        raise MissingExtraError("torchao", "quantization", "A teacher with precision int8") from error
+        raise MissingExtraError("torchao", "quantization", "Precision int8") from error
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecations inside torchao
         quantize_(encoder, Int8DynamicActivationInt8WeightConfig())

@@ -4,7 +4,8 @@ import argparse
 
 PARSER = argparse.ArgumentParser(
     prog="codistill inspect",
-    description="What is in this checkpoint, run, export, head, manifest, shard, world or folder of features. "
+    description="What is in this checkpoint, run, export, exported file, head, manifest, shard, world or folder of "
+    "features. "
     "Without WHAT: known weights.",
 )
 add = PARSER.add_argument
