@@ -144,11 +144,12 @@ class VideoWriter:
         try:
             if self._container is None:
                 self._open(rows, columns)
+            container = self._container
             frame = self._av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(pixels[:rows, :columns]), format="rgb24"
             )
             for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+                container.mux(packet)
         except (self._av.error.FFmpegError, OSError) as error:
             raise cannot_write(self._path, error) from error
 
