@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|export|matching|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|encoder|export|matching|perception|world`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
@@ -8,6 +8,7 @@ BENCHMARKS = {
     "encoder": "codistill.commands.bench_encoder:main",
     "export": "codistill.commands.bench_export:main",
     "matching": "codistill.commands.bench_matching:main",
+    "perception": "codistill.commands.bench_perception:main",
     "world": "codistill.commands.bench_world:main",
 }
 

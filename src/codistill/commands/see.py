@@ -11,6 +11,7 @@ from codistill.commands.predicting import exit_code, find_images
 from codistill.commands.see_video import see_video
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
+from codistill.perception.config import HeadConfig
 from codistill.perception.files import check_glb, write_image, write_together
 from codistill.perception.perception import Perception
 from codistill.perception.pretrained import find_perception
@@ -51,7 +52,11 @@ def _opened(arguments: argparse.Namespace) -> Perception:
     options = {"device": arguments.device} | ({} if arguments.size is None else {"size": arguments.size})
     if arguments.perception is not None:
         return Perception.from_config(find_perception(arguments.perception), **options)
-    return Perception(arguments.encoder, arguments.heads, **options)
+    heads = {
+        name: HeadConfig(path=path, other_encoder=arguments.other_encoder)
+        for name, path in arguments.heads.items()
+    }
+    return Perception(arguments.encoder, heads, **options)
 
 
 def _wanted(perception: Perception, named: Sequence[str]) -> list[str]:
