@@ -65,8 +65,7 @@ def runner(
     program = folder.root / "program.py"
     folder.root.mkdir(parents=True, exist_ok=True)
     program.write_text(PROGRAM)
-    found = Runner(folder, cells, RunOptions(**options), no_facts, say, (sys.executable, str(program)), 0.1)
-    return found
+    return Runner(folder, cells, RunOptions(**options), no_facts, say, (sys.executable, str(program)), 0.1)
 
 
 def steps(cell: Cell) -> list[int]:
