@@ -69,7 +69,17 @@ def test_options_become_words() -> None:
         "split": None,
     }
     assert list(words_of(options)) == (
-        ["--limit", "5", "--fit.learning-rates", "0.1", "0.2", "--fit.no-cached", "--fit.mirror", "--split", "None"]
+        [
+            "--limit",
+            "5",
+            "--fit.learning-rates",
+            "0.1",
+            "0.2",
+            "--fit.no-cached",
+            "--fit.mirror",
+            "--split",
+            "None",
+        ]
     )
 
 
@@ -97,7 +107,7 @@ def test_mistakes_in_options_are_refused_with_their_place(
 
 
 def test_mistakes_in_rows_are_refused_with_their_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="rows.a: Unknown recipe 'debuk'.*Did you mean 'debug'"):
+    with pytest.raises(ConfigError, match=r"rows.a: Unknown recipe 'debuk'.*Did you mean 'debug'"):
         cells(tmp_path, rows={"a": {"recipe": "debuk"}}, evaluations={"depth": PLAIN["evaluations"]["depth"]})
     circle = {"a": {"recipe": "debug", "start": "b"}, "b": {"recipe": "debug", "start": "a"}}
     with pytest.raises(ConfigError, match="start leads in a circle"):

@@ -74,7 +74,7 @@ def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.Monkey
         replaced({"k": ["${bc}"]}, variables)
     with pytest.raises(ConfigError, match="uses itself"):
         replaced("${a}", {"a": "${a}"})
-    with pytest.raises(ConfigError, match="rows.one needs the variable open: add --set open="):
+    with pytest.raises(ConfigError, match=r"rows.one needs the variable open: add --set open="):
         refuse_missing({"k": ["${open}"]}, variables, "rows.one")
     with pytest.raises(ConfigError, match="NAME=VALUE"):
         given(["a"], variables)
@@ -88,5 +88,5 @@ def test_shipped_studies_are_found_with_their_variables() -> None:
     assert found.worlds["scenes"].path == "W-scenes"
     assert found.row("share-none").set["teachers"][1]["encoder"] == "T"
     assert found.row("share-none").set["teachers"][2]["encoder"] == "${teachers.people}"
-    with pytest.raises(ConfigError, match="Unknown study 'papr'.*Did you mean 'paper'"):
+    with pytest.raises(ConfigError, match=r"Unknown study 'papr'.*Did you mean 'paper'"):
         find_study("papr")
