@@ -16,6 +16,7 @@ from codistill.study.cells import Cell, cell_names, cells_of, words_of
 from codistill.study.config import StudyConfig
 from codistill.study.places import StudyFolder
 from codistill.study.records import changes, content_of, from_other_row, smallest, write_cell
+from codistill.study.registry import find_study
 
 PLAIN: dict[str, Any] = {
     "name": "toy",
@@ -112,6 +113,18 @@ def test_mistakes_in_rows_are_refused_with_their_place(tmp_path: Path) -> None:
     circle = {"a": {"recipe": "debug", "start": "b"}, "b": {"recipe": "debug", "start": "a"}}
     with pytest.raises(ConfigError, match="start leads in a circle"):
         cells(tmp_path, rows=circle, evaluations={"depth": PLAIN["evaluations"]["depth"]})
+
+
+def test_the_study_of_the_documentation_has_cells(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+    path = tmp_path / "doc.yaml"
+    path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    study = find_study(str(path), ["stereo=random:vit_tiny"])
+    found = {cell.name: cell for cell in cells_of(study, StudyFolder(tmp_path), resolve_evaluation)}
+    assert len(found) == 1 + 3 * (3 + 4 + 2)
+    recipe = found["longer/2/train"].recipe
+    assert recipe is not None and recipe.image_size == 168 and recipe.teachers[1].encoder == "random:vit_tiny"
+    assert "168" in found["longer/0/depth"].words and "112" in found["none/0/depth"].words
 
 
 def finish(folder: Path, cell: Cell) -> None:
