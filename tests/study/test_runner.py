@@ -11,9 +11,10 @@ import pytest
 from study_toys import begun, runner, steps, training
 
 from codistill.study.cells import Cell
+from codistill.study.logs import last_lines, last_said
 from codistill.study.places import StudyFolder
 from codistill.study.records import attempts, read_cell, read_failure
-from codistill.study.runner import last_lines, shown_time
+from codistill.study.shown import shown_flops, shown_time
 
 FORK = multiprocessing.get_context("fork")
 
@@ -124,5 +125,16 @@ def test_the_error_of_the_last_attempt_is_found(folder: StudyFolder) -> None:
     log.write_text(
         "\n$ codistill fit a\ncodistill fit: old\n\n$ codistill fit a\nTraceback\n  x\nValueError: y\n"
     )
-    assert last_lines(folder, "row/0/train") == ["Traceback", "x", "ValueError: y"]
+    assert last_lines(log) == ["Traceback", "x", "ValueError: y"]
+    log.write_bytes(b"step 1\rstep 2 \x1b[2K\n\n")
+    assert last_said(log) == "step 2" and last_said(log.with_suffix(".none")) == ""
+    assert last_lines(log.with_suffix(".none")) == []
+
+
+def test_times_and_operations_are_said_in_fitting_units() -> None:
+    assert [shown_flops(count) for count in (3.04e9, 2e12, 1.27e16)] == [
+        "3.04 GFLOP",
+        "2 TFLOP",
+        "12.7 PFLOP",
+    ]
     assert [shown_time(seconds) for seconds in (12, 750, 9000)] == ["12 s", "12.5 min", "2.5 h"]

@@ -22,10 +22,12 @@ from codistill.files.writing import make_directory, refuse_file
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import WORLDS, StudyConfig
 from codistill.study.costs import estimates, facts_of
+from codistill.study.jobs import RunOptions
 from codistill.study.places import StudyFolder
 from codistill.study.records import changes, read_cell
 from codistill.study.registry import find_study, shipped_studies
-from codistill.study.runner import Outcome, Runner, RunOptions, shown_time
+from codistill.study.runner import Outcome, Runner
+from codistill.study.shown import shown_time
 from codistill.tasks.registry import find_task
 
 FAILED = 1

@@ -12,7 +12,7 @@ from rich.text import Text
 from codistill.study.config import TRAINING, WORLDS
 from codistill.study.progress import MARKS, CellState, Progress, progress_of
 from codistill.study.results import open_results
-from codistill.study.runner import shown_time
+from codistill.study.shown import shown_time
 
 EVERY = 3.0
 """Seconds between two looks."""

@@ -1,6 +1,5 @@
 """How far a study is: the state of every cell, from the files of its folder alone."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
@@ -9,12 +8,12 @@ from typing import Any, Literal
 from codistill.study.cells import cell_names
 from codistill.study.claims import holders
 from codistill.study.config import StudyConfig
+from codistill.study.logs import last_said
 from codistill.study.places import StudyFolder, flat_name
 from codistill.study.records import read_cell, read_failure
 
 State = Literal["finished", "running", "failed", "left"]
 MARKS: dict[State, str] = {"finished": "■", "running": "▶", "failed": "✗", "left": "·"}
-_PLAIN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,9 @@ def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
             spent.setdefault(_kind(name), []).append(float(record["seconds"]))
             cells.append(CellState(name=name, state="finished"))
         elif holder is not None:
-            cells.append(CellState(name=name, state="running", holder=holder, said=last_said(folder, name)))
+            cells.append(
+                CellState(name=name, state="running", holder=holder, said=last_said(folder.log(name)))
+            )
         elif failure is not None:
             cells.append(CellState(name=name, state="failed", said=str(failure["said"])))
         else:
@@ -77,16 +78,3 @@ def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
 
 def _kind(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-def last_said(folder: StudyFolder, name: str) -> str:
-    """The last line of a cell's log, without the control codes of a terminal."""
-    path = folder.log(name)
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in _PLAIN.sub("", text).replace("\r", "\n").splitlines()]
-    return next((line for line in reversed(lines) if line), "")

@@ -5,11 +5,7 @@ may work in one folder. A cell that fails is said and does not stop the others; 
 signal is passed on: commands save what they have, and the same call resumes.
 """
 
-import ctypes
-import os
-import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +18,9 @@ from codistill.errors import CodistillError, StoppedError
 from codistill.files.config import save_yaml
 from codistill.files.writing import make_directory, remove_quietly
 from codistill.study.cells import Cell, recipe_file
-from codistill.study.claims import STALE, Claim, claim
+from codistill.study.claims import Claim, claim
+from codistill.study.jobs import Job, RunOptions, begin
+from codistill.study.logs import last_lines
 from codistill.study.places import StudyFolder
 from codistill.study.records import (
     add_attempt,
@@ -33,33 +31,15 @@ from codistill.study.records import (
     read_failure,
     write_cell,
 )
+from codistill.study.shown import shown_time
 from codistill.world.build import WORLD_FILE
 
 POLL = 0.2
 """Seconds between two looks at running cells."""
 _STOPPED = StoppedError.exit_code
-_LAST_LINES = 4
 
 Facts = Callable[[Cell, float], Mapping[str, Any]]
 """A finished cell and its seconds to what is kept of it: cost, results, provenance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How cells are done; nothing here changes a result.
-
-    Attributes:
-        jobs: cells at a time.
-        device, workers: of their commands; see `codistill evaluate`.
-        stale: seconds after which a silent holder counts as gone.
-        keep_features: leave the features that heads were fitted on where they are.
-    """
-
-    jobs: int = 1
-    device: str = "auto"
-    workers: int | None = None
-    stale: float = STALE
-    keep_features: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +47,8 @@ class Outcome:
     """How a call ended.
 
     Attributes:
-        finished, failed, waiting, held: names of cells: done in all, gone wrong, not begun because of those, and with
-            others when this call was stopped.
+        finished, failed, waiting: names of cells: done in all, gone wrong, and neither, because they need one
+            that went wrong, or this call was stopped.
         stopped: the signal that ended it early; "" for none.
     """
 
@@ -76,16 +56,6 @@ class Outcome:
     failed: tuple[str, ...]
     waiting: tuple[str, ...]
     stopped: str = ""
-
-
-@dataclass
-class Job:
-    """A cell that runs."""
-
-    cell: Cell
-    claim: Claim
-    process: "subprocess.Popen[bytes]"
-    asked_to_stop: bool = False
 
 
 @dataclass
@@ -123,7 +93,8 @@ class Runner:
             while True:
                 self._reap()
                 if self.stopped:
-                    self._stop_all()
+                    for job in self.jobs:
+                        job.stop()
                     if not self.jobs:
                         break
                 elif not self._begin() and not self.jobs and not self._left():
@@ -219,36 +190,9 @@ class Runner:
             path = recipe_file(self.folder, cell.row, cell.seed)
             make_directory(path.parent)
             save_yaml(cell.recipe, path)
-        words = [*cell.words]
-        if cell.kind != "world":
-            words += ["--device", self.options.device]
-        if cell.kind == "evaluation" and self.options.workers is not None:
-            words += ["--workers", str(self.options.workers)]
-        log = self.folder.log(cell.name)
-        make_directory(log.parent)
-        with log.open("ab") as file:
-            file.write(f"\n$ codistill {shlex.join(words)}\n".encode())
-            file.flush()
-            process = subprocess.Popen(
-                [*self.program, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-                env=self._environment(),
-            )
-        held.told(process.pid)
         self.say(f"{cell.name}: begun")
-        self.jobs.append(Job(cell, held, process))
-
-    def _environment(self) -> dict[str, str]:
-        """The environment; several cells at a time share the processors."""
-        environment = dict(os.environ)
-        if self.options.jobs > 1 and "OMP_NUM_THREADS" not in environment:
-            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            environment["OMP_NUM_THREADS"] = str(max(1, cpus // self.options.jobs))
-        return environment
+        log = self.folder.log(cell.name)
+        self.jobs.append(begin(cell, held, log, self.options, self.program))
 
     def _reap(self) -> None:
         for job in list(self.jobs):
@@ -256,7 +200,7 @@ class Runner:
             if code is None:
                 if not job.claim.beat() and not job.asked_to_stop:
                     self.say(f"{job.cell.name}: another process has taken it over: stopping here")
-                    self._ask_to_stop(job)
+                    job.stop()
                 continue
             self.jobs.remove(job)
             self._ended(job, code)
@@ -282,7 +226,7 @@ class Runner:
             if not job.asked_to_stop:
                 self.failed[cell.name] = "stopped by a signal of its own"
         else:
-            self._failed(cell, code, " ".join(last_lines(self.folder, cell.name)))
+            self._failed(cell, code, " ".join(last_lines(self.folder.log(cell.name))))
         job.claim.release()
 
     def _failed(self, cell: Cell, code: int, said: str) -> None:
@@ -290,16 +234,6 @@ class Runner:
         self.failed[cell.name] = said
         log = self.folder.log(cell.name)
         self.say(f"{cell.name}: FAILED with exit code {code}: {said} (all of it: {log})")
-
-    def _stop_all(self) -> None:
-        for job in self.jobs:
-            if not job.asked_to_stop:
-                self._ask_to_stop(job)
-
-    @staticmethod
-    def _ask_to_stop(job: Job) -> None:
-        job.asked_to_stop = True
-        job.process.terminate()
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -313,27 +247,3 @@ class Runner:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to send SIGTERM to this new process when the one that started it ends, however that happens."""
-    set_death_signal = 1
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
-
-
-def last_lines(folder: StudyFolder, cell: str) -> list[str]:
-    """What the cell's command said last: the line that names the error, or the last ones."""
-    try:
-        text = folder.log(cell).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    lines = [line.strip() for line in text.rpartition("\n$ codistill ")[2].splitlines()[1:] if line.strip()]
-    named = [line for line in lines if line.startswith("codistill ") and ": " in line]
-    return named[-1:] or lines[-_LAST_LINES:]
-
-
-def shown_time(seconds: float) -> str:
-    """`48 s`, `12.5 min`, `3.1 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

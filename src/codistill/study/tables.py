@@ -9,7 +9,7 @@ from codistill.study.cells import cell_names
 from codistill.study.config import COSTS, StudyConfig, TableConfig
 from codistill.study.records import read_cell
 from codistill.study.results import Difference, Results
-from codistill.study.runner import shown_time
+from codistill.study.shown import shown_flops, shown_time
 
 NOTHING = "–"
 
@@ -149,14 +149,6 @@ def _cost(results: Results, row: str, column: str) -> Entry:
         return Entry(f"{sum(record['seconds'] for record in records) / len(records) / 3600:.2f}")
     flops = [record["flops"] for record in records if record.get("flops")]
     return Entry(shown_flops(sum(flops) / len(flops)) if flops else NOTHING)
-
-
-def shown_flops(count: float) -> str:
-    """`3.04 GFLOP`, `12.7 PFLOP`."""
-    unit, name = next(
-        ((unit, name) for unit, name in ((1e15, "P"), (1e12, "T")) if count >= unit), (1e9, "G")
-    )
-    return f"{count / unit:.3g} {name}FLOP"
 
 
 def _how(results: Results, columns: Sequence[str], rows: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from codistill.files.literals import literal
 
 GPUS: tuple[str, ...] = literal("codistill.recipes.plan", "GPUS")
 EPILOG = """\
-RECIPE comes first; every field can be overridden, as in `codistill distill`. Nothing is loaded or downloaded.
+RECIPE comes first; every field can be overridden, as in `codistill distill`. Nothing is downloaded.
 Better than the assumed utilization is a measured rate: the operations of a step over its time, as
 `codistill bench step RECIPE --device cuda` prints them, as --tflops.
 """

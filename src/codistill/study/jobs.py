@@ -1,0 +1,102 @@
+"""A cell's command as a process of its own: begun with a log, stopped on request, ended with the one that began it."""
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codistill.engine.distributed import DeviceChoice
+from codistill.files.writing import make_directory
+from codistill.study.cells import Cell
+from codistill.study.claims import STALE, Claim
+from codistill.study.logs import PROMPT
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How cells are done; nothing here changes a result.
+
+    Attributes:
+        jobs: cells at a time.
+        device, workers: of their commands; see `codistill evaluate`.
+        stale: seconds after which a silent holder counts as gone.
+        keep_features: leave the features that heads were fitted on where they are.
+    """
+
+    jobs: int = 1
+    device: DeviceChoice = "auto"
+    workers: int | None = None
+    stale: float = STALE
+    keep_features: bool = False
+
+
+@dataclass
+class Job:
+    """A cell that runs.
+
+    Attributes:
+        cell, claim, process: what, by which right, and where.
+        asked_to_stop: whether it was.
+    """
+
+    cell: Cell
+    claim: Claim
+    process: "subprocess.Popen[bytes]"
+    asked_to_stop: bool = False
+
+    def stop(self) -> None:
+        """Ask it once to save what it has, and to end."""
+        if not self.asked_to_stop:
+            self.asked_to_stop = True
+            self.process.terminate()
+
+
+def begin(cell: Cell, held: Claim, log: Path, options: RunOptions, program: Sequence[str]) -> Job:
+    """Begin a cell's command.
+
+    Args:
+        cell, held: what, and its claim, which then names the process.
+        log: where what it says is added.
+        options: see the class.
+        program: what takes the cell's words.
+    """
+    words = [*cell.words]
+    if cell.kind != "world":
+        words += ["--device", options.device]
+    if cell.kind == "evaluation" and options.workers is not None:
+        words += ["--workers", str(options.workers)]
+    make_directory(log.parent)
+    with log.open("ab") as file:
+        file.write(f"\n{PROMPT}{shlex.join(words)}\n".encode())
+        file.flush()
+        process = subprocess.Popen(
+            [*program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches it through us alone
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            env=_environment(options.jobs),
+        )
+    held.told(process.pid)
+    return Job(cell, held, process)
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """The environment; several cells at a time share the processors."""
+    environment = dict(os.environ)
+    if jobs > 1 and "OMP_NUM_THREADS" not in environment:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        environment["OMP_NUM_THREADS"] = str(max(1, cpus // jobs))
+    return environment
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to send SIGTERM to this new process when the one that started it ends, however that happens."""
+    set_death_signal = 1
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)

@@ -1,0 +1,126 @@
+"""`codistill study` as users run it: what is refused, what is planned, and the shipped mini study from end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codistill.cli import main
+from codistill.commands.parsers.study import study_names
+from codistill.files.config import load_yaml, save_yaml
+from codistill.study.config import StudyConfig
+from codistill.study.registry import shipped_studies
+
+ONE_CELL = """
+name: one
+seeds: [0]
+rows: {{known: {{encoder: "{encoder}"}}}}
+evaluations: {{depth: {{task: depth, options: {{data: "world:nowhere", fit.steps: 3}}, minutes: 3}}}}
+"""
+
+
+@pytest.fixture
+def one_cell(tmp_path: Path) -> Path:
+    path = tmp_path / "one.yaml"
+    path.write_text(ONE_CELL.format(encoder="random:vit_tiny,depth=1"))
+    return path
+
+
+def test_shipped_studies_are_listed_without_being_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(study_names()) == shipped_studies().keys()
+    assert main(["study", "--list"]) == 0
+    assert "paper-debug" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("", "study run|tables|show"),
+        ("run papr --out S", "Did you mean 'paper'"),
+        ("run mine.yaml --out S", "no such file"),
+        ("run paper --out S --jobs 0", "--jobs must be 1 or more"),
+        ("run paper --out S --gflops 3", "no effect without --dry-run"),
+        ("run paper --out S", "needs the variable teachers.stereo: add --set teachers.stereo="),
+        ("run paper --out S --set teacher.stereo=x", "Did you mean 'teachers.stereo'"),
+        ("run paper-debug --out S --only al", "--only: Unknown row 'al'"),
+        ("tables nowhere", "is no study's folder"),
+        ("show nowhere", "is no study's folder"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_runs(
+    words: str,
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", *words.split()]) == 2
+    assert error in capsys.readouterr().err
+    assert not (tmp_path / "S").exists()
+
+
+def test_a_plan_names_hours_and_runs_nothing(
+    one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "S"
+    assert main(["study", "run", str(one_cell), "--out", str(out), "--dry-run", "--gflops", "10"]) == 0
+    text = capsys.readouterr().out
+    assert "3.0 min" in text and "0.05 hours in all" in text and not out.exists()
+    assert main(["study", "run", "paper-debug", "--out", str(out), "--dry-run", "--gflops", "0.001"]) == 0
+    text = capsys.readouterr().out
+    assert "19 of 19 cells are left" in text and "13 cells whose time is not known" in text
+    # 12 steps of 6 images of 42 MFLOP, at 1 MFLOP/s
+    line = next(line for line in text.splitlines() if "all " in line and "train" in line)
+    assert "50.7 min" in line
+
+
+def test_a_folder_holds_one_study(one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "S"
+    out.mkdir()
+    save_yaml(shipped_studies()["paper-debug"], out / "study.yaml")
+    assert main(["study", "run", str(one_cell), "--out", str(out)]) == 2
+    assert "holds the study 'paper-debug', not 'one'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_failed_cell_is_reported_with_what_its_command_said(
+    one_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "run", str(one_cell), "--out", "S"]) == 1
+    printed = capsys.readouterr()
+    assert "0 cells finished, 1 failed" in printed.out
+    assert "known/0/depth: FAILED with exit code 2: codistill evaluate: " in " ".join(printed.err.split())
+    assert main(["study", "show", "S"]) == 0
+    assert "known/0/depth failed: codistill evaluate: " in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_the_mini_study_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("embreex", reason="needs the extra `world`")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    run = ["study", "run", "paper-debug", "--out", "S", "--jobs", "2"]
+    assert main([*run, "--only", "own"]) == 0
+    assert "7 cells finished" in capsys.readouterr().out
+    assert main(run) == 0
+    assert "19 cells finished" in capsys.readouterr().out
+    cells = sorted(Path("S/cells").rglob("cell.json"))
+    assert len(cells) == 19 and sum(path.stat().st_size for path in Path("S/cells").rglob("*")) < 400_000
+    before = [path.read_bytes() for path in cells]
+    assert main(run) == 0
+    assert [path.read_bytes() for path in cells] == before
+    record = json.loads(Path("S/cells/second/1/train/cell.json").read_text())
+    assert record["config"]["recipe"]["student"]["init"] == "row all" and record["flops"] > 0
+    assert not list(Path("S/runs").rglob("cache"))
+    capsys.readouterr()
+    assert main(["study", "tables", "S"]) == 0
+    assert "| all data, no sharing |" in capsys.readouterr().out
+    assert {path.name for path in Path("S/tables").iterdir()} == {
+        *("tables.md", "tables.html", "metrics.json"),
+        *(f"{name}.tex" for name in ("sharing", "encoders", "comparisons", "cells")),
+    }
+    assert load_yaml(StudyConfig, "S/study.yaml").name == "paper-debug"

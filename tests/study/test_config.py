@@ -1,0 +1,92 @@
+"""A study's YAML: what is refused before anything runs, rows like others, variables."""
+
+from typing import Any
+
+import pytest
+
+from codistill.errors import ConfigError
+from codistill.files.plain import from_plain
+from codistill.study.config import StudyConfig, merged
+from codistill.study.registry import find_study, shipped_studies
+from codistill.study.variables import given, refuse_missing, replaced
+
+PLAIN: dict[str, Any] = {
+    "name": "toy",
+    "rows": {
+        "one": {
+            "recipe": "debug",
+            "set": {"engine": {"total_steps": 3, "seed": 1}, "student.size": "vit_tiny"},
+        },
+        "two": {"like": "one", "set": {"engine.total_steps": 4}, "options": {"depth": {"fit.steps": 2}}},
+        "three": {"like": "two", "options": {"depth": {"limit": 5}}},
+    },
+    "evaluations": {"depth": {"task": "depth", "options": {"data": "world:w"}}},
+}
+
+
+def study(**changes: Any) -> StudyConfig:
+    return from_plain(StudyConfig, {**PLAIN, **changes})
+
+
+def test_a_row_has_what_the_row_it_is_like_has() -> None:
+    row = study().row("three")
+    assert row.recipe == "debug"
+    assert row.set == {"engine.total_steps": 4, "engine.seed": 1, "student.size": "vit_tiny"}
+    assert row.options["depth"] == {"fit.steps": 2, "limit": 5}
+
+
+def test_own_fields_win_over_whole_sections() -> None:
+    assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": 4}) == {"d": 3, "a": 4}
+    assert merged({"a": 4}, {"a": {"b": 1}}) == {"a.b": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"rows": {}}, "no rows"),
+        ({"rows": {"a": {}}}, r"rows.a: says neither recipe"),
+        ({"rows": {"a": {"like": "b"}, "b": {"like": "a"}}}, "circle: a → b → a"),
+        ({"rows": {"a": {"like": "e"}, "e": {"encoder": "x"}}}, "which is an encoder"),
+        ({"rows": {"a": {"encoder": "x", "recipe": "debug"}}}, "is not trained"),
+        ({"rows": {"a/b": {"recipe": "debug"}}}, "cannot be called so"),
+        ({"rows": {"a": {"recipe": "debug", "start": "c"}}}, "Unknown row 'c'"),
+        ({"rows": {"a": {"recipe": "debug", "options": {"dept": {}}}}}, "Did you mean 'depth'"),
+        ({"evaluations": {"train": {"task": "depth"}}}, "cannot be called so"),
+        ({"evaluations": {"depth": {"task": "depth", "rows": ["fuor"]}}}, "Unknown row 'fuor'"),
+        ({"comparisons": [{"row": "one", "against": ["tow"]}]}, r"comparisons\[0\]: .*Did you mean 'two'"),
+        ({"tables": {"t": {"columns": ["dept.rmse"]}}}, "tables.t.columns: .*Did you mean 'depth'"),
+        ({"seeds": [1, 1]}, "different whole numbers"),
+        ({"seedz": [1]}, "Did you mean 'seeds'"),
+    ],
+)
+def test_mistakes_are_refused(changes: dict[str, Any], error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
+        study(**changes)
+
+
+def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOT", "/r")
+    variables = {"a": "x", "b.c": "${a}/y", "open": ""}
+    assert replaced({"k": ["${b.c}", 3, "${ROOT}/${open}"]}, variables) == {
+        "k": ["x/y", 3, "${ROOT}/${open}"]
+    }
+    with pytest.raises(ConfigError, match=r"k\[0\]: Unknown variable 'bc'.*Did you mean 'b.c'"):
+        replaced({"k": ["${bc}"]}, variables)
+    with pytest.raises(ConfigError, match="uses itself"):
+        replaced("${a}", {"a": "${a}"})
+    with pytest.raises(ConfigError, match=r"rows.one needs the variable open: add --set open="):
+        refuse_missing({"k": ["${open}"]}, variables, "rows.one")
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        given(["a"], variables)
+    with pytest.raises(ConfigError, match="Unknown variable 'd'"):
+        given(["d=1"], variables)
+
+
+def test_shipped_studies_are_found_with_their_variables() -> None:
+    assert {"paper", "paper-debug"} <= shipped_studies().keys()
+    found = find_study("paper", ["teachers.stereo=T", "world=W"])
+    assert found.worlds["scenes"].path == "W-scenes"
+    assert found.row("share-none").set["teachers"][1]["encoder"] == "T"
+    assert found.row("share-none").set["teachers"][2]["encoder"] == "${teachers.people}"
+    with pytest.raises(ConfigError, match=r"Unknown study 'papr'.*Did you mean 'paper'"):
+        find_study("papr")

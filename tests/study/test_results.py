@@ -1,0 +1,182 @@
+"""Tables of finished cells: scores and paired differences recomputed by hand, in three languages."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codistill.errors import CheckpointError, DataError
+from codistill.files.config import save_yaml
+from codistill.files.plain import from_plain
+from codistill.metrics.interval import resample_mean
+from codistill.metrics.seeds import over_seeds
+from codistill.study.config import StudyConfig
+from codistill.study.places import StudyFolder
+from codistill.study.progress import progress_of
+from codistill.study.render import latex, markdown, page
+from codistill.study.results import open_results
+from codistill.study.tables import plain_numbers, study_grids
+
+IMAGES = 24
+GROUPS = [f"scene {image // 2}" for image in range(IMAGES)]
+STUDY: dict[str, Any] = {
+    "name": "toy & co",
+    "about": "a <toy>",
+    "seeds": [0, 1, 2],
+    "rows": {
+        "ours": {"about": "ours_1 (50 %)", "recipe": "debug"},
+        "theirs": {"recipe": "debug"},
+        "known": {"encoder": "dinov2_vits14"},
+    },
+    "evaluations": {"depth": {"task": "depth", "options": {"data": "world:w"}}},
+    "comparisons": [{"row": "ours", "against": ["theirs", "known"], "margin": {"depth.rmse": 5.0}}],
+    "tables": {"main": {"about": "All of it.", "columns": ["depth.rmse", "hours", "flops"]}},
+}
+RMSE = 5
+
+
+def scores(row: str, seed: int) -> np.ndarray:
+    """(image, measure)."""
+    rng = np.random.default_rng([len(row), seed])
+    return rng.random((IMAGES, 9)) + {"ours": 1.0, "theirs": 1.6, "known": 1.0}[row]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    found = StudyFolder(tmp_path / "study")
+    found.root.mkdir()
+    save_yaml(from_plain(StudyConfig, STUDY), found.study)
+    for row in STUDY["rows"]:
+        for seed in (0,) if row == "known" else (0, 1, 2):
+            put(found, row, seed)
+    return found
+
+
+def put(folder: StudyFolder, row: str, seed: int, names: list[str] | None = None) -> None:
+    place = folder.cell(f"{row}/{seed}/depth")
+    place.mkdir(parents=True)
+    names = names or [f"image {image}" for image in range(IMAGES)]
+    np.savez(
+        place / "per_image.npz", names=np.array(names), groups=np.array(GROUPS), scores=scores(row, seed)
+    )
+    (place / "metrics.json").write_text(json.dumps({"data": "world:w", "split": "test"}))
+    cell = {
+        "format": "codistill-study-cell",
+        "seconds": 90.0,
+        "attempts": 1,
+        "machine": "a box",
+        "config": {},
+    }
+    (place / "cell.json").write_text(json.dumps(cell))
+    if row != "known":
+        trained = folder.cell(f"{row}/{seed}/train")
+        trained.mkdir(parents=True)
+        (trained / "cell.json").write_text(
+            json.dumps({**cell, "seconds": 1800.0 * (seed + 1), "flops": 2e15})
+        )
+
+
+def test_scores_and_differences_are_those_of_the_samples(folder: StudyFolder) -> None:
+    results = open_results(folder.root)
+    found = results.score("ours", "depth", "rmse")
+    expected = over_seeds([resample_mean(scores("ours", seed)[:, RMSE], GROUPS) for seed in range(3)])
+    assert found == expected and found is not None and found.groups == IMAGES // 2
+    paired, single = results.differences(results.study.comparisons[0])[:2], None
+    differences = [scores("ours", seed)[:, RMSE] - scores("theirs", seed)[:, RMSE] for seed in range(3)]
+    assert paired[0].score in ("rmse", "a1")
+    by_name = {(one.against, one.score): one for one in results.differences(results.study.comparisons[0])}
+    rmse = by_name["theirs", "rmse"]
+    assert rmse.found == over_seeds([resample_mean(one, GROUPS) for one in differences])
+    assert rmse.verdict == "better" and rmse.equal is True  # lower is better; within ± 5
+    single = by_name["known", "rmse"]
+    assert len(single.found.values) == 3 and single.verdict == "not apart"
+
+
+def test_different_samples_are_not_compared(folder: StudyFolder) -> None:
+    place = folder.cell("known/0/depth")
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+    put(folder, "known", 0, [f"other {image}" for image in range(IMAGES)])
+    results = open_results(folder.root)
+    with pytest.raises(DataError, match="ours and known were scored on different samples"):
+        results.differences(results.study.comparisons[0])
+
+
+def test_what_is_missing_is_said(folder: StudyFolder) -> None:
+    (folder.cell("theirs/2/depth") / "cell.json").unlink()
+    for seed in range(3):
+        (folder.cell(f"ours/{seed}/depth") / "cell.json").unlink()
+    text = markdown(study_grids(open_results(folder.root)))
+    theirs = next(line for line in text.splitlines() if line.startswith("| theirs"))
+    assert "2 of 3 seeds" in theirs
+    ours = next(line for line in text.splitlines() if line.startswith("| ours_1"))
+    assert ours.split("|")[2].strip() == "–"
+    with pytest.raises(CheckpointError, match="no study's folder"):
+        open_results(folder.root / "cells")
+
+
+def test_unknown_columns_are_refused(folder: StudyFolder) -> None:
+    tables = {"main": {"columns": ["depth.rmze"]}}
+    save_yaml(from_plain(StudyConfig, {**STUDY, "tables": tables}), folder.study)
+    with pytest.raises(DataError, match="Did you mean 'rmse'"):
+        study_grids(open_results(folder.root))
+
+
+def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> None:
+    results = open_results(folder.root)
+    lines = markdown(study_grids(results)).splitlines()
+    assert lines[2] == "|  | depth: RMSE (m) ↓ | training (h) | training (operations) |"
+    known = results.score("known", "depth", "rmse")
+    ours = results.score("ours", "depth", "rmse")
+    assert ours is not None and known is not None
+    best = "ours_1 (50 %)" if ours.mean < known.mean else "known"
+    marked = [line.split("|")[1].strip() for line in lines if "**" in line]
+    assert marked == [best]
+    assert "| 1.00 | 2 PFLOP |" in next(line for line in lines if line.startswith("| theirs"))
+
+
+def test_latex_escapes_and_has_as_many_fields_as_columns(folder: StudyFolder) -> None:
+    text = latex(study_grids(open_results(folder.root))[0])
+    assert r"ours\_1 (50 \%)" in text and r"$\downarrow$" in text and r"\label{tab:main}" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 4 and {line.count(" & ") for line in rows} == {3}
+    assert not re.search(r"(?<!\\)[%_#]", text.replace("%\n", ""))
+
+
+def test_the_page_is_whole_and_escaped(folder: StudyFolder) -> None:
+    class Tags(HTMLParser):
+        depth = 0
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            self.depth += tag != "meta"
+
+        def handle_endtag(self, tag: str) -> None:
+            self.depth -= 1
+
+    results = open_results(folder.root)
+    text = page(results.study.name, results.study.about, study_grids(results))
+    tags = Tags()
+    tags.feed(text)
+    assert tags.depth == 0 and "a &lt;toy&gt;" in text and "http" not in text
+
+
+def test_numbers_are_json_with_every_seed(folder: StudyFolder) -> None:
+    numbers = json.loads(json.dumps(plain_numbers(open_results(folder.root)), allow_nan=False))
+    assert len(numbers["scores"]["depth"]["ours"]["rmse"]["values"]) == 3
+    assert {"p", "verdict", "low", "high"} <= numbers["differences"][0].keys()
+
+
+def test_progress_is_read_from_the_folder_alone(folder: StudyFolder) -> None:
+    (folder.cell("theirs/2/depth") / "cell.json").unlink()
+    failure = folder.failure("theirs/2/depth")
+    failure.parent.mkdir(parents=True)
+    failure.write_text(json.dumps({"said": "no room"}))
+    (folder.cell("ours/0/depth") / "cell.json").unlink()
+    found = progress_of(open_results(folder.root).study, folder)
+    assert found.counts == {"finished": 11, "failed": 1, "left": 3}  # the heads on `known` have seeds too
+    assert found.expected == 4 * 90.0 and found.unknown == 0
