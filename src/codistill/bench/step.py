@@ -53,7 +53,7 @@ class BenchedStep:
         blas: bool = False,
     ) -> None:
         self.recipe, self.device, self.blas = recipe, device, blas
-        bank = bank or build_bank(recipe)
+        bank = bank or build_bank(recipe, device, recipe.engine.precision)
         student, _ = build_student(recipe, bank.target_specs())
         self.objective = DistillationObjective(student, bank, recipe.distill)
         student.to(device).train()

@@ -130,6 +130,10 @@ class Block(nn.Module):
         x = self._add(x, self.attn(self.norm1(x), rope), self.ls1)
         return self._add(x, self.mlp(self.norm2(x)), self.ls2)
 
+    def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """Softmax weights (batch, head, query token, key token), for inspection only."""
+        return self.attn.attention_map(self.norm1(x), rope)
+
     def _add(self, x: Tensor, branch: Tensor, scale: nn.Module) -> Tensor:
         """x + drop_path(scale(branch)); scaling and adding are one pass where nothing is dropped."""
         if isinstance(scale, LayerScale) and isinstance(self.drop_path, nn.Identity):
