@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from codistill.bench.machine import threads, where
-from codistill.bench.timing import Best, Timed, measured, take_turns
+from codistill.bench.timing import Best, Timed, measured, ratio, take_turns
 
 CPU = torch.device("cpu")
 
@@ -37,3 +37,9 @@ def test_a_machine_has_a_name_and_no_more_threads_than_processors(monkeypatch: p
     assert threads() == len(os.sched_getaffinity(0)) and where(CPU).startswith(f"{threads()} thread(s) of ")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert threads() == 1
+
+
+def test_a_ratio_is_of_the_shortest_and_of_every_turn() -> None:
+    found = ratio([4.0, 6.0, 9.0, 8.0], [2.0, 2.0, 3.0, 1.0])
+    assert (found.of_best, found.median, found.low, found.high) == (4.0, 3.0, 2.75, 4.25)
+    assert str(found) == "4.00 (turns: 3.00 [2.75, 4.25])"

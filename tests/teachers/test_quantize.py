@@ -51,7 +51,7 @@ def test_tokens_stay_close_and_stay_without_gradient() -> None:
     difference = float((found - expected).norm() / expected.norm())
     assert 0 < difference < 0.05
     assert not any(p.requires_grad for p in teacher.parameters())
-    assert teacher.precision_dtype() == torch.float32
+    assert teacher.autocast_dtype == torch.float32
 
 
 def test_real_tokens_stay_close() -> None:
@@ -86,5 +86,5 @@ def test_errors_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(MissingExtraError, match=r"codistill\[quantization\]"):
         quantize_linears(nn.Linear(2, 2))
-    with pytest.raises(ConfigError, match="same, fp32, bf16 or int8; got 'int4'"):
+    with pytest.raises(ConfigError, match=r"'int4'.*int8"):
         TeacherConfig(name="t", precision="int4")  # type: ignore[arg-type]

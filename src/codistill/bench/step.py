@@ -16,6 +16,7 @@ from torch import Tensor
 
 from codistill.bench.machine import threads
 from codistill.bench.products import ProductTimer
+from codistill.bench.published_like import PublishedLikeStep
 from codistill.bench.timing import WARM_UP, Best, Timed, measured, take_turns
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.distributed import Process
@@ -53,7 +54,7 @@ class BenchedStep:
         blas: bool = False,
     ) -> None:
         self.recipe, self.device, self.blas = recipe, device, blas
-        bank = bank or build_bank(recipe)
+        bank = bank or build_bank(recipe, device, recipe.engine.precision)
         student, _ = build_student(recipe, bank.target_specs())
         self.objective = DistillationObjective(student, bank, recipe.distill)
         student.to(device).train()
@@ -67,8 +68,8 @@ class BenchedStep:
         self.timer = PhaseTimer(device)
         self.best = Best()
         self._step = self._train_step()
-        whole = random_batch(recipe, list(bank.domains.values()), device)
-        self.batches = list(split_batch(whole, recipe.engine.accumulate))
+        self.whole = random_batch(recipe, list(bank.domains.values()), device)
+        self.batches = list(split_batch(self.whole, recipe.engine.accumulate))
         self.count = 0
 
     def _train_step(self) -> TrainStep[Batch]:
@@ -128,6 +129,7 @@ class StepReport:
         share: processor time that this process's threads got, of that requested: below 1, the machine was busy with
             other work. None on a GPU.
         peak_gib: memory.
+        published: steps computed as published code does (`published_like.py`), in turns with ours; None without.
         compared: the shortest step of the compared recipe, and its own floor (None where its products are not
             floating-point ones); None without one.
     """
@@ -145,10 +147,17 @@ class StepReport:
     share: float | None
     peak_gib: float
     compared: tuple[Best, float | None] | None
+    published: Best | None = None
 
 
 def bench_step(
-    recipe: Recipe, device: torch.device, *, rounds: int, compare: str | None, peak: Callable[[], float]
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    rounds: int,
+    compare: str | None,
+    peak: Callable[[], float],
+    published: bool = False,
 ) -> StepReport:
     """Measure a recipe's step, beside one with another sharing mode, with int8 teachers, or without oneDNN.
 
@@ -158,6 +167,7 @@ def bench_step(
         rounds: number of measurements of everything.
         compare: a sharing mode, `int8`, `blas`, or None.
         peak: largest GiB in use so far.
+        published: also measure the step as published code computes it.
 
     Raises:
         ConfigError: if a teacher of the recipe is in int8: a floor is of floating-point products.
@@ -178,10 +188,14 @@ def bench_step(
         for _ in range(WARM_UP):
             other.run()
         other_products = None if compare == "int8" else ProductTimer(other.run, device)
+    plain = PublishedLikeStep(recipe, step.whole, device) if published else None
+    if plain is not None:
+        for _ in range(WARM_UP):
+            plain.run()
     square = Operand((2048, 2048), (2048, 1), torch.float32, device)
     dtype = next(iter(products.products)).left.dtype
     square_product = Timed(Product(replace(square, dtype=dtype), replace(square, dtype=dtype)).call(), device)
-    turns = [one.measure for one in (step, products, other, other_products, square_product) if one]
+    turns = [one.measure for one in (step, plain, products, other, other_products, square_product) if one]
     started = time.perf_counter(), time.process_time()
     take_turns(rounds, *turns)
     got = (time.process_time() - started[1]) / (time.perf_counter() - started[0])
@@ -199,6 +213,7 @@ def bench_step(
         share=min(1.0, got / threads()) if device.type == "cpu" else None,
         peak_gib=peak_gib,
         compared=None if other is None else (other.best, other_products and other_products.floor()),
+        published=None if plain is None else plain.best,
     )
 
 

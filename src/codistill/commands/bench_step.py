@@ -11,7 +11,7 @@ from rich.table import Table
 
 from codistill.bench.machine import where
 from codistill.bench.step import StepReport, bench_step
-from codistill.bench.timing import prepare
+from codistill.bench.timing import prepare, ratio
 from codistill.commands.bench_output import write_numbers
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.bench_step import parse
@@ -35,7 +35,12 @@ def main(argv: list[str]) -> int:
     prepare(arguments.threads)
     compare = None if arguments.compare == "nothing" else arguments.compare
     report = bench_step(
-        recipe, device, rounds=arguments.rounds, compare=compare, peak=partial(peak_memory, device)
+        recipe,
+        device,
+        rounds=arguments.rounds,
+        compare=compare,
+        peak=partial(peak_memory, device),
+        published=arguments.against == "published-like",
     )
     _print(recipe, report, device, compare)
     write_numbers(arguments.json, "step", _numbers(recipe, report, device, compare), argv)
@@ -77,6 +82,11 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
             f"{step.wall / report.replayed:.2f}",
             f"by processor time {step.cpu / report.replayed_cpu:.2f}",
         )
+    if report.published is not None:
+        clocks = ("walls", "cpus") if device.type == "cpu" else ("walls",)
+        for clock, text in zip(clocks, ("published-like step (fp32)", "  by processor time"), strict=False):
+            theirs, ours = getattr(report.published, clock), getattr(step, clock)
+            table.add_row(text, f"{min(theirs):.3f} s", f"{ratio(theirs, ours)} times the step above")
     table.add_row("peak memory", f"{report.peak_gib:.2f} GiB", "")
     if report.compared is not None:
         other, floor = report.compared
@@ -100,6 +110,7 @@ def _print(recipe: Recipe, report: StepReport, device: torch.device, compare: st
 
 
 def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: str | None) -> dict[str, Any]:
+    step = report.step
     numbers: dict[str, Any] = {
         **asdict(report),
         "time_over_floor": report.step.wall / report.floor,
@@ -111,6 +122,9 @@ def _numbers(recipe: Recipe, report: StepReport, device: torch.device, compare: 
         "recipe": fixed_part(recipe),
     }
     numbers.pop("compared")
+    if report.published is not None:
+        numbers["published_over_step"] = asdict(ratio(report.published.walls, step.walls))
+        numbers["published_over_step_cpu"] = asdict(ratio(report.published.cpus, step.cpus))
     if report.compared is not None:
         other, floor = report.compared
         numbers["compared"] = {

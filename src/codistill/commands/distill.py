@@ -125,7 +125,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         for source in (*recipe.training_sources, *held_out):
             resolve(source)  # before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
-        objective, fresh = build_objective(recipe)
+        objective, fresh = build_objective(recipe, process.device)
         if process.is_main:
             _introduce(recipe, objective, fresh, console)
             _note_data(recipe, out, held_out, console)

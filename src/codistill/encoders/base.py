@@ -117,8 +117,12 @@ class Encoder(FamiliarNames, nn.Module, ABC):
                 or the resulting shapes differ.
         """
         batch = preprocess_images(images, self.spec.patch_size, size)
-        like = next((p for p in self.parameters() if p.is_floating_point()), batch)
-        return batch.to(like.device, like.dtype)
+        like = self._like()
+        return batch if like is None else batch.to(like.device, like.dtype)
+
+    def _like(self) -> Tensor | None:
+        """A tensor on the device and in the dtype that images should have."""
+        return next((p for p in self.parameters() if p.is_floating_point()), None)
 
     def architecture(self) -> dict[str, Any]:
         """Everything beside the weights that decides the features, as plain data for `encoders.fingerprint`.

@@ -12,7 +12,8 @@
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
-`hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen, unless `train=True`.
+`hf:ORG/NAME,summary=pooled`. `,precision=bf16` behind any of them loads one of our vision transformers in that
+precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
 """
 
 import logging
@@ -27,7 +28,8 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
-from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
+from codistill.encoders.options import PARSERS, as_options, split_options, split_precision, stated_of
+from codistill.encoders.precision import check_precision, in_precision
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.timm import timm_encoder
@@ -64,12 +66,15 @@ def load_encoder(
     position_offset: float | None = None,
     position_antialias: bool | None = None,
     summary: str | None = None,
+    precision: str | None = None,
+    device: str | torch.device = "cpu",
     train: bool = False,
 ) -> Encoder:
-    """An encoder in evaluation mode, frozen, on the CPU, in fp32; see the module's text for what may be given.
+    """An encoder in evaluation mode, frozen, exact unless a precision is given; see the module's text.
 
     Args:
-        what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` comes back as it is.
+        what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` comes back as it is,
+            or in the precision.
         num_heads: attention heads, if not in the weights file.
         image_size: the new native size: a learned positional embedding is resized once.
         like: a family or known name, for facts missing in a weights file, see `weights.stated.FAMILIES`.
@@ -77,17 +82,21 @@ def load_encoder(
             metadata: three numbers, `imagenet`, or `none` for pixels in [0, 1].
         activation, norm_eps, position_offset, position_antialias: as in `ViTConfig`, for weights files.
         summary: the vector of a `timm:` or `hf:` model for `Tokens.cls`, see `encoders.summary`.
+        precision: `exact` (the network as it was trained, in fp32; what None means), `auto`, `fp32` or `bf16`: see
+            `encoders/precision.py`. It is part of the encoder's fingerprint.
+        device: where it will be.
         train: parameters require gradients. Otherwise the encoder is frozen and keeps nothing for a backward pass
             (unless the images require gradients).
 
     Raises:
         CheckpointError: for files that are missing, damaged, of an unknown layout, or without facts that the features
             depend on.
-        ConfigError: for an unknown name or option; the text lists the known ones.
+        ConfigError: for an unknown name or option; the text lists the known ones. For a precision that the encoder
+            cannot have.
         MissingExtraError: if `timm:`, `hf:` or onnxruntime is not installed.
     """
     if isinstance(what, Encoder):
-        return what
+        return in_precision(what, check_precision(precision or "exact"), device)
     given = as_options(
         PARSERS,
         num_heads=num_heads,
@@ -101,10 +110,15 @@ def load_encoder(
         position_antialias=position_antialias,
         summary=summary,
     )
-    encoder = _load(str(what), given)
+    text, said = split_precision(str(what))
+    wanted = check_precision(precision or said or "exact")
+    if train and wanted != "exact":
+        raise ConfigError(f"train=True needs precision=exact: an encoder in {wanted} has no gradients")
+    encoder = _load(text, given)
     if train and isinstance(encoder, OnnxEncoder):
         raise ConfigError(f"{what}: an exported encoder has no gradient; train what it was exported from")
-    return encoder.eval().requires_grad_(train)
+    encoder = encoder.eval().requires_grad_(train)
+    return in_precision(encoder, wanted, device).to(device)
 
 
 def _load(text: str, given: dict[str, Any]) -> Encoder:

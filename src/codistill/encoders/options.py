@@ -113,6 +113,16 @@ def split_options(text: str, allowed: Iterable[str] = FILE_OPTIONS) -> tuple[str
     return text, options
 
 
+def split_precision(text: str) -> tuple[str, str | None]:
+    """`WHAT,…,precision=P` as the text without it, and P; None where it is not there."""
+    if Path(text).expanduser().exists() or text.count(_PRECISION) != 1:
+        return text, None
+    before, _, rest = text.partition(_PRECISION)
+    value, comma, after = rest.partition(",")
+    return before + comma + after, value
+
+
+_PRECISION = ",precision="
 _EXAMPLES = {
     "num_heads": "6",
     "image_size": "448",

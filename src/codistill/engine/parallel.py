@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 
 from codistill.engine.distributed import Process
 from codistill.nn.blocks import Block, DecoderBlock
+from codistill.nn.frozen import FrozenBlock
 
 Strategy = Literal["ddp", "fsdp2"]
 _FORMS = 64
@@ -30,7 +31,7 @@ embedding and gradient mode; further ones run uncompiled. PyTorch's own limit is
 
 def repeated_units(module: nn.Module) -> list[nn.Module]:
     """The transformer blocks of a module, in order."""
-    return [part for part in module.modules() if isinstance(part, (Block, DecoderBlock))]
+    return [part for part in module.modules() if isinstance(part, (Block, DecoderBlock, FrozenBlock))]
 
 
 def recompute_activations(module: nn.Module) -> None:

@@ -1,9 +1,9 @@
-"""Self- and cross-attention over `scaled_dot_product_attention`, with names as in the DINOv2 and CroCo files."""
+"""Self- and cross-attention with names as in the DINOv2 and CroCo files."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
+from codistill.nn.attend import attention
 from codistill.nn.linear import Linear
 from codistill.nn.rope import RopeTables, apply_rope
 
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same."""
         query, key, value = self.heads(x, rope)  # (batch, head, token, head_dim)
-        out = scaled_dot_product_attention(query, key, value)
+        out = attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 
     def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
@@ -67,5 +67,5 @@ class CrossAttention(nn.Module):
         )
         if query_rope is not None and context_rope is not None:
             q, k = apply_rope(q, query_rope), apply_rope(k, context_rope)
-        out = scaled_dot_product_attention(q, k, v)
+        out = attention(q, k, v)
         return self.proj(out.transpose(1, 2).flatten(2))

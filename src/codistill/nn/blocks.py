@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu
+from torch.nn.functional import gelu, layer_norm, silu
 
 from codistill.nn.attention import CrossAttention, SelfAttention
 from codistill.nn.linear import Linear
+from codistill.nn.precision import full_precision
 from codistill.nn.rope import RopeTables
 
 NORM_EPS = 1e-6
@@ -30,6 +31,25 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "quick_gelu": _quick_gelu,
 }
 """Exact GELU, its tanh approximation (SigLIP), and x sigmoid(1.702 x) (OpenAI's CLIP). They are not interchangeable."""
+
+
+def _trains_in_bf16(x: Tensor) -> bool:
+    """Whether the residual stream came in bf16 and gradients are wanted: it then stays in bf16.
+
+    Otherwise fp32 factors would promote it to fp32, and every branch would be cast, forward and backward. Without
+    gradients autocast does just that, as ever: `nn/frozen.py` is the fast way there.
+    """
+    return x.dtype == torch.bfloat16 and torch.is_grad_enabled()
+
+
+def normalized(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """The norm of the residual stream, in the stream's dtype; its sums are fp32."""
+    if not _trains_in_bf16(x):
+        return norm(x)
+    mixed = x.device.type == "cpu"  # only there fp32 factors are taken beside bf16 tokens
+    weight, bias = (p if mixed else p.to(x.dtype) for p in (norm.weight, norm.bias))
+    with full_precision(x):
+        return layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
 
 class LayerScale(nn.Module):
@@ -127,14 +147,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same."""
-        x = self._add(x, self.attn(self.norm1(x), rope), self.ls1)
-        return self._add(x, self.mlp(self.norm2(x)), self.ls2)
+        x = self._add(x, self.attn(normalized(x, self.norm1), rope), self.ls1)
+        return self._add(x, self.mlp(normalized(x, self.norm2)), self.ls2)
+
+    def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """Softmax weights (batch, head, query token, key token), for inspection only."""
+        return self.attn.attention_map(self.norm1(x), rope)
 
     def _add(self, x: Tensor, branch: Tensor, scale: nn.Module) -> Tensor:
         """x + drop_path(scale(branch)); scaling and adding are one pass where nothing is dropped."""
         if isinstance(scale, LayerScale) and isinstance(self.drop_path, nn.Identity):
-            return torch.addcmul(x, branch, scale.gamma)
-        return x + self.drop_path(scale(branch))
+            gamma = scale.gamma.to(x.dtype) if _trains_in_bf16(x) else scale.gamma
+            return torch.addcmul(x, branch, gamma)
+        branch = self.drop_path(scale(branch))
+        return x + (branch.to(x.dtype) if _trains_in_bf16(x) else branch)
 
 
 class DecoderBlock(nn.Module):

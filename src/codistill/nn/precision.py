@@ -9,9 +9,12 @@ from codistill.geometry.full_precision import full_precision as full_precision
 Precision = Literal["auto", "fp32", "bf16"]
 
 
+def in_bf16(device: torch.device | str, precision: Precision = "auto") -> bool:
+    """Whether a precision is bf16 on a device: where asked for, or on CUDA by itself."""
+    return precision == "bf16" or (precision == "auto" and torch.device(device).type == "cuda")
+
+
 def autocast(device: torch.device | str, precision: Precision = "auto") -> torch.autocast:
     """bf16 where asked for, or on CUDA by itself; fp32 elsewhere. Losses and statistics stay fp32."""
     kind = torch.device(device).type
-    return torch.autocast(
-        kind, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and kind == "cuda")
-    )
+    return torch.autocast(kind, torch.bfloat16, enabled=in_bf16(device, precision))

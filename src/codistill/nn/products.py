@@ -18,7 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from codistill.nn.linear import ONEDNN_LINEAR
 
 _ATEN = torch.ops.aten
-_OPERANDS = {_ATEN.mm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.bmm: (0, 1), _ATEN.baddbmm: (1, 2)}
+_OPERANDS = {
+    _ATEN.mm: (0, 1),
+    _ATEN.addmm: (1, 2),
+    _ATEN._addmm_activation: (1, 2),
+    _ATEN.bmm: (0, 1),
+    _ATEN.baddbmm: (1, 2),
+}
 """Operations that are one product each, and which of their arguments it multiplies."""
 
 
@@ -34,7 +40,9 @@ def _attention_backward_flops(
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
-def _linear_flops(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+def _linear_flops(x: Any, second: Any, third: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+    """Of input, weight, bias, …; or, where a second tensor is added, of input, that tensor, weight, bias, …."""
+    weight = third if third is not None and len(third) == 2 else second
     return 2 * math.prod(x) * weight[0]
 
 
@@ -127,7 +135,8 @@ class ProductRecorder(TorchDispatchMode):
             left, right = (_layout(args[place]) for place in _OPERANDS[operation])
             self.found[Product(left, right)] += 1
         elif operation is ONEDNN_LINEAR:  # its weight is stored as nn.Linear's: transposed
-            self.found[Product(_layout(args[0].flatten(0, -2)), _layout(args[1].t()))] += 1
+            weight = args[2] if func._overloadname == "binary" else args[1]
+            self.found[Product(_layout(args[0].flatten(0, -2)), _transposed(weight))] += 1
         elif func._can_decompose():  # under inference mode composites arrive whole
             with self:
                 result = func.decompose(*args, **options)
@@ -140,6 +149,13 @@ def _layout(tensor: Tensor) -> Operand:
     shape = tuple(tensor.shape)
     strides = torch.empty(shape, device="meta").stride() if 0 in tensor.stride() else tensor.stride()
     return Operand(shape, tuple(strides), tensor.dtype, tensor.device)
+
+
+def _transposed(weight: Tensor) -> Operand:
+    """Layout of the transpose of a weight; oneDNN's own layout has no strides, and counts as PyTorch's."""
+    outputs, inputs = weight.shape
+    stride = (1, inputs) if weight.is_mkldnn else (weight.stride(1), weight.stride(0))
+    return Operand((inputs, outputs), stride, weight.dtype, weight.device)
 
 
 def record_products(call: Callable[[], object]) -> Counter[Product]:

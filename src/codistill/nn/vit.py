@@ -209,8 +209,10 @@ class VisionTransformer(nn.Module):
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
         """Split a token sequence into `Tokens`, the final norm applied if `norm`."""
-        if norm:
-            x = self.norm(x)
+        return self.split(self.norm(x) if norm else x, grid, norm)
+
+    def split(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
+        """Split a token sequence, to which the final norm was applied if `norm`, into `Tokens`."""
         first, last = self.config.num_prefix, self.config.num_prefix + self.config.num_registers
         return Tokens(
             patches=x[:, last:],
@@ -260,7 +262,7 @@ class VisionTransformer(nn.Module):
         for part in self.blocks[:index]:
             x = part(x, rope)
         last: Block = self.blocks[index]  # type: ignore[assignment]
-        return last.attn.attention_map(last.norm1(x), rope)
+        return last.attention_map(x, rope)
 
     def forward(self, images: Tensor, norm: bool = True) -> Tokens:
         return self.encode(images, norm)

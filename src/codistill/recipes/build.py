@@ -20,7 +20,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
-from codistill.nn.precision import autocast
+from codistill.nn.precision import Precision, autocast
 from codistill.nn.seeded import seeded
 from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.recipes.idle import check_recipe
@@ -32,14 +32,14 @@ from codistill.teachers.teacher import Teacher
 from codistill.types import Batch, TargetSpec
 
 
-def build_bank(recipe: Recipe) -> TeacherBank:
-    """The recipe's teachers, loaded."""
+def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precision = "fp32") -> TeacherBank:
+    """The recipe's teachers, loaded, for steps of a precision on a device (where they are moved later)."""
     teachers = []
     for config in recipe.teachers:
         what = os.path.expandvars(config.encoder or config.name)
         if "$" in what:
             raise ConfigError(f"teacher {config.name!r}: {what!r} uses a variable that is not set")
-        teachers.append(Teacher(config, load_encoder(what)))
+        teachers.append(Teacher(config, load_encoder(what), device=device, step=step))
     return TeacherBank(teachers, recipe.student.patch_size)
 
 
@@ -142,8 +142,10 @@ def copy_matching(start: nn.Module, student: Student) -> list[str]:
     return fresh
 
 
-def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
-    """The objective of a recipe, and the parts that `init` lacks (see `build_student`)."""
+def build_objective(
+    recipe: Recipe, device: torch.device | str = "cpu"
+) -> tuple[DistillationObjective, list[str]]:
+    """The objective of a recipe for a device, and the parts that `init` lacks (see `build_student`)."""
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
@@ -151,7 +153,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
     DistillationLoss(recipe.distill.loss)  # refuse unknown terms before any teacher is downloaded
-    bank = build_bank(recipe)
+    bank = build_bank(recipe, device, recipe.engine.precision)
     if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
         raise ConfigError(
             f"distill.loss.summary = {dict(recipe.distill.loss.summary)} would have no effect: no teacher has a class "

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from codistill.encoders.load import encoder_from_weights
-from codistill.encoders.options import FILE_OPTIONS, as_options, split_options, stated_of
+from codistill.encoders.options import FILE_OPTIONS, as_options, split_options, split_precision, stated_of
+from codistill.encoders.precision import check_precision, in_precision
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.own_code import is_own
 from codistill.files.plain import from_plain
@@ -137,6 +138,7 @@ def load_student(
     num_heads: int | None = None,
     image_size: int | None = None,
     projector: str | None = None,
+    precision: str | None = None,
     train: bool = False,
 ) -> Student:
     """A student with its projectors, in evaluation mode and frozen.
@@ -147,15 +149,24 @@ def load_student(
         num_heads: heads of the encoder, if neither the file nor its width tells.
         image_size: another native size in pixels; the positional embedding is resized.
         projector: `file.py:NAME` of its projectors, if they are your own: the file is imported.
+        precision: of the encoder, as for `load_encoder`, for a CPU; projectors stay in fp32.
         train: parameters require gradients.
 
     Raises:
         CheckpointError: if it does not exist, or has no projectors.
+        ConfigError: for train=True in another precision than exact.
     """
+    what, said = split_precision(what)
+    wanted = check_precision(precision or said or "exact")
+    if train and wanted != "exact":
+        raise ConfigError(f"train=True needs precision=exact: an encoder in {wanted} has no gradients")
     path, options = _locate(what, num_heads=num_heads, image_size=image_size, projector=projector)
     weights = read_student_weights(path, stated=stated_of(options))
     student = student_of_weights(_resized(weights, options.get("image_size")), options.get("projector"))
-    return student if train else student.requires_grad_(False)
+    if train:
+        return student
+    student.encoder = in_precision(student.encoder, wanted)  # type: ignore[assignment]
+    return student.requires_grad_(False)
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:

@@ -77,7 +77,7 @@ class TeacherBank(nn.Module):
         targets = {}
         for name in self.names:
             teacher = self[name]
-            dtype = teacher.precision_dtype()
+            dtype = teacher.autocast_dtype
             chosen = select_rows(images, rows.get(name))
             if dtype is None:
                 targets[name] = teacher(chosen, self.student_patch)

@@ -6,18 +6,16 @@ section 4.1.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from codistill.encoders.base import Encoder
-from codistill.errors import ConfigError
-from codistill.teachers.quantize import quantize_linears
+from codistill.errors import ConfigError, unknown_name
+from codistill.nn.precision import Precision
+from codistill.teachers.precision import PRECISIONS, TeacherPrecision, prepared
 from codistill.types import Domain, TokenKind, Tokens
-
-Precision = Literal["same", "fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class TeacherConfig:
         domain: the data domain it was made for. Sharing compares it with each image's domain.
         kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
         norm: whether targets are taken after the encoder's final norm.
-        precision: `same` as the step's, or `fp32`, `bf16`, or `int8` (see `quantize_linears`; needs torchao).
+        precision: `same` as the step's, `auto`, `fp32`, `bf16`, `autocast` or `int8`: see `teachers/precision.py`.
         weight: factor of its losses; dropping compares them without it.
         image_size: side in pixels of its input images, whatever the student's; its patch tokens are then resized to the
             student's grid. None (published): the size at which the grids match.
@@ -41,7 +39,7 @@ class TeacherConfig:
     domain: Domain = "generic"
     kinds: tuple[TokenKind, ...] | None = None
     norm: bool = True
-    precision: Precision = "same"
+    precision: TeacherPrecision = "same"
     weight: float = 1.0
     image_size: int | None = None
 
@@ -52,9 +50,9 @@ class TeacherConfig:
             raise ConfigError(
                 f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
             )
-        if self.precision not in get_args(Precision):
+        if self.precision not in PRECISIONS:
             raise ConfigError(
-                f"precision of teacher {self.name!r} must be same, fp32, bf16 or int8; got {self.precision!r}"
+                unknown_name(f"precision of teacher {self.name!r}:", self.precision, PRECISIONS)
             )
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ConfigError(
@@ -93,9 +91,26 @@ def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
 
 
 class Teacher(nn.Module):
-    """A frozen encoder with a domain and token kinds, see `TeacherConfig`."""
+    """A frozen encoder with a domain and token kinds.
 
-    def __init__(self, config: TeacherConfig, encoder: Encoder) -> None:
+    Args:
+        config: see `TeacherConfig`.
+        encoder: as loaded; the teacher may keep a copy of it in its precision.
+        device: where it will run.
+        step: precision of the steps that it runs in; None leaves `same` to the autocast around each call.
+
+    Attributes:
+        autocast_dtype: fp32 for none, None for that of the caller.
+    """
+
+    def __init__(
+        self,
+        config: TeacherConfig,
+        encoder: Encoder,
+        *,
+        device: torch.device | str = "cpu",
+        step: Precision | None = None,
+    ) -> None:
         super().__init__()
         spec = encoder.spec
         kinds = config.kinds or (("cls", "patch") if spec.has_cls else ("patch",))
@@ -117,9 +132,8 @@ class Teacher(nn.Module):
             )
         self.config = config
         self.kinds: tuple[TokenKind, ...] = kinds
-        self.encoder = encoder.eval().requires_grad_(False)
-        if config.precision == "int8":
-            quantize_linears(self.encoder)
+        encoder = encoder.eval().requires_grad_(False)
+        self.encoder, self.autocast_dtype = prepared(encoder, config.precision, device, step)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Teachers always stay in evaluation mode."""
@@ -156,8 +170,3 @@ class Teacher(nn.Module):
             )
         tokens = self.encoder(resize_images(images, size), norm=self.config.norm)
         return resize_tokens(tokens, grid)
-
-    def precision_dtype(self) -> torch.dtype | None:
-        """The teacher's autocast dtype (fp32: no autocast); None: the step's own."""
-        wanted: dict[Precision, torch.dtype | None] = {"same": None, "bf16": torch.bfloat16}
-        return wanted.get(self.config.precision, torch.float32)

@@ -9,7 +9,9 @@ EPILOG = """\
 RECIPE, if any, comes first: a known name, a saved .yaml or file.py:NAME (bench).
 Every field of the recipe can be overridden, as in `codistill distill`: --loader.batch-size 24, --engine.compile,
 --student.size vit_base, --engine.precision bf16, --engine.activation-checkpointing.
-The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone.
+The floor is the step's operations (PyTorch's FlopCounterMode) at the rate of its own matrix products, timed alone; and,
+as fair on a machine that others use, with all of them in a row: a short call finds idle moments that a step does not.
+Steps are measured in turns, by the clock and by processor time, which other work lengthens less.
 """
 
 
@@ -30,6 +32,13 @@ add(
     choices=("none", "generic", "full", "int8", "blas", "nothing"),
     help="a second step, measured in turns with the first: another sharing mode, int8 teachers, or linear "
     "layers by PyTorch's BLAS (none)",
+)
+add(
+    "--against",
+    default="nothing",
+    choices=("nothing", "published-like"),
+    help="a third step, in turns as well: all in fp32, every teacher on every image, every logged number read back, "
+    "as published code does; a plain module of codistill's own",
 )
 add_json(PARSER)
 PARSER.set_defaults(source=None, held_out=None, help_fields=False)

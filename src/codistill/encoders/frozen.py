@@ -1,0 +1,53 @@
+"""Our vision transformers frozen in one dtype: a `ViTEncoder` in, the same encoder at full speed out.
+
+The copy has neither parameters nor gradients. Its state dict is the SHA-256 of the weights that it was made from, so
+that its fingerprint depends on them and on the precision, not on the rounding of a machine.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.fingerprint import weights_hash
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
+from codistill.nn.frozen import FrozenVisionTransformer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Number type of a frozen encoder by the name of its precision."""
+
+
+class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
+    """A `ViTEncoder` folded and rounded once, see `nn/frozen.py`. Tokens are fp32, whatever it computes in.
+
+    Args:
+        encoder: to copy; it is not changed.
+        precision: a key of `DTYPES`.
+    """
+
+    def __init__(self, encoder: ViTEncoder, precision: str) -> None:
+        FrozenVisionTransformer.__init__(self, encoder, DTYPES[precision])
+        self.spec, self.precision = encoder.spec, precision
+        self.num_parameters = sum(p.numel() for p in encoder.parameters())
+        digest = torch.frombuffer(bytearray.fromhex(weights_hash(encoder)), dtype=torch.uint8)
+        self.register_buffer("source_sha256", digest)
+        self._architecture = {**encoder.architecture(), "precision": precision}
+        self.eval()
+
+    def architecture(self) -> dict[str, Any]:
+        """That of the encoder it was made from, and its precision."""
+        return self._architecture
+
+    def forward(self, images: Tensor, norm: bool = True) -> Any:
+        """As of every encoder; images that require gradients are refused."""
+        if images.requires_grad and torch.is_grad_enabled():
+            raise ConfigError(
+                f"{self.spec.name} was loaded with precision={self.precision}, which has no gradients, and these "
+                "images require them. Load it without a precision."
+            )
+        return Encoder.forward(self, images, norm)
+
+    def _like(self) -> Tensor:
+        return self.norm_weight

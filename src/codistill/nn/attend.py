@@ -1,0 +1,105 @@
+"""Attention itself: queries, keys and values in, mixed values out; in bf16 on a CPU by three batched operations.
+
+There, PyTorch's own kernel takes twice as long in bf16 as these, and five times as long in a backward pass: longer
+than in fp32 (`docs/scaling.md` has numbers). Scores are rounded to bf16, so the mean key is taken off all keys first:
+the softmax does not see it, and what is left is smaller and rounded less. On DINOv2's tokens the error is then that of
+PyTorch's kernel. Elsewhere (devices, dtypes,
+compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is `scaled_dot_product_attention`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import scaled_dot_product_attention
+
+_AT_ONCE = 2**21
+"""Scores computed at a time without gradients: 4 MB, which stays in a cache."""
+_KEPT = 2**25
+"""Largest number of scores of one call that a backward pass keeps: 64 MB."""
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """softmax(scale · query keyᵀ) value.
+
+    Args:
+        query: (batch, head, token, channel).
+        key, value: (batch, head, other token, channel).
+        scale: None for 1 / √channel.
+    """
+    if not _by_products(query, key, value):
+        return scaled_dot_product_attention(query, key, value, scale=scale)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    with torch.autocast("cpu", enabled=False):
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
+            return _Attention.apply(query, key, value, scale)  # type: ignore[return-value]
+        return _in_parts(query, key, value, scale)
+
+
+def _by_products(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    tensors = (query, key, value)
+    if query.device.type != "cpu" or any(x.dtype != torch.bfloat16 or type(x) not in _PLAIN for x in tensors):
+        return False
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    scores = query.shape[:3].numel() * key.shape[2]
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return scores > 0 and (scores <= _KEPT or not wanted)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(batch, head, token, channel) as contiguous (batch · head, token, channel)."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _centred(key: Tensor) -> Tensor:
+    """Keys less their mean over tokens, contiguous (batch · head, token, channel).
+
+    The rows of the gradient of scores sum to 0, so this changes no gradient.
+    """
+    out = torch.empty(key.shape, dtype=key.dtype)
+    torch.sub(key.detach(), key.detach().mean(2, keepdim=True), out=out)
+    return out.flatten(0, 1)
+
+
+def _scaled(query: Tensor, scale: float) -> Tensor:
+    return _rows(query) if scale == 1.0 else (query * scale).reshape(-1, *query.shape[2:])
+
+
+def _in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    q, k, v = _scaled(query, scale), _centred(key), _rows(value)
+    out = torch.empty_like(q)
+    count = max(1, _AT_ONCE // (q.shape[1] * k.shape[1]))  # heads at a time
+    for start in range(0, len(q), count):
+        part = slice(start, start + count)
+        weights = torch.softmax(torch.bmm(q[part], k[part].transpose(1, 2)), dim=-1)
+        torch.bmm(weights, v[part], out=out[part])
+    return out.view(query.shape[:3] + value.shape[3:])
+
+
+class _Attention(torch.autograd.Function):
+    """The same with gradients; the softmax is kept for them."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:  # type: ignore[override]
+        q, k, v = _scaled(query, scale), _centred(key), _rows(value)
+        weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=-1)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.scale = scale
+        return torch.bmm(weights, v).view(query.shape[:3] + value.shape[3:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+        q, k, v, weights = ctx.saved_tensors
+        of_out = _rows(gradient)
+        with torch.autocast("cpu", enabled=False):
+            of_value = torch.bmm(weights.transpose(1, 2), of_out)
+            of_weights = torch.bmm(of_out, v.transpose(1, 2))
+            of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_query = torch.bmm(of_scores, k).mul_(ctx.scale)
+            of_key = torch.bmm(of_scores.transpose(1, 2), q)
+        heads = gradient.shape[:2]
+        return of_query.unflatten(0, heads), of_key.unflatten(0, heads), of_value.unflatten(0, heads), None

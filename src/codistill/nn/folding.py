@@ -1,0 +1,60 @@
+"""Folding: what stands between two products of a frozen network is multiplied into their weights.
+
+    layer(norm.weight · z + norm.bias)  =  (W · norm.weight) z + (b + W norm.bias)      for z = (x - mean) / deviation
+    gamma · layer(h)                    =  (gamma · W) h + gamma · b                    LayerScale
+
+Modules in, weights (output, input) and biases (output,) in double precision out, to be rounded once.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from codistill.nn.blocks import LayerScale
+
+Folded = tuple[Tensor, Tensor]
+"""Weight and bias."""
+
+
+def plain(layer: nn.Linear) -> Folded:
+    """A layer's own weight and bias; zeros where it has none."""
+    weight = layer.weight.detach().double()
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
+    return weight, bias
+
+
+def after_norm(norm: nn.LayerNorm, layer: nn.Linear) -> Folded:
+    """A layer that follows a LayerNorm, for an input that is normalized only."""
+    weight, bias = plain(layer)
+    return weight * norm.weight.detach().double(), bias + weight @ norm.bias.detach().double()
+
+
+def before_scale(layer: nn.Linear, scale: nn.Module) -> Folded:
+    """A layer with the LayerScale behind it, if that is one."""
+    weight, bias = plain(layer)
+    if not isinstance(scale, LayerScale):
+        return weight, bias
+    gamma = scale.gamma.detach().double()
+    return gamma[:, None] * weight, gamma * bias
+
+
+def scaled_queries(folded: Folded, factor: float) -> Folded:
+    """A qkv layer whose queries, its first third, are multiplied by a factor."""
+    weight, bias = (x.clone() for x in folded)
+    queries = len(weight) // 3
+    weight[:queries] *= factor
+    bias[:queries] *= factor
+    return weight, bias
+
+
+def halves_of_quarters(folded: Folded, num_heads: int) -> Folded:
+    """A qkv layer whose queries and keys have the quarters (a, b, c, d) of each head in the order (a, c, b, d).
+
+    2-D RoPE turns the pairs (a, b) and (c, d); so they are the first and second half. Scores do not change.
+    """
+
+    def reordered(x: Tensor) -> Tensor:
+        parts = x.unflatten(0, (3, num_heads, 4, -1))  # (q/k/v, head, quarter, head_dim / 4[, input])
+        turned = parts[:2, :, torch.tensor([0, 2, 1, 3])]
+        return torch.cat((turned, parts[2:])).flatten(0, 3)
+
+    return reordered(folded[0]), reordered(folded[1])

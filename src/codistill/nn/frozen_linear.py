@@ -1,0 +1,88 @@
+"""A linear layer with constant weights in one dtype, and what follows it in the same pass where the backend has that.
+
+On a CPU oneDNN multiplies by weights in its own layout, laid out at the first call, and adds a residual or a GELU while
+the result is in the cache. On CUDA in bf16 a GELU is the product's epilogue, which has the tanh form: its largest
+error, 5e-4, is below the rounding of bf16. Elsewhere the operations follow each other. There are no gradients, and
+the weights are buffers that no state dict holds: they derive from a network that has been read elsewhere.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from codistill.nn.folding import Folded
+from codistill.nn.linear import ONEDNN_LINEAR
+
+_PACK: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+_BF16: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+_AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None and _PACK is not None
+
+
+def onednn_computes_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN takes products in a dtype on this processor."""
+    return _AVAILABLE and (dtype == torch.float32 or (dtype == torch.bfloat16 and bool(_BF16 and _BF16())))
+
+
+class FrozenLinear(nn.Module):
+    """x weightᵀ + bias, in the weights' dtype.
+
+    Args:
+        folded: weight (output, input) and bias (output,).
+        dtype: of the weights and of inputs.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight, bias = folded
+        self.register_buffer("weight", weight.to(dtype).contiguous(), persistent=False)
+        self.register_buffer("bias", bias.to(dtype), persistent=False)
+        self._packed: Tensor | None = None
+
+    def _apply(self, *args: Any, **options: Any) -> "FrozenLinear":
+        self._packed = None
+        return super()._apply(*args, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # for copies: oneDNN's layout cannot be copied
+
+    def _by_onednn(self, x: Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and x.numel() > 0
+            and x.dtype == self.weight.dtype
+            and onednn_computes_in(x.dtype)
+            and not torch.compiler.is_compiling()
+            and torch._C._get_mkldnn_enabled()
+            and not torch._C._are_functorch_transforms_active()
+        )
+
+    def _weight(self, x: Tensor) -> Tensor:
+        if self._packed is None:
+            self._packed = _PACK(self.weight, x.shape[:-1].numel())
+        return self._packed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, input) to (…, output)."""
+        if self._by_onednn(x):
+            return ONEDNN_LINEAR(x, self._weight(x), self.bias, "none", [], "")
+        return linear(x, self.weight, self.bias)
+
+    def gelu(self, x: Tensor, approximate: str = "none") -> Tensor:
+        """GELU of the output, `none` (exact) or `tanh`."""
+        if self._by_onednn(x):
+            return ONEDNN_LINEAR(x, self._weight(x), self.bias, "gelu", [], approximate)
+        if x.device.type == "cuda" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
+            rows = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
+            return rows.unflatten(0, x.shape[:-1])
+        return torch.ops.aten.gelu_(linear(x, self.weight, self.bias), approximate=approximate)
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """residual + output."""
+        if self._by_onednn(x) and residual.is_contiguous():
+            return ONEDNN_LINEAR.binary(x, residual, self._weight(x), self.bias, "add")
+        return residual + linear(x, self.weight, self.bias)

@@ -1,0 +1,54 @@
+"""Which numbers a teacher computes in: its encoder, a device and the step's precision in, a network ready for it out.
+
+same      as the step: exact in an fp32 step, `bf16` in a bf16 one
+auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; else fp32
+fp32      products in fp32, whatever the step's
+bf16      folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
+autocast  the network as it is, under autocast
+int8      products in 8-bit integers (`quantize.py`), the rest as `auto`
+"""
+
+from typing import Literal, get_args
+
+import torch
+
+from codistill.encoders.base import Encoder
+from codistill.encoders.frozen import FrozenViTEncoder
+from codistill.encoders.precision import chosen, in_precision
+from codistill.encoders.vit import ViTEncoder
+from codistill.nn.precision import Precision, in_bf16
+from codistill.teachers.quantize import quantize_linears
+
+TeacherPrecision = Literal["same", "auto", "fp32", "bf16", "autocast", "int8"]
+PRECISIONS: tuple[str, ...] = get_args(TeacherPrecision)
+
+
+def prepared(
+    encoder: Encoder, precision: TeacherPrecision, device: torch.device | str, step: Precision | None
+) -> tuple[Encoder, torch.dtype | None]:
+    """The encoder to run, and the dtype to autocast to: fp32 for none, None to leave that to the caller.
+
+    Args:
+        encoder: as loaded; its layers may be changed in place.
+        precision: of the teacher.
+        device: where it will run.
+        step: precision of the step; None leaves `same` to the autocast around each call.
+
+    Raises:
+        MissingExtraError: for int8 without torchao.
+    """
+    if precision == "same":
+        if step is None:
+            return encoder, None
+        precision = "bf16" if in_bf16(device, step) else "fp32"
+    if precision == "autocast":
+        return encoder, torch.bfloat16
+    if precision == "int8":
+        quantize_linears(encoder)
+        return encoder, torch.float32
+    wanted = chosen("auto", device) if precision == "auto" else precision
+    if wanted == "fp32" or isinstance(encoder, FrozenViTEncoder):
+        return encoder, torch.float32
+    if isinstance(encoder, ViTEncoder):
+        return in_precision(encoder, "bf16"), torch.float32
+    return encoder, torch.bfloat16

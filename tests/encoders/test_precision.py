@@ -1,0 +1,118 @@
+"""Encoders in a precision: by an argument or behind the name, told apart by fingerprints, measured once on a CPU."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from codistill.encoders import precision
+from codistill.encoders.fingerprint import encoder_fingerprint
+from codistill.encoders.frozen import FrozenViTEncoder
+from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
+
+TINY = "random:vit_tiny,dim=48,depth=2,num_heads=3"
+
+
+def test_the_default_is_the_network_itself() -> None:
+    encoder = load_encoder(TINY)
+    assert type(encoder) is ViTEncoder and type(load_encoder(TINY, precision="exact")) is ViTEncoder
+    assert "precision" not in encoder_fingerprint(encoder).architecture
+
+
+def test_a_precision_is_an_argument_or_stands_behind_the_name() -> None:
+    images = torch.randn(2, 3, 42, 56)
+    exact = load_encoder(TINY)(images)
+    found = [load_encoder(TINY, precision="bf16"), load_encoder(f"{TINY},precision=bf16")]
+    found.append(load_encoder(load_encoder(TINY), precision="bf16"))
+    for encoder in found:
+        assert isinstance(encoder, FrozenViTEncoder)
+        tokens = encoder(images)
+        assert torch.equal(tokens.patches, found[0](images).patches)
+        assert 0 < (tokens.patches - exact.patches).norm() / exact.patches.norm() < 0.01
+        assert tokens.patches.dtype == tokens.cls.dtype == torch.float32
+    assert load_encoder(f"{TINY},precision=bf16", precision="fp32").precision == "fp32"
+
+
+def test_fingerprints_tell_precisions_apart_and_see_the_weights() -> None:
+    exact, fp32, bf16 = (
+        encoder_fingerprint(load_encoder(TINY, precision=p)) for p in ("exact", "fp32", "bf16")
+    )
+    assert "precision default against bf16" in exact.difference(bf16)
+    assert "precision fp32 against bf16" in fp32.difference(bf16)
+    assert not bf16.difference(encoder_fingerprint(load_encoder(f"{TINY},precision=bf16")))
+    assert "weights differ" in bf16.difference(
+        encoder_fingerprint(load_encoder(f"{TINY},seed=1,precision=bf16"))
+    )
+
+
+def test_images_are_prepared_in_fp32() -> None:
+    pixels = torch.zeros(3, 30, 30, dtype=torch.uint8)
+    assert load_encoder(TINY, precision="bf16").preprocess(pixels).dtype == torch.float32
+
+
+def test_refusals_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'bf16'"):
+        load_encoder(f"{TINY},precision=bf61")
+    with pytest.raises(ConfigError, match="train=True needs precision=exact"):
+        load_encoder(TINY, precision="fp32", train=True)
+    frozen = load_encoder(TINY, precision="bf16")
+    with pytest.raises(ConfigError, match="is in bf16 already"):
+        load_encoder(frozen, precision="fp32")
+    assert load_encoder(frozen) is frozen
+    with pytest.raises(ConfigError, match="has no gradients"):
+        frozen(torch.zeros(1, 3, 28, 28, requires_grad=True))
+    pytest.importorskip("timm")
+    with pytest.raises(ConfigError, match="a TimmMap is not one of codistill's own"):
+        load_encoder("timm:resnet10t,pretrained=false", precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "faster"), [(0.02, 0.01, True), (0.0105, 0.01, False), (0.01, 0.02, False)]
+)
+def test_auto_measures_once_says_so_and_keeps_it(
+    fp32: float,
+    bf16: float,
+    faster: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    measured: list[int] = []
+
+    def block() -> dict[str, float]:
+        measured.append(1)
+        return {"fp32": fp32, "bf16": bf16}
+
+    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path))
+    monkeypatch.setattr(precision, "measured_block", block)
+    monkeypatch.setattr(precision, "onednn_computes_in", lambda dtype: True)
+    wanted = "bf16" if faster else "fp32"
+    for _ in range(2):  # the second time from the file, as another process would
+        monkeypatch.setattr(precision, "_MEASURED", {})
+        with caplog.at_level(logging.WARNING, "codistill"):
+            assert load_encoder(TINY, precision="auto").precision == wanted
+            assert load_encoder(TINY, precision="auto").precision == wanted
+    assert len(measured) == 1
+    assert [wanted in record.getMessage() for record in caplog.records] == [True]
+    file = next((tmp_path / "precision").iterdir())
+    for damaged in ("{", "[]", json.dumps({"processor": "another", "fp32": 1, "bf16": 1})):
+        file.write_text(damaged)
+        monkeypatch.setattr(precision, "_MEASURED", {})
+        assert precision.bf16_is_faster() == faster
+    assert len(measured) == 4
+
+
+def test_auto_without_bf16_products_is_fp32_and_elsewhere_by_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "onednn_computes_in", lambda dtype: False)
+    assert precision.chosen("auto", "cpu") == "fp32"
+    assert precision.chosen("auto", "cuda") == "bf16"
+
+
+def test_a_real_measurement_gives_seconds() -> None:
+    assert all(0 < seconds < 10 for seconds in precision.measured_block().values())
