@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.predict:main",
         "a fitted head on images of your own; segment, depth, people and normals are short for it",
     ),
+    "serve": (
+        "codistill.commands.serve:main",
+        "the live page: one encoder pass, every head's answer; REST beside it",
+    ),
     "reconstruct": (
         "codistill.commands.reconstruct:main",
         "cameras and a coloured point cloud from two or more pictures",
