@@ -30,7 +30,7 @@ class ToyScene:
 
     def _grid(self, i: int) -> np.ndarray:
         rows, columns = (max(1, side // PATCH) for side in self.images[i].shape[:2])
-        return self.images[i][: rows * PATCH, : columns * PATCH][:: PATCH, :: PATCH][:rows, :columns]
+        return self.images[i][: rows * PATCH, : columns * PATCH][::PATCH, ::PATCH][:rows, :columns]
 
     @property
     def pca(self) -> list[np.ndarray]:
@@ -40,7 +40,8 @@ class ToyScene:
     def tokens(self) -> list[Tokens]:
         grids = [torch.from_numpy(self._grid(i).astype(np.float32)) for i in range(len(self))]
         return [
-            Tokens(g.reshape(1, -1, 3), (g.shape[0], g.shape[1]), cls=g.reshape(1, -1, 3).mean(1)) for g in grids
+            Tokens(g.reshape(1, -1, 3), (g.shape[0], g.shape[1]), cls=g.reshape(1, -1, 3).mean(1))
+            for g in grids
         ]
 
     def __getitem__(self, name: str) -> Any:
@@ -52,7 +53,9 @@ class ToyScene:
         return [getattr(self, f"_{name}")(i) for i in range(len(self))]
 
     def _segmentation(self, i: int) -> Any:
-        return SimpleNamespace(classes=self.images[i].argmax(axis=2).astype(np.uint8), names=NAMES, palette=PALETTE)
+        return SimpleNamespace(
+            classes=self.images[i].argmax(axis=2).astype(np.uint8), names=NAMES, palette=PALETTE
+        )
 
     def _depth(self, i: int) -> Any:
         metres = 1.0 + self.images[i][..., 0].astype(np.float32) / 32.0
@@ -93,9 +96,7 @@ class ToyScene:
     def similar(self, i: int, row: int, column: int) -> list[np.ndarray]:
         grids = [self._grid(j).astype(np.float32) - 127.5 for j in range(len(self))]
         one = grids[i][row, column]
-        return [
-            (g @ one) / np.maximum(np.linalg.norm(g, axis=-1) * np.linalg.norm(one), 1e-6) for g in grids
-        ]
+        return [(g @ one) / np.maximum(np.linalg.norm(g, axis=-1) * np.linalg.norm(one), 1e-6) for g in grids]
 
     def as_json(self) -> dict[str, Any]:
         return {"images": [{"name": n} for n in self.names], "seconds": self.seconds, "far": float("inf")}
@@ -126,7 +127,12 @@ class ToyPerception:
         facts = {"trained_on": "formulas", "licence": "Apache-2.0", "parameters": 10, "path": "/secret/place"}
         return {
             "about": "Formulas, for tests.",
-            "encoder": {"name": "/secret/toy.pth", "licence": "Apache-2.0", "parameters": 12, "patch_size": PATCH},
+            "encoder": {
+                "name": "/secret/toy.pth",
+                "licence": "Apache-2.0",
+                "parameters": 12,
+                "patch_size": PATCH,
+            },
             "heads": {name: {"task": task} | facts for name, task in self.tasks.items()},
         }
 

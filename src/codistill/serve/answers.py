@@ -157,18 +157,14 @@ def _segmentation(place: _Place) -> dict[str, Any]:
 
 
 def _depth(place: _Place) -> dict[str, Any]:
-    depth = np.asarray(place.answer.metres)
+    depth = place.kept(np.asarray(place.answer.metres))
     known = np.isfinite(depth) & (depth > 0)
-    if not known.any():
-        place.add(np.zeros((len(place.rows), len(place.columns)), np.uint16))
-        return {"step": 1.0, "near": 1.0, "far": 1.0, "low": 1.0, "high": 1.0}
-    near, far = float(depth[known].min()), float(depth[known].max())
+    metres = np.where(known, depth, 0.0)
+    far = float(metres.max()) or 1.0
     low, high = depth_range(depth)
-    sure = place.kept(known)
-    metres = np.where(sure, place.kept(depth), 0.0)
-    values = np.where(sure, np.maximum(np.round(metres * (DEPTH_STEPS / far)), 1), 0)
+    values = np.where(known, np.maximum(np.round(metres * (DEPTH_STEPS / far)), 1), 0)
     place.add(values.astype(np.uint16))
-    return {"step": far / DEPTH_STEPS, "near": near, "far": far, "low": low, "high": high}
+    return {"step": far / DEPTH_STEPS, "far": far, "low": low, "high": high}
 
 
 def _normals(place: _Place) -> dict[str, Any]:
@@ -183,7 +179,11 @@ def _people(place: _Place) -> dict[str, Any]:
         body = quantize(np.asarray(person.vertices, dtype=np.float32))
         place.packet.add(f"body/{place.number}/{index}", body.values)
         joints = np.asarray(person.joints_2d, dtype=np.float64)
-        about = {"score": round(float(person.score), 4), "box": _rounded(person.box), "joints": _rounded(joints)}
+        about = {
+            "score": round(float(person.score), 4),
+            "box": _rounded(person.box),
+            "joints": _rounded(joints),
+        }
         found.append(about | {"body": body.about()})
     return {"people": found}
 

@@ -5,6 +5,8 @@ An ASGI middleware. A body that says it is too long is refused unread; one that 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -14,13 +16,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 class _RefusedError(Exception):
     """Ends the application's reading."""
 
-    def __init__(self, status: int, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.status, self.reason, self.text = status, reason, text
+
+@dataclass
+class _Request:
+    """One request under way.
+
+    Attributes:
+        until: time of the event loop by which the body must have come.
+        refusal: status, reason and text, once a limit is passed.
+        answered: whether an answer has begun.
+    """
+
+    until: float
+    received: int = 0
+    ended: bool = False
+    refusal: tuple[int, str, str] | None = None
+    answered: bool = False
 
 
 class BodyLimit:
-    """The middleware.
+    """The middleware. What the application answers after a refusal, having read a part of a body, is not sent.
 
     Args:
         app: what it guards.
@@ -38,49 +53,51 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        request = _Request(asyncio.get_running_loop().time() + self.seconds)
         length = Headers(scope=scope).get("content-length", "0")
-        began = False
-
-        async def sending(message: Message) -> None:
-            nonlocal began
-            began = True
-            await send(message)
-
-        try:
-            if length.isdigit() and int(length) > self.max_body:
-                raise self._too_long(f"{length} bytes")
-            await self.app(scope, self._counted(receive), sending)
-        except _RefusedError as refusal:
-            self.refused(refusal.reason, refusal.text)
-            if began:
-                raise
-            answer = JSONResponse({"detail": refusal.text}, refusal.status, headers={"connection": "close"})
+        if length.isdigit() and int(length) > self.max_body:
+            request.refusal = self._too_long(f"{length} bytes")
+        else:
+            with suppress(_RefusedError):
+                await self.app(scope, self._counted(receive, request), self._sending(send, request))
+        if request.refusal is None:
+            return
+        status, reason, text = request.refusal
+        self.refused(reason, text)
+        if not request.answered:
+            answer = JSONResponse({"detail": text}, status, headers={"connection": "close"})
             await answer(scope, receive, send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        received, ended = 0, False
-        until = asyncio.get_running_loop().time() + self.seconds
+    def _sending(self, send: Send, request: _Request) -> Send:
+        async def sending(message: Message) -> None:
+            if request.refusal is None or request.answered:
+                request.answered = True
+                await send(message)
 
+        return sending
+
+    def _counted(self, receive: Receive, request: _Request) -> Receive:
         async def counting() -> Message:
-            nonlocal received, ended
-            if ended:  # only "the client has left" can follow, at any time
+            if request.refusal is not None:
+                raise _RefusedError
+            if request.ended:  # only "the client has left" can follow, at any time
                 return await receive()
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(request.until):
                     message = await receive()
             except TimeoutError:
-                raise _RefusedError(
-                    408, "slow", f"the request's body did not come within {self.seconds:g} seconds"
-                ) from None
-            received += len(message.get("body", b""))
-            ended = message["type"] != "http.request" or not message.get("more_body", False)
-            if received > self.max_body:
-                raise self._too_long("more")
+                text = f"the request's body did not come within {self.seconds:g} seconds"
+                request.refusal = (408, "slow", text)
+                raise _RefusedError from None
+            request.received += len(message.get("body", b""))
+            request.ended = message["type"] != "http.request" or not message.get("more_body", False)
+            if request.received > self.max_body:
+                request.refusal = self._too_long("more")
+                raise _RefusedError
             return message
 
         return counting
 
-    def _too_long(self, given: str) -> _RefusedError:
-        return _RefusedError(
-            413, "body", f"a request has at most {self.max_body} bytes; this one has {given}: reduce the picture"
-        )
+    def _too_long(self, given: str) -> tuple[int, str, str]:
+        text = f"a request has at most {self.max_body} bytes; this one has {given}: reduce the picture"
+        return 413, "body", text

@@ -40,9 +40,7 @@ class Guard:
         refused: is told the reason of every refusal (`host`, `origin`, `token`).
     """
 
-    def __init__(
-        self, app: ASGIApp, settings: ServeSettings, refused: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, refused: Callable[[str, str], None]) -> None:
         self.app, self.settings, self.refused = app, settings, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +75,11 @@ class Guard:
             return 403, "origin", f"requests of other sites are refused ({origin[:100]!r})"
         if self.settings.token is None or scope["path"] in OPEN_PATHS or self._knows_token(scope, headers):
             return None
-        return 401, "token", "this server wants its token: open /?token=TOKEN once, or send it as a Bearer token"
+        return (
+            401,
+            "token",
+            "this server wants its token: open /?token=TOKEN once, or send it as a Bearer token",
+        )
 
     def _knows_token(self, scope: Scope, headers: Headers) -> bool:
         shown = [headers.get("authorization", "").removeprefix("Bearer ")]
@@ -96,9 +98,7 @@ class Guard:
         """Leave the token in a cookie, and take it out of the address."""
         answer = RedirectResponse("/", 303)
         secure = scope.get("scheme") == "https"
-        answer.set_cookie(
-            COOKIE, self.settings.token or "", httponly=True, samesite="strict", secure=secure
-        )
+        answer.set_cookie(COOKIE, self.settings.token or "", httponly=True, samesite="strict", secure=secure)
         return answer
 
 

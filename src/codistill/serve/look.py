@@ -140,4 +140,3 @@ class Looker:
     def described(self, scene: "Scene") -> dict[str, Any]:
         """A scene as JSON, with the licences of everything that made it."""
         return public(scene.as_json())
-

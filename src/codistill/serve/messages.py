@@ -1,10 +1,10 @@
 """A tab's messages, checked: text is JSON; binary is a JSON header (`packets.py`) and the pictures that it names.
 
-    {"type": "see", "id": 7, "images": [{"bytes": 48213, "name": "a.jpg"}, {"sample": "kitchen-1"}],
-     "want": ["segmentation", "depth"], "points": 20000, "map_edge": 320}
-    {"type": "similar", "id": 8, "image": 0, "row": 3, "column": 5}       the last scene's patches like this one
-    {"type": "describe", "id": 9}                                         the last scene as JSON
-    {"type": "ping"}
+{"type": "see", "id": 7, "images": [{"bytes": 48213, "name": "a.jpg"}, {"sample": "kitchen-1"}],
+ "want": ["segmentation", "depth"], "points": 20000, "map_edge": 320}
+{"type": "similar", "id": 8, "image": 0, "row": 3, "column": 5}       the last scene's patches like this one
+{"type": "describe", "id": 9}                                         the last scene as JSON
+{"type": "ping"}
 """
 
 import json
@@ -156,12 +156,14 @@ def _picture(image: object, rest: bytes) -> tuple[Picture, int]:
         if not isinstance(image["sample"], str):
             raise MessageError(f"sample must be a name; got {_short(image['sample'])}")
         return Picture(image["sample"][:MAX_NAME], sample=image["sample"]), 0
-    size = _whole(image, "bytes", 1, max(len(rest), 1))
+    size = _whole(image, "bytes", 1, MAX_ID)
     name = image.get("name", "picture")
     if not isinstance(name, str):
         raise MessageError(f"name must be text; got {_short(name)}")
     if size > len(rest):
-        raise MessageError(f"a picture of {size} bytes is announced, {len(rest)} came: the message is cut off")
+        raise MessageError(
+            f"a picture of {size} bytes is announced, {len(rest)} came: the message is cut off"
+        )
     return Picture(name[:MAX_NAME], rest[:size]), size
 
 

@@ -22,7 +22,9 @@ class _File:
 
 def add_pages(app: FastAPI, samples: Samples) -> None:
     """Give `app` the page at /, its files, the sample pictures, and the description of the API at /docs."""
-    files = {entry.name: _read(entry.name, entry.read_bytes()) for entry in _STATIC.iterdir() if entry.is_file()}
+    files = {
+        entry.name: _read(entry.name, entry.read_bytes()) for entry in _STATIC.iterdir() if entry.is_file()
+    }
     pictures = {
         name: _read(f"{name}.jpg", samples.data(name)) for entry in samples.entries for name in entry.pictures
     }

@@ -1,7 +1,7 @@
-"""Connections that say nothing: closed after some seconds, the oldest at once where all places are taken.
+"""Connections that say nothing or read nothing: closed after some seconds, the oldest silent one if all places are taken.
 
-uvicorn has a timeout between two requests of a connection, none for the first. A client that opens connections and sends
-half a header, or nothing, would keep them all.
+uvicorn has a timeout between two requests of a connection, none for the first, and none for a client that does not read:
+one that opens connections and sends half a header, or takes half an answer, would keep them, and what waits for it.
 """
 
 import asyncio
@@ -10,16 +10,58 @@ from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from codistill.serve.settings import ServeSettings
 
 LOG = logging.getLogger("codistill.serve")
 
 
+class _Unread:
+    """Drops a connection whose client has not taken what was sent for some seconds."""
+
+    patience: float
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._forget()
+        self.unread = self.loop.call_later(self.patience, self._drop)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.unread is not None:
+            self.unread.cancel()
+            self.unread = None
+
+    def _drop(self) -> None:
+        LOG.warning("refused (unread): its answers were not taken for %g seconds", self.patience)
+        self.transport.abort()
+
+
+def patient_socket(settings: ServeSettings) -> type[WebSocketsSansIOProtocol]:
+    """uvicorn's WebSocket with a limit of seconds for a client that does not read."""
+
+    class PatientSocket(_Unread, WebSocketsSansIOProtocol):
+        patience = settings.seconds
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget()
+            super().connection_lost(exc)
+
+    return PatientSocket
+
+
 def patient_protocol(settings: ServeSettings) -> type[H11Protocol]:
     """uvicorn's protocol with a limit of connections, and of seconds until a request's headers are whole."""
 
-    class PatientProtocol(H11Protocol):
+    class PatientProtocol(_Unread, H11Protocol):
+        patience = settings.seconds
         deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -41,11 +83,13 @@ def patient_protocol(settings: ServeSettings) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._forget()
             if self.transport is not None:
                 super().connection_lost(exc)
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             self._stop_waiting()
+            self._forget()
             super().handle_websocket_upgrade(event)
 
         def _wait(self) -> None:

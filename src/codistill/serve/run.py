@@ -10,7 +10,7 @@ import uvicorn
 from codistill.errors import ConfigError
 from codistill.serve.app import create_app
 from codistill.serve.messages import Picture, See
-from codistill.serve.patience import patient_protocol
+from codistill.serve.patience import patient_protocol, patient_socket
 from codistill.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -34,15 +34,21 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
         ConfigError: if the address cannot be had.
     """
     app = create_app(perception, settings)
-    listener = _listen(settings)
+    listener = listen(settings)
     if warm:
         warm_up(app)
     _announce(settings, listener.getsockname()[1])
-    config = uvicorn.Config(
+    with listener:
+        uvicorn.Server(uvicorn_config(app, settings)).run(sockets=[listener])
+
+
+def uvicorn_config(app: "FastAPI", settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn runs the application: its own limits are this server's."""
+    return uvicorn.Config(
         app,
         http=patient_protocol(settings),
         loop="asyncio",
-        ws="websockets-sansio",
+        ws=patient_socket(settings),
         ws_max_size=settings.max_body,
         ws_per_message_deflate=False,
         log_level="warning",
@@ -51,8 +57,6 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
         timeout_graceful_shutdown=3,
         proxy_headers=False,
     )
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def warm_up(app: "FastAPI") -> dict[str, float]:
@@ -67,7 +71,12 @@ def warm_up(app: "FastAPI") -> dict[str, float]:
     return seconds
 
 
-def _listen(settings: ServeSettings) -> socket.socket:
+def listen(settings: ServeSettings) -> socket.socket:
+    """A socket that listens at the address of the settings.
+
+    Raises:
+        ConfigError: if the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

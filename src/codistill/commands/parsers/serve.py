@@ -30,16 +30,28 @@ add(
     metavar="HOST",
     help="a host name that a proxy in front is known by; repeatable",
 )
-add("--token", metavar="T", help=f"what a client must show (or the variable {TOKEN_VARIABLE}, which `ps` does not show)")
+add(
+    "--token",
+    metavar="T",
+    help=f"what a client must show (or the variable {TOKEN_VARIABLE}, which `ps` does not show)",
+)
 add("--warm", action="store_true", help="look at the samples with all heads before listening")
 group = PARSER.add_argument_group("limits")
 group.add_argument("--max-clients", type=int, default=32, metavar="N", help="tabs at one time (%(default)s)")
-group.add_argument("--max-fps", type=float, default=30.0, metavar="N", help="frames a second of a tab (%(default)s)")
 group.add_argument(
-    "--max-edge", type=int, default=768, metavar="PX", help="the page's pictures are reduced to this (%(default)s)"
+    "--max-fps", type=float, default=30.0, metavar="N", help="frames a second of a tab (%(default)s)"
+)
+group.add_argument(
+    "--max-edge",
+    type=int,
+    default=768,
+    metavar="PX",
+    help="the page's pictures are reduced to this (%(default)s)",
 )
 group.add_argument("--max-megabytes", type=int, default=16, metavar="N", help="of one request (%(default)s)")
-group.add_argument("--max-megapixels", type=float, default=24.0, metavar="N", help="of one picture (%(default)s)")
+group.add_argument(
+    "--max-megapixels", type=float, default=24.0, metavar="N", help="of one picture (%(default)s)"
+)
 group.add_argument("--seconds", type=float, default=30.0, help="that one request may take (%(default)s)")
 add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
 

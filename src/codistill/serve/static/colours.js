@@ -38,7 +38,7 @@ const PAINT = {
     return picture(values, (i, j, out) => rgb(out, j, table.subarray(3 * values[i], 3 * values[i] + 3)));
   },
   depth(values, about) {
-    const near = about.low ?? about.near, far = about.high ?? about.far, span = Math.log(far / near) || 1;
+    const near = about.low, span = Math.log(about.high / near) || 1;
     return picture(values, (i, j, out) => {
       if (!values[i]) return rgb(out, j, UNKNOWN);
       const part = Math.log((values[i] * about.step) / near) / span;
