@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ from PIL import Image
 
 from codistill.geometry.cameras import ImageFit
 from codistill.heads.two_view.network import TwoViewShape, ViewPrediction
+from codistill.tasks.two_view.decode import EncodedView, PairPrediction
 from codistill.tasks.two_view.pairs import Pair, PosedImage
-from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor
+from codistill.tasks.two_view.predict import TwoViewPredictor
 
 SIZE = (56, 84)
 ENCODER = "random:vit_tiny,dim=48,depth=2,num_heads=3,patch_size=14,image_size=56"
@@ -158,8 +160,15 @@ class OraclePredictor(TwoViewPredictor):
         size = (rows, columns)
         return ImageFit(original=size, resized=size, cropped=size, left=0, top=0)
 
+    def encode(self, image: np.ndarray) -> EncodedView:
+        view = self.views[image.tobytes()]
+        return EncodedView(view, self.fit(*view.depth.shape))  # type: ignore[arg-type]
+
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> PairPrediction:
-        a, b = (self.views[image.tobytes()] for image in (image_a, image_b))
+        return self.pair(self.encode(image_a), self.encode(image_b))
+
+    def pair(self, first: EncodedView, second: EncodedView) -> PairPrediction:
+        a, b = (cast(PosedImage, encoded.tokens) for encoded in (first, second))
         scale = self.scales[self.calls % len(self.scales)]
         self.calls += 1
         return PairPrediction(

@@ -40,7 +40,7 @@ class Perception:
             at which a head was fitted, else the encoder's native size.
         batch_size: images of a pass.
         device: `auto` takes CUDA where there is some.
-        precision: of encoder and heads; `auto`: bf16 on CUDA.
+        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
         about: who trained what on what.
 
     Raises:
@@ -62,7 +62,8 @@ class Perception:
         limits = PerceptionConfig(size=size, batch_size=batch_size, precision=precision)  # checks them
         opened = open_heads(encoder, {name: _config(head) for name, head in (heads or {}).items()})
         self._heads, self._encoder = opened.heads, opened.encoder
-        self.named, self.about, self.precision = opened.named, about, precision
+        self.named, self.about = opened.named, about
+        self.precision: Precision = precision
         self.batch_size = batch_size
         native = [head.facts.size for head in opened.heads.values()] or [
             self._encoder.spec.image_size or DEFAULT_SIZE

@@ -12,21 +12,26 @@ from typing import Any, Generic, TypeVar, overload
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.analysis.pca import PcaBasis, fit_pca
 from codistill.encoders.states import TokenState
 from codistill.errors import ConfigError, unknown_name
+from codistill.geometry.projection import depth_to_pointmap
 from codistill.imaging.colours import overlay
 from codistill.nn.precision import Precision, autocast
 from codistill.perception.images import Picture
 from codistill.perception.opening import OpenHead
+from codistill.tasks.classification.sight import LabelsAnswer
 from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.dense.normals.sight import NormalsAnswer
 from codistill.tasks.dense.segmentation.sight import SegmentationAnswer
+from codistill.tasks.people.focal import FoundCamera, find_camera
+from codistill.tasks.people.sight import PeopleAnswer, Person
 from codistill.tasks.shared.seen import Answer, Seen
+from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
 T = TypeVar("T")
@@ -78,7 +83,8 @@ class Scene:
         basis: PcaBasis | None = None,
     ) -> None:
         self._pictures, self._found, self._heads = list(pictures), list(found), dict(heads)
-        self._normed, self._device, self._precision = normed, device, precision
+        self._normed, self._device = normed, device
+        self._precision: Precision = precision
         self._about, self.seconds = about, seconds
         self._answers: dict[tuple[str, int], Answer] = {}
         self._tokens: dict[int, Tokens] = {}
@@ -179,7 +185,8 @@ class Scene:
         made = []
         for index in images:
             picture = self._pictures[index]
-            levels = tuple(head.features.levels(self._found[index]))
+            with autocast(self._device, self._precision):
+                levels = tuple(head.features.levels(self._found[index]))
             made.append(Seen(picture.pixels, levels, picture.name, picture.path, picture.focal))
         return made
 
@@ -225,6 +232,51 @@ class Scene:
         """Unit normals of every pixel in the camera's frame, from the only head that gives them."""
         answers = self._of(NormalsAnswer)
         return PerImage(len(self), lambda i: answers[i].normals)
+
+    @property
+    def people(self) -> PerImage[tuple[Person, ...]]:
+        """Everybody in an image, the nearest first, from the only head that finds people."""
+        answers = self._of(PeopleAnswer)
+        return PerImage(len(self), lambda i: answers[i].people)
+
+    @property
+    def body_faces(self) -> Int[np.ndarray, "face 3"]:
+        """Triangles of every person's vertices."""
+        return self._of(PeopleAnswer)[0].faces
+
+    @property
+    def labels(self) -> PerImage[Mapping[str, float]]:
+        """The likeliest classes of an image with their shares, from the only classifier."""
+        answers = self._of(LabelsAnswer)
+        return PerImage(len(self), lambda i: answers[i].best)
+
+    @property
+    def two_view(self) -> TwoViewAnswer:
+        """Cameras, points and matches of all images together, from the only head that gives them."""
+        return self.answer(self._giving(TwoViewAnswer))  # type: ignore[return-value]
+
+    def camera(self, index: int) -> FoundCamera:
+        """A pinhole camera of an image: of its given focal length, else EXIF's, else 60 degrees across."""
+        picture = self._pictures[index]
+        return find_camera(picture.path, *picture.pixels.shape[:2], focal=picture.focal)
+
+    def point_cloud(
+        self, index: int = 0, *, limit: int = 200_000
+    ) -> tuple[Float[np.ndarray, "point 3"], UInt8[np.ndarray, "point 3"]]:
+        """Points in the image's camera frame (metres, x right, y down, z forward) and their colours, from its depth.
+
+        Args:
+            index: of the image.
+            limit: most points; every so manieth row and column is taken.
+        """
+        depth, pixels = self.depth[index], self.images[index]
+        step = max(1, int(np.ceil(np.sqrt(depth.size / limit))))
+        chosen = slice(step // 2, None, step)
+        points = depth_to_pointmap(torch.from_numpy(depth), self.camera(index).intrinsics)[
+            chosen, chosen
+        ].numpy()
+        known = np.isfinite(points).all(-1) & (points[..., 2] > 0)
+        return points[known], pixels[chosen, chosen][known]
 
     def similar(self, index: int, row: int, column: int) -> list[Float[np.ndarray, "row column"]]:
         """Cosine of every patch of every image to one patch.
@@ -287,7 +339,7 @@ class Scene:
 
     @contextmanager
     def _computing(self, name: str) -> Iterator[None]:
-        with self._timed(name), torch.inference_mode(), autocast(self._device, self._precision):
+        with self._timed(name), torch.inference_mode():
             yield
 
     @contextmanager

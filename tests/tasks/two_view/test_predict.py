@@ -10,8 +10,9 @@ from codistill.errors import ConfigError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.heads.two_view.model import TwoViewModel
 from codistill.heads.two_view.network import TwoViewHead
+from codistill.tasks.two_view.decode import SOLVERS
 from codistill.tasks.two_view.head import OpenedTwoView
-from codistill.tasks.two_view.predict import SOLVERS, TwoViewPredictor
+from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.relocalize.model import RelocalizationTest, head_locator
 
 

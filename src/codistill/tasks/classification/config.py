@@ -7,6 +7,7 @@ from codistill.errors import ConfigError, check_least
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS
+from codistill.tasks.classification.released import ReleasedClasses
 from codistill.tasks.shared.config import HeadFit
 
 
@@ -104,5 +105,9 @@ class ClassificationTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOutput:
-    """No options: an image is classified as it is."""
+class ClassificationOutput(ReleasedClasses):
+    """How images of one's own are classified.
+
+    Attributes:
+        classes: names of a released classifier's classes: `imagenet1k`, a JSON list, or a text file with a name a line.
+    """

@@ -18,9 +18,15 @@ from codistill.tasks.classification.data import ClassificationData, check_classe
 from codistill.tasks.classification.fit import LABELS, bank_file
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import LogisticRegression
+from codistill.tasks.classification.released import (
+    VECTORS,
+    ReleasedClasses,
+    class_names,
+    read_classifier,
+)
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, read_record
-from codistill.tasks.shared.same_encoder import check_features
+from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
 
@@ -116,10 +122,17 @@ def load_classifier(
     if subject.head is None or subject.model is not None:
         raise ConfigError(f"which head? add --head HEAD, a folder of `codistill fit {task}`")
     path = subject.head.expanduser()
+    said = test.classes if isinstance(test, ReleasedClasses) else None
+    if path.is_file() and task == "linear":
+        return _released(path, subject, said, data)
+    if said is not None:
+        raise ConfigError(
+            f"classes would have no effect: {path} says itself which it knows. It is for released files."
+        )
     record = read_record(path, task)
     if data is not None:
         check_classes(data, record.data.classes)
-    features = FrozenFeatures(subject.features or record.features)
+    features = FrozenFeatures(subject.features or record.features, subject.source)
     check_features(path, record, features, subject.other_encoder)
     return ImageClassifier(
         features=features,
@@ -129,6 +142,32 @@ def load_classifier(
         bank=_bank(bank_file(path)) if task == "knn" else None,
         votes=record.own("head", Votes) if task == "knn" else None,
     )
+
+
+def _released(
+    path: Path, subject: Subject, classes: str | None, data: ClassificationData | None
+) -> ImageClassifier:
+    if subject.features is None or not subject.features.encoder:
+        raise ConfigError(f"{path}: a released classifier does not say its encoder: add --encoder")
+    features = FrozenFeatures(subject.features, subject.source)
+    tensors = read_classifier(path, features)
+    say_unknown(path, subject.features.encoder)
+    names = class_names(classes, len(tensors["bias"]), path) if data is None else data.classes
+    if len(names) != len(tensors["bias"]):
+        raise ConfigError(f"{path} tells {len(tensors['bias'])} classes apart, the data has {len(names)}")
+    return ImageClassifier(features, VECTORS, names, tensors)
+
+
+def class_shares(
+    scores: Float[Tensor, " class"], variant: str, classes: Sequence[str], count: int
+) -> dict[str, float]:
+    """The best classes of an image with their shares: probabilities of logits (`linear`), parts of the votes else."""
+    shares = scores.softmax(0) if variant == "linear" else scores / scores.sum()
+    best = shares.topk(min(count, len(classes)))
+    return {
+        str(classes[number]): value
+        for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    }
 
 
 def _bank(path: Path) -> Tensor:

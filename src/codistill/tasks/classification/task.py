@@ -1,13 +1,12 @@
 """Classification as two tasks: nearest neighbours and a linear classifier, on image folders. See `tasks/task.py`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from codistill.files.writing import write_atomic
 from codistill.metrics.classification import hits_at, mean_per_class
@@ -21,20 +20,18 @@ from codistill.tasks.classification.config import (
 )
 from codistill.tasks.classification.data import LAYOUTS, ClassificationData, check_images
 from codistill.tasks.classification.fit import fit_knn, fit_linear
-from codistill.tasks.classification.model import ImageClassifier, load_classifier
+from codistill.tasks.classification.model import ImageClassifier, class_shares, load_classifier
+from codistill.tasks.classification.sight import NAMED, LabelsAnswer, answer
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf
-from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
+from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Sight, Summary, Task
 
 RANKS = (1, 5)
 """Top-5 only where there are more than five classes."""
 
 LABEL = "label"
 """In the table: the number of an image's class. All else is hits, (image, rank), by variant."""
-
-NAMED = 5
-"""Classes that a prediction names."""
 
 
 def _score(
@@ -85,7 +82,10 @@ def _predict(
     model: ImageClassifier, pixels: np.ndarray, image: ImageFile, options: ClassificationOutput, out: Path
 ) -> Predicted:
     found = {
-        variant: _best(_shares(scores[0], variant), model.classes)
+        variant: {
+            name: round(share, 6)
+            for name, share in class_shares(scores[0], variant, model.classes, NAMED).items()
+        }
         for variant, scores in model(pixels).items()
     }
     file = image.within(out, ".json")
@@ -97,18 +97,12 @@ def _predict(
     return Predicted(text, [file], {"classes": found})
 
 
-def _shares(scores: Tensor, variant: str) -> Tensor:
-    """(class,) scores that add up to 1: of votes their part, of logits the softmax."""
-    return scores.softmax(0) if variant == "linear" else scores / scores.sum()
-
-
-def _best(shares: Tensor, classes: tuple[str, ...]) -> Mapping[str, float]:
-    best = shares.topk(min(NAMED, len(classes)))
-    return {
-        classes[number]: round(value, 6)
-        for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    }
-
+SIGHT = Sight(
+    answer=answer,
+    gives=LabelsAnswer,
+    size=lambda model: model.vectors.crop,
+    options=ClassificationOutput,
+)
 
 KNN = Task(
     name="knn",
@@ -126,6 +120,7 @@ KNN = Task(
     unit="per cent",
     shown=(),
     summarize=_summarize,
+    sight=SIGHT,
     predict=Prediction(
         options=ClassificationOutput,
         run=_predict,
@@ -149,6 +144,7 @@ LINEAR = Task(
     unit="per cent",
     shown=(),
     summarize=_summarize,
+    sight=SIGHT,
     predict=Prediction(
         options=ClassificationOutput,
         run=_predict,

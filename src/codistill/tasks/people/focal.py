@@ -26,7 +26,7 @@ class FoundCamera:
 
 
 def find_camera(
-    path: Path,
+    path: Path | None,
     rows: int,
     columns: int,
     *,
@@ -36,7 +36,7 @@ def find_camera(
     """A pinhole camera with its principal point in the middle.
 
     Args:
-        path: the file; its EXIF data may hold a focal length.
+        path: the file; its EXIF data may hold a focal length. None: there is no file.
         rows, columns: of the upright image.
         focal: in pixels, if known.
         field_of_view: degrees across the longer side, used without `focal`.
@@ -45,7 +45,7 @@ def find_camera(
     if field_of_view is not None:
         focal = focal_from_field_of_view(field_of_view, longer)
     if focal is None:
-        equivalent = _equivalent_focal(path)
+        equivalent = None if path is None else _equivalent_focal(path)
         if equivalent is not None:
             source, focal = "exif", equivalent * math.hypot(rows, columns) / FILM_DIAGONAL
         else:

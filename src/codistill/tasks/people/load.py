@@ -21,7 +21,7 @@ from codistill.tasks.people.config import PeopleProtocol
 from codistill.tasks.people.data import LAYOUTS, PeopleData
 from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
 from codistill.tasks.people.views import whole_patches
-from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, Source
 from codistill.tasks.shared.head_files import TENSORS, read_record
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
@@ -88,7 +88,7 @@ def _fitted(
     options = {"n_shape": config.n_shape} if seen.body == "smplx" else {}
     body = _labels_body(path, seen.body, config, data) or load_body(seen.body, **options)
     features = subject.features or record.features
-    found = _assembled(path, network, features, body, search, seen.size)
+    found = _assembled(path, network, features, body, search, seen.size, subject.source)
     check_features(path, record, found.features, subject.other_encoder)
     return found, record.data.spec
 
@@ -113,7 +113,8 @@ def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleDa
         features = FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
     else:
         say_unknown(path, features.encoder)
-    return _assembled(path, network, features, body, search, config.table_size * config.patch_size)
+    size = config.table_size * config.patch_size
+    return _assembled(path, network, features, body, search, size, subject.source)
 
 
 def _labels_body(
@@ -141,10 +142,11 @@ def _assembled(
     body: BodyModel,
     search: PeopleSearch,
     size: int,
+    source: Source | None,
 ) -> PeopleEstimator:
     if config.projector is None:
         config = replace(config, norm=not network.config.fresh_norm)
-    features, shape = FrozenFeatures(config), network.config
+    features, shape = FrozenFeatures(config, source), network.config
     if (features.channels, features.patch_size) != (shape.encoder_dim, shape.patch_size):
         raise ConfigError(
             f"{path} takes tokens of {shape.encoder_dim} channels and patch size {shape.patch_size}; {config.encoder} "

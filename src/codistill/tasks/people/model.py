@@ -1,5 +1,6 @@
 """Images and cameras to bodies with a human-mesh head, back in the image's own pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,9 +20,9 @@ from codistill.heads.human_mesh.prediction import PeoplePrediction
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.people.baseline import MeanBody
-from codistill.tasks.people.tokens import head_tokens
 from codistill.tasks.people.views import Placement, square_pixels
 from codistill.tasks.shared.features import FrozenFeatures
+from codistill.types import Tokens
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,28 @@ class PeopleEstimator:
         """
         placement = Placement.of(image.shape[0], image.shape[1], self.size)
         seen = normalized(torch.from_numpy(square_pixels(image, placement))[None].to(self.device))
-        camera = placement.intrinsics(intrinsics.float())[None].to(self.device)
+        camera = placement.intrinsics(intrinsics.float())[None]
         with autocast(self.device):
-            tokens = head_tokens(self.features, seen)
-            output = self.head(tokens, camera, threshold=self.search.threshold, kernel=self.search.kernel)
+            levels = self.features(seen)
+        return self.bodies_of(levels, camera, intrinsics)
+
+    @torch.inference_mode()
+    def bodies_of(
+        self, levels: Sequence[Tokens], camera: Float[Tensor, "1 3 3"], intrinsics: Float[Tensor, "3 3"]
+    ) -> Bodies:
+        """The people of one image from its tokens.
+
+        Args:
+            levels: a batch of one; of any grid.
+            camera: intrinsics of what the head sees: an image of `head.config.patch_size` pixels a token.
+            intrinsics: of the image, pixels.
+        """
+        tokens = self.features.for_head(levels[-1], normed=not self.head.config.fresh_norm)
+        search = self.search
+        with autocast(self.device):
+            output = self.head(
+                tokens, camera.to(self.device), threshold=search.threshold, kernel=search.kernel
+            )
         people = output.people
         if self.mean is not None:
             people = self.mean.in_place_of(people)

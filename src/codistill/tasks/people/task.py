@@ -20,6 +20,7 @@ from codistill.tasks.people.load import load_people
 from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
 from codistill.tasks.people.scores import COLUMNS, by_group, group_lines
 from codistill.tasks.people.scoring import PeopleTest, score_people
+from codistill.tasks.people.sight import SIGHT
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.task import ImageFile, Predicted, Prediction, Summary, Task
 
@@ -115,6 +116,7 @@ TASK = Task(
     columns=COLUMNS,
     unit="per cent for detection, millimetres for errors, metres for place",
     summarize=_summarize,
+    sight=SIGHT,
     predict=Prediction(
         options=PeopleOutput,
         run=_predict,

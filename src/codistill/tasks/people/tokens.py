@@ -10,7 +10,7 @@ no image.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +67,7 @@ class StoredTokens:
 
 def head_tokens(features: FrozenFeatures, images: Tensor) -> Tokens:
     """One level of un-normed tokens, for a head with its own norm."""
-    tokens = features(images)[-1]
-    # After a projector there is no final norm: the head's own norm follows.
-    return tokens if features.student is None else replace(tokens, normed=False)
+    return features.for_head(features(images)[-1], normed=False)
 
 
 def store_tokens(

@@ -166,6 +166,10 @@ class FrozenFeatures(nn.Module):
         assert self.config.projector is not None
         return [self.student.project(outputs, self.config.projector, self.config.denormalize)]
 
+    def for_head(self, tokens: Tokens, *, normed: bool) -> Tokens:
+        """Tokens for a head that wants them with or without a final norm; a projector's have none, and are both."""
+        return tokens if self.student is None else replace(tokens, normed=normed)
+
     def describe(self) -> dict[str, object]:
         """Encoder, licence and choices, as JSON values for a metrics file."""
         spec = self.encoder.spec

@@ -152,7 +152,13 @@ def open_two_view(subject: Subject) -> OpenedTwoView:
     return _fitted_head(folder, subject.features, subject.other_encoder)
 
 
-def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bool) -> OpenedTwoView:
+def fitted_network(folder: Path) -> tuple[HeadRecord, TwoViewHead, TwoViewProtocol]:
+    """The record of a fitted head's folder, its network without an encoder, and how images are brought to it.
+
+    Raises:
+        CheckpointError: if it is damaged.
+        ConfigError: if it is for another task.
+    """
     record = read_record(folder, TASK)
     config, seen = record.own("head", TwoViewConfig), record.own("test", TwoViewProtocol)
     with torch.device("meta"):
@@ -168,7 +174,23 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
         )
     tensors = {name: found[released].float().clone() for released, (name, _) in wanted.items()}
     head.load_state_dict(tensors, assign=True)
-    norm = not config.fresh_norm
+    return record, head.eval(), seen
+
+
+def published_protocol(head: TwoViewHead) -> TwoViewProtocol:
+    """How images are brought to a released network: 37 patches for DUNE-MASt3R, 32 for MASt3R's own encoder."""
+    dune, patch = head.config.fresh_norm, head.config.patch_size
+    return TwoViewProtocol(long_edge=37 * patch if dune else 32 * patch, square_ok=dune)
+
+
+def released_file(path: Path) -> Path:
+    """The file of a released model: as given, or of known weights by name."""
+    return find_weights(str(path)) if not path.exists() and find_known(str(path)) is not None else path
+
+
+def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bool) -> OpenedTwoView:
+    record, head, seen = fitted_network(folder)
+    norm = not head.config.fresh_norm
     if features is not None and features.norm is not norm:
         raise ConfigError(
             f"{folder} takes tokens {'after' if norm else 'before'} the encoder's norm: leave out --norm"
@@ -182,15 +204,14 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
 
 def _released_model(path: Path, features: FeatureConfig | None) -> OpenedTwoView:
     """A released model with its published image size."""
-    if not path.exists() and find_known(str(path)) is not None:
-        path = find_weights(str(path))
+    path = released_file(path)
     encoder = features.encoder if features is not None else None
     model = load_two_view(path, encoder=encoder)
     if encoder is not None:
         say_unknown(path, encoder)
-    dune, patch = model.head.config.fresh_norm, model.encoder.spec.patch_size
+    seen = published_protocol(model.head)
     about = {"encoder": {"model": str(path), **_told(encoder or model.encoder.spec.name, model)}}
-    return OpenedTwoView(model, 37 * patch if dune else 32 * patch, dune, about)
+    return OpenedTwoView(model, seen.long_edge, seen.square_ok, about)
 
 
 def _told(named: str, model: TwoViewModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from codistill.tasks.two_view.pairs import check_pairs
 from codistill.tasks.two_view.relocalize.model import RelocalizationTest, load_locator
 from codistill.tasks.two_view.relocalize.score import COLUMNS
 from codistill.tasks.two_view.relocalize.task import SHOWN, UNIT, score_pairs, summarize_pairs
+from codistill.tasks.two_view.sight import SIGHT
 
 TASK = Task(
     name="two-view",
@@ -29,4 +30,5 @@ TASK = Task(
     samples="pairs",
     shown=SHOWN,
     summarize=summarize_pairs,
+    sight=SIGHT,
 )

@@ -24,7 +24,8 @@ from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.pnp import pose_from_points_and_pixels
 from codistill.geometry.poses import invert_pose, relative_pose
 from codistill.geometry.robust import RobustConfig
-from codistill.tasks.two_view.predict import PairPrediction, TwoViewPredictor, confident_points
+from codistill.tasks.two_view.decode import PairPrediction, confident_points
+from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig, align
 from codistill.tasks.two_view.reconstruct.edges import (
     build_graph,

@@ -16,7 +16,8 @@ from codistill.geometry.cameras import ImageFit, camera_matrix
 from codistill.geometry.focal import estimate_focal
 from codistill.geometry.robust import RobustConfig
 from codistill.heads.two_view.network import ViewPrediction
-from codistill.tasks.two_view.predict import PairMatches, PairPrediction, TwoViewPredictor
+from codistill.tasks.two_view.decode import EncodedView, PairDecoder, PairMatches, PairPrediction
+from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.images import SourceImage
 
 
@@ -92,26 +93,45 @@ def build_graph(
     progress: Callable[[int, int], None] = lambda done, total: None,
     robust: RobustConfig | None = None,
 ) -> Graph:
-    """Predict every pair.
+    """Encode every image once, and predict every pair.
 
     Args:
         predictor: on its device.
         images: of any sizes.
-        pairs: from `choose_pairs`.
-        progress: called with pairs done and in all.
-        robust: of the poses that matches must agree with.
+        pairs, progress, robust: see `graph_of`.
 
     Raises:
         DataError: for an image that is too elongated for the network.
     """
-    fits = tuple(predictor.fit(*image.size) for image in images)
+    views = [predictor.encode(image.pixels) for image in images]
+    return graph_of(predictor, images, views, pairs, progress, robust)
+
+
+def graph_of(
+    decoder: PairDecoder,
+    images: list[SourceImage],
+    views: list[EncodedView],
+    pairs: list[tuple[int, int]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    robust: RobustConfig | None = None,
+) -> Graph:
+    """Predict every pair of encoded views.
+
+    Args:
+        decoder: on its device.
+        images: of any sizes.
+        views: of the images.
+        pairs: from `choose_pairs`.
+        progress: called with pairs done and in all.
+        robust: of the poses that matches must agree with.
+    """
     edges, links = [], []
     for done, (i, j) in enumerate(pairs, start=1):
-        prediction = predictor(images[i].pixels, images[j].pixels)
+        prediction = decoder.pair(views[i], views[j])
         edges += [_edge(i, j, prediction), _edge(j, i, prediction.swapped())]
-        links.append(_link(predictor, prediction, i, j, (images[i], images[j]), robust))
+        links.append(_link(decoder, prediction, i, j, (images[i], images[j]), robust))
         progress(done, len(pairs))
-    return Graph(tuple(edges), tuple(links), fits)
+    return Graph(tuple(edges), tuple(links), tuple(view.fit for view in views))
 
 
 def _edge(first: int, second: int, prediction: PairPrediction) -> Edge:
@@ -125,14 +145,14 @@ def _edge(first: int, second: int, prediction: PairPrediction) -> Edge:
 
 
 def _link(
-    predictor: TwoViewPredictor,
+    decoder: PairDecoder,
     prediction: PairPrediction,
     i: int,
     j: int,
     images: tuple[SourceImage, SourceImage],
     robust: RobustConfig | None,
 ) -> Link:
-    matches = predictor.match(prediction)
+    matches = decoder.match(prediction)
     intrinsics = [
         original_intrinsics(image, fitted_focal(view.points[0], fit, image.focal) / fit.scale[0])
         for view, fit, image in (
@@ -140,7 +160,7 @@ def _link(
             (prediction.b, prediction.fit_b, images[1]),
         )
     ]
-    pose = predictor.pose(prediction, *intrinsics, solver="pnp", robust=robust)
+    pose = decoder.pose(prediction, *intrinsics, solver="pnp", robust=robust)
     return Link(i, j, matches, 0 if pose is None else int(pose.inliers.sum()))
 
 

@@ -8,7 +8,7 @@ from codistill.errors import ConfigError, check_least
 from codistill.geometry.robust import RobustConfig
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig, align
-from codistill.tasks.two_view.reconstruct.edges import build_graph, check_connected, choose_pairs
+from codistill.tasks.two_view.reconstruct.edges import Graph, build_graph, check_connected, choose_pairs
 from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.scene import Scene, check_confidence, make_scene
 from codistill.tasks.two_view.reconstruct.start import first_guess
@@ -57,6 +57,15 @@ def reconstruct(
     """
     pairs = choose_pairs(len(images), config.window)
     graph = build_graph(predictor, images, pairs, progress, config.robust)
+    return scene_of(graph, images, config)
+
+
+def scene_of(graph: Graph, images: list[SourceImage], config: ReconstructConfig) -> Scene:
+    """Cameras and points from the predictions of all pairs.
+
+    Raises:
+        DataError: see `reconstruct`.
+    """
     if config.min_matches:
         check_connected(graph, images, config.min_matches)
     if config.min_confidence is not None:

@@ -11,11 +11,12 @@ from codistill.errors import ConfigError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.tasks.opening import open_split
 from codistill.tasks.task import Subject, TaskData
+from codistill.tasks.two_view.decode import Solver
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.layouts import LAYOUTS
 from codistill.tasks.two_view.options import PoseTest, refuse_without_effect
 from codistill.tasks.two_view.pairs import Pair
-from codistill.tasks.two_view.predict import Solver, TwoViewPredictor
+from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.relocalize.baselines import (
     LoftrMatcher,
     Matches,

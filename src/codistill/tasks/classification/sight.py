@@ -1,0 +1,58 @@
+"""Classes of whole images from shared tokens; see `tasks/shared/seen.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from codistill.tasks.classification.model import ImageClassifier, class_shares
+from codistill.tasks.shared.seen import Answer, Seen
+
+NAMED = 5
+"""Classes that an answer names."""
+
+
+@dataclass(frozen=True)
+class LabelsAnswer(Answer):
+    """The likeliest classes of an image.
+
+    Attributes:
+        best: names with their shares, the likeliest first: probabilities, or shares of the votes.
+    """
+
+    best: Mapping[str, float]
+
+    def draw(self, pixels: np.ndarray) -> np.ndarray:
+        """The image with the classes' names in bars below their shares."""
+        canvas = Image.fromarray(pixels)
+        draw = ImageDraw.Draw(canvas, "RGBA")
+        height, width = pixels.shape[:2]
+        line = max(12, min(height // (NAMED + 3), width // 14))
+        font = ImageFont.load_default(size=max(9, int(line * 0.7)))
+        for row, (name, share) in enumerate(self.best.items()):
+            top = height - line * (len(self.best) - row)
+            draw.rectangle((0, top, width, top + line - 1), fill=(0, 0, 0, 120))
+            draw.rectangle((0, top, max(1, int(width * share)), top + line - 1), fill=(40, 120, 200, 200))
+            text = f"{name} {share:.0%}"
+            while len(text) > 2 and draw.textlength(text, font=font) > width - 10:
+                text = text.removesuffix("…")[:-1] + "…"
+            draw.text((5, top + line / 2), text, fill=(255, 255, 255, 255), font=font, anchor="lm")
+        return np.asarray(canvas)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"labels": {name: round(share, 6) for name, share in self.best.items()}}
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+
+def answer(model: ImageClassifier, images: Sequence[Seen]) -> list[LabelsAnswer]:
+    """One for each image; of nearest neighbours, the votes of the smallest number."""
+    made = []
+    for seen in images:
+        scores = model.scores(model.vectors.vectors(seen.levels).cpu())
+        variant = next(iter(scores))
+        made.append(LabelsAnswer(class_shares(scores[variant][0], variant, model.classes, NAMED)))
+    return made
