@@ -21,7 +21,6 @@ class ToyScene:
     """Answers of `ToyPerception`; see `codistill.perception.scene`."""
 
     images: list[np.ndarray]
-    names: tuple[str, ...]
     want: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -49,7 +48,15 @@ class ToyScene:
             cameras = np.stack([np.eye(4)] * len(self))
             cameras[1:, 0, 3] = 0.5
             matches = {(0, 1): np.array([[5.0, 6, 7, 8], [50, 60, 70, 80]], np.float32)}
-            return SimpleNamespace(cameras=cameras, focals=np.full(len(self), 300.0), matches=matches)
+            points, colours = zip(*(self.point_cloud(i, limit=10**6) for i in range(len(self))), strict=True)
+            return SimpleNamespace(
+                cameras=cameras,
+                focals=np.full(len(self), 300.0),
+                matches=matches,
+                pointmaps=points,
+                colours=colours,
+                confidence=[np.ones(len(p)) for p in points],
+            )
         return [getattr(self, f"_{name}")(i) for i in range(len(self))]
 
     def _segmentation(self, i: int) -> Any:
@@ -77,7 +84,12 @@ class ToyScene:
         return SimpleNamespace(people=(person,), faces=np.array([[0, 1, 3], [1, 2, 3], [2, 0, 3], [0, 2, 1]]))
 
     def _scenes(self, i: int) -> Any:
-        return SimpleNamespace(top=(("room", 0.75), ("street", 0.25)))
+        return SimpleNamespace(best={"room": 0.75, "street": 0.25})
+
+    basis = None
+
+    def camera(self, i: int) -> Any:
+        return SimpleNamespace(intrinsics=np.diag([300.0, 300.0, 1.0]))
 
     def draw(self, name: str, i: int) -> np.ndarray:
         return 255 - self.images[i]
@@ -99,7 +111,11 @@ class ToyScene:
         return [(g @ one) / np.maximum(np.linalg.norm(g, axis=-1) * np.linalg.norm(one), 1e-6) for g in grids]
 
     def as_json(self) -> dict[str, Any]:
-        return {"images": [{"name": n} for n in self.names], "seconds": self.seconds, "far": float("inf")}
+        return {
+            "images": [{"name": f"image {i}"} for i in range(len(self))],
+            "seconds": self.seconds,
+            "far": float("inf"),
+        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {f"{i}/depth": self._depth(i).metres for i in range(len(self)) if "depth" in self.want}
@@ -136,7 +152,7 @@ class ToyPerception:
             "heads": {name: {"task": task} | facts for name, task in self.tasks.items()},
         }
 
-    def __call__(self, images: list[np.ndarray], want: tuple[str, ...], names: tuple[str, ...]) -> ToyScene:
+    def __call__(self, images: list[np.ndarray], want: tuple[str, ...], basis: Any = None) -> ToyScene:
         self.calls += 1
         time.sleep(self.delay)
         for image in images:
@@ -145,4 +161,4 @@ class ToyPerception:
             if (image == image[0, 0]).all():
                 raise DataError("a picture of one colour")
         seconds = {"preprocess": 0.001, "encode": 0.03} | {name: 0.002 for name in want}
-        return ToyScene([np.asarray(image) for image in images], names, want, seconds)
+        return ToyScene([np.asarray(image) for image in images], want, seconds)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from codistill.perception.scene import Scene
 
 MAX_MATCHES = 400
+UNSURE = 0.2
+"""Share of two views' points that are left out: those with the least confidence."""
+
 DEPTH_STEPS = 65535
 """The greatest value of a depth map on the way; 0 is unknown."""
 
@@ -84,16 +87,19 @@ class _Place:
         self.packet.add(f"{self.name}/{self.number}", values, deflate=deflate)
 
 
-def scene_packet(scene: "Scene", asked: Asked, about: dict[str, Any]) -> Packet:
+def scene_packet(scene: "Scene", asked: Asked, names: Sequence[str], about: dict[str, Any]) -> Packet:
     """The packet of a scene.
 
     Args:
         scene: with the wanted answers.
         asked: what the tab wants.
+        names: of the pictures.
         about: goes into the header as it is (`id`).
     """
     packet = Packet(about | {"type": "scene"})
-    packet.header["images"] = [_image(packet, scene, asked, number) for number in range(len(scene))]
+    packet.header["images"] = [
+        {"name": name} | _image(packet, scene, asked, number) for number, name in enumerate(names)
+    ]
     bodies = [name for name in asked.named("people") if any(len(answer.people) for answer in scene[name])]
     if asked.faces and bodies:
         packet.add("faces", np.asarray(scene[bodies[0]][0].faces, dtype=np.uint32))
@@ -116,16 +122,17 @@ def _image(packet: Packet, scene: "Scene", asked: Asked, number: int) -> dict[st
     height, width = scene.images[number].shape[:2]
     features = np.asarray(scene.pca[number])
     packet.add(f"features/{number}", features)
-    about = {"name": scene.names[number], "height": height, "width": width, "grid": list(features.shape[:2])}
+    camera = scene.camera(number).intrinsics
+    about = {"height": height, "width": width, "grid": list(features.shape[:2]), "focal": float(camera[0, 0])}
     rows, columns = places((height, width), asked.map_edge)
     about["answers"] = {
         name: {"kind": kind} | _ANSWERS[kind](_Place(packet, scene, name, number, rows, columns))
         for name, kind in asked.kinds.items()
         if kind != TOGETHER
     }
-    deep = bool(asked.named("depth")) or (len(scene) > 1 and bool(asked.named(TOGETHER)))
-    if asked.points and deep:
-        about["cloud"] = _cloud(packet, scene, number, asked.points)
+    cloud = _cloud(scene, asked, number) if asked.points else None
+    if cloud is not None:
+        about["cloud"] = _add_cloud(packet, number, *cloud)
     return about
 
 
@@ -189,7 +196,7 @@ def _people(place: _Place) -> dict[str, Any]:
 
 
 def _labels(place: _Place) -> dict[str, Any]:
-    top = [{"name": str(name), "score": round(float(score), 4)} for name, score in place.answer.top]
+    top = [{"name": str(name), "score": round(float(score), 4)} for name, score in place.answer.best.items()]
     return {"top": top}
 
 
@@ -198,10 +205,28 @@ def _picture(place: _Place) -> dict[str, Any]:
     return {}
 
 
-def _cloud(packet: Packet, scene: "Scene", number: int, limit: int) -> dict[str, object]:
-    points, colours = scene.point_cloud(number, limit=limit)
-    kept = without_outliers(np.asarray(points, dtype=np.float32))
-    cloud = quantize(np.asarray(points, dtype=np.float32)[kept])
+def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points of a picture and their colours; None where nothing that the tab wants has some.
+
+    Two views of one place have points in the first camera's frame. Depth has each picture's own: those of the first are
+    shown alone.
+    """
+    together = asked.named(TOGETHER) if len(scene) > 1 else []
+    if together:
+        answer = scene[together[0]]
+        confidence = np.asarray(answer.confidence[number])
+        trusted = confidence >= np.quantile(confidence, UNSURE)
+        points, colours = (np.asarray(part[number])[trusted] for part in (answer.pointmaps, answer.colours))
+        step = -(-len(points) // asked.points)
+        return points[::step], colours[::step]
+    depths = asked.named("depth")
+    return scene.point_cloud(0, limit=asked.points) if depths and number == 0 else None
+
+
+def _add_cloud(packet: Packet, number: int, points: np.ndarray, colours: np.ndarray) -> dict[str, object]:
+    points = np.asarray(points, dtype=np.float32)
+    kept = without_outliers(points)
+    cloud = quantize(points[kept])
     packet.add(f"points/{number}", cloud.values)
     packet.add(f"colours/{number}", np.asarray(colours, dtype=np.uint8)[kept])
     return cloud.about()

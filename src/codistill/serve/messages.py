@@ -41,6 +41,7 @@ class See:
         want: answers to compute, by name; the features always come.
         points: of each cloud, at most; 0: no cloud.
         map_edge: longer side of class, depth and normal maps, in pixels.
+        steady: keep the colours of the features as they were in the last scene (frames of a stream).
     """
 
     id: int
@@ -48,6 +49,7 @@ class See:
     want: tuple[str, ...]
     points: int
     map_edge: int
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def _see(header: dict[str, Any], rest: bytes, max_images: int) -> See:
         want=tuple(dict.fromkeys(want)),
         points=_whole(header, "points", 0, 1 << 20, 0),
         map_edge=_whole(header, "map_edge", *MAP_EDGES, MAP_EDGES[1]),
+        steady=header.get("steady") is True,
     )
 
 

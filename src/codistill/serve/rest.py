@@ -133,13 +133,13 @@ async def _run(looker: Looker, work: Callable[[], Result]) -> Result:
 
 def _look(looker: Looker, pictures: list[Picture], want: tuple[str, ...]) -> "Scene":
     images = [looker.read(picture, None) for picture in pictures]
-    return looker.perception(images, want=want, names=tuple(picture.name for picture in pictures))
+    return looker.perception(images, want=want)
 
 
 def _see(looker: Looker, pictures: list[Picture], want: tuple[str, ...], form: str) -> Response:
     scene = _look(looker, pictures, want)
     looker.meters.observe("rest", dict(scene.seconds))
-    described = looker.described(scene)
+    described = looker.described(scene, [picture.name for picture in pictures])
     if form == "json":
         return JSONResponse(described)
     text = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
@@ -160,7 +160,9 @@ def _features(looker: Looker, pictures: list[Picture], form: str) -> Response:
     if form == "npz":
         return _npz(arrays, "features.npz")
     shapes = {name: list(values.shape) for name, values in arrays.items()}
-    return JSONResponse({"names": list(scene.names), "shapes": shapes, "seconds": dict(scene.seconds)})
+    return JSONResponse(
+        {"names": [picture.name for picture in pictures], "shapes": shapes, "seconds": dict(scene.seconds)}
+    )
 
 
 def _npz(arrays: Mapping[str, Any], name: str) -> Response:
