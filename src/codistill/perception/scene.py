@@ -269,7 +269,11 @@ class Scene:
             index: of the image.
             limit: most points; every so manieth row and column is taken.
         """
-        depth, pixels = self.depth[index], self.images[index]
+        return self.cloud_of(self._of(DepthAnswer)[index], index, limit=limit)
+
+    def cloud_of(self, answer: DepthAnswer, index: int, *, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `point_cloud`, from a certain answer."""
+        depth, pixels = answer.metres, self.images[index]
         step = max(1, int(np.ceil(np.sqrt(depth.size / limit))))
         chosen = slice(step // 2, None, step)
         points = depth_to_pointmap(torch.from_numpy(depth), self.camera(index).intrinsics)[
@@ -290,8 +294,15 @@ class Scene:
         wanted = _directions(self.tokens[index])[row * columns + column]
         return [(_directions(t) @ wanted).view(*t.grid).cpu().numpy() for t in self.tokens]
 
-    def draw(self, name: str, index: int = 0) -> UInt8[np.ndarray, "row column 3"]:
-        """A picture of an answer; also of `features` (PCA colours over the image) and `image`."""
+    def draw(
+        self, name: str, index: int = 0, *, like: Answer | None = None
+    ) -> UInt8[np.ndarray, "row column 3"]:
+        """A picture of an answer; also of `features` (PCA colours over the image) and `image`.
+
+        Args:
+            name: of the head. index: of the image.
+            like: another answer of this head, whose range of colours is kept.
+        """
         pixels = self.images[index]
         if name == IMAGE:
             return pixels
@@ -300,7 +311,7 @@ class Scene:
             return overlay(pixels, colours, 0.85)
         answer = self.answer(name, index)
         with self._timed("draw"):
-            return answer.draw(pixels)
+            return answer.draw(pixels, like)
 
     def as_json(self) -> dict[str, Any]:
         """What was computed so far, without large arrays: encoder, images, answers, seconds."""

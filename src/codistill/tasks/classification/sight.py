@@ -24,7 +24,7 @@ class LabelsAnswer(Answer):
 
     best: Mapping[str, float]
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """The image with the classes' names in bars below their shares."""
         canvas = Image.fromarray(pixels)
         draw = ImageDraw.Draw(canvas, "RGBA")
@@ -40,6 +40,9 @@ class LabelsAnswer(Answer):
                 text = text.removesuffix("…")[:-1] + "…"
             draw.text((5, top + line / 2), text, fill=(255, 255, 255, 255), font=font, anchor="lm")
         return np.asarray(canvas)
+
+    def text(self) -> str:
+        return ", ".join(f"{name} {share:.0%}" for name, share in list(self.best.items())[:3])
 
     def facts(self) -> Mapping[str, Any]:
         return {"labels": {name: round(share, 6) for name, share in self.best.items()}}

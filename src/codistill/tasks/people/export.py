@@ -71,7 +71,13 @@ def _numbers(values: Tensor, digits: int = 5) -> Any:
 
 
 def write_glb(
-    path: Path, vertices: np.ndarray, faces: np.ndarray, camera: FoundCamera, size: tuple[int, int]
+    path: Path,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    camera: FoundCamera,
+    size: tuple[int, int],
+    *,
+    points: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Write all bodies and the camera as one GLB file; zero people are allowed.
 
@@ -79,6 +85,7 @@ def write_glb(
         path: of the file.
         vertices: (person, vertex, 3), the camera's frame, metres. faces: (face, 3).
         camera: of the image. size: its rows and columns.
+        points: (point, 3) beside them in the same frame, and their colours (point, 3) uint8.
 
     Raises:
         WriteError: if it cannot be written.
@@ -100,4 +107,7 @@ def write_glb(
         paint = PBRMaterial(baseColorFactor=[*color.tolist(), 255], roughnessFactor=0.8)
         mesh = trimesh.Trimesh(body * TO_GLTF, faces, visual=TextureVisuals(material=paint), process=False)
         scene.add_geometry(mesh, node_name=f"person_{number}", geom_name=f"person_{number}")
+    if points is not None:
+        cloud = trimesh.PointCloud(points[0] * TO_GLTF, colors=points[1])
+        scene.add_geometry(cloud, node_name="points", geom_name="points")
     write_bytes(path, bytes(export_glb(scene)))

@@ -98,12 +98,17 @@ class PeopleAnswer(Answer):
         """Triangles of every body."""
         return self.body.faces.cpu().numpy()
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """Shaded bodies over the image."""
         vertices = self.found.vertices.numpy()
         return draw_bodies(
             pixels, self.camera.intrinsics.numpy(), vertices, self.faces, largest=max(pixels.shape[:2])
         )
+
+    def text(self) -> str:
+        people = self.people
+        count = "nobody" if not people else "1 person" if len(people) == 1 else f"{len(people)} people"
+        return count + (f", the nearest {people[0].distance:.1f} m away" if people else "")
 
     def facts(self) -> Mapping[str, Any]:
         people = [

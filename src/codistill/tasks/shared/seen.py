@@ -59,8 +59,19 @@ class Answer(ABC):
     """What a head says of an image, or of several images together."""
 
     @abstractmethod
-    def draw(self, pixels: UInt8[np.ndarray, "row column 3"]) -> UInt8[np.ndarray, "row2 column2 3"]:
-        """A picture of it, over the image or beside it."""
+    def draw(
+        self, pixels: UInt8[np.ndarray, "row column 3"], like: "Answer | None" = None
+    ) -> UInt8[np.ndarray, "row2 column2 3"]:
+        """A picture of it, over the image or in its place.
+
+        Args:
+            pixels: the image.
+            like: an answer of the same head whose range of colours is kept, as between the frames of a video.
+        """
+
+    @abstractmethod
+    def text(self) -> str:
+        """A line that says it."""
 
     @abstractmethod
     def facts(self) -> Mapping[str, Any]:
@@ -70,7 +81,7 @@ class Answer(ABC):
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The arrays, by the name that follows the head's; "" for the only one."""
 
-    def legend(self, width: int) -> np.ndarray | None:
+    def legend(self, width: int, like: "Answer | None" = None) -> np.ndarray | None:
         """A strip (row, width, 3) uint8 that says what the picture's colours mean, if they need one."""
-        del width
+        del width, like
         return None

@@ -97,10 +97,14 @@ class TwoViewAnswer(Answer):
             for link in self.scene.links
         }
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """Images, depths, the points from aside, and matches of the best pairs."""
-        del pixels
+        del pixels, like
         return np.asarray(preview(self.scene))
+
+    def text(self) -> str:
+        found = sum(len(values) for values in self.matches.values())
+        return f"{len(self.scene.cameras)} cameras, {len(self.scene.points)} points, {found} matches"
 
     def facts(self) -> Mapping[str, Any]:
         return describe(self.scene, {})

@@ -21,13 +21,20 @@ class DepthAnswer(Answer):
 
     metres: Float[np.ndarray, "row column"]
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """Colours alone, from near (warm) to far (cold)."""
         del pixels
-        return depth_picture(self.metres, *depth_range(self.metres))
+        return depth_picture(self.metres, *self._range(like))
 
-    def legend(self, width: int) -> np.ndarray:
-        return depth_bar(*depth_range(self.metres), width)
+    def _range(self, like: Answer | None) -> tuple[float, float]:
+        return depth_range(like.metres if isinstance(like, DepthAnswer) else self.metres)
+
+    def text(self) -> str:
+        near, far = depth_range(self.metres)
+        return f"{near:.2f} m to {far:.2f} m"
+
+    def legend(self, width: int, like: Answer | None = None) -> np.ndarray:
+        return depth_bar(*self._range(like), width)
 
     def facts(self) -> Mapping[str, Any]:
         near, far = depth_range(self.metres)

@@ -25,10 +25,13 @@ class NormalsAnswer(Answer):
         """Mean angle between surfaces and the image plane, degrees."""
         return float(np.degrees(np.arccos(np.clip(-self.normals[..., 2], -1, 1)).mean()))
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """The usual colours: red right, green up, blue towards the viewer."""
-        del pixels
+        del pixels, like
         return normals_picture(self.normals)
+
+    def text(self) -> str:
+        return f"turned from the camera by {self.tilt:.0f}° in the mean"
 
     def facts(self) -> Mapping[str, Any]:
         return {"tilt": round(self.tilt, 3)}

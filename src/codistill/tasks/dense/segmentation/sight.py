@@ -47,11 +47,14 @@ class SegmentationAnswer(Answer):
             if counts[number]
         }
 
-    def draw(self, pixels: np.ndarray) -> np.ndarray:
+    def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
         """Colours over the image."""
         return overlay(pixels, label_picture(self.classes, len(self.names)))
 
-    def legend(self, width: int) -> np.ndarray:
+    def text(self) -> str:
+        return ", ".join(f"{self.names[n]} {share:.0%}" for n, share in list(self.shares.items())[:4])
+
+    def legend(self, width: int, like: Answer | None = None) -> np.ndarray:
         return legend_picture(self.names, list(self.shares)[:LISTED], width)
 
     def facts(self) -> Mapping[str, Any]:

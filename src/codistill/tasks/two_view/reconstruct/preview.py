@@ -48,7 +48,7 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
     """
     camera = scene.cameras[number]
     distance = float(np.median(camera.depth))
-    pose = camera.camera_to_world @ _circling(degrees, distance)
+    pose = camera.camera_to_world @ circling(degrees, distance)
     rows, columns = camera.depth.shape
     scale = width / columns
     size = (max(1, round(rows * scale)), width)
@@ -60,7 +60,7 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
     return canvas
 
 
-def _circling(degrees: float, distance: float) -> np.ndarray:
+def circling(degrees: float, distance: float) -> np.ndarray:
     """A pose in a camera's frame: turned about, and a little above, the point at `distance` before it."""
     angles = torch.tensor([[0.0, degrees, 0.0], [-12.0, 0.0, 0.0]], dtype=torch.float64)
     yaw, pitch = rotation_from_vector(torch.deg2rad(angles)).numpy()
