@@ -13,10 +13,10 @@ for _package in ("fastapi", "uvicorn", "websockets", "python_multipart", "promet
     pytest.importorskip(_package, reason="needs the extra `serve`")
 sys.path.insert(0, str(Path(__file__).parent))  # live_server, toy_perception
 
-from live_server import LiveServer
-from toy_perception import ToyPerception
+from live_server import LiveServer  # noqa: E402
+from toy_perception import ToyPerception  # noqa: E402
 
-from codistill.serve.settings import ServeSettings
+from codistill.serve.settings import ServeSettings  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import pytest
 import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -59,16 +60,22 @@ class LiveServer:
     def tab_refused(self) -> tuple[int, str]:
         """Code and reason of a new tab's close before any hello."""
         with connect(f"ws://127.0.0.1:{self.port}/live") as socket:
-            try:
-                socket.recv(timeout=5)
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None
-                return closed.rcvd.code, closed.rcvd.reason
-        raise AssertionError("the tab was let in")
+            return _end_of(socket)
+
+    def end_of(self, tab: "TabClient") -> tuple[int, str]:
+        """Code and reason with which the server closes a tab."""
+        return _end_of(tab.socket)
 
     def count(self, name: str, **labels: str) -> float:
         """A counter's value."""
         return self.looker.meters.registry.get_sample_value(f"codistill_{name}", labels) or 0.0
+
+
+def _end_of(socket: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 class TabClient:

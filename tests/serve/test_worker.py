@@ -47,7 +47,7 @@ def test_what_is_wanted_is_asked_when_the_turn_has_come() -> None:
 def test_slow_and_busy_are_errors_and_the_worker_lives() -> None:
     async def main() -> float:
         worker, end = Worker(0.1), threading.Event()
-        with pytest.raises(SlowError, match="0.1 seconds"):
+        with pytest.raises(SlowError, match=r"0\.1 seconds"):
             await worker.compute(lambda: lambda: end.wait(5))
         assert worker.busy_seconds() > 0.05
         with pytest.raises(BusyError, match="no turn within"):

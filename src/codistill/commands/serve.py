@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
     from codistill.serve.run import serve  # the extra `serve`
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    print(f"loading {arguments.perception} …", flush=True)
     is_file = Path(arguments.perception).suffix in FILE_SUFFIXES
     make = Perception.from_config if is_file else Perception.from_pretrained
     perception = make(arguments.perception, device=arguments.device)

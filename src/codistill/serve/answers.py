@@ -1,4 +1,4 @@
-"""A scene as one packet for a browser: maps reduced and in few bits, clouds and bodies quantized, numbers in the header.
+"""A scene as one packet for a browser: maps reduced, in few bits; clouds and bodies quantized; numbers in the header.
 
 In: a `Scene` with its answers computed, and what the tab asked for. Out: a `Packet`, whose arrays are called HEAD/IMAGE
 (`depth/0`), and whose header says of what kind each head's answer is. A browser makes all colours by itself, so the
@@ -78,7 +78,7 @@ class _Place:
 
     @property
     def answer(self) -> Any:
-        return self.scene[self.name][self.number]
+        return self.scene.answer(self.name, self.number)
 
     def kept(self, values: np.ndarray) -> np.ndarray:
         return values[np.ix_(self.rows, self.columns)]
@@ -100,12 +100,14 @@ def scene_packet(scene: "Scene", asked: Asked, names: Sequence[str], about: dict
     packet.header["images"] = [
         {"name": name} | _image(packet, scene, asked, number) for number, name in enumerate(names)
     ]
-    bodies = [name for name in asked.named("people") if any(len(answer.people) for answer in scene[name])]
-    if asked.faces and bodies:
-        packet.add("faces", np.asarray(scene[bodies[0]][0].faces, dtype=np.uint32))
+    for name in asked.named("people"):
+        answers: list[Any] = [scene.answer(name, number) for number in range(len(scene))]
+        if asked.faces and any(answer.people for answer in answers):
+            packet.add("faces", np.asarray(answers[0].faces, dtype=np.uint32))
+            break
     if len(scene) > 1:
         for name in asked.named(TOGETHER):
-            packet.header["two_view"] = _two_view(packet, scene[name])
+            packet.header["two_view"] = _two_view(packet, scene.answer(name))
     return packet
 
 
@@ -213,7 +215,7 @@ def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.nd
     """
     together = asked.named(TOGETHER) if len(scene) > 1 else []
     if together:
-        answer = scene[together[0]]
+        answer: Any = scene.answer(together[0])
         confidence = np.asarray(answer.confidence[number])
         trusted = confidence >= np.quantile(confidence, UNSURE)
         points, colours = (np.asarray(part[number])[trusted] for part in (answer.pointmaps, answer.colours))

@@ -1,4 +1,6 @@
-"""The application: page, WebSocket, REST, and what guards them. In: a perception and settings. Out: an ASGI application.
+"""The application: page, WebSocket, REST, and what guards them.
+
+In: a perception and settings. Out: an ASGI application.
 
 app = create_app(perception, ServeSettings())        # uvicorn, or any ASGI server, runs it
 """

@@ -1,6 +1,6 @@
 """The limits of a request's body: bytes, and the seconds in which it must have come.
 
-An ASGI middleware. A body that says it is too long is refused unread; one that lies is cut off when it passes the limit.
+An ASGI middleware. A body that says it is too long is refused unread; one that lies is cut off at the limit.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt16
+from jaxtyping import Bool, Float, UInt16
 
 STEPS = 65535
 _ENOUGH = 4000
@@ -41,7 +41,7 @@ def quantize(points: Float[np.ndarray, "point 3"]) -> Quantized:
 
 def without_outliers(
     points: Float[np.ndarray, "point 3"], share: float = 0.005
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+) -> Bool[np.ndarray, " point"]:
     """Which points to show: finite, and not among the few far ones that would make the rest small.
 
     Args:
@@ -55,4 +55,6 @@ def without_outliers(
     low, high = np.quantile(some, [share, 1.0 - share], axis=0)
     margin = 0.5 * (high - low)
     with np.errstate(invalid="ignore"):
-        return finite & ((points >= low - margin) & (points <= high + margin)).all(axis=1)
+        inside = (points >= low - margin) & (points <= high + margin)
+    kept: np.ndarray = np.logical_and(finite, inside.all(axis=1))
+    return kept

@@ -1,7 +1,7 @@
 """What a perception is made of, for clients: encoder, heads, what they were trained on, licences, sizes; no paths."""
 
 import math
-from pathlib import PurePath
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from codistill.perception.perception import Perception
 
 _PRIVATE = frozenset({"path", "paths", "encoder_path"})
+_FOLDERS = re.compile(r"(^|[:=,\s])/(?:[^/:,\s]+/)*")
+"""The folders of an absolute path: of `world:/data/worlds/w`, `world:w` is left."""
+
 RAMP_STEPS = 256
 
 
@@ -35,6 +38,6 @@ def public(value: Any) -> Any:
         return {name: public(one) for name, one in value.items() if name not in _PRIVATE}
     if isinstance(value, list | tuple):
         return [public(one) for one in value]
-    if isinstance(value, str) and PurePath(value).is_absolute():
-        return PurePath(value).name
+    if isinstance(value, str):
+        return _FOLDERS.sub(r"\1", value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
 """Who is let in: the name that a request was sent to, the site it comes from, and the token, before anything is read.
 
 An ASGI middleware around everything. Browsers let any page open WebSockets and post forms to any address: requests with
-the `Origin` of another site are refused, and no CORS header is ever sent. The token comes as `Authorization: Bearer`, or
-once as `/?token=…`, which leaves it in a cookie that scripts cannot read.
+the `Origin` of another site are refused, and no CORS header is ever sent. The token comes as `Authorization: Bearer`,
+or once as `/?token=…`, which leaves it in a cookie that scripts cannot read.
 """
 
 import hmac

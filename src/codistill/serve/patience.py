@@ -1,7 +1,7 @@
-"""Connections that say nothing or read nothing: closed after some seconds, the oldest silent one if all places are taken.
+"""Connections that say nothing or read nothing: closed after some seconds, or for newer ones.
 
-uvicorn has a timeout between two requests of a connection, none for the first, and none for a client that does not read:
-one that opens connections and sends half a header, or takes half an answer, would keep them, and what waits for it.
+uvicorn has a timeout between two requests of a connection, none for the first, and none for a client that does not
+read: one that opens connections and sends half a header, or takes half an answer, would keep them.
 """
 
 import asyncio

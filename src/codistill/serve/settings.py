@@ -45,7 +45,7 @@ class ServeSettings:
     max_waiting: int = 16
     max_connections: int = 128
     seconds: float = 30.0
-    first_seconds: float = 10.0
+    first_seconds: float = 20.0
     idle_seconds: float = 120.0
     max_mistakes: int = 20
     max_points: int = 120_000

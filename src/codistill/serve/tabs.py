@@ -1,7 +1,7 @@
 """A browser tab: one WebSocket, its newest wish of every kind, and the last scene that it saw.
 
-Two tasks per tab. One receives: a new wish of a kind replaces the one that waits (newest frame wins; nothing is queued).
-The other waits for its turn with the worker, and only then takes what the tab wants by now.
+Two tasks per tab. One receives: a new wish of a kind replaces the one that waits (newest frame wins, nothing
+is queued). The other waits for its turn with the worker, and only then takes what the tab wants by now.
 """
 
 import asyncio

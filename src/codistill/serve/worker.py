@@ -1,7 +1,7 @@
 """The one thread that computes, and the turns of those who wait for it.
 
-A turn comes in order of asking, and each tab asks once at a time, so tabs take turns. What is computed is asked for when
-the turn has come: by then a tab may have a newer frame, and the older one is gone (newest frame wins).
+A turn comes in order of asking, and each tab asks once at a time, so tabs take turns. What is computed is asked for
+when the turn has come: by then a tab may have a newer frame, and the older one is gone (newest frame wins).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from codistill.errors import CodistillError
 
@@ -69,7 +69,7 @@ class Worker:
             raise SlowError(f"this took longer than the {self.seconds:g} seconds that one request may take")
         return future.result()
 
-    def _end_turn(self, future: "asyncio.Future[object]") -> None:
+    def _end_turn(self, future: "asyncio.Future[Any]") -> None:
         self.busy_since = None
         self._turn.release()
         if not future.cancelled():

@@ -11,8 +11,8 @@ TOKEN_VARIABLE = "CODISTILL_TOKEN"
 
 PARSER = argparse.ArgumentParser(
     prog="codistill serve",
-    description="One page on which one encoder pass feeds every head, and a REST API beside it: pictures, video files and "
-    "the webcam, on this machine, without a network. Open the address that it prints.",
+    description="One page on which one encoder pass feeds every head, and a REST API beside it: pictures, video files "
+    "and the webcam, on this machine, without a network. Open the address that it prints.",
 )
 add = PARSER.add_argument
 add(

@@ -99,9 +99,9 @@ export class Flow extends EventTarget {
     if (kind === "image") return `${first.width} × ${first.height}`;
     if (kind === "features") return `one pass · ${ms(seconds.encode)}`;
     if (!this.on.has(name)) return "off";
-    if (kind === "two_view" && scene.images.length < 2) return "wants a second view";
+    if (kind === "two_view" && scene.images.length < 2) return "needs two";
     const found = first.answers[name]?.people?.length;
-    return (found === undefined ? "" : `${found} found · `) + ms(seconds[name]);
+    return (found === undefined ? "" : `${found} · `) + ms(seconds[name]);
   }
 }
 

@@ -39,7 +39,7 @@ async function look() {
   }
   const live = looked.some((one) => one.live), blobs = looked.filter((one) => one.blob).map((one) => one.blob);
   const images = looked.map((one) => (one.sample ? { sample: one.sample } : { bytes: one.blob.size, name: one.name }));
-  const header = { type: "see", id, images, want: [...flow.on], ...(live ? LIVE : STILL) };
+  const header = { type: "see", id, images, want: [...flow.on], steady: live, ...(live ? LIVE : STILL) };
   const data = await writeMessage(header, blobs);
   state.asked = { id, looked, live, began, grabbed: performance.now() - began };
   say("busy", live ? "live" : "looking");
@@ -167,7 +167,8 @@ function best(values, own) {
 function showPictures() {
   const { scene, similar } = state;
   if (!scene) return;
-  $("stage").classList.toggle("pair", scene.images.length > 1);
+  const aspect = scene.images.reduce((sum, one) => sum + one.width / one.height, 0);
+  $("stage").style.setProperty("--aspect", String(aspect + 0.03 * (scene.images.length - 1)));
   $("panel-1").hidden = scene.images.length < 2;
   const kind = flow.kind(flow.selected);
   const overlay = similar ? "similar" : ["image", "people", "labels", "two_view"].includes(kind) ? null : flow.selected;

@@ -79,16 +79,17 @@ export function paint(context, place, shown, number) {
     context.globalAlpha = 1;
   }
   const found = shown.about?.answers[shown.people]?.people;
-  if (found) people(context, place, shown.about, found);
+  if (found) people(context, place, shown, found, number);
   for (const mark of shown.marks ?? []) square(context, place, mark, shown.about.grid);
 }
 
-function people(context, { left, top, width, height }, about, found) {
-  const [sx, sy] = [width / about.width, height / about.height];
+function people(context, place, { about, pictures }, found, number) {
+  const { left, top, width, height } = place, [sx, sy] = [width / about.width, height / about.height];
   const hue = getComputedStyle(document.documentElement).getPropertyValue("--people");
   context.lineWidth = 2;
   context.font = "600 12px system-ui, sans-serif";
-  for (const one of found) {
+  found.forEach((one, i) => {
+    body(context, place, about, pictures.arrays[`body/${number}/${i}`], one.body, hue);
     const [x0, y0, x1, y1] = one.box;
     context.strokeStyle = hue;
     context.beginPath();
@@ -109,7 +110,21 @@ function people(context, { left, top, width, height }, about, found) {
     context.fill();
     context.fillStyle = "#14060d";
     context.fillText(text, at[0] + 6, at[1] + 13);
+  });
+}
+
+// The vertices of a body as a veil over the picture.
+function body(context, { left, top, width }, about, values, { low, step }, hue) {
+  const scale = width / about.width, dot = Math.max(1, width / 380);
+  context.fillStyle = hue;
+  context.globalAlpha = 0.5;
+  for (let i = 0; i < (values?.length ?? 0); i += 6) {
+    const z = low[2] + values[i + 2] * step[2];
+    const x = about.width / 2 + (about.focal * (low[0] + values[i] * step[0])) / z;
+    const y = about.height / 2 + (about.focal * (low[1] + values[i + 1] * step[1])) / z;
+    if (x >= 0 && y >= 0 && x < about.width && y < about.height) context.fillRect(left + x * scale, top + y * scale, dot, dot);
   }
+  context.globalAlpha = 1;
 }
 
 function square(context, { left, top, width, height }, mark, grid) {

@@ -15,13 +15,14 @@ export function makeSpace({ header, arrays }, answers) {
       clouds.push({ positions: metres(values, image.cloud), colours: arrays[`colours/${number}`], centre: at(poses[number] ?? IDENTITY) });
     }
     const people = answers.people && image.answers[answers.people]?.people;
+    if (number && !header.two_view) return; // the second picture's place is unknown
     people?.forEach((one, index) => {
       const positions = metres(arrays[`body/${number}/${index}`], one.body);
       if (faces) bodies.push({ positions: number ? moved(positions, poses[number]) : positions, faces });
     });
   });
   const reach = 0.12 * median(clouds);
-  const cameras = clouds.length ? header.images.map((image, number) => frustum(image, header, poses[number] ?? IDENTITY, reach, HUES[number % HUES.length])) : [];
+  const cameras = clouds.length ? poses.map((pose, number) => frustum(header.images[number], number, header, pose, reach, HUES[number % HUES.length])) : [];
   return { clouds, bodies, cameras };
 }
 
@@ -48,9 +49,8 @@ function median(clouds) {
   return away[Math.floor(away.length / 2)] ?? 1;
 }
 
-function frustum(image, header, pose, reach, colour) {
-  const number = header.images.indexOf(image);
-  const focal = header.two_view?.focals[number] ?? image.focal ?? Math.max(image.width, image.height);
+function frustum(image, number, header, pose, reach, colour) {
+  const focal = header.two_view?.focals[number] ?? image.focal;
   const [x, y] = [(image.width / 2 / focal) * reach, (image.height / 2 / focal) * reach];
   const corners = [[-x, -y], [x, -y], [x, y], [-x, y]].map(([a, b]) => place(pose, [a, b, reach]));
   const eye = place(pose, [0, 0, 0]), top = place(pose, [0, -1.5 * y, reach]);

@@ -56,7 +56,7 @@ export class Viewer extends EventTarget {
     if (!all.length) return;
     const middle = centre(all);
     const away = Math.max(0.2, Math.hypot(...middle));
-    Object.assign(this.orbit, { target: middle, distance: away * 1.12, yaw: Math.atan2(-middle[0], -middle[2]) * 0.3 + 0.14, pitch: 0.12 });
+    Object.assign(this.orbit, { target: middle, distance: away * 1.35, yaw: Math.atan2(-middle[0], -middle[2]) * 0.3 + 0.24, pitch: 0.16 });
     if (sway && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.sway();
     this.redraw();
   }
@@ -182,5 +182,5 @@ function spacing({ positions, centre: c }) {
     ys.push((positions[3 * i + 1] - c[1]) / z);
   }
   const span = (v) => { v.sort((a, b) => a - b); return v[Math.floor(0.98 * (v.length - 1))] - v[Math.floor(0.02 * (v.length - 1))]; };
-  return 1.25 * Math.sqrt(Math.max(span(xs) * span(ys), 1e-4) / (0.92 * n));
+  return 1.6 * Math.sqrt(Math.max(span(xs) * span(ys), 1e-4) / (0.92 * n));
 }
