@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.serve:main",
         "the live page: one encoder pass, every head's answer; REST beside it",
     ),
+    "see": (
+        "codistill.commands.see:main",
+        "every head's answer on images and videos, from one pass of the encoder",
+    ),
     "reconstruct": (
         "codistill.commands.reconstruct:main",
         "cameras and a coloured point cloud from two or more pictures",
@@ -58,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.verify:main",
         "numerical compatibility with the published implementations",
     ),
-    "bench": ("codistill.commands.bench:main", "speed of the step, the loader, an encoder, the world"),
+    "bench": ("codistill.commands.bench:main", "speed of the step, the loader, an encoder, heads, the world"),
     "world": ("codistill.commands.world:main", "build or show the embedded world"),
     "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
 }

@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|matching|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|encoder|matching|perception|world`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
@@ -7,6 +7,7 @@ BENCHMARKS = {
     "loader": "codistill.commands.bench_loader:main",
     "encoder": "codistill.commands.bench_encoder:main",
     "matching": "codistill.commands.bench_matching:main",
+    "perception": "codistill.commands.bench_perception:main",
     "world": "codistill.commands.bench_world:main",
 }
 

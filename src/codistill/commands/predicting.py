@@ -24,18 +24,22 @@ SOME_FAILED = 1
 """Exit code where some images could not be used; the others' results are written."""
 
 
-def find_images(named: Sequence[str]) -> list[ImageFile]:
+def find_images(named: Sequence[str], suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[ImageFile]:
     """The images of files, folders and patterns, each once, in the order given.
 
     Results are named like their image without its suffix; below a folder, with the path from there. Equal names keep
     the suffix (`a.jpg` and `a.png`), the folders in which they differ, or get a number.
+
+    Args:
+        named: files, folders, patterns.
+        suffixes: of the files that are taken from folders.
 
     Raises:
         ConfigError: if a name is no file, folder or pattern, or has no image.
     """
     found: dict[str, tuple[Path, str]] = {}
     for name in named:
-        for path, short in _meant_by(name):
+        for path, short in _meant_by(name, suffixes):
             found.setdefault(os.path.abspath(path), (path, short))  # noqa: PTH100  (links are not followed)
     whole = list(found)
     shared = os.path.commonpath([os.path.dirname(path) for path in whole])  # noqa: PTH120
@@ -62,14 +66,14 @@ def _numbered(names: list[str]) -> list[str]:
     return out
 
 
-def _meant_by(name: str) -> list[tuple[Path, str]]:
+def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     """Images, and the name of each relative to the given folder."""
     path = Path(name).expanduser()
     if path.is_dir():
-        files = list_files(path, deep=True)
+        files = list_files(path, suffixes, deep=True)
         if not files:
             raise ConfigError(
-                f"{name}: there is no image in this folder (known suffixes: {' '.join(IMAGE_SUFFIXES)})"
+                f"{name}: there is no image in this folder (known suffixes: {' '.join(suffixes)})"
             )
         return [(file, str(file.relative_to(path))) for file in files]
     if glob.has_magic(name) and not path.exists():

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.geometry.full_precision import full_precision
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -50,7 +52,7 @@ def procrustes(
     """
     if weights is None:
         weights = torch.ones_like(source[..., 0])
-    with torch.autocast(source.device.type, enabled=False):
+    with full_precision(source):
         share = (weights / weights.sum(-1, keepdim=True))[..., None]  # (*batch, point, 1)
         mean_source = (share * source).sum(-2)
         mean_target = (share * target).sum(-2)

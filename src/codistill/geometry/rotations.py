@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from codistill.geometry.full_precision import full_precision
 from codistill.geometry.poses import matrix_to_quaternion, quaternion_to_matrix
 
 DEGENERATE = 1e-6
@@ -22,7 +23,7 @@ def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 
     Where the two columns are parallel, or one is zero, some rotation that agrees with the rest is returned: the result
     is always a rotation, and gradients are finite.
     """
-    with torch.autocast(six.device.type, enabled=False):
+    with full_precision(six):
         six = six.float() if six.dtype in (torch.float16, torch.bfloat16) else six
         first = _direction(six[..., :3], torch.tensor([1.0, 0.0, 0.0], device=six.device, dtype=six.dtype))
         second = six[..., 3:]

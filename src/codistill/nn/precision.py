@@ -3,7 +3,8 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+
+from codistill.geometry.full_precision import full_precision as full_precision
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -14,8 +15,3 @@ def autocast(device: torch.device | str, precision: Precision = "auto") -> torch
     return torch.autocast(
         kind, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and kind == "cuda")
     )
-
-
-def full_precision(tensor: Tensor) -> torch.autocast:
-    """No autocast on the tensor's device: products keep the operands' precision."""
-    return torch.autocast(tensor.device.type, enabled=False)

@@ -19,7 +19,10 @@ from codistill.perception.images import Picture, encoder_input, read_pictures, s
 from codistill.perception.opening import HeadFacts, open_heads
 from codistill.perception.pretrained import find_pretrained
 from codistill.perception.scene import Scene, timed
+from codistill.tasks.dense.depth.sight import DepthAnswer
+from codistill.tasks.people.sight import PeopleAnswer
 from codistill.tasks.shared.features import Source
+from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
 DEFAULT_SIZE = 448
@@ -116,6 +119,30 @@ class Perception:
         """Of encoder and heads."""
         return self._device
 
+    def together(self, name: str) -> bool:
+        """Whether a head answers on several images at once."""
+        return self._heads[self.known(name)].sight.together
+
+    def is_solid(self, name: str) -> bool:
+        """Whether a head's answers are in space: depth, bodies, cameras."""
+        kind = self._heads[self.known(name)].sight.gives
+        return issubclass(kind, (DepthAnswer, PeopleAnswer, TwoViewAnswer))
+
+    def known(self, name: str) -> str:
+        """The name of an answer, as it is.
+
+        Raises:
+            ConfigError: if there is none of that name.
+        """
+        if name not in self._heads:
+            raise ConfigError(unknown_name("answer", name, self._heads))
+        return name
+
+    @property
+    def named_shortly(self) -> str:
+        """The encoder's name, of a path its last part."""
+        return Path(self.named).name
+
     def to(self, device: torch.device | str) -> "Perception":
         """Move encoder and heads."""
         self._device = torch.device(device)
@@ -164,8 +191,7 @@ class Perception:
             ConfigError: for an unknown answer.
         """
         for name in want or ():
-            if name not in self._heads:
-                raise ConfigError(unknown_name("answer", name, self._heads))
+            self.known(name)
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
             pictures = read_pictures(images, focal)

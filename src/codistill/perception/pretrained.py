@@ -27,6 +27,16 @@ def pretrained_perceptions() -> dict[str, Path]:
     return found
 
 
+def find_perception(text: str) -> Path:
+    """The config that a user named: a YAML file, or the name of one that ships.
+
+    Raises:
+        ConfigError: if there is neither.
+    """
+    path = Path(text).expanduser()
+    return path if path.suffix.lower() in (".yaml", ".yml") or path.is_file() else find_pretrained(text)
+
+
 def find_pretrained(name: str) -> Path:
     """The config of a perception that ships.
 

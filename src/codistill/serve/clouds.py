@@ -56,5 +56,4 @@ def without_outliers(
     margin = 0.5 * (high - low)
     with np.errstate(invalid="ignore"):
         inside = (points >= low - margin) & (points <= high + margin)
-    kept: np.ndarray = np.logical_and(finite, inside.all(axis=1))
-    return kept
+    return finite & np.asarray(inside.all(axis=1))

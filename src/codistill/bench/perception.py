@@ -1,0 +1,266 @@
+"""What one encoder for every head saves: operations, processor time and weights, beside an encoder for each head.
+
+In: networks of the published sizes with random weights, or a perception of the user's. Out: a cost for each part, and
+what each way of answering on two images needs: class scores, bodies of up to four people, and points of the pair.
+Source of the sizes: DUNE (arXiv 2503.14405), DINOv2, MASt3R and Multi-HMR's released files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import torch
+from torch import nn
+
+from codistill.bench.timing import Timed
+from codistill.encoders.preprocess import ImageLike
+from codistill.encoders.vit import ViTEncoder
+from codistill.heads.human_mesh.cells import PersonCells
+from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
+from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
+from codistill.heads.two_view.network import TwoViewHead, TwoViewShape
+from codistill.nn.products import count_flops
+from codistill.nn.vit import vit_config
+from codistill.perception.perception import Perception
+from codistill.student.projectors import ProjectorConfig, StudentShape, find_projector
+from codistill.types import Tokens
+
+IMAGES = 2
+"""Of a scene: a pair, so that a two-view head answers once."""
+
+PEOPLE = 4
+"""Of both images together."""
+
+CLASSES = 150
+"""ADE20K's."""
+
+STUDENT = "student ViT-B/14"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network of a configuration, and how it is called once for a scene.
+
+    Attributes:
+        build: makes it on the default device.
+        call: network, device and image size to its result.
+    """
+
+    build: Callable[[], nn.Module]
+    call: Callable[[nn.Module, torch.device, int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of a part or a configuration, for one scene of two images.
+
+    Attributes:
+        flops: operations. parameters: number of weights.
+        cpu_seconds: processor time, of all threads; None if it was not measured.
+    """
+
+    flops: int
+    parameters: int
+    cpu_seconds: float | None
+
+    def __add__(self, other: "Cost") -> "Cost":
+        times = (self.cpu_seconds, other.cpu_seconds)
+        return Cost(
+            flops=self.flops + other.flops,
+            parameters=self.parameters + other.parameters,
+            cpu_seconds=None if None in times else sum(t for t in times if t is not None),
+        )
+
+
+def _encoder(size: str, patch: int, **more: object) -> Part:
+    """A vision transformer on both images."""
+
+    def call(encoder: nn.Module, device: torch.device, pixels: int) -> Tokens:
+        side = pixels // patch * patch
+        return encoder(torch.randn(IMAGES, 3, side, side, device=device), norm=False)
+
+    return Part(lambda: ViTEncoder(vit_config(size, patch_size=patch, **more)), call)
+
+
+def _tokens(dim: int, patch: int, device: torch.device, pixels: int, *, normed: bool, images: int) -> Tokens:
+    side = pixels // patch
+    patches = torch.randn(images, side * side, dim, device=device)
+    return Tokens(patches, (side, side), torch.randn(images, dim, device=device), normed=normed)
+
+
+def _projector(dim: int, teacher: int) -> Part:
+    """A teacher's transformer projector on both images."""
+    shape = StudentShape(dim=dim, depth=12, num_heads=dim // 64)
+
+    def build() -> nn.Module:
+        return find_projector("transformer").build(ProjectorConfig(), shape, teacher, ("cls", "patch"))
+
+    return Part(
+        build,
+        lambda network, device, pixels: network(
+            [_tokens(dim, 14, device, pixels, normed=False, images=IMAGES)]
+        ),
+    )
+
+
+def _classes(dim: int) -> Part:
+    return Part(
+        lambda: SegmentationHead(SegmentationHeadConfig(channels=dim, num_classes=CLASSES)),
+        lambda network, device, pixels: network(
+            _tokens(dim, 14, device, pixels, normed=True, images=IMAGES).feature_map()
+        ),
+    )
+
+
+def _points(dim: int, patch: int, *, fresh_norm: bool) -> Part:
+    """MASt3R's decoder and heads on the pair, in one order."""
+
+    def call(head: nn.Module, device: torch.device, pixels: int) -> object:
+        views = [_tokens(dim, patch, device, pixels, normed=not fresh_norm, images=1) for _ in range(IMAGES)]
+        return head(*views)
+
+    return Part(lambda: TwoViewHead(TwoViewShape(fresh_norm=fresh_norm).on(dim, patch)), call)
+
+
+def _bodies(dim: int) -> Part:
+    """Multi-HMR's head with four people at given cells, as detection would find them."""
+    config = HumanMeshConfig(  # with SMPL-X's numbers
+        encoder_dim=dim, patch_size=14, fresh_norm=False, swapped_rays=True, n_rot=53, n_shape=11
+    )
+
+    def call(head: nn.Module, device: torch.device, pixels: int) -> object:
+        tokens = _tokens(dim, 14, device, pixels, normed=True, images=IMAGES)
+        number = torch.arange(PEOPLE, device=device)
+        place = number + 2
+        camera = torch.eye(3, device=device).expand(IMAGES, 3, 3).clone()
+        camera[:, :2, :2] *= pixels
+        cells = PersonCells(number % IMAGES, place, place, number // IMAGES, PEOPLE // IMAGES)
+        return head(tokens, camera, cells)
+
+    return Part(lambda: HumanMeshHead(config), call)
+
+
+PARTS: dict[str, Part] = {
+    STUDENT: _encoder("vit_base", 14, image_size=448, num_registers=4),
+    "projector of DINOv2": _projector(768, 1024),
+    "projector of Multi-HMR": _projector(768, 1024),
+    "DINOv2 ViT-L/14": _encoder("vit_large", 14, image_size=518, num_registers=4),
+    "Multi-HMR ViT-L/14": _encoder("vit_large", 14, image_size=448),
+    "MASt3R ViT-L/16": _encoder(
+        "vit_large", 16, position="rope", has_cls=False, image_size=512, layer_scale=None
+    ),
+    "linear classes": _classes(1024),
+    "Multi-HMR head": _bodies(1024),
+    "DUNE-MASt3R decoder": _points(768, 14, fresh_norm=True),
+    "MASt3R decoder": _points(1024, 16, fresh_norm=False),
+}
+"""Networks of the published sizes."""
+
+HEADS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "classes": (("projector of DINOv2", "linear classes"), ("DINOv2 ViT-L/14", "linear classes")),
+    "bodies": (("projector of Multi-HMR", "Multi-HMR head"), ("Multi-HMR ViT-L/14", "Multi-HMR head")),
+    "points": (("DUNE-MASt3R decoder",), ("MASt3R ViT-L/16", "MASt3R decoder")),
+}
+"""By answer: the parts behind a student, and those of the teacher that answers the same."""
+
+
+def published_costs(
+    size: int, *, rounds: int, device: torch.device, progress: Callable[[str], None] = lambda name: None
+) -> dict[str, Cost]:
+    """The cost of every part, one in memory at a time.
+
+    Args:
+        size: pixels of the square images; 448 in the publications.
+        rounds: measurements, the shortest of which counts; 0: operations and weights alone, which takes no memory.
+        device: to measure on.
+        progress: called with the name of the next part.
+    """
+    costs = {}
+    for name, part in PARTS.items():
+        progress(name)
+        costs[name] = part_cost(part, size, rounds=rounds, device=device)
+    return costs
+
+
+@torch.inference_mode()
+def part_cost(part: Part, size: int, *, rounds: int, device: torch.device) -> Cost:
+    """The cost of one part; operations are counted on the meta device."""
+    meta = torch.device("meta")
+    with meta:
+        network = part.build().eval()
+    flops = count_flops(lambda: part.call(network, meta, size))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    seconds = None
+    if rounds:
+        real = part.build().eval().to(device)
+        timed = Timed(lambda: part.call(real, device, size), device)
+        timed.measure()
+        timed.best = type(timed.best)()  # the first call loads kernels
+        for _ in range(rounds):
+            timed.measure()
+        seconds = timed.best.cpu if device.type == "cpu" else timed.best.wall
+    return Cost(flops=flops, parameters=parameters, cpu_seconds=seconds)
+
+
+def way_costs(costs: Mapping[str, Cost], answers: Sequence[str] = tuple(HEADS)) -> dict[str, Cost]:
+    """The cost of each way to some answers, as the sum of its parts.
+
+    Args:
+        costs: of parts.
+        answers: of `HEADS`.
+    """
+    behind = [name for answer in answers for name in HEADS[answer][0]]
+    ways = {
+        "one student for all heads": [STUDENT, *behind],
+        "a student for each head": [*[STUDENT] * len(answers), *behind],
+        "a teacher for each": [name for answer in answers for name in HEADS[answer][1]],
+    }
+    return {way: reduce(add, (costs[name] for name in parts)) for way, parts in ways.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSpeed:
+    """Processor seconds of the same answers on an image by two ways.
+
+    Attributes:
+        together: one encoder for all heads. apart: the sum over heads of each with its own pass.
+        alone: of each head's way by itself.
+        stages: wall-clock seconds of the stages of `together`, of its last round.
+    """
+
+    together: float
+    apart: float
+    alone: dict[str, float]
+    stages: dict[str, float]
+
+
+def bench_perception(perception: Perception, images: Sequence[ImageLike], *, rounds: int) -> SharedSpeed:
+    """Measure a perception on images, in turn with each of its heads as if it had an encoder of its own.
+
+    Args:
+        perception: on its device.
+        images: that it takes.
+        rounds: the shortest of which counts.
+    """
+    names = [name for name in perception.heads if len(images) > 1 or not perception.together(name)]
+    scenes: dict[str, dict[str, float]] = {}
+
+    def run(*wanted: str) -> None:
+        scenes["last"] = perception(images, want=wanted).seconds
+
+    ways = {name: Timed(lambda name=name: run(name), perception.device) for name in names}
+    whole = Timed(lambda: run(*names), perception.device)
+    for timed in (*ways.values(), whole):
+        timed.call()
+    for _ in range(rounds):
+        for timed in (*ways.values(), whole):
+            timed.measure()
+    clock = "cpu" if perception.device.type == "cpu" else "wall"
+    alone = {name: getattr(timed.best, clock) for name, timed in ways.items()}
+    return SharedSpeed(
+        together=getattr(whole.best, clock),
+        apart=sum(alone.values()),
+        alone=alone,
+        stages={stage: round(value, 6) for stage, value in scenes["last"].items()},
+    )
