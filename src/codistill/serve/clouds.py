@@ -48,7 +48,7 @@ def without_outliers(
         points: in metres.
         share: of points that may be left out at either end of each axis, where they lie far beyond the rest.
     """
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.asarray(np.isfinite(points).all(axis=1))
     if not finite.any():
         return finite
     some = points[finite][:: max(1, len(points) // _ENOUGH)]

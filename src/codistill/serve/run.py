@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codistill.perception.perception import Perception
 
 LOG = logging.getLogger("codistill.serve")
-WARM_ROUNDS = 3
+WARM_ROUNDS = 2
 
 
 def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = False) -> None:
@@ -28,7 +28,7 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
     Args:
         perception: encoder and heads.
         settings: what is allowed.
-        warm: look at samples, with all heads, before anyone can connect.
+        warm: look at two samples, with all heads, before anyone can connect.
 
     Raises:
         ConfigError: if the address cannot be had.
@@ -60,11 +60,11 @@ def uvicorn_config(app: "FastAPI", settings: ServeSettings) -> uvicorn.Config:
 
 
 def warm_up(app: "FastAPI") -> dict[str, float]:
-    """Look at every sample with all heads; returns the seconds of the last look's stages."""
+    """Look at a pair and a picture with all heads; returns the seconds of the last look's stages."""
     looker = app.state.looker
     seconds: dict[str, float] = {}
     for _ in range(WARM_ROUNDS):
-        for entry in looker.samples.entries:
+        for entry in looker.samples.entries[:2]:  # a pair, and one picture
             pictures = tuple(Picture(name, sample=name) for name in entry.pictures)
             wish = See(0, pictures, tuple(looker.kinds), looker.settings.max_points, 1024)
             seconds = looker.look(wish, 0.0, None)[1].header["seconds"]

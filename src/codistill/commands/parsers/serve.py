@@ -35,7 +35,7 @@ add(
     metavar="T",
     help=f"what a client must show (or the variable {TOKEN_VARIABLE}, which `ps` does not show)",
 )
-add("--warm", action="store_true", help="look at the samples with all heads before listening")
+add("--warm", action="store_true", help="look at samples with all heads before listening")
 group = PARSER.add_argument_group("limits")
 group.add_argument("--max-clients", type=int, default=32, metavar="N", help="tabs at one time (%(default)s)")
 group.add_argument(
