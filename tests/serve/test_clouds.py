@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from codistill.serve.clouds import quantize, without_outliers
+from codistill.serve.clouds import on_surfaces, quantize, without_outliers
 
 
 def test_points_move_by_half_a_step_at_most() -> None:
@@ -18,6 +18,13 @@ def test_no_points_and_one_point() -> None:
     one = quantize(np.array([[1.0, 2, 3]], np.float32))
     assert one.low == (1.0, 2.0, 3.0)
     assert not one.values.any()
+
+
+def test_points_between_surfaces_are_left_out() -> None:
+    depth = np.concatenate([np.full(10, 2.0), [2.5, 3.1], np.full(10, 4.0), np.linspace(4.0, 4.2, 10)])
+    points = np.stack([np.arange(len(depth)), np.zeros(len(depth)), depth], axis=1)
+    kept = on_surfaces(points)
+    assert kept[:9].all() and not kept[9:13].any() and kept[13:].all()
 
 
 def test_far_and_unknown_points_are_left_out() -> None:

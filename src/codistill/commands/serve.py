@@ -1,9 +1,8 @@
 """`codistill serve --perception NAME|YAML`: the live page, and REST beside it."""
 
 import logging
-from pathlib import Path
 
-from codistill.commands.parsers.serve import FILE_SUFFIXES, parse
+from codistill.commands.parsers.serve import parse
 from codistill.serve.extra import check_extra
 from codistill.serve.settings import ServeSettings
 
@@ -24,12 +23,11 @@ def main(argv: list[str]) -> int:
     )
     check_extra()
     from codistill.perception.perception import Perception
+    from codistill.perception.pretrained import find_perception
     from codistill.serve.run import serve  # the extra `serve`
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     print(f"loading {arguments.perception} …", flush=True)
-    is_file = Path(arguments.perception).suffix in FILE_SUFFIXES
-    make = Perception.from_config if is_file else Perception.from_pretrained
-    perception = make(arguments.perception, device=arguments.device)
+    perception = Perception.from_config(find_perception(arguments.perception), device=arguments.device)
     serve(perception, settings, warm=arguments.warm)
     return 0

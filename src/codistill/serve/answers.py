@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from codistill.imaging.colours import depth_range
-from codistill.serve.clouds import quantize, without_outliers
+from codistill.serve.clouds import on_surfaces, quantize, without_outliers
 from codistill.serve.packets import Packet
 
 if TYPE_CHECKING:
@@ -222,7 +222,11 @@ def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.nd
         step = -(-len(points) // asked.points)
         return points[::step], colours[::step]
     depths = asked.named("depth")
-    return scene.point_cloud(0, limit=asked.points) if depths and number == 0 else None
+    if not depths or number:
+        return None
+    points, colours = scene.point_cloud(0, limit=asked.points)
+    kept = on_surfaces(points)
+    return points[kept], colours[kept]
 
 
 def _add_cloud(packet: Packet, number: int, points: np.ndarray, colours: np.ndarray) -> dict[str, object]:

@@ -39,6 +39,22 @@ def quantize(points: Float[np.ndarray, "point 3"]) -> Quantized:
     return Quantized(values, (x, y, z), (float(step[0]), float(step[1]), float(step[2])))
 
 
+def on_surfaces(points: Float[np.ndarray, "point 3"], slope: float = 0.025) -> Bool[np.ndarray, " point"]:
+    """Which points of a depth map lie on surfaces, not in the air between one that is near and one that is far.
+
+    Args:
+        points: row by row, camera's frame.
+        slope: greatest change of depth to the next point of the row, as a share of it.
+    """
+    depth = points[:, 2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steep = np.abs(np.diff(depth)) > slope * np.minimum(depth[1:], depth[:-1])
+    kept = np.ones(len(points), dtype=bool)
+    kept[1:] &= ~steep
+    kept[:-1] &= ~steep
+    return kept
+
+
 def without_outliers(
     points: Float[np.ndarray, "point 3"], share: float = 0.005
 ) -> Bool[np.ndarray, " point"]:

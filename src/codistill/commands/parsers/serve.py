@@ -6,7 +6,6 @@ from pathlib import Path
 
 from codistill.errors import ConfigError
 
-FILE_SUFFIXES = (".yaml", ".yml")
 TOKEN_VARIABLE = "CODISTILL_TOKEN"
 
 PARSER = argparse.ArgumentParser(
@@ -64,7 +63,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     arguments = PARSER.parse_args(argv)
     path = Path(arguments.perception)
-    if path.suffix in FILE_SUFFIXES and not path.is_file():
+    if path.suffix.lower() in (".yaml", ".yml") and not path.is_file():
         raise ConfigError(f"{path}: there is no such file")
     arguments.token = arguments.token or os.environ.get(TOKEN_VARIABLE) or None
     return arguments

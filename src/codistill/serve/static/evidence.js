@@ -77,12 +77,12 @@ function key(name, value, colour) {
 
 export function showFacts(element, perception) {
   const table = document.createElement("table"), head = table.createTHead().insertRow();
-  for (const [text, kind] of [["", ""], ["trained on", ""], ["licence", ""], ["parameters", "number"]]) {
+  for (const [text, kind] of [["", ""], ["from", ""], ["licence", ""], ["parameters", "number"]]) {
     head.append(Object.assign(document.createElement("th"), { textContent: text, className: kind }));
   }
   const body = table.createTBody();
   const { encoder, heads } = perception;
-  line(body, "encoder", encoder.name, encoder.licence, encoder.parameters, "features");
+  line(body, "encoder", `${encoder.name}, frozen`, encoder.licence, encoder.parameters, "features");
   for (const one of heads) line(body, one.name, one.trained_on || "its file does not say", one.licence || "its file does not say", one.parameters, one.kind);
   element.replaceChildren(table);
   if (perception.about) element.append(Object.assign(div("verdict"), { textContent: perception.about }));
