@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	  echo "codistill needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
 	       "Choose another one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,world]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,world,serve]'
 	@touch $@
 
 demo: venv

@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.predict:main",
         "a fitted head on images of your own; segment, depth, people and normals are short for it",
     ),
+    "serve": (
+        "codistill.commands.serve:main",
+        "the live page: one encoder pass, every head's answer; REST beside it",
+    ),
     "see": (
         "codistill.commands.see:main",
         "every head's answer on images and videos, from one pass of the encoder",

@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|export|matching|perception|world`: dispatches to one file per benchmark."""
+"""`codistill bench PART`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
@@ -9,6 +9,7 @@ BENCHMARKS = {
     "export": "codistill.commands.bench_export:main",
     "matching": "codistill.commands.bench_matching:main",
     "perception": "codistill.commands.bench_perception:main",
+    "live": "codistill.commands.bench_live:main",
     "world": "codistill.commands.bench_world:main",
 }
 

@@ -1,0 +1,112 @@
+"""`codistill bench live --perception NAME|YAML`: load on the live page's server, in a process of its own."""
+
+import argparse
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from codistill.bench.machine import cpu_name
+from codistill.commands.bench_output import write_numbers
+from codistill.commands.parsers.bench_live import parse
+from codistill.errors import ConfigError
+from codistill.imaging import decode_rgb, resize_rgb
+from codistill.serve.extra import check_extra
+
+if TYPE_CHECKING:
+    from codistill.bench.live import LoadResult
+
+BOTH = ("segmentation", "depth")
+EAGER = 2
+"""Tabs, of many, that send without waiting."""
+
+
+def main(argv: list[str]) -> int:
+    arguments = parse(argv)
+    if arguments.tabs < 1 or not min(arguments.seconds, arguments.alone) > 0:
+        raise ConfigError("--tabs must be 1 or more, --seconds and --alone above 0")
+    check_extra()
+    from codistill.bench.live import run_load, server_answers
+
+    frames = _frames(arguments.edge)
+    loads: dict[str, "LoadResult"] = {}
+    before = os.getloadavg()[0]
+    with _server(arguments) as url:
+        every = server_answers(url)
+        wants = {"one tab, segmentation and depth": BOTH} if set(BOTH) <= set(every) else {}
+        for name, want in (wants | {"one tab, every head": every}).items():
+            loads[name] = run_load(url, frames, want, tabs=1, seconds=arguments.alone)
+        eager = min(EAGER, arguments.tabs - 1)
+        loads[f"{arguments.tabs} tabs, every head"] = run_load(
+            url, frames, every, tabs=arguments.tabs, seconds=arguments.seconds, eager=eager
+        )
+    machine = f"{len(os.sched_getaffinity(0))} processors of {cpu_name()}"
+    console = Console()
+    console.print(
+        f"{machine}; frames of {arguments.edge} pixels; load of others before: {before:.1f}", highlight=False
+    )
+    console.print(_table(loads))
+    numbers = {"machine": machine, "load_before": before, "edge": arguments.edge}
+    loaded = {name: asdict(result) for name, result in loads.items()}
+    write_numbers(arguments.json, "live", {**numbers, "loads": loaded}, argv)
+    return 0
+
+
+def _frames(edge: int) -> list[bytes]:
+    """The shipped samples at this size, as JPEGs."""
+    from codistill.serve.samples import Samples
+
+    samples, made = Samples(), []
+    for entry in samples.entries:
+        pixels = decode_rgb(samples.data(entry.pictures[0]))
+        factor = edge / max(pixels.shape[:2])
+        size = (round(pixels.shape[0] * factor), round(pixels.shape[1] * factor))
+        buffer = io.BytesIO()
+        Image.fromarray(resize_rgb(pixels, size)).save(buffer, "JPEG", quality=86)
+        made.append(buffer.getvalue())
+    return made
+
+
+@contextmanager
+def _server(arguments: argparse.Namespace) -> Iterator[str]:
+    """A server in a process of its own; gives its address, and ends it."""
+    options = ["--port", "0", "--warm", "--device", arguments.device]
+    options += ["--max-clients", str(arguments.tabs + 1), "--seconds", "120"]
+    command = [sys.executable, "-m", "codistill", "serve", "--perception", arguments.perception, *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            found = re.search(r"http://\S+:\d+/", line)
+            if found:
+                yield found[0]
+                return
+        raise ConfigError("the server did not start; what it printed above says why")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def _table(loads: "Mapping[str, LoadResult]") -> Table:
+    table = Table("load", "frames/s", "median", "99 %", "outside", "memory (MB)", "replaced")
+    for name, one in loads.items():
+        table.add_row(
+            name,
+            f"{one.frames_per_second:.2f}",
+            f"{1000 * one.median:.0f} ms",
+            f"{1000 * one.worst:.0f} ms",
+            f"{100 * one.outside:.1f} %",
+            " → ".join(f"{value:.0f}" for value in one.megabytes),
+            f"{one.replaced}",
+        )
+    return table

@@ -1,0 +1,85 @@
+"""The one thread that computes, and the turns of those who wait for it.
+
+A turn comes in order of asking, and each tab asks once at a time, so tabs take turns. What is computed is asked for
+when the turn has come: by then a tab may have a newer frame, and the older one is gone (newest frame wins).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from codistill.errors import CodistillError
+
+Result = TypeVar("Result")
+LOG = logging.getLogger("codistill.serve")
+
+
+class BusyError(CodistillError):
+    """Too many others wait, or waiting took too long."""
+
+
+class SlowError(CodistillError):
+    """Computing took longer than one request may."""
+
+
+class Worker:
+    """Computes one thing at a time.
+
+    Args:
+        seconds: for waiting and computing together.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.waiting = 0
+        self.busy_since: float | None = None
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="codistill-serve")
+
+    async def compute(self, prepare: Callable[[], Callable[[], Result]]) -> Result:
+        """Wait for a turn, ask `prepare` what there is to compute by then, and compute it in the thread.
+
+        Raises:
+            BusyError: if the turn did not come in time.
+            SlowError: if it took too long; its end is awaited by the next turn, not by the caller.
+        """
+        until = time.monotonic() + self.seconds
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(self._turn.acquire(), self.seconds)
+        except TimeoutError:
+            raise BusyError(
+                f"no turn within {self.seconds:g} seconds: too many others ask; try again"
+            ) from None
+        finally:
+            self.waiting -= 1
+        try:
+            work = prepare()
+        except BaseException:
+            self._turn.release()
+            raise
+        self.busy_since = time.monotonic()
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        future.add_done_callback(self._end_turn)
+        await asyncio.wait({future}, timeout=max(0.0, until - time.monotonic()))
+        if not future.done():
+            raise SlowError(f"this took longer than the {self.seconds:g} seconds that one request may take")
+        return future.result()
+
+    def _end_turn(self, future: "asyncio.Future[Any]") -> None:
+        self.busy_since = None
+        self._turn.release()
+        if not future.cancelled():
+            future.exception()  # one whose caller has left is not reported again
+
+    def busy_seconds(self) -> float:
+        """For how long the present computation has been under way; 0 if there is none."""
+        since = self.busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def close(self) -> None:
+        """Let the thread end after what it computes."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
