@@ -10,7 +10,7 @@ export CODISTILL_WEIGHTS ?= $(if $(SHARED),$(abspath $(SHARED)/weights))
 export CODISTILL_DATA ?= $(if $(SHARED),$(abspath $(SHARED)/data))
 export CODISTILL_GOLDEN ?= $(if $(SHARED),$(abspath $(SHARED)/golden))
 
-.PHONY: venv demo test test-all check format
+.PHONY: venv demo test test-all check format docs dist
 
 venv: $(STAMP)
 
@@ -40,3 +40,16 @@ check: venv
 format: venv
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+DOCS_STAMP := $(VENV)/.installed-docs
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
+dist: venv
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build

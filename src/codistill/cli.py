@@ -9,7 +9,6 @@ import sys
 
 from codistill.commands.dispatch import call, run
 from codistill.errors import CodistillError, StoppedError, unknown_name
-from codistill.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "index": (
@@ -108,6 +107,8 @@ def main(argv: list[str] | None = None) -> int:
         print(help_text())
         return 0 if arguments else 2
     if arguments[0] in ("-V", "--version"):
+        from codistill.version import __version__
+
         print(f"codistill {__version__}")
         return 0
     name, rest = arguments[0], arguments[1:]

@@ -1,3 +1,8 @@
-"""The version, alone in a file that imports nothing."""
+"""The version of the installed package, which git's tags give when it is built (setuptools-scm)."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("codistill")
+except PackageNotFoundError:  # run from a folder of sources that was never installed
+    __version__ = "0+unknown"

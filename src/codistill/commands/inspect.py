@@ -20,6 +20,7 @@ from codistill.commands.inspect_program import describe_program
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
+from codistill.encoders.published import PUBLISHED, PublishedModel
 from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
@@ -42,6 +43,7 @@ MAX_GROUPS = 12
 NOT_IN_TABLES = {
     "models that ship": ("path",),
     "known weights": ("url", "sha256", "also called"),
+    "published encoders, by timm": ("encoder", "homepage", "tokens.cls"),
     "teachers": ("encoder", "patch_size"),
 }
 """What only --json says."""
@@ -60,6 +62,7 @@ def main(argv: list[str]) -> int:
         description = {
             "models that ship": [_shipped_row(folder) for folder in shipped_models().values()],
             "known weights": [_known_row(known) for known in KNOWN.values()],
+            "published encoders, by timm": [_published_row(model) for model in PUBLISHED.values()],
         }
     else:
         description = describe(
@@ -85,10 +88,11 @@ def describe(
         path = shipped
     if not path.exists():
         known = find_known(text)
+        if known is None and text in PUBLISHED:
+            return _published_row(PUBLISHED[text])
         if known is None:
-            raise CheckpointError(
-                f"{text}: no such file or folder, and no known weights. {unknown_name('weights', text, KNOWN)}"
-            )
+            near = unknown_name("weights", text, [*KNOWN, *PUBLISHED])
+            raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
         found = find_local(known)
         if found is None:
             return _known_row(known) | {
@@ -225,11 +229,28 @@ def _known_row(known: KnownWeights) -> dict[str, Any]:
         "name": known.name,
         "content": known.content,
         "licence": known.licence,
+        "commercial use": _yes_no(known.commercial),
         "size": known.size or "unknown",
         "also called": ", ".join(known.names[1:]),
         "url": known.url,
         "sha256": known.sha256 or "not published",
     }
+
+
+def _published_row(model: PublishedModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "licence": model.licence,
+        "commercial use": _yes_no(model.commercial),
+        "parameters": f"{model.parameters:g} M",
+        "tokens.cls": model.summary,
+        "encoder": model.encoder,
+        "homepage": model.homepage,
+    }
+
+
+def _yes_no(commercial: bool) -> str:
+    return "yes, under its terms" if commercial else "no"
 
 
 def _hashes(path: Path) -> dict[str, Any]:

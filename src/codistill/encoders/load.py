@@ -4,6 +4,7 @@
     load_encoder("runs/first")                     a run of ours, or one of its checkpoints
     load_encoder("exports/first")                  an export folder
     load_encoder("dinov2_vitl14_reg")              known weights, found on this machine or fetched
+    load_encoder("dinov3_vitb16")                  other published encoders by name         (extra `timm`)
     load_encoder("dune-tiny")                      a model that ships with the library
     load_encoder("timm:resnet50,pretrained=false") a timm model                   (extra `timm`)
     load_encoder("hf:facebook/dinov2-small")       a transformers model           (extra `hf`)
@@ -30,6 +31,7 @@ from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
 from codistill.encoders.options import PARSERS, as_options, split_options, split_precision, stated_of
 from codistill.encoders.precision import check_precision, in_precision
+from codistill.encoders.published import PUBLISHED, find_published, resolve_published
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.timm import timm_encoder
@@ -123,9 +125,22 @@ def load_encoder(
 
 def _load(text: str, given: dict[str, Any]) -> Encoder:
     """An encoder of any kind; options given as arguments override those in the text."""
+    name = text.partition(",")[0]
+    if (
+        name
+        and name not in REGISTERED
+        and not Path(name).expanduser().exists()
+        and find_shipped(name) is None
+    ):
+        text = resolve_published(text)
     for prefix, load in KINDS.items():
         if text.startswith(prefix):
-            return load(text, **given)
+            encoder = load(text, **given)
+            if (published := find_published(text)) is not None and not encoder.spec.licence.startswith(
+                "none"
+            ):
+                _tell_licence(published.name, encoder.spec.licence, published.commercial, published.homepage)
+            return encoder
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
     text, options = (text, {}) if whole else split_options(text)
     options |= given
@@ -141,7 +156,10 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
     weights = _read(text, stated_of(options))
     if (size := options.get("image_size")) is not None:
         weights = weights.at_image_size(size)
-    _tell_licence(weights)
+    if not weights.licence.startswith("unknown"):
+        known = find_known(weights.name)
+        free, homepage = (known.commercial, known.homepage) if known else (True, "")
+        _tell_licence(weights.name, weights.licence, free, homepage)
     return encoder_from_weights(weights)
 
 
@@ -170,7 +188,7 @@ def _read(text: str, stated: Stated) -> EncoderWeights:
     known = find_known(text)
     if path.exists() or known is None:
         if not path.exists() and not _looks_like_path(text):
-            names = [*shipped_models(), *KNOWN, *encoder_names()]
+            names = [*shipped_models(), *KNOWN, *PUBLISHED, *encoder_names()]
             raise ConfigError(
                 f"{unknown_name('encoder', text, names)} Other kinds: a file or folder (there is none called "
                 f"{text!r} here), {', '.join(f'{prefix}…' for prefix in KINDS)}."
@@ -204,12 +222,10 @@ def _refuse_options(what: str, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{given} cannot be given for {what}: its sizes are its own")
 
 
-def _tell_licence(weights: EncoderWeights) -> None:
-    """Log the licence of the weights once per process; as a warning where it restricts their use."""
-    known = find_known(weights.name)
-    if weights.name in _TOLD or weights.licence.startswith("unknown"):
+def _tell_licence(name: str, licence: str, commercial: bool, homepage: str) -> None:
+    """Log the licence of weights once per process; as a warning where it restricts their use."""
+    if name in _TOLD:
         return
-    _TOLD.add(weights.name)
-    level = logging.WARNING if known is not None and not known.commercial else logging.INFO
-    where = f", see {known.homepage}" if known else ""
-    LOGGER.log(level, "%s: licence %s%s", weights.name, weights.licence, where)
+    _TOLD.add(name)
+    level = logging.INFO if commercial else logging.WARNING
+    LOGGER.log(level, "%s: licence %s%s", name, licence, f", see {homepage}" if homepage else "")

@@ -22,6 +22,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder, normed_by
+from codistill.encoders.published import PUBLISHED
 from codistill.errors import ConfigError
 from codistill.files.added import ENCODERS, added, load_added
 from codistill.files.hashes import text_sha256
@@ -70,7 +71,7 @@ def register_encoder(
 
 def encoder_names() -> list[str]:
     """Names that are registered, or that installed packages add."""
-    return [*REGISTERED, *added(ENCODERS, {*KNOWN, *REGISTERED})]
+    return [*REGISTERED, *added(ENCODERS, {*KNOWN, *PUBLISHED, *REGISTERED})]
 
 
 def find_factory(name: str) -> Factory | None:
@@ -81,7 +82,7 @@ def find_factory(name: str) -> Factory | None:
     """
     if name in REGISTERED:
         return REGISTERED[name]
-    point = added(ENCODERS, KNOWN).get(name)
+    point = added(ENCODERS, {*KNOWN, *PUBLISHED}).get(name)
     if point is None:
         return None
     factory: Factory = load_added(point)
