@@ -178,3 +178,10 @@ def test_an_installed_wheel_has_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     own = [name for name, folder in shipped_models().items() if folder.parent == model_folders()[-1]]
     assert done.stdout.strip() == str(sorted(own))
+
+
+def test_a_perception_of_the_model_has_its_heads(moved: Path) -> None:
+    perception = codistill.Perception.from_pretrained("toy", device="cpu")
+    assert set(perception.heads) == {"segmentation"} and perception.about == "A toy."
+    scene = perception(np.zeros((70, 84, 3), np.uint8))
+    assert scene.segmentation[0].classes.shape == (70, 84)

@@ -19,6 +19,10 @@ from codistill.files.config import load_yaml
 from codistill.files.places import with_path
 from codistill.nn.precision import Precision
 from codistill.weights.known import find_known
+from codistill.weights.shipped import HEADS, read_card
+
+FILE = "perception.yaml"
+"""In a model's folder, in place of all its heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +75,25 @@ class PerceptionConfig:
 
 
 def read_config(path: str | Path) -> PerceptionConfig:
-    """A perception from a YAML file, with paths as seen from here.
+    """A perception from a YAML file, with paths as seen from here; or a model's folder with all heads in it.
 
     Raises:
         ConfigError: if it cannot be read, or a key or value is wrong; the text names it.
+        CheckpointError: if a folder is no model.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        return _of_model(path)
     config = load_yaml(PerceptionConfig, path)
     heads = {name: replace(head, path=_head_beside(path, head.path)) for name, head in config.heads.items()}
     encoder = None if config.encoder is None else _encoder_beside(path, config.encoder)
     return replace(config, encoder=encoder, heads=heads)
+
+
+def _of_model(folder: Path) -> PerceptionConfig:
+    about = str(read_card(folder).get("about", ""))
+    heads = {head.name: HeadConfig(path=str(head)) for head in sorted((folder / HEADS).glob("*"))}
+    return PerceptionConfig(encoder=str(folder), heads=heads, about=about)
 
 
 def _head_beside(config: Path, text: str) -> str:

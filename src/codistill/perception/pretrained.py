@@ -1,44 +1,33 @@
-"""Perceptions that ship, by name: NAME/perception.yaml in one of the folders of models."""
+"""Perceptions by name: models that ship (`weights/shipped.py`) with their heads, or with a perception.yaml."""
 
-import os
 from pathlib import Path
 
 from codistill.errors import ConfigError, unknown_name
-
-MODELS = "CODISTILL_MODELS"
-"""Environment variable: a folder of models of your own."""
-
-FILE = "perception.yaml"
-
-
-def model_folders() -> list[Path]:
-    """Where models lie: `$CODISTILL_MODELS`, `models/` of a checkout, `models/` of the installed package."""
-    package = Path(__file__).parents[1]
-    own = os.environ.get(MODELS)
-    return [*([Path(own).expanduser()] if own else []), package.parents[1] / "models", package / "models"]
+from codistill.perception.config import FILE
+from codistill.weights.shipped import model_folders, shipped_models
 
 
 def pretrained_perceptions() -> dict[str, Path]:
-    """The config of each, by its name."""
+    """By name: its config, or the folder of a model that has none."""
     found: dict[str, Path] = {}
     for folder in model_folders():
         for config in sorted(folder.glob(f"*/{FILE}")):
             found.setdefault(config.parent.name, config)
-    return found
+    return {**shipped_models(), **found}
 
 
 def find_perception(text: str) -> Path:
-    """The config that a user named: a YAML file, or the name of one that ships.
+    """The config that a user named: a YAML file, a model's folder, or the name of one that ships.
 
     Raises:
         ConfigError: if there is neither.
     """
     path = Path(text).expanduser()
-    return path if path.suffix.lower() in (".yaml", ".yml") or path.is_file() else find_pretrained(text)
+    return path if path.suffix.lower() in (".yaml", ".yml") or path.exists() else find_pretrained(text)
 
 
 def find_pretrained(name: str) -> Path:
-    """The config of a perception that ships.
+    """The config or folder of a perception that ships.
 
     Raises:
         ConfigError: for an unknown name; the text lists what there is.

@@ -38,7 +38,7 @@ from codistill.weights.export import write_export
 from codistill.weights.half import half, rounded
 from codistill.weights.layouts import read_weights
 from codistill.weights.read import read_checkpoint
-from codistill.weights.shipped import CARD, HEADS
+from codistill.weights.shipped import CARD, HEADS, read_card
 
 LARGEST_FILE = 12_000_000
 """Bytes: no file that ships with the library is larger."""
@@ -121,17 +121,6 @@ def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence
     _check_sizes(model)
     _finish(model, card, command)
     return model
-
-
-def read_card(model: Path) -> dict[str, Any]:
-    """The content of card.json.
-
-    Raises:
-        CheckpointError: if the folder has none.
-    """
-    if not (model / CARD).is_file():
-        raise CheckpointError(f"{model}: is no model of codistill bundle: it has no {CARD}")
-    return read_json(model / CARD)
 
 
 def _write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor]) -> None:

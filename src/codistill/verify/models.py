@@ -8,10 +8,10 @@ import torch
 
 from codistill.errors import CodistillError
 from codistill.files.hashes import file_sha256
-from codistill.tasks.bundle import read_card
 from codistill.tasks.probe import numbers_in, probe_encoder, probe_head
 from codistill.verify.check import CheckResult, compare_tensors, failed, judged
 from codistill.verify.suite import Part
+from codistill.weights.shipped import read_card
 
 TOLERANCE = 2e-3
 """Relative to the largest number of a check: processors sum in other orders."""

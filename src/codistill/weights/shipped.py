@@ -10,8 +10,10 @@ such models are named by `CODISTILL_MODELS` (several: separated as in PATH) and 
 
 import os
 from pathlib import Path
+from typing import Any
 
 from codistill.errors import CheckpointError, unknown_name
+from codistill.files.json_files import read_json
 
 FOLDERS = "CODISTILL_MODELS"
 CARD = "card.json"
@@ -36,6 +38,17 @@ def shipped_models() -> dict[str, Path]:
 def find_shipped(name: str) -> Path | None:
     """The folder of a model; None for another name."""
     return shipped_models().get(name)
+
+
+def read_card(model: Path) -> dict[str, Any]:
+    """The content of a model's card.json.
+
+    Raises:
+        CheckpointError: if the folder has none.
+    """
+    if not (model / CARD).is_file():
+        raise CheckpointError(f"{model}: is no model of codistill bundle: it has no {CARD}")
+    return read_json(model / CARD)
 
 
 def shipped_head(task: str, name: str | None = None) -> Path:
