@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping, uniform_draws
 from codistill.distill.losses import DistillationLoss, LossConfig, TokenLoss, image_loss
+from codistill.distill.neighbours import Neighbours
 from codistill.distill.sharing import SharingConfig, SharingPlan, plan_sharing
 from codistill.distill.targets import Scales, TargetConfig, TargetStandardizer
 from codistill.distill.validation import ValidationTable
@@ -112,6 +113,7 @@ class DistillationObjective:
         self.validation_sources = tuple(validation_sources)
         self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
         self.loss = DistillationLoss(config.loss)
+        self.loss.require({kind for kinds in self.kinds.values() for kind in kinds})
         self.standardizer = TargetStandardizer(
             config.targets, student.target_statistics, directions=self.loss.directions
         )
@@ -143,7 +145,7 @@ class DistillationObjective:
         with context.phase("student"):
             plan = ahead.plan
             predictions: dict[str, Tokens] = model(batch.images, plan.rows)
-            losses = self._losses(predictions, targets)
+            losses = self._losses(predictions, targets, self._neighbours(plan, len(batch), context))
             table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)
             # Dropping compares unweighted losses; teacher weights enter after it, in `_normalize`.
             coefficients = self._coefficients(
@@ -181,11 +183,26 @@ class DistillationObjective:
         )
 
     def _losses(
-        self, predictions: Mapping[str, Tokens], targets: Mapping[str, Tokens]
+        self,
+        predictions: Mapping[str, Tokens],
+        targets: Mapping[str, Tokens],
+        neighbours: Mapping[str, Neighbours] | None = None,
     ) -> dict[str, dict[TokenKind, TokenLoss]]:
         return {
-            t: self.loss.of_teacher(predictions[t], targets[t], kinds, self.standardizer.dispersion(t))
+            t: self.loss.of_teacher(
+                predictions[t],
+                targets[t],
+                kinds,
+                self.standardizer.dispersion(t),
+                None if neighbours is None else neighbours[t],
+            )
             for t, kinds in self.kinds.items()
+        }
+
+    def _neighbours(self, plan: SharingPlan, batch: int, context: StepContext) -> dict[str, Neighbours]:
+        return {
+            t: Neighbours(context=context, batch=batch, rows=plan.rows[t], allowed=plan.allowed[index])
+            for index, t in enumerate(self.kinds)
         }
 
     def _coefficients(

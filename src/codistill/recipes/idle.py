@@ -11,6 +11,7 @@ from typing import Any
 
 from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
+from codistill.distill.losses import DistillationLoss
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.plain import field_hints
 from codistill.nn.vit import VIT_SIZES
@@ -39,6 +40,10 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
                 f"{path} = {_shown(value)} would have no effect: {reason}. Leave it out (its default is "
                 f"{_shown(default)}), or change that."
             )
+    said = {kind for teacher in recipe.teachers for kind in teacher.kinds or ()}
+    DistillationLoss(recipe.distill.loss).require(
+        said
+    )  # refuses unknown terms before a teacher is downloaded
     _check_names(recipe)
 
 
