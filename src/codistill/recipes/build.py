@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from codistill.data import LoaderConfig, eval_loader, train_loader
 from codistill.data.randomness import RESOLUTION, generator
 from codistill.distill.calibration import calibrate
+from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.load import load_encoder
@@ -149,6 +150,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
+    DistillationLoss(recipe.distill.loss)  # refuse unknown terms before any teacher is downloaded
     bank = build_bank(recipe)
     if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
         raise ConfigError(

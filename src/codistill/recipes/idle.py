@@ -13,10 +13,12 @@ from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
 from codistill.distill.losses import DistillationLoss
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
-from codistill.student.projectors import ProjectorConfig, find_projector
+from codistill.student.projectors import RADIO_HEADS, ProjectorConfig, find_projector
+from codistill.types import TokenKind
 
 Idle = tuple[str, str]
 """Dotted path of an option, and why it does nothing."""
@@ -40,10 +42,8 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
                 f"{path} = {_shown(value)} would have no effect: {reason}. Leave it out (its default is "
                 f"{_shown(default)}), or change that."
             )
-    said = {kind for teacher in recipe.teachers for kind in teacher.kinds or ()}
-    DistillationLoss(recipe.distill.loss).require(
-        said
-    )  # refuses unknown terms before a teacher is downloaded
+    _check_terms(recipe)
+    _check_heads(recipe)
     _check_names(recipe)
 
 
@@ -168,6 +168,29 @@ def _most_teachers(recipe: Recipe) -> int:
         sum(teaches(teacher.domain, source.domain, source.name) for teacher in recipe.teachers)
         for source in recipe.training_sources
     )
+
+
+def _check_terms(recipe: Recipe) -> None:
+    """Refuse token kinds without a loss, where that is known without loading a teacher or the user's own files."""
+    said: set[TokenKind] = {kind for teacher in recipe.teachers for kind in teacher.kinds or ()}
+    loss = recipe.distill.loss
+    if not any(is_own(name) for name in (*loss.weights, *(loss.summary or ()))):
+        DistillationLoss(loss).require(said)
+
+
+def _check_heads(recipe: Recipe) -> None:
+    """Refuse attention heads that do not divide the student's width, before a teacher is loaded."""
+    student, projector = recipe.student, recipe.student.projector
+    if "num_heads" not in find_projector(projector.kind).options:
+        return
+    size = VIT_SIZES.get(student.size, {})
+    dim = int(student.dim or size.get("dim", 0))
+    own = int(student.num_heads or size.get("num_heads", 1))
+    heads = projector.num_heads or (RADIO_HEADS if projector.kind == "radio_attention" else own)
+    if dim % heads:
+        raise ConfigError(
+            f"student.projector.num_heads = {heads} does not divide the student's width {dim}. Choose a divisor."
+        )
 
 
 def _check_names(recipe: Recipe) -> None:
