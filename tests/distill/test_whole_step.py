@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
-from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.distributed import Process

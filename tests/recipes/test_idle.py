@@ -39,6 +39,8 @@ OTHER = {
     "student.projector.last_hidden": 32,
     "student.projector.num_heads": 4,
     "student.projector.num_blocks": 3,
+    "distill.alignment": "larger",
+    "distill.shift.draw": "normal",
     "distill.sharing.generic_domain": "3d",
     "distill.sharing.skip_untaught": False,
     "distill.loss.summary": {"cosine": 1.0},

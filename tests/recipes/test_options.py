@@ -27,9 +27,16 @@ OPTIONS = [
     "--distill.loss.summary",
     "angular",
     "1",
+    "--distill.alignment=larger",
+    "--distill.shift.most=1",
+    "--distill.mesa.weight=0.5",
+    "--distill.mesa.start=0.4",
     "--image-sizes",
     "42",
     "56",
+    "--teachers.0.image-sizes",
+    "42",
+    "70",
 ]
 TEACHERS = [
     "--teacher=generic,random:vit_tiny,dim=64,num_heads=2,depth=2,seed=1,weight=2",

@@ -8,9 +8,10 @@ import pytest
 from codistill.data.mixing import MixConfig, SourceSize
 from codistill.data.sampler import MixingSampler
 from codistill.errors import ConfigError
-from codistill.recipes.build import DataPart, images_of_size, size_of_step, training_batches
+from codistill.recipes.build import DataPart, training_batches
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
+from codistill.recipes.sizes import images_of_size, size_of_step
 
 SIZES = (42, 56, 84)
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
-from codistill.data.randomness import RESOLUTION, generator
 from codistill.distill.calibration import calibrate
 from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
@@ -25,6 +24,7 @@ from codistill.nn.seeded import seeded
 from codistill.nn.vit import VIT_SIZES, vit_config
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe, StudentConfig
+from codistill.recipes.sizes import crop_of_step, images_of_step, view_plan
 from codistill.student.load import load_any_student
 from codistill.student.student import Student
 from codistill.teachers.bank import TeacherBank
@@ -165,6 +165,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
         recipe.distill,
         validation_sources=[source.name for source in recipe.held_out_sources],
         recipe=recipe.name,
+        views=view_plan(recipe),
     )
     return objective, fresh
 
@@ -201,31 +202,12 @@ def calibrate_targets(
     steps = min(recipe.distill.targets.estimate_steps, recipe.total_steps) * recipe.engine.accumulate
     batches = itertools.islice(DeviceBatches(training_batches(recipe, part)(0), device), steps)
     with autocast(device, recipe.engine.precision):
-        return calibrate(objective, batches, names, all_reduce_sum)
+        return calibrate(objective, batches, names, all_reduce_sum, recipe.engine.accumulate)
 
 
 def loader_config(recipe: Recipe) -> LoaderConfig:
     """The loader's configuration at the recipe's image size."""
     return replace(recipe.loader, image_size=recipe.image_size)
-
-
-def size_of_step(recipe: Recipe, step: int) -> int:
-    """Image side of a step: drawn from `image_sizes` by (seed, step), the same on every rank."""
-    if not recipe.image_sizes:
-        return recipe.image_size
-    draw = generator(recipe.engine.seed, RESOLUTION, step).integers(len(recipe.image_sizes))
-    return recipe.image_sizes[int(draw)]
-
-
-def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
-    """Images in a global batch of a size, with about the tokens of `loader.batch_size` images of `image_size`.
-
-    A multiple of `parts` (ranks times micro-steps), rounded down by less than a sixteenth to a multiple of a power of
-    two, so that it seldom depends on `parts`.
-    """
-    count = recipe.loader.batch_size * recipe.image_size**2 // size**2
-    unit = 1 << max(0, (count // 16).bit_length() - 1)
-    return max(1, count // unit * unit // parts) * parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +233,6 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
         times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
         loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
 
-    def images_of_step(step: int) -> int:
-        return images_of_size(recipe, size_of_step(recipe, step), parts)
-
     def batches(start_step: int) -> Iterable[Batch]:
         steps = train_loader(
             recipe.training_sources,
@@ -266,8 +245,8 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
             start_step=start_step,
             total_steps=recipe.total_steps,
             device=part.device,
-            size_of_step=partial(size_of_step, recipe) if recipe.image_sizes else None,
-            images_of_step=images_of_step if recipe.image_sizes else None,
+            size_of_step=partial(crop_of_step, recipe),
+            images_of_step=partial(images_of_step, recipe, parts=parts) if recipe.image_sizes else None,
         )
         return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)
 

@@ -17,6 +17,7 @@ from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
+from codistill.recipes.sizes import view_plan
 from codistill.student.projectors import RADIO_HEADS, ProjectorConfig, find_projector
 from codistill.types import TokenKind
 
@@ -43,6 +44,12 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
                 f"{_shown(default)}), or change that."
             )
     _check_terms(recipe)
+    view_plan(recipe)  # refuses shifts that leave nothing in common
+    if recipe.distill.mesa.weight and not recipe.student.ema:
+        raise ConfigError(
+            f"distill.mesa.weight = {recipe.distill.mesa.weight:g} needs a moving average to agree with: add "
+            "--student.ema 0.999"
+        )
     _check_heads(recipe)
     _check_names(recipe)
 
@@ -139,6 +146,14 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
             "distill.targets.estimate_steps",
             f"distill.targets.statistics is {targets.statistics}, not fixed",
         )
+    if not any(teacher.own_sizes for teacher in recipe.teachers):
+        yield "distill.alignment", "no teacher has image sizes of its own, so all grids are the student's"
+    if distill.shift.most == 0:
+        yield from _paths("distill.shift", ("draw", "sigma"), "distill.shift.most is 0")
+    elif distill.shift.draw == "uniform":
+        yield "distill.shift.sigma", "distill.shift.draw is uniform"
+    if distill.mesa.weight == 0:
+        yield "distill.mesa.start", "distill.mesa.weight is 0"
     kinds = {kind for teacher in recipe.teachers for kind in teacher.kinds or ("cls", "patch")}
     if recipe.teachers and "cls" not in kinds:
         yield "distill.loss.summary", "no teacher has class tokens among its kinds"

@@ -111,14 +111,15 @@ def work_of(recipe: Recipe) -> Work:
     with torch.device("meta"):
         for teacher in recipe.teachers:
             size, patch = teacher_size(teacher)
-            side = teacher.image_size or grid * patch
-            network = ViTEncoder(vit_config(size, patch_size=patch, image_size=side))
+            sides = teacher.own_sizes or (grid * patch,)
+            network = ViTEncoder(vit_config(size, patch_size=patch, image_size=sides[0]))
             targets.append(
                 TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
             )
             with torch.no_grad():
-                images = torch.empty(1, 3, side, side)
-                forward[teacher.name] = count_flops(lambda e=network, x=images: e(x)) * shares[teacher.name]
+                batches = [torch.empty(1, 3, side, side) for side in sides]
+                each = [count_flops(lambda e=network, x=images: e(x)) for images in batches]
+                forward[teacher.name] = sum(each) / len(each) * shares[teacher.name]
         student = Student(build_encoder(config, recipe.image_size), tuple(targets), config.projector)
         images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
         encoder = count_flops(lambda: student.encoder(images, norm=False))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
-from codistill.distill.objective import DistillConfig
+from codistill.distill.config import DistillConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError

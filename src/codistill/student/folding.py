@@ -53,7 +53,7 @@ class TeacherView(nn.Module):
     def _fold(self, statistics: TargetStatistics) -> None:
         """Fold every last layer; one that serves several kinds becomes one layer for each, after the projector."""
         of: Callable[[TokenKind], tuple[str, ...]] = self.projector.output_layers  # type: ignore[assignment]
-        paths = {kind: of(kind) for kind in self.kinds}
+        paths: dict[TokenKind, tuple[str, ...]] = {kind: of(kind) for kind in self.kinds}
         if len(paths) == 2 and paths["cls"] == paths["patch"]:
             (path,) = paths["patch"]
             last = self.projector.get_submodule(path)
