@@ -21,6 +21,7 @@ OPTIONS = [
     "--engine.validate-every=6",
     "--student.ema=0.9",
     "--student.drop-path=0.3",
+    "--student.damp=0.1",
     "--distill.targets.statistics=fixed",
     "--distill.targets.transform=phi_s",
     "--distill.targets.estimate-steps=4",

@@ -143,6 +143,7 @@ class DistillationObjective:
             images = batch.images if views is None else views.student_images(batch.images)
             shift = (0, 0) if views is None else views.shift("")
             seen = images if views is None or not acts else views.student_images(batch.images, shift)
+            self.trainable.draw_noise(context.seed, context.step, context.micro_step, context.rank)
             predictions: dict[str, Tokens] = model(images, plan.rows, *((seen,) if acts else ()))
             losses = self._losses(predictions, targets, self._neighbours(plan, len(batch), context), views)
             table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)

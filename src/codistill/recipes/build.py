@@ -90,6 +90,8 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
         student.encoder.requires_grad_(False)
     if config.ema:
         student.keep_average(config.ema)
+    if config.damp:
+        student.disturb_weights(config.damp)
     return student, fresh
 
 

@@ -50,6 +50,10 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
             f"distill.mesa.weight = {recipe.distill.mesa.weight:g} needs a moving average to agree with: add "
             "--student.ema 0.999"
         )
+    if recipe.student.damp and recipe.engine.compile:
+        raise ConfigError(
+            "student.damp draws noise in every layer, which engine.compile cannot take. Leave one of them out."
+        )
     _check_heads(recipe)
     _check_names(recipe)
 
@@ -111,6 +115,8 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
     student, projector = recipe.student, recipe.student.projector
     if student.init:
         yield "student.layer_scale", "student.init brings its own"
+    if student.freeze_encoder:
+        yield "student.damp", "student.freeze_encoder leaves its weights alone"
     reads = find_projector(projector.kind).options
     unread = (name for name in field_hints(ProjectorConfig) if name not in (*reads, "kind"))
     yield from _paths("student.projector", unread, f"student.projector.kind is {projector.kind}")

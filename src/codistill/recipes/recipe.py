@@ -35,6 +35,7 @@ class StudentConfig:
             the same teachers are taken if they fit. Empty: a fresh student.
         freeze_encoder: train only the projectors: a new teacher for a released encoder, or a baseline.
         ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported instead; 0: none.
+        damp: standard deviation of multiplicative noise on the encoder's weights in every training pass; 0: none.
     """
 
     size: str = "vit_base"
@@ -49,8 +50,11 @@ class StudentConfig:
     init: str = ""
     freeze_encoder: bool = False
     ema: float = 0.0
+    damp: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.damp < math.inf:
+            raise ConfigError(f"student.damp must be a finite number, 0 or more; got {self.damp}")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"student.ema must be in [0, 1), 0 for none; got {self.ema}")
 

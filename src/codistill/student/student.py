@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
+from codistill.nn.weight_noise import WeightNoise
 from codistill.student.average import WeightAverage
 from codistill.student.projectors import ProjectorConfig, StudentShape, find_projector
 from codistill.student.statistics import TargetStatistics
@@ -70,6 +71,7 @@ class Student(nn.Module):
         )
         self.std_floor = std_floor
         self.average = None
+        self.noise: WeightNoise | None = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
         for name, parameter in encoder.named_parameters():
             if name == "mask_token" or name.startswith(
@@ -119,6 +121,15 @@ class Student(nn.Module):
             cls=None if projected.cls is None else back(projected.cls, "cls"),
             normed=True,
         )
+
+    def disturb_weights(self, sigma: float) -> None:
+        """Put noise on the encoder's weights in training (DAMP), once `draw_noise` was called; after `keep_average`."""
+        self.noise = WeightNoise(self.encoder, sigma)
+
+    def draw_noise(self, *key: int) -> None:
+        """Draw the weights' noise for the next forward pass, if there is any, as a function of a key."""
+        if self.noise is not None:
+            self.noise.draw(*key)
 
     def keep_average(self, decay: float) -> None:
         """Start a moving average of encoder and projectors; `update_average` updates it."""
