@@ -30,6 +30,7 @@ from codistill.nn.rows import Rows
 from codistill.student.student import AVERAGE, OWN, Student
 from codistill.teachers.views import StepViews, ViewPlan
 from codistill.types import Batch, TokenKind, Tokens
+from codistill.weights.licences import inherited
 
 
 class Bank(Protocol):
@@ -52,6 +53,10 @@ class Bank(Protocol):
     ) -> dict[str, Tokens]:
         """Raw targets of each teacher on its rows; `images` are crops where there are `views`."""
         ...
+
+
+FRESH = "unknown"
+"""Licence of an encoder that starts from random weights: it inherits none."""
 
 
 @dataclass(frozen=True)
@@ -288,8 +293,10 @@ class DistillationObjective:
     def describe(self) -> dict[str, Any]:
         """The export's description of this student, as plain data."""
         teachers = self.bank.describe()
-        licences = sorted({str(teacher["licence"]) for teacher in teachers})
         spec = self.trainable.encoder.spec
+        licences = [str(teacher["licence"]) for teacher in teachers]
+        if spec.licence != FRESH:
+            licences.append(spec.licence)  # of the weights it started from
         return {
             "kind": "student",
             "encoder": asdict(self.trainable.encoder.config),
@@ -298,5 +305,5 @@ class DistillationObjective:
             "normalization": {"mean": list(spec.mean), "std": list(spec.std)},
             "std_floor": self.config.targets.std_floor,
             "recipe": self.recipe,
-            "licence": f"distilled from weights under: {'; '.join(licences)}",
+            "licence": inherited(licences),
         }

@@ -21,8 +21,9 @@ from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
 from codistill.nn.precision import autocast
 from codistill.nn.seeded import seeded
-from codistill.nn.vit import VIT_SIZES, vit_config
+from codistill.nn.vit import VIT_SIZES, ViTConfig, vit_config
 from codistill.recipes.idle import check_recipe
+from codistill.recipes.purpose import check_purpose
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.sizes import crop_of_step, images_of_step, view_plan
 from codistill.student.load import load_any_student
@@ -43,12 +44,12 @@ def build_bank(recipe: Recipe) -> TeacherBank:
     return TeacherBank(teachers, recipe.student.patch_size)
 
 
-def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
-    """A fresh student encoder."""
+def student_shape(config: StudentConfig, image_size: int) -> ViTConfig:
+    """The architecture of a fresh student."""
     given = {
         name: value for name in ("dim", "depth", "num_heads") if (value := getattr(config, name)) is not None
     }
-    vit = vit_config(
+    return vit_config(
         config.size,
         patch_size=config.patch_size,
         image_size=image_size,
@@ -57,7 +58,11 @@ def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
         drop_path=config.drop_path,
         **given,
     )
-    return ViTEncoder(vit, name=config.size)
+
+
+def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
+    """A fresh student encoder."""
+    return ViTEncoder(student_shape(config, image_size), name=config.size)
 
 
 def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Student, list[str]]:
@@ -99,7 +104,7 @@ _SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
 
 
 def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -> ViTEncoder:
-    """A fresh encoder of exactly the architecture and normalization of released weights, with the recipe's drop-path.
+    """A fresh encoder of the architecture, normalization and licence of released weights, with the recipe's drop-path.
 
     Args:
         start: the released encoder.
@@ -126,6 +131,7 @@ def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -
     return ViTEncoder(
         replace(given, drop_path=config.drop_path),
         name=wanted.spec.name,
+        licence=start.spec.licence if start.spec.licence != "unknown" else "unknown (of student.init)",
         mean=tuple(start.spec.mean),
         std=tuple(start.spec.std),
     )
@@ -149,6 +155,7 @@ def build_objective(recipe: Recipe) -> tuple[DistillationObjective, list[str]]:
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
+    check_purpose(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)

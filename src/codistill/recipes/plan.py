@@ -7,21 +7,29 @@ are not needed: their size is read from their names.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
-from codistill.nn.vit import vit_config
-from codistill.recipes.build import build_encoder
+from codistill.nn.vit import ViTConfig, vit_config
+from codistill.recipes.build import build_encoder, student_shape
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
 
 _SIZE = re.compile(r"vit_?(tiny|small|base|large|giant|[tsblg](?![a-z]))_?(?:patch)?_?(8|14|16|32)?")
+_LARGE: dict[str, dict[str, int | str]] = {
+    "vit_pe_core_gigantic": {"dim": 1536, "depth": 50, "num_heads": 16, "hidden": 8960},
+    "vit_pe_lang_gigantic": {"dim": 1536, "depth": 47, "num_heads": 16, "hidden": 8960},
+    "vit_huge_plus": {"dim": 1280, "depth": 32, "num_heads": 20, "feed_forward": "swiglu", "hidden": 5120},
+    "vit_giantopt": {"dim": 1536, "depth": 40, "num_heads": 16, "hidden": 6144},
+    "vit_7b": {"dim": 4096, "depth": 40, "num_heads": 32, "feed_forward": "swiglu", "hidden": 8192},
+}
+"""Shapes of timm's large teachers, by the beginning of their names."""
 _LETTERS = {"t": "tiny", "s": "small", "b": "base", "l": "large", "g": "giant"}
 
 
@@ -84,6 +92,43 @@ class Plan:
         return self.steps * (self.compute + self.communication) / 3600
 
 
+def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTConfig:
+    """Architecture of a teacher, from its name, or from the recipe that its run is named for.
+
+    Raises:
+        ConfigError: if neither tells it.
+    """
+    name = (teacher.encoder or teacher.name).lower()
+    before = recipe_of_run(teacher.encoder, recipes)
+    if before is not None:
+        return student_shape(before.student, before.image_size)
+    large = next((shape for start, shape in _LARGE.items() if start in name), None)
+    if large is not None:
+        patch = re.search(r"patch(\d+)", name)
+        side = int(patch.group(1)) if patch else 16
+        return ViTConfig(patch_size=side, image_size=14 * side, **large)  # type: ignore[arg-type]
+    size, patch_size = teacher_size(teacher)
+    return vit_config(size, patch_size=patch_size, image_size=14 * patch_size)
+
+
+def recipe_of_run(what: str, recipes: Mapping[str, Recipe]) -> Recipe | None:
+    """The recipe whose run is meant by `runs/NAME`."""
+    return recipes.get(what.removeprefix("runs/")) if what.startswith("runs/") else None
+
+
+def earlier_stages(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """Recipes whose runs a recipe needs, as teachers or to start from, and those that they need: first things first."""
+    found: list[Recipe] = []
+    for what in (*(teacher.encoder for teacher in recipe.teachers), recipe.student.init):
+        before = recipe_of_run(what, recipes)
+        if before is None:
+            continue
+        for stage in (*earlier_stages(before, recipes), before):
+            if stage.name not in {one.name for one in found}:
+                found.append(stage)
+    return found
+
+
 def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     """Size (`vit_large`) and patch size of a teacher, from its name.
 
@@ -102,17 +147,22 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     return f"vit_{_LETTERS.get(found.group(1), found.group(1))}", int(patch)
 
 
-def work_of(recipe: Recipe) -> Work:
-    """Count the operations of a recipe's student and teachers for one image at `image_size`."""
+def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work:
+    """Count the operations of a recipe's student and teachers for one image at `image_size`.
+
+    Args:
+        recipe: of the run.
+        recipes: of runs that are its teachers, by name.
+    """
     config, grid = recipe.student, recipe.image_size // recipe.student.patch_size
     shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
     forward: dict[str, float] = {}
     targets = []
     with torch.device("meta"):
         for teacher in recipe.teachers:
-            size, patch = teacher_size(teacher)
-            sides = teacher.own_sizes or (grid * patch,)
-            network = ViTEncoder(vit_config(size, patch_size=patch, image_size=sides[0]))
+            shape = teacher_shape(teacher, recipes or {})
+            sides = teacher.own_sizes or (grid * shape.patch_size,)
+            network = ViTEncoder(replace(shape, image_size=sides[0]))
             targets.append(
                 TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
             )

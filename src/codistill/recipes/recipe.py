@@ -6,6 +6,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
 from codistill.distill.config import DistillConfig
@@ -69,6 +70,8 @@ class Recipe:
 
     Attributes:
         name, about: shown by `codistill distill --list`.
+        use: what the weights are for: `commercial` refuses teachers and initial weights whose licence, with all that
+            it inherits, does not allow that; `any` leaves it to you.
         image_size: side of the student's square crops in pixels, and of its positional embedding.
         image_sizes: sides to draw from in each step (multi-resolution training); a step's batch then has about as many
             tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
@@ -83,6 +86,7 @@ class Recipe:
 
     name: str
     about: str = ""
+    use: Literal["any", "commercial"] = "any"
     image_size: int = 336
     image_sizes: tuple[int, ...] = ()
     epochs: float | None = None
@@ -100,6 +104,8 @@ class Recipe:
     engine: EngineConfig = _UNSAID_LENGTH
 
     def __post_init__(self) -> None:
+        if self.use not in ("any", "commercial"):
+            raise ConfigError(f"use must be any or commercial; got {self.use!r}")
         for size in (self.image_size, *self.image_sizes):
             if size < 1 or size % self.student.patch_size:
                 near = max(1, round(size / self.student.patch_size)) * self.student.patch_size
