@@ -28,7 +28,8 @@ from codistill.engine.timing import PhaseTimer
 from codistill.errors import ConfigError
 from codistill.nn.linear import left_to_blas
 from codistill.nn.products import Operand, Product
-from codistill.recipes.build import build_bank, build_student, compile_teachers, split_batch
+from codistill.recipes.build import build_bank, compile_teachers, split_batch
+from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sizes import crop_of_step, view_plan
 from codistill.teachers.bank import TeacherBank

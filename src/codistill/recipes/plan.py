@@ -15,7 +15,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
-from codistill.recipes.build import build_encoder, student_shape
+from codistill.recipes.fresh_student import build_encoder, student_shape
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig

@@ -6,10 +6,11 @@
     codistill plan eupe-vitb16                                     # its hours, and those of the stages before
 
 Published (arXiv 2603.22387): the teachers, their sizes and the student's size in stage 1; sizes, batches, learning
-rates, steps, weight decay, adaptors and fixed statistics of stages 2 and 3; the loss. Not published, and chosen here: the
-proxy's shape (width 1792, 48 blocks, 28 heads, patch 16, 448 pixels), batch, rate and steps of stage 1 (those of
-stage 2), whether learning rates are per 256 images (assumed), warm-up and AdamW's betas (codistill's), the order of draws
-(see `teachers/views.py`). Its images, LVD-1689M, are not public: the sets of DUNE and ImageNet-1K stand in.
+rates, steps, weight decay, adaptors and fixed statistics of stages 2 and 3; the loss. Not published, and chosen here:
+the proxy's shape (width 1792, 48 blocks, 28 heads, patch 16, 448 pixels), batch, rate and steps of stage 1 (those of
+stage 2), learning rates as per 256 images, warm-up and AdamW's betas (codistill's), how sizes are drawn, and the batch
+of larger images in stage 3 (4096 of 256 pixels, as many tokens otherwise). The loss is the mean of class and patch tokens'
+losses, half of EUPE's sum. Its images, LVD-1689M, are not public: the sets of DUNE and ImageNet-1K stand in.
 """
 
 from dataclasses import replace
@@ -58,8 +59,17 @@ EUPE_PROXY = Recipe(
         projector=ProjectorConfig(kind="ln_mlp", hidden=1536),
     ),
     teachers=(
-        TeacherConfig(name="pe_core", encoder="timm:vit_pe_core_gigantic_patch14_448.fb", image_size=448),
-        TeacherConfig(name="pe_lang", encoder="timm:vit_pe_lang_gigantic_patch14_448.fb", image_size=448),
+        TeacherConfig(
+            name="pe_core",
+            encoder="timm:vit_pe_core_gigantic_patch14_448.fb,summary=pooled",
+            image_size=448,
+        ),
+        TeacherConfig(
+            name="pe_lang",
+            encoder="timm:vit_pe_lang_gigantic_patch14_448.fb",
+            image_size=448,
+            kinds=("patch",),
+        ),
         TeacherConfig(name="dinov3", encoder="timm:vit_huge_plus_patch16_dinov3.lvd1689m", image_size=256),
     ),
     sources=(*training_sources(), *training_sources(("in1k",))),

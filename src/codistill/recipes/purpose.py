@@ -1,10 +1,9 @@
-"""Licences of a recipe's teachers against what it declares to be for: read from names, runs and exports, not weights."""
+"""Licences of a recipe's teachers against what it declares to be for: read from names, runs and exports alone."""
 
 import os
 from pathlib import Path
 
 from codistill.encoders.options import split_options
-from codistill.encoders.seeded import PREFIX as RANDOM
 from codistill.encoders.timm_model import PREFIX as TIMM
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.json_files import read_json
@@ -37,14 +36,14 @@ def check_purpose(recipe: Recipe) -> None:
             why = "forbids it" if allowed is False else "is not known to allow it"
             raise ConfigError(
                 f"the recipe declares use = commercial, but the licence of {what} ({text}) {why}: "
-                f"{'; '.join(licences_of(licence))}. Choose other weights, or declare use = any and keep to the licence."
+                f"{'; '.join(licences_of(licence))}. Choose other weights, or declare use = any and keep to it."
             )
 
 
 def stated_licence(text: str) -> tuple[str, bool | None] | None:
     """An encoder's licence, and whether it allows commercial use (None: not known); None for what is not there yet."""
     text = os.path.expandvars(text)
-    if text.startswith(RANDOM):
+    if text.startswith("random:"):
         return "none (random weights)", True
     if text.startswith(TIMM):
         licence = _of_timm(text.removeprefix(TIMM))
