@@ -112,6 +112,15 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
     )
     for name in numbers["attention"]["without"]:
         print(f"{name}: has no attention maps (it is not one of our vision transformers)")
+    for name, by_time in numbers["artefacts"].items():
+        for when, facts in by_time.items():
+            fixed = (
+                f", fixed pattern {100 * facts['fixed_pattern']:.1f} %" if "fixed_pattern" in facts else ""
+            )
+            print(
+                f"{name}, {when}: {100 * facts['long_share']:.2f} % of the tokens are longer than "
+                f"{facts['long_from']:.3g} (median {facts['length at 50 %']:.3g}){fixed}"
+            )
     for name, facts in numbers.get("nearest_patches", {}).items():
         print(f"{name}: nearest patches: " + ", ".join(f"{key} {value:.3f}" for key, value in facts.items()))
     print(f"wrote {out}: {len(arguments.images)} image(s), {len(arguments.targets)} encoder(s)")

@@ -9,8 +9,8 @@ Published (arXiv 2603.22387): the teachers, their sizes and the student's size i
 rates, steps, weight decay, adaptors and fixed statistics of stages 2 and 3; the loss. Not published, and chosen here:
 the proxy's shape (width 1792, 48 blocks, 28 heads, patch 16, 448 pixels), batch, rate and steps of stage 1 (those of
 stage 2), learning rates as per 256 images, warm-up and AdamW's betas (codistill's), how sizes are drawn, and the batch
-of larger images in stage 3 (4096 of 256 pixels, as many tokens otherwise). The loss is the mean of class and patch tokens'
-losses, half of EUPE's sum. Its images, LVD-1689M, are not public: the sets of DUNE and ImageNet-1K stand in.
+of larger images in stage 3 (4096 of 256 pixels, as many tokens otherwise). The loss is the mean of class and patch
+tokens' losses, half of EUPE's sum. Its images, LVD-1689M, are not public: the sets of DUNE and ImageNet-1K stand in.
 """
 
 from dataclasses import replace
