@@ -2,6 +2,8 @@
 
 RECIPE_NAMES = (
     "bench",
+    "codistill-2026",
+    "cradio-v4-like",
     "debug",
     "dune-vitbase14-336",
     "dune-vitbase14-448",

@@ -36,10 +36,14 @@ def crop_of_step(recipe: Recipe, step: int) -> int:
 
 
 def images_of_step(recipe: Recipe, step: int, parts: int) -> int:
-    """Images in a step's global batch: `images_of_size` of the largest side that any network sees."""
-    plan = view_plan(recipe)
-    largest = size_of_step(recipe, step) if plan is None else plan.of_step(step).largest
-    return images_of_size(recipe, largest, parts)
+    """Images in a step's global batch: `images_of_size` of the largest side that was drawn for any network."""
+    seed = recipe.engine.seed
+    drawn = [
+        draw_size(seed, step, t.image_sizes, teacher=t.name)
+        for t in recipe.teachers
+        if len(t.image_sizes) > 1
+    ]
+    return images_of_size(recipe, max(size_of_step(recipe, step), *drawn, 0), parts)
 
 
 def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
