@@ -1,8 +1,8 @@
 """Artefacts of patch tokens: tokens of unusual length, and patterns that lie at the same place in every image.
 
 * Long tokens (Vision transformers need registers, arXiv 2309.16588): DINOv2-g has 2.4 % above a length of 150. That
-  threshold holds for one network; here a token is long beyond the median by `LONG` robust deviations (1.4826 times the
-  median absolute deviation), and quantiles are reported. Lengths before the final norm tell: the norm hides them.
+  threshold holds for one network; here a token is long beyond the median by six robust deviations (see
+  `metrics/token_lengths.py`), and quantiles are reported. Lengths before the final norm tell: the norm hides them.
 * Fixed pattern: the part of the variance that the position alone explains, Var over positions of the mean over images,
   over the total variance; without what chance gives to a mean of so few images.
 """
@@ -16,9 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
+from codistill.metrics.token_lengths import long_from
 
-LONG = 6.0
-"""Robust deviations beyond the median from which on a token is long."""
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -27,7 +26,7 @@ class Artefacts:
     """Of all images together.
 
     Attributes:
-        long_share: share of tokens that are long, see `LONG`.
+        long_share: share of tokens that are long.
         threshold: the length from which on they are.
         quantiles: lengths at `QUANTILES`.
         fixed_pattern: share of the variance that the position explains, in [0, 1]; NaN for fewer than two images.
@@ -61,8 +60,7 @@ def measure(tokens: Float[Tensor, "image patch channel"], grid: tuple[int, int])
     """Artefacts of the patch tokens of images of one size; see the module's text."""
     x = tokens.double()
     lengths = x.norm(dim=-1)  # (image, patch)
-    median = lengths.median()
-    threshold = median + LONG * 1.4826 * (lengths - median).abs().median()
+    threshold = long_from(lengths)
     found = torch.quantile(lengths.flatten(), torch.tensor(QUANTILES, dtype=torch.float64, device=x.device))
     mean = x.mean(0)  # (patch, channel)
     centred = mean - mean.mean(0)

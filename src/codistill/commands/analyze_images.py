@@ -14,7 +14,9 @@ from codistill.analysis.colours import colour_columns
 from codistill.analysis.overlays import heat, lines_between, mutual_matches, position_colors, tinted
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.test_time_register import find_register_neurons
 from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
 from codistill.imaging.normalize import unnormalized
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.tasks.shared.record import write_metrics
@@ -57,6 +59,23 @@ def analyze_images(
         numbers["nearest_patches"] = _nearest(tokens, pictures, out)
     write_metrics(out / "images.json", numbers, command)
     return numbers
+
+
+def save_register_neurons(
+    names: Sequence[str], images: Sequence[str], size: int, count: int, out: Path
+) -> dict[str, Path]:
+    """Write `register_neurons_{place}.json` of every encoder, see `encoders/test_time_register.py`; their paths."""
+    files = {}
+    for number, name in enumerate(names):
+        encoder = load_encoder(name)
+        if not isinstance(encoder, ViTEncoder):
+            raise ConfigError(
+                f"{name} is not one of our vision transformers: it has no register neurons to find"
+            )
+        squares = [encoder.preprocess(image, (size, size)) for image in images]
+        files[name] = out / f"register_neurons_{number + 1}.json"
+        find_register_neurons(encoder, squares, count).save(files[name])
+    return files
 
 
 def _attention(

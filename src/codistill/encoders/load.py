@@ -10,7 +10,8 @@
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
-`hf:ORG/NAME,summary=pooled`. A loaded encoder is frozen, unless `train=True`.
+`hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. A loaded encoder is frozen, unless
+`train=True`.
 """
 
 import logging
@@ -23,9 +24,10 @@ import torch
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
-from codistill.encoders.options import PARSERS, as_options, split_options, stated_of
+from codistill.encoders.options import FILE_OPTIONS, PARSERS, as_options, split_options, stated_of
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
+from codistill.encoders.test_time_register import RegisterAtTestTime, RegisterNeurons
 from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
@@ -43,6 +45,8 @@ KINDS: dict[str, Callable[..., Encoder]] = {
 }
 """Kinds of encoder by prefix; each function takes the whole text, and options as keywords."""
 
+REGISTER = "register_neurons"
+"""Option of files and known names: a register at test time, see `encoders/test_time_register.py`."""
 _TOLD: set[str] = set()
 
 
@@ -106,7 +110,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         if text.startswith(prefix):
             return load(text, **given)
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
-    text, options = (text, {}) if whole else split_options(text)
+    text, options = (text, {}) if whole else split_options(text, (*FILE_OPTIONS, REGISTER))
     options |= given
     there = text not in REGISTERED and Path(text).expanduser().exists()  # before packages' encoders
     factory = None if there else find_factory(text)
@@ -115,11 +119,13 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         return _registered(text, factory)
     if "summary" in options:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
+    neurons = RegisterNeurons.load(options[REGISTER]) if REGISTER in options else None
     weights = _read(text, stated_of(options))
     if (size := options.get("image_size")) is not None:
         weights = weights.at_image_size(size)
     _tell_licence(weights)
-    return encoder_from_weights(weights)
+    encoder = encoder_from_weights(weights)
+    return encoder if neurons is None else RegisterAtTestTime(encoder, neurons)
 
 
 def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:
