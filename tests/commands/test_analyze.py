@@ -31,10 +31,14 @@ def test_encoders_are_drawn_on_images(images, tmp_path):
         "pca.png",
         "attention.png",
         "attention_heads_1.png",
+        "artefacts.png",
         "nearest_patches.png",
         "images.json",
     }
     numbers = json.loads((out / "images.json").read_text())
+    artefacts = numbers["artefacts"][ENCODER]
+    assert set(artefacts) == {"before the final norm", "after it"}
+    assert all(0 <= of["fixed_pattern"] <= 1 for of in artefacts.values())
     assert 0 < numbers["attention"]["on_patches"][ENCODER] < 1
     assert 0 <= numbers["nearest_patches"][ENCODER]["mutual"] <= 1
 

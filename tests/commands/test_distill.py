@@ -92,6 +92,45 @@ def test_two_processes_equal_one_under_the_global_normalizer(tmp_path: Path) -> 
         assert (a[key] - b[key]).abs().max() < 1e-4, key  # the learning rate is 1e-3
 
 
+@pytest.mark.slow
+def test_ddp_and_fsdp2_train_alike_with_everything_that_crosses_ranks(tmp_path: Path) -> None:
+    """Noise on whole weights, a forward pass of the average, class tokens of all ranks, in recomputed micro-steps."""
+    options = [
+        *SHORT,
+        "--engine.accumulate=2",
+        "--engine.activation-checkpointing",
+        "--student.damp=0.2",
+        "--student.ema=0.9",
+        "--distill.mesa.weight=1",
+        "--distill.shift.most=1",
+        "--distill.loss.summary",
+        "cosine",
+        "1",
+        "arkd",
+        "1",
+        "--optim.eps=1e-7",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for strategy in ("ddp", "fsdp2"):
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+        distill = ["-m", "codistill", "distill", "debug", *options, f"--engine.strategy={strategy}"]
+        done = subprocess.run(
+            [sys.executable, *launcher, *distill, "--device=cpu", f"--out={tmp_path / strategy}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    ddp, fsdp2 = (
+        [json.loads(line) for line in (tmp_path / s / "metrics.jsonl").read_text().splitlines()]
+        for s in ("ddp", "fsdp2")
+    )
+    for a, b in zip(ddp, fsdp2, strict=True):
+        for name in ("loss", "loss/mesa", "loss/generic/cls/arkd", "gradient/mean"):
+            if name in a:
+                assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+
+
 def test_own_teachers_and_images(tmp_path: Path) -> None:
     from PIL import Image
 

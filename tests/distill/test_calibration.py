@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from codistill.distill.calibration import calibrate, phi_s
+from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
-from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.encoders.registry import FunctionEncoder

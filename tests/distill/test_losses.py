@@ -123,7 +123,7 @@ def test_a_term_of_a_file(tmp_path: Path) -> None:
     for name, text in (
         ("fourth", "Did you mean 'fourth_power'"),
         ("NUMBER", "NUMBER is no loss term; its type is int"),
-        ("STRAIGHT", "STRAIGHT compares directions of class tokens"),
+        ("STRAIGHT", "STRAIGHT compares class tokens, and weights are those of patches"),
     ):
         with pytest.raises(ConfigError, match=text):
             DistillationLoss(LossConfig(weights={f"{path}:{name}": 1.0}))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from codistill.bench.step import BenchedStep
+from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
-from codistill.distill.objective import DistillConfig
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.optim import OptimConfig

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
-from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.distributed import Process
@@ -26,7 +27,8 @@ from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.timing import PhaseTimer
-from codistill.recipes.build import build_bank, build_student
+from codistill.recipes.build import build_bank
+from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
 from codistill.types import Batch

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codistill.data.mixing import MixConfig
+from codistill.distill.config import DistillConfig
 from codistill.distill.dropping import DroppingConfig
-from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import SharingConfig
 from codistill.engine.distributed import Process
 from codistill.engine.objective import StepContext

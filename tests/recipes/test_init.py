@@ -11,7 +11,8 @@ from codistill.encoders.load import load_encoder
 from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError
 from codistill.nn.position import resize_position_embedding
-from codistill.recipes.build import build_objective, build_student
+from codistill.recipes.build import build_objective
+from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
 from codistill.types import Batch, TargetSpec

@@ -8,7 +8,7 @@ import torch
 from codistill.commands import plan as command
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
-from codistill.recipes.build import build_encoder
+from codistill.recipes.fresh_student import build_encoder
 from codistill.recipes.plan import plan_run, share_of, teacher_size, work_of
 from codistill.recipes.registry import find_recipe
 from codistill.teachers.teacher import TeacherConfig

@@ -8,7 +8,8 @@ import torch
 
 from codistill.errors import ConfigError
 from codistill.files.config import dump_yaml, load_yaml
-from codistill.recipes.build import build_encoder, build_objective, build_student
+from codistill.recipes.build import build_objective
+from codistill.recipes.fresh_student import build_encoder, build_student
 from codistill.recipes.names import RECIPE_NAMES
 from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.registry import RECIPES, find_recipe

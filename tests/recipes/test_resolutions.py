@@ -8,9 +8,11 @@ import pytest
 from codistill.data.mixing import MixConfig, SourceSize
 from codistill.data.sampler import MixingSampler
 from codistill.errors import ConfigError
-from codistill.recipes.build import DataPart, images_of_size, size_of_step, training_batches
+from codistill.recipes.build import DataPart, training_batches
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
+from codistill.recipes.sizes import crop_of_step, images_of_size, images_of_step, size_of_step
+from codistill.teachers.views import draw_size
 
 SIZES = (42, 56, 84)
 
@@ -55,6 +57,23 @@ def test_batches_of_two_ranks_are_one_batch_and_resume_anywhere() -> None:
         assert max(counts) - min(counts) <= 1
     late = next(iter(training_batches(one, DataPart())(3)))
     assert late.names == whole[3].names
+
+
+def test_a_step_has_as_many_images_as_its_largest_draw_allows() -> None:
+    def with_sizes(*sizes: int) -> Recipe:
+        one = recipe()
+        return replace(one, teachers=(replace(one.teachers[0], image_sizes=sizes), *one.teachers[1:]))
+
+    drawing, fixed = with_sizes(28, 112), with_sizes(112)
+    for step in range(20):
+        student = size_of_step(recipe(), step)
+        teacher = draw_size(0, step, (28, 112), teacher=drawing.teachers[0].name)
+        assert images_of_step(drawing, step, 1) == images_of_size(recipe(), max(student, teacher), 1)
+        assert images_of_step(fixed, step, 1) == images_of_size(recipe(), student, 1)
+        assert crop_of_step(drawing, step) == max(student, teacher)
+        assert crop_of_step(fixed, step) == 112
+    batch = next(iter(training_batches(fixed, DataPart())(4)))
+    assert batch.images.shape[-1] == 112 and len(batch) == images_of_step(fixed, 4, 1)
 
 
 def test_the_largest_batch_fills_every_slot() -> None:

@@ -29,8 +29,10 @@ from codistill.engine.timing import PhaseTimer
 from codistill.errors import ConfigError
 from codistill.nn.linear import left_to_blas
 from codistill.nn.products import Operand, Product
-from codistill.recipes.build import build_bank, build_student, compile_teachers, split_batch
+from codistill.recipes.build import build_bank, compile_teachers, split_batch
+from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe
+from codistill.recipes.sizes import crop_of_step, view_plan
 from codistill.teachers.bank import TeacherBank
 from codistill.types import Batch
 
@@ -53,10 +55,11 @@ class BenchedStep:
         *,
         blas: bool = False,
     ) -> None:
+        recipe = with_one_size(recipe)
         self.recipe, self.device, self.blas = recipe, device, blas
         bank = bank or build_bank(recipe, device, recipe.engine.precision)
         student, _ = build_student(recipe, bank.target_specs())
-        self.objective = DistillationObjective(student, bank, recipe.distill)
+        self.objective = DistillationObjective(student, bank, recipe.distill, views=view_plan(recipe))
         student.to(device).train()
         self.objective.to_device(device)
         self.bank = bank
@@ -107,9 +110,18 @@ class BenchedStep:
         self.best.saw(wall, cpu, self.timer.collect()[1])
 
 
+def with_one_size(recipe: Recipe) -> Recipe:
+    """The recipe at `image_size`, and at the largest size of teachers that draw theirs: every step costs the same."""
+    teachers = tuple(
+        replace(t, image_sizes=(), image_size=max(t.image_sizes)) if t.image_sizes else t
+        for t in recipe.teachers
+    )
+    return replace(recipe, image_sizes=(), teachers=teachers)
+
+
 def random_batch(recipe: Recipe, domains: Sequence[str], device: torch.device) -> Batch:
     """Seeded noise images, equal parts of the teachers' domains in blocks, as the balanced mixture has them."""
-    count, size = recipe.loader.batch_size, recipe.image_size
+    count, size = recipe.loader.batch_size, crop_of_step(recipe, 0)
     images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
     names = tuple(domains[index * len(domains) // count] for index in range(count))
     return Batch(images=images.to(device), domains=names, sources=names, names=names)

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
 from codistill.analysis.log import read_series
 from codistill.analysis.variance import ExplainedVariance, explained_variance
-from codistill.commands.analyze_images import analyze_images
+from codistill.commands.analyze_images import analyze_images, save_register_neurons
 from codistill.commands.parsers.analyze import parse
 from codistill.data import eval_loader
 from codistill.errors import ConfigError
@@ -87,6 +87,8 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.images:
         return _of_images(arguments, argv)
+    if arguments.register_neurons is not None:
+        raise ConfigError("--register-neurons looks at encoders on images: add --images a.jpg b.jpg …")
     for target in arguments.targets:
         if not (Path(target) / "config.yaml").is_file():
             raise ConfigError(
@@ -110,8 +112,22 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
     numbers = analyze_images(
         arguments.targets, arguments.images, arguments.size, arguments.block, out, ["analyze", *argv]
     )
+    if arguments.register_neurons is not None:
+        for name, file in save_register_neurons(
+            arguments.targets, arguments.images, arguments.size, arguments.register_neurons, out
+        ).items():
+            print(f"{name}: load it as {name},register_neurons={file}")
     for name in numbers["attention"]["without"]:
         print(f"{name}: has no attention maps (it is not one of our vision transformers)")
+    for name, by_time in numbers["artefacts"].items():
+        for when, facts in by_time.items():
+            fixed = (
+                f", fixed pattern {100 * facts['fixed_pattern']:.1f} %" if "fixed_pattern" in facts else ""
+            )
+            print(
+                f"{name}, {when}: {100 * facts['long_share']:.2f} % of the tokens are longer than "
+                f"{facts['long_from']:.3g} (median {facts['length at 50 %']:.3g}){fixed}"
+            )
     for name, facts in numbers.get("nearest_patches", {}).items():
         print(f"{name}: nearest patches: " + ", ".join(f"{key} {value:.3f}" for key, value in facts.items()))
     print(f"wrote {out}: {len(arguments.images)} image(s), {len(arguments.targets)} encoder(s)")

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codistill.analysis.artefacts import artefacts_of
 from codistill.analysis.attention import cls_attention, nearest_patches
 from codistill.analysis.colours import colour_columns
 from codistill.analysis.overlays import heat, lines_between, mutual_matches, position_colors, tinted
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.test_time_register import find_register_neurons
 from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
 from codistill.imaging.normalize import unnormalized
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.tasks.shared.record import write_metrics
@@ -33,9 +36,12 @@ def picture_of(images: Tensor) -> np.ndarray:
 def analyze_images(
     names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
 ) -> dict[str, Any]:
-    """Draw `pca.png`, `attention*.png` and, from two images on, `nearest_patches.png`; returns the JSON's contents.
+    """Draw `pca.png`, `attention*.png`, `artefacts.png` and, from two images on, `nearest_patches.png`.
 
     Encoders without attention maps (not our vision transformers) are left out of those pictures, and listed.
+
+    Returns:
+        The JSON's contents.
     """
     encoders = {name: load_encoder(name) for name in names}
     seen = {name: [encoder.preprocess(image, size) for image in images] for name, encoder in encoders.items()}
@@ -48,10 +54,28 @@ def analyze_images(
     save_picture(grid_picture(rows, ["image", *captions], CELL), out / "pca.png")
     numbers: dict[str, Any] = {"encoders": list(names), "images": [Path(image).name for image in images]}
     numbers["attention"] = _attention(encoders, seen, pictures, block, out)
+    numbers["artefacts"] = _artefacts(encoders, images, size, out)
     if len(images) > 1:
         numbers["nearest_patches"] = _nearest(tokens, pictures, out)
     write_metrics(out / "images.json", numbers, command)
     return numbers
+
+
+def save_register_neurons(
+    names: Sequence[str], images: Sequence[str], size: int, count: int, out: Path
+) -> dict[str, Path]:
+    """Write `register_neurons_{place}.json` of every encoder, see `encoders/test_time_register.py`; their paths."""
+    files = {}
+    for number, name in enumerate(names):
+        encoder = load_encoder(name)
+        if not isinstance(encoder, ViTEncoder):
+            raise ConfigError(
+                f"{name} is not one of our vision transformers: it has no register neurons to find"
+            )
+        squares = [encoder.preprocess(image, (size, size)) for image in images]
+        files[name] = out / f"register_neurons_{number + 1}.json"
+        find_register_neurons(encoder, squares, count).save(files[name])
+    return files
 
 
 def _attention(
@@ -80,6 +104,29 @@ def _attention(
         rows = [[originals[i], *(own[i] for own in means.values())] for i in range(len(originals))]
         captions = ["image", *(Path(name).name or name for name in means)]
         save_picture(grid_picture(rows, captions, CELL), out / "attention.png")
+    return numbers
+
+
+def _artefacts(encoders: dict[str, Encoder], images: Sequence[str], size: int, out: Path) -> dict[str, Any]:
+    """Lengths of tokens and fixed patterns of each encoder, on the images as squares; a row of maps for each."""
+    rows, numbers = [], {}
+    for name, encoder in encoders.items():
+        squares = [encoder.preprocess(image, (size, size)) for image in images]
+        found = artefacts_of(encoder, squares)
+        numbers[name] = {when: of.numbers() for when, of in found.items()}
+        picture = picture_of(squares[0])
+        blank = np.zeros_like(picture)
+        maps = [(picture, of.lengths[0]) for of in found.values()]
+        maps += [(blank, of.pattern) for of in found.values()]
+        rows.append([picture, *(heat(over, torch.from_numpy(values)) for over, values in maps)])
+    captions = [
+        "image 1",
+        "lengths before the final norm",
+        "after it",
+        "pattern of all images before",
+        "after it",
+    ]
+    save_picture(grid_picture(rows, captions, CELL), out / "artefacts.png")
     return numbers
 
 

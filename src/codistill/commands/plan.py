@@ -3,7 +3,8 @@
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.plan import parse
 from codistill.errors import ConfigError
-from codistill.recipes.plan import GPUS, PER_MACHINE, plan_run, work_of
+from codistill.recipes.plan import GPUS, PER_MACHINE, earlier_stages, plan_run, work_of
+from codistill.recipes.registry import RECIPES
 
 
 def main(argv: list[str]) -> int:
@@ -18,7 +19,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"rates and --gpus must be positive, and {gpus} GPUs must divide the batch of {batch}"
         )
-    work = work_of(recipe)
+    work = work_of(recipe, RECIPES)
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication
     images = batch / gpus / seconds
@@ -38,6 +39,13 @@ def main(argv: list[str]) -> int:
         f"at ${price:.2f}",
     }
     print(f"{recipe.name} on {gpus} × {arguments.gpu}, {reached} each")
+    stages = earlier_stages(recipe, RECIPES)
+    if stages:
+        plans = [plan_run(stage, work_of(stage, RECIPES), gpus, peak, network) for stage in stages]
+        hours = plan.hours + sum(one.hours for one in plans)
+        each = ", ".join(f"{stage.name} {one.hours:.1f} h" for stage, one in zip(stages, plans, strict=True))
+        lines["stages before"] = f"{each} (as they ship)"
+        lines["all stages"] = f"{hours:.1f} h = {hours * gpus:,.0f} GPU hours, ${hours * gpus * price:,.0f}"
     for name, text in lines.items():
         print(f"  {name:<14} {text}")
     return 0

@@ -25,6 +25,8 @@ class Purpose(IntEnum):
     AUGMENT = 1  # what happens to a training image
     REPLACE = 2  # which image replaces a bad one
     RESOLUTION = 3  # image side of a step
+    TEACHER_SIZE = 4  # image side of a teacher in a step
+    SHIFT = 5  # where a teacher's window lies in a step's crops
     DENSE_VIEW = 11  # crop and colours of a labelled image
     DENSE_PIXELS = 12  # pixels of a view that a frozen-feature fit learns from
     DENSE_ORDER = 13  # what is held out of training to choose by
@@ -36,6 +38,7 @@ class Purpose(IntEnum):
 
 
 AUGMENT, REPLACE, RESOLUTION = Purpose.AUGMENT, Purpose.REPLACE, Purpose.RESOLUTION
+TEACHER_SIZE, SHIFT = Purpose.TEACHER_SIZE, Purpose.SHIFT
 
 _MASK = (1 << 64) - 1
 

@@ -92,6 +92,7 @@ def calibrate(
     batches: Iterable[Batch],
     teachers: Collection[str],
     all_reduce_sum: Callable[[Tensor], Tensor],
+    micro_steps: int = 1,
 ) -> int:
     """Set the target statistics of some teachers from all the batches, over all ranks.
 
@@ -100,6 +101,7 @@ def calibrate(
         batches: this rank's, at least one. Sharing decides what each teacher sees, as in training.
         teachers: whose statistics to set.
         all_reduce_sum: sums a tensor over ranks.
+        micro_steps: batches per step; the first is of step 0.
 
     Returns:
         Images seen by this rank.
@@ -110,10 +112,10 @@ def calibrate(
     """
     collected: dict[tuple[str, TokenKind], Collected] = {}
     images = 0
-    for batch in batches:
+    for number, batch in enumerate(batches):
         images += len(batch)
         plan = objective.plan(batch)
-        raw = objective.bank(batch.images, plan.rows)
+        raw = objective.targets(batch, plan, number // micro_steps)
         for teacher in teachers:
             for kind in objective.kinds[teacher]:
                 x = raw[teacher].of_kind(kind)

@@ -7,13 +7,14 @@ arXiv 2601.17237).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from codistill.distill.neighbours import Neighbours
 from codistill.distill.terms import TERMS, Term, TermContext, find_term
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.own_code import is_own, own_name
@@ -27,7 +28,7 @@ class LossConfig:
     Attributes:
         weights: of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is only logged. Published:
             0.5 and 0.5; the paper's equation: 1 and 1.
-        summary: the same for class tokens; None: those of patches (published).
+        summary: the same for class tokens; None: those of `weights` that are for class tokens too (published).
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"cosine": 0.5, "smooth_l1": 0.5})
@@ -37,13 +38,20 @@ class LossConfig:
         _check_weights("weights", self.weights)
         if self.summary is not None:
             _check_weights("summary", self.summary)
-        for name in self.weights:
-            if name in TERMS and TERMS[name].directions:
-                raise _class_tokens_only(name)
+        for kind in ("cls", "patch"):
+            for name in self.named(kind):
+                if name in TERMS and not TERMS[name].suits(kind):
+                    raise _unsuited(name, kind)
+
+    def named(self, kind: TokenKind) -> Mapping[str, float]:
+        """Weights that were given for a token kind alone: `weights` for patches, `summary` for class tokens."""
+        return self.weights if kind == "patch" else self.summary or {}
 
     def of_kind(self, kind: TokenKind) -> Mapping[str, float]:
-        """Weights of the terms of a token kind."""
-        return self.weights if kind == "patch" or self.summary is None else self.summary
+        """Weights of the terms of a token kind; terms of a user's own may turn out not to suit it."""
+        if kind == "patch" or self.summary is not None:
+            return self.named(kind)
+        return {n: weight for n, weight in self.weights.items() if n not in TERMS or TERMS[n].suits(kind)}
 
 
 def _check_weights(where: str, weights: Mapping[str, float]) -> None:
@@ -64,9 +72,13 @@ def _check_weights(where: str, weights: Mapping[str, float]) -> None:
             raise ConfigError(f"{where}: two terms would be logged as {name}; give one of them another name")
 
 
-def _class_tokens_only(name: str) -> ConfigError:
+def _unsuited(name: str, kind: TokenKind) -> ConfigError:
+    if kind == "patch":
+        return ConfigError(
+            f"{name} compares class tokens, and weights are those of patches too. Name it in summary."
+        )
     return ConfigError(
-        f"{name} compares directions of class tokens, and weights are those of patches too. Name it in summary."
+        f"{name} compares the patches of an image, and summary is for class tokens. Name it in weights."
     )
 
 
@@ -105,17 +117,31 @@ class DistillationLoss:
 
     def __init__(self, config: LossConfig) -> None:
         kinds: tuple[TokenKind, ...] = ("cls", "patch")
-        self.terms = {
-            kind: tuple(
+        self.terms: dict[TokenKind, tuple[WeightedTerm, ...]] = {}
+        for kind in kinds:
+            found = [
                 WeightedTerm(own_name(name), find_term(name), weight)
                 for name, weight in config.of_kind(kind).items()
-            )
-            for kind in kinds
-        }
-        for weighted in self.terms["patch"]:  # the user's own terms are known only here
-            if weighted.term.directions:
-                raise _class_tokens_only(weighted.name)
+            ]
+            for weighted in found:  # the user's own terms are known only here
+                if not weighted.term.suits(kind) and (kind == "patch" or config.summary is not None):
+                    raise _unsuited(weighted.name, kind)
+            self.terms[kind] = tuple(weighted for weighted in found if weighted.term.suits(kind))
         self.directions = any(weighted.term.directions for weighted in self.terms["cls"])
+
+    def require(self, kinds: Iterable[TokenKind]) -> None:
+        """Refuse weights that leave a token kind without a loss.
+
+        Raises:
+            ConfigError: if a kind has no term of positive weight.
+        """
+        for kind in kinds:
+            if not any(weighted.weight for weighted in self.terms[kind]):
+                raise ConfigError(
+                    "no term of distill.loss.weights is for class tokens, and teachers have some. Add cosine or "
+                    "smooth_l1 there, name terms of class tokens in distill.loss.summary, or teach patches alone "
+                    "(kinds=patch)."
+                )
 
     def of_tokens(self, prediction: Tensor, target: Tensor, context: TermContext) -> TokenLoss:
         """The loss of tokens (image, channel) or (image, patch, channel).
@@ -150,8 +176,9 @@ class DistillationLoss:
         target: Tokens,
         kinds: Sequence[TokenKind],
         dispersion: Tensor | None = None,
+        neighbours: Neighbours | None = None,
     ) -> dict[TokenKind, TokenLoss]:
-        """The loss of each of a teacher's token kinds; `dispersion` as in `TermContext`.
+        """The loss of each of a teacher's token kinds; `dispersion` and `neighbours` as in `TermContext`.
 
         Raises:
             ValueError: if one side lacks the tokens.
@@ -163,7 +190,8 @@ class DistillationLoss:
                 raise ValueError(
                     f"{kind} tokens are missing from the {'student' if predicted is None else 'teacher'}"
                 )
-            context = TermContext(kind=kind, dispersion=dispersion if kind == "cls" else None)
+            spread = dispersion if kind == "cls" else None
+            context = TermContext(kind=kind, dispersion=spread, neighbours=neighbours)
             losses[kind] = self.of_tokens(predicted, wanted, context)
         return losses
 

@@ -8,45 +8,29 @@ keeps more teachers weighs more, as in the published training.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from codistill.distill.dropping import DroppingConfig, lowest_loss_dropping, uniform_draws
-from codistill.distill.losses import DistillationLoss, LossConfig, TokenLoss, image_loss
-from codistill.distill.sharing import SharingConfig, SharingPlan, plan_sharing
-from codistill.distill.targets import Scales, TargetConfig, TargetStandardizer
+from codistill.distill.alignment import align
+from codistill.distill.config import DistillConfig
+from codistill.distill.dropping import lowest_loss_dropping, uniform_draws
+from codistill.distill.losses import DistillationLoss, TokenLoss, image_loss
+from codistill.distill.mesa import mesa
+from codistill.distill.neighbours import Neighbours
+from codistill.distill.sharing import SharingPlan, plan_sharing
+from codistill.distill.targets import Scales, TargetStandardizer
 from codistill.distill.validation import ValidationTable
 from codistill.engine.objective import StepContext, StepResult
 from codistill.engine.schedule import warmup_cosine
 from codistill.errors import ConfigError
 from codistill.nn.rows import Rows
-from codistill.student.student import Student
+from codistill.student.student import AVERAGE, OWN, Student
+from codistill.teachers.views import StepViews, ViewPlan
 from codistill.types import Batch, TokenKind, Tokens
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillConfig:
-    """Everything about the loss that is not a network.
-
-    Attributes:
-        sharing, dropping, loss, targets: see the classes.
-        loss_normalizer: `rank` divides by the rank's own sum of coefficients (published), that of each part of its
-            images where gradients are accumulated; `global` by that of all ranks and parts: then two processes, or
-            two parts, equal one on the same global batch.
-    """
-
-    sharing: SharingConfig = field(default_factory=SharingConfig)
-    dropping: DroppingConfig = field(default_factory=DroppingConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    targets: TargetConfig = field(default_factory=TargetConfig)
-    loss_normalizer: Literal["rank", "global"] = "rank"
-
-    def __post_init__(self) -> None:
-        if self.loss_normalizer not in ("rank", "global"):
-            raise ConfigError(f"loss_normalizer must be rank or global; got {self.loss_normalizer!r}")
+from codistill.weights.licences import inherited
 
 
 class Bank(Protocol):
@@ -64,9 +48,15 @@ class Bank(Protocol):
 
     def to(self, device: Any) -> Any: ...
 
-    def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
-        """Raw targets of each teacher on its rows."""
+    def __call__(
+        self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
+    ) -> dict[str, Tokens]:
+        """Raw targets of each teacher on its rows; `images` are crops where there are `views`."""
         ...
+
+
+FRESH = "unknown"
+"""Licence of an encoder that starts from random weights: it inherits none."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +77,7 @@ class DistillationObjective:
         config: losses, sharing, dropping, target statistics.
         validation_sources: names of the held-out sources, in the order to report.
         recipe: its name, for the export.
+        views: windows and sizes of each step; its batches hold the crops. None: images are the student's.
     """
 
     def __init__(
@@ -97,6 +88,7 @@ class DistillationObjective:
         *,
         validation_sources: Sequence[str] = (),
         recipe: str = "",
+        views: ViewPlan | None = None,
     ) -> None:
         wanted, given = list(bank.domains), [target.name for target in student.targets]
         if wanted != given:
@@ -105,13 +97,23 @@ class DistillationObjective:
             raise ConfigError(
                 f"the student undoes a std_floor of {student.std_floor:g}, its targets get {config.targets.std_floor:g}"
             )
+        if views is None and (config.shift.most or config.alignment == "larger"):
+            raise ConfigError(
+                "distill.shift and distill.alignment larger need a ViewPlan: DistillationObjective(…, views=…)"
+            )
+        if config.mesa.weight and student.average is None:
+            raise ConfigError(
+                "distill.mesa.weight needs a moving average of the student: --student.ema 0.999"
+            )
         self.trainable = student
         self.bank = bank
+        self.views = views
         self.config = config
         self.recipe = recipe
         self.validation_sources = tuple(validation_sources)
         self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
         self.loss = DistillationLoss(config.loss)
+        self.loss.require({kind for kinds in self.kinds.values() for kind in kinds})
         self.standardizer = TargetStandardizer(
             config.targets, student.target_statistics, directions=self.loss.directions
         )
@@ -141,16 +143,28 @@ class DistillationObjective:
         with context.phase("teachers"):
             targets = self.standardizer.standardize(ahead.raw, ahead.scales)
         with context.phase("student"):
-            plan = ahead.plan
-            predictions: dict[str, Tokens] = model(batch.images, plan.rows)
-            losses = self._losses(predictions, targets)
+            plan, views = ahead.plan, self._views(context.step)
+            acts = self.config.mesa.acts(context.step, context.total_steps)
+            images = batch.images if views is None else views.student_images(batch.images)
+            shift = (0, 0) if views is None else views.shift("")
+            seen = images if views is None or not acts else views.student_images(batch.images, shift)
+            self.trainable.draw_noise(context.seed, context.step, context.micro_step, context.rank)
+            predictions: dict[str, Tokens] = model(images, plan.rows, *((seen,) if acts else ()))
+            losses = self._losses(predictions, targets, self._neighbours(plan, len(batch), context), views)
             table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)
             # Dropping compares unweighted losses; teacher weights enter after it, in `_normalize`.
             coefficients = self._coefficients(
                 table, plan, context, context.slots_of(batch)
             )  # (teacher, image)
             loss, total = self._normalize(table, coefficients, context)
-        return StepResult(loss=loss, metrics=self._metrics(loss, losses, coefficients, plan), total=total)
+            metrics = self._metrics(loss, losses, coefficients, plan)
+            if self.config.mesa.weight:
+                value = mesa(predictions[OWN], predictions[AVERAGE], shift).mean() if acts else None
+                metrics["loss/mesa"] = loss.new_full((), torch.nan) if value is None else value.detach()
+                if value is not None:  # `total` is what the whole step's sum is divided by later
+                    loss = loss + self.config.mesa.weight * (value if total is None else value * total)
+                    metrics["loss"] = loss.detach()
+        return StepResult(loss=loss, metrics=metrics, total=total)
 
     @torch.no_grad()
     def prepare(self, batches: Sequence[Batch], context: StepContext) -> list[Ahead]:
@@ -161,7 +175,7 @@ class DistillationObjective:
         """
         with context.phase("teachers"):
             plans = [self.plan(batch) for batch in batches]
-            raws = [self.bank(b.images, plan.rows) for b, plan in zip(batches, plans, strict=True)]
+            raws = [self.targets(b, plan, context.step) for b, plan in zip(batches, plans, strict=True)]
             momentum = self.momentum(context.step, context.total_steps)
             scales = self.standardizer.kept(raws[0])
             if momentum:
@@ -169,6 +183,14 @@ class DistillationObjective:
                 packed = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
                 scales = self.standardizer.follow(context.all_reduce_sum(packed), raws[0], momentum)
         return [Ahead(plan, raw, scales) for plan, raw in zip(plans, raws, strict=True)]
+
+    def targets(self, batch: Batch, plan: SharingPlan, step: int) -> dict[str, Tokens]:
+        """Raw targets of a batch of a step."""
+        views = self._views(step)
+        return self.bank(batch.images, plan.rows, *(() if views is None else (views,)))
+
+    def _views(self, step: int) -> StepViews | None:
+        return None if self.views is None else self.views.of_step(step)
 
     def after_update(self) -> None:
         """Update the moving average of the weights, if one is kept."""
@@ -181,11 +203,29 @@ class DistillationObjective:
         )
 
     def _losses(
-        self, predictions: Mapping[str, Tokens], targets: Mapping[str, Tokens]
+        self,
+        predictions: Mapping[str, Tokens],
+        targets: Mapping[str, Tokens],
+        neighbours: Mapping[str, Neighbours] | None = None,
+        views: StepViews | None = None,
     ) -> dict[str, dict[TokenKind, TokenLoss]]:
+        pairs = {t: (predictions[t], targets[t]) for t in self.kinds}
+        if views is not None:
+            pairs = {t: align(*pair, views.shift(t)) for t, pair in pairs.items()}
         return {
-            t: self.loss.of_teacher(predictions[t], targets[t], kinds, self.standardizer.dispersion(t))
+            t: self.loss.of_teacher(
+                *pairs[t],
+                kinds,
+                self.standardizer.dispersion(t),
+                None if neighbours is None else neighbours[t],
+            )
             for t, kinds in self.kinds.items()
+        }
+
+    def _neighbours(self, plan: SharingPlan, batch: int, context: StepContext) -> dict[str, Neighbours]:
+        return {
+            t: Neighbours(context=context, batch=batch, rows=plan.rows[t], allowed=plan.allowed[index])
+            for index, t in enumerate(self.kinds)
         }
 
     def _coefficients(
@@ -241,9 +281,11 @@ class DistillationObjective:
         try:
             for batch in batches:
                 rows: dict[str, Rows] = dict.fromkeys(self.kinds)
-                targets = self.standardizer.running(self.bank(batch.images, rows))
+                views = None if self.views is None else self.views.held_out(batch.images.shape[-1])
+                raw = self.bank(batch.images, rows, *(() if views is None else (views,)))
+                targets = self.standardizer.running(raw)
                 predictions: dict[str, Tokens] = model(batch.images, rows)
-                table.add(self._losses(predictions, targets), batch.sources)
+                table.add(self._losses(predictions, targets, views=views), batch.sources)
         finally:
             model.train(training)
         return table.result(context.all_reduce_sum)
@@ -251,8 +293,10 @@ class DistillationObjective:
     def describe(self) -> dict[str, Any]:
         """The export's description of this student, as plain data."""
         teachers = self.bank.describe()
-        licences = sorted({str(teacher["licence"]) for teacher in teachers})
         spec = self.trainable.encoder.spec
+        licences = [str(teacher["licence"]) for teacher in teachers]
+        if spec.licence != FRESH:
+            licences.append(spec.licence)  # of the weights it started from
         return {
             "kind": "student",
             "encoder": asdict(self.trainable.encoder.config),
@@ -261,5 +305,5 @@ class DistillationObjective:
             "normalization": {"mean": list(spec.mean), "std": list(spec.std)},
             "std_floor": self.config.targets.std_floor,
             "recipe": self.recipe,
-            "licence": f"distilled from weights under: {'; '.join(licences)}",
+            "licence": inherited(licences),
         }

@@ -13,8 +13,8 @@
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
-`hf:ORG/NAME,summary=pooled`. `,precision=bf16` behind any of them loads one of our vision transformers in that
-precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
+`hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. `,precision=bf16` behind any of them loads one
+of our vision transformers in that precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
 """
 
 import logging
@@ -29,11 +29,19 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
-from codistill.encoders.options import PARSERS, as_options, split_options, split_precision, stated_of
+from codistill.encoders.options import (
+    FILE_OPTIONS,
+    PARSERS,
+    as_options,
+    split_options,
+    split_precision,
+    stated_of,
+)
 from codistill.encoders.precision import check_precision, in_precision
 from codistill.encoders.published import PUBLISHED, find_published, resolve_published
 from codistill.encoders.registry import REGISTERED, Factory, encoder_names, find_factory
 from codistill.encoders.seeded import seeded_encoder
+from codistill.encoders.test_time_register import RegisterAtTestTime, RegisterNeurons
 from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
@@ -52,6 +60,8 @@ KINDS: dict[str, Callable[..., Encoder]] = {
 }
 """Kinds of encoder by prefix; each function takes the whole text, and options as keywords."""
 
+REGISTER = "register_neurons"
+"""Option of files and known names: a register at test time, see `encoders/test_time_register.py`."""
 _TOLD: set[str] = set()
 
 
@@ -142,7 +152,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
                 _tell_licence(published.name, encoder.spec.licence, published.commercial, published.homepage)
             return encoder
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
-    text, options = (text, {}) if whole else split_options(text)
+    text, options = (text, {}) if whole else split_options(text, (*FILE_OPTIONS, REGISTER))
     options |= given
     there = text not in REGISTERED and Path(text).expanduser().exists()  # before packages' encoders
     factory = None if there else find_factory(text)
@@ -153,6 +163,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         return onnx_encoder(text, **options)
     if "summary" in options:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
+    neurons = RegisterNeurons.load(options[REGISTER]) if REGISTER in options else None
     weights = _read(text, stated_of(options))
     if (size := options.get("image_size")) is not None:
         weights = weights.at_image_size(size)
@@ -160,7 +171,8 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         known = find_known(weights.name)
         free, homepage = (known.commercial, known.homepage) if known else (True, "")
         _tell_licence(weights.name, weights.licence, free, homepage)
-    return encoder_from_weights(weights)
+    encoder = encoder_from_weights(weights)
+    return encoder if neurons is None else RegisterAtTestTime(encoder, neurons)
 
 
 def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:

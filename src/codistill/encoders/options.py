@@ -76,6 +76,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "summary": _word,
     "pretrained": _yes,
     "projector": _word,
+    "register_neurons": _word,
 }
 """Every option with the parser of its text, whose error names the allowed values."""
 
@@ -136,6 +137,7 @@ _EXAMPLES = {
     "summary": "pooled",
     "pretrained": "false",
     "projector": "mine.py:Mine",
+    "register_neurons": "neurons.json",
 }
 
 

@@ -21,6 +21,7 @@ from codistill.engine.parallel import synchronizing
 from codistill.engine.signals import StopVote
 from codistill.engine.timing import PhaseTimer
 from codistill.nn.precision import Precision, autocast
+from codistill.nn.seeded import mixed
 
 
 class TrainStep(Generic[BatchT]):
@@ -128,13 +129,8 @@ class TrainStep(Generic[BatchT]):
 
 def seed_generators(context: StepContext) -> None:
     """Seed torch's generators for a forward pass (stochastic depth): a resumed run draws the same again."""
-    key = (context.seed, context.step, context.rank, context.micro_step)
-    state = 0x9E3779B97F4A7C15
-    for part in key:  # splitmix64's finalizer over the parts: nearby keys give unrelated seeds
-        state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
-        state ^= state >> 31
-    torch.manual_seed(state % 2**63)  # pyright: ignore[reportUnknownMemberType]
+    seed = mixed(context.seed, context.step, context.rank, context.micro_step)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _mean_over_micro_steps(metrics: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

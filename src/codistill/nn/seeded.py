@@ -15,3 +15,13 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+def mixed(*key: int) -> int:
+    """A seed for a key of integers: splitmix64's finalizer over its parts, so that near keys give unrelated seeds."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:
+        state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state % 2**63

@@ -7,29 +7,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
-from codistill.data.randomness import RESOLUTION, generator
 from codistill.distill.calibration import calibrate
 from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.load import load_encoder
-from codistill.encoders.vit import ViTEncoder
 from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
 from codistill.nn.precision import Precision, autocast
-from codistill.nn.seeded import seeded
-from codistill.nn.vit import VIT_SIZES, vit_config
+from codistill.recipes.fresh_student import build_student
 from codistill.recipes.idle import check_recipe
-from codistill.recipes.recipe import Recipe, StudentConfig
-from codistill.student.load import load_any_student
-from codistill.student.student import Student
+from codistill.recipes.purpose import check_purpose
+from codistill.recipes.recipe import Recipe
+from codistill.recipes.sizes import crop_of_step, images_of_step, view_plan
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher
-from codistill.types import Batch, TargetSpec
+from codistill.types import Batch
 
 
 def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precision = "fp32") -> TeacherBank:
@@ -43,105 +40,6 @@ def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precisi
     return TeacherBank(teachers, recipe.student.patch_size)
 
 
-def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
-    """A fresh student encoder."""
-    given = {
-        name: value for name in ("dim", "depth", "num_heads") if (value := getattr(config, name)) is not None
-    }
-    vit = vit_config(
-        config.size,
-        patch_size=config.patch_size,
-        image_size=image_size,
-        num_registers=config.num_registers,
-        layer_scale=config.layer_scale,
-        drop_path=config.drop_path,
-        **given,
-    )
-    return ViTEncoder(vit, name=config.size)
-
-
-def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Student, list[str]]:
-    """The student, fresh or from `student.init`.
-
-    Returns:
-        The student, and a line for each part that `init` lacks.
-
-    Raises:
-        ConfigError: if the encoder of `init` is another architecture.
-    """
-    config = recipe.student
-    start = None
-    if config.init:
-        start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
-    with seeded(recipe.engine.seed):
-        encoder = build_encoder(config, recipe.image_size)
-        if start is not None:
-            encoder = encoder_like(start.encoder, encoder, config)
-        rotated, floor = recipe.distill.targets.transform == "phi_s", recipe.distill.targets.std_floor
-        student = Student(encoder, targets, config.projector, rotated_targets=rotated, std_floor=floor)
-    lacking = [target.name for target in targets if "cls" in target.kinds and not encoder.config.has_cls]
-    if lacking:
-        raise ConfigError(
-            f"student.init {config.init!r} has no class token to match those of {', '.join(lacking)} with; give these "
-            "teachers kinds = patch"
-        )
-    fresh = [] if start is None else copy_matching(start, student)
-    if config.freeze_encoder:
-        student.encoder.requires_grad_(False)
-    if config.ema:
-        student.keep_average(config.ema)
-    return student, fresh
-
-
-_SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
-
-
-def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -> ViTEncoder:
-    """A fresh encoder of exactly the architecture and normalization of released weights, with the recipe's drop-path.
-
-    Args:
-        start: the released encoder.
-        wanted: the recipe's architecture; sizes must agree.
-        config: the recipe's student.
-
-    Raises:
-        ConfigError: if the sizes differ; the text says what to add to the command.
-    """
-    given = start.config
-    if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
-        sizes = {name: getattr(given, name) for name in _SHAPE}
-        named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
-        flags = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
-        flags |= {name: sizes[name] for name in _SHAPE[3:]}
-        text = " ".join(f"--student.{name.replace('_', '-')} {value}" for name, value in flags.items())
-        theirs, ours = (
-            ", ".join(f"{name} {getattr(c, name)}" for name in _SHAPE) for c in (given, wanted.config)
-        )
-        raise ConfigError(
-            f"student.init {config.init!r} is another architecture ({theirs}) than the recipe's student ({ours}). "
-            f"Add: {text}"
-        )
-    return ViTEncoder(
-        replace(given, drop_path=config.drop_path),
-        name=wanted.spec.name,
-        mean=tuple(start.spec.mean),
-        std=tuple(start.spec.std),
-    )
-
-
-@torch.no_grad()
-def copy_matching(start: nn.Module, student: Student) -> list[str]:
-    """Copy tensors of equal name and shape; returns the student's names without a match."""
-    given = start.state_dict()
-    fresh = []
-    for name, tensor in student.state_dict().items():
-        if name in given and given[name].shape == tensor.shape:
-            tensor.copy_(given[name])
-        elif not name.endswith("mask_token"):
-            fresh.append(name)
-    return fresh
-
-
 def build_objective(
     recipe: Recipe, device: torch.device | str = "cpu"
 ) -> tuple[DistillationObjective, list[str]]:
@@ -149,6 +47,7 @@ def build_objective(
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
+    check_purpose(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
@@ -167,6 +66,7 @@ def build_objective(
         recipe.distill,
         validation_sources=[source.name for source in recipe.held_out_sources],
         recipe=recipe.name,
+        views=view_plan(recipe),
     )
     return objective, fresh
 
@@ -203,31 +103,12 @@ def calibrate_targets(
     steps = min(recipe.distill.targets.estimate_steps, recipe.total_steps) * recipe.engine.accumulate
     batches = itertools.islice(DeviceBatches(training_batches(recipe, part)(0), device), steps)
     with autocast(device, recipe.engine.precision):
-        return calibrate(objective, batches, names, all_reduce_sum)
+        return calibrate(objective, batches, names, all_reduce_sum, recipe.engine.accumulate)
 
 
 def loader_config(recipe: Recipe) -> LoaderConfig:
     """The loader's configuration at the recipe's image size."""
     return replace(recipe.loader, image_size=recipe.image_size)
-
-
-def size_of_step(recipe: Recipe, step: int) -> int:
-    """Image side of a step: drawn from `image_sizes` by (seed, step), the same on every rank."""
-    if not recipe.image_sizes:
-        return recipe.image_size
-    draw = generator(recipe.engine.seed, RESOLUTION, step).integers(len(recipe.image_sizes))
-    return recipe.image_sizes[int(draw)]
-
-
-def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
-    """Images in a global batch of a size, with about the tokens of `loader.batch_size` images of `image_size`.
-
-    A multiple of `parts` (ranks times micro-steps), rounded down by less than a sixteenth to a multiple of a power of
-    two, so that it seldom depends on `parts`.
-    """
-    count = recipe.loader.batch_size * recipe.image_size**2 // size**2
-    unit = 1 << max(0, (count // 16).bit_length() - 1)
-    return max(1, count // unit * unit // parts) * parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,9 +134,6 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
         times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
         loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
 
-    def images_of_step(step: int) -> int:
-        return images_of_size(recipe, size_of_step(recipe, step), parts)
-
     def batches(start_step: int) -> Iterable[Batch]:
         steps = train_loader(
             recipe.training_sources,
@@ -268,8 +146,8 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
             start_step=start_step,
             total_steps=recipe.total_steps,
             device=part.device,
-            size_of_step=partial(size_of_step, recipe) if recipe.image_sizes else None,
-            images_of_step=images_of_step if recipe.image_sizes else None,
+            size_of_step=partial(crop_of_step, recipe),
+            images_of_step=partial(images_of_step, recipe, parts=parts) if recipe.image_sizes else None,
         )
         return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)
 

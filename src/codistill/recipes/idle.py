@@ -11,11 +11,15 @@ from typing import Any
 
 from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
+from codistill.distill.losses import DistillationLoss
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
-from codistill.student.projectors import ProjectorConfig, find_projector
+from codistill.recipes.sizes import view_plan
+from codistill.student.projectors import RADIO_HEADS, ProjectorConfig, find_projector
+from codistill.types import TokenKind
 
 Idle = tuple[str, str]
 """Dotted path of an option, and why it does nothing."""
@@ -39,6 +43,18 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
                 f"{path} = {_shown(value)} would have no effect: {reason}. Leave it out (its default is "
                 f"{_shown(default)}), or change that."
             )
+    _check_terms(recipe)
+    view_plan(recipe)  # refuses shifts that leave nothing in common
+    if recipe.distill.mesa.weight and not recipe.student.ema:
+        raise ConfigError(
+            f"distill.mesa.weight = {recipe.distill.mesa.weight:g} needs a moving average to agree with: add "
+            "--student.ema 0.999"
+        )
+    if recipe.student.damp and recipe.engine.compile:
+        raise ConfigError(
+            "student.damp draws noise in every layer, which engine.compile cannot take. Leave one of them out."
+        )
+    _check_heads(recipe)
     _check_names(recipe)
 
 
@@ -99,6 +115,8 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
     student, projector = recipe.student, recipe.student.projector
     if student.init:
         yield "student.layer_scale", "student.init brings its own"
+    if student.freeze_encoder:
+        yield "student.damp", "student.freeze_encoder leaves its weights alone"
     reads = find_projector(projector.kind).options
     unread = (name for name in field_hints(ProjectorConfig) if name not in (*reads, "kind"))
     yield from _paths("student.projector", unread, f"student.projector.kind is {projector.kind}")
@@ -134,6 +152,14 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
             "distill.targets.estimate_steps",
             f"distill.targets.statistics is {targets.statistics}, not fixed",
         )
+    if not any(teacher.own_sizes for teacher in recipe.teachers):
+        yield "distill.alignment", "no teacher has image sizes of its own, so all grids are the student's"
+    if distill.shift.most == 0:
+        yield from _paths("distill.shift", ("draw", "sigma"), "distill.shift.most is 0")
+    elif distill.shift.draw == "uniform":
+        yield "distill.shift.sigma", "distill.shift.draw is uniform"
+    if distill.mesa.weight == 0:
+        yield "distill.mesa.start", "distill.mesa.weight is 0"
     kinds = {kind for teacher in recipe.teachers for kind in teacher.kinds or ("cls", "patch")}
     if recipe.teachers and "cls" not in kinds:
         yield "distill.loss.summary", "no teacher has class tokens among its kinds"
@@ -163,6 +189,29 @@ def _most_teachers(recipe: Recipe) -> int:
         sum(teaches(teacher.domain, source.domain, source.name) for teacher in recipe.teachers)
         for source in recipe.training_sources
     )
+
+
+def _check_terms(recipe: Recipe) -> None:
+    """Refuse token kinds without a loss, where that is known without loading a teacher or the user's own files."""
+    said: set[TokenKind] = {kind for teacher in recipe.teachers for kind in teacher.kinds or ()}
+    loss = recipe.distill.loss
+    if not any(is_own(name) for name in (*loss.weights, *(loss.summary or ()))):
+        DistillationLoss(loss).require(said)
+
+
+def _check_heads(recipe: Recipe) -> None:
+    """Refuse attention heads that do not divide the student's width, before a teacher is loaded."""
+    student, projector = recipe.student, recipe.student.projector
+    if "num_heads" not in find_projector(projector.kind).options:
+        return
+    size = VIT_SIZES.get(student.size, {})
+    dim = int(student.dim or size.get("dim", 0))
+    own = int(student.num_heads or size.get("num_heads", 1))
+    heads = projector.num_heads or (RADIO_HEADS if projector.kind == "radio_attention" else own)
+    if dim % heads:
+        raise ConfigError(
+            f"student.projector.num_heads = {heads} does not divide the student's width {dim}. Choose a divisor."
+        )
 
 
 def _check_names(recipe: Recipe) -> None:

@@ -2,12 +2,17 @@
 
 RECIPE_NAMES = (
     "bench",
+    "codistill-2026",
+    "cradio-v4-like",
     "debug",
     "dune-vitbase14-336",
     "dune-vitbase14-448",
     "dune-vitsmall14-336",
     "dune-vitsmall14-448",
     "generic-tiny",
+    "eupe-proxy",
+    "eupe-vitb16",
+    "eupe-vitb16-256",
     "real-mini",
     "table1-all-lp",
     "table1-all-sp",

@@ -19,13 +19,21 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
-from codistill.recipes.build import build_encoder
+from codistill.recipes.fresh_student import build_encoder, student_shape
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
 
 _SIZE = re.compile(r"vit_?(tiny|small|base|large|giant|[tsblg](?![a-z]))_?(?:patch)?_?(8|14|16|32)?")
+_LARGE: dict[str, dict[str, int | str]] = {
+    "vit_pe_core_gigantic": {"dim": 1536, "depth": 50, "num_heads": 16, "hidden": 8960},
+    "vit_pe_lang_gigantic": {"dim": 1536, "depth": 47, "num_heads": 16, "hidden": 8960},
+    "vit_huge_plus": {"dim": 1280, "depth": 32, "num_heads": 20, "feed_forward": "swiglu", "hidden": 5120},
+    "vit_giantopt": {"dim": 1536, "depth": 40, "num_heads": 16, "hidden": 6144},
+    "vit_7b": {"dim": 4096, "depth": 40, "num_heads": 32, "feed_forward": "swiglu", "hidden": 8192},
+}
+"""Shapes of timm's large teachers, by the beginning of their names."""
 _LETTERS = {"t": "tiny", "s": "small", "b": "base", "l": "large", "g": "giant"}
 
 
@@ -88,6 +96,52 @@ class Plan:
         return self.steps * (self.compute + self.communication) / 3600
 
 
+def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTConfig:
+    """Architecture of a teacher: of its weights where they are here, of the recipe whose run it is, or as its name says.
+
+    Raises:
+        ConfigError: if none of them tells it, or it is no vision transformer of ours.
+        CheckpointError: if its file is damaged.
+    """
+    what = os.path.expandvars(teacher.encoder or teacher.name)
+    if Path(what.split(",")[0]).expanduser().exists():
+        encoder = load_encoder(what)
+        if isinstance(encoder, ViTEncoder):
+            return encoder.config
+        raise ConfigError(
+            f"teacher {teacher.name!r}: operations of a {type(encoder).__name__} are not counted"
+        )
+    name = (teacher.encoder or teacher.name).lower()
+    before = recipe_of_run(teacher.encoder, recipes)
+    if before is not None:
+        return student_shape(before.student, before.image_size)
+    large = next((shape for start, shape in _LARGE.items() if start in name), None)
+    if large is not None:
+        patch = re.search(r"patch(\d+)", name)
+        side = int(patch.group(1)) if patch else 16
+        return ViTConfig(patch_size=side, image_size=14 * side, **large)  # type: ignore[arg-type]
+    size, patch_size = teacher_size(teacher)
+    return vit_config(size, patch_size=patch_size, image_size=14 * patch_size)
+
+
+def recipe_of_run(what: str, recipes: Mapping[str, Recipe]) -> Recipe | None:
+    """The recipe whose run is meant by `runs/NAME`."""
+    return recipes.get(what.removeprefix("runs/")) if what.startswith("runs/") else None
+
+
+def earlier_stages(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """Recipes whose runs a recipe needs, as teachers or to start from, and those that they need: first things first."""
+    found: list[Recipe] = []
+    for what in (*(teacher.encoder for teacher in recipe.teachers), recipe.student.init):
+        before = recipe_of_run(what, recipes)
+        if before is None:
+            continue
+        for stage in (*earlier_stages(before, recipes), before):
+            if stage.name not in {one.name for one in found}:
+                found.append(stage)
+    return found
+
+
 def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     """Size (`vit_large`) and patch size of a teacher, from its name.
 
@@ -106,42 +160,30 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
     return f"vit_{_LETTERS.get(found.group(1), found.group(1))}", int(patch)
 
 
-def teacher_config(teacher: TeacherConfig) -> ViTConfig:
-    """The architecture of a teacher: of its weights where they are on this machine, else what its name says.
+def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work:
+    """Count the operations of a recipe's student and teachers for one image at `image_size`.
 
-    Raises:
-        ConfigError: if neither tells, or it is no vision transformer of ours.
-        CheckpointError: if its file is damaged.
+    Args:
+        recipe: of the run.
+        recipes: of runs that are its teachers, by name.
     """
-    what = os.path.expandvars(teacher.encoder or teacher.name)
-    if not what.startswith("random:") and not Path(what.split(",")[0]).expanduser().exists():
-        size, patch = teacher_size(teacher)
-        return vit_config(size, patch_size=patch)
-    encoder = load_encoder(what)
-    if not isinstance(encoder, ViTEncoder):
-        raise ConfigError(
-            f"teacher {teacher.name!r}: operations of a {type(encoder).__name__} are not counted"
-        )
-    return encoder.config
-
-
-def work_of(recipe: Recipe) -> Work:
-    """Count the operations of a recipe's student and teachers for one image at `image_size`."""
     config, grid = recipe.student, recipe.image_size // recipe.student.patch_size
     shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
     forward: dict[str, float] = {}
     targets = []
-    configs = {teacher.name: teacher_config(teacher) for teacher in recipe.teachers}
+    configs = {teacher.name: teacher_shape(teacher, recipes or {}) for teacher in recipe.teachers}
     with torch.device("meta"):
         for teacher in recipe.teachers:
-            side = teacher.image_size or grid * configs[teacher.name].patch_size
-            network = ViTEncoder(replace(configs[teacher.name], image_size=side))
+            shape = configs[teacher.name]
+            sides = teacher.own_sizes or (grid * shape.patch_size,)
+            network = ViTEncoder(replace(shape, image_size=sides[0]))
             targets.append(
                 TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
             )
             with torch.no_grad():
-                images = torch.empty(1, 3, side, side)
-                forward[teacher.name] = count_flops(lambda e=network, x=images: e(x)) * shares[teacher.name]
+                batches = [torch.empty(1, 3, side, side) for side in sides]
+                each = [count_flops(lambda e=network, x=images: e(x)) for images in batches]
+                forward[teacher.name] = sum(each) / len(each) * shares[teacher.name]
         student = Student(build_encoder(config, recipe.image_size), tuple(targets), config.projector)
         images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
         encoder = count_flops(lambda: student.encoder(images, norm=False))

@@ -8,7 +8,7 @@ Sources: DUNE (CVPR 2025) and its README; UNIC (ECCV 2024).
 from dataclasses import replace
 
 from codistill.data import CATALOGUE, AugmentConfig, LoaderConfig, SourceConfig, catalogue_source
-from codistill.distill.objective import DistillConfig
+from codistill.distill.config import DistillConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig

@@ -6,9 +6,10 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
-from codistill.distill.objective import DistillConfig
+from codistill.distill.config import DistillConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
@@ -35,6 +36,7 @@ class StudentConfig:
             the same teachers are taken if they fit. Empty: a fresh student.
         freeze_encoder: train only the projectors: a new teacher for a released encoder, or a baseline.
         ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported instead; 0: none.
+        damp: standard deviation of multiplicative noise on the encoder's weights in every training pass; 0: none.
     """
 
     size: str = "vit_base"
@@ -49,8 +51,11 @@ class StudentConfig:
     init: str = ""
     freeze_encoder: bool = False
     ema: float = 0.0
+    damp: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.damp < math.inf:
+            raise ConfigError(f"student.damp must be a finite number, 0 or more; got {self.damp}")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"student.ema must be in [0, 1), 0 for none; got {self.ema}")
 
@@ -65,6 +70,8 @@ class Recipe:
 
     Attributes:
         name, about: shown by `codistill distill --list`.
+        use: what the weights are for: `commercial` refuses teachers and initial weights whose licence, with all that
+            it inherits, does not allow that; `any` leaves it to you.
         image_size: side of the student's square crops in pixels, and of its positional embedding.
         image_sizes: sides to draw from in each step (multi-resolution training); a step's batch then has about as many
             tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
@@ -79,6 +86,7 @@ class Recipe:
 
     name: str
     about: str = ""
+    use: Literal["any", "commercial"] = "any"
     image_size: int = 336
     image_sizes: tuple[int, ...] = ()
     epochs: float | None = None
@@ -96,6 +104,8 @@ class Recipe:
     engine: EngineConfig = _UNSAID_LENGTH
 
     def __post_init__(self) -> None:
+        if self.use not in ("any", "commercial"):
+            raise ConfigError(f"use must be any or commercial; got {self.use!r}")
         for size in (self.image_size, *self.image_sizes):
             if size < 1 or size % self.student.patch_size:
                 near = max(1, round(size / self.student.patch_size)) * self.student.patch_size

@@ -6,11 +6,19 @@ from codistill.errors import ConfigError
 from codistill.files.config import load_yaml, read_yaml
 from codistill.files.named_config import find_config
 from codistill.files.plain import from_plain
-from codistill.recipes import published, small, tables, world
+from codistill.recipes import proxy, published, recent, small, tables, world
 from codistill.recipes.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*small.RECIPES, *world.RECIPES, *published.RECIPES, *tables.RECIPES)
+    recipe.name: recipe
+    for recipe in (
+        *small.RECIPES,
+        *world.RECIPES,
+        *published.RECIPES,
+        *tables.RECIPES,
+        *proxy.RECIPES,
+        *recent.RECIPES,
+    )
 }
 """Every recipe that ships with codistill."""
 

@@ -28,6 +28,8 @@ from codistill.weights.layouts import read_student_weights, read_weights
 from codistill.weights.shipped import find_shipped
 
 _OPTIONS = (*FILE_OPTIONS, "projector")
+ADAPTORS = ("ln_mlp", "siglino", "radio_mlp", "radio_attention")
+"""Kinds that no released file has: ours say what they are."""
 _RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
 
 
@@ -36,8 +38,10 @@ def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]
 
     Args:
         tensors: by name within the projector.
-        proj_args: from the file; only `num_heads` is not in the tensors.
+        proj_args: from the file; of `ADAPTORS` all of it, of others only `num_heads`, which is not in the tensors.
     """
+    if proj_args.get("kind") in ADAPTORS:
+        return _stated_config(proj_args)
     if "linear.weight" in tensors:
         blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
         heads = proj_args.get("num_heads")
@@ -59,6 +63,13 @@ def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]
     return ProjectorConfig(
         kind="ladder", blocks=chosen, hidden=widths[chosen[0]], last_hidden=widths[chosen[-1]]
     )
+
+
+def _stated_config(proj_args: Mapping[str, Any]) -> ProjectorConfig:
+    try:
+        return from_plain(ProjectorConfig, dict(proj_args))
+    except ConfigError as error:
+        raise CheckpointError(f"the description of its projectors: {error}") from error
 
 
 def _own_config(weights: StudentWeights, own: str | None) -> ProjectorConfig:

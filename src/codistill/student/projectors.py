@@ -1,9 +1,10 @@
 """Projectors: student tokens in, one teacher's tokens out.
 
-Three designs, all on un-normed tokens without registers:
+All on un-normed tokens without registers:
 * `mlp` (AM-RADIO): after the last block, Linear, GELU, Linear, one per token kind;
 * `ladder` (UNIC): the same on the output of every chosen block, summed over blocks;
-* `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens.
+* `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens;
+* `ln_mlp` (EUPE), `siglino`, `radio_mlp`, `radio_attention`: see `student/adaptors.py`.
 Each is a row of `PROJECTORS`; `file.py:NAME` adds the user's own.
 """
 
@@ -17,7 +18,11 @@ from codistill.errors import ConfigError, check_least, unknown_name
 from codistill.files.own_code import is_own, own_object
 from codistill.nn.blocks import Block, init_transformer_weights
 from codistill.nn.linear import Linear
+from codistill.student.adaptors import BOTH, AttentionHead, HeadProjector, LayerNormMlp, ResidualMlp
 from codistill.types import TokenKind, Tokens
+
+RADIO_HEADS = 16
+"""Heads of RADIO's attention head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +31,27 @@ class ProjectorConfig:
 
     Attributes:
         kind: a name in `PROJECTORS`, or `file.py:NAME`.
-        hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`).
+        hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`, 3072 for `ln_mlp`, 1024 for
+            RADIO's).
         last_hidden: hidden width of a ladder's last rung (None: 3072).
         blocks: student blocks that a ladder reads, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
-        num_blocks: transformer blocks.
-        num_heads: heads of these (None: the student's).
+        num_blocks: transformer blocks (None: 1, or 2 for `radio_attention`), or residual layers of `radio_mlp` (None:
+            1, not published).
+        num_heads: heads of these (None: the student's, or 16 for `radio_attention`).
         layer_scale: their initial LayerScale value.
+        shared: one head for class tokens and patches, in place of one each.
+        pre_norm: begin with LayerNorm and GELU.
     """
 
     kind: str = "transformer"
     hidden: int | None = None
     last_hidden: int | None = None
     blocks: tuple[int, ...] | None = None
-    num_blocks: int = 1
+    num_blocks: int | None = None
     num_heads: int | None = None
     layer_scale: float | None = 1e-4
+    shared: bool = False
+    pre_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in PROJECTORS and not is_own(self.kind):
@@ -49,7 +60,7 @@ class ProjectorConfig:
             )
         if self.blocks is not None and (not self.blocks or sorted(set(self.blocks)) != list(self.blocks)):
             raise ConfigError(f"projector blocks must be increasing and not empty; got {self.blocks}")
-        check_least(self, "num_blocks")
+        check_least(self, "num_blocks", "num_heads", "hidden", "last_hidden")
 
     def student_blocks(self, depth: int) -> tuple[int, ...]:
         """The student blocks (0-based, increasing) whose outputs this projector reads."""
@@ -111,6 +122,10 @@ class LadderProjector(nn.Module):
             parts.append(rung(x))
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]  # over blocks
 
+    def output_layers(self, kind: TokenKind) -> tuple[str, ...]:
+        """Names of the linear layers whose outputs add up to the tokens of a kind."""
+        return tuple(f"{kind}.{block}.layers.2" for block in self.blocks)
+
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
         """Un-normed student tokens of `self.blocks`, in that order, to the teacher's tokens."""
         projected = {kind: self._sum(kind, outputs) for kind in self.kinds}
@@ -149,10 +164,14 @@ class TransformerProjector(nn.Module):
                 4 * student.dim,
                 layer_scale=config.layer_scale,
             )
-            for _ in range(config.num_blocks)
+            for _ in range(config.num_blocks or 1)
         )
         self.linear = Linear(student.dim, out_dim)
         init_transformer_weights(self)
+
+    def output_layers(self, kind: TokenKind) -> tuple[str, ...]:
+        """Names of the linear layers whose outputs add up to the tokens of a kind."""
+        return ("linear",)
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
         """Un-normed student tokens of the last block (a sequence of one) to the teacher's tokens."""
@@ -164,6 +183,52 @@ class TransformerProjector(nn.Module):
         if tokens.cls is None:
             return Tokens(patches=x, grid=tokens.grid, normed=True)
         return Tokens(patches=x[:, 1:], grid=tokens.grid, cls=x[:, 0], normed=True)
+
+
+def _heads(
+    make: Callable[[TokenKind], nn.Module], out_dim: int, kinds: Sequence[TokenKind], shared: bool = False
+) -> HeadProjector:
+    heads = {BOTH: make("patch")} if shared else {kind: make(kind) for kind in kinds}
+    return HeadProjector(heads, tuple(kinds), out_dim)
+
+
+def ln_mlp(
+    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+) -> HeadProjector:
+    """EUPE's adaptors; hidden width 3072 as in its second and third stage (1536 in the first)."""
+    hidden = config.hidden or 3072
+    return _heads(lambda _: LayerNormMlp(student.dim, hidden, out_dim), out_dim, kinds, config.shared)
+
+
+def siglino(
+    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+) -> HeadProjector:
+    """SigLino's adaptor: one for class tokens and patches, at the teacher's width."""
+    head = LayerNormMlp(student.dim, out_dim, out_dim, first_bias=True, std=0.01)
+    return _heads(lambda _: head, out_dim, kinds, shared=True)
+
+
+def radio_mlp(
+    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+) -> HeadProjector:
+    """RADIO's residual MLPs."""
+    widths = (student.dim, config.hidden or 1024, out_dim)
+    residual = config.num_blocks or 1
+    return _heads(lambda _: ResidualMlp(*widths, residual, config.pre_norm), out_dim, kinds, config.shared)
+
+
+def radio_attention(
+    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+) -> HeadProjector:
+    """RADIO's attention head for patches; class tokens take a residual MLP of one residual layer."""
+    widths = (student.dim, config.hidden or 1024, out_dim)
+
+    def make(kind: TokenKind) -> nn.Module:
+        if kind == "cls":
+            return ResidualMlp(*widths, num_residual=1)
+        return AttentionHead(*widths, config.num_blocks or 2, config.num_heads or RADIO_HEADS)
+
+    return _heads(make, out_dim, kinds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +250,10 @@ PROJECTORS: dict[str, Projector] = {
     "transformer": Projector(build=TransformerProjector, options=("num_blocks", "num_heads", "layer_scale")),
     "ladder": Projector(build=LadderProjector, options=("hidden", "last_hidden", "blocks")),
     "mlp": Projector(build=MlpProjector, options=("hidden",)),
+    "ln_mlp": Projector(build=ln_mlp, options=("hidden", "shared")),
+    "siglino": Projector(build=siglino),
+    "radio_mlp": Projector(build=radio_mlp, options=("hidden", "num_blocks", "pre_norm", "shared")),
+    "radio_attention": Projector(build=radio_attention, options=("hidden", "num_blocks", "num_heads")),
 }
 """Every projector that ships with codistill."""
 

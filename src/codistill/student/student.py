@@ -7,16 +7,21 @@ of the weights is kept.
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
+from codistill.nn.weight_noise import WeightNoise
 from codistill.student.average import WeightAverage
 from codistill.student.projectors import ProjectorConfig, StudentShape, find_projector
 from codistill.student.statistics import TargetStatistics
 from codistill.types import TargetSpec, TokenKind, Tokens
 from codistill.weights.contents import STD_FLOOR
+
+OWN, AVERAGE = "encoder.own", "encoder.average"
+"""Names that no teacher can have, see `Student.forward`."""
 
 
 class Student(nn.Module):
@@ -66,6 +71,7 @@ class Student(nn.Module):
         )
         self.std_floor = std_floor
         self.average = None
+        self.noise: WeightNoise | None = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
         for name, parameter in encoder.named_parameters():
             if name == "mask_token" or name.startswith(
@@ -116,6 +122,15 @@ class Student(nn.Module):
             normed=True,
         )
 
+    def disturb_weights(self, sigma: float) -> None:
+        """Put noise on the encoder's weights in training (DAMP), once `draw_noise` was called; after `keep_average`."""
+        self.noise = WeightNoise(self.encoder, sigma)
+
+    def draw_noise(self, *key: int) -> None:
+        """Draw the weights' noise for the next forward pass, if there is any, as a function of a key."""
+        if self.noise is not None:
+            self.noise.draw(*key)
+
     def keep_average(self, decay: float) -> None:
         """Start a moving average of encoder and projectors; `update_average` updates it."""
         self.average = WeightAverage(
@@ -127,18 +142,31 @@ class Student(nn.Module):
         if self.average is not None:
             self.average.follow(nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}))
 
-    def forward(self, images: Tensor, rows: Mapping[str, Rows] | None = None) -> dict[str, Tokens]:
+    def forward(
+        self, images: Tensor, rows: Mapping[str, Rows] | None = None, average_images: Tensor | None = None
+    ) -> dict[str, Tokens]:
         """Predictions for every teacher, standardized.
 
         Args:
             images: (batch, 3, row, column), ImageNet-normalized.
             rows: per teacher, the images it teaches; others never enter its projector. None: all of them.
+            average_images: what the averaged encoder sees. The result then also has un-normed tokens of the last block:
+                the encoder's under `OWN`, the average's, without a gradient, under `AVERAGE`.
         """
-        if self.projector_blocks == (self.encoder.config.depth - 1,):
-            outputs = [self.encoder(images, norm=False)]
+        last = self.encoder.config.depth - 1
+        if self.projector_blocks == (last,):
+            outputs = [own := self.encoder(images, norm=False)]
         else:
-            outputs = self.encoder.intermediate(images, self.projector_blocks, norm=False)
-        return {
+            blocks = (*self.projector_blocks, last)[: len({*self.projector_blocks, last})]
+            outputs = self.encoder.intermediate(images, blocks, norm=False)
+            own, outputs = outputs[-1], outputs[: len(self.projector_blocks)]
+        predictions = {
             name: projector([select_tokens(output, rows[name] if rows else None) for output in outputs])
             for name, projector in self.projectors.items()
         }
+        if average_images is not None:
+            assert self.average is not None
+            with torch.no_grad():
+                predictions[AVERAGE] = self.average["encoder"](average_images, norm=False)
+            predictions[OWN] = own
+        return predictions

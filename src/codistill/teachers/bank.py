@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from codistill.errors import ConfigError
 from codistill.nn.rows import Rows, select_rows
 from codistill.teachers.teacher import Teacher
+from codistill.teachers.views import StepViews
 from codistill.types import TargetSpec, Tokens
 
 
@@ -72,16 +73,21 @@ class TeacherBank(nn.Module):
         ]
 
     @torch.inference_mode()
-    def forward(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
-        """Raw targets of each teacher on its rows of (batch, 3, row, column) ImageNet-normalized images."""
+    def forward(
+        self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
+    ) -> dict[str, Tokens]:
+        """Raw targets of each teacher on its rows of (batch, 3, row, column) ImageNet-normalized images.
+
+        Without `views` all teachers see the student's images, and their patches are on its grid.
+        """
         targets = {}
         for name in self.names:
             teacher = self[name]
             dtype = teacher.autocast_dtype
             chosen = select_rows(images, rows.get(name))
             if dtype is None:
-                targets[name] = teacher(chosen, self.student_patch)
+                targets[name] = teacher(chosen, self.student_patch, views)
                 continue
             with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
-                targets[name] = teacher(chosen, self.student_patch)
+                targets[name] = teacher(chosen, self.student_patch, views)
         return targets

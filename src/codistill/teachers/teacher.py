@@ -15,6 +15,7 @@ from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.precision import Precision
 from codistill.teachers.precision import PRECISIONS, TeacherPrecision, prepared
+from codistill.teachers.views import StepViews, resize_images
 from codistill.types import Domain, TokenKind, Tokens
 
 
@@ -31,7 +32,9 @@ class TeacherConfig:
         precision: `same` as the step's, `auto`, `fp32`, `bf16`, `autocast` or `int8`: see `teachers/precision.py`.
         weight: factor of its losses; dropping compares them without it.
         image_size: side in pixels of its input images, whatever the student's; its patch tokens are then resized to the
-            student's grid. None (published): the size at which the grids match.
+            student's grid (see `DistillConfig.alignment`). None (published): the size at which the grids match.
+        image_sizes: sides to draw from in each step, independently of the student's and other teachers' (EUPE);
+            held-out images have the largest. Empty: `image_size`.
     """
 
     name: str
@@ -42,8 +45,23 @@ class TeacherConfig:
     precision: TeacherPrecision = "same"
     weight: float = 1.0
     image_size: int | None = None
+    image_sizes: tuple[int, ...] = ()
+
+    @property
+    def own_sizes(self) -> tuple[int, ...]:
+        """Sides of its input images, whatever the student's; empty: the side at which the grids match."""
+        return self.image_sizes or (() if self.image_size is None else (self.image_size,))
 
     def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_sizes:
+            raise ConfigError(
+                f"teacher {self.name!r} has image_size = {self.image_size} and image_sizes = {self.image_sizes}: "
+                "keep one"
+            )
+        if any(size < 1 for size in self.own_sizes) or len(set(self.image_sizes)) != len(self.image_sizes):
+            raise ConfigError(
+                f"image sizes of teacher {self.name!r} must be positive, and different; got {self.own_sizes}"
+            )
         if not self.name or "." in self.name or "/" in self.name:
             raise ConfigError(f"a teacher's name must not be empty or hold '.' or '/'; got {self.name!r}")
         if self.kinds is not None and (not self.kinds or not set(self.kinds) <= {"cls", "patch"}):
@@ -70,13 +88,6 @@ def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> 
     height, width = images.shape[-2:]
     size = (height // student_patch * teacher_patch, width // student_patch * teacher_patch)
     return interpolate(images, size=size, mode="bicubic", align_corners=True)
-
-
-def resize_images(images: Tensor, size: int) -> Tensor:
-    """Square images (batch, 3, side, side) at another side, bicubically, with a low-pass filter when shrinking."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return interpolate(images, size=(size, size), mode="bicubic", antialias=True)
 
 
 def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
@@ -124,12 +135,13 @@ class Teacher(nn.Module):
                 f"{spec.dim}: one projector cannot learn both. Choose one of several summary tokens (summary=0 behind "
                 "the encoder's name), or teach patches alone: kinds=patch"
             )
-        if config.image_size is not None and config.image_size % spec.patch_size:
-            near = max(1, round(config.image_size / spec.patch_size)) * spec.patch_size
-            raise ConfigError(
-                f"image_size {config.image_size} of teacher {config.name!r} is not a multiple of its patch size "
-                f"{spec.patch_size}; nearest: {near}"
-            )
+        for size in config.own_sizes:
+            if size % spec.patch_size:
+                near = max(1, round(size / spec.patch_size)) * spec.patch_size
+                raise ConfigError(
+                    f"image_size {size} of teacher {config.name!r} is not a multiple of its patch size "
+                    f"{spec.patch_size}; nearest: {near}"
+                )
         self.config = config
         self.kinds: tuple[TokenKind, ...] = kinds
         encoder = encoder.eval().requires_grad_(False)
@@ -139,34 +151,53 @@ class Teacher(nn.Module):
         """Teachers always stay in evaluation mode."""
         return super().train(False)
 
-    def forward(self, images: Tensor, student_patch: int) -> Tokens:
+    def forward(self, images: Tensor, student_patch: int, views: StepViews | None = None) -> Tokens:
         """Targets for a student's crop.
 
         Args:
-            images: (batch, 3, row, column), ImageNet-normalized, multiples of `student_patch`.
+            images: (batch, 3, row, column), ImageNet-normalized; without `views`, multiples of `student_patch`.
             student_patch: the student's patch size. The image is resized so that grids match; or to the teacher's
                 image_size, and then its patch tokens are resized.
+            views: of the step; `images` are then its crops, of which the teacher sees its own window.
 
         Raises:
             ConfigError: if the grids still differ, or images are not square for a teacher with an image_size.
         """
-        spec = self.encoder.spec
-        grid = (images.shape[-2] // student_patch, images.shape[-1] // student_patch)
-        if self.config.image_size is not None:
-            return self._at_own_size(images, self.config.image_size, grid)
-        tokens = self.encoder(resize_for_patch(images, student_patch, spec.patch_size), norm=self.config.norm)
+        name, sizes = self.config.name, self.config.own_sizes
+        if views is None:
+            grid = (images.shape[-2] // student_patch, images.shape[-1] // student_patch)
+            return self._tokens(images, student_patch, grid, max(sizes, default=None), own_grid=False)
+        window = views.window(images, views.shift(name))
+        size = views.sizes.get(name, max(sizes, default=None))
+        return self._tokens(
+            window, student_patch, (views.tokens, views.tokens), size, own_grid=views.own_grids
+        )
+
+    def _tokens(
+        self, images: Tensor, student_patch: int, grid: tuple[int, int], size: int | None, *, own_grid: bool
+    ) -> Tokens:
+        """Tokens of images at a side, on the student's grid or their own; None: the side at which the grids match."""
+        patch = self.encoder.spec.patch_size
+        if size is not None:
+            return self._at_own_size(images, size, None if own_grid else grid)
+        if images.shape[-2:] == (grid[0] * student_patch, grid[1] * student_patch):
+            images = resize_for_patch(images, student_patch, patch)
+        else:  # from the crop itself, not from the student's copy of it
+            images = resize_images(images, grid[0] * patch)
+        tokens = self.encoder(images, norm=self.config.norm)
         if tokens.grid != grid:
             raise ConfigError(
-                f"teacher {self.config.name!r} ({spec.name}) gives a {tokens.grid[0]}x{tokens.grid[1]} grid where the "
-                f"student has {grid[0]}x{grid[1]}: its spec says patch_size {spec.patch_size}, which must be its stride"
+                f"teacher {self.config.name!r} ({self.encoder.spec.name}) gives a {tokens.grid[0]}x{tokens.grid[1]} "
+                f"grid where the student has {grid[0]}x{grid[1]}: its spec says patch_size {patch}, which must be its "
+                "stride"
             )
         return tokens
 
-    def _at_own_size(self, images: Tensor, size: int, grid: tuple[int, int]) -> Tokens:
+    def _at_own_size(self, images: Tensor, size: int, grid: tuple[int, int] | None) -> Tokens:
         if images.shape[-1] != images.shape[-2]:
             raise ConfigError(
                 f"teacher {self.config.name!r} has an image_size of its own, which needs square images; got "
                 f"{images.shape[-2]}x{images.shape[-1]}"
             )
         tokens = self.encoder(resize_images(images, size), norm=self.config.norm)
-        return resize_tokens(tokens, grid)
+        return tokens if grid is None else resize_tokens(tokens, grid)

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.data.catalogue import CATALOGUE
+from codistill.distill.config import DistillConfig
 from codistill.distill.dropping import DroppingConfig
-from codistill.distill.objective import DistillationObjective, DistillConfig
+from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.engine.objective import StepContext
@@ -25,6 +26,7 @@ from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.nn.rows import Rows, select_rows
 from codistill.student.load import student_of_weights
 from codistill.student.student import Student
+from codistill.teachers.views import StepViews
 from codistill.types import Batch, Tokens
 from codistill.verify.check import CheckResult, absent, compare_numbers, failed, judged
 from codistill.verify.student_keys import own_key
@@ -71,7 +73,9 @@ class RecordedBank:
         """Nothing to move: recorded features stay on the host."""
         return self
 
-    def __call__(self, images: Tensor, rows: Mapping[str, Rows]) -> dict[str, Tokens]:
+    def __call__(
+        self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
+    ) -> dict[str, Tokens]:
         """The features of the current step, on each teacher's rows."""
         raw: dict[str, Tokens] = {}
         for name in self.record["teachers"]:

@@ -168,7 +168,7 @@ def _teacher(
     widths = {pair[0].shape[0] for pair in moments.values()} | {
         tensor.shape[0]
         for key, tensor in projector.items()
-        if re.fullmatch(r"(linear|(cls|patch)\.\d+\.layers\.2)\.weight", key)
+        if re.fullmatch(r"(linear|(cls|patch)\.\d+\.layers\.2|(cls|patch|both)\.(mlp\.)?last)\.weight", key)
     }
     if len(widths) != 1:
         raise CheckpointError(

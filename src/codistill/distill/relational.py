@@ -1,0 +1,86 @@
+"""Relational losses: how tokens lie to one another, compared between prediction and target; pure functions.
+
+* Gram (DINOv3, arXiv 2508.10104): cosines between all patches of an image.
+* CKA (PaKA, arXiv 2509.05606): one minus the centred kernel alignment of an image's patches, linear kernels. Of PaKA
+  only the loss, on all patches; its views and heads are not part of this.
+* ARKD (SigLino, arXiv 2512.20157): distances between summaries of a batch; near pairs are only pulled together, far
+  pairs only pushed apart. Whether the student's distances are divided by their own mean or by the teacher's was not
+  published: both are here.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize, smooth_l1_loss
+
+from codistill.nn.precision import full_precision
+
+CKA_EPS = 1e-6
+
+
+def gram_distance(
+    prediction: Float[Tensor, "image patch channel"], target: Float[Tensor, "image patch channel"]
+) -> Float[Tensor, " image"]:
+    """Mean square difference of the cosines between all pairs of an image's patches, (patch, patch)."""
+    with full_precision(prediction):
+        p, t = (normalize(x.float(), dim=-1) for x in (prediction, target))
+        return (p @ p.mT - t @ t.mT).square().mean((1, 2))
+
+
+def cka_distance(
+    prediction: Float[Tensor, "image patch channel"], target: Float[Tensor, "image patch channel"]
+) -> Float[Tensor, " image"]:
+    """1 - CKA of linear kernels over an image's patches; 0 for a single patch, which has no relations."""
+    if prediction.shape[1] < 2:
+        return 0.0 * prediction.sum((1, 2))
+    with full_precision(prediction):
+        p, t = (_centred_kernel(x.float()) for x in (prediction, target))  # (image, patch, patch)
+        lengths = p.flatten(1).norm(dim=1) * t.flatten(1).norm(dim=1)  # norm: its gradient at 0 is 0
+        return 1.0 - (p * t).sum((1, 2)) / (lengths + CKA_EPS)
+
+
+def _centred_kernel(x: Tensor) -> Tensor:
+    """H X Xᵀ H with H = 1 - 1/n, from channels without their mean over patches."""
+    x = x - x.mean(1, keepdim=True)
+    return x @ x.mT
+
+
+def asymmetric_distances(
+    prediction: Float[Tensor, "image channel"],
+    target: Float[Tensor, "image channel"],
+    taught: Bool[Tensor, " image"],
+    rows: Int[Tensor, " row"],
+    *,
+    by_teacher_mean: bool = False,
+) -> Float[Tensor, " row"]:
+    """ARKD of some images to all others that the teacher taught; 0 where it taught fewer than two.
+
+    D is the matrix of distances over its mean, m the (lower) median of the teacher's. A pair with D_T < m costs
+    smooth L1 (beta 1) of max(D_S - D_T, 0), any other of max(D_T - D_S, 0); an image has the mean over its pairs.
+
+    Args:
+        prediction, target: of the whole batch.
+        taught: which of its images count.
+        rows: the images to give a value for.
+        by_teacher_mean: divide the student's distances by the teacher's mean, not by their own.
+    """
+    with full_precision(prediction):
+        ours, theirs = (_distances(x.float()) for x in (prediction, target))  # (image, image)
+    pairs = (taught[:, None] & taught[None, :]).fill_diagonal_(False)
+    count = pairs.sum()
+    mean_ours, mean_theirs = (
+        (d * pairs).sum() / count.clamp(min=1) + torch.finfo(d.dtype).tiny for d in (ours, theirs)
+    )
+    ours = ours / (mean_theirs if by_teacher_mean else mean_ours)
+    theirs = theirs / mean_theirs
+    ranked = torch.where(pairs, theirs, torch.inf).flatten().sort().values
+    median = ranked.index_select(0, ((count - 1) // 2).clamp(min=0)[None])  # on the device: no host sync
+    excess = torch.where(theirs < median, ours - theirs, theirs - ours).clamp(min=0)
+    values = smooth_l1_loss(excess, torch.zeros_like(excess), reduction="none") * pairs
+    return (values.sum(1) / (taught.sum() - 1).clamp(min=1)).index_select(0, rows)
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Euclidean distances, without the cancellation of the product form; the gradient at 0 is 0."""
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,122 @@
+"""From a recipe to its student: fresh, or from earlier weights."""
+
+import os
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError
+from codistill.nn.seeded import seeded
+from codistill.nn.vit import VIT_SIZES, ViTConfig, vit_config
+from codistill.recipes.recipe import Recipe, StudentConfig
+from codistill.student.load import load_any_student
+from codistill.student.student import Student
+from codistill.types import TargetSpec
+
+
+def student_shape(config: StudentConfig, image_size: int) -> ViTConfig:
+    """The architecture of a fresh student."""
+    given = {
+        name: value for name in ("dim", "depth", "num_heads") if (value := getattr(config, name)) is not None
+    }
+    return vit_config(
+        config.size,
+        patch_size=config.patch_size,
+        image_size=image_size,
+        num_registers=config.num_registers,
+        layer_scale=config.layer_scale,
+        drop_path=config.drop_path,
+        **given,
+    )
+
+
+def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
+    """A fresh student encoder."""
+    return ViTEncoder(student_shape(config, image_size), name=config.size)
+
+
+def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Student, list[str]]:
+    """The student, fresh or from `student.init`.
+
+    Returns:
+        The student, and a line for each part that `init` lacks.
+
+    Raises:
+        ConfigError: if the encoder of `init` is another architecture.
+    """
+    config = recipe.student
+    start = None
+    if config.init:
+        start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
+    with seeded(recipe.engine.seed):
+        encoder = build_encoder(config, recipe.image_size)
+        if start is not None:
+            encoder = encoder_like(start.encoder, encoder, config)
+        rotated, floor = recipe.distill.targets.transform == "phi_s", recipe.distill.targets.std_floor
+        student = Student(encoder, targets, config.projector, rotated_targets=rotated, std_floor=floor)
+    lacking = [target.name for target in targets if "cls" in target.kinds and not encoder.config.has_cls]
+    if lacking:
+        raise ConfigError(
+            f"student.init {config.init!r} has no class token to match those of {', '.join(lacking)} with; give these "
+            "teachers kinds = patch"
+        )
+    fresh = [] if start is None else copy_matching(start, student)
+    if config.freeze_encoder:
+        student.encoder.requires_grad_(False)
+    if config.ema:
+        student.keep_average(config.ema)
+    if config.damp:
+        student.disturb_weights(config.damp)
+    return student, fresh
+
+
+_SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
+
+
+def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -> ViTEncoder:
+    """A fresh encoder of the architecture, normalization and licence of released weights, with the recipe's drop-path.
+
+    Args:
+        start: the released encoder.
+        wanted: the recipe's architecture; sizes must agree.
+        config: the recipe's student.
+
+    Raises:
+        ConfigError: if the sizes differ; the text says what to add to the command.
+    """
+    given = start.config
+    if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
+        sizes = {name: getattr(given, name) for name in _SHAPE}
+        named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
+        flags = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
+        flags |= {name: sizes[name] for name in _SHAPE[3:]}
+        text = " ".join(f"--student.{name.replace('_', '-')} {value}" for name, value in flags.items())
+        theirs, ours = (
+            ", ".join(f"{name} {getattr(c, name)}" for name in _SHAPE) for c in (given, wanted.config)
+        )
+        raise ConfigError(
+            f"student.init {config.init!r} is another architecture ({theirs}) than the recipe's student ({ours}). "
+            f"Add: {text}"
+        )
+    return ViTEncoder(
+        replace(given, drop_path=config.drop_path),
+        name=wanted.spec.name,
+        licence=start.spec.licence if start.spec.licence != "unknown" else "unknown (of student.init)",
+        mean=tuple(start.spec.mean),
+        std=tuple(start.spec.std),
+    )
+
+
+@torch.no_grad()
+def copy_matching(start: nn.Module, student: Student) -> list[str]:
+    """Copy tensors of equal name and shape; returns the student's names without a match."""
+    given = start.state_dict()
+    fresh = []
+    for name, tensor in student.state_dict().items():
+        if name in given and given[name].shape == tensor.shape:
+            tensor.copy_(given[name])
+        elif not name.endswith("mask_token"):
+            fresh.append(name)
+    return fresh
