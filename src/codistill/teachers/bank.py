@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from codistill.errors import ConfigError
+from codistill.nn.precision import full_precision
 from codistill.nn.rows import Rows, select_rows
 from codistill.teachers.teacher import Teacher
 from codistill.teachers.views import StepViews
@@ -88,6 +89,7 @@ class TeacherBank(nn.Module):
             if dtype is None:
                 targets[name] = teacher(chosen, self.student_patch, views)
                 continue
-            with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            plain = dtype == torch.float32
+            with full_precision(images) if plain else torch.autocast(images.device.type, dtype=dtype):
                 targets[name] = teacher(chosen, self.student_patch, views)
         return targets
