@@ -17,11 +17,13 @@ from codistill.deploy.subject import find_exportable
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.imaging.normalize import normalized
+from codistill.student.load import load_student
 from codistill.tasks.people.load import load_people
 from codistill.tasks.people.model import PeopleSearch
 from codistill.tasks.registry import find_task
 from codistill.tasks.task import Subject
 from codistill.tasks.two_view.head import open_two_view
+from shared_files import golden
 
 SIZES = Sizes(batch=2, rows=4, columns=4)
 PICTURES = generated_pictures(2, 56, 56)
@@ -63,6 +65,24 @@ def test_tokens_of_several_blocks_carry_their_numbers() -> None:
     assert list(found) == ["patches_1", "cls_1", "registers_1", "patches_0", "cls_0", "registers_0"]
     torch.testing.assert_close(found["patches_0"], wanted[1].patches)
     torch.testing.assert_close(found["cls_1"], wanted[0].cls)
+
+
+@torch.inference_mode()
+def test_a_projector_gives_a_teachers_tokens() -> None:
+    """Of a released student; what it projects comes back in the teacher's own units if asked for."""
+    path = str(golden("dune_nano_released_layout.pth"))
+    student = load_student(path)
+    teacher = student.targets[0].name
+    images = normalized(PICTURES)
+    for denormalize in (False, True):
+        network = find_exportable(path, ExportConfig(projector=teacher, denormalize=denormalize))
+        assert network.about.kind == "projector" and network.outputs[0].axes[-1] == student.targets[0].dim
+        wanted = student.project(student.encoder(images, norm=False), teacher, denormalize)
+        found = outputs(network)
+        torch.testing.assert_close(found["patches"], wanted.patches, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found["cls"], wanted.cls, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ConfigError, match="--no-norm would have no effect on what comes out of a projector"):
+        find_exportable(path, ExportConfig(projector=teacher, norm=False))
 
 
 @pytest.mark.parametrize("task", ["depth", "segmentation", "normals"])

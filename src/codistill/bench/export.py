@@ -7,7 +7,7 @@ import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,16 +38,18 @@ class ProgramSpeed:
         runtime, precision: what runs it, in which numbers.
         file: its name; empty for PyTorch's own ways.
         file_bytes: its size.
-        seconds: of the shortest pass.
-        peak_bytes: of a process that does nothing else, PyTorch's own code (which the runtime does not need) included.
+        seconds, cpu_seconds: of the shortest pass, wall-clock and processor time of all threads.
+        peak_bytes: of a process that does nothing else, PyTorch's own code (which the runtime does not need) included;
+            0 where it was not measured.
     """
 
     runtime: str
     precision: str
     file: str = ""
     file_bytes: int = 0
-    seconds: float
-    peak_bytes: int
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
 
 
 def original_of(record: ProgramRecord) -> Exportable:
@@ -70,7 +72,14 @@ def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
 
 
 def bench_export(
-    files: list[Path], *, size: int, batch: int, rounds: int, compiled: bool, against: str | None
+    files: list[Path],
+    *,
+    size: int,
+    batch: int,
+    rounds: int,
+    compiled: bool,
+    against: str | None,
+    memory: bool,
 ) -> list[ProgramSpeed]:
     """Measure exported files, and the network of the first one in eager PyTorch.
 
@@ -80,6 +89,7 @@ def bench_export(
         rounds: passes, the fastest of which counts.
         compiled: the network under torch.compile as well.
         against: another encoder, in eager PyTorch, on images of the same size; None for none.
+        memory: measure memory as well, in a process each.
 
     Raises:
         ConfigError: if files take other inputs than the first.
@@ -92,7 +102,7 @@ def bench_export(
     def add(call: Call, load: Callable[[], Call], **about: object) -> None:
         for _ in range(WARM_UP):
             call()
-        speed = ProgramSpeed(**about, seconds=0.0, peak_bytes=peak_of(load))  # type: ignore[arg-type]
+        speed = ProgramSpeed(**about, peak_bytes=peak_of(load) if memory else 0)  # type: ignore[arg-type]
         contenders.append((speed, call))
 
     record, first = programs[0].record, files[0]
@@ -116,7 +126,7 @@ def bench_export(
     timed = [Timed(call) for _, call in contenders]
     take_turns(rounds, *(one.measure for one in timed))
     return [
-        ProgramSpeed(**{**vars(speed), "seconds": one.best.wall})
+        replace(speed, seconds=one.best.wall, cpu_seconds=one.best.cpu)
         for (speed, _), one in zip(contenders, timed, strict=True)
     ]
 

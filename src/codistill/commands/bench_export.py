@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
         rounds=arguments.rounds,
         compiled=arguments.compile,
         against=arguments.against,
+        memory=arguments.memory,
     )
     console = Console()
     console.print(f"{where(CPU)}, batches of {arguments.batch} at {arguments.size} px", highlight=False)
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def _table(speeds: list[ProgramSpeed]) -> Table:
-    table = Table("runtime", "numbers", "file", "size", "ms", "times as fast as the first", "peak memory")
+    table = Table("runtime", "numbers", "file", "size", "ms", "CPU ms", "times as fast", "peak memory")
     for speed in speeds:
         table.add_row(
             speed.runtime,
@@ -52,7 +53,9 @@ def _table(speeds: list[ProgramSpeed]) -> Table:
             speed.file,
             size_text(speed.file_bytes) if speed.file else "",
             f"{1000 * speed.seconds:.1f}",
-            f"{speeds[0].seconds / speed.seconds:.2f}",
-            size_text(speed.peak_bytes),
+            f"{1000 * speed.cpu_seconds:.1f}",
+            f"{speeds[0].cpu_seconds / speed.cpu_seconds:.2f}",
+            size_text(speed.peak_bytes) if speed.peak_bytes else "",
         )
+    table.caption = f"times as fast as {speeds[0].runtime}, by processor time"
     return table

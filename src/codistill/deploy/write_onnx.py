@@ -9,7 +9,8 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,15 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
         MissingExtraError: if the extra is not installed.
     """
     names = [port.name for port in network.inputs], [port.name for port in network.outputs]
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=names[0],
-                output_names=names[1],
-                verbose=False,
-            )
-    finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+    with _quiet("torch.onnx", "onnx_ir", "onnxscript"):
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=names[0],
+            output_names=names[1],
+            verbose=False,
+        )
     assert made is not None
     model = made.model_proto
     _name_axes(model, network)
@@ -104,24 +99,37 @@ def _in_integers(model: Any) -> Any:
         raise MissingExtraError("onnxruntime", EXTRA, "An ONNX file in int8") from error
     weights = {tensor.name for tensor in model.graph.initializer}
     chosen = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # advice on how to prepare the model, which is prepared
+    with (
+        _quiet(""),
+        tempfile.TemporaryDirectory() as folder,
+    ):  # the root logger gives advice on preparing the model
+        out = Path(folder) / "int8.onnx"
+        quantize_dynamic(
+            model,
+            out,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=model.ByteSize() > LARGEST_FILE,
+        )
+        return onnx_packages().load(out)
+
+
+@contextmanager
+def _quiet(*loggers: str) -> Iterator[None]:
+    """Warnings of these loggers, and Python's own, are not shown within."""
+    found = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in found]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "int8.onnx"
-            quantize_dynamic(
-                model,
-                out,
-                op_types_to_quantize=["MatMul"],
-                nodes_to_quantize=chosen,
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-                use_external_data_format=model.ByteSize() > LARGEST_FILE,
-            )
-            return onnx_packages().load(out)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for logger in found:
+                logger.setLevel(logging.ERROR)
+            yield
     finally:
-        root.setLevel(level)
+        for logger, level in zip(found, levels, strict=True):
+            logger.setLevel(level)
 
 
 def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:

@@ -16,6 +16,12 @@ add(
     metavar="E",
     help="another encoder in eager PyTorch, e.g. timm:vit_small_patch14_dinov2,pretrained=false",
 )
+add(
+    "--no-memory",
+    dest="memory",
+    action="store_false",
+    help="do not measure memory, which takes a process each",
+)
 add("--threads", type=int, default=1, help="of every runtime (1)")
 add("--rounds", type=int, default=10, help="passes, the fastest of which counts (10)")
 add_json(PARSER)

@@ -245,7 +245,8 @@ class HumanMeshHead(nn.Module):
         context = context.index_put(place, marked.to(context.dtype))
         start = torch.cat((self.init_pose, self.init_shape, self.init_camera), dim=1)  # (1, number)
         token = (
-            self.embed(torch.cat((query, start.expand(len(cells), -1)), dim=-1)) + self.person_embedding[0]
+            self.embed(torch.cat((query, start.expand(cells.image.shape[0], -1)), dim=-1))
+            + self.person_embedding[0]
         )
         seat = cells.image, cells.slot  # (person,) each: from the flat row to (image, slot)
         x = token.new_zeros(patches.shape[0], cells.slots, config.dim).index_put(seat, token)
@@ -261,7 +262,7 @@ class HumanMeshHead(nn.Module):
         if self.config.n_expression:
             expression = self.expression(features).float() + self.init_expression
         else:
-            expression = features.new_zeros(len(features), 0)
+            expression = features.new_zeros(features.shape[0], 0)
         return RawPeople(
             logit=logit,
             offset=offset,

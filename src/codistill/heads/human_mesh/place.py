@@ -50,7 +50,7 @@ def pose_bodies(
     Args:
         body: bodies without expression (all but SMPL-X) ignore it.
     """
-    if len(rotmat) == 0:
+    if rotmat.shape[0] == 0:
         # The sum keeps the (empty) result in the graph: a rank without people has zero gradients, not None.
         nothing = rotmat.sum() + shape.sum()
         return nothing.expand(0, body.n_verts, 3), nothing.expand(0, body.n_joints, 3)
