@@ -136,7 +136,7 @@ def test_the_paper_in_miniature_is_whole(tmp_path: Path) -> None:
     assert len(found) == 2 + 10 * (1 + 5) + 4 * 4
     rows = {row: found[f"{row}/0/train"].recipe for row in study.rows if f"{row}/0/train" in found}
     assert {(r.image_size, r.total_steps) for row, r in rows.items() if r and row != "all-tp-168"} == {
-        (112, 500)
+        (112, 700)
     }
     assert [len(r.teachers) for row, r in rows.items() if r and row == "generic-only"] == [1]
     assert {row for row, r in rows.items() if r and len(r.sources) == 1} == {
