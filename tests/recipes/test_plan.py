@@ -1,16 +1,20 @@
 """What a recipe costs: counted operations against the textbook's sums, shares, rates, what is printed."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from codistill.commands import plan as command
+from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
+from codistill.recipes.build import build_bank
 from codistill.recipes.fresh_student import build_encoder
 from codistill.recipes.plan import plan_run, share_of, teacher_size, work_of
 from codistill.recipes.registry import find_recipe
+from codistill.tasks.shared.unfrozen import unfrozen, write_unfrozen
 from codistill.teachers.teacher import TeacherConfig
 
 
@@ -101,3 +105,17 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
         command.main(["unic", "--gpus", "3"])
     with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):
         command.main(["unic", "--teacher", "r,resnet50"])
+
+
+def test_a_teacher_that_a_fit_has_trained_is_counted_and_built_by_its_path(tmp_path: Path) -> None:
+    encoder = unfrozen(load_encoder("random:vit_tiny,dim=64,num_heads=2,depth=2"), "random:vit_tiny")
+    write_unfrozen(
+        tmp_path / "vit_large_14", encoder, named="random:vit_tiny", task="two-view", command=["fit"]
+    )
+    given = TeacherConfig(
+        name="stereo", encoder=str(tmp_path / "vit_large_14" / "encoder"), domain="3d", kinds=("patch",)
+    )
+    recipe = replace(find_recipe("debug"), teachers=(given,))
+    forward = vit_flops(64, 2, 17, 16, 14)  # of its own size, whatever its folder is called
+    assert work_of(recipe).teachers["stereo"] == pytest.approx(forward, rel=1e-6)
+    assert build_bank(recipe)["stereo"].encoder.spec.dim == 64

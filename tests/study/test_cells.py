@@ -127,6 +127,24 @@ def test_the_study_of_the_documentation_has_cells(tmp_path: Path) -> None:
     assert "168" in found["longer/0/depth"].words and "112" in found["none/0/depth"].words
 
 
+def test_the_paper_in_miniature_is_whole(tmp_path: Path) -> None:
+    study = find_study(
+        "paper", ["teachers.stereo=random:vit_tiny", "teachers.people=random:vit_tiny", "world=w"]
+    )
+    one_seed = replace(study, seeds=(0,))
+    found = {cell.name: cell for cell in cells_of(one_seed, StudyFolder(tmp_path), resolve_evaluation)}
+    assert len(found) == 2 + 10 * (1 + 5) + 4 * 4
+    rows = {row: found[f"{row}/0/train"].recipe for row in study.rows if f"{row}/0/train" in found}
+    assert {(r.image_size, r.total_steps) for row, r in rows.items() if r and row != "all-tp-168"} == {
+        (112, 700)
+    }
+    assert [len(r.teachers) for row, r in rows.items() if r and row == "generic-only"] == [1]
+    assert {row for row, r in rows.items() if r and len(r.sources) == 1} == {
+        *("generic-tp", "generic-lp", "generic-sp", "generic-only")
+    }
+    assert find_study("paper").tables["table1"].columns == find_study("paper").tables["table2"].columns
+
+
 def finish(folder: Path, cell: Cell) -> None:
     """Let a cell be finished."""
     (cell.out / "export").mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,7 @@ class Plan:
 
 
 def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTConfig:
-    """Architecture of a teacher: of its weights where they are here, of the recipe whose run it is, or as its name says.
+    """Architecture of a teacher: of its weights where they are here, of the recipe whose run it is, or its name.
 
     Raises:
         ConfigError: if none of them tells it, or it is no vision transformer of ours.
