@@ -67,7 +67,7 @@ def distill_objective(
         )
     if unknown := set(domains or {}) - set(teachers):
         raise ConfigError(f"domains name {', '.join(sorted(unknown))}; teachers are {', '.join(teachers)}")
-    made = []
+    made: list[Teacher] = []
     for name, teacher in teachers.items():
         settings = TeacherConfig(name=name, encoder=name, domain=(domains or {}).get(name, "generic"))
         made.append(Teacher(settings, load_encoder(teacher)))
