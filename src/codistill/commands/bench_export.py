@@ -45,7 +45,18 @@ def main(argv: list[str]) -> int:
 
 
 def _table(speeds: list[ProgramSpeed]) -> Table:
-    table = Table("runtime", "numbers", "file", "size", "ms", "CPU ms", "times as fast", "peak memory")
+    measured = any(speed.peak_bytes for speed in speeds)
+    titles = (
+        "runtime",
+        "numbers",
+        "file",
+        "size",
+        "ms",
+        "CPU ms",
+        "times",
+        *(["peak memory"] if measured else []),
+    )
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold", caption_justify="left")
     for speed in speeds:
         table.add_row(
             speed.runtime,
@@ -55,7 +66,7 @@ def _table(speeds: list[ProgramSpeed]) -> Table:
             f"{1000 * speed.seconds:.1f}",
             f"{1000 * speed.cpu_seconds:.1f}",
             f"{speeds[0].cpu_seconds / speed.cpu_seconds:.2f}",
-            size_text(speed.peak_bytes) if speed.peak_bytes else "",
+            *([size_text(speed.peak_bytes)] if measured else []),
         )
-    table.caption = f"times as fast as {speeds[0].runtime}, by processor time"
+    table.caption = f"times: as fast as {speeds[0].runtime}, by processor time"
     return table
