@@ -37,7 +37,10 @@ class RangeServer:
         self._server.server_close()
 
     def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body to send for a GET; tests inject failures here. A shorter body is sent as a cut one."""
+        """Status (0: success) and body to send for a GET; tests inject failures here.
+
+        A body of a success that is shorter than the given one is sent as a cut one.
+        """
         return 0, body
 
 
@@ -74,9 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
             whole = file.read(stop - start)
         status, body = self.store.answer(unquote(self.path).lstrip("/"), whole)
         partly = f"bytes {start}-{stop - 1}/{size}" if "Range" in self.headers else None
-        self._send(status or (206 if partly else 200), len(whole), _tag(found), partly)
+        length = len(body) if status else len(whole)
+        self._send(status or (206 if partly else 200), length, _tag(found), partly)
         self.wfile.write(body)
-        if len(body) != len(whole):
+        if len(body) != length:
             self.close_connection = True
 
     def _file(self) -> Path | None:

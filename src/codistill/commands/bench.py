@@ -1,10 +1,11 @@
-"""`codistill bench step|loader|encoder|matching|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|store|encoder|matching|world`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
 BENCHMARKS = {
     "step": "codistill.commands.bench_step:main",
     "loader": "codistill.commands.bench_loader:main",
+    "store": "codistill.commands.bench_store:main",
     "encoder": "codistill.commands.bench_encoder:main",
     "matching": "codistill.commands.bench_matching:main",
     "world": "codistill.commands.bench_world:main",

@@ -48,6 +48,11 @@ class RemoteShards(ShardSource):
         super().__init__(config, folder, table, rows, passed)
         self._reader = ObjectReader(remote)
 
+    @property
+    def index_bytes(self) -> int:
+        """Of the mapped index on the disk, which all processes of a machine share."""
+        return 0 if self._table.path is None else self._table.path.stat().st_size
+
     def files_of(self, index: int) -> tuple[Path, ...]:
         return ()
 

@@ -20,7 +20,7 @@ from codistill.errors import WriteError
 from codistill.files.listing import say
 from codistill.files.writing import cannot_write, make_directory
 
-_OPEN_FILES = 64
+OPEN_FILES = 64
 _TOUCH_SECONDS = 5.0
 _STEPS = 2048
 """Each process counts what it writes, and looks at the whole after this part of the limit."""
@@ -66,9 +66,12 @@ class RangeCache:
 
     def bytes_at(self, name: str, offset: int, size: int) -> bytes:
         """What lies there, unchecked and perhaps short: for callers that keep a checksum within it."""
-        with self._lock:
-            file = self._file(name, write=False)
-            return b"" if file is None else _pread(file, size, offset)
+        try:
+            with self._lock:
+                file = self._file(name, write=False)
+                return b"" if file is None else os.pread(file, size, offset)
+        except OSError:
+            return b""
 
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Keep bytes of an object; where that is not possible (a full disk), say so once and keep nothing."""
@@ -106,7 +109,7 @@ class RangeCache:
                 file = os.open(path, os.O_RDWR | (os.O_CREAT if write else 0), 0o666)
             except FileNotFoundError:
                 return None
-            if len(self._files) >= _OPEN_FILES:
+            if len(self._files) >= OPEN_FILES:
                 os.close(self._files.popitem(last=False)[1][0])
         if now - touched > _TOUCH_SECONDS:
             with suppress(OSError):
@@ -163,10 +166,3 @@ class RangeCache:
     def __del__(self) -> None:
         if getattr(self, "_process", -1) == os.getpid():
             self.close()
-
-
-def _pread(file: int, size: int, offset: int) -> bytes:
-    try:
-        return os.pread(file, size, offset)
-    except OSError:
-        return b""
