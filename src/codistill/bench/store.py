@@ -46,7 +46,7 @@ class StoreBench:
 def bench_store(images: Sequence[bytes], bench: StoreBench) -> dict[str, float]:
     """Images per second of every way, each the best round."""
     needed = bench.batch_size * (bench.steps + 4 * max(1, bench.workers))
-    best = dict.fromkeys(WAYS, 0.0)
+    best: dict[str, float] = dict.fromkeys(WAYS, 0.0)
     with tempfile.TemporaryDirectory() as folder:
         shards = Path(folder) / "shards"
         _write(shards, images, needed)

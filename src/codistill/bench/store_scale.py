@@ -33,7 +33,7 @@ def synthetic_index(images: int, shards: int, image_bytes: int) -> pa.Table:
     lists = pa.array(np.arange(images + 1, dtype=np.int32))
     columns = {
         "shard": pa.DictionaryArray.from_arrays(shard.astype(np.int32), pa.array(names)),
-        "key": pa.array(np.char.mod("%d", np.arange(images)).astype(object), pa.string()),
+        "key": pa.array(np.arange(images)).cast(pa.string()),
         "member": pa.ListArray.from_arrays(lists, pa.repeat(pa.scalar("jpg"), images)),
         "offset": pa.ListArray.from_arrays(lists, pa.array(starts - starts[first][shard] + 512)),
         "size": pa.ListArray.from_arrays(lists, pa.array(sizes)),
@@ -47,7 +47,7 @@ def synthetic_index(images: int, shards: int, image_bytes: int) -> pa.Table:
 
 
 def measure_index(images: int, shards: int, image_bytes: int) -> dict[str, float]:
-    """Bytes of an index as stored and as mapped; seconds in which a machine's first rank opens it, and a further one."""
+    """Bytes of an index, stored and mapped; seconds in which a machine's first rank opens it, and a further one."""
     memory = fsspec.filesystem("memory")
     url = f"memory://codistill-bench-{images}"
     with tempfile.TemporaryDirectory() as folder:

@@ -90,6 +90,7 @@ def test_packed_to_s3_and_trained_from_it(
     ) as raised:
         batches("s3://bucket/p")
     assert SECRET not in str(raised.value)
+    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path / "third"))
     store.fault = lambda path, number: None
     filesystem("s3://bucket").rm_file("s3://bucket/p/shard-000002.tar")
     with pytest.raises(StoreError, match=r"shard-000002\.tar: no such object"):
