@@ -70,7 +70,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.verify:main",
         "numerical compatibility with the published implementations",
     ),
-    "bench": ("codistill.commands.bench:main", "speed of the step, the loader, an encoder, heads, the world"),
+    "bench": (
+        "codistill.commands.bench:main",
+        "speed of the step, the loader, a store, an encoder, heads, the world",
+    ),
     "world": ("codistill.commands.world:main", "build or show the embedded world"),
     "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
 }

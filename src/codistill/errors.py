@@ -34,6 +34,13 @@ class WriteError(DataError, CheckpointError):
     """A file or a folder cannot be written, whatever it holds: the disk is full, or permissions forbid it."""
 
 
+class StoreError(CodistillError, RuntimeError):
+    """A store of objects (`s3://…`) refuses one, lacks it, or failed for longer than the caller waits.
+
+    Not a `DataError`: a bad image is replaced by another one, a failing store must not decide which images are seen.
+    """
+
+
 class StoppedError(CodistillError):
     """A run was asked to stop before its end: what it did is saved, and the same command resumes.
 

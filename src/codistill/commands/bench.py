@@ -5,6 +5,7 @@ from codistill.commands.dispatch import run_part
 BENCHMARKS = {
     "step": "codistill.commands.bench_step:main",
     "loader": "codistill.commands.bench_loader:main",
+    "store": "codistill.commands.bench_store:main",
     "encoder": "codistill.commands.bench_encoder:main",
     "export": "codistill.commands.bench_export:main",
     "matching": "codistill.commands.bench_matching:main",

@@ -123,7 +123,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         process.on_main(lambda: ensure_world(recipe, console))
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
         for source in (*recipe.training_sources, *held_out):
-            resolve(source)  # before any teacher is downloaded
+            resolve(source, recipe.loader.remote)  # before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe, process.device)
         if process.is_main:
@@ -167,7 +167,9 @@ def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], cons
     done = checkpoints(out)
     resumed_at = int(done[-1].name.removeprefix("step_")) if done else None
     sources = {"training": recipe.training_sources, "held out": held_out}
-    for text in note_sources(out, {part: some for part, some in sources.items() if some}, resumed_at):
+    for text in note_sources(
+        out, {part: some for part, some in sources.items() if some}, resumed_at, recipe.loader.remote
+    ):
         console.print(f"[yellow]since this run was last trained:[/yellow] {escape(text)}", highlight=False)
 
 

@@ -3,6 +3,7 @@
 from codistill.data import SourceConfig
 from codistill.errors import ConfigError
 from codistill.files.dataclass_fields import path_of_flag
+from codistill.files.urls import without_secrets
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TokenKind
 
@@ -48,7 +49,7 @@ def _teacher(text: str) -> TeacherConfig:
 
 
 def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
-    """`NAME,DOMAIN,PATH[,root=DIR]` each: a folder, a list, a manifest or a folder of shards.
+    """`NAME,DOMAIN,PATH[,root=DIR]` each: a folder, a list, a manifest or shards; paths or addresses.
 
     `root` is the folder that the names of a list or a manifest are relative to.
     """
@@ -57,12 +58,12 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
         parts = text.split(",", 2)
         if len(parts) != 3 or not all(parts):
             raise ConfigError(
-                f"--source {text}: write NAME,DOMAIN,PATH, e.g. --source photos,generic,/data/photos "
+                f"--source {without_secrets(text)}: write NAME,DOMAIN,PATH, e.g. --source photos,generic,/data/photos "
                 "(domains: generic, 3d, human, or your own word)"
             )
         path, mark, root = parts[2].rpartition(",root=")
         if mark and not (path and root):
-            raise ConfigError(f"--source {text}: write NAME,DOMAIN,PATH,root=DIR")
+            raise ConfigError(f"--source {without_secrets(text)}: write NAME,DOMAIN,PATH,root=DIR")
         sources.append(
             SourceConfig(name=parts[0], domain=parts[1], path=path or parts[2], root=root if mark else None)
         )

@@ -10,28 +10,53 @@ from codistill.data.manifest import filters_text, write_manifest
 from codistill.data.names import table_of_paths
 from codistill.data.opening import open_source, resolve
 from codistill.data.packing import pack_source
+from codistill.data.remote.folder import record_shards_in_store, verify_shards_in_store
+from codistill.data.remote.opening import only_shards
 from codistill.data.shard_format import verify_shard
 from codistill.data.shard_index import record_shards, shard_files
-from codistill.data.source import SourceConfig, expand
+from codistill.data.source import Source, SourceConfig, expand
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.remote.config import RemoteConfig
+from codistill.files.urls import check_url, is_url
 
 
 def main(argv: list[str]) -> int:
     options = parse(argv)
     config = _config(options)
+    place = expand(config.path, config.name)
+    remote = _remote(options, place)
     if options.verify:
-        return _verify(Path(expand(config.path, config.name)))
-    found, kind = resolve(config)
+        return _verify(place)
+    found, kind = resolve(config, remote)
+    if kind == "folder" and is_url(found.path) and only_shards(found.path):
+        kind = "shards"
     if kind == "shards" and not options.pack:
+        if options.out:
+            raise ConfigError(
+                f"--out {options.out} would have no effect: the index of shards lies beside them"
+            )
         with SampleProgress("reading shards") as show:
-            path = record_shards(Path(found.path), workers=options.workers, progress=show)
-        print(f"{config.name}: {len(open_source(config))} images indexed in {path}")
+            if is_url(found.path):
+                path: Path | str = record_shards_in_store(found.path, workers=options.workers, progress=show)
+            else:
+                path = record_shards(Path(found.path), workers=options.workers, progress=show)
+        print(f"{config.name}: {len(open_source(config, remote))} images indexed in {path}")
         return 0
     if not options.out:
         raise ConfigError(
             f"--out is missing: {'a folder' if options.pack else 'the manifest to write (.parquet)'}"
         )
-    return _pack(options, config) if options.pack else _list(options, config, found, kind)
+    check_url(options.out, "--out")
+    if options.pack:
+        return _pack(options, config, remote)
+    return _list(options, open_source(config, remote), found, kind)
+
+
+def _remote(options: argparse.Namespace, place: str) -> RemoteConfig:
+    """How a store is read; an image is packed once, so that by default nothing of it is kept."""
+    if options.cache_gb is not None and not (is_url(place) and options.pack):
+        raise ConfigError("--cache-gb would have no effect: it is for --pack of images in a store")
+    return RemoteConfig(cache_gb=options.cache_gb or 0.0)
 
 
 def _config(options: argparse.Namespace) -> SourceConfig:
@@ -58,12 +83,11 @@ def _config(options: argparse.Namespace) -> SourceConfig:
     )
 
 
-def _list(options: argparse.Namespace, config: SourceConfig, found: SourceConfig, kind: str) -> int:
-    out = Path(options.out)
-    if out.suffix != ".parquet":
+def _list(options: argparse.Namespace, source: Source, found: SourceConfig, kind: str) -> int:
+    out, config = options.out, source.config
+    if not out.endswith(".parquet"):
         raise ConfigError(f"--out {out}: a manifest is a .parquet file; for shards in a folder add --pack")
-    source = open_source(config)
-    table = table_of_paths(source.name_of(index) for index in range(len(source)))
+    table = table_of_paths(source.names())
     root = found.path if kind == "folder" else getattr(source, "root", found.path)
     write_manifest(table, out, root, filters_text(config.include, config.exclude))
     folders = len(table.column("folder").unique())
@@ -71,11 +95,11 @@ def _list(options: argparse.Namespace, config: SourceConfig, found: SourceConfig
     return 0
 
 
-def _pack(options: argparse.Namespace, config: SourceConfig) -> int:
-    out = Path(options.out)
-    if out.suffix == ".parquet":
+def _pack(options: argparse.Namespace, config: SourceConfig, remote: RemoteConfig) -> int:
+    out = options.out
+    if out.endswith(".parquet"):
         raise ConfigError(f"--out {out}: with --pack it is a folder for the shards")
-    source = open_source(config)
+    source = open_source(config, remote)
     with SampleProgress("packing images") as show:
         skipped = pack_source(
             source,
@@ -87,15 +111,24 @@ def _pack(options: argparse.Namespace, config: SourceConfig) -> int:
         )
     for name, reason in skipped[:20]:
         print(f"left out {name}: {reason}")
+    shards = -(-len(source) // options.images_per_shard)
     print(
-        f"{config.name}: {len(source) - len(skipped)} images packed into {len(shard_files(out))} shards in {out}, "
+        f"{config.name}: {len(source) - len(skipped)} images packed into {shards} shards in {out}, "
         f"{len(skipped)} left out"
     )
     return 0
 
 
-def _verify(folder: Path) -> int:
-    damaged = 0
+def _verify(place: str) -> int:
+    if is_url(place):
+        count, wrong = verify_shards_in_store(place)
+        if not count:
+            raise DataError(f"{place}: no .tar files here")
+        for text in wrong:
+            print(text)
+        print(f"{count - len(wrong)} of {count} shards in {place} are as they were written")
+        return 1 if wrong else 0
+    folder, damaged = Path(place), 0
     shards = shard_files(folder)
     if not shards:
         raise DataError(f"{folder}: no .tar files here")

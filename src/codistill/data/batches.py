@@ -5,22 +5,23 @@ Normalization happens on the device, so that a quarter of the data travels.
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.context import BaseContext
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from codistill.data.augment import AugmentConfig
 from codistill.data.augment.device import photometric_batch
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import SourceSize
 from codistill.data.orphans import end_with
-from codistill.data.worker import RawBatch, Request
+from codistill.data.worker import EvaluationImages, RawBatch, Request, TrainingImages
 from codistill.data.worker_signals import leave_signals_to_the_loader
-from codistill.errors import DataError
+from codistill.errors import DataError, StoreError
 from codistill.imaging.normalize import imagenet_normalize_, normalized_in_one_pass, unit_range
 from codistill.imaging.threads import use_one_opencv_thread, without_opencv_threads
 from codistill.types import BadImage, Batch
@@ -38,13 +39,22 @@ class Requests:
     def __iter__(self) -> Iterator[Request]:
         return map(self.request, self.steps)
 
+    def with_ahead(self, workers: int) -> Iterator[Request]:
+        """The requests, each with the images of the one that follows it at the same of several workers."""
+        waiting: deque[Request] = deque()
+        for request in self:
+            waiting.append(request)
+            if len(waiting) > workers:
+                yield replace(waiting.popleft(), ahead=request.slots)
+        yield from waiting
+
 
 class Batches:
     """Iterable over batches; each iteration starts its own workers."""
 
     def __init__(
         self,
-        images: Dataset[RawBatch],
+        images: TrainingImages | EvaluationImages,
         requests: Requests,
         sizes: Sequence[SourceSize],
         augment: AugmentConfig | None,
@@ -60,17 +70,18 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         for raw in self._raw() if self.augment is not None else _without_empty(self._raw()):
             if raw.failure:
-                raise DataError(raw.failure)
+                raise StoreError(raw.failure) if raw.of_store else DataError(raw.failure)
             yield self._finish(raw)
 
     def _raw(self) -> Iterator[RawBatch]:
         workers = min(
             default_workers() if self.loader.num_workers is None else self.loader.num_workers, len(self)
         )
+        ahead = any(source.reads_ahead for source in self.images.sources)
         batches = DataLoader(
             self.images,
             batch_size=None,
-            sampler=self.requests,  # type: ignore[arg-type]
+            sampler=self.requests.with_ahead(max(1, workers)) if ahead else self.requests,  # type: ignore[arg-type]
             num_workers=workers,
             prefetch_factor=self.loader.prefetch if workers else None,
             pin_memory=self.device.type == "cuda",

@@ -1,4 +1,4 @@
-"""Images as single files: a folder that is scanned, a text list, or a manifest; all become a table of paths."""
+"""Images as single files below a root, by a table of their paths; `file_openers.py` makes it."""
 
 import os
 from collections.abc import Iterator
@@ -7,13 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codistill.data.lists import read_list
-from codistill.data.manifest import FILTERS, ODD, filters_text, open_manifest
-from codistill.data.names import RowTable, all_paths, path_at, select_rows, table_of_paths
-from codistill.data.patterns import selector
-from codistill.data.rooted import leaves_root, path_below, relative_name
-from codistill.data.source import Source, SourceConfig, expand
-from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, walk_files
+from codistill.data.names import RowTable, all_paths, path_at
+from codistill.data.rooted import path_below, relative_name
+from codistill.data.source import Source, SourceConfig
+from codistill.files.listing import PassedOver
 from codistill.files.stamps import Stamp, stamp_of
 from codistill.imaging import read_file
 
@@ -71,43 +68,3 @@ class FileSource(Source):
 
     def read_member(self, index: int, member: str) -> bytes:
         return read_file(f"{os.path.splitext(self.path_of(index))[0]}.{member}")  # noqa: PTH122
-
-
-def open_folder(config: SourceConfig) -> FileSource:
-    """All images under a folder, folder by folder, each in the order of names."""
-    root = expand(config.path, config.name)
-    keep = selector(config.include, config.exclude)
-    passed = PassedOver()
-    names = walk_files(root, IMAGE_SUFFIXES, passed)
-    table = table_of_paths(name for name in names if keep is None or keep(name))
-    passed.say(f"source {config.name!r}: {root}")
-    return FileSource(config, root, RowTable(table), None, passed)
-
-
-def open_list(config: SourceConfig) -> FileSource:
-    """The images that a text file lists, one path per line, in its order; see `lists.py`."""
-    path = Path(expand(config.path, config.name))
-    keep = selector(config.include, config.exclude)
-    root = expand(config.root, config.name) if config.root else str(path.parent)
-    names = (name for name in read_list(path, root) if keep is None or keep(name))
-    return FileSource(config, root, RowTable(table_of_paths(names)), None)
-
-
-def open_manifest_source(config: SourceConfig) -> FileSource:
-    """The images of a Parquet manifest, in its order.
-
-    Raises:
-        DataError: if one lies outside of the root: `config.root`, or what the manifest states.
-    """
-    path = Path(expand(config.path, config.name))
-    table, stated_root = open_manifest(path)
-    root = expand(config.root, config.name) if config.root else stated_root
-    if table.metadata.get(ODD, b"0") != b"0":
-        outside = next((name for name in all_paths(table.table) if relative_name(name, root) is None), None)
-        if outside is not None:
-            raise leaves_root(f"{path}: {outside!r}", root)
-    keep = selector(config.include, config.exclude)
-    if table.metadata.get(FILTERS) == filters_text(config.include, config.exclude).encode():
-        keep = None  # the manifest was made with these patterns
-    rows = select_rows(all_paths(table.table), keep)
-    return FileSource(config, root, table, rows)

@@ -151,9 +151,9 @@ def usable(piece: pa.Table) -> tuple[pa.Table, Passed]:
 
     note("samples without an image (JPG, PNG, … after the first dot)", np.flatnonzero(counts == 0))
     note("further images of samples that have several; the first is taken", np.flatnonzero(counts > 1))
-    _, first = np.unique(keys.to_numpy(zero_copy_only=False).astype(str), return_index=True)
-    again = np.setdiff1d(np.arange(piece.num_rows), first)
-    if again.size:
+    if pc.call_function("count_distinct", [keys]).as_py() < piece.num_rows:
+        _, first = np.unique(keys.to_numpy(zero_copy_only=False).astype(str), return_index=True)
+        again = np.setdiff1d(np.arange(piece.num_rows), first)
         said.append(
             [
                 "samples of a repeated name; all are used",

@@ -9,13 +9,14 @@ listed twice counts twice, which is logged too.
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codistill.data.rooted import leaves_root, relative_name
 from codistill.errors import DataError
 from codistill.files.lines import read_lines
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, say
+from codistill.files.urls import is_url
 
 _ENDINGS = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
 _ODD = re.compile(r"^[\s#\"'/.~]|[\t\\:\"]|/[/.]|\s$")
@@ -23,18 +24,20 @@ _COLUMNS = re.compile(rf"(\"[^\"]+\"|'[^']+'|.+?(?:{_ENDINGS}))(?:\s*[,;|]|\s)\s
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]")
 
 
-def read_list(path: Path, root: str) -> list[str]:
+def read_list(path: Path | str, root: str, lines: Sequence[str] | None = None) -> list[str]:
     """Relative paths in a text list, in its order.
 
     Args:
         path: the list, UTF-8.
-        root: the folder that the paths are relative to.
+        root: the folder that the paths are relative to, or its address.
+        lines: of the list; default: read from `path`.
 
     Raises:
         DataError: if the file cannot be read or is not text, or a line, which it names, is no file below the root.
     """
     passed = PassedOver()
-    names = list(_names(path, root, passed))
+    given = read_lines(Path(path)) if lines is None else lines
+    names = list(_names(path, given, root, passed))
     twice = len(names) - len(set(names))
     if twice:
         say(
@@ -45,8 +48,8 @@ def read_list(path: Path, root: str) -> list[str]:
     return names
 
 
-def _names(path: Path, root: str, passed: PassedOver) -> Iterator[str]:
-    for number, line in enumerate(read_lines(path), start=1):
+def _names(path: Path | str, lines: Sequence[str], root: str, passed: PassedOver) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}: {line.strip()!r}"
         plain = line.removeprefix("./") if line.startswith(".") else line.removeprefix("/")
         if plain.lower().endswith(IMAGE_SUFFIXES) and not _ODD.search(
@@ -60,6 +63,8 @@ def _names(path: Path, root: str, passed: PassedOver) -> Iterator[str]:
 def _name(line: str, root: str, where: str, passed: PassedOver) -> str | None:
     """The relative path of an odd line; None for a comment."""
     text = line.strip()
+    if is_url(root):
+        text = text.removeprefix(f"{root}/")
     for as_it_stands in (line, text):
         if _is_there(as_it_stands, root):
             return _inside(as_it_stands, root, where)
@@ -73,7 +78,9 @@ def _name(line: str, root: str, where: str, passed: PassedOver) -> str | None:
         text = text[1:-1].replace(text[0] * 2, text[0]).strip()
     if not _is_there(text, root):
         if _ADDRESS.match(text):
-            raise DataError(f"{where} is no path on this machine; list files below {root}")
+            raise DataError(
+                f"{where} is not below {root}; list files below it, or give the source another root="
+            )
         text = text.replace("\\", "/")
     if not text or text.endswith("/") or ("\t" in text and not _is_there(text, root)):
         raise DataError(f"{where} is no image's path; write one path per line")

@@ -12,11 +12,12 @@ from codistill.data.augment import AugmentConfig
 from codistill.data.batches import Batches, Requests
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import MixConfig, SourceSize
-from codistill.data.opening import open_source
+from codistill.data.opening import DEFAULT_REMOTE, open_source
 from codistill.data.sampler import MixingSampler, Slots
 from codistill.data.source import Source, SourceConfig
 from codistill.data.worker import EvaluationImages, Request, TrainingImages
 from codistill.errors import ConfigError, DataError
+from codistill.files.remote.config import RemoteConfig
 from codistill.types import Batch
 
 __all__ = [
@@ -29,12 +30,15 @@ __all__ = [
 ]
 
 
-def open_sources(sources: Sequence[SourceConfig]) -> tuple[list[Source], list[SourceSize]]:
-    """Open sources and measure them.
+def open_sources(
+    sources: Sequence[SourceConfig], remote: RemoteConfig = DEFAULT_REMOTE
+) -> tuple[list[Source], list[SourceSize]]:
+    """Open sources and measure them; `remote` says how those in a store are read.
 
     Raises:
         ConfigError: if two have the same name, or there are none.
         DataError: see `open_source`; all sources that cannot be used are named at once.
+        StoreError: see `open_source`.
     """
     names = [source.name for source in sources]
     if not names or len(set(names)) != len(names):
@@ -43,7 +47,7 @@ def open_sources(sources: Sequence[SourceConfig]) -> tuple[list[Source], list[So
     wrong: list[str] = []
     for source in sources:
         try:
-            opened.append(open_source(source))
+            opened.append(open_source(source, remote))
         except DataError as error:
             wrong.append(str(error))
     if len(wrong) > 1:
@@ -90,12 +94,13 @@ def train_loader(
     Raises:
         ConfigError, DataError: at once, if sources or options do not fit; while iterating, DataError if
             `loader.max_attempts` images in a row are bad, or a worker dies.
+        StoreError: if a store refuses an object, lacks a shard, or fails for longer than `loader.remote.patience`.
     """
     if loader.batch_size % world_size or not 0 <= rank < world_size:
         raise ConfigError(
             f"batch_size {loader.batch_size} must be a multiple of the number of ranks; rank {rank} of {world_size}"
         )
-    opened, sizes = open_sources(sources)
+    opened, sizes = open_sources(sources, loader.remote)
     sampler = MixingSampler(sizes, mix, loader.batch_size, seed)
     images = TrainingImages(
         opened, sizes, augment, seed=seed, max_attempts=loader.max_attempts, max_pixels=loader.max_pixels
@@ -126,7 +131,7 @@ def eval_loader(
     Raises:
         ConfigError, DataError: as `train_loader`.
     """
-    opened, sizes = open_sources(sources)
+    opened, sizes = open_sources(sources, loader.remote)
     ends = np.cumsum([size.length for size in sizes])
     per_rank = max(1, loader.batch_size // world_size)
     mine = range(rank, int(ends[-1]), world_size)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codistill.errors import ConfigError
+from codistill.files.remote.config import RemoteConfig
 from codistill.imaging import MAX_PIXELS
 
 _CHANGEABLE = {"changeable": True}
@@ -26,6 +27,7 @@ class LoaderConfig:
             and OpenCV. A script then needs `if __name__ == "__main__":`, as with spawn.
         max_attempts: number of bad images in a row that ends the run.
         max_pixels: larger images count as bad (decompression bombs).
+        remote: how sources in a store (`s3://…`) are read.
     """
 
     batch_size: int = 128
@@ -35,6 +37,7 @@ class LoaderConfig:
     start_method: Literal["auto", "fork", "forkserver", "spawn"] = field(default="auto", metadata=_CHANGEABLE)
     max_attempts: int = 20
     max_pixels: int = MAX_PIXELS
+    remote: RemoteConfig = field(default_factory=RemoteConfig, metadata=_CHANGEABLE)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "image_size", "prefetch", "max_attempts", "max_pixels"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from codistill.data.names import ROWS_PER_CHUNK, SCHEMA, RowTable, map_ipc, table_of_paths, write_ipc
 from codistill.data.rooted import odd_rows
@@ -17,8 +18,11 @@ from codistill.errors import DataError, WriteError
 from codistill.files.hashes import text_sha256
 from codistill.files.listing import say
 from codistill.files.places import cache_folder
+from codistill.files.remote.store import PATIENCE, download, object_state
+from codistill.files.remote.writing import written
 from codistill.files.stamps import stamp_of
-from codistill.files.writing import atomically
+from codistill.files.urls import is_url, join_url, parent_of, parent_url
+from codistill.files.writing import cannot_write, make_directory, remove_quietly, temporary_name
 
 _STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
 _COLUMNS = (["folder", "file"], ["path"])
@@ -34,34 +38,43 @@ def filters_text(include: Sequence[str], exclude: Sequence[str]) -> str:
     return json.dumps([list(include), list(exclude)])
 
 
-def write_manifest(table: pa.Table, path: Path, root: str, filters: str = "") -> None:
-    """Write a table of paths as a manifest, atomically.
+def write_manifest(table: pa.Table, path: Path | str, root: str, filters: str = "") -> None:
+    """Write a table of paths as a manifest, whole or not at all.
 
     Args:
         table: see `table_of_paths`.
-        path: the Parquet file.
-        root: folder that the paths are relative to. If it holds the manifest, it is stored relative to that, so that
-            both can be moved together.
+        path: the Parquet file, or its address.
+        root: folder that the paths are relative to, or its address. If it holds the manifest, it is stored relative to
+            that, so that both can be moved together.
         filters: `filters_text` of the patterns that the paths have already passed.
     """
-    absolute, folder = Path(root).resolve(), path.resolve().parent
-    stated = str(absolute)
-    if folder.is_relative_to(absolute):
-        stated = "/".join([".."] * len(folder.relative_to(absolute).parts)) or "."
+    above, folder = (
+        place if is_url(place) else str(Path(place).resolve()) for place in (root, parent_of(str(path)))
+    )
+    stated = above
+    if f"{folder}/".startswith(f"{above}/"):
+        stated = "/".join([".."] * folder.removeprefix(above).count("/")) or "."
     table = table.unify_dictionaries().replace_schema_metadata({_ROOT: stated, FILTERS: filters})
-    with atomically(path) as partial:
+    with written(path) as partial:
         pq.write_table(table, partial, row_group_size=ROWS_PER_CHUNK, compression="zstd")
 
 
-def open_manifest(path: Path) -> tuple[RowTable, str]:
-    """Table of paths of a manifest, and the folder that they are relative to.
+def open_manifest(path: Path | str, patience: float = PATIENCE) -> tuple[RowTable, str]:
+    """Table of paths of a manifest (or of one at an address), and the folder or address that they are relative to.
 
     Raises:
         DataError: if the manifest is missing, damaged, or has other columns.
+        StoreError: if it is at an address and cannot be read; see `patiently`.
     """
-    table = mapped(path, lambda changed, _: manifest_table(changed))
-    stated = Path(table.metadata.get(_ROOT, b".").decode(errors="replace"))
-    return table, str(path.parent / stated)
+    at_url = is_url(str(path))
+    if at_url:
+        table = table_of_object(str(path), manifest_table, patience)
+    else:
+        table = mapped(Path(path), lambda changed, _: manifest_table(changed))
+    stated = table.metadata.get(_ROOT, b".").decode(errors="replace")
+    if is_url(stated) or (at_url and stated.startswith("/")):
+        return table, stated
+    return table, join_url(parent_url(str(path)), stated) if at_url else str(Path(path).parent / stated)
 
 
 def manifest_table(path: Path) -> pa.Table:
@@ -165,6 +178,47 @@ def mapped(
     raise DataError(
         f"{path}: nowhere to write its index ({'; '.join(failures)}). Set CODISTILL_CACHE to a folder with space."
     )
+
+
+def table_of_object(url: str, build: Callable[[Path], pa.Table], patience: float) -> RowTable:
+    """The mapped table of an object, in the cache folder; read and made once a machine, again if the object changes.
+
+    Args:
+        url: of the object.
+        build: reads a local copy, which is removed afterwards.
+        patience: see `RemoteConfig`.
+
+    Raises:
+        StoreError: see `patiently`.
+        DataError: from `build`.
+    """
+    state = object_state(url, patience)
+    place = cache_folder() / "tables" / f"{text_sha256(url)[:24]}.arrow"
+    stamp = f"{_LAYOUT} {state.size} {state.tag}".encode()
+
+    def there() -> RowTable | None:
+        table = _of_this_layout(place)
+        return table if state.tag and table is not None and table.metadata[_STAMP] == stamp else None
+
+    if (table := there()) is not None:
+        return table
+    make_directory(place.parent)
+    with FileLock(f"{place}.lock"):  # of several ranks, one reads it
+        if (table := there()) is not None:
+            return table
+        copy = temporary_name(place)
+        try:
+            if download(url, copy, patience) != state:
+                raise DataError(f"{url}: was changed while it was opened; start again")
+            made = build(copy)
+        except DataError as error:
+            raise DataError(str(error).replace(str(copy), url)) from None
+        except OSError as error:
+            raise cannot_write(place, error) from error
+        finally:
+            remove_quietly(copy)
+        write_ipc(made, place, {**(made.schema.metadata or {}), _STAMP: stamp})
+        return RowTable(map_ipc(place), place)
 
 
 def _of_this_layout(place: Path) -> RowTable | None:

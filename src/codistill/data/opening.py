@@ -4,41 +4,60 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from codistill.data.files import open_folder, open_list, open_manifest_source
+from codistill.data.file_openers import open_folder, open_list, open_manifest_source
 from codistill.data.generated import GeneratedSource
+from codistill.data.remote.opening import MANIFEST_NAME, no_images_advice, resolve_url
+from codistill.data.remote.shards import open_remote_shards
 from codistill.data.shard_index import INDEX_NAME
 from codistill.data.shards import open_shards
 from codistill.data.source import Source, SourceConfig, expand
 from codistill.errors import DataError
 from codistill.files.listing import ARCHIVES, IMAGE_SUFFIXES, PassedOver, walk_files
+from codistill.files.remote.config import RemoteConfig
+from codistill.files.urls import is_url
 
-_OPENERS: dict[str, Callable[[SourceConfig], Source]] = {
+
+def _shards(config: SourceConfig, remote: RemoteConfig) -> Source:
+    place = expand(config.path, config.name)
+    return open_remote_shards(config, place, remote) if is_url(place) else open_shards(config)
+
+
+_OPENERS: dict[str, Callable[[SourceConfig, RemoteConfig], Source]] = {
     "folder": open_folder,
     "list": open_list,
     "manifest": open_manifest_source,
-    "shards": open_shards,
-    "generated": GeneratedSource,
+    "shards": _shards,
+    "generated": lambda config, _: GeneratedSource(config),
 }
-MANIFEST_NAME = "manifest.parquet"
+DEFAULT_REMOTE = RemoteConfig()
 
 
-def open_source(config: SourceConfig) -> Source:
-    """Open a source.
+def open_source(config: SourceConfig, remote: RemoteConfig = DEFAULT_REMOTE) -> Source:
+    """Open a source; `remote` says how a store is read, if it is in one.
 
     With kind `auto`: a .parquet file is a manifest, another file a text list; a folder with `manifest.parquet` is
     that manifest; one with `index.parquet`, or with .tar files and no image anywhere below it, is shards; any other a
-    folder of images. A path that does not exist is tried with .parquet and .txt added.
+    folder of images. A path that does not exist is tried with .parquet and .txt added. Of an address, see
+    `resolve_url`.
 
     Raises:
         DataError: if it is missing or damaged, or has fewer images than `config.expected`.
+        StoreError: if it is in a store that refuses it, or fails for longer than `remote.patience`.
     """
-    config, kind = resolve(config)
-    source = _OPENERS[kind](config)
+    config, kind = resolve(config, remote)
+    source = _OPENERS[kind](config, remote)
     place = expand(config.path, config.name)
     if len(source) < max(1, config.expected):
         wanted = f", {config.expected} are expected" if config.expected else ""
         filtered = " that pass include and exclude" if config.include or config.exclude else ""
         passed = f" Passed over: {source.passed}." if source.passed else ""
+        if (
+            not len(source)
+            and kind == "folder"
+            and is_url(place)
+            and (advice := no_images_advice(config, place, remote))
+        ):
+            raise DataError(f"source {config.name!r}: no images in {place}. {advice}")
         raise DataError(
             f"source {config.name!r}: {len(source)} images{filtered} found in {place} ({kind}){wanted}.{passed} "
             f"{_advice(config, kind, len(source))}"
@@ -55,7 +74,7 @@ def _advice(config: SourceConfig, kind: str, found: int) -> str:
     return f"Give the source the path of {what} (names that end in {', '.join(IMAGE_SUFFIXES[:6])}, …)."
 
 
-def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
+def resolve(config: SourceConfig, remote: RemoteConfig = DEFAULT_REMOTE) -> tuple[SourceConfig, str]:
     """The source with its existing path, and its kind.
 
     Raises:
@@ -63,7 +82,10 @@ def resolve(config: SourceConfig) -> tuple[SourceConfig, str]:
     """
     if config.kind == "generated":
         return config, config.kind
-    place = Path(expand(config.path, config.name))
+    stated = expand(config.path, config.name)
+    if is_url(stated):
+        return resolve_url(config, stated, remote)
+    place = Path(stated)
     candidates = [place]
     if config.kind == "auto" and place.name not in ("", ".."):
         candidates += [place.with_name(place.name + ending) for ending in (".parquet", ".txt")]

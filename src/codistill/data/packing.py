@@ -1,33 +1,29 @@
 """Any source to tar shards: in parallel, resumable, hashed.
 
 Shard k always holds the images k * n to (k + 1) * n of the source. A shard with a record beside it is finished and is
-kept, unless its images have changed; after an interruption the same call resumes.
+kept, unless its images have changed; after an interruption the same call resumes. So it is in a store.
 """
 
-import errno
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
-from codistill.data.shard_format import ShardRecord, read_record, write_shard
-from codistill.data.shard_index import write_index
+from codistill.data.shard_folder import ShardFolder, shard_folder
+from codistill.data.shard_format import ShardRecord
 from codistill.data.shards import encode_key
 from codistill.data.source import Source
 from codistill.errors import ConfigError, DataError
 from codistill.files.hashes import text_sha256
 from codistill.files.listing import IMAGE_SUFFIXES, say
-from codistill.files.writing import cannot_write, make_directory, remove_leftovers, write_atomic
 
 _PLAN_NAME = "pack.json"
 
 
 def pack_source(
     source: Source,
-    folder: Path,
+    folder: Path | str,
     *,
     images_per_shard: int = 5000,
     workers: int = 4,
@@ -38,7 +34,7 @@ def pack_source(
 
     Args:
         source: what to pack.
-        folder: of the shards; created if missing.
+        folder: of the shards, created if missing; or its address.
         images_per_shard: images in each shard but the last.
         workers: shards written at the same time, each by a thread.
         members: further files of each sample, e.g. `depth.png`; see `Source.read_member`.
@@ -50,46 +46,48 @@ def pack_source(
     Raises:
         DataError: if the folder holds other shards, another process packs into it, or it cannot be written; finished
             shards stay.
+        StoreError: if a store that is read or written fails for longer than is waited; finished shards stay.
     """
     if images_per_shard < 1 or workers < 1:
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
-    make_directory(folder)
     count = -(-len(source) // images_per_shard)
-    with _locked(folder):
-        remove_leftovers(folder)
-        _check_plan(folder, source, images_per_shard, members)
-        skipped: list[tuple[str, str]] = []
+    with shard_folder(folder) as target:
+        _check_plan(target, source, images_per_shard, members)
+        records: dict[str, ShardRecord] = {}
         done = 0
         with ThreadPoolExecutor(workers) as pool:
-            jobs = []
+            jobs = {}
             for number in range(count):
                 items = range(number * images_per_shard, min((number + 1) * images_per_shard, len(source)))
-                shard = folder / f"shard-{number:06d}.tar"
-                jobs.append(pool.submit(_pack_one, source, shard, items, members))
+                name = f"shard-{number:06d}.tar"
+                jobs[pool.submit(_pack_one, source, target, name, items, members)] = name
             try:
                 for job in as_completed(jobs):
-                    record = job.result()
-                    skipped += record.skipped
+                    record = records[jobs[job]] = job.result()
                     done += len(record.samples) + len(record.skipped)
                     if progress is not None:
                         progress(done, len(source))
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-        write_index(folder)
-    return sorted(skipped)
+        target.write_index({name: records[name] for name in sorted(records)})
+    return sorted(pair for record in records.values() for pair in record.skipped)
 
 
-def _pack_one(source: Source, shard: Path, items: range, members: Sequence[str]) -> ShardRecord:
+def _pack_one(
+    source: Source, target: ShardFolder, name: str, items: range, members: Sequence[str]
+) -> ShardRecord:
     now = _stamps(source, items)
-    record = read_record(shard)
+    record = target.record(name)
     if record is not None and now in (record.source_sha256, ""):
         return record
     if record is not None and record.source_sha256:
-        say(f"{shard}: images {items.start} to {items.stop - 1} have changed since; it is packed again")
+        say(
+            f"{target.where}/{name}: images {items.start} to {items.stop - 1} have changed since; it is packed again"
+        )
     elif record is not None:
         return record  # by a version that kept no stamps
     skipped: list[tuple[str, str]] = []
-    return write_shard(shard, _samples(source, items, members, skipped), skipped, now)
+    return target.write_shard(name, _samples(source, items, members, skipped), skipped, now)
 
 
 def _stamps(source: Source, items: range) -> str:
@@ -128,7 +126,7 @@ def _samples(
         yield key, sample
 
 
-def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Sequence[str]) -> None:
+def _check_plan(target: ShardFolder, source: Source, images_per_shard: int, members: Sequence[str]) -> None:
     """Record the source and options, or compare them with an earlier call's."""
     digest = hashlib.sha256()
     for index in range(len(source)):
@@ -139,36 +137,23 @@ def _check_plan(folder: Path, source: Source, images_per_shard: int, members: Se
         "members": list(members),
         "names_sha256": digest.hexdigest(),
     }
-    path = folder / _PLAN_NAME
-    if not path.exists():
-        if any(folder.glob("*.tar")):
-            raise DataError(f"{folder}: holds tar files that were not packed here; give an empty folder")
-        write_atomic(path, json.dumps(plan, indent=1) + "\n")
+    text = target.read_text(_PLAN_NAME)
+    if text is None:
+        if target.has_shards():
+            raise DataError(
+                f"{target.where}: holds tar files that were not packed here; give an empty folder"
+            )
+        target.write_text(_PLAN_NAME, json.dumps(plan, indent=1) + "\n")
         return
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path}: damaged: {error}. Pack into an empty folder.") from None
+        raise DataError(
+            f"{target.where}/{_PLAN_NAME}: damaged: {error}. Pack into an empty folder."
+        ) from None
     changed = [key for key in plan if not isinstance(earlier, dict) or earlier.get(key) != plan[key]]
     if changed:
         raise DataError(
-            f"{folder}: shards of something else were begun here ({', '.join(changed)} differ). Pack into an empty "
-            "folder, or give the same source and options to resume."
+            f"{target.where}: shards of something else were begun here ({', '.join(changed)} differ). Pack into an "
+            "empty folder, or give the same source and options to resume."
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise DataError(f"{folder}: another process is packing into this folder") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise cannot_write(folder, error) from error  # else a file system without locks
-        yield

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codistill.errors import DataError
+from codistill.files.urls import is_url, object_url
 
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _ODD_ROW = r"^/|(?:^|/)\.\.(?:/|$)"
@@ -40,12 +41,12 @@ def path_below(name: str, root: str) -> str:
     inside = relative_name(name, root)
     if inside is None:
         raise leaves_root(repr(name), root)
-    return os.path.join(root, inside)  # noqa: PTH118
+    return object_url(root, inside) if is_url(root) else os.path.join(root, inside)  # noqa: PTH118
 
 
 def leaves_root(where: str, root: str) -> DataError:
     """The error for a name outside of the root; `where` names its origin."""
-    above = os.path.abspath(root)  # noqa: PTH100
+    above = root if is_url(root) else os.path.abspath(root)  # noqa: PTH100
     return DataError(
         f"{where} lies outside of the root {above}: a list, manifest or index names files below its root. Move the "
         "files, or give a root that holds them: `root` of the source (--source NAME,DOMAIN,PATH,root=DIR), --root of "

@@ -45,6 +45,7 @@ class ShardRecord:
         skipped: images that could not be packed, as (name, reason).
         source_sha256: of the stamps of the images it was packed from, where they are known.
         passed: other content of a foreign shard, as (kind, count, first name).
+        tag: of the shard in a store when this was written; see `ObjectState`.
     """
 
     size: int
@@ -53,6 +54,7 @@ class ShardRecord:
     skipped: tuple[tuple[str, str], ...] = ()
     source_sha256: str = field(default="", compare=False)
     passed: tuple[tuple[str, int, str], ...] = ()
+    tag: str = field(default="", compare=False)
 
 
 class _HashingFile:
@@ -118,7 +120,7 @@ def write_record(shard: Path, record: ShardRecord) -> None:
     plain["samples"] = [
         [key, [[m.name, m.offset, m.size, m.crc32] for m in members]] for key, members in record.samples
     ]
-    for optional in ("source_sha256", "passed"):
+    for optional in ("source_sha256", "passed", "tag"):
         if not plain[optional]:
             del plain[optional]
     write_atomic(record_path(shard), json.dumps({"format": FORMAT, **plain}) + "\n")
@@ -135,14 +137,23 @@ def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
 def read_record(shard: Path) -> ShardRecord | None:
     """The record beside a shard; None if it is missing, damaged, or belongs to another file size."""
     try:
-        plain = json.loads(record_path(shard).read_text(encoding="utf-8"))
+        return record_of(record_path(shard).read_bytes(), shard.stat().st_size)
+    except OSError:
+        return None
+
+
+def record_of(data: bytes, size: int) -> ShardRecord | None:
+    """The record in a file's bytes; None if it is damaged, or belongs to another size of the shard."""
+    try:
+        plain = json.loads(data)
         samples = tuple((str(key), tuple(_member(*m) for m in members)) for key, members in plain["samples"])
         skipped = tuple((str(name), str(reason)) for name, reason in plain["skipped"])
         passed = tuple((str(kind), int(count), str(first)) for kind, count, first in plain.get("passed", ()))
         source = str(plain.get("source_sha256", ""))
-        record = ShardRecord(int(plain["size"]), str(plain["sha256"]), samples, skipped, source, passed)
-        whole = plain["format"] == FORMAT and shard.stat().st_size == record.size
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        tag = str(plain.get("tag", ""))
+        record = ShardRecord(int(plain["size"]), str(plain["sha256"]), samples, skipped, source, passed, tag)
+        whole = plain["format"] == FORMAT and size == record.size
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None
 

@@ -72,11 +72,13 @@ def write_index(folder: Path) -> Path:
         records.append((shard, record))
     if not records:
         raise _no_shards(folder)
-    path = folder / INDEX_NAME
+    return write_rows(index_table(folder, records), folder / INDEX_NAME)
+
+
+def write_rows(table: pa.Table, path: Path) -> Path:
+    """Write the rows of an index as Parquet, atomically."""
     with atomically(path) as partial:
-        pq.write_table(
-            index_table(folder, records), partial, row_group_size=ROWS_PER_CHUNK, compression="zstd"
-        )
+        pq.write_table(table, partial, row_group_size=ROWS_PER_CHUNK, compression="zstd")
     return path
 
 

@@ -62,7 +62,7 @@ class ShardSource(Source):
         return _name(self._table, self._row(index))
 
     def names(self) -> Iterator[str]:
-        names = _all_names(self._table)
+        names = sample_names(self._table)
         if self._rows is None:
             return names
         wanted = np.zeros(len(self._table), dtype=bool)
@@ -83,13 +83,7 @@ class ShardSource(Source):
         return self.read_member(index, member)
 
     def read_member(self, index: int, member: str) -> bytes:
-        row = self._row(index)
-        members = self.members_of(index)
-        if member not in members:
-            raise DataError(f"{self._where(index)}: no member {member!r}; there are {', '.join(members)}")
-        place = members.index(member)
-        offset, size, crc = (self._table.value(column, row)[place] for column in ("offset", "size", "crc32"))
-        shard = self._table.value("shard", row)
+        shard, offset, size, crc = self._place(index, member)
         try:
             file = self._file(shard)
             inside = offset >= 0 and 0 <= size <= os.fstat(file).st_size - offset
@@ -101,6 +95,16 @@ class ShardSource(Source):
         if crc is None and self.stamp_of(index) != _stamp(os.fstat(file)):
             raise DataError(f"{self._where(index)}: the shard was changed since it was opened; start again")
         return data
+
+    def _place(self, index: int, member: str) -> tuple[str, int, int, int | None]:
+        """Shard, offset, size and CRC-32 of a file of a sample; DataError if there is no such file."""
+        row = self._row(index)
+        members = self.members_of(index)
+        if member not in members:
+            raise DataError(f"{self._where(index)}: no member {member!r}; there are {', '.join(members)}")
+        at = members.index(member)
+        offset, size, crc = (self._table.value(column, row)[at] for column in ("offset", "size", "crc32"))
+        return self._table.value("shard", row), offset, size, crc
 
     @cached_property
     def _states(self) -> dict[str, list[Any]]:
@@ -155,13 +159,14 @@ def open_shards(config: SourceConfig) -> ShardSource:
     """The samples of a folder of tar shards, shard by shard."""
     folder = Path(expand(config.path, config.name))
     table = open_index(folder)
-    rows = select_rows(_all_names(table), selector(config.include, config.exclude))
+    rows = select_rows(sample_names(table), selector(config.include, config.exclude))
     passed = passed_over(table)
     passed.say(f"source {config.name!r}: {folder}")
     return ShardSource(config, str(folder), table, rows, passed)
 
 
-def _all_names(table: RowTable) -> Iterator[str]:
+def sample_names(table: RowTable) -> Iterator[str]:
+    """The names of an index's samples, in its order."""
     for batch in table.table.select(["key", "member"]).to_batches(max_chunksize=ROWS_PER_CHUNK):
         for key, members in zip(
             batch.column("key").to_pylist(), batch.column("member").to_pylist(), strict=True

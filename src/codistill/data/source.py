@@ -6,7 +6,7 @@ A source gives bytes, not pixels: the transform, which decodes them, knows how m
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from codistill.data.patterns import ROTATIONS, check_patterns
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.files.listing import PassedOver
 from codistill.files.stamps import Stamp
+from codistill.files.urls import check_url, is_url
 from codistill.imaging import MAX_PIXELS, decode_rgb
 from codistill.types import Domain
 
@@ -35,8 +36,9 @@ class SourceConfig:
     Attributes:
         name: unique among the sources of a run; without `/` or another character of paths (it is part of the names of
             metrics and files), and not `all`, which is the total.
-        path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards; for kind
-            `generated`, a number of images. `~` and `$VARIABLES` are expanded.
+        path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards, each on
+            this machine or as an address (`s3://BUCKET/…`, `gs://`, `https://`, `hf://`); for kind `generated`, a
+            number of images. `~` and `$VARIABLES` are expanded.
         domain: `generic`, `3d`, `human` or your own word.
         kind: `auto` tells from the path; see `open_source`.
         root: folder that the names of a list or a manifest are relative to, and do not leave; default: what the
@@ -63,6 +65,8 @@ class SourceConfig:
     groups: str = field(default="", metadata=_CHANGEABLE)
 
     def __post_init__(self) -> None:
+        for place in (self.path, self.root or ""):
+            check_url(place, f"source {self.name!r}")
         for what in ("name", "path", "domain"):
             if not getattr(self, what):
                 raise ConfigError(f"a source needs a {what}; got {self}")
@@ -120,12 +124,16 @@ def check_source_name(name: str) -> None:
 
 
 def expand(path: str, name: str) -> str:
-    """A path with `~` and `$VARIABLES` filled in.
+    """A path or an address with `~` and `$VARIABLES` filled in.
 
     Raises:
         DataError: if a variable is not set.
+        ConfigError: if it becomes an address with credentials.
     """
-    expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+    expanded = os.path.expandvars(os.path.expanduser(path)).removeprefix("file://")  # noqa: PTH111
+    check_url(expanded, f"source {name!r}")
+    if is_url(expanded):
+        expanded = expanded.rstrip("/")
     if "$" in expanded and not os.path.lexists(expanded):
         raise DataError(
             f"source {name!r}: the path {path!r} uses a variable that is not set. Set it (export CODISTILL_DATA=... "
@@ -136,6 +144,9 @@ def expand(path: str, name: str) -> str:
 
 class Source(ABC):
     """Images by number, from 0 to len(source) - 1. Sources pickle small, for workers."""
+
+    reads_ahead = False
+    """Whether `read_ahead` helps: the images come from a store that answers late."""
 
     def __init__(self, config: SourceConfig, passed: PassedOver | None = None) -> None:
         self.config = config
@@ -159,6 +170,9 @@ class Source(ABC):
 
         Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
         """
+
+    def read_ahead(self, indices: Iterable[int]) -> None:  # noqa: B027  (nothing to do for files)
+        """Begin to read images that are read next; what is read does not depend on it."""
 
     def names(self) -> Iterator[str]:
         """The names of all images, in order: `name_of`, faster."""

@@ -16,16 +16,17 @@ from codistill.data.mixing import SourceSize
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.sampler import Slots, replacement
 from codistill.data.source import Source
-from codistill.errors import DataError
+from codistill.errors import DataError, StoreError
 from codistill.types import BadImage
 
 
 @dataclass(frozen=True)
 class Request:
-    """One rank's part of a step, at one image size."""
+    """One rank's part of a step, at one image size; `ahead`: what the same worker is asked for next, or None."""
 
     slots: Slots
     size: int
+    ahead: Slots | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RawBatch:
         names: per image, its name in its source.
         bad: images that were replaced (or, in evaluation, left out).
         failure: why there is no batch; then the rest is empty.
+        of_store: the failure is a store's, not the images'.
     """
 
     pixels: Tensor
@@ -47,6 +49,7 @@ class RawBatch:
     names: tuple[str, ...]
     bad: tuple[BadImage, ...] = ()
     failure: str = ""
+    of_store: bool = False
 
     def pin_memory(self) -> "RawBatch":
         packed = None if self.packed is None else self.packed.pin_memory()
@@ -74,7 +77,13 @@ class TrainingImages(torch.utils.data.Dataset[RawBatch]):
         self.max_pixels = max_pixels
 
     def __getitem__(self, request: Request) -> RawBatch:
-        slots, size = request.slots, request.size
+        _read_ahead(self.sources, request)
+        try:
+            return self._batch(request.slots, request.size)
+        except StoreError as error:
+            return _failed(str(error), of_store=True)
+
+    def _batch(self, slots: Slots, size: int) -> RawBatch:
         pixels = torch.empty(len(slots.slot), size, size, 3, dtype=torch.uint8)
         filled, bad, params = pixels.numpy(), [], []
         chosen: list[tuple[int, str]] = []
@@ -128,7 +137,13 @@ class EvaluationImages(torch.utils.data.Dataset[RawBatch]):
         self.max_pixels = max_pixels
 
     def __getitem__(self, request: Request) -> RawBatch:
-        slots, size = request.slots, request.size
+        _read_ahead(self.sources, request)
+        try:
+            return self._batch(request.slots, request.size)
+        except StoreError as error:
+            return _failed(str(error), of_store=True)
+
+    def _batch(self, slots: Slots, size: int) -> RawBatch:
         crops: list[np.ndarray] = []
         chosen: list[tuple[int, str]] = []
         bad: list[BadImage] = []
@@ -150,5 +165,15 @@ def _columns(chosen: Sequence[tuple[int, str]]) -> tuple[tuple[int, ...], tuple[
     return tuple(source for source, _ in chosen), tuple(name for _, name in chosen)
 
 
-def _failed(reason: str) -> RawBatch:
-    return RawBatch(torch.empty(0, 0, 0, 3, dtype=torch.uint8), None, (), (), (), reason)
+def _failed(reason: str, *, of_store: bool = False) -> RawBatch:
+    return RawBatch(torch.empty(0, 0, 0, 3, dtype=torch.uint8), None, (), (), (), reason, of_store)
+
+
+def _read_ahead(sources: Sequence[Source], request: Request) -> None:
+    """Begin to read this request's images, then the next one's, where sources are in a store."""
+    for slots in (request.slots, request.ahead):
+        if slots is None:
+            continue
+        for number, source in enumerate(sources):
+            if source.reads_ahead:
+                source.read_ahead(slots.item[slots.source == number].tolist())

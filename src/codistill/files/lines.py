@@ -23,6 +23,15 @@ def read_lines(path: Path) -> list[str]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return lines_of(data, path)
+
+
+def lines_of(data: bytes, path: object) -> list[str]:
+    """The lines of a text file's bytes; `path` names it in errors.
+
+    Raises:
+        DataError: if they are not text in UTF-8.
+    """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(
             f"{path}: not a text list in UTF-8 but in UTF-16 (as PowerShell writes it); save it as UTF-8"

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from codistill.files.urls import is_url
+
 CACHE = "CODISTILL_CACHE"
 
 
@@ -22,9 +24,11 @@ def cache_folder() -> Path:
 
 
 def absolute_path(path: str) -> str:
-    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path."""
+    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path or to
+    an address; addresses (`s3://…`) stay.
+    """
     expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
-    if "$" in expanded or (expanded != path and expanded.startswith("/")):
+    if "$" in expanded or is_url(expanded) or (expanded != path and expanded.startswith("/")):
         return path
     return os.path.abspath(expanded)  # noqa: PTH100
 

@@ -6,6 +6,7 @@ what to change.
 """
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from codistill.distill.losses import DistillationLoss
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
+from codistill.files.urls import is_url
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.sizes import view_plan
@@ -84,10 +86,20 @@ def idle_options(recipe: Recipe) -> Iterator[Idle]:
         yield "engine.validate_every", "no images are held out (--held-out NAME,DOMAIN,PATH)"
     if recipe.loader.num_workers == 0:
         yield from _paths("loader", ("prefetch", "start_method"), "loader.num_workers is 0")
+    places = (
+        place for source in (*recipe.training_sources, *recipe.held_out_sources) for place in _places(source)
+    )
+    if not any(map(is_url, places)):
+        names = ("cache_gb", "requests", "patience")
+        yield from _paths("loader.remote", names, "no source is in a store (an address like s3://BUCKET/…)")
     yield from _augment(recipe)
     yield from _student(recipe)
     yield from _distill(recipe)
     yield from _optim(recipe)
+
+
+def _places(source: SourceConfig) -> tuple[str, ...]:
+    return tuple(os.path.expandvars(place) for place in (source.path, source.root or ""))
 
 
 def _paths(section: str, names: Iterable[str], reason: str) -> Iterator[Idle]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from codistill.data.fingerprint import SourceState, state_of, what_changed
 from codistill.data.loader import open_sources
+from codistill.data.opening import DEFAULT_REMOTE
 from codistill.data.source import SourceConfig
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.json_files import read_json
 from codistill.files.plain import from_plain, to_plain
+from codistill.files.remote.config import RemoteConfig
 from codistill.files.writing import write_atomic
 
 SOURCES = "sources.json"
@@ -31,7 +33,10 @@ def recorded_changes(run: Path) -> list[str]:
 
 
 def note_sources(
-    run: Path, sources: Mapping[str, Sequence[SourceConfig]], resumed_at: int | None
+    run: Path,
+    sources: Mapping[str, Sequence[SourceConfig]],
+    resumed_at: int | None,
+    remote: RemoteConfig = DEFAULT_REMOTE,
 ) -> list[str]:
     """Record the contents of the sources; for a resumed run, compare them with the record.
 
@@ -39,6 +44,7 @@ def note_sources(
         run: the existing folder of the run.
         sources: by purpose (`training`, `held out`).
         resumed_at: the step at which the run resumes; None for a new one.
+        remote: how sources in a store are read.
 
     Returns:
         One text for each source that has changed.
@@ -55,7 +61,7 @@ def note_sources(
     if resumed_at is not None and (run / SOURCES).exists() and not old:
         found.append(f"{run / SOURCES} is damaged: whether the images are those of before is not known")
     for part, configs in sources.items():
-        now[part] = {source.config.name: state_of(source) for source in open_sources(configs)[0]}
+        now[part] = {source.config.name: state_of(source) for source in open_sources(configs, remote)[0]}
         for name, state in now[part].items():
             earlier = old.get(part, {}).get(name)
             if earlier is not None and (text := what_changed(earlier, state)):

@@ -11,6 +11,7 @@ examples:
   codistill index bedlam --split val --root /data/bedlam --out /data/bedlam/validation.parquet
   codistill index in1k --root /data/in1k --out /fast/in1k-shards --pack --workers 16
   codistill index in1k --root /fast/in1k-shards --verify
+  codistill index in1k --root /data/in1k --out s3://bucket/in1k-shards --pack
 """
 
 
@@ -22,8 +23,8 @@ PARSER = argparse.ArgumentParser(
 )
 add = PARSER.add_argument
 add("source", metavar="SOURCE", help=f"a known data set ({', '.join(CATALOGUE)}) or any name of your own")
-add("--root", metavar="DIR", help="folder of the images (default: $CODISTILL_DATA/SOURCE)")
-add("--out", metavar="FILE", help="manifest to write (.parquet); with --pack a folder")
+add("--root", metavar="DIR", help="folder or address of the images (default: $CODISTILL_DATA/SOURCE)")
+add("--out", metavar="FILE", help="manifest to write (.parquet); with --pack a folder; or an address")
 add("--split", default="train", choices=("train", "val"), help="of a known data set")
 add("--list", metavar="FILE", help="text file of paths below the root, instead of all images")
 add("--include", metavar="GLOB", nargs="+", default=[], help="only these relative paths")
@@ -35,6 +36,7 @@ add(
     "--member", metavar="NAME", nargs="+", default=[], help="pack these too, e.g. depth.png beside each image"
 )
 add("--workers", metavar="N", type=int, default=4, help="shards handled at the same time")
+add("--cache-gb", metavar="GB", type=float, help="keep what --pack reads from a store (default: nothing)")
 add("--verify", action="store_true", help="compare the shards in the root with their hashes")
 
 parse = PARSER.parse_args

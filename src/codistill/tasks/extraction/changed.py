@@ -21,12 +21,18 @@ def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
     return Inputs(
         tuple(
             (
-                (source.name_of(row), ""),
+                (source.name_of(row), _stamp_text(source, row)),
                 *((path.name, stamper.part(path)[1]) for path in source.files_of(row)),
             )
             for row in rows
         )
     )
+
+
+def _stamp_text(source: Source, row: int) -> str:
+    """What tells an image without a file (one in a store) from a later one; empty for images with files."""
+    stamp = None if source.files_of(row) else source.stamp_of(row)
+    return "" if stamp is None else f"{stamp.size} {stamp.modified_ns}"
 
 
 def changed_shards(

@@ -1,0 +1,1 @@
+"""Sources whose images are objects of a store: opened, read ahead, indexed and packed."""

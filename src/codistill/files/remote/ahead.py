@@ -1,0 +1,68 @@
+"""Work that is known before its result is needed: begun in background threads, collected later; or done on the spot."""
+
+import os
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+_MOST_WAITING = 4096
+
+
+class Ahead(Generic[Result]):
+    """Calls by key, begun ahead. It pickles empty: a process begins its own.
+
+    Args:
+        threads: calls at the same time.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._begun: OrderedDict[Hashable, Future[Result]] = OrderedDict()
+        self._waiting: queue.SimpleQueue[tuple[Future[Result], Callable[[], Result]]] = queue.SimpleQueue()
+        self._running = 0
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"threads": self.threads}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def begin(self, key: Hashable, call: Callable[[], Result]) -> None:
+        """Begin a call, unless one of this key is begun; of results that nobody takes the oldest are dropped."""
+        if self._process != os.getpid():  # threads do not survive a fork
+            self._start()
+        if key in self._begun:
+            return
+        future: Future[Result] = Future()
+        self._begun[key] = future
+        if len(self._begun) > _MOST_WAITING:
+            self._begun.popitem(last=False)[1].cancel()
+        self._waiting.put((future, call))
+        if self._running < self.threads:
+            self._running += 1
+            threading.Thread(target=self._work, daemon=True, name="codistill-ahead").start()
+
+    def take(self, key: Hashable, call: Callable[[], Result]) -> Result:
+        """The result of the key's call, begun ahead or now; raises what the call raises."""
+        future = self._begun.pop(key, None) if self._process == os.getpid() else None
+        return call() if future is None else future.result()
+
+    def _work(self) -> None:
+        waiting = self._waiting
+        while True:
+            future, call = waiting.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)

@@ -1,0 +1,141 @@
+"""A call to a store, tried again while the store fails or is silent: what passes is waited out, what stays is an error.
+
+Kinds of failure: missing (404) and refused (401, 403, other 4xx, no credentials) end at once, because waiting does not
+help; everything else (5xx, 429, broken connections, cut bodies, silence) is tried again after growing, jittered pauses,
+for as long as the caller's patience. The first failure of a store is logged, once per process.
+"""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from codistill.errors import CodistillError, StoreError
+from codistill.files.listing import say
+from codistill.files.urls import without_secrets
+
+Result = TypeVar("Result")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_LONGEST_ATTEMPT = 60.0
+_NOT_PASSING = (ImportError, TypeError, AttributeError, NotImplementedError, ValueError)
+_PASSING_STATUS = (408, 425, 429)
+_JITTER = random.Random()  # not the global one, whose draws belong to the caller
+_ADVICE = "Check the credentials in the environment, and what they may do."
+
+
+class MissingObjectError(StoreError):
+    """There is no such object."""
+
+
+class CutBodyError(OSError):
+    """An answer with fewer or other bytes than asked for."""
+
+
+def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
+    """The result of a call, tried again for `patience` seconds while it fails in passing.
+
+    Args:
+        call: reads or writes `url`; harmless if repeated, even while an earlier one is still under way.
+        url: of the object, for messages.
+        patience: seconds.
+
+    Raises:
+        MissingObjectError: if the object is missing.
+        StoreError: if the store refuses it, or fails for longer than `patience`; names the object.
+    """
+    begin = time.monotonic()
+    for attempt in itertools.count():
+        left = patience - (time.monotonic() - begin)
+        try:
+            return _within(call, url, min(left, max(_LONGEST_ATTEMPT, patience / 10)), patience)
+        except Exception as error:
+            failure = _lasting(error, url)
+            if failure is not None:
+                raise failure from None
+            reason = _text(error)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * _JITTER.uniform(0.5, 1.0)
+        if time.monotonic() - begin + pause >= patience:
+            raise StoreError(
+                f"{url}: the store failed for {patience:g} s ({attempt + 1} attempts; the last: {reason}). What is "
+                "saved stays; the same command again goes on."
+            )
+        _report(url, f"fails ({reason})", patience)
+        time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _within(call: Callable[[], Result], url: str, seconds: float, patience: float) -> Result:
+    """The call's result, or TimeoutError if it takes longer; it is then left to itself, in a thread of its own."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="codistill-store")
+    thread.start()
+    soon = seconds / 6
+    thread.join(soon)
+    if thread.is_alive():
+        _report(url, f"has not answered for {soon:.1f} s", patience)
+        thread.join(seconds - soon)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no answer within {seconds:.1f} s")
+    return results[0]
+
+
+def _report(url: str, what: str, patience: float) -> None:
+    """Log a store's first trouble of a kind."""
+    scheme, _, rest = url.partition("://")
+    store = f"{scheme}://{rest.partition('/')[0]}"
+    kind = what.partition(" (")[0].partition(" for ")[0]
+    if (store, kind) not in _reported:
+        _reported.add((store, kind))
+        say(f"{store}: {what}, first at {url}; waiting, for at most {patience:g} s an object")
+
+
+_reported: set[tuple[str, str]] = set()
+
+
+def _lasting(error: Exception, url: str) -> CodistillError | None:
+    """The error to raise where trying again is of no use; None where it may help."""
+    if isinstance(error, CodistillError):
+        return error
+    status = _status(error)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return MissingObjectError(
+            f"{url}: no such object. It was moved or removed; put it back, or change the source."
+        )
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return StoreError(f"{url}: the store refuses access ({_text(error)}). {_ADVICE}")
+    if "Credentials" in type(error).__name__:
+        return StoreError(f"{url}: no usable credentials ({_text(error)}). {_ADVICE}")
+    if isinstance(error, _NOT_PASSING) or (
+        status is not None and 400 <= status < 500 and status not in _PASSING_STATUS
+    ):
+        return StoreError(f"{url}: cannot be used ({_text(error)})")
+    return None
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of an error of aiohttp, requests, httpx, botocore or gcsfs."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        answer = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    for found in (getattr(error, "status", None), getattr(error, "code", None), answer):
+        found = getattr(found, "status_code", found)
+        if isinstance(found, int) or (isinstance(found, str) and found.isdigit()):
+            return int(found)
+    return None
+
+
+def _text(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return without_secrets(lines[0][:300] if lines else type(error).__name__)
