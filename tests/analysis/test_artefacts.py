@@ -9,6 +9,7 @@ from torch import Tensor
 
 from codistill.analysis.artefacts import artefacts_of, measure
 from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
 from codistill.types import EncoderSpec, Tokens
 
 
@@ -60,6 +61,19 @@ class Normed(Encoder):
         return Tokens(
             patches=torch.nn.functional.normalize(x, dim=-1) if norm else x, grid=(6, 6), normed=norm
         )
+
+
+class Pooled(Normed):
+    """As an encoder with a pooled summary: nothing before the norm."""
+
+    def encode(self, images: Tensor, norm: bool = True) -> Tokens:
+        if not norm:
+            raise ConfigError("only after the norm")
+        return super().encode(images, norm)
+
+
+def test_an_encoder_without_tokens_before_its_norm_is_measured_after_it() -> None:
+    assert list(artefacts_of(Pooled(), [torch.randn(2, 3, 24, 24)])) == ["after it"]
 
 
 def test_the_norm_hides_lengths() -> None:

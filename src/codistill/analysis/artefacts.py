@@ -16,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
 from codistill.metrics.token_lengths import long_from
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
+BEFORE_AND_AFTER = ("before the final norm", "after it")
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,19 @@ def artefacts_of(
     """Artefacts before and after an encoder's final norm, on ImageNet-normalized images of one size.
 
     Returns:
-        By `before the final norm` and `after it`.
+        By `before the final norm` and `after it`; the first is missing where an encoder gives no tokens before it.
     """
-    named = {"before the final norm": False, "after it": True}
+    named = dict(zip(BEFORE_AND_AFTER, (False, True), strict=True))
     parts: dict[str, list[Tensor]] = {name: [] for name in named}
     grid = (0, 0)
     for batch in images:
         for name, norm in named.items():
-            tokens = encoder(batch, norm=norm)
+            try:
+                tokens = encoder(batch, norm=norm)
+            except ConfigError:  # a pooled summary comes after the norm
+                if norm:
+                    raise
+                continue
             parts[name].append(tokens.patches.float())
             grid = tokens.grid
-    return {name: measure(torch.cat(of), grid) for name, of in parts.items()}
+    return {name: measure(torch.cat(of), grid) for name, of in parts.items() if of}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codistill.analysis.artefacts import artefacts_of
+from codistill.analysis.artefacts import BEFORE_AND_AFTER, artefacts_of
 from codistill.analysis.attention import cls_attention, nearest_patches
 from codistill.analysis.colours import colour_columns
 from codistill.analysis.overlays import heat, lines_between, mutual_matches, position_colors, tinted
@@ -116,9 +116,11 @@ def _artefacts(encoders: dict[str, Encoder], images: Sequence[str], size: int, o
         numbers[name] = {when: of.numbers() for when, of in found.items()}
         picture = picture_of(squares[0])
         blank = np.zeros_like(picture)
-        maps = [(picture, of.lengths[0]) for of in found.values()]
-        maps += [(blank, of.pattern) for of in found.values()]
-        rows.append([picture, *(heat(over, torch.from_numpy(values)) for over, values in maps)])
+        both = [found.get(when) for when in BEFORE_AND_AFTER]
+        maps = [(picture, None if of is None else of.lengths[0]) for of in both]
+        maps += [(blank, None if of is None else of.pattern) for of in both]
+        drawn = (blank if values is None else heat(over, torch.from_numpy(values)) for over, values in maps)
+        rows.append([picture, *drawn])
     captions = [
         "image 1",
         "lengths before the final norm",

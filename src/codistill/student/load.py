@@ -180,6 +180,17 @@ def load_student(
     return student.requires_grad_(False)
 
 
+def teacher_encoders(what: str) -> dict[str, str]:
+    """The encoder of each teacher of a student's weights, by the teacher's name, where its run or export says it.
+
+    Raises:
+        CheckpointError: if it does not exist, or has no projectors.
+    """
+    path, options = _locate(what)
+    teachers = read_student_weights(path, stated=stated_of(options)).teachers
+    return {str(teacher["name"]): str(teacher["encoder"]) for teacher in teachers if "encoder" in teacher}
+
+
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
     """As `load_student`, for further training; an encoder alone becomes a student without teachers."""
     path, options = _locate(what, image_size=image_size)

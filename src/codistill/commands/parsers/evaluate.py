@@ -35,6 +35,10 @@ OWN: Mapping[str, tuple[str, str]] = {
         "codistill.commands.evaluate_distillation",
         "a student against its teachers' held-out tokens",
     ),
+    "zero-shot": (
+        "codistill.commands.evaluate_zero_shot",
+        "classes of whole images by embeddings of their names, from a teacher's text tower",
+    ),
     "mapfree": (
         "codistill.commands.evaluate_mapfree",
         "relocalization as the Map-free benchmark has it: a submission is written and scored",

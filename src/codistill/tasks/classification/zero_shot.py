@@ -1,0 +1,98 @@
+"""Zero-shot classification: embeddings of classes from a teacher's text tower, and an image's vector in its space.
+
+The file, an .npz, is made once with the text tower: `embeddings` (class, channel), or (class, template, channel) before
+averaging; `classes` (class,), names as in the data set; `tower`, the name of the image encoder that belongs to it.
+An image's vector is the encoder's own summary, or a student's class token after a teacher's projector, brought back
+into the teacher's space. Vectors and embeddings are compared by their cosine; with several templates, a class is the
+mean of their unit vectors (CLIP, arXiv 2103.00020). Scale and bias of the tower change no ranking.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from codistill.errors import DataError
+from codistill.files.npz import read_npz
+
+MADE = (
+    "It holds embeddings (class, channel) or (class, template, channel), classes (class,) and tower, the name of "
+    "the image encoder"
+)
+
+
+@dataclass(frozen=True)
+class ClassEmbeddings:
+    """One unit vector per class.
+
+    Attributes:
+        values: (class, channel).
+        classes: names.
+        tower: the image encoder of their space.
+        templates: how many texts a class is the mean of.
+    """
+
+    values: Float[Tensor, "class channel"]
+    classes: tuple[str, ...]
+    tower: str
+    templates: int
+
+    def ordered(self, classes: tuple[str, ...], what: str) -> "ClassEmbeddings":
+        """The same for a data set's classes, in its order.
+
+        Raises:
+            DataError: if its classes are not those of the file.
+        """
+        missing, surplus = (
+            sorted(set(a) - set(b)) for a, b in ((classes, self.classes), (self.classes, classes))
+        )
+        if missing or surplus:
+            lacking = f"the file lacks {len(missing)} ({', '.join(missing[:3])})" if missing else ""
+            more = f"it has {len(surplus)} more ({', '.join(surplus[:3])})" if surplus else ""
+            raise DataError(
+                f"the classes of {what} and of the embeddings differ: {' and '.join(filter(None, (lacking, more)))}. "
+                "Make embeddings of exactly these classes, under the names of the data set's folders."
+            )
+        order = [self.classes.index(name) for name in classes]
+        return ClassEmbeddings(self.values[order], classes, self.tower, self.templates)
+
+    def scores(self, vectors: Float[Tensor, "image channel"]) -> Float[Tensor, "image class"]:
+        """Cosines of images' vectors to every class."""
+        return normalize(vectors.float(), dim=-1) @ self.values.T
+
+
+def mean_of_templates(embeddings: Float[Tensor, "class template channel"]) -> Float[Tensor, "class channel"]:
+    """Unit vectors: of each class the mean of its templates' unit vectors."""
+    return normalize(normalize(embeddings.float(), dim=-1).mean(1), dim=-1)
+
+
+def read_class_embeddings(path: Path) -> ClassEmbeddings:
+    """The embeddings in a file.
+
+    Raises:
+        DataError: if it cannot be read, lacks an array, or shapes disagree.
+    """
+    found = read_npz(path.expanduser(), ("embeddings", "classes", "tower"))
+    lacking = [name for name in ("embeddings", "classes", "tower") if name not in found]
+    if lacking:
+        raise DataError(f"{path}: has no {', '.join(lacking)}. {MADE}.")
+    values, names = found["embeddings"], [str(name) for name in found["classes"].reshape(-1)]
+    good = (
+        values.ndim in (2, 3) and np.issubdtype(values.dtype, np.floating) and values.shape[0] == len(names)
+    )
+    if not good or 0 in values.shape or len(set(names)) != len(names):
+        raise DataError(
+            f"{path}: embeddings {values.shape} ({values.dtype}) do not go with {len(set(names))} different classes of "
+            f"{len(names)}. {MADE}."
+        )
+    vectors = torch.from_numpy(values.astype(np.float32))
+    vectors = vectors[:, None] if vectors.ndim == 2 else vectors  # (class, template, channel)
+    if not vectors.isfinite().all() or (vectors.norm(dim=-1) == 0).any():
+        raise DataError(f"{path}: an embedding is zero or not finite; make the file again")
+    return ClassEmbeddings(
+        mean_of_templates(vectors), tuple(names), str(found["tower"].item()), vectors.shape[1]
+    )
