@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,17 @@ def test_pages_are_whole_without_a_network_or_a_server(site: Path) -> None:
         assert not fetched, (path.name, fetched)
         if path.name == "404.html":
             continue
-        for link in re.findall(r'href="([^":#?]+)', page):
-            if not link.startswith(("mailto", "data")):
-                assert (path.parent / link).exists(), (path.name, link)
+        for link in re.findall(r'href="([^":#?]+)["#?]', page):
+            assert (path.parent / link).exists(), (path.name, link)
     assert (site / "search" / "search_index.js").is_file()
+
+
+def test_search_finds_pages_that_are_opened_as_files(site: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no browser is installed")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    page = f"file://{site}/index.html?q=relocalization"
+    done = subprocess.run([browser, *options, page], capture_output=True, text=True, check=True, timeout=300)
+    found = re.search(r'md-search-result__meta">\s*(\d+) matching', done.stdout)
+    assert found is not None and int(found[1]) > 3
