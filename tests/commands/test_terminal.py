@@ -3,13 +3,13 @@
 import json
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from codistill.cli import main
+from codistill.commands.progress_bar import SampleProgress
 
 
 def test_checks_of_a_world_as_json(tiny_world: Path, capsys: pytest.CaptureFixture) -> None:
@@ -19,36 +19,29 @@ def test_checks_of_a_world_as_json(tiny_world: Path, capsys: pytest.CaptureFixtu
     assert said["passed"] == all(check["passed"] for check in said["checks"]) and len(said["checks"]) > 3
 
 
-def in_a_terminal(**environment: str) -> bytes:
+def in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """What a progress bar writes to a terminal."""
-    code = (
-        "from codistill.commands.progress_bar import SampleProgress\n"
-        "with SampleProgress('scoring') as bar: bar(1, 2)"
-    )
-    keep = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
     outer, inner = pty.openpty()
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={**keep, "TERM": "xterm-256color", **environment},
-        stderr=inner,
-        check=True,
-    )
-    os.close(inner)
-    parts = []
-    while True:
-        try:
-            part = os.read(outer, 65536)
-        except OSError:  # the end, on Linux
-            break
-        if not part:
-            break
-        parts.append(part)
+    with os.fdopen(inner, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with SampleProgress("scoring") as bar:
+            bar(1, 2)
+        terminal.flush()
+        written = os.read(outer, 65536)
     os.close(outer)
-    return b"".join(parts)
+    return written
 
 
-def test_no_color_switches_colours_off() -> None:
-    coloured, plain = in_a_terminal(), in_a_terminal(NO_COLOR="1")
+def test_no_color_switches_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("TERM", "xterm-256color")
+        coloured = in_a_terminal(patch)
+    with monkeypatch.context() as patch:
+        patch.setenv("TERM", "xterm-256color")
+        patch.setenv("NO_COLOR", "1")
+        plain = in_a_terminal(patch)
     assert b"scoring" in coloured and b"scoring" in plain
-    assert b"\x1b[38" in coloured or b"\x1b[3" in coloured
+    assert b"\x1b[3" in coloured
     assert b"\x1b[3" not in plain and b"\x1b[9" not in plain
