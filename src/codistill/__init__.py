@@ -10,8 +10,6 @@ Names are imported when they are first used, so that `import codistill` costs no
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from codistill.version import __version__
-
 if TYPE_CHECKING:
     from codistill.deploy.export import export_program as export_program
     from codistill.distill.own_loop import distill_objective as distill_objective
@@ -24,8 +22,10 @@ if TYPE_CHECKING:
     from codistill.types import Batch as Batch
     from codistill.types import EncoderSpec as EncoderSpec
     from codistill.types import Tokens as Tokens
+    from codistill.version import __version__ as __version__
 
 _PUBLIC = {
+    "__version__": "codistill.version:__version__",
     "load_encoder": "codistill.encoders.load:load_encoder",
     "register_encoder": "codistill.encoders.registry:register_encoder",
     "from_pretrained": "codistill.encoders.from_hub:from_pretrained",

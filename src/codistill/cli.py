@@ -76,6 +76,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "world": ("codistill.commands.world:main", "build or show the embedded world"),
     "demo": ("codistill.commands.demo:main", "all of it, small, end to end, on this machine"),
+    "completion": ("codistill.commands.completion:main", "a script that completes commands in a shell"),
 }
 
 OF_PARTS = ("bench",)

@@ -5,6 +5,7 @@ All are frozen. Tensors keep the batch first; token sequences are (batch, patch,
 (torch.export, torch.func, collectives on trees) take it.
 """
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
@@ -92,6 +93,10 @@ class Tokens:
         )
         kind = f"{str(self.patches.dtype).removeprefix('torch.')}, {self.patches.device}"
         return f"Tokens({shapes}, grid={self.grid}, normed={self.normed}, {kind})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows, see `analysis.display`: found by name, since this layer imports none above it."""
+        return importlib.import_module("codistill.analysis.display").tokens_html(self)
 
 
 _TENSORS = ("patches", "cls", "registers")

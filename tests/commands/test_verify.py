@@ -88,6 +88,10 @@ def test_a_wrong_number_fails(other_folder: Path, capsys: pytest.CaptureFixture)
     output = capsys.readouterr().out
     assert "FAILED  student: encoder_48x48_norm_patch" in output
     assert " 1 failed" in output
+    assert main(["verify", str(other_folder), "--only", "student", "--quiet", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    (check,) = said["checks"]
+    assert said["failed"] == 1 and said["passed"] >= 5 and check["difference"] > check["tolerance"]
 
 
 @pytest.mark.parametrize("name", ["dune_nano_forward.safetensors", "dune_nano_released_layout.pth"])

@@ -1,5 +1,6 @@
 """What a recipe costs: counted operations against the textbook's sums, shares, rates, what is printed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,12 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     assert "62,558 steps of 1024 = 64,059,392 images of 448 px" in text
     assert "16 images × 2.417 TFLOP / 200 TFLOP/s = 193.3 ms" in text
     assert "2 × 63/64 × 114 MB / 50 GB/s" in text
+    argv = ["dune-vitsmall14-448", "--gpus", "64", "--tflops", "200", "--price", "1", "--json"]
+    assert command.main(argv) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["steps"] == 62_558 and said["compute_seconds"] == pytest.approx(0.1933, rel=1e-3)
+    assert said["hours"] == pytest.approx(said["steps"] * said["step_seconds"] / 3600)
+    assert said["dollars"] == pytest.approx(64 * said["hours"])
     with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
         command.main(["unic", "--gpus", "3"])
     with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):

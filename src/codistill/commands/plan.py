@@ -1,5 +1,7 @@
 """`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, with the arithmetic shown."""
 
+import json
+
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.plan import parse
 from codistill.errors import ConfigError
@@ -23,6 +25,31 @@ def main(argv: list[str]) -> int:
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication
     images = batch / gpus / seconds
+    if arguments.json:
+        numbers = {
+            "recipe": recipe.name,
+            "gpu": arguments.gpu,
+            "gpus": gpus,
+            "flops_per_second_and_gpu": peak,
+            "steps": plan.steps,
+            "images_per_step": batch,
+            "image_size": recipe.image_size,
+            "flops_per_image": {
+                "encoder": work.encoder,
+                "projectors": work.projectors,
+                "teachers": dict(work.teachers),
+            },
+            "compute_seconds": plan.compute,
+            "communication_seconds": plan.communication,
+            "step_seconds": seconds,
+            "images_per_second": images * gpus,
+            "loader_cores_per_gpu": images / arguments.loader_rate,
+            "hours": plan.hours,
+            "gpu_hours": plan.hours * gpus,
+            "dollars": plan.hours * gpus * price,
+        }
+        print(json.dumps(numbers, indent=2))
+        return 0
     teachers = ", ".join(f"{name} {flops / 1e12:.3f}" for name, flops in work.teachers.items())
     reached = f"{peak / 1e12:.0f} TFLOP/s"
     lines = {

@@ -3,8 +3,11 @@
 Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is damaged.
 """
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from codistill.commands.parsers.verify import parse
 from codistill.errors import DataError
@@ -34,17 +37,30 @@ def main(argv: list[str]) -> int:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with recorded numbers (see docs/verify.md)")
     counts = dict.fromkeys(MARKS, 0)
+    checks: list[dict[str, Any]] = []
     for suite in arguments.only or _suites(folder):
         for result in run_suite(suite, folder):
             counts[result.status] += 1
-            if not arguments.quiet or result.status == "failed":
+            if arguments.quiet and result.status != "failed":
+                continue
+            checks.append(_plain(result))
+            if not arguments.json:
                 print(line_of(result), flush=True)
-    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['absent']} absent")
+    if arguments.json:
+        print(json.dumps({**counts, "checks": checks}, indent=2))
+    else:
+        print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['absent']} absent")
     if counts["passed"] + counts["failed"] == 0:
         raise DataError(
             f"{folder}: holds none of the recorded numbers that codistill knows (see docs/verify.md)"
         )
     return 1 if counts["failed"] else 0
+
+
+def _plain(result: CheckResult) -> dict[str, Any]:
+    """A result for JSON, which has no NaN."""
+    difference = result.difference if math.isfinite(result.difference) else None
+    return {**asdict(result), "difference": difference}
 
 
 def _suites(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 
 from PIL import Image
 from rich.console import Console
@@ -96,7 +97,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    return _report(check_world(World(arguments.world), sample=arguments.sample or None))
+    checks = check_world(World(arguments.world), sample=arguments.sample or None)
+    if not arguments.json:
+        return _report(checks)
+    passed = all(check.passed for check in checks)
+    print(json.dumps({"passed": passed, "checks": [asdict(check) for check in checks]}, indent=2))
+    return 0 if passed else 1
 
 
 def _describe(arguments: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ add("--network", type=float, help="GB/s that a GPU sends, in place of the usual"
 add("--price", type=float, help="dollars per GPU and hour, in place of a round one")
 add("--loader-rate", type=float, default=150, help="images/s of a core: bench loader (150)")
 add("--teacher", action="append", metavar="NAME,E", help="in place of the recipe's; repeatable")
+add("--json", action="store_true", help="print JSON instead of lines")
 PARSER.set_defaults(source=None, held_out=None, help_fields=False)
 
 

@@ -20,5 +20,6 @@ add(
 )
 add("--only", choices=sorted(SUITES), action="append", help="these suites only; repeatable")
 add("--quiet", action="store_true", help="failures and the last line only")
+add("--json", action="store_true", help="one JSON object at the end instead of lines")
 
 parse = PARSER.parse_args

@@ -35,6 +35,7 @@ show.add_argument("--plain", metavar="DOMAIN", help="only pictures of one domain
 check = commands.add_parser("check", help="test the world's promises on its files")
 check.add_argument("world", type=Path, metavar="DIR")
 check.add_argument("--sample", type=int, default=24, help="pictures per check; 0: all (24)")
+check.add_argument("--json", action="store_true", help="print JSON instead of a table")
 describe = commands.add_parser("describe", help="statistics as JSON")
 describe.add_argument("world", type=Path, metavar="DIR")
 describe.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")

@@ -1,0 +1,204 @@
+"""Every command line there is: `codistill WORD …` with its options, read from the parsers; nothing heavy is imported.
+
+The command reference, shell completion and the tests of the documentation's examples are made from it, so that none of
+them can name what is not there.
+"""
+
+import argparse
+import ast
+import contextlib
+import importlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from codistill.commands.dispatch import PARSERS
+from codistill.commands.parsers.task_options import known_flags
+from codistill.commands.parsers.task_text import read_task, task_places
+from codistill.files.dataclass_fields import FieldText, fields_of, value_of
+from codistill.recipes.names import RECIPE_NAMES
+
+RECIPE = "codistill.recipes.recipe:Recipe"
+PARTS = {"bench": "BENCHMARKS"}
+"""Tables of the commands whose parts have parsers of their own."""
+
+Options = dict[str, tuple[str, ...] | None]
+"""What may follow each flag: allowed words, () for a value of any kind, None for no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """A command, or a command with its task or part.
+
+    Attributes:
+        words: after `codistill`, e.g. `("fit", "depth")`.
+        options: its flags, see `Options`.
+        next: words that can come right after these: tasks, parts, recipes.
+        short: another spelling, e.g. `("depth",)` of `("predict", "depth")`.
+        module: its parser; None where a part has to be named first.
+    """
+
+    words: tuple[str, ...]
+    options: Options = field(default_factory=dict)
+    next: tuple[str, ...] = ()
+    short: tuple[str, ...] | None = None
+    module: str | None = None
+
+    def help(self) -> str:
+        """What `codistill WORD … --help` prints."""
+        if self.module is None:
+            return f"usage: codistill {' '.join(self.words)} {'|'.join(self.next)} [arguments]\n"
+        parse = importlib.import_module(f"{PARSERS}.{self.module}").parse
+        rest = self.words[1:] if self.module == self.words[0] else ()
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            parse([*rest, "--help"])
+        return said.getvalue()
+
+
+@cache
+def command_lines() -> Mapping[tuple[str, ...], CommandLine]:
+    """Every command line by its words, in the order of `codistill --help`."""
+    return {line.words: line for name in table("codistill.cli", "COMMANDS") for line in _lines(name)}
+
+
+def find_line(words: list[str]) -> CommandLine | None:
+    """The longest command line that some words begin with; a short one counts as what it is short for."""
+    known = dict(command_lines())
+    known |= {line.short: line for line in known.values() if line.short}
+    return next((known[key] for count in (2, 1) if (key := tuple(words[:count])) in known), None)
+
+
+def unknown_options(line: CommandLine, words: list[str]) -> list[str]:
+    """Flags among some words that a command line does not have, and values that they do not allow."""
+    wrong = []
+    for place, word in enumerate(words):
+        if not re.match("--[a-z]", word):
+            continue
+        flag, equals, value = word.partition("=")
+        flag = re.sub(r"\.\d+\b", "", flag)
+        if flag not in line.options:
+            wrong.append(flag)
+        elif allowed := line.options[flag]:
+            value = value if equals else next(iter(words[place + 1 : place + 2]), "")
+            wrong += [] if value in allowed else [f"{flag} {value}"]
+    return wrong
+
+
+@cache
+def table(module: str, name: str) -> Any:
+    """A table of plain values, as the module's source has it."""
+    value = value_of(module, name)
+    assert value is not None, f"{module}: {name}"
+    return ast.literal_eval(value)
+
+
+def _lines(name: str) -> Iterator[CommandLine]:
+    """A command, then its tasks or parts."""
+    if name in PARTS:
+        parts = table(f"codistill.commands.{name}", PARTS[name])
+        yield CommandLine(words=(name,), next=tuple(parts))
+        for part, place in parts.items():
+            yield _of_module((name, part), _module(place))
+        return
+    module = _module(table("codistill.cli", "COMMANDS")[name][0])
+    if name in ("fit", "evaluate", "predict"):
+        yield from _of_tasks(name)
+        return
+    parser: argparse.ArgumentParser | None
+    parser = getattr(importlib.import_module(f"{PARSERS}.{module}"), "PARSER", None)
+    actions = parser._actions if parser else ()
+    inner = next((action for action in actions if isinstance(action, argparse._SubParsersAction)), None)
+    if parser is None or inner is None:
+        yield _of_module((name,), module)
+        return
+    yield CommandLine(words=(name,), options=_of_parser(parser), next=tuple(inner.choices), module=module)
+    for word, one in inner.choices.items():
+        yield CommandLine(words=(name, word), options=_of_parser(one), module=module)
+
+
+def _of_module(words: tuple[str, ...], module: str) -> CommandLine:
+    """A command whose options are those of its parser, and the fields of a recipe where it takes them."""
+    found: Any = importlib.import_module(f"{PARSERS}.{module}")
+    takes_recipe = hasattr(found, "check_overrides")
+    line = CommandLine(words=words, next=RECIPE_NAMES * takes_recipe, module=module)
+    options = _of_help(line.help())
+    options |= _of_parser(found.PARSER) if hasattr(found, "PARSER") else {}
+    options |= _of_fields(fields_of(RECIPE).values()) if takes_recipe else {}
+    return replace(line, options=options)
+
+
+def _of_tasks(name: str) -> Iterator[CommandLine]:
+    """`fit`, `evaluate` and `predict`: alone, then with every task that they serve."""
+    module: Any = importlib.import_module(f"{PARSERS}.{name}")
+    tasks = {task: read_task(task) for task in task_places()}
+    served = {
+        task: text
+        for task, text in tasks.items()
+        if name == "evaluate" or (name == "fit" and not text.no_fit) or (name == "predict" and text.writes)
+    }
+    others: Mapping[str, tuple[str, str]] = module.OWN if name == "evaluate" else {}
+    yield CommandLine(
+        words=(name,), options={"--list": None, "--help": None}, next=(*served, *others), module=name
+    )
+    short = {task: word for word, task in table("codistill.cli", "SHORT").items()}
+    parts = {"fit": ("", None), "evaluate": ("fit.", "testing"), "predict": (None, "output")}
+    fitting, testing = parts[name]
+    for task, text in served.items():
+        parser = module.make_parser(text) if name == "evaluate" else module.PARSER
+        fields = known_flags(text, fitting=fitting, testing=testing) or {}
+        yield CommandLine(
+            words=(name, task),
+            options={"--help": None} | _of_parser(parser) | _of_fields(fields.values()),
+            next=(text.recipes or ()) if name == "fit" else (),
+            short=(short[task],) if name == "predict" and task in short else None,
+            module=name,
+        )
+    for part, (place, _) in others.items():
+        own = _of_module((part,), place.rpartition(".")[2])
+        yield replace(own, words=(name, part), next=(), module=name)
+
+
+def _module(place: str) -> str:
+    return place.partition(":")[0].rpartition(".")[2]
+
+
+def _of_parser(parser: argparse.ArgumentParser) -> Options:
+    found: Options = {}
+    for action in parser._actions:
+        takes = action.nargs != 0
+        value = tuple(map(str, action.choices)) if takes and action.choices else () if takes else None
+        if action.help != argparse.SUPPRESS:
+            found |= {flag: value for flag in action.option_strings if flag.startswith("--")}
+    return found
+
+
+_IN_HELP = re.compile(r"^  (--[a-z][\w.-]*)(?: \| (--[a-z][\w.-]*)| (\S[^\n]*?))?(?=  |$)", re.MULTILINE)
+"""A flag at the beginning of a line, and its opposite or the name of its value."""
+
+
+def _of_help(text: str) -> Options:
+    """Options as help lists them: of commands whose options are not all in one parser."""
+    found: Options = {}
+    for flag, opposite, value in _IN_HELP.findall(text):
+        choices = tuple(value[1:-1].split(",")) if value.startswith("{") else ()
+        found |= {flag: choices if value else None} | ({opposite: None} if opposite else {})
+    return found
+
+
+def _of_fields(fields: Iterable[FieldText]) -> Options:
+    """Flags of the fields of configs; one that is on or off has two."""
+    found: Options = {}
+    for one in fields:
+        kind = one.kind.replace(" | None", "")
+        if kind == "bool":
+            head, dot, last = one.flag[2:].rpartition(".")
+            found |= {one.flag: None, f"--{head}{dot}no-{last}": None}
+        elif kind.startswith("Literal["):
+            found[one.flag] = tuple(map(str, ast.literal_eval(kind.removeprefix("Literal"))))
+        else:
+            found[one.flag] = ()
+    return found
