@@ -140,6 +140,9 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         perception(photo()).similar(0, 4, 0)
     with pytest.raises(ConfigError, match="2 focal lengths for 1 images"):
         perception(photo(), focal=[1.0, 2.0])
+    with pytest.raises(ConfigError, match="1 names for 2 images"):
+        perception([photo(), photo()], names=("a",))
+    assert perception([photo(), photo()], names=("a", "b")).names == ("a", "b")
     with pytest.raises(ConfigError, match="which encoder"):
         Perception()
     with pytest.raises(IndexError):

@@ -93,6 +93,7 @@ def _ways_table(title: str, ways: Mapping[str, Cost]) -> Table:
 def _own(arguments: argparse.Namespace) -> dict[str, object]:
     config = find_perception(arguments.perception)
     perception = Perception.from_config(config, device=choose_device(arguments.device))
+    heads = perception.heads
     images = [Path(image) for image in arguments.image]
     speed = bench_perception(perception, images, rounds=arguments.rounds)
     console = Console()
@@ -110,7 +111,11 @@ def _own(arguments: argparse.Namespace) -> dict[str, object]:
     console.print(f"share {speed.together / speed.apart:.2f}", highlight=False)
     return {
         "machine": where(perception.device),
-        "perception": perception.describe(),
+        "encoder": perception.named_shortly,
+        "heads": {
+            name: {"task": facts.task, "parameters": facts.parameters} for name, facts in heads.items()
+        },
+        "size": perception.size,
         "images": len(images),
         "clock": kind,
         **asdict(speed),

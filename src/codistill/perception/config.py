@@ -18,6 +18,7 @@ from codistill.errors import check_least
 from codistill.files.config import load_yaml
 from codistill.files.places import with_path
 from codistill.nn.precision import Precision
+from codistill.weights.known import find_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,15 @@ def read_config(path: str | Path) -> PerceptionConfig:
     """
     path = Path(path).expanduser()
     config = load_yaml(PerceptionConfig, path)
-    heads = {name: replace(head, path=_beside(path, head.path)) for name, head in config.heads.items()}
+    heads = {name: replace(head, path=_head_beside(path, head.path)) for name, head in config.heads.items()}
     encoder = None if config.encoder is None else _encoder_beside(path, config.encoder)
     return replace(config, encoder=encoder, heads=heads)
+
+
+def _head_beside(config: Path, text: str) -> str:
+    """A path beside the config; of known weights the name, if nothing there is called so."""
+    place = _beside(config, text)
+    return text if find_known(text) is not None and not Path(place).exists() else place
 
 
 def _beside(config: Path, text: str) -> str:

@@ -33,17 +33,20 @@ class Picture:
 
 
 def read_pictures(
-    images: ImageLike | Sequence[ImageLike], focal: float | Sequence[float | None] | None = None
+    images: ImageLike | Sequence[ImageLike],
+    focal: float | Sequence[float | None] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Picture]:
     """Images as they were given: paths, bytes of files, PIL images, or arrays.
 
     Args:
         images: one or several, of any sizes.
         focal: focal lengths in pixels: one for all, or one for each (None: unknown).
+        names: of the images; None: of their files, else their place.
 
     Raises:
         DataError: if there is none, or one cannot be used.
-        ConfigError: for focal lengths that are not positive, or not as many as images.
+        ConfigError: for focal lengths that are not positive, or names or focal lengths that are not as many as images.
     """
     listed = list_images(images)
     if not listed:
@@ -53,15 +56,17 @@ def read_pictures(
         raise ConfigError(f"{len(focals)} focal lengths for {len(listed)} images: give one, or one for each")
     if any(value is not None and not value > 0 for value in focals):
         raise ConfigError(f"focal lengths must be positive numbers of pixels; got {focals}")
-    return [
-        _picture(image, number, value)
-        for number, (image, value) in enumerate(zip(listed, focals, strict=True))
-    ]
+    if names is not None and len(names) != len(listed):
+        raise ConfigError(f"{len(names)} names for {len(listed)} images: give one for each")
+    called: Sequence[str | None] = [None] * len(listed) if names is None else names
+    given = enumerate(zip(listed, focals, called, strict=True), start=1)
+    return [_picture(image, value, name, number) for number, (image, value, name) in given]
 
 
-def _picture(image: ImageLike, number: int, focal: float | None) -> Picture:
+def _picture(image: ImageLike, focal: float | None, name: str | None, number: int) -> Picture:
     path = Path(image).expanduser() if isinstance(image, (str, Path)) else None
-    name = f"image {number + 1}" if path is None else path.stem
+    if name is None:
+        name = f"image {number}" if path is None else path.stem
     return Picture(pixels_of(image if path is None else path), name, path, focal)
 
 

@@ -21,6 +21,7 @@ from codistill.tasks.registry import find_task, task_names
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, Source, load_features_encoder
 from codistill.tasks.shared.head_files import HeadRecord, read_record
 from codistill.tasks.task import NoOptions, Sight, Subject, Task
+from codistill.weights.known import find_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConf
 def _record(head: HeadConfig) -> HeadRecord | None:
     """The record of a head's folder; None for a released file."""
     path = Path(head.path).expanduser()
-    return None if path.is_file() else read_record(path)
+    released = path.is_file() or (not path.exists() and find_known(head.path) is not None)
+    return None if released else read_record(path)
 
 
 def _named(encoder: str | Path | None, records: Mapping[str, HeadRecord | None]) -> str:

@@ -16,9 +16,10 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.nn.precision import Precision, autocast
 from codistill.perception.config import HeadConfig, PerceptionConfig, read_config
 from codistill.perception.images import Picture, encoder_input, read_pictures, seen_size
+from codistill.perception.lazy import timed
 from codistill.perception.opening import HeadFacts, open_heads
 from codistill.perception.pretrained import find_pretrained
-from codistill.perception.scene import Scene, timed
+from codistill.perception.scene import Scene
 from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.people.sight import PeopleAnswer
 from codistill.tasks.shared.features import Source
@@ -174,6 +175,7 @@ class Perception:
         want: Sequence[str] | None = None,
         size: int | None = None,
         focal: float | Sequence[float | None] | None = None,
+        names: Sequence[str] | None = None,
         basis: PcaBasis | None = None,
     ) -> Scene:
         """Encode some images; each once, whatever the number of heads.
@@ -184,6 +186,7 @@ class Perception:
             size: in place of the perception's.
             focal: focal lengths in pixels of the images, one or one for each; None: of EXIF, else 60 degrees across
                 the longer side.
+            names: of the images; None: of their files, else their place.
             basis: of the features' colours, from another scene; None: of these images.
 
         Raises:
@@ -194,7 +197,7 @@ class Perception:
             self.known(name)
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
-            pictures = read_pictures(images, focal)
+            pictures = read_pictures(images, focal, names)
         scene = Scene(
             pictures,
             self._encoded(pictures, size or self.size, seconds),

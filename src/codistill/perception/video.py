@@ -128,7 +128,7 @@ class VideoWriter:
     def __init__(self, path: Path, rate: Fraction) -> None:
         self._path, self._rate, self._av = path, rate, _av()
         self._temporary = temporary_name(path)
-        self._container: Any = None
+        self._container: Any = None  # opened with the first frame, which says the size
         self._stream: Any = None
 
     def __enter__(self) -> "VideoWriter":
@@ -144,7 +144,7 @@ class VideoWriter:
         try:
             if self._container is None:
                 self._open(rows, columns)
-            container = self._container
+            container: Any = self._container
             frame = self._av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(pixels[:rows, :columns]), format="rgb24"
             )
