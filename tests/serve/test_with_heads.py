@@ -12,12 +12,12 @@ from live_server import LiveServer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "perception"))
 
-from toy_heads import CLASSES, ENCODER, dense_heads  # noqa: E402
+from toy_heads import CLASSES, ENCODER, dense_heads
 
-from codistill import Perception  # noqa: E402
-from codistill.imaging import decode_rgb  # noqa: E402
-from codistill.serve.run import warm_up  # noqa: E402
-from codistill.serve.settings import ServeSettings  # noqa: E402
+from codistill import Perception
+from codistill.imaging import decode_rgb
+from codistill.serve.run import warm_up
+from codistill.serve.settings import ServeSettings
 
 WANT = ["segmentation", "depth", "normals"]
 
