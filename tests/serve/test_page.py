@@ -1,5 +1,6 @@
 """The page in a real browser, headless: everything that a visitor does, without an error or a request to elsewhere."""
 
+import io
 import json
 import struct
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from browser import Page, browser_page, chromium_running
 from live_server import LiveServer
+from PIL import Image
 from toy_perception import ToyPerception
 
 from codistill.serve.samples import Samples
@@ -23,12 +25,19 @@ def server() -> Iterator[LiveServer]:
         yield one
 
 
+def baseline(data: bytes) -> bytes:
+    """A picture as the fake webcam takes it: 320 pixels, not progressive."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).resize((320, 320)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A browser whose webcam shows the samples."""
     samples = Samples()
     clip = tmp_path_factory.mktemp("clip") / "clip.mjpeg"
-    clip.write_bytes(b"".join(samples.data(entry.pictures[0]) for entry in samples.entries) * 2)
+    clip.write_bytes(b"".join(baseline(samples.data(entry.pictures[0])) for entry in samples.entries) * 2)
     webcam = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
     with chromium_running(*webcam, f"--use-file-for-fake-video-capture={clip}") as one:
         yield one
@@ -163,8 +172,6 @@ def check_glb(data: bytes) -> None:
     end = max(view["byteOffset"] + view["byteLength"] for view in gltf["bufferViews"])
     assert end <= gltf["buffers"][0]["byteLength"] == length - json_length - 28
     trimesh = pytest.importorskip("trimesh")
-    import io
-
     scene = trimesh.load(io.BytesIO(data), file_type="glb", force="scene")
     assert len(scene.geometry) >= 3
 
@@ -177,7 +184,7 @@ def test_the_webcam_streams_and_the_newest_frame_wins(browser: Any, server: Live
         looks = page.looks()
         page.page.click("#webcam")
         page.wait_for_looks(looks + 5)
-        assert page.text("#status-text") == "live"
+        page.wait(lambda: page.text("#status-text") == "live", "the stream")
         assert page.text("#panel-0 .name") == "webcam"
         assert "a second" in page.text("#chart")
         first = page.canvas("#panel-0 canvas")

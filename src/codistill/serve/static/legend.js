@@ -2,7 +2,7 @@
 
 import { rampCSS } from "./colours.js";
 
-const SHOWN = 8;
+const SHOWN = 6;
 
 // legend: the element. kind: of what is shown. about: that answer for the first picture. twoView: of the scene, or null.
 export function showLegend(legend, kind, about, twoView) {
