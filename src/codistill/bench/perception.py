@@ -228,13 +228,11 @@ class SharedSpeed:
     Attributes:
         together: one encoder for all heads. apart: the sum over heads of each with its own pass.
         alone: of each head's way by itself.
-        stages: wall-clock seconds of the stages of `together`, of its last round.
     """
 
     together: float
     apart: float
     alone: dict[str, float]
-    stages: dict[str, float]
 
 
 def bench_perception(perception: Perception, images: Sequence[ImageLike], *, rounds: int) -> SharedSpeed:
@@ -246,10 +244,9 @@ def bench_perception(perception: Perception, images: Sequence[ImageLike], *, rou
         rounds: the shortest of which counts.
     """
     names = [name for name in perception.heads if len(images) > 1 or not perception.together(name)]
-    scenes: dict[str, dict[str, float]] = {}
 
     def run(*wanted: str) -> None:
-        scenes["last"] = perception(images, want=wanted).seconds
+        perception(images, want=wanted)
 
     ways = {name: Timed(lambda name=name: run(name), perception.device) for name in names}
     whole = Timed(lambda: run(*names), perception.device)
@@ -260,9 +257,4 @@ def bench_perception(perception: Perception, images: Sequence[ImageLike], *, rou
             timed.measure()
     clock = "cpu" if perception.device.type == "cpu" else "wall"
     alone = {name: getattr(timed.best, clock) for name, timed in ways.items()}
-    return SharedSpeed(
-        together=getattr(whole.best, clock),
-        apart=sum(alone.values()),
-        alone=alone,
-        stages={stage: round(value, 6) for stage, value in scenes["last"].items()},
-    )
+    return SharedSpeed(together=getattr(whole.best, clock), apart=sum(alone.values()), alone=alone)

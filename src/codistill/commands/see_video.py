@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codistill.commands.progress_bar import SampleProgress
-from codistill.errors import DataError
+from codistill.errors import DataError, WriteError
 from codistill.files.writing import atomically
 from codistill.perception.mosaic import mosaic
 from codistill.perception.perception import Perception
@@ -31,6 +31,8 @@ def see_video(
     shown, told = video.within(arguments.out, ".mp4"), video.within(arguments.out, ".jsonl")
     try:
         count, seconds = _annotated(perception, video.path, wanted, arguments, shown, told)
+    except WriteError:
+        raise
     except DataError as error:
         print(f"passed over {video.path}: {error}", file=sys.stderr)
         if arguments.json:

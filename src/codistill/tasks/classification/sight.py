@@ -35,7 +35,7 @@ class LabelsAnswer(Answer):
             top = height - line * (len(self.best) - row)
             draw.rectangle((0, top, width, top + line - 1), fill=(0, 0, 0, 120))
             draw.rectangle((0, top, max(1, int(width * share)), top + line - 1), fill=(40, 120, 200, 200))
-            text = f"{name} {share:.0%}"
+            text = f"{share:.0%} {name}"
             while len(text) > 2 and draw.textlength(text, font=font) > width - 10:
                 text = text.removesuffix("…")[:-1] + "…"
             draw.text((5, top + line / 2), text, fill=(255, 255, 255, 255), font=font, anchor="lm")
