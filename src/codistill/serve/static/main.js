@@ -43,7 +43,8 @@ async function look() {
   const images = looked.map((one) => (one.sample ? { sample: one.sample } : { bytes: one.blob.size, name: one.name }));
   const header = { type: "see", id, images, want: [...flow.on], steady: live, ...(live ? LIVE : STILL) };
   const data = await writeMessage(header, blobs);
-  state.asked = { id, looked, live, began, grabbed: performance.now() - began };
+  state.asked = { id, looked, live, began, fresh: state.fresh, grabbed: performance.now() - began };
+  state.fresh = false;
   say("busy", live ? "live" : "looking");
   connection.send(id, data);
 }
@@ -117,10 +118,10 @@ connection.addEventListener("scene", ({ detail }) => {
   const began = performance.now(), { header, arrays } = detail;
   const pictures = new Pictures(arrays, header.images);
   state.scene = { header, arrays, images: header.images, pictures, bitmaps: asked.looked.map((one) => one.bitmap) };
-  if (asked.live || state.fresh) state.similar = null;
+  if (asked.live || asked.fresh) state.similar = null;
   const seconds = { ...header.seconds };
   showPictures();
-  showSpace(asked.live);
+  showSpace(asked.fresh && !asked.live);
   const drawn = performance.now();
   Object.assign(seconds, {
     draw: (drawn - began) / 1000,
@@ -150,6 +151,7 @@ connection.addEventListener("refused", ({ detail }) => {
   notice(detail.text, true);
   say("ready");
   if (sources.streaming) setTimeout(look, 500);
+  else if (state.again) look();
 });
 
 connection.addEventListener("lost", ({ detail }) => say("lost", detail.rests ? "paused" : `reconnecting: ${detail.reason}`));
@@ -191,11 +193,10 @@ function showLinks() {
   drawLinks($("links"), panels, wanted && state.scene?.images.length > 1 ? state.scene.arrays["matches/0/1"] : null);
 }
 
-function showSpace(live) {
+function showSpace(fresh) {
   const names = { people: state.heads.find((head) => head.kind === "people")?.name };
   const space = makeSpace(state.scene, names);
-  viewer.show(space, !live && state.fresh);
-  state.fresh = false;
+  viewer.show(space, fresh);
   state.space = space;
   $("space-empty").hidden = space.clouds.length > 0 || space.bodies.length > 0;
 }
