@@ -56,7 +56,7 @@ class Page:
         """Answers shown so far."""
         return int(self.page.evaluate("Number(document.body.dataset.looks ?? 0)"))
 
-    def wait_for_looks(self, count: int, seconds: float = 60) -> None:
+    def wait_for_looks(self, count: int, seconds: float = 120) -> None:
         """Wait until so many answers have been shown."""
         self.wait(lambda: self.looks() >= count, f"{count} looks; there were {self.looks()}", seconds)
 
@@ -82,21 +82,33 @@ class Page:
 
 
 @contextmanager
-def browser_page(url: str, *switches: str, **context: Any) -> Iterator[Page]:
-    """The page of a server in a new browser; not opened yet.
+def chromium_running(*switches: str) -> Iterator[Any]:
+    """A headless browser; Playwright allows one at a time in a thread.
 
     Args:
-        url: of the server.
         switches: of Chromium.
-        context: of Playwright: viewport, touch, permissions, …
     """
     path = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=[*WEBGL, *switches])
-        defaults = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
-        page = browser.new_context(**(defaults | context)).new_page()
-        page.set_default_timeout(60_000)
-        yield Page(page, url)
+        yield browser
         browser.close()
+
+
+@contextmanager
+def browser_page(browser: Any, url: str, **context: Any) -> Iterator[Page]:
+    """The page of a server in a window of its own; not opened yet.
+
+    Args:
+        browser: of `chromium_running`.
+        url: of the server.
+        context: of Playwright: viewport, touch, permissions, …
+    """
+    defaults = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+    window = browser.new_context(**(defaults | context))
+    page = window.new_page()
+    page.set_default_timeout(60_000)
+    yield Page(page, url)
+    window.close()

@@ -19,7 +19,7 @@ KINDS = {name: kind_of(task) for name, task in ToyPerception.tasks.items()}
 def packet() -> tuple[dict, dict]:
     scene = ToyPerception()(IMAGES, want=tuple(KINDS))
     asked = Asked(kinds=KINDS, points=500, map_edge=64, faces=True)
-    return decode_packet(scene_packet(scene, asked, ("a", "b"), {"id": 1}).encode())
+    return decode_packet(scene_packet(scene, asked, {"id": 1}).encode())
 
 
 def test_maps_are_every_nth_pixel(packet: tuple[dict, dict]) -> None:
@@ -40,7 +40,7 @@ def test_maps_are_every_nth_pixel(packet: tuple[dict, dict]) -> None:
 def test_unknown_depth_is_zero() -> None:
     scene = ToyPerception()([IMAGES[0]], want=("depth",))
     asked = Asked(kinds={"depth": "depth"}, points=0, map_edge=1024, faces=False)
-    header, arrays = decode_packet(scene_packet(scene, asked, ("a",), {}).encode())
+    header, arrays = decode_packet(scene_packet(scene, asked, {}).encode())
     assert arrays["depth/0"][0, 0] == 0
     assert (arrays["depth/0"].ravel()[1:] > 0).all()
     assert "cloud" not in header["images"][0]
@@ -70,7 +70,7 @@ def test_clouds_bodies_and_matches(packet: tuple[dict, dict]) -> None:
 def test_faces_travel_once() -> None:
     scene = ToyPerception()([IMAGES[0]], want=("people",))
     asked = Asked(kinds={"people": "people"}, points=0, map_edge=64, faces=False)
-    assert "faces" not in decode_packet(scene_packet(scene, asked, ("a",), {}).encode())[1]
+    assert "faces" not in decode_packet(scene_packet(scene, asked, {}).encode())[1]
 
 
 def test_cosines_are_bytes() -> None:

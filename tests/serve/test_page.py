@@ -1,15 +1,18 @@
 """The page in a real browser, headless: everything that a visitor does, without an error or a request to elsewhere."""
 
+import io
 import json
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from browser import Page, browser_page
+from browser import Page, browser_page, chromium_running
 from live_server import LiveServer
+from PIL import Image
 from toy_perception import ToyPerception
 
 from codistill.serve.samples import Samples
@@ -22,10 +25,28 @@ def server() -> Iterator[LiveServer]:
         yield one
 
 
+def baseline(data: bytes) -> bytes:
+    """A picture as the fake webcam takes it: 320 pixels, not progressive."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).resize((320, 320)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
 @pytest.fixture(scope="module")
-def page(server: LiveServer) -> Iterator[Page]:
-    """One browser for the tests that need no other; each starts from the first sample."""
-    with browser_page(server.url, permissions=["clipboard-read"]) as one:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser whose webcam shows the samples."""
+    samples = Samples()
+    clip = tmp_path_factory.mktemp("clip") / "clip.mjpeg"
+    clip.write_bytes(b"".join(baseline(samples.data(entry.pictures[0])) for entry in samples.entries) * 2)
+    webcam = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    with chromium_running(*webcam, f"--use-file-for-fake-video-capture={clip}") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, server: LiveServer) -> Iterator[Page]:
+    """One window for the tests that need no other; each starts from the first sample."""
+    with browser_page(browser, server.url) as one:
         yield one
 
 
@@ -151,29 +172,19 @@ def check_glb(data: bytes) -> None:
     end = max(view["byteOffset"] + view["byteLength"] for view in gltf["bufferViews"])
     assert end <= gltf["buffers"][0]["byteLength"] == length - json_length - 28
     trimesh = pytest.importorskip("trimesh")
-    import io
-
     scene = trimesh.load(io.BytesIO(data), file_type="glb", force="scene")
     assert len(scene.geometry) >= 3
 
 
 @pytest.mark.slow
-def test_the_webcam_streams_and_the_newest_frame_wins(server: LiveServer, tmp_path: Path) -> None:
-    samples = Samples()
-    clip = tmp_path / "clip.mjpeg"
-    clip.write_bytes(b"".join(samples.data(entry.pictures[0]) for entry in samples.entries) * 2)
-    switches = (
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={clip}",
-    )
-    with browser_page(server.url, *switches, permissions=["camera"]) as page:
+def test_the_webcam_streams_and_the_newest_frame_wins(browser: Any, server: LiveServer) -> None:
+    with browser_page(browser, server.url, permissions=["camera"]) as page:
         page.open()
         replaced = server.count("frames_replaced_total")
         looks = page.looks()
         page.page.click("#webcam")
         page.wait_for_looks(looks + 5)
-        assert page.text("#status-text") == "live"
+        page.wait(lambda: page.text("#status-text") == "live", "the stream")
         assert page.text("#panel-0 .name") == "webcam"
         assert "a second" in page.text("#chart")
         first = page.canvas("#panel-0 canvas")
@@ -188,20 +199,18 @@ def test_the_webcam_streams_and_the_newest_frame_wins(server: LiveServer, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_page_comes_back_after_the_server(photo: bytes) -> None:
+def test_the_page_comes_back_after_the_server(browser: Any) -> None:
     first = LiveServer(ToyPerception(), ServeSettings(port=0))
-    with first:
-        port = first.port
-        context = browser_page(first.url)
-        page = context.__enter__()
+    first.__enter__()
+    with browser_page(browser, first.url) as page:
         page.open()
         looks = page.looks()
-    page.wait(lambda: "reconnecting" in page.text("#status-text"), "the loss")
-    with LiveServer(ToyPerception(), ServeSettings(port=port)):
-        page.wait_for_looks(looks + 1)
-        assert page.text("#status-text") == "ready"
-        assert all("WebSocket connection" in problem for problem in page.problems)
-        context.__exit__(None, None, None)
+        first.__exit__(None, None, None)
+        page.wait(lambda: "reconnecting" in page.text("#status-text"), "the loss")
+        with LiveServer(ToyPerception(), ServeSettings(port=first.port)):
+            page.wait_for_looks(looks + 1)
+            assert page.text("#status-text") == "ready"
+            assert all("WebSocket connection" in problem for problem in page.problems)
 
 
 @pytest.mark.slow
@@ -218,14 +227,14 @@ def test_a_lost_context_of_the_3d_view_comes_back(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_a_phone(server: LiveServer) -> None:
+def test_a_phone(browser: Any, server: LiveServer) -> None:
     phone = {
         "viewport": {"width": 390, "height": 844},
         "is_mobile": True,
         "has_touch": True,
         "device_scale_factor": 2,
     }
-    with browser_page(server.url, **phone) as page:
+    with browser_page(browser, server.url, **phone) as page:
         page.open()
         width = page.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390
@@ -238,8 +247,8 @@ def test_a_phone(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-def test_the_api_page_is_drawn_from_its_description(server: LiveServer) -> None:
-    with browser_page(server.url) as page:
+def test_the_api_page_is_drawn_from_its_description(browser: Any, server: LiveServer) -> None:
+    with browser_page(browser, server.url) as page:
         page.page.goto(f"{server.url}/docs")
         page.wait(lambda: "/v1/features" in page.text("main"), "the routes")
         assert "curl -F images=@picture.jpg" in page.text("main")

@@ -1,6 +1,7 @@
 """A perception with the real one's surface and no network: every answer follows from the pixels by a formula."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ class ToyScene:
     """Answers of `ToyPerception`; see `codistill.perception.scene`."""
 
     images: list[np.ndarray]
+    names: tuple[str, ...]
     want: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -112,7 +114,7 @@ class ToyScene:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "images": [{"name": f"image {i}"} for i in range(len(self))],
+            "images": [{"name": name} for name in self.names],
             "seconds": self.seconds,
             "far": float("inf"),
         }
@@ -152,7 +154,13 @@ class ToyPerception:
             "heads": {name: {"task": task} | facts for name, task in self.tasks.items()},
         }
 
-    def __call__(self, images: list[np.ndarray], want: tuple[str, ...], basis: Any = None) -> ToyScene:
+    def __call__(
+        self,
+        images: list[np.ndarray],
+        want: tuple[str, ...],
+        names: Sequence[str] = ("a", "b"),
+        basis: Any = None,
+    ) -> ToyScene:
         self.calls += 1
         time.sleep(self.delay)
         for image in images:
@@ -161,4 +169,4 @@ class ToyPerception:
             if (image == image[0, 0]).all():
                 raise DataError("a picture of one colour")
         seconds = {"preprocess": 0.001, "encode": 0.03} | dict.fromkeys(want, 0.002)
-        return ToyScene([np.asarray(image) for image in images], want, seconds)
+        return ToyScene([np.asarray(image) for image in images], tuple(names[: len(images)]), want, seconds)

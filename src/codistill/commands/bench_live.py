@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     check_extra()
     from codistill.bench.live import run_load, server_answers
 
-    frames = _frames(arguments.edge)
+    frames = small_frames(arguments.edge)
     loads: dict[str, "LoadResult"] = {}
     before = os.getloadavg()[0]
     with _server(arguments) as url:
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _frames(edge: int) -> list[bytes]:
+def small_frames(edge: int) -> list[bytes]:
     """The shipped samples at this size, as JPEGs."""
     from codistill.serve.samples import Samples
 

@@ -87,18 +87,17 @@ class _Place:
         self.packet.add(f"{self.name}/{self.number}", values, deflate=deflate)
 
 
-def scene_packet(scene: "Scene", asked: Asked, names: Sequence[str], about: dict[str, Any]) -> Packet:
+def scene_packet(scene: "Scene", asked: Asked, about: dict[str, Any]) -> Packet:
     """The packet of a scene.
 
     Args:
         scene: with the wanted answers.
         asked: what the tab wants.
-        names: of the pictures.
         about: goes into the header as it is (`id`).
     """
     packet = Packet(about | {"type": "scene"})
     packet.header["images"] = [
-        {"name": name} | _image(packet, scene, asked, number) for number, name in enumerate(names)
+        {"name": name} | _image(packet, scene, asked, number) for number, name in enumerate(scene.names)
     ]
     for name in asked.named("people"):
         answers: list[Any] = [scene.answer(name, number) for number in range(len(scene))]

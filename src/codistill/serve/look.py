@@ -5,7 +5,6 @@ Everything here but `hello` and `refused` runs in the worker's thread.
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +32,10 @@ class Seen:
     """What a tab has seen last.
 
     Attributes:
-        names: of the pictures.
         has_faces: whether it was sent the triangles of the bodies.
     """
 
     scene: "Scene"
-    names: tuple[str, ...]
     has_faces: bool
 
 
@@ -105,13 +102,13 @@ class Looker:
         decoded = time.perf_counter()
         names = tuple(picture.name for picture in wish.pictures)
         basis = before.scene.basis if wish.steady and before is not None else None
-        scene = self.perception(images, want=want, basis=basis)
+        scene = self.perception(images, want=want, names=names, basis=basis)
         seen_at = time.perf_counter()
         has_faces = before is not None and before.has_faces
         points = min(wish.points, self.settings.max_points)
         kinds = {name: self.kinds[name] for name in want}
         asked = Asked(kinds=kinds, points=points, map_edge=wish.map_edge, faces=not has_faces)
-        packet = scene_packet(scene, asked, names, {"id": wish.id})
+        packet = scene_packet(scene, asked, {"id": wish.id})
         packed = time.perf_counter()
         own = {"wait": waited, "decode": decoded - began, "pack": packed - seen_at}
         seconds = own | dict(scene.seconds)
@@ -119,7 +116,7 @@ class Looker:
         packet.header["total"] = round(packed - began + waited, 6)
         self.meters.observe("tab", seconds)
         sent = has_faces or any(blob["name"] == "faces" for blob in packet.blobs)
-        return Seen(scene, names, sent), packet
+        return Seen(scene, sent), packet
 
     def similar(self, wish: Similar, seen: Seen) -> Packet:
         """Patches like one of the scene that a tab saw last.
@@ -139,11 +136,4 @@ class Looker:
 
     def describe(self, wish: Describe, seen: Seen) -> Packet:
         """The scene that a tab saw last, as JSON."""
-        return Packet({"type": "description", "id": wish.id, "scene": self.described(seen.scene, seen.names)})
-
-    def described(self, scene: "Scene", names: Sequence[str]) -> dict[str, Any]:
-        """A scene as JSON, with the licences of everything that made it, and pictures as the client calls them."""
-        described = public(scene.as_json())
-        for image, name in zip(described["images"], names, strict=True):
-            image["name"] = name
-        return described
+        return Packet({"type": "description", "id": wish.id, "scene": public(seen.scene.as_json())})

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from codistill.errors import CodistillError, DataError
+from codistill.serve.facts import public
 from codistill.serve.look import Looker
 from codistill.serve.messages import MAX_NAME, MessageError, Picture
 from codistill.serve.worker import BusyError, SlowError
@@ -133,13 +134,13 @@ async def _run(looker: Looker, work: Callable[[], Result]) -> Result:
 
 def _look(looker: Looker, pictures: list[Picture], want: tuple[str, ...]) -> "Scene":
     images = [looker.read(picture, None) for picture in pictures]
-    return looker.perception(images, want=want)
+    return looker.perception(images, want=want, names=[picture.name for picture in pictures])
 
 
 def _see(looker: Looker, pictures: list[Picture], want: tuple[str, ...], form: str) -> Response:
     scene = _look(looker, pictures, want)
     looker.meters.observe("rest", dict(scene.seconds))
-    described = looker.described(scene, [picture.name for picture in pictures])
+    described = public(scene.as_json())
     if form == "json":
         return JSONResponse(described)
     text = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
@@ -160,9 +161,7 @@ def _features(looker: Looker, pictures: list[Picture], form: str) -> Response:
     if form == "npz":
         return _npz(arrays, "features.npz")
     shapes = {name: list(values.shape) for name, values in arrays.items()}
-    return JSONResponse(
-        {"names": [picture.name for picture in pictures], "shapes": shapes, "seconds": dict(scene.seconds)}
-    )
+    return JSONResponse({"names": list(scene.names), "shapes": shapes, "seconds": dict(scene.seconds)})
 
 
 def _npz(arrays: Mapping[str, Any], name: str) -> Response:

@@ -88,7 +88,7 @@ export class Flow extends EventTarget {
       const shown = { bitmap, pictures: scene.pictures, about: first, overlay: name, opacity: 1 };
       if (kind === "people") shown.people = name;
       if (kind === "features" || kind === "image" || first.answers[name]) paint(canvas.getContext("2d"), place, shown, 0);
-      if (kind === "two_view" && scene.header.two_view) pair(canvas.getContext("2d"), scene);
+      if (kind === "two_view") pair(canvas.getContext("2d"), scene);
       if (kind === "labels") tops(tile, first.answers[name]?.top ?? []);
       time.textContent = this.time(name, kind, scene, seconds);
     }
@@ -107,11 +107,12 @@ export class Flow extends EventTarget {
 
 const [WIDTH, HEIGHT] = [320, 240];
 
-function pair(context, { bitmaps, header, arrays, images }) {
+function pair(context, { bitmaps, arrays, images }) {
   const half = WIDTH / 2 - 2;
   const places = bitmaps.slice(0, 2).map((bitmap, i) => {
     const scale = half / bitmap.width;
     const place = { left: i * (half + 4), top: (HEIGHT - bitmap.height * scale) / 2, width: half, height: bitmap.height * scale };
+    context.globalAlpha = bitmaps.length > 1 ? 1 : 0.3;
     context.drawImage(bitmap, place.left, place.top, place.width, place.height);
     return place;
   });

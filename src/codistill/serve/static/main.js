@@ -1,13 +1,15 @@
 // The page: what is looked at (two slots, A and B), what is wanted of it, and where each answer is shown.
 
-import { Pictures, rampCSS, setRamp } from "./colours.js";
+import { Pictures, setRamp } from "./colours.js";
 import { Connection } from "./connection.js";
 import { Chart, showFacts } from "./evidence.js";
 import { Flow, title } from "./flow.js";
 import { makeGLB } from "./glb.js";
+import { showLegend } from "./legend.js";
 import { drawLinks } from "./links.js";
 import { writeMessage } from "./packet.js";
 import { Panel } from "./panel.js";
+import { asPNG, download } from "./saving.js";
 import { Sources } from "./sources.js";
 import { makeSpace } from "./space.js";
 import { Viewer } from "./viewer.js";
@@ -41,7 +43,8 @@ async function look() {
   const images = looked.map((one) => (one.sample ? { sample: one.sample } : { bytes: one.blob.size, name: one.name }));
   const header = { type: "see", id, images, want: [...flow.on], steady: live, ...(live ? LIVE : STILL) };
   const data = await writeMessage(header, blobs);
-  state.asked = { id, looked, live, began, grabbed: performance.now() - began };
+  state.asked = { id, looked, live, began, fresh: state.fresh, grabbed: performance.now() - began };
+  state.fresh = false;
   say("busy", live ? "live" : "looking");
   connection.send(id, data);
 }
@@ -115,10 +118,10 @@ connection.addEventListener("scene", ({ detail }) => {
   const began = performance.now(), { header, arrays } = detail;
   const pictures = new Pictures(arrays, header.images);
   state.scene = { header, arrays, images: header.images, pictures, bitmaps: asked.looked.map((one) => one.bitmap) };
-  if (asked.live || state.fresh) state.similar = null;
+  if (asked.live || asked.fresh) state.similar = null;
   const seconds = { ...header.seconds };
   showPictures();
-  showSpace(asked.live);
+  showSpace(asked.fresh && !asked.live);
   const drawn = performance.now();
   Object.assign(seconds, {
     draw: (drawn - began) / 1000,
@@ -148,6 +151,7 @@ connection.addEventListener("refused", ({ detail }) => {
   notice(detail.text, true);
   say("ready");
   if (sources.streaming) setTimeout(look, 500);
+  else if (state.again) look();
 });
 
 connection.addEventListener("lost", ({ detail }) => say("lost", detail.rests ? "paused" : `reconnecting: ${detail.reason}`));
@@ -181,7 +185,7 @@ function showPictures() {
       opacity: similar ? Math.max(0.6, $("opacity").value / 100) : $("opacity").value / 100 });
   });
   showLinks();
-  showLegend(similar ? "similar" : kind);
+  showLegend($("legend"), similar ? "similar" : kind, scene.images[0].answers[flow.selected], scene.header.two_view);
 }
 
 function showLinks() {
@@ -189,36 +193,12 @@ function showLinks() {
   drawLinks($("links"), panels, wanted && state.scene?.images.length > 1 ? state.scene.arrays["matches/0/1"] : null);
 }
 
-function showSpace(live) {
+function showSpace(fresh) {
   const names = { people: state.heads.find((head) => head.kind === "people")?.name };
   const space = makeSpace(state.scene, names);
-  viewer.show(space, !live && state.fresh);
-  state.fresh = false;
+  viewer.show(space, fresh);
   state.space = space;
   $("space-empty").hidden = space.clouds.length > 0 || space.bodies.length > 0;
-}
-
-function showLegend(kind) {
-  const about = state.scene?.images[0].answers[flow.selected], legend = $("legend");
-  legend.replaceChildren();
-  const put = (text, colour) => {
-    const item = document.createElement("span");
-    if (colour) { const mark = document.createElement("i"); mark.style.background = `rgb(${colour})`; item.append(mark); }
-    item.append(text);
-    legend.append(item);
-  };
-  if (kind === "segmentation" && about) for (const one of about.classes.slice(0, 8)) put(`${one.name} ${Math.max(1, Math.round(100 * one.share))} %`, one.colour);
-  else if (kind === "depth" && about) {
-    const ramp = document.createElement("span");
-    ramp.className = "ramp";
-    ramp.style.background = rampCSS();
-    put(`${about.low.toFixed(1)} m`);
-    legend.append(ramp);
-    put(`${about.high.toFixed(1)} m`);
-  } else if (kind === "similar") put("patches like the white one; the likest is yellow; click it again to go back");
-  else if (kind === "two_view" && state.scene?.header.two_view) put(`${state.scene.header.two_view.pairs[0].matches} matches`);
-  else if (kind === "normals") put("red right, green up, blue towards you");
-  else put("click any patch to see what is like it");
 }
 
 function showSamples(samples) {
@@ -259,13 +239,7 @@ function say(kind, text = { ready: "ready", busy: "looking", lost: "no connectio
   $("status-text").textContent = text;
 }
 
-function save(blob, suffix) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `codistill-${(state.scene?.images[0].name ?? "scene").replace(/\W+/g, "-")}.${suffix}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 5000);
-}
+const save = (blob, suffix) => download(blob, state.scene?.images[0].name ?? "scene", suffix);
 
 // ---- what can be clicked
 
@@ -304,12 +278,7 @@ for (const name of ["dragenter", "dragover"]) addEventListener(name, (event) => 
 addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").hidden = true; });
 addEventListener("drop", (event) => { event.preventDefault(); $("drop").hidden = true; open([...event.dataTransfer.files]); });
 
-$("save-png").addEventListener("click", async () => {
-  const canvas = new OffscreenCanvas(state.scene.bitmaps[0].width, state.scene.bitmaps[0].height);
-  const { paint } = await import("./panel.js");
-  paint(canvas.getContext("2d"), { left: 0, top: 0, width: canvas.width, height: canvas.height }, panels[0].shown, 0);
-  save(await canvas.convertToBlob({ type: "image/png" }), "png");
-});
+$("save-png").addEventListener("click", async () => save(await asPNG(panels[0].shown), "png"));
 $("save-glb").addEventListener("click", () => save(makeGLB(state.space, { perception: JSON.parse(state.perception) }), "glb"));
 $("save-json").addEventListener("click", () => { const id = connection.claim("describe"); connection.send(id, JSON.stringify({ type: "describe", id })); });
 
