@@ -10,11 +10,22 @@ from codistill.bench.machine import where
 from codistill.bench.timing import prepare
 from codistill.commands.bench_output import write_numbers
 from codistill.commands.parsers.bench_encoder import parse
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
 from codistill.engine.parallel import compile_units
 from codistill.errors import ConfigError
+from codistill.nn.precision import Precision
+
+AUTOCAST: dict[str, Precision] = {
+    "auto": "auto",
+    "exact": "fp32",
+    "fp32": "fp32",
+    "bf16": "fp32",
+    "autocast": "bf16",
+}
+"""Autocast around the pass, for each `--precision`."""
 
 
 def main(argv: list[str]) -> int:
@@ -27,9 +38,12 @@ def main(argv: list[str]) -> int:
     console.print(f"{where(device)}, batches of {arguments.batch}", highlight=False)
     found = []
     for name in arguments.encoders:
-        encoder = load_encoder(name).to(device)
-        count = sum(p.numel() for p in encoder.parameters())
-        console.print(f"[bold]{name}[/bold]  {count / 1e6:.1f} M parameters", highlight=False)
+        precision = "exact" if arguments.precision == "autocast" else arguments.precision
+        encoder = load_encoder(name, precision=precision, device=device)
+        used = encoder.precision if isinstance(encoder, FrozenViTEncoder) else arguments.precision
+        console.print(
+            f"[bold]{name}[/bold]  {encoder.num_parameters / 1e6:.1f} M parameters, {used}", highlight=False
+        )
         if arguments.compile:
             compile_units(encoder)
         for size in arguments.size or [224]:
@@ -38,9 +52,10 @@ def main(argv: list[str]) -> int:
                 encoder,
                 size,
                 batch=arguments.batch,
-                precision=arguments.precision,
+                precision=AUTOCAST[arguments.precision],
                 rounds=arguments.rounds,
                 device=device,
+                against_timm=arguments.against == "timm",
             )
             found.append(speed)
             console.print(_lines(speed, device), highlight=False)
@@ -60,6 +75,9 @@ def _lines(speed: EncoderSpeed, device: torch.device) -> str:
         f"  {speed.size} px, {speed.tokens} tokens: {speed.images_per_second:.3g} images/s, "
         f"{1000 * speed.seconds / speed.batch_size:.3g} ms and {speed.flops / speed.batch_size / 1e9:.3g} GFLOP each"
     )
+    if speed.timm is not None and speed.timm_cpu is not None:
+        text += f"\n    timm's, fp32: {speed.timm} times as long"
+        text += f"; by processor time {speed.timm_cpu}" if device.type == "cpu" else ""
     if not speed.floor:
         return text
     text += f"\n    time / floor {speed.seconds / speed.floor:.2f}"
