@@ -1,4 +1,4 @@
-"""`codistill bench step|loader|encoder|matching|world`: dispatches to one file per benchmark."""
+"""`codistill bench step|loader|encoder|matching|world|traffic`: dispatches to one file per benchmark."""
 
 from codistill.commands.dispatch import run_part
 
@@ -8,6 +8,7 @@ BENCHMARKS = {
     "encoder": "codistill.commands.bench_encoder:main",
     "matching": "codistill.commands.bench_matching:main",
     "world": "codistill.commands.bench_world:main",
+    "traffic": "codistill.commands.bench_traffic:main",
 }
 
 
