@@ -3,10 +3,11 @@
 In turn with it, if asked: timm's vision transformer of the same sizes in fp32, with random weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cosine_similarity
 
 from codistill.bench.products import ProductTimer
 from codistill.bench.timing import WARM_UP, Ratio, Timed, ratio, take_turns
@@ -99,6 +100,55 @@ def bench_encoder(
         floor_cpu=products.floor("cpu"),
         timm=None if theirs is None else ratio(theirs.best.walls, passes.best.walls),
         timm_cpu=None if theirs is None else ratio(theirs.best.cpus, passes.best.cpus),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenError:
+    """Patch tokens of an encoder beside those of the exact one, on the same images.
+
+    Attributes:
+        images, size: number of images, and their side in pixels.
+        relative: length of the difference over that of the exact tokens.
+        cosine, cosine_worst: similarity of each pair of tokens: the mean, and the least.
+    """
+
+    images: int
+    size: int
+    relative: float
+    cosine: float
+    cosine_worst: float
+
+
+@torch.inference_mode()
+def token_error(
+    encoder: Encoder,
+    exact: Encoder,
+    images: Sequence[bytes],
+    size: int,
+    precision: Precision,
+    device: torch.device,
+) -> TokenError:
+    """What a precision does to patch tokens.
+
+    Args:
+        encoder, exact: the same network, on the device.
+        images: encoded files.
+        size: side in pixels, rounded to whole patches.
+        precision: of autocast around `encoder`.
+        device: where they are.
+    """
+    pixels = exact.preprocess(images, (size, size))
+    with autocast(device, precision):
+        found = encoder(pixels).patches.float()
+    expected = exact(pixels).patches
+    similarity = cosine_similarity(found, expected, dim=-1)
+    return TokenError(
+        images=len(pixels),
+        size=pixels.shape[-1],
+        relative=float((found - expected).norm() / expected.norm()),
+        cosine=float(similarity.mean()),
+        cosine_worst=float(similarity.min()),
     )
 
 

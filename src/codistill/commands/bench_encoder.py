@@ -5,7 +5,8 @@ from dataclasses import asdict
 import torch
 from rich.console import Console
 
-from codistill.bench.encoder import EncoderSpeed, bench_encoder
+from codistill.bench.encoder import EncoderSpeed, bench_encoder, token_error
+from codistill.bench.loader import small_images
 from codistill.bench.machine import where
 from codistill.bench.timing import prepare
 from codistill.commands.bench_output import write_numbers
@@ -28,6 +29,10 @@ AUTOCAST: dict[str, Precision] = {
 """Autocast around the pass, for each `--precision`."""
 
 
+PHOTOGRAPHS = 8
+"""Photographs that tokens are compared on, at most."""
+
+
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if min(arguments.batch, arguments.rounds, arguments.threads, *(arguments.size or [1])) < 1:
@@ -36,7 +41,7 @@ def main(argv: list[str]) -> int:
     prepare(arguments.threads)
     console = Console()
     console.print(f"{where(device)}, batches of {arguments.batch}", highlight=False)
-    found = []
+    found, errors = [], []
     for name in arguments.encoders:
         precision = "exact" if arguments.precision == "autocast" else arguments.precision
         encoder = load_encoder(name, precision=precision, device=device)
@@ -59,11 +64,23 @@ def main(argv: list[str]) -> int:
             )
             found.append(speed)
             console.print(_lines(speed, device), highlight=False)
+            if arguments.images:
+                exact = load_encoder(name, precision="exact", device=device)
+                photographs = small_images(arguments.images, PHOTOGRAPHS)
+                wrapped = AUTOCAST[arguments.precision]
+                error = token_error(encoder, exact, photographs, size, wrapped, device)
+                errors.append({"encoder": name, **asdict(error)})
+                console.print(
+                    f"  patch tokens of {error.images} photographs: relative error {error.relative:.2%}, cosine "
+                    f"{error.cosine:.5f}, worst {error.cosine_worst:.4f}",
+                    highlight=False,
+                )
     console.print(f"peak memory {peak_memory(device):.2f} GiB", highlight=False)
     numbers = {
         "machine": where(device),
         "precision": arguments.precision,
         "compiled": arguments.compile,
+        "token_errors": errors,
         "encoders": [{**asdict(s), "images_per_second": s.images_per_second} for s in found],
     }
     write_numbers(arguments.json, "encoder", numbers, argv)

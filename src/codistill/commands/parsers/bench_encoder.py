@@ -15,6 +15,7 @@ add(
     choices=("auto", "exact", "fp32", "bf16", "autocast"),
     help="as of load_encoder, or autocast: the exact network under autocast to bf16 (auto)",
 )
+add("--images", metavar="DIR", help="photographs, on which tokens are compared with the exact network's")
 add(
     "--against",
     default="nothing",
