@@ -50,6 +50,19 @@ def test_run_resumes_bit_for_bit_and_exports(
     assert [teacher["licence"] for teacher in config["teachers"]] == ["none (random weights)"] * 3
 
 
+@pytest.mark.slow
+def test_a_run_in_bf16_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    options = [*SHORT, "--engine.precision", "bf16", "--teachers.1.precision", "autocast"]
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    assert main(["distill", "debug", "--out", str(straight), *options]) == 0
+    assert main(["distill", "debug", "--out", str(resumed), *options, "--engine.stop-after", "4"]) == 75
+    assert main(["distill", "debug", "--out", str(resumed), *options]) == 0
+    one, two = final(straight), final(resumed)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert {tensor.dtype for tensor in one.values()} == {torch.float32}  # the master weights
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

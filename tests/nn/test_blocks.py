@@ -1,5 +1,8 @@
 """Attention and blocks against the textbook formula."""
 
+import copy
+
+import pytest
 import torch
 from torch import nn
 
@@ -52,3 +55,31 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean() -> None:
     assert ((per_sample == 0).all(1) | torch.isclose(per_sample, torch.tensor(4 / 3)).all(1)).all()
     assert abs(out.mean().item() - 1) < 0.05
     assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
+def test_a_stream_in_bf16_stays_in_bf16_where_gradients_are_wanted(drop_path: float) -> None:
+    torch.manual_seed(0)
+    block = Block(96, 3, 384, layer_scale=0.1, drop_path=drop_path).eval()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.1)
+    exact = copy.deepcopy(block).double()
+    x, weights = torch.randn(2, 17, 96).bfloat16(), torch.randn(2, 17, 96)
+    same = x.double().requires_grad_()
+    (exact(same) * weights).sum().backward()
+    x.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = block(x)
+        with torch.no_grad():
+            assert block(x).dtype == torch.float32  # as ever under autocast
+    assert found.dtype == torch.bfloat16
+    (found.float() * weights).sum().backward()
+    pairs = [(x, same), *zip(block.parameters(), exact.parameters(), strict=True)]
+    for one, other in pairs:
+        assert one.grad is not None and other.grad is not None
+        assert (one.grad - other.grad).norm() / other.grad.norm() < 0.02
+    assert all(
+        parameter.grad.dtype == torch.float32
+        for parameter in block.parameters()
+        if parameter.grad is not None
+    )

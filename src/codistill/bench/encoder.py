@@ -1,13 +1,20 @@
-"""An encoder's forward pass: an encoder and a size in, images per second and the floor of its products out."""
+"""An encoder's forward pass: an encoder and a size in, images per second and the floor of its products out.
 
+In turn with it, if asked: timm's vision transformer of the same sizes in fp32, with random weights.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cosine_similarity
 
 from codistill.bench.products import ProductTimer
-from codistill.bench.timing import WARM_UP, Timed, take_turns
+from codistill.bench.timing import WARM_UP, Ratio, Timed, ratio, take_turns
 from codistill.encoders.base import Encoder
-from codistill.nn.precision import autocast
+from codistill.encoders.vit import ViTEncoder
+from codistill.errors import ConfigError, MissingExtraError
+from codistill.nn.precision import Precision, autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +28,7 @@ class EncoderSpeed:
         seconds, cpu_seconds: of the shortest pass, wall-clock and processor time.
         flops: operations of a pass.
         floor, floor_cpu: seconds of these operations at the rate of the pass's own products.
+        timm, timm_cpu: how many times as long timm's pass took, by either clock.
     """
 
     encoder: str
@@ -33,6 +41,8 @@ class EncoderSpeed:
     flops: int
     floor: float
     floor_cpu: float
+    timm: Ratio | None = None
+    timm_cpu: Ratio | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -41,25 +51,45 @@ class EncoderSpeed:
 
 
 def bench_encoder(
-    name: str, encoder: Encoder, size: int, *, batch: int, precision: str, rounds: int, device: torch.device
+    name: str,
+    encoder: Encoder,
+    size: int,
+    *,
+    batch: int,
+    precision: Precision,
+    rounds: int,
+    device: torch.device,
+    against_timm: bool = False,
 ) -> EncoderSpeed:
-    """Measure an encoder at one size, rounded to whole patches, in turn with its products alone."""
+    """Measure an encoder at one size, rounded to whole patches, in turn with its products alone.
+
+    Args:
+        precision: of autocast, which does not change an encoder that was loaded in a precision.
+        against_timm: measure timm's too.
+
+    Raises:
+        ConfigError: against timm if it is no vision transformer of ours, or timm has none like it.
+    """
     patch = encoder.spec.patch_size
     side = max(1, round(size / patch))
     images = torch.randn(batch, 3, side * patch, side * patch, device=device)
 
     @torch.inference_mode()
     def run() -> None:
-        with autocast(device, precision):  # type: ignore[arg-type]
+        with autocast(device, precision):
             encoder(images)
 
     for _ in range(WARM_UP):
         run()
     passes, products = Timed(run, device), ProductTimer(run, device)
-    take_turns(rounds, passes.measure, products.measure)
+    theirs = Timed(_timm_pass(encoder, images), device) if against_timm else None
+    if theirs is not None:
+        for _ in range(WARM_UP):
+            theirs.call()
+    take_turns(rounds, *(one.measure for one in (passes, theirs, products) if one is not None))
     return EncoderSpeed(
         encoder=name,
-        parameters=sum(p.numel() for p in encoder.parameters()),
+        parameters=encoder.num_parameters,
         size=side * patch,
         tokens=side * side,
         batch_size=batch,
@@ -68,4 +98,89 @@ def bench_encoder(
         flops=products.flops,
         floor=products.floor(),
         floor_cpu=products.floor("cpu"),
+        timm=None if theirs is None else ratio(theirs.best.walls, passes.best.walls),
+        timm_cpu=None if theirs is None else ratio(theirs.best.cpus, passes.best.cpus),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenError:
+    """Patch tokens of an encoder beside those of the exact one, on the same images.
+
+    Attributes:
+        images, size: number of images, and their side in pixels.
+        relative: length of the difference over that of the exact tokens.
+        cosine, cosine_worst: similarity of each pair of tokens: the mean, and the least.
+    """
+
+    images: int
+    size: int
+    relative: float
+    cosine: float
+    cosine_worst: float
+
+
+@torch.inference_mode()
+def token_error(
+    encoder: Encoder,
+    exact: Encoder,
+    images: Sequence[bytes],
+    size: int,
+    precision: Precision,
+    device: torch.device,
+) -> TokenError:
+    """What a precision does to patch tokens.
+
+    Args:
+        encoder, exact: the same network, on the device.
+        images: encoded files.
+        size: side in pixels, rounded to whole patches.
+        precision: of autocast around `encoder`.
+        device: where they are.
+    """
+    pixels = exact.preprocess(images, (size, size))
+    with autocast(device, precision):
+        found = encoder(pixels).patches.float()
+    expected = exact(pixels).patches
+    similarity = cosine_similarity(found, expected, dim=-1)
+    return TokenError(
+        images=len(pixels),
+        size=pixels.shape[-1],
+        relative=float((found - expected).norm() / expected.norm()),
+        cosine=float(similarity.mean()),
+        cosine_worst=float(similarity.min()),
+    )
+
+
+def _timm_pass(encoder: Encoder, images: torch.Tensor) -> Callable[[], object]:
+    """The forward pass of timm's network of an encoder's sizes."""
+    config = encoder.config if isinstance(encoder, ViTEncoder) else None
+    if config is None or config.position != "learned" or config.feed_forward != "gelu":
+        raise ConfigError(
+            f"{encoder.spec.name}: --against timm builds timm's plain vision transformer of the same sizes, and this "
+            "is none: it needs learned positions and a GELU"
+        )
+    try:
+        from timm.models.vision_transformer import VisionTransformer
+    except ImportError as error:
+        raise MissingExtraError("timm", "timm", "--against timm") from error
+    network = VisionTransformer(
+        img_size=tuple(images.shape[-2:]),  # type: ignore[arg-type]
+        patch_size=config.patch_size,
+        embed_dim=config.dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        mlp_ratio=config.hidden_size / config.dim,
+        init_values=config.layer_scale,
+        class_token=config.has_cls,
+        reg_tokens=config.num_registers,
+        global_pool="token" if config.has_cls else "avg",
+        num_classes=0,
+    )
+    network = network.eval().to(images.device)
+
+    @torch.inference_mode()
+    def run() -> None:
+        network.forward_features(images)
+
+    return run

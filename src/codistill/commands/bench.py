@@ -12,6 +12,7 @@ BENCHMARKS = {
     "perception": "codistill.commands.bench_perception:main",
     "live": "codistill.commands.bench_live:main",
     "world": "codistill.commands.bench_world:main",
+    "traffic": "codistill.commands.bench_traffic:main",
 }
 
 

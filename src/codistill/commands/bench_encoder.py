@@ -5,16 +5,32 @@ from dataclasses import asdict
 import torch
 from rich.console import Console
 
-from codistill.bench.encoder import EncoderSpeed, bench_encoder
+from codistill.bench.encoder import EncoderSpeed, bench_encoder, token_error
+from codistill.bench.loader import small_images
 from codistill.bench.machine import where
 from codistill.bench.timing import prepare
 from codistill.commands.bench_output import write_numbers
 from codistill.commands.parsers.bench_encoder import parse
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import choose_device
 from codistill.engine.logging import peak_memory
 from codistill.engine.parallel import compile_units
 from codistill.errors import ConfigError
+from codistill.nn.precision import Precision
+
+AUTOCAST: dict[str, Precision] = {
+    "auto": "auto",
+    "exact": "fp32",
+    "fp32": "fp32",
+    "bf16": "fp32",
+    "autocast": "bf16",
+}
+"""Autocast around the pass, for each `--precision`."""
+
+
+PHOTOGRAPHS = 8
+"""Photographs that tokens are compared on, at most."""
 
 
 def main(argv: list[str]) -> int:
@@ -25,11 +41,14 @@ def main(argv: list[str]) -> int:
     prepare(arguments.threads)
     console = Console()
     console.print(f"{where(device)}, batches of {arguments.batch}", highlight=False)
-    found = []
+    found, errors = [], []
     for name in arguments.encoders:
-        encoder = load_encoder(name).to(device)
-        count = sum(p.numel() for p in encoder.parameters())
-        console.print(f"[bold]{name}[/bold]  {count / 1e6:.1f} M parameters", highlight=False)
+        precision = "exact" if arguments.precision == "autocast" else arguments.precision
+        encoder = load_encoder(name, precision=precision, device=device)
+        used = encoder.precision if isinstance(encoder, FrozenViTEncoder) else arguments.precision
+        console.print(
+            f"[bold]{name}[/bold]  {encoder.num_parameters / 1e6:.1f} M parameters, {used}", highlight=False
+        )
         if arguments.compile:
             compile_units(encoder)
         for size in arguments.size or [224]:
@@ -38,17 +57,30 @@ def main(argv: list[str]) -> int:
                 encoder,
                 size,
                 batch=arguments.batch,
-                precision=arguments.precision,
+                precision=AUTOCAST[arguments.precision],
                 rounds=arguments.rounds,
                 device=device,
+                against_timm=arguments.against == "timm",
             )
             found.append(speed)
             console.print(_lines(speed, device), highlight=False)
+            if arguments.images:
+                exact = load_encoder(name, precision="exact", device=device)
+                photographs = small_images(arguments.images, PHOTOGRAPHS)
+                wrapped = AUTOCAST[arguments.precision]
+                error = token_error(encoder, exact, photographs, size, wrapped, device)
+                errors.append({"encoder": name, **asdict(error)})
+                console.print(
+                    f"  patch tokens of {error.images} photographs: relative error {error.relative:.2%}, cosine "
+                    f"{error.cosine:.5f}, worst {error.cosine_worst:.4f}",
+                    highlight=False,
+                )
     console.print(f"peak memory {peak_memory(device):.2f} GiB", highlight=False)
     numbers = {
         "machine": where(device),
         "precision": arguments.precision,
         "compiled": arguments.compile,
+        "token_errors": errors,
         "encoders": [{**asdict(s), "images_per_second": s.images_per_second} for s in found],
     }
     write_numbers(arguments.json, "encoder", numbers, argv)
@@ -60,6 +92,9 @@ def _lines(speed: EncoderSpeed, device: torch.device) -> str:
         f"  {speed.size} px, {speed.tokens} tokens: {speed.images_per_second:.3g} images/s, "
         f"{1000 * speed.seconds / speed.batch_size:.3g} ms and {speed.flops / speed.batch_size / 1e9:.3g} GFLOP each"
     )
+    if speed.timm is not None and speed.timm_cpu is not None:
+        text += f"\n    timm's, fp32: {speed.timm} times as long"
+        text += f"; by processor time {speed.timm_cpu}" if device.type == "cpu" else ""
     if not speed.floor:
         return text
     text += f"\n    time / floor {speed.seconds / speed.floor:.2f}"

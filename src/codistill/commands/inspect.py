@@ -81,7 +81,7 @@ def describe(
     """Contents of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
     if what.startswith(tuple(KINDS)) or what in encoder_names():
         encoder = load_encoder(what)
-        return asdict(encoder.spec) | {"parameters": sum(p.numel() for p in encoder.parameters())}
+        return asdict(encoder.spec) | {"parameters": encoder.num_parameters}
     text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)
     path = Path(text).expanduser()
     if not path.exists() and (shipped := find_shipped(text)) is not None:

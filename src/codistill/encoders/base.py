@@ -61,6 +61,11 @@ class Encoder(FamiliarNames, nn.Module, ABC):
 
     spec: EncoderSpec
 
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that were learned."""
+        return sum(p.numel() for p in self.parameters())
+
     @abstractmethod
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
         """Tokens of images (batch, 3, row, column) that are already in the network's own normalization."""

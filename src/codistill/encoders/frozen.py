@@ -30,11 +30,15 @@ class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
     def __init__(self, encoder: ViTEncoder, precision: str) -> None:
         FrozenVisionTransformer.__init__(self, encoder, DTYPES[precision])
         self.spec, self.precision = encoder.spec, precision
-        self.num_parameters = sum(p.numel() for p in encoder.parameters())
+        self._num_parameters = encoder.num_parameters
         digest = torch.frombuffer(bytearray.fromhex(weights_hash(encoder)), dtype=torch.uint8)
         self.register_buffer("source_sha256", digest)
         self._architecture = {**encoder.architecture(), "precision": precision}
         self.eval()
+
+    @property
+    def num_parameters(self) -> int:
+        return self._num_parameters
 
     def architecture(self) -> dict[str, Any]:
         """That of the encoder it was made from, and its precision."""

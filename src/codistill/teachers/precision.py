@@ -5,7 +5,7 @@ auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; else f
 fp32      products in fp32, whatever the step's
 bf16      folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
 autocast  the network as it is, under autocast
-int8      products in 8-bit integers (`quantize.py`), the rest as `auto`
+int8      products of the network as it is in 8-bit integers (`quantize.py`), the rest in fp32
 """
 
 from typing import Literal, get_args
