@@ -56,7 +56,13 @@ class RawBatch:
         return replace(self, pixels=self.pixels.pin_memory(), packed=packed)
 
 
-class TrainingImages(torch.utils.data.Dataset[RawBatch]):
+class ImagesOfSources(torch.utils.data.Dataset[RawBatch]):
+    """Requests to raw batches of images of some sources."""
+
+    sources: tuple[Source, ...]
+
+
+class TrainingImages(ImagesOfSources):
     """Requests to raw batches: augmented training images."""
 
     def __init__(
@@ -129,7 +135,7 @@ class TrainingImages(torch.utils.data.Dataset[RawBatch]):
         return f"{self.max_attempts} images in a row could not be used; the last ones:\n{last}"
 
 
-class EvaluationImages(torch.utils.data.Dataset[RawBatch]):
+class EvaluationImages(ImagesOfSources):
     """Requests to raw batches: resized, centre-cropped images; bad ones are left out and listed."""
 
     def __init__(self, sources: Sequence[Source], *, max_pixels: int) -> None:

@@ -31,11 +31,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = N
     """
     if not _by_products(query, key, value):
         return scaled_dot_product_attention(query, key, value, scale=scale)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    factor: float = query.shape[-1] ** -0.5 if scale is None else scale
     with torch.autocast("cpu", enabled=False):
         if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-            return _Attention.apply(query, key, value, scale)  # type: ignore[return-value]
-        return _in_parts(query, key, value, scale)
+            return _Attention.apply(query, key, value, factor)  # type: ignore[return-value]
+        return _in_parts(query, key, value, factor)
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor) -> bool:

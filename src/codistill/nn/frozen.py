@@ -159,6 +159,8 @@ class FrozenVisionTransformer(VisionTransformer):
     """
 
     dtype: torch.dtype
+    norm_weight: Tensor
+    norm_bias: Tensor
 
     def __init__(self, network: VisionTransformer, dtype: torch.dtype) -> None:
         nn.Module.__init__(self)

@@ -6,7 +6,7 @@ error, 5e-4, is below the rounding of bf16. Elsewhere the operations follow each
 the weights are buffers that no state dict holds: they derive from a network that has been read elsewhere.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from codistill.nn.folding import Folded
 from codistill.nn.linear import ONEDNN_LINEAR
 
 _PACK: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+_LINEAR = cast(Any, ONEDNN_LINEAR)
 _BF16: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
 _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None and _PACK is not None
 
@@ -63,26 +64,30 @@ class FrozenLinear(nn.Module):
 
     def _weight(self, x: Tensor) -> Tensor:
         if self._packed is None:
+            assert _PACK is not None  # oneDNN computes in this dtype
             self._packed = _PACK(self.weight, x.shape[:-1].numel())
+        assert self._packed is not None
         return self._packed
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, input) to (…, output)."""
         if self._by_onednn(x):
-            return ONEDNN_LINEAR(x, self._weight(x), self.bias, "none", [], "")
+            return _LINEAR(x, self._weight(x), self.bias, "none", [], "")
         return linear(x, self.weight, self.bias)
 
     def gelu(self, x: Tensor, approximate: str = "none") -> Tensor:
         """GELU of the output, `none` (exact) or `tanh`."""
         if self._by_onednn(x):
-            return ONEDNN_LINEAR(x, self._weight(x), self.bias, "gelu", [], approximate)
+            return _LINEAR(x, self._weight(x), self.bias, "gelu", [], approximate)
         if x.device.type == "cuda" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
-            rows = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
+            rows = torch.ops.aten._addmm_activation(
+                self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True
+            )
             return rows.unflatten(0, x.shape[:-1])
         return torch.ops.aten.gelu_(linear(x, self.weight, self.bias), approximate=approximate)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         """residual + output."""
         if self._by_onednn(x) and residual.is_contiguous():
-            return ONEDNN_LINEAR.binary(x, residual, self._weight(x), self.bias, "add")
+            return _LINEAR.binary(x, residual, self._weight(x), self.bias, "add")
         return residual + linear(x, self.weight, self.bias)
