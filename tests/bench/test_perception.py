@@ -85,3 +85,14 @@ def test_the_command_on_a_perception_of_ones_own(
     assert "an encoder for each head" in capsys.readouterr().out
     assert main(argv) == 2
     assert "--perception and --image FILE belong together" in capsys.readouterr().err
+
+
+def test_the_docs_say_what_was_measured() -> None:
+    root = Path(__file__).parents[2]
+    told = json.loads((root / "docs/metrics/bench_perception_published.json").read_text(encoding="utf-8"))
+    page = (root / "docs/perception.md").read_text(encoding="utf-8")
+    for ways in (told["ways"], told["ways_without_pairs"]):
+        teachers = list(ways.values())[-1]
+        for name, cost in ways.items():
+            share = cost["flops"] / teachers["flops"]
+            assert f"{name} | {cost['flops'] / 1e9:.0f} ({share:.2f}) | " in page
