@@ -13,6 +13,7 @@ from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
+from codistill.tasks.shared.unfrozen import unfrozen
 
 TINY = "random:vit_tiny,dim=48,depth=2,num_heads=3"
 
@@ -63,6 +64,8 @@ def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="is in bf16 already"):
         load_encoder(frozen, precision="fp32")
     assert load_encoder(frozen) is frozen
+    with pytest.raises(ConfigError, match="cannot be unfrozen: in precision=bf16"):
+        unfrozen(frozen, "mine,precision=bf16")
     with pytest.raises(ConfigError, match="has no gradients"):
         frozen(torch.zeros(1, 3, 28, 28, requires_grad=True))
     pytest.importorskip("timm")

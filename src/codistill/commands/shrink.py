@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from codistill.commands.parsers.shrink import parse
 from codistill.data import Source, SourceConfig, open_source
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.distributed import choose_device
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     device = choose_device(arguments.device)
     keep_freed_memory()
     encoder = load_encoder(arguments.encoder)
-    if not isinstance(encoder, ViTEncoder):
+    if not isinstance(encoder, ViTEncoder) or isinstance(encoder, FrozenViTEncoder):
         raise ConfigError(
             f"{encoder.spec.name} is not one of codistill's own vision transformers; only these can be shrunk"
         )

@@ -1,10 +1,10 @@
 """Attention itself: queries, keys and values in, mixed values out; in bf16 on a CPU by three batched operations.
 
 There, PyTorch's own kernel takes twice as long in bf16 as these, and five times as long in a backward pass: longer
-than in fp32 (`docs/scaling.md` has numbers). Scores are rounded to bf16, so the mean key is taken off all keys first:
-the softmax does not see it, and what is left is smaller and rounded less. On DINOv2's tokens the error is then that of
-PyTorch's kernel. Elsewhere (devices, dtypes,
-compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is `scaled_dot_product_attention`.
+than in fp32. Scores are rounded to bf16, so the mean key is taken off all keys first: the softmax does not see it, and
+what is left is smaller and rounded less. On DINOv2's tokens the error is then that of PyTorch's kernel. Elsewhere
+(devices, dtypes, compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is
+`scaled_dot_product_attention`.
 """
 
 from typing import Any

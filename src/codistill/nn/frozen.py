@@ -106,8 +106,8 @@ def frozen_rope(tables: RopeTables, dtype: torch.dtype) -> RopeTables:
     cos, sin = (
         table[:, None, None].unflatten(-1, (4, -1)) for table in tables
     )  # signed: -row, row, -column, column
-    order = torch.tensor([0, 2, 1, 3], device=cos.device)
-    return cos[..., order, :].flatten(-2).to(dtype), sin[..., 1::2, :].flatten(-2).to(dtype)
+    a, b, c, d = cos.unbind(-2)
+    return torch.cat((a, c, b, d), dim=-1).to(dtype), sin[..., 1::2, :].flatten(-2).to(dtype)
 
 
 def _rotated(x: Tensor, rope: RopeTables) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError
@@ -55,6 +56,11 @@ def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:
     Raises:
         ConfigError: if it is not one of our vision transformers, since no other can be saved.
     """
+    if isinstance(encoder, FrozenViTEncoder):
+        raise ConfigError(
+            f"{named} cannot be unfrozen: in precision={encoder.precision} it has no gradients. Name it without a "
+            "precision, or leave out --unfreeze"
+        )
     if not isinstance(encoder, ViTEncoder):
         raise ConfigError(
             f"{named} cannot be unfrozen: a {type(encoder).__name__} cannot be saved as an export. Vision transformers "
