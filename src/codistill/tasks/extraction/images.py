@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from codistill.data.augment import evaluation_image
 from codistill.data.batches import Batches, Requests
@@ -16,21 +15,22 @@ from codistill.data.loader_config import LoaderConfig
 from codistill.data.mixing import SourceSize
 from codistill.data.sampler import Slots
 from codistill.data.source import Source
-from codistill.data.worker import RawBatch, Request
+from codistill.data.worker import RawBatch, Request, RequestedImages
 from codistill.errors import DataError
 from codistill.imaging import MAX_PIXELS, resize_rgb
 from codistill.tasks.extraction.layout import Fit
 from codistill.types import BadImage, Batch
 
 
-class SquareImages(Dataset[RawBatch]):
+class SquareImages(RequestedImages):
     """Requests to raw batches of exactly the requested images."""
 
     def __init__(self, source: Source, fit: Fit) -> None:
+        super().__init__((source,))
         self.source, self.fit = source, fit
 
-    def __getitem__(self, request: Request) -> RawBatch:
-        items, size = request.slots.item.tolist(), request.size
+    def batch(self, slots: Slots, size: int) -> RawBatch:
+        items = slots.item.tolist()
         pixels = np.zeros((len(items), size, size, 3), dtype=np.uint8)
         names, bad = [], []
         for row, item in enumerate(items):
