@@ -16,10 +16,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from codistill.bench.machine import cpu_name
 from codistill.commands.bench_output import write_numbers
 from codistill.commands.parsers.bench_live import parse
 from codistill.errors import ConfigError
+from codistill.files.processor import processor_name
 from codistill.imaging import decode_rgb, resize_rgb
 from codistill.serve.extra import check_extra
 
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         loads[f"{arguments.tabs} tabs, every head"] = run_load(
             url, frames, every, tabs=arguments.tabs, seconds=arguments.seconds, eager=eager
         )
-    machine = f"{len(os.sched_getaffinity(0))} processors of {cpu_name()}"
+    machine = f"{len(os.sched_getaffinity(0))} processors of {processor_name()}"
     console = Console()
     console.print(
         f"{machine}; frames of {arguments.edge} pixels; load of others before: {before:.1f}", highlight=False

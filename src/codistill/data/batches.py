@@ -19,7 +19,7 @@ from codistill.data.augment.device import photometric_batch
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import SourceSize
 from codistill.data.orphans import end_with
-from codistill.data.worker import ImagesOfSources, RawBatch, Request
+from codistill.data.worker import RawBatch, Request, RequestedImages
 from codistill.data.worker_signals import leave_signals_to_the_loader
 from codistill.errors import DataError, StoreError
 from codistill.imaging.normalize import imagenet_normalize_, normalized_in_one_pass, unit_range
@@ -54,7 +54,7 @@ class Batches:
 
     def __init__(
         self,
-        images: ImagesOfSources,
+        images: RequestedImages,
         requests: Requests,
         sizes: Sequence[SourceSize],
         augment: AugmentConfig | None,

@@ -3,6 +3,7 @@
 The result depends on the request alone, not on which worker handles it, or their number.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -56,13 +57,25 @@ class RawBatch:
         return replace(self, pixels=self.pixels.pin_memory(), packed=packed)
 
 
-class ImagesOfSources(torch.utils.data.Dataset[RawBatch]):
-    """Requests to raw batches of images of some sources."""
+class RequestedImages(ABC, torch.utils.data.Dataset[RawBatch]):
+    """Requests to raw batches; what is asked for is read ahead, and a store that fails becomes the batch's failure."""
 
-    sources: tuple[Source, ...]
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = tuple(sources)
+
+    @abstractmethod
+    def batch(self, slots: Slots, size: int) -> RawBatch:
+        """The images of some slots, of side `size`."""
+
+    def __getitem__(self, request: Request) -> RawBatch:
+        _read_ahead(self.sources, request)
+        try:
+            return self.batch(request.slots, request.size)
+        except StoreError as error:
+            return _failed(str(error), of_store=True)
 
 
-class TrainingImages(ImagesOfSources):
+class TrainingImages(RequestedImages):
     """Requests to raw batches: augmented training images."""
 
     def __init__(
@@ -75,21 +88,14 @@ class TrainingImages(ImagesOfSources):
         max_attempts: int,
         max_pixels: int,
     ) -> None:
-        self.sources = tuple(sources)
+        super().__init__(sources)
         self.sizes = tuple(sizes)
         self.augment = augment
         self.seed = seed
         self.max_attempts = max_attempts
         self.max_pixels = max_pixels
 
-    def __getitem__(self, request: Request) -> RawBatch:
-        _read_ahead(self.sources, request)
-        try:
-            return self._batch(request.slots, request.size)
-        except StoreError as error:
-            return _failed(str(error), of_store=True)
-
-    def _batch(self, slots: Slots, size: int) -> RawBatch:
+    def batch(self, slots: Slots, size: int) -> RawBatch:
         pixels = torch.empty(len(slots.slot), size, size, 3, dtype=torch.uint8)
         filled, bad, params = pixels.numpy(), [], []
         chosen: list[tuple[int, str]] = []
@@ -135,21 +141,14 @@ class TrainingImages(ImagesOfSources):
         return f"{self.max_attempts} images in a row could not be used; the last ones:\n{last}"
 
 
-class EvaluationImages(ImagesOfSources):
+class EvaluationImages(RequestedImages):
     """Requests to raw batches: resized, centre-cropped images; bad ones are left out and listed."""
 
     def __init__(self, sources: Sequence[Source], *, max_pixels: int) -> None:
-        self.sources = tuple(sources)
+        super().__init__(sources)
         self.max_pixels = max_pixels
 
-    def __getitem__(self, request: Request) -> RawBatch:
-        _read_ahead(self.sources, request)
-        try:
-            return self._batch(request.slots, request.size)
-        except StoreError as error:
-            return _failed(str(error), of_store=True)
-
-    def _batch(self, slots: Slots, size: int) -> RawBatch:
+    def batch(self, slots: Slots, size: int) -> RawBatch:
         crops: list[np.ndarray] = []
         chosen: list[tuple[int, str]] = []
         bad: list[BadImage] = []

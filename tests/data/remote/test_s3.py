@@ -19,6 +19,7 @@ from sample_pictures import write_pictures  # noqa: E402
 from codistill.commands.index import main as index  # noqa: E402
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig, train_loader  # noqa: E402
 from codistill.errors import StoreError  # noqa: E402
+from codistill.files.remote.config import RemoteConfig  # noqa: E402
 from codistill.files.remote.store import filesystem  # noqa: E402
 
 NAMES = [f"{n:02d}.jpg" for n in range(8)]
@@ -76,7 +77,7 @@ def test_packed_to_s3_and_trained_from_it(
 
     def batches(path: str) -> list[tuple[tuple[str, ...], bytes]]:
         source = SourceConfig(name="s", path=path)
-        loader = LoaderConfig(batch_size=4, image_size=28, num_workers=0)
+        loader = LoaderConfig(batch_size=4, image_size=28, num_workers=0, remote=RemoteConfig(patience=30.0))
         made = train_loader((source,), MixConfig(), AugmentConfig(), loader, seed=0, total_steps=4)
         return [(batch.names, batch.images.numpy().tobytes()) for batch in made]
 

@@ -131,11 +131,10 @@ def test_a_vanished_shard_stops_by_name(folder: Path, store: Meddling) -> None:
         batches(f"{store.url}/shards")
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_refused_shard_stops_by_name(folder: Path, store: Meddling, workers: int) -> None:
+def test_a_refused_shard_stops_by_name(folder: Path, store: Meddling) -> None:
     store.fault = lambda path, _, body: (403, b"") if path.endswith("000002.tar") else (0, body)
     with pytest.raises(StoreError, match=r"shards/shard-000002\.tar: the store refuses access"):
-        batches(f"{store.url}/shards", num_workers=workers)
+        batches(f"{store.url}/shards")
 
 
 def test_a_vanished_image_is_replaced_as_a_missing_file_is(folder: Path, store: Meddling) -> None:

@@ -15,33 +15,33 @@ from codistill.data.loader_config import LoaderConfig
 from codistill.data.mixing import SourceSize
 from codistill.data.sampler import Slots
 from codistill.data.source import Source
-from codistill.data.worker import ImagesOfSources, RawBatch, Request
+from codistill.data.worker import RawBatch, Request, RequestedImages
 from codistill.errors import DataError
 from codistill.imaging import MAX_PIXELS, resize_rgb
 from codistill.tasks.extraction.layout import Fit
 from codistill.types import BadImage, Batch
 
 
-class SquareImages(ImagesOfSources):
+class SquareImages(RequestedImages):
     """Requests to raw batches of exactly the requested images."""
 
     def __init__(self, source: Source, fit: Fit) -> None:
-        self.sources, self.fit = (source,), fit
+        super().__init__((source,))
+        self.source, self.fit = source, fit
 
-    def __getitem__(self, request: Request) -> RawBatch:
-        (source,) = self.sources
-        items, size = request.slots.item.tolist(), request.size
+    def batch(self, slots: Slots, size: int) -> RawBatch:
+        items = slots.item.tolist()
         pixels = np.zeros((len(items), size, size, 3), dtype=np.uint8)
         names, bad = [], []
         for row, item in enumerate(items):
-            names.append(source.name_of(item))
+            names.append(self.source.name_of(item))
             try:
-                image = source.load_rgb(item, max_pixels=MAX_PIXELS)
+                image = self.source.load_rgb(item, max_pixels=MAX_PIXELS)
                 square = (
                     evaluation_image(image, size) if self.fit == "crop" else resize_rgb(image, (size, size))
                 )
             except DataError as error:
-                bad.append(BadImage(source.config.name, names[-1], str(error)))
+                bad.append(BadImage(self.source.config.name, names[-1], str(error)))
                 continue
             pixels[row] = square
         return RawBatch(torch.from_numpy(pixels), None, (0,) * len(items), tuple(names), tuple(bad))
