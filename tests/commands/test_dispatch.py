@@ -25,7 +25,7 @@ PROGRAM = """
 import contextlib, io, json, sys
 from codistill.cli import main
 answers = []
-heavy = {"torch", "numpy", "cv2", "PIL", "pyarrow", "rich", "tyro", "fsspec", "matplotlib", "safetensors"}
+heavy = {"torch", "numpy", "cv2", "PIL", "pyarrow", "rich", "tyro", "fsspec", "matplotlib"}
 for argv in json.loads(sys.argv[1]):
     said, code = io.StringIO(), None
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
