@@ -89,7 +89,15 @@ def test_errors(arguments: list[str], text: str, capsys: pytest.CaptureFixture[s
 def test_encoder_speed_is_that_of_its_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "encoder.json"
     name = "random:vit_tiny,dim=64,num_heads=2,depth=2"
-    options = ["--size=30", "--size=56", "--batch=2", "--rounds=1", "--threads=1", f"--json={path}"]
+    options = [
+        "--size=30",
+        "--size=56",
+        "--batch=2",
+        "--rounds=1",
+        "--threads=1",
+        "--precision=exact",
+        f"--json={path}",
+    ]
     assert main(["bench", "encoder", name, *options]) == 0
     text = capsys.readouterr().out
     assert "28 px, 4 tokens" in text and "56 px, 16 tokens" in text

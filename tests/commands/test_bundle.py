@@ -96,7 +96,7 @@ def test_a_head_needs_no_name(moved: Path, tmp_path: Path, capsys: pytest.Captur
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert answers[0]["classes"] == answers[1]["classes"] == answers[2]["classes"]
     assert main(["depth", str(photo), "--out", str(tmp_path / "d")]) == 2
-    assert "there are heads for: segmentation" in capsys.readouterr().err
+    assert "no model that ships has one" in capsys.readouterr().err
 
 
 def test_the_card_has_the_scores_and_no_folder_of_the_machine(model: Path) -> None:

@@ -28,7 +28,7 @@ def test_bash_offers_what_can_come_next() -> None:
     assert bash("codistill", "fit", "seg") == ["segmentation"]
     assert bash("codistill", "distill", "dune-vitb") == ["dune-vitbase14-336", "dune-vitbase14-448"]
     assert bash("codistill", "fit", "depth", "") == ["cached", "published"]
-    assert bash("codistill", "bench", "st") == ["step"]
+    assert bash("codistill", "bench", "st") == ["step", "store"]
 
 
 def test_bash_offers_flags_and_their_values() -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import shutil
@@ -159,6 +160,14 @@ def test_another_model_is_refused_with_what_differs(tmp_path):
         load_optimizer(checkpoint, optimizer)
 
 
+def _same_json(content: bytes, original: bytes) -> bool:
+    """Whether only the form of a JSON text differs: spaces between its values."""
+    try:
+        return json.loads(content) == json.loads(original)
+    except ValueError:
+        return False
+
+
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_any_damage_is_found(tmp_path_factory, chance: random.Random):
@@ -172,7 +181,7 @@ def test_any_damage_is_found(tmp_path_factory, chance: random.Random):
         start = chance.randrange(len(content) or 1)
         content[start : start + chance.randint(1, 40)] = chance.randbytes(chance.randint(0, 40))
     victim.write_bytes(content)
-    if bytes(content) == original:
+    if bytes(content) == original or _same_json(bytes(content), original):
         return
     with pytest.raises(CodistillError, match=str(folder)):
         find_checkpoint(run)

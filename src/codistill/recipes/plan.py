@@ -104,7 +104,7 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
         CheckpointError: if its file is damaged.
     """
     what = os.path.expandvars(teacher.encoder or teacher.name)
-    if Path(what.split(",")[0]).expanduser().exists():
+    if what.startswith("random:") or Path(what.split(",")[0]).expanduser().exists():
         encoder = load_encoder(what)
         if isinstance(encoder, ViTEncoder):
             return encoder.config
