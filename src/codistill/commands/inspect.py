@@ -16,26 +16,26 @@ from rich.table import Table
 from codistill.commands.inspect_data import describe_manifest, describe_shard
 from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
+from codistill.commands.inspect_known import known_encoders, known_row, published_row
 from codistill.commands.inspect_program import describe_program
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
-from codistill.encoders.published import PUBLISHED, PublishedModel
+from codistill.encoders.published import PUBLISHED
 from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
-from codistill.files.json_files import read_json
 from codistill.files.places import cache_folder
 from codistill.programs.opening import RECORDS
 from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import find_local
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import as_json
-from codistill.weights.known import KNOWN, KnownWeights, find_known
+from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_weights
 from codistill.weights.read import read_checkpoint, read_header
 from codistill.weights.run import checkpoints
-from codistill.weights.shipped import CARD, find_shipped, shipped_models
+from codistill.weights.shipped import find_shipped
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
@@ -59,11 +59,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = parse(argv)
     if arguments.what is None:
-        description = {
-            "models that ship": [_shipped_row(folder) for folder in shipped_models().values()],
-            "known weights": [_known_row(known) for known in KNOWN.values()],
-            "published encoders, by timm": [_published_row(model) for model in PUBLISHED.values()],
-        }
+        description = known_encoders()
     else:
         description = describe(
             arguments.what, num_heads=arguments.num_heads, keys=arguments.keys, hashed=arguments.hash
@@ -89,13 +85,13 @@ def describe(
     if not path.exists():
         known = find_known(text)
         if known is None and text in PUBLISHED:
-            return _published_row(PUBLISHED[text])
+            return published_row(PUBLISHED[text])
         if known is None:
             near = unknown_name("weights", text, [*KNOWN, *PUBLISHED])
             raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
         found = find_local(known)
         if found is None:
-            return _known_row(known) | {
+            return known_row(known) | {
                 "on this machine": f"no (it would go to {cache_folder() / known.filename})"
             }
         path = found
@@ -210,47 +206,6 @@ def _group_rows(state: StateDict) -> list[dict[str, Any]]:
         return rows
     rest = {key: sum(row[key] for row in rows[MAX_GROUPS:]) for key in ("tensors", "parameters")}
     return [*rows[:MAX_GROUPS], {"group": f"{len(rows) - MAX_GROUPS} more (--keys lists all)", **rest}]
-
-
-def _shipped_row(folder: Path) -> dict[str, Any]:
-    card = read_json(folder / CARD)
-    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    return {
-        "name": folder.name,
-        "heads": ", ".join(card["heads"]),
-        "size": f"{size / 1e6:.1f} MB",
-        "licence": card["licence"],
-        "path": str(folder),
-    }
-
-
-def _known_row(known: KnownWeights) -> dict[str, Any]:
-    return {
-        "name": known.name,
-        "content": known.content,
-        "licence": known.licence,
-        "commercial use": _yes_no(known.commercial),
-        "size": known.size or "unknown",
-        "also called": ", ".join(known.names[1:]),
-        "url": known.url,
-        "sha256": known.sha256 or "not published",
-    }
-
-
-def _published_row(model: PublishedModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "licence": model.licence,
-        "commercial use": _yes_no(model.commercial),
-        "parameters": f"{model.parameters:g} M",
-        "tokens.cls": model.summary,
-        "encoder": model.encoder,
-        "homepage": model.homepage,
-    }
-
-
-def _yes_no(commercial: bool) -> str:
-    return "yes, under its terms" if commercial else "no"
 
 
 def _hashes(path: Path) -> dict[str, Any]:
