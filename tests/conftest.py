@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # shared_files
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY_IMAGES = 12
 """Per domain: 8 to train on, 2 to validate, 2 to test (whole pairs, for rooms)."""
