@@ -126,8 +126,8 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
     """
     folder = Path(folder).expanduser()
     config = read_json(folder / CONFIG)
-    path = folder / HUB_ENCODER
-    path = path if path.exists() else folder / ENCODER
+    path, of_hub = folder / ENCODER, folder / HUB_ENCODER
+    path = of_hub if of_hub.exists() and not path.exists() else path
     encoder = _encoder(StateDict.of_checkpoint(path, read_checkpoint(path)), config, str(folder / CONFIG))
     path = folder / PROJECTORS
     if not path.exists():
