@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from deploy_toys import dense_head, people_head, two_view_head
+from deploy_toys import classifier_head, dense_head, people_head, two_view_head
 
 
 @pytest.fixture(scope="session")
@@ -14,4 +14,5 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders by task."""
     root = tmp_path_factory.mktemp("exported_heads")
     dense = {task: dense_head(root / task, task) for task in ("depth", "segmentation", "normals")}
-    return {**dense, "two-view": two_view_head(root / "two-view"), "people": people_head(root / "people")}
+    whole = {task: classifier_head(root / task, task) for task in ("linear", "knn")}
+    return {**dense, **whole, "two-view": two_view_head(root / "two-view"), "people": people_head(root / "people")}

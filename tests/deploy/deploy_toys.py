@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from codistill.bodies.tiny import TinyBody
@@ -14,6 +15,9 @@ from codistill.heads.linear.normals import NormalsHead, NormalsHeadConfig
 from codistill.heads.linear.released import released_tensors
 from codistill.heads.linear.segmentation import SegmentationHead, SegmentationHeadConfig
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.tasks.classification.bank import ImageVectors
+from codistill.tasks.classification.config import Votes
+from codistill.tasks.classification.fit import LABELS, bank_file
 from codistill.tasks.dense.depth.data import PROTOCOLS as DEPTH_PROTOCOLS
 from codistill.tasks.dense.protocol import CropProtocol
 from codistill.tasks.dense.segmentation.data import SegmentationProtocol
@@ -52,6 +56,32 @@ def dense_head(folder: Path, task: str) -> Path:
         head=asdict(head.config),
     )
     write_head(folder, record, released_tensors(head), [])
+    return folder
+
+
+def classifier_head(folder: Path, task: str) -> Path:
+    """A linear classifier of class tokens and mean patches, or the votes of 12 random vectors."""
+    generator = torch.Generator().manual_seed(0)
+    features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
+    vectors = ImageVectors(kind="cls+mean" if task == "linear" else "cls", resize=64, crop=56)
+    channels = vectors.channels(1, features)
+    tensors = {LABELS: torch.arange(12) % 3}
+    if task == "linear":
+        tensors["weight"] = torch.randn(3, channels, generator=generator)
+        tensors["bias"] = torch.randn(3, generator=generator)
+    votes = Votes(neighbours=(1, 5), temperature=0.5) if task == "knn" else None
+    record = HeadRecord(
+        task=task,
+        features=features.config,
+        data=HeadData(spec="folder:nowhere", samples=12, classes=CLASSES),
+        encoder=told_of(features),
+        test=to_plain(vectors),
+        head={} if votes is None else to_plain(votes),
+    )
+    write_head(folder, record, tensors, [])
+    if votes is not None:
+        bank_file(folder).parent.mkdir()
+        np.save(bank_file(folder), torch.randn(12, channels, generator=generator).numpy())
     return folder
 
 

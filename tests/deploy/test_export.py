@@ -176,7 +176,7 @@ def test_lower_precisions_of_onnx_files_stay_near(tmp_path: Path, precision: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["depth", "segmentation", "normals", "people"])
+@pytest.mark.parametrize("task", ["depth", "segmentation", "normals", "people", "linear", "knn"])
 def test_heads_leave_as_onnx_files(heads: dict[str, Path], tmp_path: Path, task: str) -> None:
     pytest.importorskip("onnx", reason="needs the extra `onnx`")
     record = export_program(heads[task], tmp_path / "head.onnx")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from deploy_toys import ENCODER
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -147,9 +148,39 @@ def test_people_are_those_of_the_estimator_and_the_other_rows_are_zero(heads: di
     assert max(counts) > 1
 
 
+@torch.inference_mode()
+def test_logits_of_a_linear_classifier(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["linear"]), ExportConfig(takes="pixels"))
+    assert network.about.kind == "linear" and network.about.classes == ("floor", "wall", "cup")
+    found = outputs(network)["logits"]
+    tokens = load_encoder(ENCODER)(normalized(PICTURES))
+    stored = load_file(heads["linear"] / "head.safetensors")
+    vectors = torch.cat((tokens.cls, tokens.patches.mean(1)), dim=1)
+    torch.testing.assert_close(found, vectors @ stored["weight"].T + stored["bias"], atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_votes_of_nearest_neighbours(heads: dict[str, Path]) -> None:
+    network = find_exportable(str(heads["knn"]), ExportConfig())
+    found = outputs(network)
+    assert list(found) == ["votes_1", "votes_5"]
+    bank = np.load(heads["knn"] / "bank" / "features.npy").astype(float)
+    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
+    for image, cls in enumerate(load_encoder(ENCODER)(normalized(PICTURES)).cls.double().numpy()):
+        cosines = bank @ (cls / np.linalg.norm(cls))
+        for count in (1, 5):
+            shares = np.zeros(3)
+            for neighbour in np.argsort(-cosines)[:count]:
+                shares[neighbour % 3] += np.exp(cosines[neighbour] / 0.5)
+            wanted = torch.from_numpy(shares / shares.sum()).float()
+            torch.testing.assert_close(found[f"votes_{count}"][image], wanted, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("what", "options", "problem"),
     [
+        ("linear", {"takes": "tokens"}, "exported with its encoder"),
+        ("knn", {"feature_map": True}, "--map would have no effect on a classifier of whole images"),
         ("encoder", {"people": 3}, "--people would have no effect on an encoder"),
         ("encoder", {"takes": "tokens"}, "tokens go into a head"),
         ("encoder", {"blocks": (-1, 1)}, "--blocks -1,1 names a block of"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from codistill.deploy.classifier import ExportedClassifier
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.dense import ExportedDenseHead
 from codistill.deploy.encoder import ExportedEncoder
@@ -16,6 +17,8 @@ from codistill.tasks.shared.head_files import is_head, read_record
 HEADS: dict[str, Callable[[Path, ExportConfig], Exportable]] = {
     "two-view": ExportedTwoView,
     "people": ExportedPeople,
+    "linear": partial(ExportedClassifier, "linear"),
+    "knn": partial(ExportedClassifier, "knn"),
 }
 """Tasks whose heads have an export of their own; the others' answers must be maps (`dense.py`)."""
 
