@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codistill.analysis.run import load_run as load_run
     from codistill.deploy.export import export_program as export_program
     from codistill.distill.own_loop import distill_objective as distill_objective
     from codistill.distill.own_loop import distill_step as distill_step
@@ -33,6 +34,7 @@ _PUBLIC = {
     "distill_objective": "codistill.distill.own_loop:distill_objective",
     "distill_step": "codistill.distill.own_loop:distill_step",
     "Perception": "codistill.perception.perception:Perception",
+    "load_run": "codistill.analysis.run:load_run",
     "load_student": "codistill.student.load:load_student",
     "Tokens": "codistill.types:Tokens",
     "Batch": "codistill.types:Batch",
@@ -50,6 +52,7 @@ __all__ = [
     "export_program",
     "from_pretrained",
     "load_encoder",
+    "load_run",
     "load_student",
     "register_encoder",
 ]

@@ -170,6 +170,10 @@ class Batch:
         """The same batch with other pixels (another device, another dtype)."""
         return replace(self, images=images)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows, see `analysis.display`."""
+        return importlib.import_module("codistill.analysis.display").batch_html(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:

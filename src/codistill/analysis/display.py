@@ -1,14 +1,21 @@
-"""What a notebook shows of `Tokens`: their first three principal components as colours, and their shapes."""
+"""What a notebook shows of `Tokens` (principal components as colours) and of a `Batch` (pictures and whence).
+
+Also the parts that other displays are made of: pictures as addresses, in a row, with captions.
+"""
 
 import base64
 import html
 import io
+from collections.abc import Iterable
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 
 from codistill.analysis.pca import fit_pca
-from codistill.types import Tokens
+from codistill.imaging.normalize import unnormalized
+from codistill.types import Batch, Tokens
 
 SHOWN = 8
 """Images of a batch that are drawn."""
@@ -29,16 +36,73 @@ def tokens_html(tokens: Tokens) -> str:
         return f"{line}<br>not drawn: some values are not finite"
     colours = fit_pca([patches]).colours(patches) * 255
     pictures = colours.round().to(torch.uint8).reshape(len(patches), *tokens.grid, 3)
-    images = "".join(f'<img src="{_uri(one)}" style="{_STYLE}">' for one in pictures)
-    more = "" if len(tokens) <= SHOWN else f" · the first {SHOWN} of {len(tokens)}"
-    return f"<div>{images}</div>{line}{more}"
+    images = "".join(f'<img src="{_lossless(one.numpy())}" style="{_STYLE}">' for one in pictures)
+    return f"<div>{images}</div>{line}{_more(len(tokens))}"
+
+
+def batch_html(batch: Batch) -> str:
+    """A row of the batch's images with source, name and domain below, and a line with the tensor's shape.
+
+    Values that are not finite are drawn black, and the line says so.
+    """
+    images = batch.images.detach()[:SHOWN].float().cpu()
+    finite = bool(torch.isfinite(images).all())
+    pixels = (unnormalized(images.nan_to_num(0.0, 0.0, 0.0)) * 255).round().to(torch.uint8)
+    pixels[~torch.isfinite(images).all(1, keepdim=True).expand_as(pixels)] = 0
+    pictures = zip(
+        (one.permute(1, 2, 0).numpy() for one in pixels),
+        (f"{s}: {n} ({d})" for s, n, d in zip(batch.sources, batch.names, batch.domains, strict=True)),
+        strict=False,
+    )
+    kind = f"{str(batch.images.dtype).removeprefix('torch.')}, {batch.images.device}"
+    line = f"<code>Batch(images={tuple(batch.images.shape)}, {html.escape(kind)})</code>"
+    if batch.bad:
+        line += f" · {len(batch.bad)} images could not be used and were replaced"
+    if not finite:
+        line += " · some values are not finite: black"
+    return f"{picture_row(pictures)}{line}{_more(len(batch))}"
+
+
+def picture_row(
+    pictures: Iterable[tuple[UInt8[np.ndarray, "row column 3"], str]], height: int = HEIGHT
+) -> str:
+    """Pictures side by side, each with its caption below; small files: JPEG, shrunk to twice the height."""
+    cells = "".join(
+        f'<figure style="display: inline-block; margin: 0 6px 6px 0; vertical-align: top">'
+        f'<img src="{_photograph(pixels, 2 * height)}" style="height: {height}px">'
+        f'<figcaption style="font-size: 80%; max-width: {_width(pixels, height)}px; overflow-wrap: anywhere">'
+        f"{html.escape(caption)}</figcaption></figure>"
+        for pixels, caption in pictures
+    )
+    return f"<div>{cells}</div>"
+
+
+def png_uri(data: bytes) -> str:
+    """A PNG file as the address of an image."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 _STYLE = f"height: {HEIGHT}px; image-rendering: pixelated; margin-right: 4px"
 
 
-def _uri(pixels: torch.Tensor) -> str:
-    """A PNG as the address of an image, from (row, column, 3) bytes."""
+def _more(count: int) -> str:
+    return "" if count <= SHOWN else f" · the first {SHOWN} of {count}"
+
+
+def _width(pixels: np.ndarray, height: int) -> int:
+    return max(60, round(pixels.shape[1] * height / pixels.shape[0]))
+
+
+def _lossless(pixels: np.ndarray) -> str:
     file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.fromarray(pixels).save(file, format="PNG")
+    return png_uri(file.getvalue())
+
+
+def _photograph(pixels: np.ndarray, largest: int) -> str:
+    """A JPEG as the address of an image, at most so many rows high."""
+    image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
+    if image.height > largest:
+        image = image.resize((max(1, round(image.width * largest / image.height)), largest))
+    image.save(file, format="JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

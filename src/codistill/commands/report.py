@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 
+from codistill.analysis.curves import loss_figure
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.commands.analyze import analyze_run
 from codistill.commands.inspect_head import is_fit_folder
 from codistill.commands.parsers.report import parse
 from codistill.commands.pca import main as pca
-from codistill.commands.report_heads import report_heads, smoothed
+from codistill.commands.report_heads import report_heads
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
@@ -25,24 +25,6 @@ from codistill.recipes.sources_record import recorded_changes
 from codistill.tasks.results_table import shown_score
 
 EXAMPLES_PER_SOURCE = 2
-
-
-def curves_figure(series: RunLogSeries, validation: RunLogSeries | None, path: Path) -> None:
-    """Training losses per teacher, smoothed, and held-out ones as dots."""
-    figure, axes = plt.subplots(figsize=(7.5, 3.8), constrained_layout=True)
-    width = max(1, len(series.steps) // 60)
-    for index, teacher in enumerate(series.teachers()):
-        axes.plot(
-            series.steps, smoothed(series.values[f"loss/{teacher}"], width), color=f"C{index}", label=teacher
-        )
-        held_out = validation.values.get(f"all/{teacher}/loss") if validation else None
-        if validation is not None and held_out is not None:
-            axes.plot(validation.steps, held_out, "o--", color=f"C{index}", markersize=4, linewidth=0.8)
-    axes.set(xlabel="step", ylabel="loss (dots: held out)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def _last_validation(validation: RunLogSeries, page: Page) -> None:
@@ -121,7 +103,7 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         page.heading("Losses")
-        curves_figure(series, validation, folder / "curves.png")
+        loss_figure(series, validation).savefig(folder / "curves.png", dpi=130)
         page.picture(folder / "curves.png", "Loss per teacher: training (smoothed) and held out (dots)")
         if validation is not None:
             _last_validation(validation, page)

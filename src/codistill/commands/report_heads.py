@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
+from codistill.analysis.curves import smoothed, smoothing_width
 from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.engine.nonfinite import OWN_METRICS
@@ -44,14 +45,6 @@ def terms_of(series: Sequence[RunLogSeries]) -> list[str]:
     return sorted(shared, key=lambda name: name != "loss")
 
 
-def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """Running mean over `width` steps, NaN left out."""
-    kernel, known = np.ones(width), np.isfinite(values)
-    sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
-    counts = np.convolve(known.astype(float), kernel, "same")
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
 def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
     """A panel per term of the loss, a line per head (smoothed), dots for held-out data.
 
@@ -70,7 +63,7 @@ def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
     for panel, term in zip(axes.flat, terms, strict=False):
         lines, dots = [], []
         for index, (name, (training, held_out)) in enumerate(curves.items()):
-            lines.append(smoothed(training.values[term], max(1, len(training.steps) // 60)))
+            lines.append(smoothed(training.values[term], smoothing_width(training)))
             panel.plot(training.steps, lines[-1], color=f"C{index}", label=name, linewidth=1.2)
             if held_out is not None and term in held_out.values:
                 dots.append(held_out.values[term])

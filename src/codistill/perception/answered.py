@@ -63,9 +63,13 @@ class Answered:
         """Names of the answers that there are: heads; those for several images only where there are several."""
         return tuple(n for n, head in self._heads.items() if len(self) > 1 or not head.sight.together)
 
+    def sees_together(self, name: str) -> bool:
+        """Whether a head answers once, on all images together."""
+        return self._head(name).sight.together
+
     def __getitem__(self, name: str) -> "PerImage[Answer] | Answer":
         """A head's answers, one for each image; or its only one, if it sees the images together."""
-        if self._head(name).sight.together:
+        if self.sees_together(name):
             return self.answer(name)
         return PerImage(len(self), lambda i: self.answer(name, i))
 

@@ -20,6 +20,7 @@ from codistill.errors import ConfigError
 from codistill.geometry.projection import depth_to_pointmap
 from codistill.imaging.colours import overlay
 from codistill.perception.answered import Answered
+from codistill.perception.display import scene_html
 from codistill.perception.lazy import PerImage
 from codistill.tasks.classification.sight import LabelsAnswer
 from codistill.tasks.dense.depth.sight import DepthAnswer
@@ -184,6 +185,10 @@ class Scene(Answered):
         answer = self.answer(name, index)
         with self._timed("draw"):
             return answer.draw(pixels, like)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every image with its answers, see `perception.display`."""
+        return scene_html(self)
 
 
 def _directions(tokens: Tokens) -> Tensor:

@@ -1,0 +1,32 @@
+"""What a notebook shows of a `Scene`: every image with its features and answers, answers on all of them, times."""
+
+import html
+from typing import TYPE_CHECKING
+
+from codistill.analysis.display import picture_row
+
+if TYPE_CHECKING:
+    from codistill.perception.scene import Scene
+
+SHOWN = 4
+"""Images that are drawn, one row each."""
+TOGETHER_HEIGHT = 320
+"""Of a picture of all images together, in pixels of the screen."""
+
+
+def scene_html(scene: "Scene") -> str:
+    """A row of pictures per image; answers that do not exist yet are computed, for the images that are drawn."""
+    several = {name for name in scene.wants() if scene.sees_together(name)}
+    rows = []
+    for index in range(min(len(scene), SHOWN)):
+        pictures = [(scene.images[index], scene.names[index]), (scene.draw("features", index), "features")]
+        for name in scene.wants():
+            if name not in several:
+                pictures.append((scene.draw(name, index), f"{name}: {scene.answer(name, index).text()}"))
+        rows.append(picture_row(pictures))
+    for name in sorted(several):
+        together = (scene.draw(name), f"{name}: {scene.answer(name).text()}")
+        rows.append(picture_row([together], TOGETHER_HEIGHT))
+    times = " · ".join(f"{stage} {1000 * value:.0f} ms" for stage, value in scene.seconds.items())
+    more = "" if len(scene) <= SHOWN else f" · the first {SHOWN} of {len(scene)} images"
+    return f"{''.join(rows)}<code>{html.escape(times)}</code>{more}"
