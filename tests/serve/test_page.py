@@ -5,6 +5,7 @@ import json
 import struct
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,47 @@ def test_the_webcam_streams_and_the_newest_frame_wins(browser: Any, server: Live
         time.sleep(0.5)
         assert page.looks() <= looks + 1
         assert not page.problems
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Four seconds: blue on the left, and on the right a grey that rises from frame to frame."""
+    pytest.importorskip("av", reason="needs the extra `video`")
+    from codistill.perception.video import VideoWriter
+
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, Fraction(10)) as writer:
+        for number in range(40):
+            frame = np.zeros((96, 128, 3), np.uint8)
+            frame[:, :64] = (20, 20, 220)
+            frame[:, 64:] = 20 + 5 * number
+            writer.add(frame)
+    return path
+
+
+@pytest.mark.slow
+def test_a_video_file_streams_until_it_is_stopped(page: Page, clip: Path, tmp_path: Path) -> None:
+    page.open()
+    page.page.click("[data-answer=picture] .pick")
+    looks = page.looks()
+    page.page.set_input_files("#video-file", str(clip))
+    page.wait_for_looks(looks + 5)
+    page.wait(lambda: page.text("#status-text") == "live", "the stream")
+    assert page.text("#panel-0 .name") == "clip.mp4"
+    assert page.text("[data-answer=picture] small") == "128 × 96"
+    assert "a second" in page.text("#chart")
+    first = page.canvas("#panel-0 canvas")
+    rows, columns = first.shape[:2]
+    red, green, blue = first[rows // 2, columns // 4].astype(int)
+    assert blue > max(red, green) + 80  # the clip's own left half
+    page.wait(lambda: (page.canvas("#panel-0 canvas") != first).any(), "another frame")
+    page.page.click("#stop")
+    page.wait(lambda: page.text("#status-text") == "ready", "the end of the stream")
+    assert not page.problems
+    (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:500])
+    page.page.set_input_files("#video-file", str(tmp_path / "broken.mp4"))
+    page.wait(lambda: page.page.is_visible("#notice"), "a notice")
+    assert "broken.mp4: this browser cannot play it" in page.text("#notice")
 
 
 @pytest.mark.slow
