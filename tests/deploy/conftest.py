@@ -15,4 +15,9 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("exported_heads")
     dense = {task: dense_head(root / task, task) for task in ("depth", "segmentation", "normals")}
     whole = {task: classifier_head(root / task, task) for task in ("linear", "knn")}
-    return {**dense, **whole, "two-view": two_view_head(root / "two-view"), "people": people_head(root / "people")}
+    return {
+        **dense,
+        **whole,
+        "two-view": two_view_head(root / "two-view"),
+        "people": people_head(root / "people"),
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codistill.bodies.base import BodyModel
 from codistill.bodies.tiny import TinyBody
 from codistill.encoders.load import load_encoder
 from codistill.files.plain import to_plain
@@ -112,10 +113,10 @@ def two_view_head(folder: Path) -> Path:
     return folder
 
 
-def people_head(folder: Path) -> Path:
-    """A head for the tiny body whose scores lie on both sides of the threshold."""
+def people_head(folder: Path, body: BodyModel | None = None) -> Path:
+    """A head (for the tiny body) whose scores lie on both sides of the threshold."""
     torch.manual_seed(0)
-    body = TinyBody()
+    body = TinyBody() if body is None else body
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER, norm=False))
     sizes = {
         "table_size": 4,

@@ -17,6 +17,7 @@ from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_en
 from codistill.errors import ConfigError
 from codistill.programs.opening import open_program
 from codistill.programs.openvino_file import OpenvinoProgram
+from codistill.student.load import load_student
 from codistill.types import EncoderSpec
 
 FIXED = ExportConfig(format="torch-export", size=(28, 42), batch=2)
@@ -179,17 +180,48 @@ def test_lower_precisions_of_onnx_files_stay_near(tmp_path: Path, precision: str
 @pytest.mark.parametrize("task", ["depth", "segmentation", "normals", "people", "linear", "knn"])
 def test_heads_leave_as_onnx_files(heads: dict[str, Path], tmp_path: Path, task: str) -> None:
     pytest.importorskip("onnx", reason="needs the extra `onnx`")
-    record = export_program(heads[task], tmp_path / "head.onnx")
+    record = export_program(heads[task], tmp_path / "head.onnx", ExportConfig(bodies=task == "people"))
     assert record.kind == task and max(check.largest for check in record.checks) < 1e-3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("takes", ["images", "tokens"])
-def test_two_view_heads_leave_as_onnx_files(heads: dict[str, Path], tmp_path: Path, takes: str) -> None:
+@pytest.mark.parametrize(("takes", "size"), [("images", (56, 70)), ("tokens", None)])
+def test_two_view_heads_leave_as_onnx_files(
+    heads: dict[str, Path], tmp_path: Path, takes: str, size: tuple[int, int] | None
+) -> None:
     pytest.importorskip("onnx", reason="needs the extra `onnx`")
-    config = ExportConfig(takes=takes, size=(56, 70))
+    config = ExportConfig(takes=takes, size=size)
     record = export_program(heads["two-view"], tmp_path / "head.onnx", config)
     assert record.kind == "two-view" and max(check.largest for check in record.checks) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the debug recipe, two steps long."""
+    run = tmp_path_factory.mktemp("runs") / "debug"
+    assert main(["distill", "debug", "--out", str(run), "--engine.total-steps", "2"]) == 0
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["student.pt2", "student.onnx"])
+def test_a_distilled_student_leaves_with_and_without_a_projector(
+    student: Path, tmp_path: Path, name: str
+) -> None:
+    format = "onnx" if name.endswith(".onnx") else "torch-export"
+    if format == "onnx":
+        pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    config = ExportConfig(format=format, projector="generic", denormalize=True)
+    record = export_program(student, tmp_path / "projected" / name, config)
+    assert record.kind == "projector" and record.licence.startswith("distilled from weights under")
+    images = torch.randn(3, 3, 28, 70, generator=torch.Generator().manual_seed(1))
+    original = load_student(student)
+    wanted = original.project(original.encoder(images, norm=False), "generic", denormalize=True)
+    found = open_program(tmp_path / "projected" / name)(images=images)
+    torch.testing.assert_close(found["patches"], wanted.patches, atol=1e-3, rtol=1e-3)
+    export_program(student, tmp_path / name, ExportConfig(format=format))
+    tokens = load_encoder(tmp_path / name)(images)
+    torch.testing.assert_close(tokens.patches, load_encoder(student)(images).patches, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
             opset_version=OPSET,
             input_names=names[0],
             output_names=names[1],
+            custom_translation_table={torch.ops.aten.repeat_interleave.self_int: _repeat_interleave},
             verbose=False,
         )
     assert made is not None
@@ -69,6 +70,24 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
         for key, value in kept:
             node.metadata_props.add(key=key, value=value)
     return _in_integers(model) if config.precision == "int8" else model
+
+
+def _repeat_interleave(self: Any, repeats: Any, dim: int | None = None, output_size: Any = None) -> Any:
+    """(n,) to (n · repeats,), as rotary positions of an open grid ask for.
+
+    onnxscript's own translation (0.7.2) repeats along the wrong axis where the number of repeats is open.
+    """
+    from onnxscript import opset18
+
+    if dim is not None:
+        raise NotImplementedError("repeat_interleave along an axis")
+    one = opset18.Constant(value_ints=[1])
+    count = (
+        opset18.Constant(value_ints=[repeats]) if isinstance(repeats, int) else opset18.Reshape(repeats, one)
+    )
+    column = opset18.Reshape(self, opset18.Constant(value_ints=[-1, 1]))
+    repeated = opset18.Expand(column, opset18.Concat(one, count, axis=0))
+    return opset18.Reshape(repeated, opset18.Constant(value_ints=[-1]))
 
 
 def _name_axes(model: Any, network: Exportable) -> None:
