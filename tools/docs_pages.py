@@ -43,6 +43,7 @@ API: dict[str, tuple[str, ...]] = {
         "codistill.engine.loop",
         "codistill.engine.settings",
         "codistill.engine.optim",
+        "codistill.analysis.run",
     ),
     "data": ("codistill.data.source", "codistill.data.loader_config", "codistill.data.mixing"),
     "tasks": (
@@ -51,6 +52,12 @@ API: dict[str, tuple[str, ...]] = {
         "codistill.tasks.evaluation",
         "codistill.tasks.extraction.read",
     ),
+    "perception": (
+        "codistill.perception.perception",
+        "codistill.perception.scene",
+        "codistill.perception.config",
+    ),
+    "export": ("codistill.deploy.export", "codistill.deploy.config"),
     "metrics": (
         "codistill.metrics.segmentation",
         "codistill.metrics.depth",

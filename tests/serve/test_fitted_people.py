@@ -52,7 +52,7 @@ def test_bodies_travel_as_the_scene_has_them(server: LiveServer, picture: bytes)
     with server.tab() as tab:
         [head] = tab.hello["perception"]["heads"]
         assert (head["name"], head["kind"]) == ("everybody", "people")
-        tab.see(1, [picture])
+        tab.see(1, [picture], want=["everybody"])
         header, arrays = tab.receive(60)
     found = header["images"][0]["answers"]["everybody"]["people"]
     assert len(found) == len(people) and arrays["faces"].max() < len(people[0].vertices)
