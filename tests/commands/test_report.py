@@ -41,8 +41,12 @@ def test_analysis_has_every_pair_and_teacher(run: Path, capsys: pytest.CaptureFi
     assert "same direction" in capsys.readouterr().out
 
 
-def test_page_is_self_contained(run: Path) -> None:
+def test_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.startswith(f"wrote {run / 'report.html'}") and said.count("wrote") == 1
+    )  # of no file that is gone
     page = (run / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4
     assert "<script" not in page

@@ -1,7 +1,9 @@
 """`codistill report RUN | HEAD…`: one self-contained HTML page: recipe, curves, held-out losses, figures, examples."""
 
+import io
 import json
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,19 @@ def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
         return None
     teacher = recipe.teachers[0].encoder or recipe.teachers[0].name
     size = ["--size", str(2 * recipe.image_size)]
-    pca([*paths, "--encoder", teacher, "--encoder", str(run), *size, "--out", str(folder / "features.png")])
+    with redirect_stdout(io.StringIO()):  # it says where the picture is, which goes into the page
+        pca(
+            [
+                *paths,
+                "--encoder",
+                teacher,
+                "--encoder",
+                str(run),
+                *size,
+                "--out",
+                str(folder / "features.png"),
+            ]
+        )
     return folder / "features.png"
 
 
