@@ -82,6 +82,23 @@ def test_a_file_whose_numbers_part_is_not_kept_and_the_layer_is_named(tmp_path: 
     assert record.tolerance == 100.0 and record.checks[0].largest > 0.01
 
 
+def test_what_an_exporter_cannot_do_is_said_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the advice that PyTorch wraps around it."""
+
+    def failing(*_: object) -> None:
+        try:
+            raise NotImplementedError("no operator for solve")
+        except NotImplementedError as error:
+            raise RuntimeError("Failed. Next steps: write to us") from error
+
+    monkeypatch.setattr("codistill.deploy.export.trace", failing)
+    with pytest.raises(ConfigError, match="NotImplementedError: no operator for solve") as error:
+        export_program(ENCODER, tmp_path / "e.pt2", ExportConfig(format="torch-export"))
+    assert "write to us" not in str(error.value) and "--batch N" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("out", "options", "problem"),
     [

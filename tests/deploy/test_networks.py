@@ -198,6 +198,17 @@ def test_options_that_do_not_apply_are_refused(
         find_exportable(str(heads.get(what, ENCODER)), ExportConfig(**options))
 
 
+def test_bodies_that_onnx_cannot_pose_are_refused(
+    heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anny's are; here the tiny body stands for it."""
+    monkeypatch.setattr("codistill.deploy.people.NOT_IN_ONNX", ("tiny",))
+    with pytest.raises(ConfigError, match=r"tiny's bodies are not exported as ONNX.*torch-export or aoti"):
+        find_exportable(str(heads["people"]), ExportConfig(bodies=True))
+    network = find_exportable(str(heads["people"]), ExportConfig(bodies=True, format="torch-export"))
+    assert [port.name for port in network.outputs[-2:]] == ["vertices", "joints"]
+
+
 def test_a_task_is_for_released_files(heads: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="says its task itself"):
         find_exportable(str(heads["people"]), ExportConfig(), task="people")

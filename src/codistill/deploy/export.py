@@ -196,11 +196,19 @@ def _made(network: Exportable, config: ExportConfig, folder: Path) -> Any:
     except CodistillError:
         raise
     except Exception as error:  # PyTorch's exporters raise their own classes, of no common base
-        reason = " ".join(str(error).split())[:500]
+        root = _root(error)
+        reason = " ".join(str(root).split())[:500]
         open_size = "" if config.size else " Fixed sizes are easier to export: --size ROWSxCOLUMNS --batch N."
         raise ConfigError(
-            f"{network.about.name} cannot be exported as {config.format}: {type(error).__name__}: {reason}.{open_size}"
+            f"{network.about.name} cannot be exported as {config.format}: {type(root).__name__}: {reason}.{open_size}"
         ) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """Where an error began: exporters wrap it in advice on how to report it to PyTorch."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _checked(

@@ -14,12 +14,16 @@ from codistill.bodies.base import BodyModel
 from codistill.deploy.config import PEOPLE, ExportConfig, refuse
 from codistill.deploy.exportable import Exportable, Sizes, about_encoder
 from codistill.deploy.levels import Levels
+from codistill.errors import ConfigError
 from codistill.geometry.cameras import camera_matrix
 from codistill.heads.human_mesh.camera import reference_focal
 from codistill.heads.human_mesh.place import place_people
 from codistill.programs.record import Port
 from codistill.tasks.people.load import load_people
 from codistill.tasks.task import Subject
+
+NOT_IN_ONNX = ("anny",)
+"""Body models that need more than ONNX's operators."""
 
 
 class ExportedPeople(Exportable):
@@ -36,6 +40,13 @@ class ExportedPeople(Exportable):
         super().__init__()
         refuse(config, "a head for people", "blocks", "norm", "feature_map", "projector", "denormalize")
         estimator = load_people(Subject(head=path) if path.is_dir() else Subject(model=path))
+        if config.bodies and config.format == "onnx" and estimator.body.name in NOT_IN_ONNX:
+            raise ConfigError(
+                f"--bodies: {estimator.body.name}'s bodies are not exported as ONNX: its rest pose is fitted to the "
+                "shape by decompositions and linear systems, for which ONNX has no operators. Leave --bodies out "
+                "(`rotmat` and `shape` are all that the body model needs), or choose --format torch-export or aoti, "
+                "with --batch N"
+            )
         if config.size is None:
             config = replace(config, size=(estimator.size, estimator.size))
         self.fixed_size = config.size
