@@ -81,13 +81,12 @@ def _repeat_interleave(self: Any, repeats: Any, dim: int | None = None, output_s
 
     if dim is not None:
         raise NotImplementedError("repeat_interleave along an axis")
-    one = opset18.Constant(value_ints=[1])
-    count = (
-        opset18.Constant(value_ints=[repeats]) if isinstance(repeats, int) else opset18.Reshape(repeats, one)
-    )
-    column = opset18.Reshape(self, opset18.Constant(value_ints=[-1, 1]))
-    repeated = opset18.Expand(column, opset18.Concat(one, count, axis=0))
-    return opset18.Reshape(repeated, opset18.Constant(value_ints=[-1]))
+    op: Any = opset18  # annotated for scripts, not for values of a graph
+    one = op.Constant(value_ints=[1])
+    count = op.Constant(value_ints=[repeats]) if isinstance(repeats, int) else op.Reshape(repeats, one)
+    column = op.Reshape(self, op.Constant(value_ints=[-1, 1]))
+    repeated = op.Expand(column, op.Concat(one, count, axis=0))
+    return op.Reshape(repeated, op.Constant(value_ints=[-1]))
 
 
 def _name_axes(model: Any, network: Exportable) -> None:
