@@ -55,7 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "codistill.commands.analyze:main",
         "explained variance, correlation of losses: the paper's figures",
     ),
-    "report": ("codistill.commands.report:main", "one self-contained HTML page about a run"),
+    "report": (
+        "codistill.commands.report:main",
+        "one self-contained HTML page about a run, or about fitted heads",
+    ),
     "inspect": (
         "codistill.commands.inspect:main",
         "what is in this checkpoint, run, export, manifest or shard",
@@ -116,12 +119,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"codistill {__version__}")
         return 0
     name, rest = arguments[0], arguments[1:]
-    if name in SHORT:
-        name, rest = "predict", [SHORT[name], *rest]
-    if name not in COMMANDS:
-        print(f"codistill: {unknown_name('command', name, COMMANDS)}", file=sys.stderr)
+    if name not in COMMANDS and name not in SHORT:
+        print(f"codistill: {unknown_name('command', name, [*COMMANDS, *SHORT])}", file=sys.stderr)
         return 2
-    target = COMMANDS[name][0]
+    if name in SHORT:
+        target, rest = COMMANDS["predict"][0], [SHORT[name], *rest]
+    else:
+        target = COMMANDS[name][0]
     try:
         return call(target, rest) if name in OF_PARTS else run(target, rest)
     except StoppedError as error:

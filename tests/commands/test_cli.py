@@ -31,8 +31,15 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert time.perf_counter() - start < 5  # a tenth of a second on an idle machine
 
 
+def test_errors_name_the_command_as_it_was_typed(capsys: pytest.CaptureFixture) -> None:
+    assert main(["depth", "a.jpg", "--head", "h", "--out", "o", "--nonsense", "1"]) == 2
+    assert capsys.readouterr().err.startswith("codistill depth: ")
+
+
 def test_unknown_command(capsys: pytest.CaptureFixture) -> None:
     assert main(["distil"]) == 2
     assert "Did you mean 'distill'" in capsys.readouterr().err
+    assert main(["segmnet"]) == 2
+    assert "Did you mean 'segment'" in capsys.readouterr().err
     assert main([]) == 2
     assert main(["--version"]) == 0
