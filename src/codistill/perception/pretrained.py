@@ -35,6 +35,7 @@ def find_pretrained(name: str) -> Path:
     known = pretrained_perceptions()
     if name not in known:
         raise ConfigError(
-            f"{unknown_name('perception', name, known)} A YAML file of your own: Perception.from_config(FILE)."
+            f"{unknown_name('perception', name, known)} A YAML file of your own goes by its path: mine.yaml "
+            "(Perception.from_config, --perception)."
         )
     return known[name]
