@@ -136,7 +136,7 @@ def export_program(
 def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
     suffix = SUFFIX[config.format]
     if out.suffix.lower() != suffix:
-        raise ConfigError(f"{out}: the name of a {config.format} file must end in {suffix}")
+        raise ConfigError(f"{out}: must end in {suffix} for the format {config.format}")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: name a file")
     if out.exists() and not overwrite:
