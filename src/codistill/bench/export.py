@@ -6,7 +6,7 @@ All contenders get the same inputs, and are timed in turns in one process. Memor
 import multiprocessing
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +120,7 @@ def bench_export(
             raise ConfigError(f"{path} takes other inputs than {first}: compare files of one network")
         for kind in (type(program), *_others(path)):
             opened = program if kind is type(program) else OpenvinoProgram(path)
-            loading = partial(program_call, kind, path, size, batch)
+            loading = partial(program_call, kind, path, inputs)
             about = {"runtime": opened.runtime, "precision": program.record.precision, "file": path.name}
             add(partial(opened, **inputs), loading, file_bytes=path.stat().st_size, **about)
     timed = [Timed(call) for _, call in contenders]
@@ -172,10 +172,10 @@ def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
     return run
 
 
-def program_call(kind: type[Program], path: Path, size: int, batch: int) -> Call:
-    """A pass of an exported file."""
+def program_call(kind: type[Program], path: Path, inputs: Mapping[str, Tensor]) -> Call:
+    """A pass of an exported file, without the network that it came from."""
     program = kind(path)  # type: ignore[call-arg]
-    return partial(program, **inputs_of(original_of(program.record), size, batch))
+    return partial(program, **inputs)
 
 
 def peak_of(load: Callable[[], Call]) -> int:
