@@ -134,7 +134,7 @@ DUNE_TINY = Recipe(
     loader=LoaderConfig(batch_size=32, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1, lr_scales=(("encoder.", 0.5),)),
     engine=EngineConfig(
-        total_steps=1000, precision="bf16", log_every=20, checkpoint_every=100, validate_every=500
+        total_steps=700, precision="bf16", log_every=20, checkpoint_every=100, validate_every=350
     ),
 )
 """What the model of that name is made by; docs/miniature.md has the commands that come before it."""
