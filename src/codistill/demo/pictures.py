@@ -83,11 +83,17 @@ def see_everything(perception: Perception, image: ImageLike, title: str) -> Seen
 
 
 def reconstruct_pair(perception: Perception, first: ImageLike, second: ImageLike) -> Cloud | None:
-    """Points of two images of one place; None without a head for pairs."""
-    scene = perception([first, second])
-    if not scene.gives(TwoViewAnswer):
+    """Points of two images of one place, seen at the size that the head was fitted on; None without a head for pairs.
+
+    Raises:
+        DataError: if an image cannot be used.
+    """
+    names = [name for name in perception.heads if perception.together(name)]
+    if len(names) != 1:
         return None
-    answer = scene.two_view
+    scene = perception([first, second], size=perception.heads[names[0]].size)
+    answer = scene.answer(names[0])
+    assert isinstance(answer, TwoViewAnswer)
     points, colours = answer.scene.points, answer.scene.colours
     chosen = np.random.default_rng(0).permutation(len(points))[:POINTS]
     pair = _sized(scene.images[0], 320), _sized(scene.images[1], 320)
