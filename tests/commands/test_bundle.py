@@ -185,3 +185,23 @@ def test_a_perception_of_the_model_has_its_heads(moved: Path) -> None:
     assert set(perception.heads) == {"segmentation"} and perception.about == "A toy."
     scene = perception(np.zeros((70, 84, 3), np.uint8))
     assert scene.segmentation[0].classes.shape == (70, 84)
+
+
+def test_a_students_projectors_are_left_out_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["distill", "debug", "--out", str(run), "--engine.total-steps", "1", "--device", "cpu"]) == 0
+    options = ["--about", "A student.", "--licence", "Apache-2.0", "--size", "56"]
+    for name, more in (("whole", []), ("bare", ["--no-projectors"])):
+        assert main(["bundle", str(run / "export"), "--out", str(tmp_path / name), *options, *more]) == 0
+    assert (tmp_path / "whole" / "projectors.safetensors").is_file()
+    assert not (tmp_path / "bare" / "projectors.safetensors").exists()
+    whole, bare = (load_encoder(tmp_path / name).state_dict() for name in ("whole", "bare"))
+    assert all(torch.equal(tensor, bare[name]) for name, tensor in whole.items())
+    # There is nothing to leave out of an encoder alone, and an idle option is refused.
+    again = ["bundle", str(export(tmp_path / "export")), "--out", str(tmp_path / "no"), *options]
+    assert main([*again, "--no-projectors"]) == 2
+    assert "no projectors to leave out" in capsys.readouterr().err
+    assert main(["bundle", str(tmp_path / "bare"), "--head", "x", "--no-projectors"]) == 2
+    assert "--no-projectors" in capsys.readouterr().err

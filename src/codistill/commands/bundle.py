@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     command = ["bundle", *argv]
     if asked.head:
         idle = [f"--{name}" for name in ("out", "about", "licence") if getattr(asked, name) is not None]
+        idle += ["--no-projectors"] if asked.no_projectors else []
         if idle:
             raise ConfigError(
                 f"{', '.join(idle)} would have no effect with --head: the model is there already"
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
             licence=asked.licence or _licence(asked.encoder),
             command=command,
             size=asked.size,
+            projectors=not asked.no_projectors,
         )
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     print(f"{folder}: {size / 1e6:.1f} MB of weights; read {folder}/README.md")

@@ -1,6 +1,7 @@
-"""`codistill demo --out DIR`: the whole pipeline in small: images, teachers, a student, scores, a picture."""
+"""`codistill demo --out DIR`: from nothing to a page on which one encoder answers everything."""
 
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,73 +10,108 @@ from rich.console import Console
 from codistill.commands.distill import run_recipe
 from codistill.commands.evaluate_distillation import main as evaluate_distillation
 from codistill.commands.parsers.demo import parse
-from codistill.commands.pca import main as pca
 from codistill.commands.world_ready import ensure_world
-from codistill.data import open_source
-from codistill.errors import CheckpointError
+from codistill.demo.gather import card_scores, example_pictures, likeness_of, sheet_of, taught
+from codistill.demo.page import demo_page
+from codistill.demo.pictures import reconstruct_pair, see_everything
+from codistill.demo.story import Story
+from codistill.files.writing import write_atomic
+from codistill.perception.perception import Perception
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
-from codistill.weights.cache import find_weights
-from codistill.weights.known import find_known
+from codistill.weights.shipped import find_shipped, read_card
 
-PICTURES_PER_SOURCE = 2
+MODEL = "dune-tiny"
 
 
-def demo_recipe(out: Path, teacher: str, steps: int | None, console: Console) -> Recipe:
-    """The demo's recipe, with a random teacher if the wanted one's weights are missing."""
-    recipe = find_recipe("world-demo")
-    recipe = replace(recipe, world_path=str(out / "world"))
+def demo_recipe(out: Path, steps: int | None) -> Recipe:
+    """The demo's recipe, its world in the demo's folder."""
+    recipe = replace(find_recipe("world-demo"), world_path=str(out / "world"))
     if steps is not None:
         recipe = replace(recipe, engine=replace(recipe.engine, total_steps=steps))
-    first = replace(recipe.teachers[0], encoder=teacher)
-    if find_known(teacher) is not None and not Path(teacher).exists():
-        try:
-            find_weights(teacher)
-        except CheckpointError as error:
-            console.print(f"[bold]No weights for {teacher}.[/bold] {error}", highlight=False)
-            console.print(
-                "[bold]Going on with a teacher of seeded random weights[/bold]: everything runs, but its features "
-                "know nothing.",
-                highlight=False,
-            )
-            first = replace(first, name="random", encoder="random:vit_small,seed=0")
-    return replace(recipe, teachers=(first, *recipe.teachers[1:]))
-
-
-def _held_out_pictures(recipe: Recipe, folder: Path) -> list[str]:
-    """A few held-out images of each source as files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for config in recipe.held_out_sources:
-        source = open_source(config)
-        for index in range(min(PICTURES_PER_SOURCE, len(source))):
-            path = folder / f"{config.name}-{index}.jpg"
-            path.write_bytes(source.read(index))
-            paths.append(str(path))
-    return paths
+    return recipe
 
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    console = Console(stderr=True)
+    console, started = Console(stderr=True), time.monotonic()
     out: Path = arguments.out
-    recipe = demo_recipe(out, arguments.teacher, arguments.steps, console)
-    console.rule("1  images: the embedded world")
-    ensure_world(recipe, console)
-    console.rule("2  distillation")
-    run = out / "run"
-    run_recipe(recipe, run, "auto", console)
-    console.rule("3  held-out images: the student beside ridge regression from raw pixels")
-    evaluate_distillation(["--encoder", str(run), "--ridge-steps", "12", "--out", str(out / "metrics.json")])
-    console.rule("4  features as colours")
-    pictures = _held_out_pictures(recipe, out / "held-out")
-    teacher = recipe.teachers[0].encoder or recipe.teachers[0].name
-    encoders = ["--encoder", teacher, "--encoder", str(run)]
-    pca([*pictures, *encoders, "--size", "224", "--out", str(out / "features.png")])
-    console.print(
-        f"\nLook at {out / 'features.png'} and {out / 'metrics.json'}; the encoder is {run / 'export'}: "
-        f"codistill.load_encoder({str(run / 'export')!r})",
-        highlight=False,
+    recipe, run = demo_recipe(out, arguments.steps), out / "run"
+    examples = example_pictures(arguments.photo)  # opened before minutes pass
+    perception = Perception.from_pretrained(MODEL)
+    commands: list[tuple[str, str]] = []
+
+    def step(what: str, command: str) -> None:
+        commands.append((what, command))
+        console.rule(f"{len(commands)}  {what}")
+        console.print(f"$ {command}", style="dim", highlight=False)
+
+    world = recipe.world
+    assert world is not None
+    step(
+        "A world to learn from: objects, rooms and people, with all the truth",
+        f"codistill world build --images {world.images} --size {world.size} --out {recipe.world_path}",
     )
+    ensure_world(recipe, console)
+    step(
+        f"A student, from {len(recipe.teachers)} unlike teachers at once",
+        f"codistill distill world-demo --out {run}",
+    )
+    begun = time.monotonic()
+    run_recipe(recipe, run, "auto", console)
+    trained = time.monotonic() - begun
+    step(
+        f"How like its teachers it has become, beside {MODEL}, which learnt for longer",
+        f"codistill evaluate distillation --encoder {run} --encoder {MODEL} --teacher NAME",
+    )
+    likeness, held_out = likeness_of(_likeness_files(recipe, run, out))
+    step(
+        f"Everything that {MODEL} sees in one pass",
+        f"codistill see PICTURE --perception {MODEL} --out DIR",
+    )
+    console.print(", ".join(title for title, _ in examples.single), highlight=False)
+    seen = [see_everything(perception, picture, title) for title, picture in examples.single]
+    cloud = reconstruct_pair(perception, *examples.pair)
+    step(
+        "Features of teachers and students side by side",
+        f"codistill pca PICTURE --encoder {MODEL} --encoder {run}",
+    )
+    sheet = sheet_of(recipe, run, MODEL, [picture for _, picture in examples.single])
+    model = find_shipped(MODEL)
+    commands.append(
+        ("The same on your own pictures, live in a browser", f"codistill serve --perception {MODEL}")
+    )
+    page = demo_page(
+        Story(
+            model=MODEL,
+            facts=perception.describe(),
+            scores=() if model is None else card_scores(read_card(model)),
+            seen=seen,
+            cloud=cloud,
+            sheet=sheet,
+            teachers=taught(run),
+            steps=recipe.total_steps,
+            batch=recipe.loader.batch_size,
+            seconds=trained,
+            likeness=likeness,
+            held_out=held_out,
+            commands=commands,
+            took=time.monotonic() - started,
+        )
+    )
+    write_atomic(out / "index.html", page)
+    where = (out / "index.html").resolve()
+    console.print(f"\n[bold]Open[/bold] {where.as_uri()}", highlight=False, soft_wrap=True)
+    console.print(f"Live, with your own pictures: codistill serve --perception {MODEL}", highlight=False)
     return 0
+
+
+def _likeness_files(recipe: Recipe, run: Path, out: Path) -> dict[str, Path]:
+    """By teacher: a metrics file of both students' likeness to it."""
+    files = {}
+    for teacher in recipe.teachers:
+        files[teacher.name] = out / f"likeness-{teacher.name}.json"
+        options = ["--encoder", str(run), "--encoder", MODEL, "--teacher", teacher.name, "--ridge-steps", "0"]
+        evaluate_distillation([*options, "--out", str(files[teacher.name])])
+    return files

@@ -1,4 +1,4 @@
-"""`codistill world build|show|check|describe`: make the embedded world, show it, check it, count its contents."""
+"""`codistill world build|show|check|describe|things`: make the embedded world, show it, check it, use its contents."""
 
 import argparse
 import json
@@ -24,17 +24,27 @@ from codistill.files.writing import write_atomic
 from codistill.imaging.pictures import save_picture
 from codistill.world.build import WorldConfig, build_world
 from codistill.world.checks import Check, check_world
+from codistill.world.crops import write_things
 from codistill.world.dataset import World
+from codistill.world.identity import SPLITS
 from codistill.world.show import plain_sheet, truth_sheet
 from codistill.world.statistics import describe_world
+
+_COLUMNS = (
+    TextColumn("{task.description:<14}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
 
 
 def main(argv: list[str]) -> int:
     """Run one of the commands; 1 if a check failed."""
     arguments = parse(argv)
-    return {"build": _build, "show": _show, "check": _check, "describe": _describe}[arguments.command](
-        arguments
-    )
+    return {"build": _build, "show": _show, "check": _check, "describe": _describe, "things": _things}[
+        arguments.command
+    ](arguments)
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -49,14 +59,7 @@ def _build(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if "people" in config.domains and not anny_is_built():
         console.print(f"Building the Anny body model, once: one to four minutes, kept in {anny_cache()}.")
-    columns = (
-        TextColumn("{task.description:<14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*_COLUMNS, console=console) as bar:
         task = bar.add_task("starting", total=config.pictures())
         mended = build_world(
             arguments.out,
@@ -112,4 +115,17 @@ def _describe(arguments: argparse.Namespace) -> int:
     else:
         write_atomic(arguments.out, text + "\n")
         print(arguments.out)
+    return 0
+
+
+def _things(arguments: argparse.Namespace) -> int:
+    world = World(arguments.world)
+    total = sum(len(world.segmentation(split)) for split in SPLITS)
+    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("things", total=total)
+        counts = write_things(
+            world, arguments.out, least=arguments.least, progress=lambda n: bar.update(task, advance=n)
+        )
+    said = ", ".join(f"{count} for {split}" for split, count in counts.items())
+    print(f"{arguments.out}: {said}; codistill fit linear --data folder:{arguments.out} …")
     return 0

@@ -5,6 +5,7 @@ RECIPE_NAMES = (
     "codistill-2026",
     "cradio-v4-like",
     "debug",
+    "dune-tiny",
     "dune-vitbase14-336",
     "dune-vitbase14-448",
     "dune-vitsmall14-336",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from codistill.data import LoaderConfig, MixConfig
+from codistill.data import LoaderConfig, MixConfig, SourceConfig
 from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
 from codistill.recipes.recipe import Recipe, StudentConfig
@@ -39,17 +39,24 @@ WORLD_DEBUG = Recipe(
     engine=EngineConfig(total_steps=24, log_every=4, checkpoint_every=12, validate_every=12),
 )
 
+SPECIALISTS = (
+    TeacherConfig(name="generic", encoder="generic-tiny", domain="generic"),
+    TeacherConfig(name="stereo", encoder="stereo-tiny", domain="3d", kinds=("patch",)),
+    TeacherConfig(name="people", encoder="people-tiny", domain="human", kinds=("patch",)),
+)
+"""The specialists that ship: three encoders trained for unlike tasks; see docs/miniature.md."""
+
 WORLD_DEMO = Recipe(
     name="world-demo",
-    about="what `codistill demo` trains: DINOv2 ViT-S/14 and two stand-ins into ViT-Ti/14, embedded world, 112 px",
+    about="what `codistill demo` trains: three specialists that ship into ViT-Ti/14, embedded world, 112 px",
     image_size=112,
     student=StudentConfig(size="vit_tiny"),
-    teachers=(TeacherConfig(name="dinov2_vits14", domain="generic"), *STAND_INS),
+    teachers=SPECIALISTS,
     world=WorldConfig(images=120, size=112),
     world_path="worlds/demo",
     loader=LoaderConfig(batch_size=16, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
-    engine=EngineConfig(total_steps=320, log_every=20, checkpoint_every=160, validate_every=160),
+    engine=EngineConfig(total_steps=120, log_every=10, checkpoint_every=60, validate_every=60),
 )
 
 GENERIC_TINY = Recipe(
@@ -73,4 +80,63 @@ GENERIC_TINY = Recipe(
     ),
 )
 
-RECIPES = (WORLD_DEBUG, WORLD_DEMO, GENERIC_TINY)
+
+def _of_worlds(split: str) -> tuple[SourceConfig, ...]:
+    """A world for each domain; rooms come in pairs."""
+    worlds = (("objects", "generic", 1), ("rooms", "3d", 2), ("people", "human", 1))
+    return tuple(
+        SourceConfig(
+            name=f"world-{name}",
+            domain=domain,
+            kind="shards",
+            path=f"worlds/{name}/{name}/{split}",
+            expected=expected,
+        )
+        for name, domain, expected in worlds
+    )
+
+
+DUNE_TINY = Recipe(
+    name="dune-tiny",
+    about="DINOv2 ViT-S/14, a stereo and a people specialist into ViT-Ti/14, worlds and photographs, 112 px",
+    image_size=112,
+    student=StudentConfig(size="vit_tiny", num_registers=0, init="shrunk-photos"),
+    teachers=(
+        TeacherConfig(name="generic", encoder="dinov2_vits14", domain="generic", precision="bf16"),
+        TeacherConfig(
+            name="stereo",
+            encoder="heads/stereo-tiny/encoder",
+            domain="3d",
+            kinds=("patch",),
+            precision="bf16",
+        ),
+        TeacherConfig(
+            name="people",
+            encoder="heads/people-tiny/encoder",
+            domain="human",
+            kinds=("patch",),
+            precision="bf16",
+        ),
+    ),
+    sources=(*_of_worlds("train"), *REAL_MINI_RECIPE.sources),
+    validation=(*_of_worlds("val"), *REAL_MINI_RECIPE.validation),
+    mix=MixConfig(
+        mode="weighted",
+        weights=(
+            ("world-objects", 3.0),
+            ("world-rooms", 3.0),
+            ("world-people", 3.0),
+            ("photographs", 1.0),
+            ("stereo", 0.5),
+            ("street", 0.5),
+        ),
+    ),
+    loader=LoaderConfig(batch_size=32, num_workers=0),
+    optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1, lr_scales=(("encoder.", 0.5),)),
+    engine=EngineConfig(
+        total_steps=700, precision="bf16", log_every=20, checkpoint_every=100, validate_every=350
+    ),
+)
+"""What the model of that name is made by; docs/miniature.md has the commands that come before it."""
+
+RECIPES = (WORLD_DEBUG, WORLD_DEMO, GENERIC_TINY, DUNE_TINY)

@@ -34,6 +34,7 @@ from codistill.tasks.shared.head_files import (
     read_record,
 )
 from codistill.tasks.shared.record import provenance
+from codistill.weights.contents import StudentWeights
 from codistill.weights.export import write_export
 from codistill.weights.half import half, rounded
 from codistill.weights.layouts import read_weights
@@ -59,7 +60,15 @@ class BundledHead:
 
 
 def bundle_encoder(
-    encoder: Path, out: Path, *, name: str, about: str, licence: str, command: Sequence[str], size: int
+    encoder: Path,
+    out: Path,
+    *,
+    name: str,
+    about: str,
+    licence: str,
+    command: Sequence[str],
+    size: int,
+    projectors: bool = True,
 ) -> Path:
     """Make a model's folder: the encoder in half precision, and a card.
 
@@ -73,14 +82,20 @@ def bundle_encoder(
         licence: of the weights.
         command: the command line, for provenance.
         size: side of the picture of the check, pixels.
+        projectors: ship a student's projectors with it.
 
     Raises:
         CheckpointError: if the encoder cannot be read, or the folder exists.
-        ConfigError: if a file would be too large to ship.
+        ConfigError: if a file would be too large to ship, or there are no projectors to leave out.
     """
     if out.exists():
         raise CheckpointError(f"{out}: exists already. Name another folder.")
-    weights = half(read_weights(encoder), name=name, licence=licence)
+    found = read_weights(encoder)
+    if not projectors:
+        if not isinstance(found, StudentWeights):
+            raise ConfigError(f"{encoder} has no projectors to leave out: drop --no-projectors")
+        found = found.encoder
+    weights = half(found, name=name, licence=licence)
     with folder_atomically(out) as building:
         write_export(building / "export", weights)
         for file in sorted((building / "export").iterdir()):

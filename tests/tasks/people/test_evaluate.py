@@ -1,5 +1,6 @@
 """Scores by hand, a perfect and a shifted estimator, the mean body against scipy's mean rotation."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,12 +26,16 @@ from codistill.tasks.shared.score_table import ScoreTable
 
 @dataclass
 class Oracle:
-    """Says what the labels say, moved by `shift` metres; leaves out everybody but the first `most`."""
+    """Says what the labels say, moved by `shift` metres, but of roots turned by `turn` degrees.
+
+    Leaves out everybody but the first `most`.
+    """
 
     data: object
     shift: float = 0.0
     most: int = 99
     ghost: bool = False
+    turn: float = 0.0
 
     body = TinyBody()
     size = 56
@@ -47,7 +52,10 @@ class Oracle:
             joints = torch.cat((joints, joints[:1] + 9.0))
         count = len(joints)
         pixels = project(joints, intrinsics.expand(count, 3, 3))
-        rotmat, shape = torch.eye(3).expand(count, 5, 3, 3), torch.zeros(count, 2)
+        rotmat, shape = torch.eye(3).repeat(count, 5, 1, 1), torch.zeros(count, 2)
+        rotmat[: len(truth), 0] = (
+            rotation_from_vector(torch.tensor([0.0, math.radians(self.turn), 0.0])) @ truth.rotmat[:, 0]
+        )
         head, pelvis = joints[:, self.body.head_idx], joints[:, 0]
         return Bodies(
             torch.ones(count), vertices, joints, pixels, rotmat, shape, torch.zeros(count, 0), head, pelvis
@@ -69,6 +77,13 @@ def test_a_perfect_estimator_has_perfect_scores(data) -> None:
         assert intervals[name].mean == pytest.approx(0.0, abs=1e-2), name
     assert len(result.pictures) == 2 and all(p.shape == (42, 56, 3) for row in result.pictures for p in row)
     assert np.array_equal(result.pictures[0][1], result.pictures[0][2])  # truth and prediction drawn alike
+
+
+@pytest.mark.parametrize(("turn", "right"), [(25.0, 100.0), (-29.0, 100.0), (31.0, 0.0), (180.0, 0.0)])
+def test_a_body_that_is_turned_counts_as_such(data, turn: float, right: float) -> None:
+    intervals = scored(Oracle(data, turn=turn), data).scores
+    assert intervals["root"].mean == pytest.approx(abs(turn), abs=0.05)
+    assert intervals["root_30"].mean == right
 
 
 def test_a_shift_is_seen_in_place_and_in_nothing_else(data) -> None:

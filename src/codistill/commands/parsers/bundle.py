@@ -16,6 +16,7 @@ add("--out", type=Path, metavar="DIR", help="folder to make; its name is the mod
 add("--about", metavar="TEXT", help="the card's text: data, recipe, what it cannot do; @FILE reads it")
 add("--licence", metavar="TEXT", help="of the weights, if not that of E")
 add("--size", type=int, default=112, metavar="PIXELS", help="of the card's computed picture (112)")
+add("--no-projectors", action="store_true", help="leave a student's projectors out: the encoder alone")
 add(
     "--head",
     action="append",

@@ -5,17 +5,18 @@ from pathlib import Path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill demo",
-    description="A small world, a student from DINOv2 and two stand-ins, its numbers, its features.",
+    description="A small world, a student distilled live from three specialists, and all one encoder sees, as a page.",
 )
 add = PARSER.add_argument
 add("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="(runs/demo)")
-add(
-    "--teacher",
-    default="dinov2_vits14",
-    metavar="E",
-    help="the generic teacher: a file, or a known name looked for in the cache, in CODISTILL_WEIGHTS and on the "
-    "network (dinov2_vits14)",
-)
 add("--steps", type=int, metavar="N", help="training steps (the recipe's)")
+add(
+    "--photo",
+    type=Path,
+    nargs="+",
+    default=[],
+    metavar="FILE",
+    help="photographs of your own to look at (a portrait that comes with matplotlib)",
+)
 
 parse = PARSER.parse_args

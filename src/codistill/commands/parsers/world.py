@@ -39,5 +39,11 @@ check.add_argument("--json", action="store_true", help="print JSON instead of a 
 describe = commands.add_parser("describe", help="statistics as JSON")
 describe.add_argument("world", type=Path, metavar="DIR")
 describe.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
+things = commands.add_parser("things", help="its single things as an image folder, for classifiers")
+things.add_argument("world", type=Path, metavar="DIR")
+things.add_argument("--out", type=Path, required=True, metavar="DIR")
+things.add_argument(
+    "--least", type=int, default=24, help="pixels of the larger side of the smallest thing (24)"
+)
 
 parse = PARSER.parse_args

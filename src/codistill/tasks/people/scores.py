@@ -14,8 +14,12 @@ from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column
 
-ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place")
-"""Per matched person: millimetres, but for `place`, metres between the true and the predicted head."""
+ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place", "root")
+"""Per matched person: millimetres, but for `place`, metres between the true and the predicted head, and `root`, degrees
+between the rotations of the root: which way the body faces and leans."""
+
+FACING = 30.0
+"""Degrees within which a root counts as right."""
 
 GROUPS: dict[str, dict[str, tuple[float, float]]] = {
     "distance": {"below 2 m": (0, 2), "2 to 4 m": (2, 4), "4 to 8 m": (4, 8), "beyond 8 m": (8, np.inf)},
@@ -50,6 +54,13 @@ def _mean(sums: np.ndarray) -> np.ndarray:
     return _ratio(sums[..., 0], sums[..., 1]) / 100.0
 
 
+def _facing(table: ScoreTable) -> np.ndarray:
+    """(sample, [right, known]) of the roots' rotations."""
+    root = table.rows["root"]
+    right = np.where(np.isfinite(root), 100.0 * (root < FACING), np.nan)
+    return table.by_sample(right)
+
+
 def _detection(score: Callable[[np.ndarray], np.ndarray]) -> SumsOf:
     return SumsOf(lambda table: table.values["counts"], score, lambda total: bool(np.isfinite(score(total))))
 
@@ -67,6 +78,12 @@ COLUMNS = {
     "mpjpe": Column(title="MPJPE (mm)", statistic=_error("mpjpe"), digits=1, higher=False),
     "pa_mpjpe": Column(title="PA-MPJPE (mm)", statistic=_error("pa_mpjpe"), digits=1, higher=False),
     "place": Column(title="head is off by (m)", statistic=_error("place"), digits=2, higher=False),
+    "root": Column(title="root is turned by (°)", statistic=_error("root"), digits=1, higher=False),
+    "root_30": Column(
+        title="root within 30° (%)",
+        statistic=SumsOf(_facing, _mean, lambda total: total[1] > 0),
+        digits=1,
+    ),
 }
 """F1 is the task's own."""
 

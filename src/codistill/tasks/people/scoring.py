@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.errors import check_least
+from codistill.geometry.poses import rotation_angle
 from codistill.geometry.projection import project
 from codistill.heads.human_mesh.losses import in_front
 from codistill.heads.human_mesh.place import place_bodies
@@ -149,6 +150,9 @@ def _rows(
         whole = theirs.isfinite().all(-1).all(-1)
         if whole.any():
             row["pa_pve"][true[whole].numpy()] = aligned_point_error(own[whole], theirs[whole]).numpy()
+    if truth.rotmat is not None:
+        turned = rotation_angle(found.rotmat[predicted, 0].mT @ truth.rotmat[true, 0])
+        row["root"][true.numpy()] = torch.rad2deg(turned).numpy()  # NaN without parameters
     place = (found.head[predicted] - truth.head[true]).norm(dim=-1)
     row["place"][true.numpy()] = place.numpy()
     for one, other in matching.pairs:

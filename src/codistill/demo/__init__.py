@@ -1,0 +1,1 @@
+"""The demo: a student distilled live from specialists that ship, and all that one encoder says, as a page."""

@@ -1,0 +1,148 @@
+"""What the demo's page needs, from the files that the commands have written and the pictures that there are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codistill.analysis.log import read_series
+from codistill.demo.pictures import FeatureSheet, features_beside
+from codistill.demo.story import Taught
+from codistill.encoders.base import Encoder
+from codistill.encoders.load import load_encoder
+from codistill.imaging import decode_rgb, read_rgb
+from codistill.metrics.interval import Interval
+from codistill.recipes.recipe import Recipe
+from codistill.serve.samples import Samples
+from codistill.tasks.registry import find_task
+
+_RENDERED = (("a rendered room", "room-1"), ("rendered people", "people-1"), ("a rendered table", "table"))
+SHEET_ROWS = 4
+SHEET_SIZE = 224
+"""Pixels at which features are compared."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures to look at, (row, column, 3) uint8.
+
+    Attributes:
+        single: (what it is, the picture).
+        pair: two views of one place.
+    """
+
+    single: tuple[tuple[str, np.ndarray], ...]
+    pair: tuple[np.ndarray, np.ndarray]
+
+
+def example_pictures(photographs: Sequence[Path]) -> Examples:
+    """Rendered pictures that ship, and photographs: given ones, else the portrait that comes with matplotlib.
+
+    Raises:
+        DataError: if a photograph cannot be read.
+    """
+    samples = Samples()
+    rendered = [
+        (title, decode_rgb(samples.data(name), name=name))
+        for title, name in (
+            ("a rendered room", "room-1"),
+            ("rendered people", "people-1"),
+            ("a rendered table", "table"),
+        )
+    ]
+    taken = [(path.name, read_rgb(path)) for path in photographs] or _portrait()
+    return Examples(
+        single=(rendered[0], *taken, *rendered[1:]),
+        pair=(decode_rgb(samples.data("room-1")), decode_rgb(samples.data("room-2"))),
+    )
+
+
+def _portrait() -> list[tuple[str, np.ndarray]]:
+    """Grace Hopper's official portrait (US Navy, public domain), a part of matplotlib's installation."""
+    path = resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    try:
+        return [
+            ("a photograph: Grace Hopper (US Navy)", decode_rgb(path.read_bytes(), name="grace_hopper.jpg"))
+        ]
+    except OSError:  # distributions may leave matplotlib's samples out
+        return []
+
+
+def taught(run: Path) -> list[Taught]:
+    """The teachers of a run with their curves, averaged over about sixty stretches.
+
+    Raises:
+        DataError: if the run has no log.
+    """
+    described = {one["name"]: one for one in json.loads((run / "describe.json").read_text())["teachers"]}
+    series = read_series(run / "metrics.jsonl")
+    found = []
+    for name in series.teachers():
+        losses = series.values[f"loss/{name}"]
+        known = np.isfinite(losses)
+        steps, losses = series.steps[known], losses[known]
+        parts = np.array_split(np.arange(len(steps)), min(60, len(steps)))
+        facts = described[name]
+        found.append(
+            Taught(
+                name=name,
+                encoder=str(facts["encoder"]),
+                domain=str(facts["domain"]),
+                licence=str(facts["licence"]),
+                steps=np.array([steps[part[-1]] for part in parts]),
+                losses=np.array([losses[part].mean() for part in parts]),
+            )
+        )
+    return found
+
+
+def likeness_of(files: Mapping[str, Path]) -> tuple[dict[str, dict[str, Interval]], int]:
+    """By student and teacher, and the number of images.
+
+    Args:
+        files: by teacher, what `codistill evaluate distillation --teacher` has written.
+    """
+    found: dict[str, dict[str, Interval]] = {}
+    images = 0
+    for teacher, path in files.items():
+        for student, by_source in json.loads(path.read_text())["methods"].items():
+            value = Interval(**by_source["all"])
+            found.setdefault("this run" if student == "run" else student, {})[teacher] = value
+            images = value.count
+    return found, images
+
+
+def sheet_of(recipe: Recipe, run: Path, model: str, pictures: Sequence[np.ndarray]) -> FeatureSheet:
+    """Features of the recipe's teachers, the model and the run's student."""
+    encoders: dict[str, Encoder] = {
+        teacher.name: load_encoder(teacher.encoder or teacher.name) for teacher in recipe.teachers
+    }
+    encoders |= {model: load_encoder(model), "this run": load_encoder(run)}
+    return features_beside(encoders, [_square(picture) for picture in pictures[:SHEET_ROWS]], size=SHEET_SIZE)
+
+
+def card_scores(card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The headline scores of a model's heads: (head, score, value, what it was measured on)."""
+    rows = []
+    for head, facts in card["heads"].items():
+        columns = find_task(head).columns
+        where = f"{facts['images']:,} of {facts['data']}, {facts['split']}" if facts["scores"] else ""
+        for key, score in facts["scores"].items():
+            column = columns.get(key)
+            if column is None or not column.headline or score["mean"] is None:
+                continue
+            value = Interval(**score)
+            text = f"{value.mean:.{column.digits}f} [{value.limits(column.digits)}]"
+            rows.append((head, f"{column.title} {'↑' if column.higher else '↓'}", text, where))
+    return rows
+
+
+def _square(picture: np.ndarray) -> np.ndarray:
+    """The middle of a picture, for a portrait its upper part."""
+    side = min(picture.shape[:2])
+    left = (picture.shape[1] - side) // 2
+    return picture[:side, left : left + side]
