@@ -191,12 +191,17 @@ def test_a_students_projectors_are_left_out_on_demand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert main(["distill", "debug", "--out", str(run), "--engine.total-steps", "1", "--device", "cpu"]) == 0
+    teacher = f"generic,{export(tmp_path / 'teacher')},kinds=patch"
+    options = ["--teacher", teacher, "--engine.total-steps", "1", "--device", "cpu"]
+    assert main(["distill", "debug", "--out", str(run), *options]) == 0
     options = ["--about", "A student.", "--licence", "Apache-2.0", "--size", "56"]
     for name, more in (("whole", []), ("bare", ["--no-projectors"])):
         assert main(["bundle", str(run / "export"), "--out", str(tmp_path / name), *options, *more]) == 0
     assert (tmp_path / "whole" / "projectors.safetensors").is_file()
     assert not (tmp_path / "bare" / "projectors.safetensors").exists()
+    for name in ("whole", "bare"):  # in config.json and in the tensors' header
+        files = [path for path in (tmp_path / name).iterdir() if path.is_file()]
+        assert all(str(tmp_path).encode() not in path.read_bytes() for path in files)
     whole, bare = (load_encoder(tmp_path / name).state_dict() for name in ("whole", "bare"))
     assert all(torch.equal(tensor, bare[name]) for name, tensor in whole.items())
     # There is nothing to leave out of an encoder alone, and an idle option is refused.

@@ -34,7 +34,7 @@ from codistill.tasks.shared.head_files import (
     read_record,
 )
 from codistill.tasks.shared.record import provenance
-from codistill.weights.contents import StudentWeights
+from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 from codistill.weights.half import half, rounded
 from codistill.weights.layouts import read_weights
@@ -95,7 +95,7 @@ def bundle_encoder(
         if not isinstance(found, StudentWeights):
             raise ConfigError(f"{encoder} has no projectors to leave out: drop --no-projectors")
         found = found.encoder
-    weights = half(found, name=name, licence=licence)
+    weights = half(_placeless(found), name=name, licence=licence)
     with folder_atomically(out) as building:
         write_export(building / "export", weights)
         for file in sorted((building / "export").iterdir()):
@@ -198,10 +198,20 @@ def _without_folders(spec: str) -> str:
     return f"{kind}:{Path(place).name}" if colon else Path(spec).name
 
 
+def _placeless(weights: EncoderWeights | StudentWeights) -> EncoderWeights | StudentWeights:
+    """The weights, their provenance without folders of the machine that made them."""
+    if isinstance(weights, EncoderWeights):
+        return replace(weights, extra=_scrubbed(weights.extra))
+    encoder = _placeless(weights.encoder)
+    assert isinstance(encoder, EncoderWeights)
+    teachers = tuple(_scrubbed(teacher) for teacher in weights.teachers)
+    return replace(weights, encoder=encoder, recipe=_scrubbed(weights.recipe), teachers=teachers)
+
+
 def _scrubbed(value: Any) -> Any:
-    """The same without folders of the machine that made it."""
+    """The same without folders of the machine that made it: what lies below the present one is named from there."""
     if isinstance(value, str):
-        return _FOLDERS.sub("", value)
+        return _FOLDERS.sub("", value.replace(f"{Path.cwd()}/", ""))
     if isinstance(value, Mapping):
         return {key: _scrubbed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
