@@ -37,6 +37,11 @@ def before_scale(layer: nn.Linear, scale: nn.Module) -> Folded:
     return gamma[:, None] * weight, gamma * bias
 
 
+def stacked(*layers: Folded) -> Folded:
+    """Layers with the same input as one, whose outputs follow each other."""
+    return torch.cat([weight for weight, _ in layers]), torch.cat([bias for _, bias in layers])
+
+
 def scaled_queries(folded: Folded, factor: float) -> Folded:
     """A qkv layer whose queries, its first third, are multiplied by a factor."""
     weight, bias = (x.clone() for x in folded)
@@ -46,15 +51,20 @@ def scaled_queries(folded: Folded, factor: float) -> Folded:
     return weight, bias
 
 
-def halves_of_quarters(folded: Folded, num_heads: int) -> Folded:
-    """A qkv layer whose queries and keys have the quarters (a, b, c, d) of each head in the order (a, c, b, d).
+def halves_of_quarters(folded: Folded, num_heads: int, parts: int = 3, turned: int = 2) -> Folded:
+    """A layer for attention whose queries and keys have the quarters (a, b, c, d) of each head as (a, c, b, d).
 
     2-D RoPE turns the pairs (a, b) and (c, d); so they are the first and second half. Scores do not change.
+
+    Args:
+        folded: the layer. num_heads: of the attention.
+        parts: of its outputs: 3 for queries, keys and values, 2 for keys and values, 1 for queries.
+        turned: how many of them, the first ones, are queries or keys.
     """
 
     def reordered(x: Tensor) -> Tensor:
-        parts = x.unflatten(0, (3, num_heads, 4, -1))  # (q/k/v, head, quarter, head_dim / 4[, input])
-        turned = parts[:2, :, torch.tensor([0, 2, 1, 3])]
-        return torch.cat((turned, parts[2:])).flatten(0, 3)
+        whole = x.unflatten(0, (parts, num_heads, 4, -1))  # (q/k/v, head, quarter, head_dim / 4[, input])
+        first = whole[:turned, :, torch.tensor([0, 2, 1, 3])]
+        return torch.cat((first, whole[turned:])).flatten(0, 3)
 
     return reordered(folded[0]), reordered(folded[1])

@@ -28,14 +28,13 @@ _ALIGNED = 16
 class FrozenMlp(nn.Module):
     """norm, Linear, activation, Linear, LayerScale and residual of a block."""
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+    def __init__(self, norm: nn.LayerNorm, mlp: nn.Module, scale: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        mlp = block.mlp
         assert isinstance(mlp, (Mlp, SwiGlu))
         first, last = (mlp.fc1, mlp.fc2) if isinstance(mlp, Mlp) else (mlp.w12, mlp.w3)
         self.activation = mlp.activation if isinstance(mlp, Mlp) else "swiglu"
-        self.first = FrozenLinear(after_norm(block.norm2, first), dtype)
-        self.last = FrozenLinear(before_scale(last, block.ls2), dtype)
+        self.first = FrozenLinear(after_norm(norm, first), dtype)
+        self.last = FrozenLinear(before_scale(last, scale), dtype)
 
     def forward(self, z: Tensor, residual: Tensor) -> Tensor:
         """Normalized tokens and the residual stream, each (batch, token, channel), to the stream."""
@@ -68,22 +67,22 @@ class FrozenBlock(nn.Module):
         )  # no scale in attention
         self.qkv = FrozenLinear(halves_of_quarters(qkv, self.num_heads) if rotated else qkv, dtype)
         self.proj = FrozenLinear(before_scale(block.attn.proj, block.ls1), dtype)
-        self.mlp = FrozenMlp(block, dtype)
+        self.mlp = FrozenMlp(block.norm2, block.mlp, block.ls2, dtype)
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """(batch, token, channel) to the same; RoPE tables as of `frozen_rope`."""
         query, key, value = self._heads(x, rope)
         mixed = attention(query, key, value, scale=1.0)
         x = self.proj.add(mixed.transpose(1, 2).flatten(2), x)
-        return self.mlp(_normalized(x, self.eps[1]), x)
+        return self.mlp(normalized(x, self.eps[1]), x)
 
     def _heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, head, token, head_dim)."""
-        qkv = self.qkv(_normalized(x, self.eps[0])).unflatten(2, (3, self.num_heads, -1))
+        qkv = self.qkv(normalized(x, self.eps[0])).unflatten(2, (3, self.num_heads, -1))
         if rope is None:
             query, key, value = qkv.unbind(2)
         else:
-            query, key = _rotated(qkv[:, :, :2], rope).unbind(2)
+            query, key = rotated(qkv[:, :, :2], rope).unbind(2)
             value = qkv[:, :, 2]
         return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
@@ -93,7 +92,8 @@ class FrozenBlock(nn.Module):
         return torch.softmax((query @ key.transpose(-2, -1)).float(), dim=-1)
 
 
-def _normalized(x: Tensor, eps: float) -> Tensor:
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """Tokens with zero mean and unit deviation over channels; the norm's factors are in the next product."""
     return layer_norm(x, x.shape[-1:], None, None, eps)
 
 
@@ -110,7 +110,7 @@ def frozen_rope(tables: RopeTables, dtype: torch.dtype) -> RopeTables:
     return torch.cat((a, c, b, d), dim=-1).to(dtype), sin[..., 1::2, :].flatten(-2).to(dtype)
 
 
-def _rotated(x: Tensor, rope: RopeTables) -> Tensor:
+def rotated(x: Tensor, rope: RopeTables) -> Tensor:
     """Queries and keys (batch, token, q/k, head, channel), turned."""
     cos, sin = rope
     one, two = x.chunk(2, dim=-1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError
+from codistill.heads.two_view.frozen import as_fast_as
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction, both_orders
 from codistill.heads.with_encoder import EncoderWithHead
@@ -53,13 +54,16 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
         return self.head(*(both_orders(*views) if symmetrize else views))
 
 
-def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = None) -> TwoViewModel:
-    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, fp32, on the CPU.
+def load_two_view(
+    path: str | Path, *, encoder: str | Path | Encoder | None = None, precision: str | None = None
+) -> TwoViewModel:
+    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, on the CPU.
 
     Args:
         path: the file.
         encoder: as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the known weights that the
             file names (DUNE-MASt3R).
+        precision: of encoder and decoder, as for `load_encoder`; what follows the decoder is fp32.
 
     Raises:
         CheckpointError: if the file cannot be read, or names an encoder that is not known.
@@ -73,4 +77,5 @@ def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = No
                 f"{path}: holds a decoder only, made for the encoder {weights.encoder!r}, which is not among the "
                 "known weights. Say where it is: encoder=PATH."
             )
-    return TwoViewModel(load_encoder(path if encoder is None else encoder), weights.build()).eval()
+    found = load_encoder(path if encoder is None else encoder, precision=precision)
+    return TwoViewModel(found, as_fast_as(found, weights.build())).eval()
