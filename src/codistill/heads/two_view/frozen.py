@@ -12,7 +12,7 @@ from torch.nn.functional import layer_norm
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.frozen import FrozenViTEncoder
-from codistill.heads.two_view.network import TwoViewHead
+from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.nn.blocks import DecoderBlock
 from codistill.nn.folding import plain
 from codistill.nn.frozen import frozen_rope, normalized
@@ -77,9 +77,11 @@ class FrozenTwoViewHead(TwoViewHead):
         return layers1, layers2
 
     @torch.no_grad()
-    def forward(self, view1: Tokens, view2: Tokens):  # type: ignore[no-untyped-def]
+    def forward(
+        self, view1: Tokens, view2: Tokens, pixels: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[ViewPrediction, ViewPrediction]:
         """As of `TwoViewHead`."""
-        return super().forward(view1, view2)
+        return super().forward(view1, view2, pixels)
 
 
 def as_fast_as(encoder: Encoder, head: TwoViewHead) -> TwoViewHead:

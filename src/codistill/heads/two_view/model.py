@@ -41,7 +41,12 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
         return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
 
     def forward(
-        self, images1: Images, images2: OtherImages, *, symmetrize: bool = False
+        self,
+        images1: Images,
+        images2: OtherImages,
+        *,
+        symmetrize: bool = False,
+        pixels: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions for both views, all points in the first camera's frame.
 
@@ -49,9 +54,10 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
             images1, images2: ImageNet-normalized (batch, 3, row, column), as many each; shapes may differ, sides
                 are multiples of the patch size.
             symmetrize: predict the pairs in the other order as well, after all in this one, for shapes that agree.
+            pixels: of the predicted views, at which alone descriptors are wanted; see `TwoViewHead`.
         """
         views = self.encode_pair(images1, images2)
-        return self.head(*(both_orders(*views) if symmetrize else views))
+        return self.head(*(both_orders(*views) if symmetrize else views), pixels)
 
 
 def load_two_view(
