@@ -36,7 +36,9 @@ def attention(
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     factor: float = query.shape[-1] ** -0.5 if scale is None else scale
     if mask is not None:
-        mask = ~mask.expand(query.shape[:3] + key.shape[2:3]).flatten(0, 1)  # (batch · head, token, other token)
+        mask = ~mask.expand(query.shape[:3] + key.shape[2:3]).flatten(
+            0, 1
+        )  # (batch · head, token, other token)
     with torch.autocast("cpu", enabled=False):
         if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
             return _Attention.apply(query, key, value, factor, mask)  # type: ignore[return-value]

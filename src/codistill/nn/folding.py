@@ -6,7 +6,6 @@
 Modules in, weights (output, input) and biases (output,) in double precision out, to be rounded once.
 """
 
-import torch
 from torch import Tensor, nn
 
 from codistill.nn.blocks import LayerScale
@@ -37,11 +36,6 @@ def before_scale(layer: nn.Linear, scale: nn.Module) -> Folded:
     return gamma[:, None] * weight, gamma * bias
 
 
-def stacked(*layers: Folded) -> Folded:
-    """Layers with the same input as one, whose outputs follow each other."""
-    return torch.cat([weight for weight, _ in layers]), torch.cat([bias for _, bias in layers])
-
-
 def scaled_queries(folded: Folded, factor: float) -> Folded:
     """A qkv layer whose queries, its first third, are multiplied by a factor."""
     weight, bias = (x.clone() for x in folded)
@@ -51,20 +45,7 @@ def scaled_queries(folded: Folded, factor: float) -> Folded:
     return weight, bias
 
 
-def halves_of_quarters(folded: Folded, num_heads: int, parts: int = 3, turned: int = 2) -> Folded:
-    """A layer for attention whose queries and keys have the quarters (a, b, c, d) of each head as (a, c, b, d).
-
-    2-D RoPE turns the pairs (a, b) and (c, d); so they are the first and second half. Scores do not change.
-
-    Args:
-        folded: the layer. num_heads: of the attention.
-        parts: of its outputs: 3 for queries, keys and values, 2 for keys and values, 1 for queries.
-        turned: how many of them, the first ones, are queries or keys.
-    """
-
-    def reordered(x: Tensor) -> Tensor:
-        whole = x.unflatten(0, (parts, num_heads, 4, -1))  # (q/k/v, head, quarter, head_dim / 4[, input])
-        first = whole[:turned, :, torch.tensor([0, 2, 1, 3])]
-        return torch.cat((first, whole[turned:])).flatten(0, 3)
-
-    return reordered(folded[0]), reordered(folded[1])
+def parted(folded: Folded, rows: int) -> tuple[Folded, Folded]:
+    """A layer's first outputs, and the others, as two layers."""
+    weight, bias = folded
+    return (weight[:rows], bias[:rows]), (weight[rows:], bias[rows:])

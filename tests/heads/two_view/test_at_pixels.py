@@ -26,15 +26,15 @@ def case(matches: int) -> tuple[Tensor, nn.Linear, Tensor]:
     return hidden, last, pixels
 
 
-@pytest.mark.parametrize("matches", [0, 1, 40, 700])  # 700: as many pixels of a place as tokens, so all are computed
+@pytest.mark.parametrize(
+    "matches", [0, 1, 40, 700]
+)  # 700: as many pixels of a place as tokens, so all are computed
 @pytest.mark.parametrize("way", ["by place", "of all"])
 def test_values_and_gradients_are_those_of_the_map(
     matches: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "of all":
-        monkeypatch.setattr(
-            at_pixels, "_by_place", lambda h, last, *rest: at_pixels._of_all(last(h), *rest)
-        )
+        monkeypatch.setattr(at_pixels, "_by_place", lambda h, last, *rest: at_pixels._of_all(last(h), *rest))
     hidden, last, pixels = case(matches)
     weights = torch.randn(2, matches, CHANNELS, dtype=torch.float64)
     results = []
