@@ -116,8 +116,8 @@ class ViewPrediction:
 
     points: Float[Tensor, "batch row column 3"]
     confidence: Float[Tensor, "batch row column"]
-    descriptors: Float[Tensor, "batch *place channel"] | None = None
-    descriptor_confidence: Float[Tensor, "batch *place"] | None = None
+    descriptors: Float[Tensor, "*places channel"] | None = None
+    descriptor_confidence: Float[Tensor, "*places"] | None = None
 
 
 class ViewHead(nn.Module):
