@@ -17,6 +17,7 @@ from codistill.nn.attend import attention
 from codistill.nn.blocks import ACTIVATIONS, Block, Mlp, SwiGlu
 from codistill.nn.folding import after_norm, before_scale, parted, scaled_queries
 from codistill.nn.frozen_linear import FrozenLinear
+from codistill.nn.int8_linear import Int8Linear
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.precision import full_precision
 from codistill.nn.rope import cached_grid_tables, rotations, turned
@@ -27,16 +28,26 @@ _ALIGNED = 16
 """The patch product's inner size is a multiple of this: 588 channels of a 14-pixel patch would be slow in bf16."""
 
 
+FrozenLayer = type[FrozenLinear] | type[Int8Linear]
+
+
 class FrozenMlp(nn.Module):
     """norm, Linear, activation, Linear, LayerScale and residual of a block."""
 
-    def __init__(self, norm: nn.LayerNorm, mlp: nn.Module, scale: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        norm: nn.LayerNorm,
+        mlp: nn.Module,
+        scale: nn.Module,
+        dtype: torch.dtype,
+        linear: FrozenLayer = FrozenLinear,
+    ) -> None:
         super().__init__()
         assert isinstance(mlp, (Mlp, SwiGlu))
         first, last = (mlp.fc1, mlp.fc2) if isinstance(mlp, Mlp) else (mlp.w12, mlp.w3)
         self.activation = mlp.activation if isinstance(mlp, Mlp) else "swiglu"
-        self.first = FrozenLinear(after_norm(norm, first), dtype)
-        self.last = FrozenLinear(before_scale(last, scale), dtype)
+        self.first = linear(after_norm(norm, first), dtype)
+        self.last = linear(before_scale(last, scale), dtype)
 
     def forward(self, z: Tensor, residual: Tensor) -> Tensor:
         """Normalized tokens and the residual stream, each (batch, token, channel), to the stream."""
@@ -57,9 +68,12 @@ class FrozenBlock(nn.Module):
         block: to copy.
         dtype: of weights and tokens.
         rotated: it will get the `rotations` of RoPE, and tokens come first: (token, batch, channel).
+        linear: of its products.
     """
 
-    def __init__(self, block: Block, dtype: torch.dtype, *, rotated: bool = False) -> None:
+    def __init__(
+        self, block: Block, dtype: torch.dtype, *, rotated: bool = False, linear: FrozenLayer = FrozenLinear
+    ) -> None:
         super().__init__()
         self.num_heads, self.rotated = block.attn.num_heads, rotated
         self.eps = (block.norm1.eps, block.norm2.eps)
@@ -68,11 +82,11 @@ class FrozenBlock(nn.Module):
             after_norm(block.norm1, block.attn.qkv), (dim // self.num_heads) ** -0.5
         )  # no scale in attention
         if rotated:  # queries and keys of a token are one matrix
-            self.qk, self.value = (FrozenLinear(part, dtype) for part in parted(qkv, 2 * dim))
+            self.qk, self.value = (linear(part, dtype) for part in parted(qkv, 2 * dim))
         else:
-            self.qkv = FrozenLinear(qkv, dtype)
-        self.proj = FrozenLinear(before_scale(block.attn.proj, block.ls1), dtype)
-        self.mlp = FrozenMlp(block.norm2, block.mlp, block.ls2, dtype)
+            self.qkv = linear(qkv, dtype)
+        self.proj = linear(before_scale(block.attn.proj, block.ls1), dtype)
+        self.mlp = FrozenMlp(block.norm2, block.mlp, block.ls2, dtype, linear)
 
     def forward(self, x: Tensor, rope: Tensor | None = None) -> Tensor:
         """(batch, token, channel) to the same; (token, batch, channel) where it is rotated, by `rope`."""
@@ -135,19 +149,22 @@ class FrozenVisionTransformer(VisionTransformer):
     Args:
         network: to copy; it is not changed.
         dtype: of weights and activations.
+        linear: of the blocks' products.
     """
 
     dtype: torch.dtype
     norm_weight: Tensor
     norm_bias: Tensor
 
-    def __init__(self, network: VisionTransformer, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: VisionTransformer, dtype: torch.dtype, linear: FrozenLayer = FrozenLinear
+    ) -> None:
         nn.Module.__init__(self)
         config = network.config
         self.config, self.dtype = config, dtype
         self.patch_embed = FrozenPatches(network.patch_embed, dtype)
         rotated = config.position == "rope"
-        self.blocks = nn.ModuleList(FrozenBlock(block, dtype, rotated=rotated) for block in network.blocks)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(FrozenBlock(block, dtype, rotated=rotated, linear=linear) for block in network.blocks)  # type: ignore[arg-type]
         for name in ("cls_token", "register_tokens", "pos_embed"):
             tensor = getattr(network, name, None)
             self.register_buffer(
