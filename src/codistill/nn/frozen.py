@@ -164,7 +164,9 @@ class FrozenVisionTransformer(VisionTransformer):
         self.config, self.dtype = config, dtype
         self.patch_embed = FrozenPatches(network.patch_embed, dtype)
         rotated = config.position == "rope"
-        self.blocks = nn.ModuleList(FrozenBlock(block, dtype, rotated=rotated, linear=linear) for block in network.blocks)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(
+            FrozenBlock(block, dtype, rotated=rotated, linear=linear) for block in network.blocks
+        )  # type: ignore[arg-type]
         for name in ("cls_token", "register_tokens", "pos_embed"):
             tensor = getattr(network, name, None)
             self.register_buffer(

@@ -5,8 +5,9 @@ auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; else f
 fp32      products in fp32, whatever the step's
 bf16      folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
 autocast  the network as it is, under autocast
-int8      products in 8-bit integers: on a CPU that multiplies them, folded and in bf16 beside (`nn/int8_linear.py`);
-          elsewhere, and of networks of other libraries, of the network as it is, compiled, in fp32 beside (`quantize.py`)
+int8      products in 8-bit integers: on a CPU that multiplies them, folded, the rest in bf16 (`nn/int8_linear.py`);
+          elsewhere, and for other libraries' networks, of the network as it is, compiled, the rest in fp32
+          (`quantize.py`)
 """
 
 from typing import Literal, TypeGuard, get_args
@@ -29,7 +30,9 @@ PRECISIONS: tuple[str, ...] = get_args(TeacherPrecision)
 def folds_int8(encoder: Encoder, device: torch.device | str) -> TypeGuard[ViTEncoder]:
     """Whether an int8 teacher is folded, so that it needs neither torchao nor compilation."""
     ours = isinstance(encoder, ViTEncoder) and not isinstance(encoder, FrozenViTEncoder)
-    return ours and torch.device(device).type == "cpu" and int8_is_fast() and onednn_computes_in(torch.bfloat16)
+    return (
+        ours and torch.device(device).type == "cpu" and int8_is_fast() and onednn_computes_in(torch.bfloat16)
+    )
 
 
 def prepared(
