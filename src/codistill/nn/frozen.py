@@ -7,7 +7,7 @@ With RoPE the stream is (token, batch, channel): queries and keys of a token, of
 matrix, and a product with the token's rotation turns them in one pass.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -165,8 +165,8 @@ class FrozenVisionTransformer(VisionTransformer):
         self.patch_embed = FrozenPatches(network.patch_embed, dtype)
         rotated = config.position == "rope"
         self.blocks = nn.ModuleList(
-            FrozenBlock(block, dtype, rotated=rotated, linear=linear) for block in network.blocks
-        )  # type: ignore[arg-type]
+            FrozenBlock(cast(Block, block), dtype, rotated=rotated, linear=linear) for block in network.blocks
+        )
         for name in ("cls_token", "register_tokens", "pos_embed"):
             tensor = getattr(network, name, None)
             self.register_buffer(
