@@ -69,3 +69,21 @@ def test_a_given_scale_and_other_keys() -> None:
     found = attention(query[:, :, :5], key, value, scale=1.0)
     expected = formula(4.0 * query[:, :, :5].double(), key.double(), value.double())
     assert (found - expected).norm() / expected.norm() < 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_hidden_keys_are_as_if_they_were_not_there(dtype: torch.dtype) -> None:
+    given = parts(dtype, gradients=True)
+    seen = torch.arange(37) % 3 != 1
+    mask = seen.expand(3, 1, 37, 37)  # of each batch, the same for all heads
+    found = attention(*given, mask=mask)
+    query, key, value = (x.detach().double().requires_grad_() for x in given)
+    expected = formula(query, key[:, :, seen], value[:, :, seen])
+    assert (found - expected).norm() / expected.norm() < 0.006
+    weights = torch.randn(3, 2, 37, 16, dtype=torch.float64)
+    (found.double() * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for x, y in zip(given, (query, key, value), strict=True):
+        assert x.grad is not None and y.grad is not None
+        assert (x.grad - y.grad).norm() / y.grad.norm() < 0.015
+    assert given[2].grad is not None and not given[2].grad[:, :, ~seen].any()

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from codistill.nn.rope import apply_rope, cached_grid_tables, grid_positions, rope_tables
+from codistill.nn.rope import (
+    apply_rope,
+    cached_grid_tables,
+    grid_positions,
+    rope_tables,
+    rotations,
+    turned,
+)
 
 
 def test_published_numbers() -> None:
@@ -59,3 +66,12 @@ def test_tables_made_under_inference_mode_can_train() -> None:
     x = torch.randn(1, 15, 8, requires_grad=True)
     apply_rope(x, cached_grid_tables(5, 3, 8, 100.0, torch.device("cpu"))).sum().backward()
     assert x.grad is not None
+
+
+def test_a_product_with_the_tokens_rotation_is_the_same() -> None:
+    tables = cached_grid_tables(3, 4, 16, 100.0, torch.device("cpu"), unrotated=1)
+    x = torch.randn(13, 2, 3, 16)  # (token, batch, head, channel)
+    expected = apply_rope(x.permute(1, 2, 0, 3), tables).permute(2, 0, 1, 3)
+    found = turned(x, rotations(tables, torch.float32))
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found[0], x[0])  # a token without a place is not turned

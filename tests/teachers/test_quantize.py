@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, MissingExtraError
+from codistill.nn.int8_linear import int8_is_fast
 from codistill.recipes.build import build_bank, compile_teachers
 from codistill.recipes.registry import find_recipe
+from codistill.teachers import precision
 from codistill.teachers.quantize import quantize_linears
 from codistill.teachers.teacher import Teacher, TeacherConfig
 
@@ -39,8 +43,13 @@ def test_products_are_those_of_rounded_weights_and_activations() -> None:
     assert (found - exact).norm() / exact.norm() < 0.02
 
 
-def test_tokens_stay_close_and_stay_without_gradient() -> None:
-    pytest.importorskip("torchao", reason="torchao is not installed")
+@pytest.mark.parametrize("folded", [True, False])
+def test_tokens_stay_close_and_stay_without_gradient(folded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if folded and not int8_is_fast():
+        pytest.skip("this processor has no 8-bit products")
+    if not folded:
+        pytest.importorskip("torchao", reason="torchao is not installed")
+        monkeypatch.setattr(precision, "int8_is_fast", lambda: False)
     encoder = "random:vit_tiny,dim=64,num_heads=2,depth=2,seed=1"
     images = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(1))
     config = TeacherConfig(name="t")
@@ -52,10 +61,15 @@ def test_tokens_stay_close_and_stay_without_gradient() -> None:
     assert 0 < difference < 0.05
     assert not any(p.requires_grad for p in teacher.parameters())
     assert teacher.autocast_dtype == torch.float32
+    assert isinstance(teacher.encoder, FrozenViTEncoder) is folded
 
 
-def test_real_tokens_stay_close() -> None:
-    pytest.importorskip("torchao", reason="torchao is not installed")
+@pytest.mark.parametrize("folded", [True, False])
+def test_real_tokens_stay_close(folded: bool) -> None:
+    if folded and not int8_is_fast():
+        pytest.skip("this processor has no 8-bit products")
+    if not folded:
+        pytest.importorskip("torchao", reason="torchao is not installed")
     weights = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
     photographs = sorted((SHARED / "data" / "real-mini" / "generic").glob("*.jpg"))[:4]
     if not (weights.exists() and photographs):
@@ -64,14 +78,19 @@ def test_real_tokens_stay_close() -> None:
     images = encoder.preprocess(photographs, size=(112, 112))
     with torch.inference_mode():
         expected = encoder(images).patches
-        quantize_linears(encoder.requires_grad_(False))
-        found = encoder(images).patches
+        if folded:
+            assert isinstance(encoder, ViTEncoder)
+            found = FrozenViTEncoder(encoder, "int8")(images).patches
+        else:
+            quantize_linears(encoder.requires_grad_(False))
+            found = encoder(images).patches
     assert torch.nn.functional.cosine_similarity(found, expected, dim=-1).mean() > 0.998
     assert 0.005 < (found - expected).norm() / expected.norm() < 0.08
 
 
 def test_quantized_teachers_alone_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao", reason="torchao is not installed")
+    monkeypatch.setattr(precision, "int8_is_fast", lambda: False)
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
     debug = find_recipe("debug")

@@ -2,7 +2,8 @@
 
 Norms, casts, activations, rotations and sums take as long as their tensors take to be read and written. They are
 counted with fake CUDA tensors, which have shapes and dtypes only, so no GPU is needed; each operation reads its inputs
-and writes its outputs once. Products (attention too) are left out. Compiled code moves less.
+and writes its outputs once. Products (attention too) are left out, but for the rotation of queries and keys, which as a
+product (`bmm`) is bound by memory all the same. Compiled code moves less.
 """
 
 from collections import Counter
@@ -19,10 +20,10 @@ from torch.utils._pytree import tree_leaves
 
 from codistill.nn import attend
 from codistill.nn.blocks import Block
-from codistill.nn.frozen import FrozenBlock, frozen_rope
-from codistill.nn.rope import rope_tables
+from codistill.nn.frozen import FrozenBlock
+from codistill.nn.rope import rope_tables, rotations
 
-_PRODUCTS = {"mm", "addmm", "_addmm_activation", "bmm", "convolution", "_scaled_dot_product_flash_attention"}
+_PRODUCTS = {"mm", "addmm", "_addmm_activation", "convolution", "_scaled_dot_product_flash_attention"}
 _VIEWS = {
     "view", "_unsafe_view", "t", "transpose", "unbind", "expand", "slice", "select", "detach", "permute", "alias",
     "split", "split_with_sizes", "unsqueeze", "squeeze", "as_strided", "_reshape_alias",
@@ -90,7 +91,8 @@ def _flash_attention() -> Iterator[None]:
     """CUDA's own kernel, which fake tensors do not choose by themselves."""
     before = attend.scaled_dot_product_attention
 
-    def flash(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    def flash(query: Tensor, key: Tensor, value: Tensor, attn_mask: None, scale: float | None) -> Tensor:
+        del attn_mask  # blocks have none
         return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)[0]
 
     attend.scaled_dot_product_attention = flash  # type: ignore[assignment]
@@ -115,9 +117,12 @@ def block_traffic(shape: BlockShape, *, frozen: bool) -> dict[str, int]:
         rope = None
         if shape.rotated:
             rope = rope_tables(torch.empty(shape.tokens, 2), shape.dim // shape.heads)
-            rope = frozen_rope(rope, bf16) if frozen else rope
+            rope = rotations(rope, bf16) if frozen else rope
         promoted = shape.layer_scale and not frozen  # the factors are fp32, and so the stream
-        x = torch.empty(shape.images, shape.tokens, shape.dim, dtype=torch.float32 if promoted else bf16)
+        size = (shape.images, shape.tokens)
+        if frozen and shape.rotated:
+            size = size[::-1]  # tokens come first
+        x = torch.empty(*size, shape.dim, dtype=torch.float32 if promoted else bf16)
         block = FrozenBlock(block, bf16, rotated=shape.rotated) if frozen else block
         with _autocast_of_cuda(not frozen), _Counting() as counting:
             block(x, rope)

@@ -14,9 +14,11 @@ from codistill.encoders.fingerprint import weights_hash
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.frozen import FrozenVisionTransformer
+from codistill.nn.frozen_linear import FrozenLinear
+from codistill.nn.int8_linear import Int8Linear
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""Number type of a frozen encoder by the name of its precision."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
+"""Number type of a frozen encoder by the name of its precision; with `int8` that of what is no product."""
 
 
 class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
@@ -28,7 +30,8 @@ class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
     """
 
     def __init__(self, encoder: ViTEncoder, precision: str) -> None:
-        FrozenVisionTransformer.__init__(self, encoder, DTYPES[precision])
+        linear = Int8Linear if precision == "int8" else FrozenLinear
+        FrozenVisionTransformer.__init__(self, encoder, DTYPES[precision], linear)
         self.spec, self.precision = encoder.spec, precision
         self._num_parameters = encoder.num_parameters
         digest = torch.frombuffer(bytearray.fromhex(weights_hash(encoder)), dtype=torch.uint8)

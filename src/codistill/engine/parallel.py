@@ -59,9 +59,10 @@ def compile_units(module: nn.Module) -> None:
 def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
     """The module, synchronized with rank 0's values and wrapped for training on all ranks.
 
-    One process gets the plain module. DDP looks for parameters without a gradient in each step: a projector that no
-    rank used must stay untouched, one that another rank used must not. Buffers are not synchronized: objectives keep
-    them equal.
+    One process gets the plain module. DDP looks for parameters without a gradient in each step: some have none in any
+    (a mask token, a final norm that no loss is behind). Told not to look, it would also sort gradients into other
+    buckets after its first step, and so add up those of three ranks or more in another order than a resumed run does
+    in its first. Buffers are not synchronized: objectives keep them equal.
     """
     if process.world_size == 1:
         return module

@@ -21,21 +21,28 @@ _KEPT = 2**25
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, mask: Tensor | None = None
+) -> Tensor:
     """softmax(scale · query keyᵀ) value.
 
     Args:
         query: (batch, head, token, channel).
         key, value: (batch, head, other token, channel).
         scale: None for 1 / √channel.
+        mask: broadcasts to (batch, head, token, other token), True where a query may attend, to one key at least.
     """
     if not _by_products(query, key, value):
-        return scaled_dot_product_attention(query, key, value, scale=scale)
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     factor: float = query.shape[-1] ** -0.5 if scale is None else scale
+    if mask is not None:
+        mask = ~mask.expand(query.shape[:3] + key.shape[2:3]).flatten(
+            0, 1
+        )  # (batch · head, token, other token)
     with torch.autocast("cpu", enabled=False):
         if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-            return _Attention.apply(query, key, value, factor)  # type: ignore[return-value]
-        return _in_parts(query, key, value, factor)
+            return _Attention.apply(query, key, value, factor, mask)  # type: ignore[return-value]
+        return _in_parts(query, key, value, factor, mask)
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -68,13 +75,19 @@ def _scaled(query: Tensor, scale: float) -> Tensor:
     return _rows(query) if scale == 1.0 else (query * scale).reshape(-1, *query.shape[2:])
 
 
-def _in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def _weights(query: Tensor, key: Tensor, hidden: Tensor | None) -> Tensor:
+    """Softmax over keys of scores (batch · head, token, other token), 0 where hidden."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    return torch.softmax(scores if hidden is None else scores.masked_fill_(hidden, -torch.inf), dim=-1)
+
+
+def _in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None) -> Tensor:
     q, k, v = _scaled(query, scale), _centred(key), _rows(value)
     out = torch.empty_like(q)
     count = max(1, _AT_ONCE // (q.shape[1] * k.shape[1]))  # heads at a time
     for start in range(0, len(q), count):
         part = slice(start, start + count)
-        weights = torch.softmax(torch.bmm(q[part], k[part].transpose(1, 2)), dim=-1)
+        weights = _weights(q[part], k[part], None if hidden is None else hidden[part])
         torch.bmm(weights, v[part], out=out[part])
     return out.view(query.shape[:3] + value.shape[3:])
 
@@ -83,16 +96,18 @@ class _Attention(torch.autograd.Function):
     """The same with gradients; the softmax is kept for them."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None
+    ) -> Tensor:
         q, k, v = _scaled(query, scale), _centred(key), _rows(value)
-        weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=-1)
+        weights = _weights(q, k, hidden)
         ctx.save_for_backward(q, k, v, weights)
         ctx.scale = scale
         return torch.bmm(weights, v).view(query.shape[:3] + value.shape[3:])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
         q, k, v, weights = ctx.saved_tensors
         of_out = _rows(gradient)
         with torch.autocast("cpu", enabled=False):
@@ -102,4 +117,5 @@ class _Attention(torch.autograd.Function):
             of_query = torch.bmm(of_scores, k).mul_(ctx.scale)
             of_key = torch.bmm(of_scores.transpose(1, 2), q)
         heads = gradient.shape[:2]
-        return of_query.unflatten(0, heads), of_key.unflatten(0, heads), of_value.unflatten(0, heads), None
+        query, key, value = (x.unflatten(0, heads) for x in (of_query, of_key, of_value))
+        return query, key, value, None, None

@@ -6,7 +6,6 @@
 Modules in, weights (output, input) and biases (output,) in double precision out, to be rounded once.
 """
 
-import torch
 from torch import Tensor, nn
 
 from codistill.nn.blocks import LayerScale
@@ -46,15 +45,7 @@ def scaled_queries(folded: Folded, factor: float) -> Folded:
     return weight, bias
 
 
-def halves_of_quarters(folded: Folded, num_heads: int) -> Folded:
-    """A qkv layer whose queries and keys have the quarters (a, b, c, d) of each head in the order (a, c, b, d).
-
-    2-D RoPE turns the pairs (a, b) and (c, d); so they are the first and second half. Scores do not change.
-    """
-
-    def reordered(x: Tensor) -> Tensor:
-        parts = x.unflatten(0, (3, num_heads, 4, -1))  # (q/k/v, head, quarter, head_dim / 4[, input])
-        turned = parts[:2, :, torch.tensor([0, 2, 1, 3])]
-        return torch.cat((turned, parts[2:])).flatten(0, 3)
-
-    return reordered(folded[0]), reordered(folded[1])
+def parted(folded: Folded, rows: int) -> tuple[Folded, Folded]:
+    """A layer's first outputs, and the others, as two layers."""
+    weight, bias = folded
+    return (weight[:rows], bias[:rows]), (weight[rows:], bias[rows:])

@@ -3,9 +3,11 @@
 Built once: factors of norms and LayerScale are folded into the products (`folding.py`), then everything is rounded to
 one dtype. Between the products nothing changes dtype: the residual stream is contiguous and in the weights' dtype,
 norms add up in fp32. The patch embedding is a product, positions are kept for each grid. Tokens come out in fp32.
+With RoPE the stream is (token, batch, channel): queries and keys of a token, of all images and heads, are then one
+matrix, and a product with the token's rotation turns them in one pass.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +15,12 @@ from torch.nn.functional import layer_norm, pad, silu
 
 from codistill.nn.attend import attention
 from codistill.nn.blocks import ACTIVATIONS, Block, Mlp, SwiGlu
-from codistill.nn.folding import after_norm, before_scale, halves_of_quarters, scaled_queries
+from codistill.nn.folding import after_norm, before_scale, parted, scaled_queries
 from codistill.nn.frozen_linear import FrozenLinear
+from codistill.nn.int8_linear import Int8Linear
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.precision import full_precision
-from codistill.nn.rope import RopeTables, cached_grid_tables
+from codistill.nn.rope import cached_grid_tables, rotations, turned
 from codistill.nn.vit import PatchEmbedding, VisionTransformer
 from codistill.types import Tokens
 
@@ -25,17 +28,26 @@ _ALIGNED = 16
 """The patch product's inner size is a multiple of this: 588 channels of a 14-pixel patch would be slow in bf16."""
 
 
+FrozenLayer = type[FrozenLinear] | type[Int8Linear]
+
+
 class FrozenMlp(nn.Module):
     """norm, Linear, activation, Linear, LayerScale and residual of a block."""
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        norm: nn.LayerNorm,
+        mlp: nn.Module,
+        scale: nn.Module,
+        dtype: torch.dtype,
+        linear: FrozenLayer = FrozenLinear,
+    ) -> None:
         super().__init__()
-        mlp = block.mlp
         assert isinstance(mlp, (Mlp, SwiGlu))
         first, last = (mlp.fc1, mlp.fc2) if isinstance(mlp, Mlp) else (mlp.w12, mlp.w3)
         self.activation = mlp.activation if isinstance(mlp, Mlp) else "swiglu"
-        self.first = FrozenLinear(after_norm(block.norm2, first), dtype)
-        self.last = FrozenLinear(before_scale(last, block.ls2), dtype)
+        self.first = linear(after_norm(norm, first), dtype)
+        self.last = linear(before_scale(last, scale), dtype)
 
     def forward(self, z: Tensor, residual: Tensor) -> Tensor:
         """Normalized tokens and the residual stream, each (batch, token, channel), to the stream."""
@@ -55,10 +67,13 @@ class FrozenBlock(nn.Module):
     Args:
         block: to copy.
         dtype: of weights and tokens.
-        rotated: it will get RoPE tables, and the channels of queries and keys are ordered for them.
+        rotated: it will get the `rotations` of RoPE, and tokens come first: (token, batch, channel).
+        linear: of its products.
     """
 
-    def __init__(self, block: Block, dtype: torch.dtype, *, rotated: bool = False) -> None:
+    def __init__(
+        self, block: Block, dtype: torch.dtype, *, rotated: bool = False, linear: FrozenLayer = FrozenLinear
+    ) -> None:
         super().__init__()
         self.num_heads, self.rotated = block.attn.num_heads, rotated
         self.eps = (block.norm1.eps, block.norm2.eps)
@@ -66,61 +81,39 @@ class FrozenBlock(nn.Module):
         qkv = scaled_queries(
             after_norm(block.norm1, block.attn.qkv), (dim // self.num_heads) ** -0.5
         )  # no scale in attention
-        self.qkv = FrozenLinear(halves_of_quarters(qkv, self.num_heads) if rotated else qkv, dtype)
-        self.proj = FrozenLinear(before_scale(block.attn.proj, block.ls1), dtype)
-        self.mlp = FrozenMlp(block, dtype)
-
-    def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
-        """(batch, token, channel) to the same; RoPE tables as of `frozen_rope`."""
-        query, key, value = self._heads(x, rope)
-        mixed = attention(query, key, value, scale=1.0)
-        x = self.proj.add(mixed.transpose(1, 2).flatten(2), x)
-        return self.mlp(_normalized(x, self.eps[1]), x)
-
-    def _heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (batch, head, token, head_dim)."""
-        qkv = self.qkv(_normalized(x, self.eps[0])).unflatten(2, (3, self.num_heads, -1))
-        if rope is None:
-            query, key, value = qkv.unbind(2)
+        if rotated:  # queries and keys of a token are one matrix
+            self.qk, self.value = (linear(part, dtype) for part in parted(qkv, 2 * dim))
         else:
-            query, key = _rotated(qkv[:, :, :2], rope).unbind(2)
-            value = qkv[:, :, 2]
-        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+            self.qkv = linear(qkv, dtype)
+        self.proj = linear(before_scale(block.attn.proj, block.ls1), dtype)
+        self.mlp = FrozenMlp(block.norm2, block.mlp, block.ls2, dtype, linear)
 
-    def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None = None) -> Tensor:
+        """(batch, token, channel) to the same; (token, batch, channel) where it is rotated, by `rope`."""
+        mixed = attention(*self._heads(x, rope), scale=1.0)  # (batch, head, token, head_dim)
+        mixed = mixed.transpose(1, 2) if rope is None else mixed.permute(2, 0, 1, 3)
+        x = self.proj.add(mixed.flatten(2), x)
+        return self.mlp(normalized(x, self.eps[1]), x)
+
+    def _heads(self, x: Tensor, rope: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (batch, head, token, head_dim)."""
+        z = normalized(x, self.eps[0])
+        if rope is None:
+            query, key, value = self.qkv(z).unflatten(2, (3, self.num_heads, -1)).unbind(2)
+            return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        query, key = turned(self.qk(z).unflatten(2, (2, self.num_heads, -1)), rope).unbind(2)
+        value = self.value(z).unflatten(2, (self.num_heads, -1))
+        return query.permute(1, 2, 0, 3), key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3)
+
+    def attention_map(self, x: Tensor, rope: Tensor | None = None) -> Tensor:
         """Softmax weights (batch, head, query token, key token), for inspection only."""
         query, key, _ = self._heads(x, rope)
         return torch.softmax((query @ key.transpose(-2, -1)).float(), dim=-1)
 
 
-def _normalized(x: Tensor, eps: float) -> Tensor:
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """Tokens with zero mean and unit deviation over channels; the norm's factors are in the next product."""
     return layer_norm(x, x.shape[-1:], None, None, eps)
-
-
-def frozen_rope(tables: RopeTables, dtype: torch.dtype) -> RopeTables:
-    """Tables for channels in the order of `halves_of_quarters`: cosines of all, sines of one half, in a dtype.
-
-    Returns:
-        (token, 1, 1, head_dim) and (token, 1, 1, head_dim / 2), to meet (batch, token, q/k, head, channel).
-    """
-    cos, sin = (
-        table[:, None, None].unflatten(-1, (4, -1)) for table in tables
-    )  # signed: -row, row, -column, column
-    a, b, c, d = cos.unbind(-2)
-    return torch.cat((a, c, b, d), dim=-1).to(dtype), sin[..., 1::2, :].flatten(-2).to(dtype)
-
-
-def _rotated(x: Tensor, rope: RopeTables) -> Tensor:
-    """Queries and keys (batch, token, q/k, head, channel), turned."""
-    cos, sin = rope
-    one, two = x.chunk(2, dim=-1)
-    if torch.compiler.is_compiling():
-        return x * cos + torch.cat((-two * sin, one * sin), dim=-1)
-    turned = x * cos
-    first, second = turned.chunk(2, dim=-1)
-    first.addcmul_(two, sin, value=-1.0)
-    second.addcmul_(one, sin)
-    return turned
 
 
 class FrozenPatches(nn.Module):
@@ -156,19 +149,24 @@ class FrozenVisionTransformer(VisionTransformer):
     Args:
         network: to copy; it is not changed.
         dtype: of weights and activations.
+        linear: of the blocks' products.
     """
 
     dtype: torch.dtype
     norm_weight: Tensor
     norm_bias: Tensor
 
-    def __init__(self, network: VisionTransformer, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: VisionTransformer, dtype: torch.dtype, linear: FrozenLayer = FrozenLinear
+    ) -> None:
         nn.Module.__init__(self)
         config = network.config
         self.config, self.dtype = config, dtype
         self.patch_embed = FrozenPatches(network.patch_embed, dtype)
         rotated = config.position == "rope"
-        self.blocks = nn.ModuleList(FrozenBlock(block, dtype, rotated=rotated) for block in network.blocks)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(
+            FrozenBlock(cast(Block, block), dtype, rotated=rotated, linear=linear) for block in network.blocks
+        )
         for name in ("cls_token", "register_tokens", "pos_embed"):
             tensor = getattr(network, name, None)
             self.register_buffer(
@@ -176,14 +174,14 @@ class FrozenVisionTransformer(VisionTransformer):
             )
         self.register_buffer("norm_weight", network.norm.weight.detach().float().clone(), persistent=False)
         self.register_buffer("norm_bias", network.norm.bias.detach().float().clone(), persistent=False)
-        self._places: dict[tuple[int, int], tuple[Tensor, Tensor, RopeTables | None]] = {}
+        self._places: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def _apply(self, *args: Any, **options: Any) -> "FrozenVisionTransformer":
         self._places.clear()
         return super()._apply(*args, **options)
 
-    def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, RopeTables | None]:
-        """Prefix tokens (1, prefix, channel), positions of patches (1, patch, channel) and RoPE tables of a grid."""
+    def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Prefix tokens (1, prefix, channel), positions of patches (1, patch, channel) and rotations of a grid."""
         if grid in self._places:
             return self._places[grid]
         config = self.config
@@ -203,26 +201,37 @@ class FrozenVisionTransformer(VisionTransformer):
             unrotated = config.num_prefix + config.num_registers
             head_dim, device = config.dim // config.num_heads, self.norm_weight.device
             tables = cached_grid_tables(*grid, head_dim, config.rope_base, device, unrotated)
-            rope = frozen_rope(tables, self.dtype)
+            rope = rotations(tables, self.dtype)
         if len(self._places) >= 32:
             self._places.clear()
         self._places[grid] = (torch.cat((cls, registers), dim=1), position, rope)
         return self._places[grid]
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], RopeTables | None]:
-        """Token sequence before the first block, contiguous, its grid, and RoPE tables where they are used."""
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Any]:
+        """Token sequence before the first block, contiguous, its grid, and rotations where they are used.
+
+        The sequence is (batch, token, channel), with rotations (token, batch, channel).
+        """
         grid = self.grid_of(images)
         prefix, position, rope = self._place(grid)
         patches = self.patch_embed(images)
-        first = prefix.shape[1]
-        x = patches.new_empty(patches.shape[0], first + patches.shape[1], self.config.dim)
-        x[:, :first] = prefix
-        torch.add(patches, position, out=x[:, first:])  # summed in fp32, rounded once
+        if rope is not None:
+            prefix, position, patches = (part.transpose(0, 1) for part in (prefix, position, patches))
+        axis = 1 if rope is None else 0  # of tokens
+        size, first = list(patches.shape), prefix.shape[axis]
+        size[axis] += first
+        x = patches.new_empty(size)
+        x.narrow(axis, 0, first).copy_(prefix)
+        torch.add(
+            patches, position, out=x.narrow(axis, first, size[axis] - first)
+        )  # summed in fp32, rounded once
         return x, grid, rope
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
-        """Split a token sequence into `Tokens` in fp32, the final norm applied if `norm`."""
-        x = x.float()
+        """Split a sequence as of `embed` into `Tokens` in fp32, the final norm applied if `norm`."""
+        if self.config.position == "rope":
+            x = x.transpose(0, 1)
+        x = x.to(torch.float32, memory_format=torch.contiguous_format)
         if norm:
             x = layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.config.norm_eps)
         return self.split(x, grid, norm)

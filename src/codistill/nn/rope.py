@@ -54,3 +54,22 @@ def cached_grid_tables(
         cos, sin = rope_tables(grid_positions(rows, columns, device), head_dim, base)
         still = torch.zeros(unrotated, head_dim, device=device)  # cosine 1, sine 0: no rotation
         return torch.cat((still + 1.0, cos)), torch.cat((still, sin))
+
+
+def rotations(tables: RopeTables, dtype: torch.dtype) -> Tensor:
+    """The rotation of every token as a matrix that channels are multiplied by from the left, in a dtype.
+
+    Returns:
+        (patch, head_dim, head_dim).
+    """
+    patches, channels = tables[0].shape
+    units = torch.eye(channels, device=tables[0].device)[:, None].expand(channels, patches, channels)
+    return apply_rope(units, tables).transpose(0, 1).to(dtype).contiguous()
+
+
+def turned(x: Tensor, matrices: Tensor) -> Tensor:
+    """Queries or keys (token, …, head_dim), contiguous, by the `rotations` of their tokens.
+
+    A batched product reads and writes them once; `apply_rope` takes five passes. Its sums are fp32.
+    """
+    return torch.bmm(x.flatten(1, -2), matrices).view_as(x)

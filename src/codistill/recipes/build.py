@@ -14,6 +14,7 @@ from codistill.distill.calibration import calibrate
 from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
@@ -72,9 +73,14 @@ def build_objective(
 
 
 def compile_teachers(bank: TeacherBank, *, everyone: bool) -> None:
-    """Compile the teachers (the engine compiles what it trains), or only int8 ones, which are slow otherwise."""
+    """Compile the teachers (the engine compiles what it trains), or only int8 ones, which are slow otherwise.
+
+    Folded int8 teachers stay as they are: their products are one operation each, with a scale read on the host.
+    """
     for name in bank.names:
-        if everyone or bank[name].config.precision == "int8":
+        in_integers = bank[name].config.precision == "int8"
+        folded = in_integers and isinstance(bank[name].encoder, FrozenViTEncoder)
+        if (everyone or in_integers) and not folded:
             compile_units(bank[name])
 
 

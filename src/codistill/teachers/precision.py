@@ -5,10 +5,12 @@ auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; else f
 fp32      products in fp32, whatever the step's
 bf16      folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
 autocast  the network as it is, under autocast
-int8      products of the network as it is in 8-bit integers (`quantize.py`), the rest in fp32
+int8      products in 8-bit integers: on a CPU that multiplies them, folded, the rest in bf16 (`nn/int8_linear.py`);
+          elsewhere, and for other libraries' networks, of the network as it is, compiled, the rest in fp32
+          (`quantize.py`)
 """
 
-from typing import Literal, get_args
+from typing import Literal, TypeGuard, get_args
 
 import torch
 
@@ -16,11 +18,21 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.precision import chosen, in_precision
 from codistill.encoders.vit import ViTEncoder
+from codistill.nn.frozen_linear import onednn_computes_in
+from codistill.nn.int8_linear import int8_is_fast
 from codistill.nn.precision import Precision, in_bf16
 from codistill.teachers.quantize import quantize_linears
 
 TeacherPrecision = Literal["same", "auto", "fp32", "bf16", "autocast", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(TeacherPrecision)
+
+
+def folds_int8(encoder: Encoder, device: torch.device | str) -> TypeGuard[ViTEncoder]:
+    """Whether an int8 teacher is folded, so that it needs neither torchao nor compilation."""
+    ours = isinstance(encoder, ViTEncoder) and not isinstance(encoder, FrozenViTEncoder)
+    return (
+        ours and torch.device(device).type == "cpu" and int8_is_fast() and onednn_computes_in(torch.bfloat16)
+    )
 
 
 def prepared(
@@ -44,6 +56,8 @@ def prepared(
     if precision == "autocast":
         return encoder, torch.bfloat16
     if precision == "int8":
+        if folds_int8(encoder, device):
+            return FrozenViTEncoder(encoder, "int8"), torch.float32
         quantize_linears(encoder)
         return encoder, torch.float32
     wanted = chosen("auto", device) if precision == "auto" else precision

@@ -14,7 +14,7 @@ from codistill.tasks.dense.rate_sweep import beyond, edge_of, sweep_rates
 from codistill.tasks.results_table import results_rows
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.progress import Lines, duration
+from codistill.tasks.shared.progress import Announcement, Lines, duration
 
 RATES = (1e-3, 1e-2)
 
@@ -129,3 +129,27 @@ def test_defaults_fit_the_size_of_the_data(images, longest, steps):
     config = DenseFit(data="x:y", features=FeatureConfig(encoder="e"))
     assert default_steps(config, images, longest) == steps
     assert default_views(images) == (4 if images <= 250 else 2)
+
+
+def test_the_whole_time_is_said_once_by_the_pace_after_the_first_batch() -> None:
+    said: list[str] = []
+    now = [0.0]
+    cost = Announcement(said.append, "encoding", 100, lambda: now[0])
+    for seconds, done in ((0, 0), (9, 4), (11, 8), (13, 12)):  # workers start: the first four take 9 s
+        now[0] = seconds
+        cost(done)
+    assert said == ["encoding: 100, about 57 s"]  # 11 s for eight, 0.5 s for each of the other 92
+
+
+def test_what_is_done_at_once_or_was_begun_before() -> None:
+    said: list[str] = []
+    now = [0.0]
+    short, begun = (Announcement(said.append, name, 8, lambda: now[0]) for name in ("short", "begun"))
+    for seconds, done in ((0, 0), (1, 4), (2, 8)):
+        now[0] = seconds
+        short(done)
+    assert not said
+    for seconds, done in ((0, 2), (1, 4), (2, 6)):
+        now[0] = seconds
+        begun(done)
+    assert said == ["begun: 6 of 8, about 3 s"]

@@ -7,8 +7,8 @@ Pre-norm, eps 1e-5; queries, keys and values without bias; exact GELU. Source: M
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
+from codistill.nn.attend import attention
 from codistill.nn.blocks import Mlp
 
 
@@ -24,7 +24,7 @@ class PeopleAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot) is True where a query may attend."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        out = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out = attention(query, key, value, mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 
@@ -42,7 +42,7 @@ class TokenAttention(nn.Module):
         """(batch, slot, channel) and (batch, token, context channel) to the former's shape."""
         query = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        out = scaled_dot_product_attention(query, key, value)
+        out = attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 

@@ -255,7 +255,7 @@ class HumanMeshHead(nn.Module):
         mask = slot_mask(occupied)  # (image, 1, slot, slot)
         for layer in self.layers:
             x = layer(x, context, mask)  # (image, slot, dim)
-        return x[seat]  # (person, channel)
+        return x[seat].to(token.dtype)  # (person, channel)
 
     def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
         """Outputs of the last layers, in fp32 from the sum with the initial values on."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from codistill.errors import ConfigError, check_least
 from codistill.geometry.poses import invert_pose, transform_points
+from codistill.heads.two_view.at_pixels import at_pixels
 from codistill.heads.two_view.network import ViewPrediction
 from codistill.nn.precision import full_precision
 
@@ -213,8 +214,11 @@ def matching_loss(
         descriptors, confidences = [], []
         for prediction, truth in ((prediction1, truth1), (prediction2, truth2)):
             assert prediction.descriptors is not None and prediction.descriptor_confidence is not None
-            descriptors.append(_at_pixels(prediction.descriptors.float(), truth.matches))
-            confidences.append(_at_pixels(prediction.descriptor_confidence.float()[..., None], truth.matches))
+            found, quality = prediction.descriptors, prediction.descriptor_confidence[..., None]
+            if found.ndim == 4:  # a map; else the head was asked for these pixels alone
+                found, quality = at_pixels(found, truth.matches), at_pixels(quality, truth.matches)
+            descriptors.append(found.float())
+            confidences.append(quality.float())
         losses, order = _in_blocks(descriptors[0], descriptors[1], valid, config, generator)
         first, second = (confidence.squeeze(-1) for confidence in confidences)  # (batch, match)
         quality, valid = (0.5 * (first + second))[:, order], valid[:, order]
@@ -239,8 +243,9 @@ def info_nce(
     With S_ij = exp(d1_i . d2_j / temperature): -log(S_ii / sum_k S_ki) - log(S_ii / sum_k S_ik), each share at least
     1e-8. All rows and columns count as alternatives, those of false correspondences too.
     """
-    score = descriptors1 @ descriptors2.transpose(1, 2) / temperature  # (batch, match, match)
-    own = score.diagonal(dim1=1, dim2=2)  # (batch, match)
+    descriptors1 = descriptors1 / temperature
+    score = descriptors1 @ descriptors2.transpose(1, 2)  # (batch, match, match)
+    own = (descriptors1 * descriptors2).sum(-1)  # (batch, match): its diagonal
     shares = [(own - score.logsumexp(dim)).clamp(min=_MIN_LOG_SHARE) for dim in (1, 2)]
     return -(shares[0] + shares[1])
 
@@ -266,12 +271,6 @@ def _in_blocks(
     blocks = order.split(config.block_size)
     losses = [info_nce(descriptors1[:, b], descriptors2[:, b], config.temperature) for b in blocks]
     return torch.cat(losses, dim=1), order
-
-
-def _at_pixels(maps: Tensor, pixels: Tensor) -> Tensor:
-    """Values (batch, match, channel) of maps (batch, row, column, channel) at integer (x, y)."""
-    batch = torch.arange(maps.shape[0], device=maps.device)[:, None]  # (batch, 1)
-    return maps[batch, pixels[..., 1], pixels[..., 0]]
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError
+from codistill.heads.two_view.frozen import as_fast_as
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction, both_orders
 from codistill.heads.with_encoder import EncoderWithHead
@@ -40,7 +41,12 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
         return Tokens(first, both.grid, normed=both.normed), Tokens(second, both.grid, normed=both.normed)
 
     def forward(
-        self, images1: Images, images2: OtherImages, *, symmetrize: bool = False
+        self,
+        images1: Images,
+        images2: OtherImages,
+        *,
+        symmetrize: bool = False,
+        pixels: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions for both views, all points in the first camera's frame.
 
@@ -48,18 +54,22 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
             images1, images2: ImageNet-normalized (batch, 3, row, column), as many each; shapes may differ, sides
                 are multiples of the patch size.
             symmetrize: predict the pairs in the other order as well, after all in this one, for shapes that agree.
+            pixels: of the predicted views, at which alone descriptors are wanted; see `TwoViewHead`.
         """
         views = self.encode_pair(images1, images2)
-        return self.head(*(both_orders(*views) if symmetrize else views))
+        return self.head(*(both_orders(*views) if symmetrize else views), pixels)
 
 
-def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = None) -> TwoViewModel:
-    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, fp32, on the CPU.
+def load_two_view(
+    path: str | Path, *, encoder: str | Path | Encoder | None = None, precision: str | None = None
+) -> TwoViewModel:
+    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, on the CPU.
 
     Args:
         path: the file.
         encoder: as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the known weights that the
             file names (DUNE-MASt3R).
+        precision: of encoder and decoder, as for `load_encoder`; what follows the decoder is fp32.
 
     Raises:
         CheckpointError: if the file cannot be read, or names an encoder that is not known.
@@ -73,4 +83,5 @@ def load_two_view(path: str | Path, *, encoder: str | Path | Encoder | None = No
                 f"{path}: holds a decoder only, made for the encoder {weights.encoder!r}, which is not among the "
                 "known weights. Say where it is: encoder=PATH."
             )
-    return TwoViewModel(load_encoder(path if encoder is None else encoder), weights.build()).eval()
+    found = load_encoder(path if encoder is None else encoder, precision=precision)
+    return TwoViewModel(found, as_fast_as(found, weights.build())).eval()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
 from codistill.errors import ConfigError, check_least
+from codistill.heads.two_view.at_pixels import at_pixels, values_at
 from codistill.heads.two_view.postprocess import ConfidenceMode, raw_to_descriptors, raw_to_points
 from codistill.nn.blocks import NORM_EPS, DecoderBlock, Mlp, init_transformer_weights
 from codistill.nn.dpt import DptConfig, DptHead
@@ -108,14 +109,15 @@ class ViewPrediction:
     Attributes:
         points: (batch, row, column, 3), in the first camera's frame; metres if the training was metric.
         confidence: (batch, row, column) of the points.
-        descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head.
-        descriptor_confidence: (batch, row, column), or None.
+        descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head. At chosen pixels
+            only: (batch, match, channel).
+        descriptor_confidence: (batch, row, column), or None. At chosen pixels only: (batch, match).
     """
 
     points: Float[Tensor, "batch row column 3"]
     confidence: Float[Tensor, "batch row column"]
-    descriptors: Float[Tensor, "batch row column channel"] | None = None
-    descriptor_confidence: Float[Tensor, "batch row column"] | None = None
+    descriptors: Float[Tensor, "*places channel"] | None = None
+    descriptor_confidence: Float[Tensor, "*places"] | None = None
 
 
 class ViewHead(nn.Module):
@@ -131,10 +133,13 @@ class ViewHead(nn.Module):
             hidden = 4 * width if config.local_hidden is None else config.local_hidden
             self.local = Mlp(width, hidden, channels * config.patch_size**2)
 
-    def forward(self, layers: list[Tensor], grid: tuple[int, int]) -> ViewPrediction:
+    def forward(
+        self, layers: list[Tensor], grid: tuple[int, int], pixels: Tensor | None = None
+    ) -> ViewPrediction:
         """Predictions from [encoder tokens, layer 1, …, layer depth], each (batch, patch, channel).
 
-        Always in fp32: points are exponentials of the convolutions' outputs.
+        Always in fp32: points are exponentials of the convolutions' outputs. Descriptors at all pixels, or at
+        (batch, match, 2) of them.
         """
         config = self.config
         with full_precision(layers[0]):
@@ -143,14 +148,18 @@ class ViewHead(nn.Module):
             points, confidence = raw_to_points(raw[..., :3]), config.confidence(raw[..., 3])
             if not config.descriptor_dim:
                 return ViewPrediction(points, confidence)
-            local = self.local(torch.cat((chosen[0], chosen[-1]), dim=-1))
-            local = local.transpose(1, 2).unflatten(2, grid)  # (batch, channel x area, row, column)
-            local = pixel_shuffle(local, config.patch_size).movedim(1, -1)  # (batch, row, column, channel)
+            hidden = self.local.hidden(torch.cat((chosen[0], chosen[-1]), dim=-1))
+            if pixels is None:
+                local = self.local.fc2(hidden).transpose(1, 2).unflatten(2, grid)
+                # From (batch, channel x area, row, column) of the grid to (batch, row, column, channel) of pixels.
+                local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
+            else:
+                local = values_at(hidden, self.local.fc2, pixels, grid[1], config.patch_size)
             descriptors = raw_to_descriptors(local[..., : config.descriptor_dim])
             if config.own_descriptor_confidence:
                 own = config.descriptor_confidence(local[..., config.descriptor_dim])
             else:
-                own = confidence
+                own = confidence if pixels is None else at_pixels(confidence[..., None], pixels)[..., 0]
             return ViewPrediction(points, confidence, descriptors, own)
 
 
@@ -175,11 +184,14 @@ class TwoViewHead(nn.Module):
             init_transformer_weights(part)
         self.heads = nn.ModuleList(ViewHead(config) for _ in range(2))
 
-    def forward(self, view1: Tokens, view2: Tokens) -> tuple[ViewPrediction, ViewPrediction]:
+    def forward(
+        self, view1: Tokens, view2: Tokens, pixels: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions for both views, all points in the first camera's frame.
 
         Args:
             view1, view2: tokens of as many images each; the two grids may differ.
+            pixels: integer (x, y) of each view, (batch, match, 2), at which alone descriptors are wanted; None: at all.
 
         Raises:
             ValueError: if the tokens are normed where un-normed ones are wanted or the other way round, or do not
@@ -187,7 +199,8 @@ class TwoViewHead(nn.Module):
         """
         self._check(view1, view2)
         layers1, layers2 = self.decode(view1, view2)
-        return self.heads[0](layers1, view1.grid), self.heads[1](layers2, view2.grid)
+        at1, at2 = (None, None) if pixels is None else pixels
+        return self.heads[0](layers1, view1.grid, at1), self.heads[1](layers2, view2.grid, at2)
 
     def decode(self, view1: Tokens, view2: Tokens) -> tuple[list[Tensor], list[Tensor]]:
         """Per view: [encoder tokens, layer 1, …, layer depth], the last one normed."""

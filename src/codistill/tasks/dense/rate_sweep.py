@@ -150,7 +150,7 @@ def _fitted(
 
     _announce(heads, losses, steps, config, folder, runtime)
     plan = FitPlan(factors=task.factors(steps), save_every=max(100, steps // 10))
-    with shown(runtime, f"fitting {len(config.learning_rates)} heads", steps) as report:
+    with shown(runtime, f"fitting {len(config.learning_rates)} heads", steps, announced=True) as report:
         fit_heads(heads, _counted(losses, report), optimizer, plan, folder)
     return heads.eval()
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import CheckpointError, ConfigError
+from codistill.heads.human_mesh.frozen import as_fast_as
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.tasks.opening import open_split
@@ -159,4 +160,5 @@ def _assembled(
             f"{body.n_rot} and {body.n_shape}"
         )
     size = whole_patches(search.size or size, shape.patch_size)
-    return PeopleEstimator(features, network.eval(), body.eval(), size, search)
+    network = as_fast_as(features.encoder, network.eval())
+    return PeopleEstimator(features, network, body.eval(), size, search)

@@ -10,6 +10,8 @@ from codistill.tasks.shared.config import Runtime
 
 EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
+FIRST = 2
+"""Calls after which the time of all is known: the first batch waits for its workers to start."""
 
 Report = Callable[[int], None]
 """Called with the number done."""
@@ -23,15 +25,60 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown(runtime: Runtime, title: str, total: int) -> Iterator[Report]:
-    """A function to call with the number done of `total`; the time left counts from its first call."""
+def shown(runtime: Runtime, title: str, total: int, *, announced: bool = False) -> Iterator[Report]:
+    """A function to call with the number done of `total`; the time left counts from its first call.
+
+    The time of the whole is said once, as soon as it is measured, unless the caller `announced` it.
+    """
+    cost = None if announced else Announcement(runtime.say, title, total)
     if runtime.console.is_terminal:
         columns = (TextColumn(f"{title:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=runtime.console, transient=True) as bar:
             line = bar.add_task("", total=total)
-            yield lambda done: bar.update(line, completed=done)
+
+            def update(done: int) -> None:
+                bar.update(line, completed=done)
+                if cost is not None:
+                    cost(done)
+
+            yield update
         return
-    yield Lines(runtime.say, title, total)
+    lines = Lines(runtime.say, title, total)
+
+    def printed(done: int) -> None:
+        if cost is not None:
+            cost(done)
+        lines(done)
+
+    yield printed
+
+
+class Announcement:
+    """Says once how long the whole takes, by the pace after the first batch.
+
+    Args:
+        say: prints a line.
+        title: what is computed.
+        total: number of steps.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], title: str, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.say, self.title, self.total, self.clock = say, title, total, clock
+        self.seen: list[tuple[int, float]] = []  # number done and seconds of the first calls
+
+    def __call__(self, done: int) -> None:
+        if len(self.seen) > FIRST:
+            return
+        self.seen.append((done, self.clock()))
+        if len(self.seen) <= FIRST or done >= self.total:
+            return
+        (begun, started), (before, then), (_, now) = self.seen
+        whole = now - started + (now - then) / max(1, done - before) * (self.total - done)
+        rest = f"{self.total - begun} of {self.total}" if begun else f"{self.total}"
+        self.say(f"{self.title}: {rest}, about {duration(whole)}")
 
 
 class Lines:

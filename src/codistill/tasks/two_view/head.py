@@ -17,6 +17,7 @@ from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.plain import to_plain
+from codistill.heads.two_view.frozen import as_fast_as
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.model import TwoViewModel, load_two_view
 from codistill.heads.two_view.names import to_released
@@ -196,7 +197,8 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
             f"{folder} takes tokens {'after' if norm else 'before'} the encoder's norm: leave out --norm"
         )
     name = record.features.encoder if features is None else features.encoder
-    model = TwoViewModel(load_encoder(name), head).eval()
+    encoder = load_encoder(name)
+    model = TwoViewModel(encoder, as_fast_as(encoder, head)).eval()
     check_encoder(folder, record, name, model.encoder, other_encoder, norm=norm)
     about = {"head": str(folder), "encoder": _told(name, model)}
     return OpenedTwoView(model, seen.long_edge, seen.square_ok, about)

@@ -53,7 +53,9 @@ class TwoViewObjective:
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
             truth1, truth2 = joined(truth1, truth2), joined(truth2, truth1)
-        prediction1, prediction2 = self._predictions(model, batch, context, device)
+        # Of the descriptors only those of the correspondences are read: others are not computed.
+        pixels = (truth1.matches, truth2.matches) if self.loss.matching_weight else None
+        prediction1, prediction2 = self._predictions(model, batch, pixels, context, device)
         with context.phase("loss"):
             result = two_view_loss(
                 prediction1,
@@ -79,19 +81,24 @@ class TwoViewObjective:
         return self.description
 
     def _predictions(
-        self, model: nn.Module, batch: PairBatch, context: StepContext, device: torch.device
+        self,
+        model: nn.Module,
+        batch: PairBatch,
+        pixels: tuple[Tensor, Tensor] | None,
+        context: StepContext,
+        device: torch.device,
     ) -> tuple[ViewPrediction, ViewPrediction]:
         """Predictions of both views; if symmetrized, of pairs in both orders."""
         if self.unfreeze:
             assert batch.tokens is None
             with context.phase("model"):
-                return model(*batch.images.chunk(2), symmetrize=self.symmetrize)
+                return model(*batch.images.chunk(2), symmetrize=self.symmetrize, pixels=pixels)
         with context.phase("encoder"):
             first, second = self._tokens(batch, device)
         if self.symmetrize:
             first, second = both_orders(first, second)
         with context.phase("head"):
-            return model(first, second)
+            return model(first, second, pixels)
 
     @torch.no_grad()
     def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 
 from codistill.errors import ConfigError, check_least
+from codistill.heads.two_view.frozen import as_fast_as
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead
 from codistill.tasks.shared.features import FrozenFeatures
@@ -163,7 +164,7 @@ def load_on_tokens(subject: Subject, options: TwoViewOptions) -> TwoViewModelOnT
         )
     if record is not None:
         check_features(path, record, features, subject.other_encoder)
-    return TwoViewModelOnTokens(features, head, seen.long_edge, options)
+    return TwoViewModelOnTokens(features, as_fast_as(features.encoder, head), seen.long_edge, options)
 
 
 def answer(model: TwoViewModelOnTokens, images: Sequence[Seen]) -> TwoViewAnswer:
