@@ -30,6 +30,7 @@ from codistill.nn.rows import Rows
 from codistill.student.student import AVERAGE, OWN, Student
 from codistill.teachers.views import StepViews, ViewPlan
 from codistill.types import Batch, TokenKind, Tokens
+from codistill.weights.architecture import architecture_fields
 from codistill.weights.licences import inherited
 
 
@@ -150,6 +151,7 @@ class DistillationObjective:
             seen = images if views is None or not acts else views.student_images(batch.images, shift)
             self.trainable.draw_noise(context.seed, context.step, context.micro_step, context.rank)
             predictions: dict[str, Tokens] = model(images, plan.rows, *((seen,) if acts else ()))
+            self.trainable.share_statistics(context.all_reduce_sum, context.world_size)
             losses = self._losses(predictions, targets, self._neighbours(plan, len(batch), context), views)
             table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)
             # Dropping compares unweighted losses; teacher weights enter after it, in `_normalize`.
@@ -299,7 +301,7 @@ class DistillationObjective:
             licences.append(spec.licence)  # of the weights it started from
         return {
             "kind": "student",
-            "encoder": asdict(self.trainable.encoder.config),
+            "encoder": architecture_fields(self.trainable.encoder.config),
             "projector": asdict(self.trainable.projector_config),
             "teachers": teachers,
             "normalization": {"mean": list(spec.mean), "std": list(spec.std)},

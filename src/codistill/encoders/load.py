@@ -27,6 +27,7 @@ import torch
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.hf import hf_encoder
+from codistill.encoders.network import NetworkEncoder, network_of_config
 from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
 from codistill.encoders.options import (
@@ -44,7 +45,8 @@ from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.test_time_register import RegisterAtTestTime, RegisterNeurons
 from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import CheckpointError, ConfigError, unknown_name
+from codistill.nn.network import NetworkConfig
 from codistill.weights.cache import SUFFIXES, find_weights
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.known import KNOWN, find_known
@@ -172,22 +174,50 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         free, homepage = (known.commercial, known.homepage) if known else (True, "")
         _tell_licence(weights.name, weights.licence, free, homepage)
     encoder = encoder_from_weights(weights)
-    return encoder if neurons is None else RegisterAtTestTime(encoder, neurons)
+    if neurons is None:
+        return encoder
+    if not isinstance(encoder, ViTEncoder):
+        raise ConfigError(f"{REGISTER} cannot be given for {text}: it is no vision transformer")
+    return RegisterAtTestTime(encoder, neurons)
 
 
-def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:
-    """The network of checked weights, in evaluation mode and fp32; it shares no memory with them."""
+def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder | NetworkEncoder:
+    """The network of weights, in evaluation mode and fp32; it shares no memory with them.
+
+    Raises:
+        CheckpointError: if a network of timm has other tensors; those of vision transformers were checked before.
+    """
+    about: dict[str, Any] = {
+        "name": weights.name,
+        "licence": weights.licence,
+        "mean": tuple(weights.mean),
+        "std": tuple(weights.std),
+    }
+    owned = {
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in weights.tensors.items()
+    }
+    if isinstance(weights.config, NetworkConfig):
+        network = network_of_config(weights.config, **about)
+        try:
+            network.load_state_dict(owned)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{weights.name}: its tensors are not those of timm's {weights.config.model} "
+                f"({' '.join(str(error).split())[:300]}). Another version of timm may have written them."
+            ) from error
+        return network.eval()
     with torch.device("meta"):
-        encoder = ViTEncoder(
-            weights.config,
-            name=weights.name,
-            licence=weights.licence,
-            mean=tuple(weights.mean),
-            std=tuple(weights.std),
-        )
-    owned = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.tensors.items()}
+        encoder = ViTEncoder(weights.config, **about)
     encoder.load_state_dict(owned, assign=True)
     return encoder.eval()
+
+
+def vit_from_weights(weights: EncoderWeights) -> ViTEncoder:
+    """As `encoder_from_weights`, of weights that are a vision transformer's."""
+    encoder = encoder_from_weights(weights)
+    assert isinstance(encoder, ViTEncoder)
+    return encoder
 
 
 def _read(text: str, stated: Stated) -> EncoderWeights:

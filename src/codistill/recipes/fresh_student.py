@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from codistill.encoders.network import NetworkEncoder, fresh_network
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.seeded import seeded
@@ -32,9 +33,22 @@ def student_shape(config: StudentConfig, image_size: int) -> ViTConfig:
     )
 
 
-def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder:
-    """A fresh student encoder."""
-    return ViTEncoder(student_shape(config, image_size), name=config.size)
+def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder | NetworkEncoder:
+    """A student encoder, with fresh weights or those of `network`.
+
+    Raises:
+        ConfigError: if a network has other pixels per token than `patch_size`, or does not take the image size.
+    """
+    if not config.network:
+        return ViTEncoder(student_shape(config, image_size), name=config.size)
+    encoder = fresh_network(config.network, image_size, config.drop_path)
+    stride = encoder.spec.patch_size
+    if stride != config.patch_size:
+        raise ConfigError(
+            f"student.network {config.network} has {stride} pixels per token; student.patch_size says "
+            f"{config.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
+        )
+    return encoder
 
 
 def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Student, list[str]]:
@@ -75,7 +89,9 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
 _SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
 
 
-def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -> ViTEncoder:
+def encoder_like(
+    start: ViTEncoder | NetworkEncoder, wanted: ViTEncoder | NetworkEncoder, config: StudentConfig
+) -> ViTEncoder | NetworkEncoder:
     """A fresh encoder of the architecture, normalization and licence of released weights, with the recipe's drop-path.
 
     Args:
@@ -87,6 +103,8 @@ def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -
         ConfigError: if the sizes differ; the text says what to add to the command.
     """
     given = start.config
+    if not isinstance(start, ViTEncoder) or not isinstance(wanted, ViTEncoder):
+        return _network_like(start, wanted, config)
     if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
         sizes = {name: getattr(given, name) for name in _SHAPE}
         named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
@@ -107,6 +125,32 @@ def encoder_like(start: ViTEncoder, wanted: ViTEncoder, config: StudentConfig) -
         mean=tuple(start.spec.mean),
         std=tuple(start.spec.std),
     )
+
+
+def _network_like(
+    start: ViTEncoder | NetworkEncoder, wanted: ViTEncoder | NetworkEncoder, config: StudentConfig
+) -> NetworkEncoder:
+    """The recipe's network with the normalization and licence of released weights of the same network."""
+    if not isinstance(start, NetworkEncoder) or not isinstance(wanted, NetworkEncoder):
+        theirs = (
+            f"--student.network timm:{start.config.model}"
+            if isinstance(start, NetworkEncoder)
+            else "no network"
+        )
+        raise ConfigError(
+            f"student.init {config.init!r} and the recipe's student are a network of timm and a vision transformer. "
+            f"Say what student.init is: {theirs}"
+        )
+    if start.config.model != wanted.config.model:
+        raise ConfigError(
+            f"student.init {config.init!r} is timm's {start.config.model}, the recipe's student "
+            f"{wanted.config.model}. Add: --student.network timm:{start.config.model}"
+        )
+    licence = start.spec.licence if start.spec.licence != "unknown" else "unknown (of student.init)"
+    wanted.spec = replace(
+        wanted.spec, mean=tuple(start.spec.mean), std=tuple(start.spec.std), licence=licence
+    )
+    return wanted
 
 
 @torch.no_grad()

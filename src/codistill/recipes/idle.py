@@ -17,6 +17,7 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.files.urls import is_url
+from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import VIT_SIZES
 from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.sizes import view_plan
@@ -125,7 +126,14 @@ def _augment(recipe: Recipe) -> Iterator[Idle]:
 
 def _student(recipe: Recipe) -> Iterator[Idle]:
     student, projector = recipe.student, recipe.student.projector
-    if student.init:
+    if student.network:
+        names = ("size", "dim", "depth", "num_heads", "num_registers", "layer_scale")
+        yield from _paths("student", names, f"student.network {student.network} has its own")
+        yield (
+            "engine.activation_checkpointing",
+            "it recomputes transformer blocks, which student.network has none of",
+        )
+    elif student.init:
         yield "student.layer_scale", "student.init brings its own"
     if student.freeze_encoder:
         yield "student.damp", "student.freeze_encoder leaves its weights alone"
@@ -135,7 +143,7 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
     if "last_hidden" not in reads:
         return
     known = VIT_SIZES.get(student.size, {}).get("depth", 0)
-    depth = int(student.depth or known)
+    depth = NetworkConfig.depth if student.network else int(student.depth or known)
     blocks = projector.student_blocks(depth) if depth else ()
     if blocks and depth - 1 not in blocks:
         yield "student.projector.last_hidden", f"the ladder does not stand on the last block, {depth - 1}"
@@ -214,8 +222,8 @@ def _check_terms(recipe: Recipe) -> None:
 def _check_heads(recipe: Recipe) -> None:
     """Refuse attention heads that do not divide the student's width, before a teacher is loaded."""
     student, projector = recipe.student, recipe.student.projector
-    if "num_heads" not in find_projector(projector.kind).options:
-        return
+    if "num_heads" not in find_projector(projector.kind).options or student.network:
+        return  # a network's width is not known yet: its projector checks
     size = VIT_SIZES.get(student.size, {})
     dim = int(student.dim or size.get("dim", 0))
     own = int(student.num_heads or size.get("num_heads", 1))

@@ -113,6 +113,10 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
         )
     name = (teacher.encoder or teacher.name).lower()
     before = recipe_of_run(teacher.encoder, recipes)
+    if before is not None and before.student.network:
+        raise ConfigError(
+            f"teacher {teacher.name!r}: operations of {before.student.network} as a teacher are not counted"
+        )
     if before is not None:
         return student_shape(before.student, before.image_size)
     large = next((shape for start, shape in _LARGE.items() if start in name), None)

@@ -30,6 +30,8 @@ class StudentConfig:
     Attributes:
         size: `vit_tiny`, `vit_small`, `vit_base`, `vit_large`, `vit_giant`.
         dim, depth, num_heads: replace the size's values.
+        network: `timm:NAME`, a convolutional or hybrid network in place of a vision transformer, from random weights
+            (`timm:NAME,pretrained=true`: from timm's); `patch_size` is then its pixels per token, 32 for most.
         patch_size, num_registers, layer_scale, drop_path: see `ViTConfig`.
         projector: see `ProjectorConfig`.
         init: weights to start from: a run (a second stage), an export, a released file or a known name; projectors of
@@ -43,6 +45,7 @@ class StudentConfig:
     dim: int | None = None
     depth: int | None = None
     num_heads: int | None = None
+    network: str = ""
     patch_size: int = 14
     num_registers: int = 4
     layer_scale: float | None = 1e-4

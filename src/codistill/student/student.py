@@ -5,11 +5,12 @@ Keys: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
 of the weights is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from codistill.encoders.network import NetworkEncoder, running_statistics
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
@@ -39,7 +40,7 @@ class Student(nn.Module):
 
     def __init__(
         self,
-        encoder: ViTEncoder,
+        encoder: ViTEncoder | NetworkEncoder,
         targets: Sequence[TargetSpec],
         projector: ProjectorConfig | None = None,
         rotated_targets: bool = False,
@@ -73,11 +74,18 @@ class Student(nn.Module):
         self.average = None
         self.noise: WeightNoise | None = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
-        for name, parameter in encoder.named_parameters():
-            if name == "mask_token" or name.startswith(
-                "norm."
-            ):  # never used here: no gradient, no weight decay
-                parameter.requires_grad_(False)
+        for name in _unused(encoder):  # no gradient, no weight decay
+            encoder.get_parameter(name).requires_grad_(False)
+
+    def share_statistics(self, all_reduce_sum: Callable[[Tensor], Tensor], world_size: int) -> None:
+        """Replace the running statistics of the encoder's batch norms by their mean over ranks; after each forward."""
+        kept = running_statistics(self.encoder) if world_size > 1 and self.training else []
+        if not kept:
+            return
+        with torch.no_grad():
+            mean = all_reduce_sum(torch.cat(kept)) / world_size
+            for statistic, value in zip(kept, mean.split([len(one) for one in kept]), strict=True):
+                statistic.copy_(value)
 
     def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:
         """A teacher's tokens, predicted from the student's.
@@ -170,3 +178,10 @@ class Student(nn.Module):
                 predictions[AVERAGE] = self.average["encoder"](average_images, norm=False)
             predictions[OWN] = own
         return predictions
+
+
+def _unused(encoder: ViTEncoder | NetworkEncoder) -> list[str]:
+    """Names of parameters that un-normed tokens do not depend on."""
+    if isinstance(encoder, NetworkEncoder):
+        return encoder.unused_parameters()
+    return [n for n, _ in encoder.named_parameters() if n == "mask_token" or n.startswith("norm.")]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
-from codistill.encoders.load import encoder_from_weights
+from codistill.encoders.load import vit_from_weights
 from codistill.heads.two_view.listing import dune_mast3r_listing, mast3r_listing
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
@@ -36,7 +36,7 @@ SCORE_TOLERANCE = 1e-6
 @torch.inference_mode()
 def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
     """Both views' outputs of a MASt3R with its own encoder."""
-    encoder = encoder_from_weights(read_encoder_weights(weights))
+    encoder = vit_from_weights(read_encoder_weights(weights))
     head = read_two_view(weights, read_checkpoint(weights)).build()
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
@@ -48,7 +48,7 @@ def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
 @torch.inference_mode()
 def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Iterator[CheckResult]:
     """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
-    encoder: Encoder = encoder_from_weights(read_encoder_weights(encoder_file))
+    encoder: Encoder = vit_from_weights(read_encoder_weights(encoder_file))
     head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from codistill.errors import CheckpointError
+from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import VIT_SIZES, ViTConfig
+from codistill.weights.architecture import check_encoder
 from codistill.weights.contents import STD_FLOOR, EncoderWeights, StudentWeights, TargetMoments
 from codistill.weights.known import DUNE_LICENCE, find_known
-from codistill.weights.layout_vit import OFFSET_RULE, check_vit, name_and_licence, plain_extra
+from codistill.weights.layout_vit import OFFSET_RULE, name_and_licence, plain_extra
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 from codistill.weights.vit import encoder_width, infer_config, unchunked
@@ -49,7 +51,10 @@ def is_student(state: StateDict) -> bool:
 
 
 def read_student(
-    state: StateDict, stated: Stated, config: ViTConfig | None = None, layout: str = "DUNE / UNIC student"
+    state: StateDict,
+    stated: Stated,
+    config: ViTConfig | NetworkConfig | None = None,
+    layout: str = "DUNE / UNIC student",
 ) -> StudentWeights:
     """A student's encoder, projectors and target statistics.
 
@@ -63,15 +68,15 @@ def read_student(
         CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
     """
     state = averaged(state)
-    encoder, chunked = unchunked(state.under(PREFIX))
+    encoder, chunked = _encoder_tensors(state, config)
     extra = plain_extra(state)
     args = extra.get("args", {})
     if config is None:
         stated = stated.over(heads_in_arguments(encoder, args)).resolved(encoder_width(encoder))
         config = infer_config(encoder, stated, OFFSET_RULE)
-    check_vit(encoder, config, chunked)
+    check_encoder(encoder, config, chunked)
     parts = _collect(state)
-    if note := _disagreement(args, config):
+    if isinstance(config, ViTConfig) and (note := _disagreement(args, config)):
         extra["note"] = note
     moments = {name: _moments(state, name, kinds) for name, kinds in parts.moments.items()}
     iteration = state.rest.get("iter")
@@ -91,6 +96,12 @@ def read_student(
         proj_args=dict(proj_args) if isinstance(proj_args, Mapping) else {},
         iteration=iteration if isinstance(iteration, int) else None,
     )
+
+
+def _encoder_tensors(state: StateDict, config: ViTConfig | NetworkConfig | None) -> tuple[StateDict, bool]:
+    """The encoder's tensors, and whether their blocks were in chunks; a network of timm may have blocks of its own."""
+    encoder = state.under(PREFIX)
+    return (encoder, False) if isinstance(config, NetworkConfig) else unchunked(encoder)
 
 
 def averaged(state: StateDict) -> StateDict:
