@@ -16,6 +16,8 @@ from codistill.encoders.summary import check_summary, no_summary
 from codistill.errors import ConfigError
 from codistill.types import EncoderSpec, Tokens
 
+POOLS = ("head", "pooler", "attn_pool", "attention_pool")
+"""Names of models' parts that pool tokens."""
 _NO_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "id2label", "label2id")
 
 
@@ -62,6 +64,7 @@ class HfEncoder(Encoder):
             self.projection = projection if summary == "projected" else None
             self.has_cls, cls_dim = self._find_summary(name)
             pooled = self.summary in ("pooled", "projected")
+            self._pool = self._find_pool()
             self.final_norm = nn.Identity() if pooled or self.layout.is_map else self._take_final_norm()
         prefix = 0 if self.layout.is_map else self.layout.prefix
         self.spec = EncoderSpec(
@@ -117,6 +120,22 @@ class HfEncoder(Encoder):
     def apply_norm(self, tokens: Tokens) -> Tokens:
         """The final norm, which was taken out of the model; maps have none."""
         return normed_by(self.final_norm, tokens)
+
+    @property
+    def pools_patches(self) -> bool:
+        """With a pooled summary that a part of the model makes of all tokens, which are patches."""
+        return self._pool is not None
+
+    def pool(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The model's own pooling, and its projection for a projected summary.
+
+        Raises:
+            NotImplementedError: without such a summary.
+        """
+        if self._pool is None:
+            return super().pool(patches, grid)
+        pooled = self.model.get_submodule(self._pool)(patches).flatten(1)
+        return pooled if self.projection is None else self.projection(pooled)
 
     def architecture(self) -> dict[str, Any]:
         """Also the model's configuration, without its provenance, and the summary."""
@@ -194,6 +213,22 @@ class HfEncoder(Encoder):
         except RAISED:
             return probe_images(size, size)[:1]
         return probe
+
+    def _find_pool(self) -> str | None:
+        """The part of the model that makes the pooled vector of its tokens alone; None where it has none."""
+        if self.summary not in ("pooled", "projected") or self.layout.is_map or self.layout.prefix:
+            return None
+        output = self._run(self._probe)
+        for path, part in self.model.named_modules():
+            if path.rpartition(".")[2] not in POOLS:
+                continue
+            try:
+                found = part(output.last_hidden_state)
+            except RAISED:
+                continue
+            if isinstance(found, Tensor) and torch.equal(found.flatten(1), output.pooler_output.flatten(1)):
+                return path
+        return None
 
     def _pooled(self, output: Any) -> Tensor:
         pooled = output.pooler_output.flatten(1)

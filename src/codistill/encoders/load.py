@@ -12,7 +12,7 @@
     load_encoder("dinov2.onnx")                    an encoder of `codistill export`  (extra `onnx`)
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
-Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
+Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448,window=16`,
 `hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. `,precision=bf16` behind any of them loads one
 of our vision transformers in that precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
 """
@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.changed import changed
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.network import NetworkEncoder, network_of_config
 from codistill.encoders.onnx import SUFFIX as ONNX
@@ -72,6 +73,8 @@ def load_encoder(
     *,
     num_heads: int | None = None,
     image_size: int | None = None,
+    window: int | None = None,
+    num_global: int | None = None,
     like: str | None = None,
     mean: Sequence[float] | str | None = None,
     std: Sequence[float] | str | None = None,
@@ -91,6 +94,8 @@ def load_encoder(
             or in the precision.
         num_heads: attention heads, if not in the weights file.
         image_size: the new native size: a learned positional embedding is resized once.
+        window, num_global: tokens per side of attention windows, and blocks that see the whole image (4): windowed
+            attention, for large images, see `nn/windows.py`.
         like: a family or known name, for facts missing in a weights file, see `weights.stated.FAMILIES`.
         mean, std: the normalization that the network was trained with, if missing or wrong in the file or the model's
             metadata: three numbers, `imagenet`, or `none` for pixels in [0, 1].
@@ -115,6 +120,8 @@ def load_encoder(
         PARSERS,
         num_heads=num_heads,
         image_size=image_size,
+        window=window,
+        num_global=num_global,
         like=like,
         mean=mean,
         std=std,
@@ -167,8 +174,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
     neurons = RegisterNeurons.load(options[REGISTER]) if REGISTER in options else None
     weights = _read(text, stated_of(options))
-    if (size := options.get("image_size")) is not None:
-        weights = weights.at_image_size(size)
+    weights = changed(weights, options)
     if not weights.licence.startswith("unknown"):
         known = find_known(weights.name)
         free, homepage = (known.commercial, known.homepage) if known else (True, "")

@@ -19,6 +19,7 @@ from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
 from codistill.nn.precision import Precision, autocast
+from codistill.recipes.beforehand import check_beforehand
 from codistill.recipes.fresh_student import build_student
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.purpose import check_purpose
@@ -48,6 +49,7 @@ def build_objective(
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
     check_purpose(recipe)
+    check_beforehand(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)

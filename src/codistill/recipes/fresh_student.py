@@ -1,6 +1,7 @@
 """From a recipe to its student: fresh, or from earlier weights."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,8 +18,19 @@ from codistill.student.student import Student
 from codistill.types import TargetSpec
 
 
-def student_shape(config: StudentConfig, image_size: int) -> ViTConfig:
-    """The architecture of a fresh student."""
+def with_class_tokens(config: StudentConfig, targets: Sequence[TargetSpec]) -> tuple[TargetSpec, ...]:
+    """The targets with the student's token of each, and so the number of registers that are class tokens."""
+    if config.class_tokens == "shared":
+        return tuple(targets)
+    wanting = [target.name for target in targets if "cls" in target.projected]
+    return tuple(
+        replace(target, token=wanting.index(target.name)) if target.name in wanting else target
+        for target in targets
+    )
+
+
+def student_shape(config: StudentConfig, image_size: int, more_tokens: int = 0) -> ViTConfig:
+    """The architecture of a fresh student; `more_tokens` registers are class tokens of teachers."""
     given = {
         name: value for name in ("dim", "depth", "num_heads") if (value := getattr(config, name)) is not None
     }
@@ -26,21 +38,25 @@ def student_shape(config: StudentConfig, image_size: int) -> ViTConfig:
         config.size,
         patch_size=config.patch_size,
         image_size=image_size,
-        num_registers=config.num_registers,
+        num_registers=config.num_registers + more_tokens,
         layer_scale=config.layer_scale,
         drop_path=config.drop_path,
+        window=config.window,
+        num_global=config.num_global,
         **given,
     )
 
 
-def build_encoder(config: StudentConfig, image_size: int) -> ViTEncoder | NetworkEncoder:
+def build_encoder(
+    config: StudentConfig, image_size: int, more_tokens: int = 0
+) -> ViTEncoder | NetworkEncoder:
     """A student encoder, with fresh weights or those of `network`.
 
     Raises:
         ConfigError: if a network has other pixels per token than `patch_size`, or does not take the image size.
     """
     if not config.network:
-        return ViTEncoder(student_shape(config, image_size), name=config.size)
+        return ViTEncoder(student_shape(config, image_size, more_tokens), name=config.size)
     encoder = fresh_network(config.network, image_size, config.drop_path)
     stride = encoder.spec.patch_size
     if stride != config.patch_size:
@@ -65,12 +81,14 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     if config.init:
         start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
     with seeded(recipe.engine.seed):
-        encoder = build_encoder(config, recipe.image_size)
+        targets = with_class_tokens(config, targets)
+        more = max((target.token for target in targets), default=0)
+        encoder = build_encoder(config, recipe.image_size, more)
         if start is not None:
-            encoder = encoder_like(start.encoder, encoder, config)
+            encoder = encoder_like(start.encoder, encoder, config, more)
         rotated, floor = recipe.distill.targets.transform == "phi_s", recipe.distill.targets.std_floor
         student = Student(encoder, targets, config.projector, rotated_targets=rotated, std_floor=floor)
-    lacking = [target.name for target in targets if "cls" in target.kinds and not encoder.config.has_cls]
+    lacking = [t.name for t in targets if "cls" in t.projected and not encoder.config.has_cls]
     if lacking:
         raise ConfigError(
             f"student.init {config.init!r} has no class token to match those of {', '.join(lacking)} with; give these "
@@ -90,7 +108,10 @@ _SHAPE = ("dim", "depth", "num_heads", "patch_size", "num_registers")
 
 
 def encoder_like(
-    start: ViTEncoder | NetworkEncoder, wanted: ViTEncoder | NetworkEncoder, config: StudentConfig
+    start: ViTEncoder | NetworkEncoder,
+    wanted: ViTEncoder | NetworkEncoder,
+    config: StudentConfig,
+    more_tokens: int = 0,
 ) -> ViTEncoder | NetworkEncoder:
     """A fresh encoder of the architecture, normalization and licence of released weights, with the recipe's drop-path.
 
@@ -98,6 +119,7 @@ def encoder_like(
         start: the released encoder.
         wanted: the recipe's architecture; sizes must agree.
         config: the recipe's student.
+        more_tokens: registers of `wanted` that are class tokens of teachers.
 
     Raises:
         ConfigError: if the sizes differ; the text says what to add to the command.
@@ -110,6 +132,12 @@ def encoder_like(
         named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
         flags = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
         flags |= {name: sizes[name] for name in _SHAPE[3:]}
+        if more_tokens > given.num_registers:
+            raise ConfigError(
+                f"student.init {config.init!r} has {given.num_registers} registers; student.class_tokens per_teacher "
+                f"needs {more_tokens} of them. Use student.class_tokens shared."
+            )
+        flags["num_registers"] = given.num_registers - more_tokens
         text = " ".join(f"--student.{name.replace('_', '-')} {value}" for name, value in flags.items())
         theirs, ours = (
             ", ".join(f"{name} {getattr(c, name)}" for name in _SHAPE) for c in (given, wanted.config)
@@ -119,7 +147,7 @@ def encoder_like(
             f"Add: {text}"
         )
     return ViTEncoder(
-        replace(given, drop_path=config.drop_path),
+        replace(given, drop_path=config.drop_path, window=config.window, num_global=config.num_global),
         name=wanted.spec.name,
         licence=start.spec.licence if start.spec.licence != "unknown" else "unknown (of student.init)",
         mean=tuple(start.spec.mean),

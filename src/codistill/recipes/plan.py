@@ -188,6 +188,8 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
                 batches = [torch.empty(1, 3, side, side) for side in sides]
                 each = [count_flops(lambda e=network, x=images: e(x)) for images in batches]
                 forward[teacher.name] = sum(each) / len(each) * shares[teacher.name]
+                if teacher.mosaic:  # n² images share a canvas
+                    forward[teacher.name] /= max(1, sides[0] // shape.patch_size // grid) ** 2
         student = Student(build_encoder(config, recipe.image_size), tuple(targets), config.projector)
         images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
         encoder = count_flops(lambda: student.encoder(images, norm=False))

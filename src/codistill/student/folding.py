@@ -41,7 +41,7 @@ class TeacherView(nn.Module):
                 "give it a method output_layers(kind), or use student.project(..., denormalize=True)"
             )
         target = next(target for target in student.targets if target.name == teacher)
-        self.kinds = target.kinds
+        self.kinds = target.projected
         self.blocks = student.projector_blocks
         self.last_only = student.projector_blocks == (student.encoder.config.depth - 1,)
         self.encoder = copy.deepcopy(student.encoder)

@@ -175,24 +175,45 @@ def _teacher(
     state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
     kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # no statistics: both
-    # Both the statistics and the projector's last layer have the teacher's width; they must agree.
-    widths = {pair[0].shape[0] for pair in moments.values()} | {
-        tensor.shape[0]
-        for key, tensor in projector.items()
-        if re.fullmatch(r"(linear|(cls|patch)\.\d+\.layers\.2|(cls|patch|both)\.(mlp\.)?last)\.weight", key)
-    }
-    if len(widths) != 1:
-        raise CheckpointError(
-            f"{state.path}: the width of teacher {name!r} is unclear: its projector and target statistics say "
-            f"{sorted(widths) or 'nothing'}; expected one `linear.weight` or `layers.2.weight` of the same width"
-        )
+    widths = {kind: _width(state, name, kind, projector, moments) for kind in kinds}
+    dim, wide = widths.get("patch", widths[kinds[0]]), widths.get("cls")
     known = find_known(name)
     return {
         "name": name,
-        "dim": int(widths.pop()),
+        "dim": dim,
         "kinds": kinds,
         "licence": known.licence if known else "unknown",
+        **({} if wide in (None, dim) else {"cls_dim": wide}),
     }
+
+
+def _width(
+    state: StateDict,
+    name: str,
+    kind: str,
+    projector: Mapping[str, Tensor],
+    moments: Mapping[Any, tuple[Tensor, ...]],
+) -> int:
+    """A teacher's width for a token kind: its statistics and its projector's last layers must agree on it.
+
+    Class tokens may have a last layer of their own, share one with the patches, or have none (a teacher's own pool of
+    predicted patches): so of a shared layer only the patches' width is certain.
+    """
+    apart = r"|linear_cls\.weight" if kind == "cls" else ""
+    own = re.compile(rf"{kind}\.(\d+\.layers\.2|(mlp\.)?last)\.weight{apart}")
+    widths = {tensor.shape[0] for key, tensor in projector.items() if own.fullmatch(key)}
+    widths |= {moments[kind][0].shape[0]} if kind in moments else set()
+    if kind == "patch" or not widths:
+        widths |= {
+            t.shape[0] for key, t in projector.items() if re.fullmatch(r"(linear|both\.last)\.weight", key)
+        }
+    if len(widths) != 1:
+        raise CheckpointError(
+            f"{state.path}: the width of teacher {name!r} is unclear: its projector and target statistics say "
+            f"{sorted(widths) or 'nothing'} for {kind} tokens; expected one `linear.weight` or `layers.2.weight` of "
+            "the same width"
+        )
+    return int(widths.pop())
 
 
 def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
