@@ -195,9 +195,20 @@ def teacher_encoders(what: str) -> dict[str, str]:
     Raises:
         CheckpointError: if it does not exist, or has no projectors.
     """
+    return {
+        name: str(said["encoder"]) for name, said in described_teachers(what).items() if "encoder" in said
+    }
+
+
+def described_teachers(what: str) -> dict[str, dict[str, Any]]:
+    """What a student's weights say of each teacher (`dim`, `kinds`; `encoder`, `cls_dim` …), by the teacher's name.
+
+    Raises:
+        CheckpointError: if it does not exist, or has no projectors.
+    """
     path, options = _locate(what)
     teachers = read_student_weights(path, stated=stated_of(options)).teachers
-    return {str(teacher["name"]): str(teacher["encoder"]) for teacher in teachers if "encoder" in teacher}
+    return {str(teacher["name"]): dict(teacher) for teacher in teachers}
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
