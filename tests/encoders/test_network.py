@@ -35,6 +35,10 @@ def test_tokens_are_the_last_map_and_its_mean(name: str) -> None:
     assert torch.equal(tokens.feature_map(), features) and tokens.grid == (2, 3) and not tokens.normed
     torch.testing.assert_close(tokens.cls, features.mean((2, 3)))
     assert torch.equal(encoder.apply_norm(tokens).patches, encoder(images).patches)
+    ((patches, cls),) = encoder.get_intermediate_layers(images, n=1, return_class_token=True)  # as DINOv2's
+    assert torch.equal(patches, tokens.patches) and torch.equal(cls, tokens.cls)
+    with pytest.raises(ValueError, match="gives its last map alone"):
+        encoder.intermediate(images, [1])
 
 
 def test_what_no_token_depends_on_is_named() -> None:

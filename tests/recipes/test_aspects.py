@@ -29,7 +29,7 @@ def test_buckets_have_the_tokens_of_a_square_or_slightly_fewer(size: int, aspect
     most = (size // 14) ** 2
     assert 0 < rows * columns <= most
     if size > 56:
-        assert rows * columns > 0.9 * most
+        assert rows * columns > 0.85 * most
         assert abs(np.log(columns / rows / aspect)) < 0.25
     exact = np.sqrt(most / aspect), np.sqrt(most * aspect)
     assert abs(rows - exact[0]) < 1 or min(rows, columns) == 1
@@ -47,7 +47,7 @@ def test_shapes_are_drawn_evenly_by_seed_and_step() -> None:
 
 
 def test_crops_keep_their_shape_on_average() -> None:
-    config = AugmentConfig()
+    config = AugmentConfig(scale=(0.1, 0.3))  # such crops fit into the image below
     assert for_aspect(config, 84) is config and for_aspect(config, (84, 84)) is config
     wide = for_aspect(config, (56, 112))
     assert wide.ratio == pytest.approx((1.5, 8 / 3))

@@ -7,6 +7,7 @@ norms, classifiers) stays in its files, and is not trained. Running statistics o
 resumed and averaged as the weights are.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from codistill.encoders.hub import HubEncoder
 from codistill.encoders.options import split_options
 from codistill.encoders.timm import create_model, is_transformer, network_licence, normalization
 from codistill.encoders.timm_model import PREFIX, TimmMap
-from codistill.errors import ConfigError
+from codistill.errors import CheckpointError, ConfigError
 from codistill.nn.network import NetworkConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
 
@@ -59,7 +60,7 @@ class NetworkEncoder(HubEncoder, TimmMap):
                 "network so."
             )
         self.config = config
-        self.spec = replace(self.spec, has_cls=True)
+        self.spec = replace(self.spec, has_cls=True, depth=config.depth)
 
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
         """The last map's cells as patches, their mean as class token.
@@ -69,6 +70,18 @@ class NetworkEncoder(HubEncoder, TimmMap):
         """
         tokens = super().encode(images, norm)
         return replace(tokens, cls=tokens.patches.mean(1))
+
+    def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
+        """The one set of tokens that there is, as block 0 or -1.
+
+        Raises:
+            ValueError: for another block.
+        """
+        wrong = [block for block in blocks if block not in (0, -1)]
+        if wrong:
+            raise ValueError(f"blocks {wrong} do not exist: {self.spec.name} gives its last map alone (0)")
+        tokens = self.encode(images, norm)
+        return [tokens for _ in blocks]
 
     def train(self, mode: bool = True) -> "NetworkEncoder":
         """A frozen network stays in evaluation mode: else batches would move its running statistics."""
@@ -123,8 +136,11 @@ def network_of_config(config: NetworkConfig, **about: Any) -> NetworkEncoder:
 def network_stride(text: str) -> int:
     """Pixels per token of `timm:NAME`, without weights."""
     name, _ = network_name(text)
-    with torch.device("meta"):
-        about = {"name": text, "image_size": 224, "licence": "", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    about = {"name": text, "image_size": 224, "licence": "", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    try:
+        with torch.device("meta"):
+            return TimmMap(_model(name, False), about).spec.patch_size
+    except CheckpointError:  # some networks compute with tensors while they are built
         return TimmMap(_model(name, False), about).spec.patch_size
 
 
