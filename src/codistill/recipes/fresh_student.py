@@ -10,6 +10,7 @@ from torch import nn
 from codistill.encoders.network import NetworkEncoder, fresh_network
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
+from codistill.nn.network import NetworkConfig
 from codistill.nn.seeded import seeded
 from codistill.nn.vit import VIT_SIZES, ViTConfig, vit_config
 from codistill.recipes.recipe import Recipe, StudentConfig
@@ -125,12 +126,16 @@ def encoder_like(
         ConfigError: if the sizes differ; the text says what to add to the command.
     """
     given = start.config
-    if not isinstance(start, ViTEncoder) or not isinstance(wanted, ViTEncoder):
+    if (
+        not isinstance(start, ViTEncoder)
+        or not isinstance(wanted, ViTEncoder)
+        or isinstance(given, NetworkConfig)
+    ):
         return _network_like(start, wanted, config)
     if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
         sizes = {name: getattr(given, name) for name in _SHAPE}
         named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
-        flags = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
+        flags: dict[str, object] = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
         flags |= {name: sizes[name] for name in _SHAPE[3:]}
         if more_tokens > given.num_registers:
             raise ConfigError(

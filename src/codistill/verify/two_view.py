@@ -20,6 +20,7 @@ from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.imaging.normalize import imagenet_normalize_
 from codistill.metrics.mapfree_submission import score_submission
+from codistill.nn.vit import ViTConfig
 from codistill.verify.check import CheckResult, compare_numbers, compare_tensors, failed, judged
 from codistill.verify.suite import Part
 from codistill.verify.two_view_losses import POINTS, check_losses, check_matching
@@ -107,7 +108,9 @@ def check_listing(path: Path) -> Iterator[CheckResult]:
         listing = {name: shape for name, shape in listing.items() if not name.startswith("imagenet_")}
     else:
         state = StateDict.of_checkpoint(path, {"model": model})
-        implied = mast3r_listing(weights.config, read_mast3r(state, Stated()).config)
+        encoder = read_mast3r(state, Stated()).config
+        assert isinstance(encoder, ViTConfig)
+        implied = mast3r_listing(weights.config, encoder)
     wrong = sorted(name for name in listing.keys() | implied.keys() if listing.get(name) != implied.get(name))
     title = f"{path.stem}: {len(listing)} keys and shapes"
     yield judged(title, len(wrong) / len(listing), 0.0, f"differ: {', '.join(wrong[:5])}")
