@@ -82,6 +82,8 @@ def test_it_is_scored_and_started_from(runs: tuple[Path, Path], tmp_path: Path) 
     argv = ["evaluate", "segmentation", "--encoder", encoder, "--data", f"folder:{data}", *fit]
     assert main([*argv, "--out", str(tmp_path / "scores"), "--workers", "0", "--device", "cpu"]) == 0
     assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["scores"]["miou"]["count"] == 2
+    scores = ["evaluate", "distillation", "--encoder", str(runs[0]), "--ridge-steps", "0"]
+    assert main([*scores, "--out", str(tmp_path / "distillation.json")]) == 0
     again = [*COMMAND, "--student", "timm:test_resnet", f"--student.init={encoder}", "--engine.total-steps=2"]
     assert (
         main(
