@@ -12,7 +12,7 @@ from codistill.recipes.build import DataPart, build_objective, training_batches
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import find_recipe
-from codistill.recipes.sizes import bucket, crop_of_step
+from codistill.recipes.sizes import bucket, size_of_crops
 from codistill.teachers.views import ShiftConfig
 
 ASPECTS = (0.5, 1.0, 1.5)
@@ -37,12 +37,12 @@ def test_buckets_have_the_tokens_of_a_square_or_slightly_fewer(size: int, aspect
 
 
 def test_shapes_are_drawn_evenly_by_seed_and_step() -> None:
-    shapes = [crop_of_step(recipe(), step) for step in range(300)]
-    assert shapes == [crop_of_step(recipe(), step) for step in range(300)]
+    shapes = [size_of_crops(recipe(), step) for step in range(300)]
+    assert shapes == [size_of_crops(recipe(), step) for step in range(300)]
     wanted = [bucket(aspect, 84, 14) for aspect in ASPECTS]
     assert all(abs(shapes.count(shape) - 100) < 25 for shape in wanted)
     assert shapes != [
-        crop_of_step(recipe(engine=replace(recipe().engine, seed=1)), step) for step in range(300)
+        size_of_crops(recipe(engine=replace(recipe().engine, seed=1)), step) for step in range(300)
     ]
 
 
@@ -61,7 +61,7 @@ def test_batches_of_two_ranks_are_one_batch_and_resume_anywhere() -> None:
     whole = list(training_batches(one, DataPart())(0))
     parts = [list(training_batches(one, DataPart(rank=rank, world_size=2))(0)) for rank in (0, 1)]
     assert [tuple(batch.images.shape[-2:]) for batch in whole] == [
-        crop_of_step(one, step) for step in range(4)
+        size_of_crops(one, step) for step in range(4)
     ]
     assert len({tuple(batch.images.shape[-2:]) for batch in whole}) > 1
     for step, batch in enumerate(whole):

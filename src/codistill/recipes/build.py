@@ -24,7 +24,7 @@ from codistill.recipes.fresh_student import build_student
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.purpose import check_purpose
 from codistill.recipes.recipe import Recipe
-from codistill.recipes.sizes import crop_of_step, images_of_step, view_plan
+from codistill.recipes.sizes import images_of_step, size_of_crops, view_plan
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher
 from codistill.types import Batch
@@ -148,7 +148,7 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
             start_step=start_step,
             total_steps=recipe.total_steps,
             device=part.device,
-            size_of_step=partial(crop_of_step, recipe),
+            size_of_step=partial(size_of_crops, recipe),
             images_of_step=partial(images_of_step, recipe, parts=parts) if recipe.image_sizes else None,
         )
         return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)

@@ -36,12 +36,15 @@ def view_plan(recipe: Recipe) -> ViewPlan | None:
     )
 
 
-def crop_of_step(recipe: Recipe, step: int) -> Size:
-    """Size of a step's crops, of which student and teachers get their views."""
+def crop_of_step(recipe: Recipe, step: int) -> int:
+    """Side of a step's crops, of which student and teachers get their views; of squares with as many tokens, if any."""
     plan = view_plan(recipe)
-    if plan is not None:
-        return plan.of_step(step).canvas
-    size = size_of_step(recipe, step)
+    return size_of_step(recipe, step) if plan is None else plan.of_step(step).canvas
+
+
+def size_of_crops(recipe: Recipe, step: int) -> Size:
+    """Size of a step's crops: `crop_of_step`, or rows and columns where aspects are drawn."""
+    size = crop_of_step(recipe, step)
     return shape_of_step(recipe, step, size) if recipe.aspects else size
 
 
