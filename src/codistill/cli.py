@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fit a head on an encoder; `codistill fit --list` names the tasks",
     ),
     "evaluate": ("codistill.commands.evaluate:main", "score an encoder or a head on a task, with intervals"),
+    "text": (
+        "codistill.commands.text:main",
+        "embeddings of class names or captions by a text tower, for zero-shot evaluations",
+    ),
     "study": (
         "codistill.commands.study:main",
         "rows x seeds x evaluations: run or resume all of them, tables with intervals",

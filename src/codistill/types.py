@@ -208,14 +208,40 @@ class EncoderSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSpec:
-    """What a student must know of a teacher: its name, token width and target token kinds."""
+    """What a student must know of a teacher.
+
+    Attributes:
+        name: the teacher's.
+        dim: channels of its patch tokens (of its class tokens, if those are its only targets).
+        kinds: target token kinds.
+        cls_dim: channels of its class tokens where they differ from `dim`; None: `dim`.
+        pooled: its class tokens are met by its own pool of the predicted patches, not by a prediction.
+        token: the student's token that predicts its class tokens: 0 the class token, 1 … the registers.
+    """
 
     name: str
     dim: int
     kinds: tuple[TokenKind, ...] = ("cls", "patch")
+    cls_dim: int | None = None
+    pooled: bool = False
+    token: int = 0
 
     def __post_init__(self) -> None:
         if not self.kinds or not set(self.kinds) <= {"cls", "patch"}:
             raise ConfigError(
                 f"token kinds of teacher {self.name!r} must be cls and/or patch; got {self.kinds}"
             )
+        if self.pooled and set(self.kinds) != {"cls", "patch"}:
+            raise ConfigError(
+                f"teacher {self.name!r} pools predicted patches to class tokens, so its kinds must be cls and patch; "
+                f"got {self.kinds}"
+            )
+
+    def width(self, kind: TokenKind) -> int:
+        """Channels of a token kind."""
+        return self.cls_dim or self.dim if kind == "cls" else self.dim
+
+    @property
+    def projected(self) -> tuple[TokenKind, ...]:
+        """Token kinds that the student's projector predicts."""
+        return ("patch",) if self.pooled else self.kinds

@@ -34,6 +34,7 @@ OTHER = {
     "loader.start_method": "spawn",
     "augment.blur_sigma": (0.5, 1.0),
     "augment.reduced_decoding": False,
+    "student.class_tokens": "per_teacher",
     "student.projector.blocks": (1,),
     "student.projector.hidden": 32,
     "student.projector.last_hidden": 32,

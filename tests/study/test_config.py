@@ -83,7 +83,7 @@ def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.Monkey
 
 
 def test_shipped_studies_are_found_with_their_variables() -> None:
-    assert {"paper", "paper-debug"} <= shipped_studies().keys()
+    assert {"methods", "paper", "paper-debug"} <= shipped_studies().keys()
     found = find_study("paper", ["teachers.stereo=T", "world=W"])
     assert found.worlds["scenes"].path == "W-scenes"
     assert found.row("share-none").set["teachers"][1]["encoder"] == "T"

@@ -129,9 +129,21 @@ def test_licences_are_described() -> None:
     assert described["kinds"] == ["cls", "patch"]
 
 
-def test_a_summary_wider_than_the_tokens_is_no_target() -> None:
+def test_a_summary_of_another_width_is_a_target_of_its_own() -> None:
     encoder = seeded_encoder("random:vit_tiny,dim=16,depth=1,num_heads=2")
     encoder.spec = replace(encoder.spec, cls_dim=48)
-    with pytest.raises(ConfigError, match=r"48 channels, its patches 16.*summary=0.*kinds=patch"):
-        Teacher(TeacherConfig(name="radio"), encoder)
-    assert Teacher(TeacherConfig(name="radio", kinds=("patch",)), encoder).kinds == ("patch",)
+    both = Teacher(TeacherConfig(name="radio"), encoder)
+    assert (both.width("cls"), both.width("patch"), both.cls_dim) == (48, 16, 48)
+    alone = Teacher(TeacherConfig(name="radio", kinds=("cls",)), encoder)
+    specs = [TeacherBank([one], 14).target_specs()[0] for one in (both, alone)]
+    assert [(spec.dim, spec.cls_dim) for spec in specs] == [(16, 48), (48, None)]
+    assert TeacherBank([both], 14).describe()[0]["cls_dim"] == 48
+    assert Teacher(TeacherConfig(name="radio", kinds=("patch",)), encoder).cls_dim is None
+
+
+def test_a_pool_that_a_teacher_does_not_have_is_refused() -> None:
+    encoder = seeded_encoder("random:vit_tiny,dim=16,depth=1,num_heads=2")
+    with pytest.raises(ConfigError, match=r"has no pool that reads patches alone .*summary=pooled"):
+        Teacher(TeacherConfig(name="radio", pool_predictions=True), encoder)
+    with pytest.raises(ConfigError, match="needs both token kinds, cls and patch"):
+        Teacher(TeacherConfig(name="radio", pool_predictions=True, kinds=("patch",)), encoder)

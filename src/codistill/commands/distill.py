@@ -13,7 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from codistill.commands.distill_options import parse_sources, parse_teachers, typed_fields
+from codistill.commands.distill_options import (
+    parse_sources,
+    parse_teachers,
+    student_fields,
+    typed_fields,
+)
 from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
@@ -59,6 +64,8 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
     if arguments.held_out:
         recipe = replace(recipe, validation=parse_sources(arguments.held_out))
     typed = typed_fields(overrides)
+    if getattr(arguments, "student", None):
+        overrides = [*student_fields(arguments.student), *overrides]
     check_length(recipe)
     recipe = without_epochs(recipe, typed)
     if overrides or arguments.help_fields:

@@ -1,9 +1,13 @@
 """Teachers and sources of a command line."""
 
 from codistill.data import SourceConfig
-from codistill.errors import ConfigError
+from codistill.encoders.network import network_stride
+from codistill.encoders.timm_model import PREFIX as TIMM
+from codistill.errors import ConfigError, unknown_name
 from codistill.files.dataclass_fields import path_of_flag
 from codistill.files.urls import without_secrets
+from codistill.nn.vit import VIT_SIZES
+from codistill.recipes.recipe import StudentConfig
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TokenKind
 
@@ -68,6 +72,27 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
             SourceConfig(name=parts[0], domain=parts[1], path=path or parts[2], root=root if mark else None)
         )
     return tuple(sources)
+
+
+def student_fields(text: str) -> list[str]:
+    """The fields that `--student E` stands for: a size of ours, or a network of timm in place of the recipe's student.
+
+    Raises:
+        ConfigError: for another kind of name.
+    """
+    default = StudentConfig()
+    plain = {"dim": None, "depth": None, "num-heads": None, "num-registers": default.num_registers}
+    if not text.startswith(TIMM):
+        if text not in VIT_SIZES:
+            raise ConfigError(
+                f"{unknown_name('student', text, VIT_SIZES)} timm:NAME, a convolutional or hybrid network, will do as "
+                "well; weights to start from are --student.init"
+            )
+        fields = {**plain, "size": text, "network": ""}
+    else:
+        plain |= {"size": default.size, "layer-scale": default.layer_scale}
+        fields = {**plain, "network": text, "patch-size": network_stride(text)}
+    return [part for name, value in fields.items() for part in (f"--student.{name}", str(value))]
 
 
 def typed_fields(overrides: list[str]) -> set[str]:

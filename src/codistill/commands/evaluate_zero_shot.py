@@ -9,15 +9,14 @@ from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError
 from codistill.metrics.classification import hits_at
 from codistill.metrics.interval import bootstrap_mean
-from codistill.student.load import teacher_encoders
 from codistill.tasks.classification.bank import ImageVectors, encode_files
 from codistill.tasks.classification.data import LAYOUTS, check_images
-from codistill.tasks.classification.zero_shot import ClassEmbeddings, read_class_embeddings
 from codistill.tasks.opening import open_split
 from codistill.tasks.shared.data import limited
-from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.text.embeddings import read_class_embeddings
+from codistill.tasks.text.space import TextSide, image_side
 
 
 def main(argv: list[str]) -> int:
@@ -28,25 +27,8 @@ def main(argv: list[str]) -> int:
     data = open_split(LAYOUTS, arguments.data, arguments.split)
     check_images(data, False)
     named = read_class_embeddings(arguments.classes).ordered(data.classes, arguments.data)
-    teacher = arguments.projector
-    if teacher is not None:
-        check_tower(named, teacher_encoders(arguments.encoder).get(teacher), f"teacher {teacher!r}")
-    features = FrozenFeatures(
-        FeatureConfig(encoder=arguments.encoder, projector=teacher, denormalize=teacher is not None)
-    )
-    if teacher is None:
-        check_tower(named, features.encoder.spec.name, "the encoder")
-    if not features.has_cls:
-        raise ConfigError(
-            f"{teacher or arguments.encoder} has no summary of the whole image to compare with text; load it with one "
-            "(summary=pooled or summary=projected), or name a teacher that has class tokens (--projector)"
-        )
-    width = named.values.shape[1]
-    if features.cls_channels != width:
-        raise ConfigError(
-            f"{arguments.classes}: embeddings have {width} channels, summaries of {teacher or arguments.encoder} "
-            f"{features.cls_channels}: they are not of one space. Make them with the text tower of {named.tower}"
-        )
+    text = TextSide(file=arguments.classes, tower=named.tower, width=named.values.shape[1])
+    features = image_side(arguments.encoder, arguments.projector, text)
     device = choose_device(arguments.device)
     features.to(device)
     samples = limited(data.samples, arguments.limit)
@@ -77,18 +59,3 @@ def main(argv: list[str]) -> int:
     write_metrics(arguments.out, numbers, ["evaluate", "zero-shot", *argv])
     print(f"wrote {arguments.out}")
     return 0
-
-
-def check_tower(named: ClassEmbeddings, encoder: str | None, what: str) -> None:
-    """Refuse text of another tower: equal widths prove nothing.
-
-    Raises:
-        ConfigError: naming both.
-    """
-    if encoder is None:
-        raise ConfigError(f"nothing says which encoder {what} is, so text cannot be compared with it")
-    if named.tower != encoder:
-        raise ConfigError(
-            f"the embeddings are of the tower {named.tower!r}, {what} is {encoder!r}: cosines between the two mean "
-            f"nothing. Make embeddings with the text tower of {encoder!r}, and write that name as `tower`."
-        )

@@ -26,6 +26,8 @@ from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, unknown_name
 from codistill.files.hashes import file_sha256
 from codistill.files.places import cache_folder
+from codistill.nn.network import NetworkConfig
+from codistill.nn.vit import ViTConfig
 from codistill.programs.opening import RECORDS
 from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import find_local
@@ -145,11 +147,7 @@ def _describe_encoder(encoder: EncoderWeights) -> dict[str, Any]:
         "name": encoder.name,
         "layout": encoder.layout,
         "licence": encoder.licence,
-        "architecture": (
-            f"ViT, {config.dim} wide, {config.depth} blocks, {config.num_heads} heads, patch {config.patch_size}, "
-            f"{'class token' if config.has_cls else 'no class token'}, {config.num_registers} registers, "
-            f"{config.feed_forward} feed-forward of {config.hidden_size}, {config.position} positions"
-        ),
+        "architecture": _architecture(config),
         "native image size": config.image_size,
         "parameters": encoder.num_parameters,
         "stored as": ", ".join(
@@ -159,6 +157,16 @@ def _describe_encoder(encoder: EncoderWeights) -> dict[str, Any]:
         "config": asdict(config),
         "file says": said,
     }
+
+
+def _architecture(config: ViTConfig | NetworkConfig) -> str:
+    if isinstance(config, NetworkConfig):
+        return f"{config.model} of timm, {config.dim} wide, {config.patch_size} pixels per token, class token: mean"
+    return (
+        f"ViT, {config.dim} wide, {config.depth} blocks, {config.num_heads} heads, patch {config.patch_size}, "
+        f"{'class token' if config.has_cls else 'no class token'}, {config.num_registers} registers, "
+        f"{config.feed_forward} feed-forward of {config.hidden_size}, {config.position} positions"
+    )
 
 
 def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from codistill.data.augment import AugmentConfig
+from codistill.data.augment.draw import Size
 from codistill.data.batches import Batches, Requests
 from codistill.data.loader_config import LoaderConfig, default_workers
 from codistill.data.mixing import MixConfig, SourceSize
@@ -75,7 +76,7 @@ def train_loader(
     start_step: int = 0,
     total_steps: int,
     device: torch.device | str = "cpu",
-    size_of_step: Callable[[int], int] | None = None,
+    size_of_step: Callable[[int], Size] | None = None,
     images_of_step: Callable[[int], int] | None = None,
 ) -> Iterable[Batch]:
     """Batches of steps start_step to total_steps - 1: each is this rank's part of one step.
@@ -87,7 +88,7 @@ def train_loader(
         start_step: first step of the iteration; nothing else is needed to resume.
         total_steps: of the whole run.
         device: of the batch; images are normalized (and coloured, for implementation `device`) there.
-        size_of_step: image side of a step, in place of `loader.image_size`.
+        size_of_step: size of a step's images (a side, or rows and columns), in place of `loader.image_size`.
         images_of_step: images of a step over all ranks, a multiple of their number and at most `loader.batch_size`;
             the other slots stay empty. Default: all.
 

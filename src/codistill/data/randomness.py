@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     REPLACE = 2  # which image replaces a bad one
     RESOLUTION = 3  # image side of a step
     TEACHER_SIZE = 4  # image side of a teacher in a step
+    ASPECT = 6  # width over height of a step's images
     SHIFT = 5  # where a teacher's window lies in a step's crops
     DENSE_VIEW = 11  # crop and colours of a labelled image
     DENSE_PIXELS = 12  # pixels of a view that a frozen-feature fit learns from
@@ -38,7 +39,7 @@ class Purpose(IntEnum):
 
 
 AUGMENT, REPLACE, RESOLUTION = Purpose.AUGMENT, Purpose.REPLACE, Purpose.RESOLUTION
-TEACHER_SIZE, SHIFT = Purpose.TEACHER_SIZE, Purpose.SHIFT
+TEACHER_SIZE, SHIFT, ASPECT = Purpose.TEACHER_SIZE, Purpose.SHIFT, Purpose.ASPECT
 
 _MASK = (1 << 64) - 1
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codistill.data.augment import AugmentConfig, AugmentParams, augment_image, evaluation_image
 from codistill.data.augment.device import pack_params
+from codistill.data.augment.draw import Size, rows_and_columns
 from codistill.data.mixing import SourceSize
 from codistill.data.randomness import AUGMENT, generator
 from codistill.data.sampler import Slots, replacement
@@ -23,10 +24,13 @@ from codistill.types import BadImage
 
 @dataclass(frozen=True)
 class Request:
-    """One rank's part of a step, at one image size; `ahead`: what the same worker is asked for next, or None."""
+    """One rank's part of a step, at one image size; `ahead`: what the same worker is asked for next, or None.
+
+    The size is the side of squares, or rows and columns.
+    """
 
     slots: Slots
-    size: int
+    size: Size
     ahead: Slots | None = None
 
 
@@ -64,8 +68,8 @@ class RequestedImages(ABC, torch.utils.data.Dataset[RawBatch]):
         self.sources = tuple(sources)
 
     @abstractmethod
-    def batch(self, slots: Slots, size: int) -> RawBatch:
-        """The images of some slots, of side `size`."""
+    def batch(self, slots: Slots, size: Size) -> RawBatch:
+        """The images of some slots, of a size."""
 
     def __getitem__(self, request: Request) -> RawBatch:
         _read_ahead(self.sources, request)
@@ -95,8 +99,8 @@ class TrainingImages(RequestedImages):
         self.max_attempts = max_attempts
         self.max_pixels = max_pixels
 
-    def batch(self, slots: Slots, size: int) -> RawBatch:
-        pixels = torch.empty(len(slots.slot), size, size, 3, dtype=torch.uint8)
+    def batch(self, slots: Slots, size: Size) -> RawBatch:
+        pixels = torch.empty(len(slots.slot), *rows_and_columns(size), 3, dtype=torch.uint8)
         filled, bad, params = pixels.numpy(), [], []
         chosen: list[tuple[int, str]] = []
         triples = zip(slots.slot.tolist(), slots.source.tolist(), slots.item.tolist(), strict=True)
@@ -111,7 +115,7 @@ class TrainingImages(RequestedImages):
         return RawBatch(pixels, packed, *_columns(chosen), tuple(bad))
 
     def _one(
-        self, step: int, slot: int, source: int, item: int, size: int, bad: list[BadImage]
+        self, step: int, slot: int, source: int, item: int, size: Size, bad: list[BadImage]
     ) -> tuple[np.ndarray, AugmentParams, tuple[int, str]] | None:
         """The slot's image, or its first usable replacement; None after `max_attempts`."""
         domain = self.sizes[source].domain
@@ -148,7 +152,9 @@ class EvaluationImages(RequestedImages):
         super().__init__(sources)
         self.max_pixels = max_pixels
 
-    def batch(self, slots: Slots, size: int) -> RawBatch:
+    def batch(self, slots: Slots, size: Size) -> RawBatch:
+        rows, columns = rows_and_columns(size)
+        assert rows == columns, "held-out images are squares"
         crops: list[np.ndarray] = []
         chosen: list[tuple[int, str]] = []
         bad: list[BadImage] = []
@@ -156,13 +162,13 @@ class EvaluationImages(RequestedImages):
             name = self.sources[source].name_of(item)
             try:
                 image = self.sources[source].load_rgb(item, max_pixels=self.max_pixels)
-                crop = evaluation_image(image, size)
+                crop = evaluation_image(image, rows)
             except DataError as error:
                 bad.append(BadImage(self.sources[source].config.name, name, str(error)))
             else:
                 crops.append(crop)
                 chosen.append((source, name))
-        pixels = np.stack(crops) if crops else np.empty((0, size, size, 3), dtype=np.uint8)
+        pixels = np.stack(crops) if crops else np.empty((0, rows, rows, 3), dtype=np.uint8)
         return RawBatch(torch.from_numpy(pixels), None, *_columns(chosen), tuple(bad))
 
 

@@ -8,7 +8,7 @@ keeps more teachers weighs more, as in the published training.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from codistill.distill.alignment import align
 from codistill.distill.config import DistillConfig
+from codistill.distill.description import describe_student
 from codistill.distill.dropping import lowest_loss_dropping, uniform_draws
 from codistill.distill.losses import DistillationLoss, TokenLoss, image_loss
 from codistill.distill.mesa import mesa
 from codistill.distill.neighbours import Neighbours
+from codistill.distill.pooling import pool_predictions
 from codistill.distill.sharing import SharingPlan, plan_sharing
+from codistill.distill.step_metrics import step_metrics
 from codistill.distill.targets import Scales, TargetStandardizer
 from codistill.distill.validation import ValidationTable
 from codistill.engine.objective import StepContext, StepResult
@@ -28,9 +31,9 @@ from codistill.engine.schedule import warmup_cosine
 from codistill.errors import ConfigError
 from codistill.nn.rows import Rows
 from codistill.student.student import AVERAGE, OWN, Student
+from codistill.teachers.pools import Pools
 from codistill.teachers.views import StepViews, ViewPlan
 from codistill.types import Batch, TokenKind, Tokens
-from codistill.weights.licences import inherited
 
 
 class Bank(Protocol):
@@ -53,10 +56,6 @@ class Bank(Protocol):
     ) -> dict[str, Tokens]:
         """Raw targets of each teacher on its rows; `images` are crops where there are `views`."""
         ...
-
-
-FRESH = "unknown"
-"""Licence of an encoder that starts from random weights: it inherits none."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,9 @@ class DistillationObjective:
         self.standardizer = TargetStandardizer(
             config.targets, student.target_statistics, directions=self.loss.directions
         )
+        self._pooling = tuple(target.name for target in student.targets if target.pooled)
+        if self._pooling and not isinstance(bank, Pools):
+            raise ConfigError(f"teachers {', '.join(self._pooling)} pool predictions, which this bank cannot")
         self._momenta: list[float] = []
         weights = list(bank.weights.values())
         self._weights = None if set(weights) == {1.0} else torch.tensor(weights)[:, None]  # (teacher, 1)
@@ -150,6 +152,8 @@ class DistillationObjective:
             seen = images if views is None or not acts else views.student_images(batch.images, shift)
             self.trainable.draw_noise(context.seed, context.step, context.micro_step, context.rank)
             predictions: dict[str, Tokens] = model(images, plan.rows, *((seen,) if acts else ()))
+            predictions = self._pool(predictions, ahead.scales)
+            self.trainable.share_statistics(context.all_reduce_sum, context.world_size)
             losses = self._losses(predictions, targets, self._neighbours(plan, len(batch), context), views)
             table = torch.stack([plan.spread(image_loss(losses[t]), t) for t in losses])  # (teacher, image)
             # Dropping compares unweighted losses; teacher weights enter after it, in `_normalize`.
@@ -157,7 +161,7 @@ class DistillationObjective:
                 table, plan, context, context.slots_of(batch)
             )  # (teacher, image)
             loss, total = self._normalize(table, coefficients, context)
-            metrics = self._metrics(loss, losses, coefficients, plan)
+            metrics = step_metrics(loss, losses, coefficients, plan)
             if self.config.mesa.weight:
                 value = mesa(predictions[OWN], predictions[AVERAGE], shift).mean() if acts else None
                 metrics["loss/mesa"] = loss.new_full((), torch.nan) if value is None else value.detach()
@@ -222,6 +226,13 @@ class DistillationObjective:
             for t, kinds in self.kinds.items()
         }
 
+    def _pool(self, predictions: dict[str, Tokens], scales: Scales) -> dict[str, Tokens]:
+        """Predictions with class tokens by teachers' own pools, where they are asked for."""
+        if not self._pooling:
+            return predictions
+        assert isinstance(self.bank, Pools)
+        return pool_predictions(predictions, self._pooling, self.bank, self.standardizer, scales)
+
     def _neighbours(self, plan: SharingPlan, batch: int, context: StepContext) -> dict[str, Neighbours]:
         return {
             t: Neighbours(context=context, batch=batch, rows=plan.rows[t], allowed=plan.allowed[index])
@@ -251,26 +262,6 @@ class DistillationObjective:
             return weighted / table.numel(), total / table.numel()  # constant
         return weighted / (context.all_reduce_sum(total.clone()) / context.world_size), None
 
-    def _metrics(
-        self,
-        loss: Tensor,
-        losses: Mapping[str, Mapping[TokenKind, TokenLoss]],
-        coefficients: Tensor,
-        plan: SharingPlan,
-    ) -> dict[str, Tensor]:
-        metrics = {"loss": loss.detach()}
-        share = coefficients.sum(1) / coefficients.sum()  # (teacher,)
-        for index, (teacher, by_kind) in enumerate(losses.items()):
-            counts = plan.counts[teacher] > 0
-            values = {f"loss/{teacher}": image_loss(by_kind)}
-            for kind, of_kind in by_kind.items():
-                values[f"loss/{teacher}/{kind}"] = of_kind.total
-                values |= {f"loss/{teacher}/{kind}/{term}": value for term, value in of_kind.terms.items()}
-            for name, value in values.items():
-                metrics[name] = value.detach().mean() if counts else value.detach().new_full((), torch.nan)
-            metrics[f"coefficient/{teacher}"] = share[index]
-        return metrics
-
     @torch.no_grad()
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
         """Losses and cosine similarities per teacher and source on held-out images, by the running statistics."""
@@ -284,7 +275,9 @@ class DistillationObjective:
                 views = None if self.views is None else self.views.held_out(batch.images.shape[-1])
                 raw = self.bank(batch.images, rows, *(() if views is None else (views,)))
                 targets = self.standardizer.running(raw)
-                predictions: dict[str, Tokens] = model(batch.images, rows)
+                predictions: dict[str, Tokens] = self._pool(
+                    model(batch.images, rows), self.standardizer.kept(raw)
+                )
                 table.add(self._losses(predictions, targets, views=views), batch.sources)
         finally:
             model.train(training)
@@ -292,18 +285,11 @@ class DistillationObjective:
 
     def describe(self) -> dict[str, Any]:
         """The export's description of this student, as plain data."""
-        teachers = self.bank.describe()
-        spec = self.trainable.encoder.spec
-        licences = [str(teacher["licence"]) for teacher in teachers]
-        if spec.licence != FRESH:
-            licences.append(spec.licence)  # of the weights it started from
-        return {
-            "kind": "student",
-            "encoder": asdict(self.trainable.encoder.config),
-            "projector": asdict(self.trainable.projector_config),
-            "teachers": teachers,
-            "normalization": {"mean": list(spec.mean), "std": list(spec.std)},
-            "std_floor": self.config.targets.std_floor,
-            "recipe": self.recipe,
-            "licence": inherited(licences),
-        }
+        return dict(
+            describe_student(
+                self.trainable,
+                self.bank.describe(),
+                std_floor=self.config.targets.std_floor,
+                recipe=self.recipe,
+            )
+        )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from codistill.distill.objective import DistillationObjective, DistillConfig
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.network import NetworkEncoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.engine.objective import StepContext, StepResult, identity
 from codistill.errors import ConfigError
@@ -36,7 +37,7 @@ DEFAULT = DistillConfig()
 
 
 def distill_objective(
-    encoder: str | ViTEncoder,
+    encoder: str | ViTEncoder | NetworkEncoder,
     teachers: Mapping[str, str | Encoder],
     *,
     domains: Mapping[str, str] | None = None,
@@ -60,10 +61,10 @@ def distill_objective(
     """
     named = encoder if isinstance(encoder, str) else encoder.spec.name
     student_encoder = load_encoder(encoder, train=True)
-    if not isinstance(student_encoder, ViTEncoder):
+    if not isinstance(student_encoder, ViTEncoder | NetworkEncoder):
         raise ConfigError(
-            f"{named} cannot be a student: a {type(student_encoder).__name__} is not one of codistill's vision "
-            "transformers. Those can: a weights file, a run, an export, a known name, random:SIZE"
+            f"{named} cannot be a student: a {type(student_encoder).__name__} is not one of codistill's own "
+            "encoders. Those can: a weights file, a run, an export, a known name, random:SIZE"
         )
     if unknown := set(domains or {}) - set(teachers):
         raise ConfigError(f"domains name {', '.join(sorted(unknown))}; teachers are {', '.join(teachers)}")

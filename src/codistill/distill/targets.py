@@ -131,6 +131,10 @@ class TargetStandardizer:
     def _buffers(self, teacher: str) -> TargetStatistics:
         return self.statistics[teacher]  # type: ignore[return-value]
 
+    def rotation(self, teacher: str, kind: TokenKind) -> Tensor | None:
+        """The rotation (channel, channel) of a teacher's channels (PHI-S), if there is one."""
+        return self._buffers(teacher).of_kind(kind).rotation
+
     def by_direction(self, kind: str) -> bool:
         """Whether tokens of a kind keep their direction."""
         return self.directions and kind == "cls"

@@ -103,6 +103,19 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         """
         raise NotImplementedError(f"{self.spec.name} gives no tokens before and after its norm from one pass")
 
+    @property
+    def pools_patches(self) -> bool:
+        """Whether its summary follows from its normed patches alone, by `pool`."""
+        return False
+
+    def pool(self, patches: Float[Tensor, "batch patch channel"], grid: tuple[int, int]) -> Tensor:
+        """The summary (batch, channel) of normed patches, as the encoder makes it of its own; differentiable.
+
+        Raises:
+            NotImplementedError: if it has no such pool.
+        """
+        raise NotImplementedError(f"{self.spec.name} has no pool that reads patches alone")
+
     def own_normalization(self, images: Tensor) -> Tensor:
         return renormalize(images, self.spec.mean, self.spec.std)
 

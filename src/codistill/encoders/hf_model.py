@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from codistill.encoders.base import Encoder, normed_by
+from codistill.encoders.hf_config import native_size, side_of, summary_tokens
 from codistill.encoders.hf_layout import RAISED, find_layout, probe_images
 from codistill.encoders.summary import check_summary, no_summary
 from codistill.errors import ConfigError
 from codistill.types import EncoderSpec, Tokens
 
+POOLS = ("head", "pooler", "attn_pool", "attention_pool")
+"""Names of models' parts that pool tokens."""
 _NO_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "id2label", "label2id")
 
 
@@ -47,10 +50,10 @@ class HfEncoder(Encoder):
         self.model = model.eval()
         config: Any = model.config
         self._takes = forward_parameters(model)
-        patch = _side(getattr(config, "patch_size", None))
+        patch = side_of(getattr(config, "patch_size", None))
         if patch is None:
-            patch = _side(getattr(getattr(config, "backbone_config", None), "patch_size", None))
-        size = _native_size(config, patch)
+            patch = side_of(getattr(getattr(config, "backbone_config", None), "patch_size", None))
+        size = native_size(config, patch)
         depth = int(getattr(config, "num_hidden_layers", 0) or 0)
         self._patch = patch
         with torch.no_grad():
@@ -58,10 +61,11 @@ class HfEncoder(Encoder):
             fixed = getattr(config, "window_size", None) is not None
             self.layout = find_layout(self._run, patch=patch, size=size, depth=depth, name=name, fixed=fixed)
             self._probe = self._small_images(size, fixed)
-            self.summary, self.indices = check_summary(summary, name), _summary_tokens(config, summary, name)
+            self.summary, self.indices = check_summary(summary, name), summary_tokens(config, summary, name)
             self.projection = projection if summary == "projected" else None
             self.has_cls, cls_dim = self._find_summary(name)
             pooled = self.summary in ("pooled", "projected")
+            self._pool = self._find_pool()
             self.final_norm = nn.Identity() if pooled or self.layout.is_map else self._take_final_norm()
         prefix = 0 if self.layout.is_map else self.layout.prefix
         self.spec = EncoderSpec(
@@ -117,6 +121,22 @@ class HfEncoder(Encoder):
     def apply_norm(self, tokens: Tokens) -> Tokens:
         """The final norm, which was taken out of the model; maps have none."""
         return normed_by(self.final_norm, tokens)
+
+    @property
+    def pools_patches(self) -> bool:
+        """With a pooled summary that a part of the model makes of all tokens, which are patches."""
+        return self._pool is not None
+
+    def pool(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The model's own pooling, and its projection for a projected summary.
+
+        Raises:
+            NotImplementedError: without such a summary.
+        """
+        if self._pool is None:
+            return super().pool(patches, grid)
+        pooled = self.model.get_submodule(self._pool)(patches).flatten(1)
+        return pooled if self.projection is None else self.projection(pooled)
 
     def architecture(self) -> dict[str, Any]:
         """Also the model's configuration, without its provenance, and the summary."""
@@ -195,6 +215,22 @@ class HfEncoder(Encoder):
             return probe_images(size, size)[:1]
         return probe
 
+    def _find_pool(self) -> str | None:
+        """The part of the model that makes the pooled vector of its tokens alone; None where it has none."""
+        if self.summary not in ("pooled", "projected") or self.layout.is_map or self.layout.prefix:
+            return None
+        output = self._run(self._probe)
+        for path, part in self.model.named_modules():
+            if path.rpartition(".")[2] not in POOLS:
+                continue
+            try:
+                found = part(output.last_hidden_state)
+            except RAISED:
+                continue
+            if isinstance(found, Tensor) and torch.equal(found.flatten(1), output.pooler_output.flatten(1)):
+                return path
+        return None
+
     def _pooled(self, output: Any) -> Tensor:
         pooled = output.pooler_output.flatten(1)
         return pooled if self.projection is None else self.projection(pooled)
@@ -245,38 +281,6 @@ class HfEncoder(Encoder):
 def forward_parameters(model: nn.Module) -> set[str]:
     """Names of the arguments that a model's forward pass takes."""
     return set(inspect.signature(model.forward).parameters)
-
-
-def _side(size: Any) -> int | None:
-    """One side of a square given as a number or a pair; None for anything else."""
-    if isinstance(size, int):
-        return size
-    if isinstance(size, (list, tuple)) and len(set(size)) == 1 and isinstance(size[0], int):
-        return size[0]
-    return None
-
-
-def _native_size(config: Any, patch: int | None) -> int:
-    """The side of the square images in the model's configuration, else a default."""
-    inner = getattr(config, "backbone_config", None)
-    side = _side(getattr(config, "image_size", None)) or _side(getattr(inner, "image_size", None))
-    places = getattr(config, "num_patches", None)
-    if side is None and patch and isinstance(places, int):
-        side = int(places**0.5) * patch
-    return side or 224
-
-
-def _summary_tokens(config: Any, word: str | None, name: str) -> tuple[int, ...]:
-    """Positions of the model's summary tokens among those before the patches."""
-    said = getattr(config, "summary_idxs", None)
-    places = tuple(int(place) for place in said) if said else ()
-    if word is None or not word.isdecimal():
-        return places if word is None and places else (0,)
-    if not places:
-        places = tuple(range(int(getattr(config, "n_cls_tokens", None) or 1)))
-    if int(word) >= len(places):
-        raise no_summary(word, name, f"it has {len(places)} (0 to {len(places) - 1})")
-    return (places[int(word)],)
 
 
 def _packed_patches(images: Tensor, patch: int) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@
     load_encoder("dinov2.onnx")                    an encoder of `codistill export`  (extra `onnx`)
     load_encoder("mine")                           a name given to register_encoder, or added by an installed package
 
-Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448`,
+Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448,window=16`,
 `hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. `,precision=bf16` behind any of them loads one
 of our vision transformers in that precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
 """
@@ -26,7 +26,9 @@ from typing import Any
 import torch
 
 from codistill.encoders.base import Encoder
+from codistill.encoders.changed import changed
 from codistill.encoders.hf import hf_encoder
+from codistill.encoders.network import NetworkEncoder, network_of_config
 from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
 from codistill.encoders.options import (
@@ -44,7 +46,8 @@ from codistill.encoders.seeded import seeded_encoder
 from codistill.encoders.test_time_register import RegisterAtTestTime, RegisterNeurons
 from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import CheckpointError, ConfigError, unknown_name
+from codistill.nn.network import NetworkConfig
 from codistill.weights.cache import SUFFIXES, find_weights
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.known import KNOWN, find_known
@@ -70,6 +73,8 @@ def load_encoder(
     *,
     num_heads: int | None = None,
     image_size: int | None = None,
+    window: int | None = None,
+    num_global: int | None = None,
     like: str | None = None,
     mean: Sequence[float] | str | None = None,
     std: Sequence[float] | str | None = None,
@@ -89,6 +94,8 @@ def load_encoder(
             or in the precision.
         num_heads: attention heads, if not in the weights file.
         image_size: the new native size: a learned positional embedding is resized once.
+        window, num_global: tokens per side of attention windows, and blocks that see the whole image (4): windowed
+            attention, for large images, see `nn/windows.py`.
         like: a family or known name, for facts missing in a weights file, see `weights.stated.FAMILIES`.
         mean, std: the normalization that the network was trained with, if missing or wrong in the file or the model's
             metadata: three numbers, `imagenet`, or `none` for pixels in [0, 1].
@@ -113,6 +120,8 @@ def load_encoder(
         PARSERS,
         num_heads=num_heads,
         image_size=image_size,
+        window=window,
+        num_global=num_global,
         like=like,
         mean=mean,
         std=std,
@@ -165,29 +174,56 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
         raise ConfigError(f"summary cannot be given for {text}: it belongs to timm: and hf: models")
     neurons = RegisterNeurons.load(options[REGISTER]) if REGISTER in options else None
     weights = _read(text, stated_of(options))
-    if (size := options.get("image_size")) is not None:
-        weights = weights.at_image_size(size)
+    weights = changed(weights, options)
     if not weights.licence.startswith("unknown"):
         known = find_known(weights.name)
         free, homepage = (known.commercial, known.homepage) if known else (True, "")
         _tell_licence(weights.name, weights.licence, free, homepage)
     encoder = encoder_from_weights(weights)
-    return encoder if neurons is None else RegisterAtTestTime(encoder, neurons)
+    if neurons is None:
+        return encoder
+    if not isinstance(encoder, ViTEncoder):
+        raise ConfigError(f"{REGISTER} cannot be given for {text}: it is no vision transformer")
+    return RegisterAtTestTime(encoder, neurons)
 
 
-def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder:
-    """The network of checked weights, in evaluation mode and fp32; it shares no memory with them."""
+def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder | NetworkEncoder:
+    """The network of weights, in evaluation mode and fp32; it shares no memory with them.
+
+    Raises:
+        CheckpointError: if a network of timm has other tensors; those of vision transformers were checked before.
+    """
+    about: dict[str, Any] = {
+        "name": weights.name,
+        "licence": weights.licence,
+        "mean": tuple(weights.mean),
+        "std": tuple(weights.std),
+    }
+    owned = {
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in weights.tensors.items()
+    }
+    if isinstance(weights.config, NetworkConfig):
+        network = network_of_config(weights.config, **about)
+        try:
+            network.load_state_dict(owned)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{weights.name}: its tensors are not those of timm's {weights.config.model} "
+                f"({' '.join(str(error).split())[:300]}). Another version of timm may have written them."
+            ) from error
+        return network.eval()
     with torch.device("meta"):
-        encoder = ViTEncoder(
-            weights.config,
-            name=weights.name,
-            licence=weights.licence,
-            mean=tuple(weights.mean),
-            std=tuple(weights.std),
-        )
-    owned = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.tensors.items()}
+        encoder = ViTEncoder(weights.config, **about)
     encoder.load_state_dict(owned, assign=True)
     return encoder.eval()
+
+
+def vit_from_weights(weights: EncoderWeights) -> ViTEncoder:
+    """As `encoder_from_weights`, of weights that are a vision transformer's."""
+    encoder = encoder_from_weights(weights)
+    assert isinstance(encoder, ViTEncoder)
+    return encoder
 
 
 def _read(text: str, stated: Stated) -> EncoderWeights:

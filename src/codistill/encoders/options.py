@@ -66,6 +66,8 @@ def _three(place: int) -> Callable[[str], tuple[float, ...]]:
 PARSERS: dict[str, Callable[[str], Any]] = {
     "num_heads": _whole,
     "image_size": _whole,
+    "window": _whole,
+    "num_global": _whole,
     "like": _word,
     "mean": _three(0),
     "std": _three(1),
@@ -84,7 +86,10 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 STATED = tuple(field.name for field in fields(Stated))
 """Facts about a weights file that are not in its tensors."""
 
-FILE_OPTIONS = ("image_size", *STATED)
+CHANGES = ("image_size", "window", "num_global")
+"""Options that change an encoder, see `encoders/changed.py`."""
+
+FILE_OPTIONS = (*CHANGES, *STATED)
 """Options of files and known names."""
 
 
@@ -127,6 +132,8 @@ _PRECISION = ",precision="
 _EXAMPLES = {
     "num_heads": "6",
     "image_size": "448",
+    "window": "16",
+    "num_global": "4",
     "like": "dinov2",
     "mean": "0.5/0.5/0.5",
     "std": "0.5/0.5/0.5",

@@ -10,7 +10,17 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.nn.seeded import seeded
 from codistill.nn.vit import vit_config
 
-_INTEGERS = ("seed", "patch_size", "image_size", "num_registers", "dim", "depth", "num_heads")
+_INTEGERS = (
+    "seed",
+    "patch_size",
+    "image_size",
+    "num_registers",
+    "dim",
+    "depth",
+    "num_heads",
+    "window",
+    "num_global",
+)
 _CHOICES = {"position": ("learned", "rope")}
 
 

@@ -7,7 +7,7 @@
     projected    the pooled vector in the space shared with text (CLIP's projection)
     0, 1, …      one of several summary tokens (RADIO: one per teacher of its own)
 
-A summary wider than the tokens (`EncoderSpec.cls_dim`) can be evaluated, but is no target.
+A summary may have another width than the tokens (`EncoderSpec.cls_dim`).
 """
 
 from codistill.errors import ConfigError

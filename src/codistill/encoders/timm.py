@@ -40,26 +40,32 @@ def timm_encoder(text: str, **given: Any) -> TimmViT | TimmMap:
         raise no_summary(
             summary, f"{PREFIX}{name}", "timm: models give cls and pooled; hf: models also others"
         )
-    model = _create(_import_timm(name), name, pretrained).eval()
+    model = create_model(name, pretrained)
     about = {
         "name": f"{PREFIX}{name}",
-        **_normalization(name, getattr(model, "pretrained_cfg", {}), options),
-        "licence": _licence(getattr(model, "pretrained_cfg", {})) if pretrained else "none (random weights)",
+        **normalization(name, model, options),
+        "licence": network_licence(model) if pretrained else "none (random weights)",
     }
+    return (TimmViT if is_transformer(model) else TimmMap)(model, about, summary)
+
+
+def is_transformer(model: nn.Module) -> bool:
+    """Whether a model of timm is a vision transformer with patches, prefix tokens and blocks."""
     forward = getattr(model, "forward_intermediates", None)
     is_vit = forward is not None and "return_prefix_tokens" in inspect.signature(forward).parameters
     has_patches = hasattr(getattr(model, "patch_embed", None) or getattr(model, "embeds", None), "patch_size")
-    if is_vit and has_patches and hasattr(model, "blocks"):
-        return TimmViT(model, about, summary)
-    return TimmMap(model, about, summary)
+    return is_vit and has_patches and hasattr(model, "blocks")
 
 
-def _licence(metadata: dict[str, Any]) -> str:
+def network_licence(model: nn.Module) -> str:
+    """The licence of a model's weights in timm's metadata."""
+    metadata: Any = getattr(model, "pretrained_cfg", {})
     return str(metadata.get("license") or "unknown")
 
 
-def _normalization(name: str, metadata: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def normalization(name: str, model: nn.Module, options: dict[str, Any]) -> dict[str, Any]:
     """Mean, std and native size: the caller's, else those of timm's metadata."""
+    metadata: Any = getattr(model, "pretrained_cfg", {})
     said = {key: tuple(value) for key in ("mean", "std") if (value := metadata.get(key)) is not None}
     said |= {key: options[key] for key in ("mean", "std") if key in options}
     if len(said) < 2:
@@ -80,8 +86,20 @@ def _import_timm(name: str) -> ModuleType:
     return timm
 
 
-def _create(timm: ModuleType, name: str, pretrained: bool) -> nn.Module:
-    """The model without classifier, at any image size if it can."""
+def create_model(name: str, pretrained: bool, **more: Any) -> nn.Module:
+    """timm's model of a name in evaluation mode, without classifier, at any image size if it can.
+
+    Args:
+        name: timm's.
+        pretrained: with timm's weights.
+        more: arguments of the model.
+
+    Raises:
+        MissingExtraError: if timm is not installed.
+        ConfigError: for an unknown model, or one that does not take the arguments.
+        CheckpointError: if its weights cannot be loaded.
+    """
+    timm = _import_timm(name)
     if not timm.is_model(name.partition(".")[0]) and not name.startswith(
         ("hf-hub:", "hf_hub:", "local-dir:")
     ):
@@ -90,14 +108,19 @@ def _create(timm: ModuleType, name: str, pretrained: bool) -> nn.Module:
         raise ConfigError(f"Unknown timm model {name!r}.{hint} timm.list_models('*vit*') lists them.")
     if pretrained and is_offline():
         _go_offline()
-    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
+    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, **more}
     try:
         try:
-            return timm.create_model(name, dynamic_img_size=True, **options)
+            return timm.create_model(name, dynamic_img_size=True, **options).eval()
         except TypeError as error:
             if "dynamic_img_size" not in str(error):
                 raise
-            return timm.create_model(name, **options)
+            return timm.create_model(name, **options).eval()
+    except TypeError as error:
+        refused = next((key for key in more if key in str(error)), None)
+        if refused is None:
+            raise
+        raise ConfigError(f"timm:{name} does not take {refused}: leave it out") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"timm:{name}: its weights cannot be loaded ({str(error).splitlines()[0][:200]}). Check the network and "

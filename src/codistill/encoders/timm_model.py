@@ -79,8 +79,13 @@ class TimmViT(TimmEncoder):
             num_registers=int(model.num_prefix_tokens) - int(has_cls),  # type: ignore[arg-type]
         )
         if summary == "pooled":
+            prefix = int(model.num_prefix_tokens)  # type: ignore[arg-type]
             with torch.no_grad():
-                width = self._pooled(torch.zeros(1, 4 + int(model.num_prefix_tokens), self.spec.dim)).shape[1]  # type: ignore[arg-type]
+                width, wider = (
+                    self._pooled(torch.zeros(1, count + prefix, self.spec.dim)).shape[1] for count in (4, 9)
+                )
+            if width != wider:  # all tokens, one behind the other
+                raise no_summary(summary, about["name"], "it has no pooling of its own")
             self.spec = replace(self.spec, cls_dim=None if width == self.spec.dim else width)
 
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
@@ -142,6 +147,19 @@ class TimmViT(TimmEncoder):
         if not isinstance(norm, nn.Module):
             return super().apply_norm(tokens)
         return normed_by(norm, tokens)
+
+    @property
+    def pools_patches(self) -> bool:
+        """With a pooled summary, where no class or register token takes part."""
+        return self.summary == "pooled" and int(self.model.num_prefix_tokens) == 0  # type: ignore[arg-type]
+
+    def pool(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """timm's own pooling.
+
+        Raises:
+            NotImplementedError: without a pooled summary of patches alone.
+        """
+        return self._pooled(patches) if self.pools_patches else super().pool(patches, grid)
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
         return images.shape[-2] // self.spec.patch_size, images.shape[-1] // self.spec.patch_size

@@ -7,103 +7,21 @@ Source: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from codistill.errors import ConfigError, check_least, unknown_name
-from codistill.nn.blocks import ACTIVATIONS, NORM_EPS, Block, init_transformer_weights
+from codistill.errors import ConfigError
+from codistill.nn.blocks import Block, init_transformer_weights
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables, cached_grid_tables
+from codistill.nn.tracing import is_symbolic
+from codistill.nn.vit_config import VIT_SIZES, ViTConfig, vit_config
+from codistill.nn.windows import global_blocks, in_windows
 from codistill.types import Tokens
 
-
-@dataclass(frozen=True, kw_only=True)
-class ViTConfig:
-    """Architecture of a `VisionTransformer`.
-
-    Attributes:
-        dim, depth, num_heads: width, blocks, heads.
-        patch_size: pixels per patch side.
-        image_size: native square size in pixels: the grid of the learned positional embedding.
-        num_registers: register tokens.
-        has_cls: class token.
-        has_mask_token: keep the (unused) mask token of DINOv2-family files, so that they load and save whole.
-        layer_scale: initial LayerScale value; None for none.
-        feed_forward, hidden: `gelu` or `swiglu`, and its hidden width (None: 4 * dim).
-        position: `learned` or `rope` (2-D, `rope_base`).
-        position_offset, position_antialias: how a learned embedding is resized, see `nn/position.py`.
-        drop_path: stochastic-depth rate of the last block, growing linearly from 0.
-        activation: of the `gelu` feed-forward part: `gelu` (exact), `gelu_tanh` or `quick_gelu`.
-        norm_eps: of every LayerNorm.
-    """
-
-    dim: int
-    depth: int
-    num_heads: int
-    patch_size: int = 14
-    image_size: int = 336
-    num_registers: int = 0
-    has_cls: bool = True
-    has_mask_token: bool = True
-    layer_scale: float | None = 1e-4
-    feed_forward: Literal["gelu", "swiglu"] = "gelu"
-    hidden: int | None = None
-    position: Literal["learned", "rope"] = "learned"
-    rope_base: float = 100.0
-    position_offset: float = 0.1
-    position_antialias: bool = False
-    drop_path: float = 0.0
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
-    norm_eps: float = NORM_EPS
-
-    def __post_init__(self) -> None:
-        check_least(self, "dim", "depth", "num_heads", "patch_size", "image_size")
-        if self.dim % self.num_heads:
-            raise ConfigError(f"dim {self.dim} is not divisible by num_heads {self.num_heads}")
-        if self.image_size % self.patch_size:
-            raise ConfigError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; nearest: "
-                f"{max(1, round(self.image_size / self.patch_size)) * self.patch_size}"
-            )
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ConfigError(f"drop_path must be in [0, 1); got {self.drop_path}")
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(unknown_name("activation", self.activation, ACTIVATIONS))
-        if not 0.0 < self.norm_eps < 1.0:
-            raise ConfigError(f"norm_eps must be in (0, 1); got {self.norm_eps}")
-
-    @property
-    def hidden_size(self) -> int:
-        return 4 * self.dim if self.hidden is None else self.hidden
-
-    @property
-    def num_prefix(self) -> int:
-        """Tokens before the registers: 1 with a class token, else 0."""
-        return 1 if self.has_cls else 0
-
-
-VIT_SIZES: dict[str, dict[str, int | str]] = {
-    "vit_tiny": {"dim": 192, "depth": 12, "num_heads": 3},
-    "vit_small": {"dim": 384, "depth": 12, "num_heads": 6},
-    "vit_base": {"dim": 768, "depth": 12, "num_heads": 12},
-    "vit_large": {"dim": 1024, "depth": 24, "num_heads": 16},
-    "vit_giant": {"dim": 1536, "depth": 40, "num_heads": 24, "feed_forward": "swiglu", "hidden": 4096},
-}
-
-
-def vit_config(size: str, **overrides: object) -> ViTConfig:
-    """The `ViTConfig` of a named size (`vit_tiny` … `vit_giant`), with some fields replaced.
-
-    Raises:
-        ConfigError: for an unknown size.
-    """
-    if size not in VIT_SIZES:
-        raise ConfigError(unknown_name("ViT size", size, VIT_SIZES))
-    return ViTConfig(**{**VIT_SIZES[size], **overrides})  # type: ignore[arg-type]
+__all__ = ["VIT_SIZES", "PatchEmbedding", "ViTConfig", "VisionTransformer", "vit_config"]
 
 
 class PatchEmbedding(nn.Module):
@@ -207,6 +125,35 @@ class VisionTransformer(nn.Module):
             x = torch.cat((x[:, :split], registers, x[:, split:]), dim=1)  # [cls, registers, patches]
         return x, grid, rope
 
+    def run_block(self, index: int, x: Tensor, grid: tuple[int, int], rope: RopeTables | None) -> Tensor:
+        """A block's output (batch, token, channel), window by window where it is a windowed one.
+
+        Raises:
+            ConfigError: for windows of an open grid (an exported program), or of the folded fast path under RoPE.
+        """
+        config, block = self.config, self.blocks[index]
+        side = config.window
+        if not side or index in global_blocks(config.depth, config.num_global):
+            return block(x, rope)
+        if is_symbolic(*grid):
+            raise ConfigError(
+                "windowed attention cannot be exported with an open image size: fix it, or export without window"
+            )
+        if max(grid) <= side:
+            return block(x, rope)
+        if rope is not None and rope[0].ndim != 2:  # tables of the folded path, which are laid out otherwise
+            raise ConfigError(
+                "windowed attention under RoPE has no folded form: load it with precision=exact"
+            )
+
+        def rope_of(shape: tuple[int, int]) -> RopeTables | None:
+            head_dim = config.dim // config.num_heads
+            return (
+                None if rope is None else cached_grid_tables(*shape, head_dim, config.rope_base, x.device, 0)
+            )
+
+        return in_windows(block, x, grid, side, rope_of)
+
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
         """Split a token sequence into `Tokens`, the final norm applied if `norm`."""
         return self.split(self.norm(x) if norm else x, grid, norm)
@@ -230,8 +177,8 @@ class VisionTransformer(nn.Module):
             norm: apply the final LayerNorm.
         """
         x, grid, rope = self.embed(images)
-        for block in self.blocks:
-            x = block(x, rope)
+        for index in range(self.config.depth):
+            x = self.run_block(index, x, grid, rope)
         return self.as_tokens(x, grid, norm)
 
     def encode_blocks(
@@ -249,18 +196,27 @@ class VisionTransformer(nn.Module):
             raise ValueError(f"blocks {wrong} do not exist: the encoder has {depth} (0 to {depth - 1})")
         x, grid, rope = self.embed(images)
         found: dict[int, Tokens] = {}
-        for index, block in enumerate(self.blocks[: max(wanted, default=-1) + 1]):
-            x = block(x, rope)
+        for index in range(max(wanted, default=-1) + 1):
+            x = self.run_block(index, x, grid, rope)
             if index in wanted:
                 found[index] = self.as_tokens(x, grid, norm)
         return [found[block] for block in wanted]
 
     def attention_map(self, images: Tensor, block: int = -1) -> Tensor:
-        """Attention weights (batch, head, query token, key token) of one block, all tokens in sequence order."""
-        x, _, rope = self.embed(images)
-        index = range(self.config.depth)[block]
-        for part in self.blocks[:index]:
-            x = part(x, rope)
+        """Attention weights (batch, head, query token, key token) of one block, all tokens in sequence order.
+
+        Raises:
+            ConfigError: for a windowed block, whose tokens do not all meet.
+        """
+        x, grid, rope = self.embed(images)
+        config, index = self.config, range(self.config.depth)[block]
+        whole = global_blocks(config.depth, config.num_global)
+        if config.window and max(grid) > config.window and index not in whole:
+            raise ConfigError(
+                f"block {index} attends within windows; blocks that see the whole image: {sorted(whole)}"
+            )
+        for before in range(index):
+            x = self.run_block(before, x, grid, rope)
         last: Block = self.blocks[index]  # type: ignore[assignment]
         return last.attention_map(x, rope)
 

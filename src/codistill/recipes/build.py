@@ -20,11 +20,12 @@ from codistill.engine.parallel import compile_units
 from codistill.engine.prefetch import DeviceBatches
 from codistill.errors import ConfigError
 from codistill.nn.precision import Precision, autocast
+from codistill.recipes.beforehand import check_beforehand
 from codistill.recipes.fresh_student import build_student
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.purpose import check_purpose
 from codistill.recipes.recipe import Recipe
-from codistill.recipes.sizes import crop_of_step, images_of_step, view_plan
+from codistill.recipes.sizes import images_of_step, size_of_crops, view_plan
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher
 from codistill.types import Batch
@@ -49,6 +50,7 @@ def build_objective(
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
     check_purpose(recipe)
+    check_beforehand(recipe)
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
@@ -152,7 +154,7 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
             start_step=start_step,
             total_steps=recipe.total_steps,
             device=part.device,
-            size_of_step=partial(crop_of_step, recipe),
+            size_of_step=partial(size_of_crops, recipe),
             images_of_step=partial(images_of_step, recipe, parts=parts) if recipe.image_sizes else None,
         )
         return itertools.chain.from_iterable(split_batch(step, recipe.engine.accumulate) for step in steps)

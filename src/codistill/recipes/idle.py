@@ -10,16 +10,17 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
 from codistill.distill.losses import DistillationLoss
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import ConfigError
 from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.files.urls import is_url
+from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import VIT_SIZES
+from codistill.recipes.named import check_names
 from codistill.recipes.recipe import Recipe, published_steps
-from codistill.recipes.sizes import view_plan
+from codistill.recipes.sizes import check_aspects, view_plan
 from codistill.student.projectors import RADIO_HEADS, ProjectorConfig, find_projector
 from codistill.types import TokenKind
 
@@ -46,6 +47,7 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
                 f"{_shown(default)}), or change that."
             )
     _check_terms(recipe)
+    check_aspects(recipe)
     view_plan(recipe)  # refuses shifts that leave nothing in common
     if recipe.distill.mesa.weight and not recipe.student.ema:
         raise ConfigError(
@@ -57,7 +59,7 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
             "student.damp draws noise in every layer, which engine.compile cannot take. Leave one of them out."
         )
     _check_heads(recipe)
-    _check_names(recipe)
+    check_names(recipe)
 
 
 def check_length(recipe: Recipe) -> None:
@@ -125,8 +127,29 @@ def _augment(recipe: Recipe) -> Iterator[Idle]:
 
 def _student(recipe: Recipe) -> Iterator[Idle]:
     student, projector = recipe.student, recipe.student.projector
-    if student.init:
+    if student.network:
+        names = (
+            "size",
+            "dim",
+            "depth",
+            "num_heads",
+            "num_registers",
+            "class_tokens",
+            "layer_scale",
+            "window",
+        )
+        yield from _paths("student", names, f"student.network {student.network} has its own")
+        yield (
+            "engine.activation_checkpointing",
+            "it recomputes transformer blocks, which student.network has none of",
+        )
+    elif student.init:
         yield "student.layer_scale", "student.init brings its own"
+    if student.window == 0:
+        yield "student.num_global", "student.window is 0: every block sees the whole image"
+    predicted = [t for t in recipe.teachers if "cls" in (t.kinds or ("cls",)) and not t.pool_predictions]
+    if not student.network and len(predicted) < 2:
+        yield "student.class_tokens", "fewer than two teachers have class tokens to predict"
     if student.freeze_encoder:
         yield "student.damp", "student.freeze_encoder leaves its weights alone"
     reads = find_projector(projector.kind).options
@@ -135,7 +158,7 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
     if "last_hidden" not in reads:
         return
     known = VIT_SIZES.get(student.size, {}).get("depth", 0)
-    depth = int(student.depth or known)
+    depth = NetworkConfig.depth if student.network else int(student.depth or known)
     blocks = projector.student_blocks(depth) if depth else ()
     if blocks and depth - 1 not in blocks:
         yield "student.projector.last_hidden", f"the ladder does not stand on the last block, {depth - 1}"
@@ -214,8 +237,8 @@ def _check_terms(recipe: Recipe) -> None:
 def _check_heads(recipe: Recipe) -> None:
     """Refuse attention heads that do not divide the student's width, before a teacher is loaded."""
     student, projector = recipe.student, recipe.student.projector
-    if "num_heads" not in find_projector(projector.kind).options:
-        return
+    if "num_heads" not in find_projector(projector.kind).options or student.network:
+        return  # a network's width is not known yet: its projector checks
     size = VIT_SIZES.get(student.size, {})
     dim = int(student.dim or size.get("dim", 0))
     own = int(student.num_heads or size.get("num_heads", 1))
@@ -224,55 +247,6 @@ def _check_heads(recipe: Recipe) -> None:
         raise ConfigError(
             f"student.projector.num_heads = {heads} does not divide the student's width {dim}. Choose a divisor."
         )
-
-
-def _check_names(recipe: Recipe) -> None:
-    """Refuse unknown names, and intervals longer than the run."""
-    sources = recipe.training_sources
-    names, domains = [source.name for source in sources], {source.domain for source in sources}
-    sharing = recipe.distill.sharing
-    if sources and sharing.mode == "generic":
-        if sharing.shared_sources == ():
-            raise ConfigError("distill.sharing.shared_sources is empty: that shares nothing. Use mode none.")
-        for name in sharing.shared_sources or ():
-            if name not in names:
-                raise ConfigError(unknown_name("source in distill.sharing.shared_sources", name, names))
-        if sharing.shared_sources is None and sharing.generic_domain not in domains:
-            raise ConfigError(
-                f"distill.sharing.generic_domain {sharing.generic_domain!r} is the domain of no source, so mode "
-                f"generic would share nothing; the sources' domains: {', '.join(sorted(domains))}"
-            )
-    if sources:
-        mixture_of([SourceSize(s.name, s.domain, 1) for s in sources], recipe.mix, recipe.loader.batch_size)
-    held_out = [source.name for source in recipe.held_out_sources]
-    twice = sorted({name for name in held_out if held_out.count(name) > 1})
-    if twice:
-        raise ConfigError(f"held-out source names must differ; {', '.join(twice)} occurs more than once")
-    for source in (*recipe.sources, *recipe.validation):
-        _check_source(source)
-    engine = recipe.engine
-    if engine.keep_every % engine.checkpoint_every:
-        raise ConfigError(
-            f"engine.keep_every {engine.keep_every} must be a multiple of engine.checkpoint_every "
-            f"{engine.checkpoint_every}: other steps have no checkpoint to keep"
-        )
-    if engine.stop_after is not None and not 0 < engine.stop_after <= recipe.total_steps:
-        raise ConfigError(
-            f"engine.stop_after {engine.stop_after} is no step of this run, which has {recipe.total_steps}"
-        )
-
-
-def _check_source(source: SourceConfig) -> None:
-    without = {
-        "generated": ("root", "include", "exclude", "rotation", "expected"),
-        "folder": ("root",),
-        "shards": ("root",),
-    }
-    for name in without.get(source.kind, ()):
-        if getattr(source, name) != SourceConfig.__dataclass_fields__[name].default:
-            raise ConfigError(
-                f"source {source.name!r}: {name} would have no effect on a source of kind {source.kind}; leave it out"
-            )
 
 
 def _value_and_default(recipe: Recipe, path: str) -> tuple[Any, Any]:

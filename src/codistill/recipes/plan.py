@@ -19,7 +19,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
-from codistill.recipes.fresh_student import build_encoder, student_shape
+from codistill.recipes.fresh_student import build_encoder, student_shape, with_class_tokens
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig
@@ -113,6 +113,10 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
         )
     name = (teacher.encoder or teacher.name).lower()
     before = recipe_of_run(teacher.encoder, recipes)
+    if before is not None and before.student.network:
+        raise ConfigError(
+            f"teacher {teacher.name!r}: operations of {before.student.network} as a teacher are not counted"
+        )
     if before is not None:
         return student_shape(before.student, before.image_size)
     large = next((shape for start, shape in _LARGE.items() if start in name), None)
@@ -184,7 +188,11 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
                 batches = [torch.empty(1, 3, side, side) for side in sides]
                 each = [count_flops(lambda e=network, x=images: e(x)) for images in batches]
                 forward[teacher.name] = sum(each) / len(each) * shares[teacher.name]
-        student = Student(build_encoder(config, recipe.image_size), tuple(targets), config.projector)
+                if teacher.mosaic:  # n² images share a canvas
+                    forward[teacher.name] /= max(1, sides[0] // shape.patch_size // grid) ** 2
+        wanted = with_class_tokens(config, targets)
+        more = max((target.token for target in wanted), default=0)
+        student = Student(build_encoder(config, recipe.image_size, more), wanted, config.projector)
         images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
         encoder = count_flops(lambda: student.encoder(images, norm=False))
         whole = count_flops(lambda: student(images))

@@ -30,7 +30,11 @@ class StudentConfig:
     Attributes:
         size: `vit_tiny`, `vit_small`, `vit_base`, `vit_large`, `vit_giant`.
         dim, depth, num_heads: replace the size's values.
-        patch_size, num_registers, layer_scale, drop_path: see `ViTConfig`.
+        network: `timm:NAME`, a convolutional or hybrid network in place of a vision transformer, from random weights
+            (`timm:NAME,pretrained=true`: from timm's); `patch_size` is then its pixels per token, 32 for most.
+        patch_size, num_registers, layer_scale, drop_path, window, num_global: see `ViTConfig`.
+        class_tokens: `shared`: one for all teachers, or one `per_teacher` that wants one (RADIO): the class token is
+            the first's, further registers, before the `num_registers` others, are the next ones'.
         projector: see `ProjectorConfig`.
         init: weights to start from: a run (a second stage), an export, a released file or a known name; projectors of
             the same teachers are taken if they fit. Empty: a fresh student.
@@ -43,10 +47,14 @@ class StudentConfig:
     dim: int | None = None
     depth: int | None = None
     num_heads: int | None = None
+    network: str = ""
     patch_size: int = 14
     num_registers: int = 4
+    class_tokens: Literal["shared", "per_teacher"] = "shared"
     layer_scale: float | None = 1e-4
     drop_path: float = 0.0
+    window: int = 0
+    num_global: int = 4
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     init: str = ""
     freeze_encoder: bool = False
@@ -54,6 +62,10 @@ class StudentConfig:
     damp: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.class_tokens not in ("shared", "per_teacher"):
+            raise ConfigError(
+                f"student.class_tokens must be shared or per_teacher; got {self.class_tokens!r}"
+            )
         if not 0.0 <= self.damp < math.inf:
             raise ConfigError(f"student.damp must be a finite number, 0 or more; got {self.damp}")
         if not 0.0 <= self.ema < 1.0:
@@ -75,6 +87,8 @@ class Recipe:
         image_size: side of the student's square crops in pixels, and of its positional embedding.
         image_sizes: sides to draw from in each step (multi-resolution training); a step's batch then has about as many
             tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
+        aspects: widths over heights to draw from in each step, of images with as many tokens as a square of the step's
+            size, or slightly fewer. Empty: squares.
         epochs: length in passes of 1 281 167 images (the published unit), from which `engine.total_steps` follows.
             None: `engine.total_steps` sets the length.
         student, teachers, distill, optim, engine: the method; see the classes.
@@ -89,6 +103,7 @@ class Recipe:
     use: Literal["any", "commercial"] = "any"
     image_size: int = 336
     image_sizes: tuple[int, ...] = ()
+    aspects: tuple[float, ...] = ()
     epochs: float | None = None
     student: StudentConfig = field(default_factory=StudentConfig)
     teachers: tuple[TeacherConfig, ...] = ()
@@ -113,6 +128,12 @@ class Recipe:
                     f"image size {size} is not a multiple of the student's patch size "
                     f"{self.student.patch_size}; nearest: {near}"
                 )
+        if any(not 1 / 8 <= aspect <= 8 for aspect in self.aspects) or len(set(self.aspects)) != len(
+            self.aspects
+        ):
+            raise ConfigError(
+                f"aspects, widths over heights, must be different numbers from 1/8 to 8; got {self.aspects}"
+            )
         if self.world is not None and not self.world_path:
             raise ConfigError("a recipe with a world needs world_path, the world's folder")
         if self.epochs is not None and not 0 < self.epochs < math.inf:

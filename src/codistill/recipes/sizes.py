@@ -1,5 +1,10 @@
 """Sizes of a recipe's steps: what is loaded, what student and teachers see, and how many images a step has."""
 
+import math
+
+from codistill.data.augment.draw import Size
+from codistill.data.randomness import ASPECT, generator
+from codistill.errors import ConfigError
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.views import ViewPlan, draw_size
 
@@ -16,6 +21,8 @@ def view_plan(recipe: Recipe) -> ViewPlan | None:
         ConfigError: if shifts leave nothing in common.
     """
     distill = recipe.distill
+    if recipe.aspects:
+        return None
     own = distill.alignment == "larger" or any(teacher.image_sizes for teacher in recipe.teachers)
     if not own and not distill.shift.most:
         return None
@@ -23,16 +30,48 @@ def view_plan(recipe: Recipe) -> ViewPlan | None:
         seed=recipe.engine.seed,
         patch_size=recipe.student.patch_size,
         student=recipe.image_sizes or (recipe.image_size,),
-        teachers={teacher.name: teacher.own_sizes for teacher in recipe.teachers},
+        teachers={t.name: () if t.mosaic else t.own_sizes for t in recipe.teachers},
         shift=distill.shift,
         own_grids=distill.alignment == "larger",
     )
 
 
 def crop_of_step(recipe: Recipe, step: int) -> int:
-    """Side of a step's crops, of which student and teachers get their views."""
+    """Side of a step's crops, of which student and teachers get their views; of squares with as many tokens, if any."""
     plan = view_plan(recipe)
     return size_of_step(recipe, step) if plan is None else plan.of_step(step).canvas
+
+
+def size_of_crops(recipe: Recipe, step: int) -> Size:
+    """Size of a step's crops: `crop_of_step`, or rows and columns where aspects are drawn."""
+    size = crop_of_step(recipe, step)
+    return shape_of_step(recipe, step, size) if recipe.aspects else size
+
+
+def shape_of_step(recipe: Recipe, step: int, size: int) -> tuple[int, int]:
+    """Rows and columns in pixels of a step's images, of an aspect drawn by (seed, step), the same on every rank."""
+    draws = generator(recipe.engine.seed, ASPECT, step)
+    aspect = recipe.aspects[int(draws.integers(len(recipe.aspects)))]
+    return bucket(aspect, size, recipe.student.patch_size)
+
+
+def bucket(aspect: float, size: int, patch: int) -> tuple[int, int]:
+    """Rows and columns, multiples of the patch size, of an aspect, with at most the tokens of a square of that size.
+
+    The most tokens within one of the exact shape; among equals the nearest aspect.
+    """
+    most = (size // patch) ** 2
+    exact = (math.sqrt(most / aspect), math.sqrt(most * aspect))  # rows, columns
+    near = [
+        (rows, columns)
+        for rows in (math.floor(exact[0]), math.ceil(exact[0]))
+        for columns in (math.floor(exact[1]), math.ceil(exact[1]))
+        if rows > 0 and columns > 0 and rows * columns <= most
+    ]
+    if not near:  # one row or column
+        near = [(1, most)] if aspect > 1 else [(most, 1)]
+    best = max(near, key=lambda shape: (shape[0] * shape[1], -abs(math.log(shape[1] / shape[0] / aspect))))
+    return best[0] * patch, best[1] * patch
 
 
 def images_of_step(recipe: Recipe, step: int, parts: int) -> int:
@@ -55,3 +94,21 @@ def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
     count = recipe.loader.batch_size * recipe.image_size**2 // size**2
     unit = 1 << max(0, (count // 16).bit_length() - 1)
     return max(1, count // unit * unit // parts) * parts
+
+
+def check_aspects(recipe: Recipe) -> None:
+    """Refuse aspects beside views of other sizes, which are squares.
+
+    Raises:
+        ConfigError: with what to change.
+    """
+    if not recipe.aspects:
+        return
+    own = [teacher.name for teacher in recipe.teachers if teacher.own_sizes]
+    other = [f"image sizes of teachers ({', '.join(own)})"] if own else []
+    other += ["distill.shift"] if recipe.distill.shift.most else []
+    if other:
+        raise ConfigError(
+            f"aspects = {recipe.aspects} makes images that are no squares, which {' and '.join(other)} cannot take. "
+            "Leave one of them out."
+        )

@@ -15,7 +15,7 @@ from codistill.errors import ConfigError
 
 
 class WeightAverage(nn.ModuleDict):
-    """The average of some modules' parameters, under the same names; buffers are those of the beginning.
+    """The average of some modules' parameters and running statistics, under the same names.
 
     Args:
         modules: what to follow; the average starts as a copy.
@@ -35,11 +35,17 @@ class WeightAverage(nn.ModuleDict):
 
     @torch.no_grad()
     def follow(self, modules: nn.ModuleDict) -> None:
-        """Move every parameter towards that of the same name: in fused operations, without a host sync."""
+        """Move parameters and running statistics towards those of the same name, without a host sync."""
         present = dict(modules.named_parameters())
         pairs = [(_local(p), _local(present[name])) for name, p in self.named_parameters()]
         ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
         torch._foreach_lerp_(ours, theirs, 1.0 - self.decay)  # pyright: ignore[reportPrivateImportUsage]
+        buffers = dict(modules.named_buffers())
+        for name, kept in self.named_buffers():
+            if kept.is_floating_point():
+                kept.lerp_(buffers[name], 1.0 - self.decay)
+            else:
+                kept.copy_(buffers[name])
 
 
 def _local(tensor: Tensor) -> Tensor:

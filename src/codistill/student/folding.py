@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from codistill.errors import ConfigError, unknown_name
 from codistill.student.statistics import KindStatistics, TargetStatistics
-from codistill.student.student import Student
+from codistill.student.student import Student, for_teacher
 from codistill.types import TokenKind, Tokens
 
 
@@ -41,7 +41,7 @@ class TeacherView(nn.Module):
                 "give it a method output_layers(kind), or use student.project(..., denormalize=True)"
             )
         target = next(target for target in student.targets if target.name == teacher)
-        self.kinds = target.kinds
+        self.target, self.kinds = target, target.projected
         self.blocks = student.projector_blocks
         self.last_only = student.projector_blocks == (student.encoder.config.depth - 1,)
         self.encoder = copy.deepcopy(student.encoder)
@@ -75,7 +75,7 @@ class TeacherView(nn.Module):
             outputs = [self.encoder(images, norm=False)]
         else:
             outputs = self.encoder.intermediate(images, self.blocks, norm=False)
-        tokens: Tokens = self.projector(outputs)
+        tokens: Tokens = self.projector([for_teacher(output, self.target) for output in outputs])
         cls, patches = (self._finished(tokens.of_kind(kind), kind) for kind in ("cls", "patch"))
         assert patches is not None
         return Tokens(patches=patches, grid=tokens.grid, cls=cls, normed=True)

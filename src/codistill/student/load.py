@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from codistill.encoders.changed import changed
 from codistill.encoders.load import encoder_from_weights
 from codistill.encoders.options import FILE_OPTIONS, as_options, split_options, split_precision, stated_of
 from codistill.encoders.precision import check_precision, in_precision
@@ -97,7 +98,14 @@ def student_of_weights(weights: StudentWeights, own: str | None = None) -> Stude
         CheckpointError: if teachers have different projectors, or a tensor is missing, surplus or misshapen.
     """
     targets = tuple(
-        TargetSpec(name=teacher["name"], dim=teacher["dim"], kinds=tuple(teacher["kinds"]))
+        TargetSpec(
+            name=teacher["name"],
+            dim=teacher["dim"],
+            kinds=tuple(teacher["kinds"]),
+            cls_dim=teacher.get("cls_dim"),
+            pooled=bool(teacher.get("pooled", False)),
+            token=int(teacher.get("token", 0)),
+        )
         for teacher in weights.teachers
     )
     if is_own(str(weights.proj_args.get("kind", ""))):
@@ -173,7 +181,8 @@ def load_student(
         raise ConfigError(f"train=True needs precision=exact: an encoder in {wanted} has no gradients")
     path, options = _locate(what, num_heads=num_heads, image_size=image_size, projector=projector)
     weights = read_student_weights(path, stated=stated_of(options))
-    student = student_of_weights(_resized(weights, options.get("image_size")), options.get("projector"))
+    weights = replace(weights, encoder=changed(weights.encoder, options))
+    student = student_of_weights(weights, options.get("projector"))
     if train:
         return student
     student.encoder = in_precision(student.encoder, wanted)  # type: ignore[assignment]
@@ -186,9 +195,20 @@ def teacher_encoders(what: str) -> dict[str, str]:
     Raises:
         CheckpointError: if it does not exist, or has no projectors.
     """
+    return {
+        name: str(said["encoder"]) for name, said in described_teachers(what).items() if "encoder" in said
+    }
+
+
+def described_teachers(what: str) -> dict[str, dict[str, Any]]:
+    """What a student's weights say of each teacher (`dim`, `kinds`; `encoder`, `cls_dim` …), by the teacher's name.
+
+    Raises:
+        CheckpointError: if it does not exist, or has no projectors.
+    """
     path, options = _locate(what)
     teachers = read_student_weights(path, stated=stated_of(options)).teachers
-    return {str(teacher["name"]): str(teacher["encoder"]) for teacher in teachers if "encoder" in teacher}
+    return {str(teacher["name"]): dict(teacher) for teacher in teachers}
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
@@ -197,7 +217,8 @@ def load_any_student(what: str, *, image_size: int | None = None) -> Student:
     weights = read_weights(path, stated=stated_of(options))
     if isinstance(weights, EncoderWeights):
         weights = StudentWeights(encoder=weights, projectors={}, statistics={}, teachers=())
-    return student_of_weights(_resized(weights, options.get("image_size")), options.get("projector"))
+    weights = replace(weights, encoder=changed(weights.encoder, options))
+    return student_of_weights(weights, options.get("projector"))
 
 
 def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]:
@@ -209,9 +230,3 @@ def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]
     if path.exists():
         return path, options
     return find_shipped(text) or (find_weights(text) if find_known(text) else path), options
-
-
-def _resized(weights: StudentWeights, image_size: int | None) -> StudentWeights:
-    if image_size is None:
-        return weights
-    return replace(weights, encoder=weights.encoder.at_image_size(image_size))

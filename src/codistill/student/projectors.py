@@ -8,18 +8,23 @@ All on un-normed tokens without registers:
 Each is a row of `PROJECTORS`; `file.py:NAME` adds the user's own.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from codistill.errors import ConfigError, check_least, unknown_name
 from codistill.files.own_code import is_own, own_object
-from codistill.nn.blocks import Block, init_transformer_weights
-from codistill.nn.linear import Linear
 from codistill.student.adaptors import BOTH, AttentionHead, HeadProjector, LayerNormMlp, ResidualMlp
-from codistill.types import TokenKind, Tokens
+from codistill.student.projector_modules import (
+    LadderProjector,
+    MlpProjector,
+    StudentShape,
+    TransformerProjector,
+    width_of,
+)
+from codistill.types import TargetSpec, TokenKind
 
 RADIO_HEADS = 16
 """Heads of RADIO's attention head."""
@@ -74,161 +79,90 @@ class ProjectorConfig:
         return blocks
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudentShape:
-    """The student's sizes, for a projector."""
-
-    dim: int
-    depth: int
-    num_heads: int
-
-
-class MlpRung(nn.Module):
-    """Linear, GELU, Linear; trunc-normal 0.02, zero bias (keys `layers.0`, `layers.2`)."""
-
-    def __init__(self, dim: int, hidden: int, out: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, out))
-        init_transformer_weights(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
-class LadderProjector(nn.Module):
-    """One MLP per token kind and chosen block; outputs are summed over blocks (keys `{kind}.{block}.layers.*`)."""
-
-    def __init__(
-        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
-    ) -> None:
-        super().__init__()
-        self.kinds = tuple(kinds)
-        self.blocks = config.student_blocks(student.depth)
-        hidden, last = config.hidden or 768, config.last_hidden or 3072
-        for kind in self.kinds:
-            rungs = {
-                str(block): MlpRung(student.dim, last if block == student.depth - 1 else hidden, out_dim)
-                for block in self.blocks
-            }
-            self.add_module(kind, nn.ModuleDict(rungs))
-
-    def _sum(self, kind: TokenKind, outputs: Sequence[Tokens]) -> Tensor:
-        rungs = self.get_submodule(kind)
-        parts = []
-        for rung, tokens in zip(rungs.values(), outputs, strict=True):  # type: ignore[attr-defined]
-            x = tokens.of_kind(kind)
-            if x is None:
-                raise ValueError(f"the projector needs {kind} tokens, which the student does not have")
-            parts.append(rung(x))
-        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]  # over blocks
-
-    def output_layers(self, kind: TokenKind) -> tuple[str, ...]:
-        """Names of the linear layers whose outputs add up to the tokens of a kind."""
-        return tuple(f"{kind}.{block}.layers.2" for block in self.blocks)
-
-    def forward(self, outputs: Sequence[Tokens]) -> Tokens:
-        """Un-normed student tokens of `self.blocks`, in that order, to the teacher's tokens."""
-        projected = {kind: self._sum(kind, outputs) for kind in self.kinds}
-        patches = projected.get("patch")
-        if patches is None:
-            last = outputs[-1].patches
-            patches = last.new_zeros(last.shape[0], 0, projected["cls"].shape[-1])  # no patch targets
-        return Tokens(patches=patches, grid=outputs[-1].grid, cls=projected.get("cls"), normed=True)
-
-
-class MlpProjector(LadderProjector):
-    """A ladder of one rung, after the last block; hidden width 4 * student dim by default."""
-
-    def __init__(
-        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
-    ) -> None:
-        hidden = config.hidden or 4 * student.dim
-        last_only = ProjectorConfig(
-            kind="ladder", hidden=hidden, last_hidden=hidden, blocks=(student.depth - 1,)
-        )
-        super().__init__(last_only, student, out_dim, kinds)
-
-
-class TransformerProjector(nn.Module):
-    """Pre-norm block(s) over [cls, patches], then Linear (keys `blocks.{i}.*`, `linear.*`)."""
-
-    def __init__(
-        self, config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
-    ) -> None:
-        super().__init__()
-        self.kinds = tuple(kinds)
-        self.blocks = nn.ModuleList(
-            Block(
-                student.dim,
-                config.num_heads or student.num_heads,
-                4 * student.dim,
-                layer_scale=config.layer_scale,
-            )
-            for _ in range(config.num_blocks or 1)
-        )
-        self.linear = Linear(student.dim, out_dim)
-        init_transformer_weights(self)
-
-    def output_layers(self, kind: TokenKind) -> tuple[str, ...]:
-        """Names of the linear layers whose outputs add up to the tokens of a kind."""
-        return ("linear",)
-
-    def forward(self, outputs: Sequence[Tokens]) -> Tokens:
-        """Un-normed student tokens of the last block (a sequence of one) to the teacher's tokens."""
-        tokens = outputs[-1]
-        x = tokens.patches if tokens.cls is None else torch.cat((tokens.cls[:, None], tokens.patches), dim=1)
-        for block in self.blocks:
-            x = block(x)
-        x = self.linear(x)  # (batch, [cls +] patch, teacher channel)
-        if tokens.cls is None:
-            return Tokens(patches=x, grid=tokens.grid, normed=True)
-        return Tokens(patches=x[:, 1:], grid=tokens.grid, cls=x[:, 0], normed=True)
-
-
 def _heads(
-    make: Callable[[TokenKind], nn.Module], out_dim: int, kinds: Sequence[TokenKind], shared: bool = False
+    make: Callable[[TokenKind, int], nn.Module],
+    out_dim: int,
+    kinds: Sequence[TokenKind],
+    cls_dim: int | None,
+    shared: bool = False,
 ) -> HeadProjector:
-    heads = {BOTH: make("patch")} if shared else {kind: make(kind) for kind in kinds}
+    """Heads made from a token kind and its width, one each or one for all.
+
+    Raises:
+        ConfigError: if one head would have to give two widths.
+    """
+    if shared and "cls" in kinds and cls_dim not in (None, out_dim):
+        raise ConfigError(
+            f"one head for class tokens ({cls_dim} channels) and patches ({out_dim}) cannot give both widths. Choose a "
+            "projector with one head each: --student.projector.kind ln_mlp, without shared"
+        )
+    heads = (
+        {BOTH: make("patch", out_dim)}
+        if shared
+        else {k: make(k, width_of(k, out_dim, cls_dim)) for k in kinds}
+    )
     return HeadProjector(heads, tuple(kinds), out_dim)
 
 
 def ln_mlp(
-    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    config: ProjectorConfig,
+    student: StudentShape,
+    out_dim: int,
+    kinds: Sequence[TokenKind],
+    cls_dim: int | None = None,
 ) -> HeadProjector:
     """EUPE's adaptors; hidden width 3072 as in its second and third stage (1536 in the first)."""
     hidden = config.hidden or 3072
-    return _heads(lambda _: LayerNormMlp(student.dim, hidden, out_dim), out_dim, kinds, config.shared)
+    return _heads(
+        lambda _, out: LayerNormMlp(student.dim, hidden, out), out_dim, kinds, cls_dim, config.shared
+    )
 
 
 def siglino(
-    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    config: ProjectorConfig,
+    student: StudentShape,
+    out_dim: int,
+    kinds: Sequence[TokenKind],
+    cls_dim: int | None = None,
 ) -> HeadProjector:
     """SigLino's adaptor: one for class tokens and patches, at the teacher's width."""
     head = LayerNormMlp(student.dim, out_dim, out_dim, first_bias=True, std=0.01)
-    return _heads(lambda _: head, out_dim, kinds, shared=True)
+    return _heads(lambda _, out: head, out_dim, kinds, cls_dim, shared=True)
 
 
 def radio_mlp(
-    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    config: ProjectorConfig,
+    student: StudentShape,
+    out_dim: int,
+    kinds: Sequence[TokenKind],
+    cls_dim: int | None = None,
 ) -> HeadProjector:
     """RADIO's residual MLPs."""
-    widths = (student.dim, config.hidden or 1024, out_dim)
+    widths = (student.dim, config.hidden or 1024)
     residual = config.num_blocks or 1
-    return _heads(lambda _: ResidualMlp(*widths, residual, config.pre_norm), out_dim, kinds, config.shared)
+
+    def make(_: TokenKind, out: int) -> nn.Module:
+        return ResidualMlp(*widths, out, residual, config.pre_norm)
+
+    return _heads(make, out_dim, kinds, cls_dim, config.shared)
 
 
 def radio_attention(
-    config: ProjectorConfig, student: StudentShape, out_dim: int, kinds: Sequence[TokenKind]
+    config: ProjectorConfig,
+    student: StudentShape,
+    out_dim: int,
+    kinds: Sequence[TokenKind],
+    cls_dim: int | None = None,
 ) -> HeadProjector:
     """RADIO's attention head for patches; class tokens take a residual MLP of one residual layer."""
-    widths = (student.dim, config.hidden or 1024, out_dim)
+    widths = (student.dim, config.hidden or 1024)
 
-    def make(kind: TokenKind) -> nn.Module:
+    def make(kind: TokenKind, out: int) -> nn.Module:
         if kind == "cls":
-            return ResidualMlp(*widths, num_residual=1)
-        return AttentionHead(*widths, config.num_blocks or 2, config.num_heads or RADIO_HEADS)
+            return ResidualMlp(*widths, out, num_residual=1)
+        return AttentionHead(*widths, out, config.num_blocks or 2, config.num_heads or RADIO_HEADS)
 
-    return _heads(make, out_dim, kinds)
+    return _heads(make, out_dim, kinds, cls_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,12 +171,13 @@ class Projector:
 
     Attributes:
         build: from config, student, the teacher's width and token kinds to a module that turns a sequence of un-normed
-            student tokens, one per block that it reads, into the teacher's tokens.
+            student tokens, one per block that it reads, into the teacher's tokens. For a teacher whose class tokens
+            have another width it is also given that, as `cls_dim`.
         options: fields of `ProjectorConfig` that it reads; others are refused. With `blocks` it reads these student
             blocks (all by default), without only the last one.
     """
 
-    build: Callable[[ProjectorConfig, StudentShape, int, Sequence[TokenKind]], nn.Module]
+    build: Callable[..., nn.Module]
     options: tuple[str, ...] = ()
 
 
@@ -256,6 +191,24 @@ PROJECTORS: dict[str, Projector] = {
     "radio_attention": Projector(build=radio_attention, options=("hidden", "num_blocks", "num_heads")),
 }
 """Every projector that ships with codistill."""
+
+
+def build_projector(config: ProjectorConfig, student: StudentShape, target: TargetSpec) -> nn.Module:
+    """The projector of a teacher.
+
+    Raises:
+        ConfigError: if the user's own cannot give class tokens of another width than patches.
+    """
+    build = find_projector(config.kind).build
+    wide = target.cls_dim if "cls" in target.projected and target.cls_dim != target.dim else None
+    if wide is None:
+        return build(config, student, target.dim, target.projected)
+    if config.kind not in PROJECTORS and "cls_dim" not in inspect.signature(build).parameters:
+        raise ConfigError(
+            f"class tokens of {target.name!r} have {wide} channels, its patches {target.dim}: {config.kind} must take "
+            "an argument cls_dim, the width of class tokens"
+        )
+    return build(config, student, target.dim, target.projected, cls_dim=wide)
 
 
 def find_projector(kind: str) -> Projector:

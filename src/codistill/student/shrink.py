@@ -50,7 +50,9 @@ class Shrunk:
 
     @property
     def encoder(self) -> ViTEncoder:
-        return self.student.encoder
+        encoder = self.student.encoder
+        assert isinstance(encoder, ViTEncoder)
+        return encoder
 
 
 @torch.no_grad()

@@ -5,17 +5,19 @@ Keys: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
 of the weights is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from codistill.encoders.network import NetworkEncoder, running_statistics
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.rows import Rows, select_tokens
 from codistill.nn.weight_noise import WeightNoise
 from codistill.student.average import WeightAverage
-from codistill.student.projectors import ProjectorConfig, StudentShape, find_projector
+from codistill.student.projectors import ProjectorConfig, StudentShape, build_projector
 from codistill.student.statistics import TargetStatistics
 from codistill.types import TargetSpec, TokenKind, Tokens
 from codistill.weights.contents import STD_FLOOR
@@ -39,7 +41,7 @@ class Student(nn.Module):
 
     def __init__(
         self,
-        encoder: ViTEncoder,
+        encoder: ViTEncoder | NetworkEncoder,
         targets: Sequence[TargetSpec],
         projector: ProjectorConfig | None = None,
         rotated_targets: bool = False,
@@ -57,14 +59,13 @@ class Student(nn.Module):
         self.projector_config = projector or ProjectorConfig()
         config = encoder.config
         shape = StudentShape(dim=config.dim, depth=config.depth, num_heads=config.num_heads)
-        build = find_projector(self.projector_config.kind).build
         self.projectors = nn.ModuleDict(
-            {t.name: build(self.projector_config, shape, t.dim, t.kinds) for t in self.targets}
+            {t.name: build_projector(self.projector_config, shape, t) for t in self.targets}
         )
         self.target_statistics = nn.ModuleDict(
             {
                 t.name: TargetStatistics(
-                    dict.fromkeys(t.kinds, t.dim), t.kinds if rotated_targets else (), std_floor
+                    {kind: t.width(kind) for kind in t.kinds}, t.kinds if rotated_targets else (), std_floor
                 )
                 for t in self.targets
             }
@@ -73,11 +74,18 @@ class Student(nn.Module):
         self.average = None
         self.noise: WeightNoise | None = None
         self.projector_blocks = self.projector_config.student_blocks(config.depth)
-        for name, parameter in encoder.named_parameters():
-            if name == "mask_token" or name.startswith(
-                "norm."
-            ):  # never used here: no gradient, no weight decay
-                parameter.requires_grad_(False)
+        for name in _unused(encoder):  # no gradient, no weight decay
+            encoder.get_parameter(name).requires_grad_(False)
+
+    def share_statistics(self, all_reduce_sum: Callable[[Tensor], Tensor], world_size: int) -> None:
+        """Replace the running statistics of the encoder's batch norms by their mean over ranks; after each forward."""
+        kept = running_statistics(self.encoder) if world_size > 1 and self.training else []
+        if not kept:
+            return
+        with torch.no_grad():
+            mean = all_reduce_sum(torch.cat(kept)) / world_size
+            for statistic, value in zip(kept, mean.split([len(one) for one in kept]), strict=True):
+                statistic.copy_(value)
 
     def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:
         """A teacher's tokens, predicted from the student's.
@@ -89,7 +97,8 @@ class Student(nn.Module):
                 targets), so that the teacher's unchanged decoder can use it.
 
         Returns:
-            Tokens of the teacher's width; cls is None where the projector gives none.
+            Tokens of the teacher's width; cls is None where the projector gives none, and of a teacher that pools
+            predicted patches (`TargetSpec.pooled`).
 
         Raises:
             ConfigError: for an unknown teacher.
@@ -105,8 +114,14 @@ class Student(nn.Module):
                 f"this projector reads the outputs of blocks {self.projector_blocks}; got {len(outputs)} "
                 "set(s) of tokens. Use encoder.intermediate(images, student.projector_blocks, norm=False)."
             )
-        projected: Tokens = self.projectors[teacher](outputs)
+        target = self._target(teacher)
+        projected: Tokens = self.projectors[teacher]([for_teacher(output, target) for output in outputs])
+        if target.pooled:
+            projected = replace(projected, cls=None)
         return self.denormalize(projected, teacher) if denormalize else projected
+
+    def _target(self, teacher: str) -> TargetSpec:
+        return next(target for target in self.targets if target.name == teacher)
 
     def denormalize(self, projected: Tokens, teacher: str) -> Tokens:
         """Standardized tokens of a teacher, in the teacher's own space."""
@@ -160,13 +175,35 @@ class Student(nn.Module):
             blocks = (*self.projector_blocks, last)[: len({*self.projector_blocks, last})]
             outputs = self.encoder.intermediate(images, blocks, norm=False)
             own, outputs = outputs[-1], outputs[: len(self.projector_blocks)]
-        predictions = {
-            name: projector([select_tokens(output, rows[name] if rows else None) for output in outputs])
-            for name, projector in self.projectors.items()
-        }
+        predictions: dict[str, Tokens] = {}
+        for name, projector in self.projectors.items():
+            seen = [for_teacher(output, self._target(name)) for output in outputs]
+            predictions[name] = projector([select_tokens(one, rows[name] if rows else None) for one in seen])
         if average_images is not None:
             assert self.average is not None
             with torch.no_grad():
                 predictions[AVERAGE] = self.average["encoder"](average_images, norm=False)
             predictions[OWN] = own
         return predictions
+
+
+def for_teacher(tokens: Tokens, target: TargetSpec) -> Tokens:
+    """The student's tokens as a teacher's projector reads them: with the class token that is the teacher's.
+
+    Raises:
+        ValueError: if the student has no such token.
+    """
+    if target.token == 0 or "cls" not in target.projected:
+        return tokens
+    if tokens.registers is None or tokens.registers.shape[1] < target.token:
+        raise ValueError(
+            f"the class token of {target.name!r} is register {target.token - 1}, which is missing"
+        )
+    return replace(tokens, cls=tokens.registers[:, target.token - 1])
+
+
+def _unused(encoder: ViTEncoder | NetworkEncoder) -> list[str]:
+    """Names of parameters that un-normed tokens do not depend on."""
+    if isinstance(encoder, NetworkEncoder):
+        return encoder.unused_parameters()
+    return [n for n, _ in encoder.named_parameters() if n == "mask_token" or n.startswith("norm.")]

@@ -54,9 +54,19 @@ class TeacherBank(nn.Module):
     def target_specs(self) -> tuple[TargetSpec, ...]:
         """Name, width and token kinds of each teacher, for the student."""
         return tuple(
-            TargetSpec(name=name, dim=self[name].encoder.spec.dim, kinds=self[name].kinds)
+            TargetSpec(
+                name=name,
+                dim=self[name].width("patch" if "patch" in self[name].kinds else "cls"),
+                kinds=self[name].kinds,
+                cls_dim=self[name].cls_dim,
+                pooled=self[name].config.pool_predictions,
+            )
             for name in self.names
         )
+
+    def pool(self, name: str, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """A teacher's summary of patches (batch, patch, channel) in its own space; gradients pass through."""
+        return self[name].encoder.pool(patches, grid)
 
     def describe(self) -> list[dict[str, Any]]:
         """Teachers and their licences, for exports and `codistill inspect`."""
@@ -64,11 +74,13 @@ class TeacherBank(nn.Module):
             {
                 "name": name,
                 "encoder": self[name].encoder.spec.name,
-                "dim": self[name].encoder.spec.dim,
+                "dim": self[name].width("patch" if "patch" in self[name].kinds else "cls"),
                 "patch_size": self[name].encoder.spec.patch_size,
                 "kinds": list(self[name].kinds),
                 "domain": self[name].config.domain,
                 "licence": self[name].encoder.spec.licence,
+                **({} if self[name].cls_dim is None else {"cls_dim": self[name].cls_dim}),
+                **({"pooled": True} if self[name].config.pool_predictions else {}),
             }
             for name in self.names
         ]

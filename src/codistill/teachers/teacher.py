@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.precision import Precision
+from codistill.teachers.mosaic import in_mosaic
 from codistill.teachers.precision import PRECISIONS, TeacherPrecision, prepared
 from codistill.teachers.views import StepViews, resize_images
 from codistill.types import Domain, TokenKind, Tokens
@@ -35,6 +36,10 @@ class TeacherConfig:
             student's grid (see `DistillConfig.alignment`). None (published): the size at which the grids match.
         image_sizes: sides to draw from in each step, independently of the student's and other teachers' (EUPE);
             held-out images have the largest. Empty: `image_size`.
+        pool_predictions: its class tokens are met by its own frozen pool of the predicted patches, brought back to its
+            space (SigLino), in place of a predicted class token; for encoders with a pool of patches.
+        mosaic: pack several images into one of `image_size`, each at the size at which grids match, see
+            `teachers/mosaic.py`; for teachers of one fixed size, of which patches alone are targets.
     """
 
     name: str
@@ -46,6 +51,8 @@ class TeacherConfig:
     weight: float = 1.0
     image_size: int | None = None
     image_sizes: tuple[int, ...] = ()
+    pool_predictions: bool = False
+    mosaic: bool = False
 
     @property
     def own_sizes(self) -> tuple[int, ...]:
@@ -57,6 +64,11 @@ class TeacherConfig:
             raise ConfigError(
                 f"teacher {self.name!r} has image_size = {self.image_size} and image_sizes = {self.image_sizes}: "
                 "keep one"
+            )
+        if self.mosaic and (self.image_size is None or self.kinds != ("patch",)):
+            raise ConfigError(
+                f"mosaic of teacher {self.name!r} needs image_size, the side of the canvas, and kinds = patch (a "
+                f"canvas has one summary for all of its images); got {self.image_size} and {self.kinds}"
             )
         if any(size < 1 for size in self.own_sizes) or len(set(self.image_sizes)) != len(self.image_sizes):
             raise ConfigError(
@@ -76,6 +88,24 @@ class TeacherConfig:
             raise ConfigError(
                 f"weight of teacher {self.name!r} must be a number of 0 or more; got {self.weight}"
             )
+
+
+def refuse_size(config: TeacherConfig, size: int, patch: int) -> None:
+    """ConfigError if a teacher's patch size does not divide an image size."""
+    if size % patch:
+        raise ConfigError(
+            f"image_size {size} of teacher {config.name!r} is not a multiple of its patch size {patch}; nearest: "
+            f"{max(1, round(size / patch)) * patch}"
+        )
+
+
+def refuse_no_summary(config: TeacherConfig, encoder: str) -> None:
+    """ConfigError if class tokens are wanted of a teacher whose encoder gives none."""
+    if "cls" in (config.kinds or ()):
+        raise ConfigError(
+            f"teacher {config.name!r} ({encoder}) has no class token, so its kinds must be (patch,); got "
+            f"{config.kinds}. Where it has a pool, summary=pooled behind the encoder's name gives it one."
+        )
 
 
 def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
@@ -99,6 +129,21 @@ def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
         tokens.feature_map().float(), size=grid, mode="bilinear", align_corners=False, antialias=shrinking
     )
     return Tokens(maps.flatten(2).transpose(1, 2), grid, tokens.cls, normed=tokens.normed)
+
+
+def _check_pool(config: TeacherConfig, encoder: Encoder, kinds: tuple[TokenKind, ...]) -> None:
+    """ConfigError if a teacher cannot pool what a student predicts of its patches."""
+    if set(kinds) != {"cls", "patch"}:
+        raise ConfigError(
+            f"pool_predictions of teacher {config.name!r} needs both token kinds, cls and patch; got {kinds}"
+        )
+    if not config.norm:
+        raise ConfigError(f"teacher {config.name!r}: its pool reads normed patches; leave out norm = false")
+    if not encoder.pools_patches:
+        raise ConfigError(
+            f"teacher {config.name!r} ({encoder.spec.name}) has no pool that reads patches alone (SigLIP has one: add "
+            "summary=pooled behind its name). Leave out pool_predictions: its class token is then predicted."
+        )
 
 
 class Teacher(nn.Module):
@@ -125,27 +170,27 @@ class Teacher(nn.Module):
         super().__init__()
         spec = encoder.spec
         kinds = config.kinds or (("cls", "patch") if spec.has_cls else ("patch",))
-        if "cls" in kinds and not spec.has_cls:
-            raise ConfigError(
-                f"teacher {config.name!r} ({spec.name}) has no class token, so its kinds must be (patch,); got {kinds}"
-            )
-        if "cls" in kinds and spec.cls_dim is not None:
-            raise ConfigError(
-                f"the summary of teacher {config.name!r} ({spec.name}) has {spec.cls_dim} channels, its patches "
-                f"{spec.dim}: one projector cannot learn both. Choose one of several summary tokens (summary=0 behind "
-                "the encoder's name), or teach patches alone: kinds=patch"
-            )
+        if not spec.has_cls:
+            refuse_no_summary(config, spec.name)
+        if config.pool_predictions:
+            _check_pool(config, encoder, kinds)
         for size in config.own_sizes:
-            if size % spec.patch_size:
-                near = max(1, round(size / spec.patch_size)) * spec.patch_size
-                raise ConfigError(
-                    f"image_size {size} of teacher {config.name!r} is not a multiple of its patch size "
-                    f"{spec.patch_size}; nearest: {near}"
-                )
+            refuse_size(config, size, spec.patch_size)
         self.config = config
         self.kinds: tuple[TokenKind, ...] = kinds
         encoder = encoder.eval().requires_grad_(False)
         self.encoder, self.autocast_dtype = prepared(encoder, config.precision, device, step)
+
+    def width(self, kind: TokenKind) -> int:
+        """Channels of its tokens of a kind."""
+        spec = self.encoder.spec
+        return spec.cls_dim or spec.dim if kind == "cls" else spec.dim
+
+    @property
+    def cls_dim(self) -> int | None:
+        """Channels of its class tokens, if they are targets beside patches of another width."""
+        wide = self.width("cls")
+        return wide if set(self.kinds) == {"cls", "patch"} and wide != self.width("patch") else None
 
     def train(self, mode: bool = True) -> "Teacher":
         """Teachers always stay in evaluation mode."""
@@ -178,6 +223,12 @@ class Teacher(nn.Module):
     ) -> Tokens:
         """Tokens of images at a side, on the student's grid or their own; None: the side at which the grids match."""
         patch = self.encoder.spec.patch_size
+        if self.config.mosaic and self.config.image_size:
+            canvas = self.config.image_size // patch
+            if max(grid) <= canvas // 2:
+                views = resize_images(images, grid[0] * patch)
+                return in_mosaic(lambda x: self.encoder(x, norm=self.config.norm), views, patch, canvas)
+            size = self.config.image_size
         if size is not None:
             return self._at_own_size(images, size, None if own_grid else grid)
         if images.shape[-2:] == (grid[0] * student_patch, grid[1] * student_patch):

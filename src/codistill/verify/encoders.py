@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from codistill.encoders.load import encoder_from_weights
+from codistill.encoders.load import vit_from_weights
 from codistill.encoders.vit import ViTEncoder
 from codistill.nn.rope import grid_positions
 from codistill.verify.check import CheckResult, compare_tensors
@@ -52,7 +52,7 @@ def multihmr_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
 
 
 def _encoder(path: Path, num_heads: int | None = None) -> ViTEncoder:
-    return encoder_from_weights(read_encoder_weights(path, num_heads=num_heads))
+    return vit_from_weights(read_encoder_weights(path, num_heads=num_heads))
 
 
 PARTS = (

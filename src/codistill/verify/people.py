@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from codistill.encoders.load import encoder_from_weights
+from codistill.encoders.load import vit_from_weights
 from codistill.geometry.rotations import rotation_vector
 from codistill.heads.human_mesh.cells import PersonCells, score_from_logits, suppress_neighbours
 from codistill.heads.human_mesh.load import read_human_mesh
@@ -47,7 +47,7 @@ def check_network(weights: Path, forward: Path) -> Iterator[CheckResult]:
     # Recorded networks of a width that is no multiple of 64 have heads of 32 channels; released ones of 64.
     dim = head.config.encoder_dim
     num_heads = None if dim % 64 == 0 else dim // 32
-    encoder = encoder_from_weights(read_encoder_weights(weights, num_heads=num_heads))
+    encoder = vit_from_weights(read_encoder_weights(weights, num_heads=num_heads))
     intrinsics = recorded["K"].clone()
     intrinsics[:, :2, 2] -= (
         0.5  # published pixels start at the image's corner, ours at the first pixel's centre

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
-from codistill.encoders.load import encoder_from_weights
+from codistill.encoders.load import vit_from_weights
 from codistill.heads.two_view.listing import dune_mast3r_listing, mast3r_listing
 from codistill.heads.two_view.load import read_two_view
 from codistill.heads.two_view.network import TwoViewHead, ViewPrediction
 from codistill.imaging.normalize import imagenet_normalize_
 from codistill.metrics.mapfree_submission import score_submission
+from codistill.nn.vit import ViTConfig
 from codistill.verify.check import CheckResult, compare_numbers, compare_tensors, failed, judged
 from codistill.verify.suite import Part
 from codistill.verify.two_view_losses import POINTS, check_losses, check_matching
@@ -36,7 +37,7 @@ SCORE_TOLERANCE = 1e-6
 @torch.inference_mode()
 def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
     """Both views' outputs of a MASt3R with its own encoder."""
-    encoder = encoder_from_weights(read_encoder_weights(weights))
+    encoder = vit_from_weights(read_encoder_weights(weights))
     head = read_two_view(weights, read_checkpoint(weights)).build()
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
@@ -48,7 +49,7 @@ def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
 @torch.inference_mode()
 def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Iterator[CheckResult]:
     """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
-    encoder: Encoder = encoder_from_weights(read_encoder_weights(encoder_file))
+    encoder: Encoder = vit_from_weights(read_encoder_weights(encoder_file))
     head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
 
     def predict(image1: Tensor, image2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
@@ -107,7 +108,9 @@ def check_listing(path: Path) -> Iterator[CheckResult]:
         listing = {name: shape for name, shape in listing.items() if not name.startswith("imagenet_")}
     else:
         state = StateDict.of_checkpoint(path, {"model": model})
-        implied = mast3r_listing(weights.config, read_mast3r(state, Stated()).config)
+        encoder = read_mast3r(state, Stated()).config
+        assert isinstance(encoder, ViTConfig)
+        implied = mast3r_listing(weights.config, encoder)
     wrong = sorted(name for name in listing.keys() | implied.keys() if listing.get(name) != implied.get(name))
     title = f"{path.stem}: {len(listing)} keys and shapes"
     yield judged(title, len(wrong) / len(listing), 0.0, f"differ: {', '.join(wrong[:5])}")

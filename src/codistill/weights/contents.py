@@ -1,6 +1,6 @@
 """Content of a weights file of any layout: one encoder, or a student with projectors and target statistics.
 
-Tensors stay as in the file (dtype included, possibly memory-mapped); names are `VisionTransformer`'s.
+Tensors stay as in the file (dtype included, possibly memory-mapped).
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from codistill.nn.network import NetworkConfig
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.vit import ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, TokenKind
@@ -22,11 +23,11 @@ STD_FLOOR = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderWeights:
-    """A checked vision transformer, with exactly the tensors of `VisionTransformer(config)`.
+    """A vision transformer, with exactly the tensors of `VisionTransformer(config)`, or a network of timm.
 
     Attributes:
-        config: the architecture, read from the tensors.
-        tensors: by `VisionTransformer`'s names.
+        config: the architecture, read from the tensors or (networks of timm) our JSON.
+        tensors: by the network's names.
         layout: the kind of file, e.g. `dinov2`.
         name: the known name, or the file's stem.
         mean, std: the normalization the network was trained with.
@@ -34,7 +35,7 @@ class EncoderWeights:
         extra: other entries of the file, as plain values (training arguments, iteration, notes).
     """
 
-    config: ViTConfig
+    config: ViTConfig | NetworkConfig
     tensors: dict[str, Tensor]
     layout: str
     name: str
@@ -57,7 +58,11 @@ class EncoderWeights:
             ConfigError: if `image_size` is not a multiple of the patch size.
         """
         config = replace(self.config, image_size=image_size)
-        if config.position != "learned" or image_size == self.config.image_size:
+        if (
+            isinstance(config, NetworkConfig)
+            or config.position != "learned"
+            or image_size == self.config.image_size
+        ):
             return replace(self, config=config)
         side = image_size // config.patch_size
         embedding = resize_position_embedding(

@@ -11,7 +11,7 @@ renamed.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from codistill.files.tensors import write_tensors
 from codistill.files.writing import folder_atomically
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.version import __version__
+from codistill.weights.architecture import architecture_fields, check_encoder, config_from_fields
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.layout_student import (
     projector_tensors,
@@ -28,11 +29,9 @@ from codistill.weights.layout_student import (
     read_student,
     with_teachers,
 )
-from codistill.weights.layout_vit import check_vit
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
-from codistill.weights.vit import config_from_fields
 
 FORMAT = "codistill-export"
 FORMAT_VERSION = 1
@@ -98,7 +97,7 @@ def describe_export(
         "codistill_version": __version__,
         "name": encoder.name,
         "licence": encoder.licence,
-        "architecture": {"type": "vit", **asdict(encoder.config)},
+        "architecture": architecture_fields(encoder.config),
         "normalization": {"mean": list(encoder.mean), "std": list(encoder.std)},
         "num_parameters": encoder.num_parameters,
         "recipe": recipe,
@@ -172,13 +171,13 @@ def _encoder(state: StateDict, config: Mapping[str, Any], where: str) -> Encoder
         raise CheckpointError(
             f"{where}: misses 'architecture'. The file is damaged: convert or copy it again."
         )
-    vit = config_from_fields(architecture, where)
-    check_vit(state, vit)
+    encoder = config_from_fields(architecture, where)
+    check_encoder(state, encoder)
     extra = {
         key: config[key] for key in ("recipe", "teachers", "source", "codistill_version") if config.get(key)
     }
     return EncoderWeights(
-        config=vit,
+        config=encoder,
         tensors=state.tensors,
         layout="codistill export",
         name=str(config.get("name", state.path.parent.name)),

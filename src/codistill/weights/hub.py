@@ -49,19 +49,21 @@ def write_hub_folder(
 
 def model_card(config: Mapping[str, Any]) -> str:
     """The card of a model from its `config.json`, with the hub's metadata on top."""
-    name, licence, vit = str(config["name"]), str(config["licence"]), config["architecture"]
+    name, licence, made = str(config["name"]), str(config["licence"]), config["architecture"]
+    is_network = made.get("type") == "timm"
+    family = "timm" if is_network else "vision-transformer"
     spdx = {"Apache-2.0": "apache-2.0", "MIT": "mit"}.get(licence, "other")
     head = ["---", f"license: {spdx}"]
     head += [f"license_name: {_quoted(licence)}"] if spdx == "other" else []
     head += ["library_name: codistill", "pipeline_tag: image-feature-extraction", "tags:"]
-    head += [
-        f"  - {tag}"
-        for tag in ("codistill", "vision-transformer", "model_hub_mixin", "pytorch_model_hub_mixin")
-    ]
-    sizes = (
-        f"A vision transformer: {vit['depth']} blocks of width {vit['dim']} with {vit['num_heads']} heads, patches of "
-        f"{vit['patch_size']} pixels, {config['num_parameters']:,} parameters."
+    head += [f"  - {tag}" for tag in ("codistill", family, "model_hub_mixin", "pytorch_model_hub_mixin")]
+    kind = (
+        f"The network {made['model']} of timm: width {made['dim']}, {made['patch_size']} pixels per token"
+        if is_network
+        else f"A vision transformer: {made['depth']} blocks of width {made['dim']} with {made['num_heads']} heads, "
+        f"patches of {made['patch_size']} pixels"
     )
+    sizes = f"{kind}, {config['num_parameters']:,} parameters."
     use = [
         "```python",
         "import codistill",

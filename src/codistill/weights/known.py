@@ -35,6 +35,7 @@ class KnownWeights:
         sha256: of the file; None where none is published.
         content: e.g. an encoder, a student.
         homepage: with the licence and the terms.
+        patch_size: pixels per token of its encoder along each axis.
         commercial: whether the licence allows commercial use.
     """
 
@@ -46,6 +47,7 @@ class KnownWeights:
     sha256: str | None = None
     content: Content = "encoder"
     aliases: tuple[str, ...] = ()
+    patch_size: int = 14
     commercial: bool = False
 
     @property
@@ -114,6 +116,7 @@ def _dune() -> Iterator[KnownWeights]:
 def _mast3r() -> Iterator[KnownWeights]:
     yield KnownWeights(
         name="mast3r_vitlarge_16",
+        patch_size=16,
         url=f"{_NAVER}/ComputerVision/MASt3R/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric.pth",
         licence=MAST3R_LICENCE,
         homepage="https://github.com/naver/mast3r",

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from codistill.errors import CheckpointError
+from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import VIT_SIZES, ViTConfig
+from codistill.weights.architecture import check_encoder
 from codistill.weights.contents import STD_FLOOR, EncoderWeights, StudentWeights, TargetMoments
 from codistill.weights.known import DUNE_LICENCE, find_known
-from codistill.weights.layout_vit import OFFSET_RULE, check_vit, name_and_licence, plain_extra
+from codistill.weights.layout_vit import OFFSET_RULE, name_and_licence, plain_extra
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 from codistill.weights.vit import encoder_width, infer_config, unchunked
@@ -49,7 +51,10 @@ def is_student(state: StateDict) -> bool:
 
 
 def read_student(
-    state: StateDict, stated: Stated, config: ViTConfig | None = None, layout: str = "DUNE / UNIC student"
+    state: StateDict,
+    stated: Stated,
+    config: ViTConfig | NetworkConfig | None = None,
+    layout: str = "DUNE / UNIC student",
 ) -> StudentWeights:
     """A student's encoder, projectors and target statistics.
 
@@ -63,15 +68,15 @@ def read_student(
         CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
     """
     state = averaged(state)
-    encoder, chunked = unchunked(state.under(PREFIX))
+    encoder, chunked = _encoder_tensors(state, config)
     extra = plain_extra(state)
     args = extra.get("args", {})
     if config is None:
         stated = stated.over(heads_in_arguments(encoder, args)).resolved(encoder_width(encoder))
         config = infer_config(encoder, stated, OFFSET_RULE)
-    check_vit(encoder, config, chunked)
+    check_encoder(encoder, config, chunked)
     parts = _collect(state)
-    if note := _disagreement(args, config):
+    if isinstance(config, ViTConfig) and (note := _disagreement(args, config)):
         extra["note"] = note
     moments = {name: _moments(state, name, kinds) for name, kinds in parts.moments.items()}
     iteration = state.rest.get("iter")
@@ -91,6 +96,12 @@ def read_student(
         proj_args=dict(proj_args) if isinstance(proj_args, Mapping) else {},
         iteration=iteration if isinstance(iteration, int) else None,
     )
+
+
+def _encoder_tensors(state: StateDict, config: ViTConfig | NetworkConfig | None) -> tuple[StateDict, bool]:
+    """The encoder's tensors, and whether their blocks were in chunks; a network of timm may have blocks of its own."""
+    encoder = state.under(PREFIX)
+    return (encoder, False) if isinstance(config, NetworkConfig) else unchunked(encoder)
 
 
 def averaged(state: StateDict) -> StateDict:
@@ -164,24 +175,45 @@ def _teacher(
     state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
     kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # no statistics: both
-    # Both the statistics and the projector's last layer have the teacher's width; they must agree.
-    widths = {pair[0].shape[0] for pair in moments.values()} | {
-        tensor.shape[0]
-        for key, tensor in projector.items()
-        if re.fullmatch(r"(linear|(cls|patch)\.\d+\.layers\.2|(cls|patch|both)\.(mlp\.)?last)\.weight", key)
-    }
-    if len(widths) != 1:
-        raise CheckpointError(
-            f"{state.path}: the width of teacher {name!r} is unclear: its projector and target statistics say "
-            f"{sorted(widths) or 'nothing'}; expected one `linear.weight` or `layers.2.weight` of the same width"
-        )
+    widths = {kind: _width(state, name, kind, projector, moments) for kind in kinds}
+    dim, wide = widths.get("patch", widths[kinds[0]]), widths.get("cls")
     known = find_known(name)
     return {
         "name": name,
-        "dim": int(widths.pop()),
+        "dim": dim,
         "kinds": kinds,
         "licence": known.licence if known else "unknown",
+        **({} if wide in (None, dim) else {"cls_dim": wide}),
     }
+
+
+def _width(
+    state: StateDict,
+    name: str,
+    kind: str,
+    projector: Mapping[str, Tensor],
+    moments: Mapping[Any, tuple[Tensor, ...]],
+) -> int:
+    """A teacher's width for a token kind: its statistics and its projector's last layers must agree on it.
+
+    Class tokens may have a last layer of their own, share one with the patches, or have none (a teacher's own pool of
+    predicted patches): so of a shared layer only the patches' width is certain.
+    """
+    apart = r"|linear_cls\.weight" if kind == "cls" else ""
+    own = re.compile(rf"{kind}\.(\d+\.layers\.2|(mlp\.)?last)\.weight{apart}")
+    widths = {tensor.shape[0] for key, tensor in projector.items() if own.fullmatch(key)}
+    widths |= {moments[kind][0].shape[0]} if kind in moments else set()
+    if kind == "patch" or not widths:
+        widths |= {
+            t.shape[0] for key, t in projector.items() if re.fullmatch(r"(linear|both\.last)\.weight", key)
+        }
+    if len(widths) != 1:
+        raise CheckpointError(
+            f"{state.path}: the width of teacher {name!r} is unclear: its projector and target statistics say "
+            f"{sorted(widths) or 'nothing'} for {kind} tokens; expected one `linear.weight` or `layers.2.weight` of "
+            "the same width"
+        )
+    return int(widths.pop())
 
 
 def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:

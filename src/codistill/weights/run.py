@@ -13,14 +13,15 @@ from typing import Any
 from codistill.errors import CheckpointError
 from codistill.files.json_files import read_json
 from codistill.files.yaml_text import parse_yaml
+from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import ViTConfig
+from codistill.weights.architecture import config_from_fields
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import read_normalization
 from codistill.weights.layout_student import read_std_floor, read_student, with_teachers
 from codistill.weights.read import read_checkpoint
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
-from codistill.weights.vit import config_from_fields
 
 CHECKPOINTS, CONFIG, DESCRIBE = "checkpoints", "config.yaml", "describe.json"
 MODEL, STATE = "model.safetensors", "state.json"
@@ -63,7 +64,7 @@ def latest_checkpoint(run: str | Path) -> Path:
     return found[-1]
 
 
-def _student(folder: Path, run: Path, config: ViTConfig) -> StudentWeights:
+def _student(folder: Path, run: Path, config: ViTConfig | NetworkConfig) -> StudentWeights:
     """The student in a checkpoint; if that is damaged, the error names the run's older ones."""
     file = folder / MODEL
     try:

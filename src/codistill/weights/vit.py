@@ -8,7 +8,6 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -140,25 +139,6 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
         return ViTConfig(**{**known, **stated.architecture(), **read})
     except ConfigError as error:
         raise CheckpointError(f"{state.path}: {error}") from error
-
-
-def config_from_fields(values: Mapping[str, Any], where: str) -> ViTConfig:
-    """A `ViTConfig` from the fields in one of our JSON files.
-
-    Raises:
-        CheckpointError: for an unknown, missing or wrong field.
-    """
-    allowed = {field.name for field in fields(ViTConfig)}
-    unknown = sorted(set(values) - allowed - {"type"})
-    if unknown:
-        raise CheckpointError(
-            f"{where}: unknown architecture fields {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}. "
-            "A newer version of codistill may have written it: upgrade."
-        )
-    try:
-        return ViTConfig(**{key: value for key, value in values.items() if key != "type"})
-    except (ConfigError, TypeError) as error:
-        raise CheckpointError(f"{where}: wrong architecture: {error}") from error
 
 
 @lru_cache(maxsize=8)

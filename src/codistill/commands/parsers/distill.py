@@ -26,6 +26,11 @@ add = PARSER.add_argument
 add("recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
 add("--out", type=Path, metavar="RUN", help="folder of the run")
 add(
+    "--student",
+    metavar="E",
+    help="in place of the recipe's: vit_small …, or timm:NAME, a convolutional network",
+)
+add(
     "--teacher",
     action="append",
     metavar="NAME,E[,domain=D][,kinds=cls+patch][,weight=W]",

@@ -39,6 +39,14 @@ OWN: Mapping[str, tuple[str, str]] = {
         "codistill.commands.evaluate_zero_shot",
         "classes of whole images by embeddings of their names, from a teacher's text tower",
     ),
+    "zero-shot-segmentation": (
+        "codistill.commands.evaluate_zero_shot_segmentation",
+        "classes of pixels by patches beside embeddings of names; no head is fitted",
+    ),
+    "retrieval": (
+        "codistill.commands.evaluate_retrieval",
+        "captions of images and images of captions, by embeddings of the captions",
+    ),
     "mapfree": (
         "codistill.commands.evaluate_mapfree",
         "relocalization as the Map-free benchmark has it: a submission is written and scored",

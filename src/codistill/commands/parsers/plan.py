@@ -29,6 +29,11 @@ add("--tflops", type=float, help="operations per second reached, in place of the
 add("--network", type=float, help="GB/s that a GPU sends, in place of the usual")
 add("--price", type=float, help="dollars per GPU and hour, in place of a round one")
 add("--loader-rate", type=float, default=150, help="images/s of a core: bench loader (150)")
+add(
+    "--student",
+    metavar="E",
+    help="in place of the recipe's: vit_small …, or timm:NAME, a convolutional network",
+)
 add("--teacher", action="append", metavar="NAME,E", help="in place of the recipe's; repeatable")
 add("--json", action="store_true", help="print JSON instead of lines")
 PARSER.set_defaults(source=None, held_out=None, help_fields=False)

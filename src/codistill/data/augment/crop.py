@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from codistill.data.augment.draw import AugmentParams
+from codistill.data.augment.draw import AugmentParams, Size, rows_and_columns
 from codistill.imaging import ImageHeader, covering_reduction, decode_rgb, resize_rgb
 
 
@@ -11,7 +11,7 @@ def decode_crop(
     data: bytes,
     header: ImageHeader,
     params: AugmentParams,
-    size: int,
+    size: Size,
     *,
     turned: bool = False,
     reduce: bool = True,
@@ -22,21 +22,22 @@ def decode_crop(
     Args:
         data, header: the encoded image and `read_header` of it.
         params: the crop, in pixels of the full image (after turning).
-        size: side of the square output.
+        size: of the output.
         turned: whether the image is turned clockwise by 90 degrees first.
         reduce: allow decoding at a part of the size.
         name: what error messages call the image.
 
     Returns:
-        (size, size, 3) uint8.
+        (row, column, 3) uint8.
     """
-    reduction = covering_reduction((params.height, params.width), (size, size)) if reduce else 1
+    wanted = rows_and_columns(size)
+    reduction = covering_reduction((params.height, params.width), wanted) if reduce else 1
     image = decode_rgb(data, header=header, reduction=reduction, name=name)
     if turned:
         image = np.rot90(image, k=-1)
     top, bottom, left, right = _scaled_box(image, header, params, turned)
     crop = image[top:bottom, left:right]
-    resized = resize_rgb(crop, (size, size))
+    resized = resize_rgb(crop, wanted)
     return cv2.flip(resized, 1) if params.flip else np.ascontiguousarray(resized)
 
 

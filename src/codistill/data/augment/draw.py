@@ -1,7 +1,7 @@
 """Augmentation parameters of one image, drawn with the distribution of torchvision's transforms."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,23 @@ from codistill.data.augment.config import AugmentConfig
 
 JITTERS = ("brightness", "contrast", "saturation", "hue")
 _CROP_ATTEMPTS = 10
+
+Size = int | tuple[int, int]
+"""Pixels of an image: the side of a square, or rows and columns."""
+
+
+def rows_and_columns(size: Size) -> tuple[int, int]:
+    """Rows and columns of a size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def for_aspect(config: AugmentConfig, size: Size) -> AugmentConfig:
+    """The ranges for crops of a size: width over height is drawn around that of the output, which is then not bent."""
+    rows, columns = rows_and_columns(size)
+    if rows == columns:
+        return config
+    low, high = (bound * columns / rows for bound in config.ratio)
+    return replace(config, ratio=(low, high))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 
 from codistill.data.augment.config import AugmentConfig
 from codistill.data.augment.crop import decode_crop
-from codistill.data.augment.draw import AugmentParams, draw_params
+from codistill.data.augment.draw import AugmentParams, Size, draw_params, for_aspect
 from codistill.data.augment.fast import photometric
 from codistill.imaging import (
     MAX_PIXELS,
@@ -22,7 +22,7 @@ def augment_image(
     data: bytes,
     config: AugmentConfig,
     rng: np.random.Generator,
-    size: int,
+    size: Size,
     *,
     turned: bool = False,
     name: str = "image",
@@ -34,19 +34,19 @@ def augment_image(
         data: the encoded image.
         config: the ranges to draw from.
         rng: draws the parameters.
-        size: side of the square output.
+        size: of the output; where it is no square, crops have its shape on average.
         turned: turn the image clockwise by 90 degrees first.
         name, max_pixels: see `read_header`.
 
     Returns:
-        (size, size, 3) uint8, and the parameters. With implementation `device` colours and blur are left to do.
+        (row, column, 3) uint8, and the parameters. With implementation `device` colours and blur are left to do.
 
     Raises:
         DataError: if the image cannot be used.
     """
     header = read_header(data, name=name, max_pixels=max_pixels)
     sides = (header.width, header.height) if turned else (header.height, header.width)
-    params = draw_params(config, rng, *sides)
+    params = draw_params(for_aspect(config, size), rng, *sides)
     with bad_image(name):
         return _apply(data, header, params, config, size, turned, name), params
 
@@ -56,11 +56,11 @@ def _apply(
     header: ImageHeader,
     params: AugmentParams,
     config: AugmentConfig,
-    size: int,
+    size: Size,
     turned: bool,
     name: str,
 ) -> np.ndarray:
-    """(size, size, 3) uint8: the drawn crop, with the host's part of the implementation."""
+    """(row, column, 3) uint8: the drawn crop, with the host's part of the implementation."""
     if config.implementation == "reference":
         # Imported here: torchvision imports PyTorch's compiler, which would take every worker seconds.
         from codistill.data.augment.reference import augment_reference

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from codistill.data.augment.draw import AugmentParams
+from codistill.data.augment.draw import AugmentParams, Size, rows_and_columns
 
 _JITTER = {
     "brightness": functional.adjust_brightness_image,
@@ -16,17 +16,17 @@ _JITTER = {
 
 
 def augment_reference(
-    image: np.ndarray, params: AugmentParams, size: int, *, kernel: int, threshold: float
+    image: np.ndarray, params: AugmentParams, size: Size, *, kernel: int, threshold: float
 ) -> Tensor:
     """Crop, resize, flip, jitter, grayscale, blur, solarize.
 
     Args:
         image: the full upright image, (row, column, 3) uint8.
         params, kernel, threshold: see `AugmentParams` and `AugmentConfig`.
-        size: side of the square output.
+        size: of the output.
 
     Returns:
-        (3, size, size) float in 0..1.
+        (3, row, column) float in 0..1.
     """
     pixels = torch.from_numpy(image).permute(2, 0, 1)
     pixels = functional.resized_crop_image(
@@ -35,7 +35,7 @@ def augment_reference(
         params.left,
         params.height,
         params.width,
-        [size, size],
+        list(rows_and_columns(size)),
         interpolation=InterpolationMode.BICUBIC,
         antialias=True,
     )

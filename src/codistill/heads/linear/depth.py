@@ -89,9 +89,18 @@ class DepthHead(nn.Module):
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch 1 row4 column4"]:
         """Depth in metres; rows and columns are four times the features'."""
+        scores = self.scores(features)
+        rows, columns = scores.shape[-2:]
+        size = (UPSAMPLING * rows, UPSAMPLING * columns)
+        return self.depth(interpolate(scores, size=size, mode="bilinear", align_corners=False))
+
+    def scores(
+        self, features: Float[Tensor, "batch channel row column"]
+    ) -> Float[Tensor, "batch bin row column"]:
+        """Scores of the bins at the features' own resolution."""
         with full_precision(features):
-            scores = self.conv_depth(features.float())
-            rows, columns = scores.shape[-2:]
-            size = (UPSAMPLING * rows, UPSAMPLING * columns)
-            scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
-            return depth_of_scores(scores, self.centres, dim=1)[:, None]
+            return self.conv_depth(features.float())
+
+    def depth(self, scores: Float[Tensor, "batch bin row column"]) -> Float[Tensor, "batch 1 row column"]:
+        """Metres of scores."""
+        return depth_of_scores(scores, self.centres, dim=1)[:, None]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from codistill.data.augment import evaluation_image
+from codistill.data.augment.draw import Size
 from codistill.data.batches import Batches, Requests
 from codistill.data.loader_config import LoaderConfig
 from codistill.data.mixing import SourceSize
@@ -29,7 +30,8 @@ class SquareImages(RequestedImages):
         super().__init__((source,))
         self.source, self.fit = source, fit
 
-    def batch(self, slots: Slots, size: int) -> RawBatch:
+    def batch(self, slots: Slots, size: Size) -> RawBatch:
+        assert isinstance(size, int), "these images are squares"
         items = slots.item.tolist()
         pixels = np.zeros((len(items), size, size, 3), dtype=np.uint8)
         names, bad = [], []

@@ -99,11 +99,12 @@ class FrozenFeatures(nn.Module):
             if "patch" not in target.kinds:
                 raise ConfigError(f"{config.encoder}: its projector of {target.name!r} gives no patch tokens")
             self.encoder: Encoder = self.student.encoder
-            self.channels, self.has_cls = target.dim, "cls" in target.kinds
+            self.channels, self.has_cls = target.dim, "cls" in target.projected
+            wide = target.cls_dim
         else:
             self.encoder = _encoder(config.encoder, source)
             self.channels, self.has_cls = self.encoder.spec.dim, self.encoder.spec.has_cls
-        wide = None if self.student is not None else self.encoder.spec.cls_dim
+            wide = self.encoder.spec.cls_dim
         self.cls_channels = (wide or self.channels) if self.has_cls else 0
         self.requires_grad_(False).eval()
 

@@ -13,11 +13,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.heads.linear.depth import DepthHead, depth_input
+from codistill.heads.linear.depth import UPSAMPLING, DepthHead, depth_input
 from codistill.heads.linear.released import read_head_of
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthData, DepthProtocol
 from codistill.tasks.dense.depth.views import resize_pair
 from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense, refuse_kind
+from codistill.tasks.dense.upsampling import check_upsampling, guided
 from codistill.tasks.task import Subject
 from codistill.types import Tokens
 
@@ -28,9 +29,15 @@ class DepthTest:
 
     Attributes:
         mirror: average with the mirrored image.
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+            `nn/jbu.py`).
     """
 
     mirror: bool = True
+    upsample: Literal["bilinear", "jbu"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_upsampling(self.upsample)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,28 +69,39 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
 
     Attributes:
         mirror: average with the mirrored image.
+        upsample: see `DepthTest`; `jbu` brings scores to the head's own resolution, four times that of the tokens.
     """
 
     gives = DenseAnswer(name="depth", channels=1, meaning="metres", with_cls=True)
 
     mirror: bool = True
+    upsample: Literal["bilinear", "jbu"] = "bilinear"
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "head_metres": [self.protocol.nearest, self.protocol.farthest]}
 
     def answer(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch 1 row column"]:
         """Metres, within the head's range."""
-        depth: Tensor = self.head(depth_input(levels)).float()
-        depth = depth.clamp(self.head.config.nearest, self.head.config.farthest)
+        return self._resized(self.head(depth_input(levels)), size)
+
+    def _resized(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
+        depth = depth.float().clamp(self.head.config.nearest, self.head.config.farthest)
         return interpolate(depth, size=size, mode="bilinear", align_corners=False)
+
+    def _depth(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Metres (batch, row, column) of normalized images, at a size."""
+        levels = self.features(images)
+        if self.upsample == "bilinear":
+            return self.answer(levels, size)[:, 0]
+        scores = guided(self.head.scores(depth_input(levels)), images, self.features, UPSAMPLING)
+        return self._resized(self.head.depth(scores), size)[:, 0]
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column"]:
         """Depth of every pixel in metres, fp32."""
         resized, _ = resize_pair(image, image[..., 0], self.protocol.resized)
         with self.autocast():
-            levels = self.features(self.seen(resized, self.mirror))
-            depth = self.answer(levels, (image.shape[0], image.shape[1]))[:, 0]
+            depth = self._depth(self.seen(resized, self.mirror), (image.shape[0], image.shape[1]))
         if self.mirror:
             depth = (depth[:1] + depth[1:].flip(-1)) / 2
         return depth[0].cpu().numpy()
@@ -115,4 +133,4 @@ def load_depth_estimator(
         released=released,
     )
     how = test if isinstance(test, DepthTest) else DepthTest()
-    return DepthEstimator(found.features, found.network, found.protocol, how.mirror)
+    return DepthEstimator(found.features, found.network, found.protocol, how.mirror, how.upsample)

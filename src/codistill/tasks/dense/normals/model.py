@@ -5,6 +5,7 @@ uint8 images in, a unit vector per pixel out: camera's frame (x right, y down, z
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense
 from codistill.tasks.dense.normals.data import NormalsData
 from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.protocol import CropProtocol
+from codistill.tasks.dense.upsampling import check_upsampling, guided
 from codistill.tasks.dense.views import resize_image
 from codistill.tasks.task import Subject
 from codistill.types import Tokens
@@ -29,9 +31,15 @@ class NormalsTest:
 
     Attributes:
         mirror: average with the mirrored image (Probe3D does not).
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+            `nn/jbu.py`).
     """
 
     mirror: bool = False
+    upsample: Literal["bilinear", "jbu"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_upsampling(self.upsample)
 
 
 @dataclass
@@ -45,10 +53,14 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
     )
 
     mirror: bool = False
+    upsample: Literal["bilinear", "jbu"] = "bilinear"
 
     def answer(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch 3 row column"]:
         """Unit vectors."""
-        scores = self.head(feature_maps(levels))
+        return self._normals(self.head(feature_maps(levels)), size)
+
+    def _normals(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Unit vectors (batch, 3, row, column) of scores of any resolution, at a size."""
         scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return normals_of_scores(scores.movedim(1, -1))[0].movedim(-1, 1)
 
@@ -57,8 +69,11 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
         """The normal of every pixel, fp32."""
         small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
         with self.autocast():
-            levels = self.features(self.seen(small, self.mirror))
-            normals = self.answer(levels, (image.shape[0], image.shape[1])).movedim(1, -1)
+            images = self.seen(small, self.mirror)
+            scores = self.head(feature_maps(self.features(images)))
+            if self.upsample == "jbu":
+                scores = guided(scores, images, self.features)
+            normals = self._normals(scores, (image.shape[0], image.shape[1])).movedim(1, -1)
         if self.mirror:
             mirrored = normals[1:].flip(2) * normals.new_tensor((-1.0, 1.0, 1.0))
             normals = normalize(normals[:1] + mirrored, dim=-1)
@@ -75,4 +90,5 @@ def load_normals(
         ConfigError: if the encoder does not fit the head.
     """
     found = load_dense(subject, "normals", CropProtocol, lambda path, _: read_head_of(NormalsHead, path))
-    return NormalsEstimator(found.features, found.network, found.protocol, (test or NormalsTest()).mirror)
+    how = test or NormalsTest()
+    return NormalsEstimator(found.features, found.network, found.protocol, how.mirror, how.upsample)

@@ -26,6 +26,7 @@ from codistill.tasks.dense.segmentation.data import (
 )
 from codistill.tasks.dense.segmentation.views import keep_ratio, resize_image
 from codistill.tasks.dense.sliding import slide
+from codistill.tasks.dense.upsampling import check_upsampling, guided
 from codistill.tasks.task import Subject
 from codistill.types import Tokens
 
@@ -37,14 +38,18 @@ class SegmentationTest:
     Attributes:
         scales: factors on the protocol's scale, over which scores are averaged; DINOv2's "+ms": 1 1.32 1.73 2.28 3.
         mirror: average with the mirrored image as well.
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+            `nn/jbu.py`).
     """
 
     scales: tuple[float, ...] = (1.0,)
     mirror: bool = False
+    upsample: Literal["bilinear", "jbu"] = "bilinear"
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"scales must be positive numbers; got {self.scales}")
+        check_upsampling(self.upsample)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,11 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
-        return self.answer(self.features(images), (images.shape[-2], images.shape[-1]))
+        levels, size = self.features(images), (images.shape[-2], images.shape[-1])
+        if self.test.upsample == "bilinear":
+            return self.answer(levels, size)
+        fine = guided(self.head(feature_maps(levels)), images, self.features)
+        return interpolate(fine, size=size, mode="bilinear", align_corners=False)
 
     def answer(
         self, levels: Sequence[Tokens], size: tuple[int, int]

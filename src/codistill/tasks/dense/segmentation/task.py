@@ -49,6 +49,11 @@ def _check(data: SegmentationData, training: bool) -> list[str]:
 def _score(
     model: Segmenter, data: SegmentationData, test: SegmentationTest, runtime: Runtime
 ) -> Iterator[Outcome]:
+    return score_segmenter(model, data)
+
+
+def score_segmenter(model: Segmenter, data: SegmentationData) -> Iterator[Outcome]:
+    """Counts of every image, with what to draw of it."""
     number = len(data.classes)
 
     def outcome(sample: DenseSample, predicted: np.ndarray) -> Outcome:

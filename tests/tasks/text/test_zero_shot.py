@@ -17,8 +17,8 @@ from codistill.files.npz import write_npz
 from codistill.student.load import load_student
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.data import LAYOUTS
-from codistill.tasks.classification.zero_shot import read_class_embeddings
 from codistill.tasks.opening import open_split
+from codistill.tasks.text.embeddings import read_class_embeddings
 
 SIZES = ["--resize", "64", "--crop", "56", "--workers", "0", "--device", "cpu"]
 

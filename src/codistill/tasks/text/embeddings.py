@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.errors import DataError
-from codistill.files.npz import read_npz
+from codistill.files.npz import read_npz, write_npz
 
 MADE = (
     "It holds embeddings (class, channel) or (class, template, channel), classes (class,) and tower, the name of "
@@ -96,3 +96,13 @@ def read_class_embeddings(path: Path) -> ClassEmbeddings:
     return ClassEmbeddings(
         mean_of_templates(vectors), tuple(names), str(found["tower"].item()), vectors.shape[1]
     )
+
+
+def write_class_embeddings(path: Path, values: Tensor, classes: tuple[str, ...], tower: str) -> None:
+    """Write embeddings (class, template, channel) as `read_class_embeddings` reads them.
+
+    Raises:
+        WriteError: if the file cannot be written.
+    """
+    arrays = {"embeddings": values.numpy(), "classes": np.array(classes), "tower": np.array(tower)}
+    write_npz(path, arrays)

@@ -1,0 +1,111 @@
+"""`codistill text TOWER --classes FILE --out FILE.npz`: embeddings of texts, for evaluations that compare with them."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codistill.commands.parsers.text import parse
+from codistill.encoders.text import TextTower, load_text_tower
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.text.embeddings import write_class_embeddings
+from codistill.tasks.text.retrieval import write_captions
+
+TEMPLATES = ("a photo of a {}.",)
+
+
+def main(argv: list[str]) -> int:
+    arguments = parse(argv)
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch-size must be 1 or more; got {arguments.batch_size}")
+    if arguments.out.suffix != ".npz":
+        raise ConfigError(f"--out must be called *.npz; got {arguments.out}")
+    if arguments.captions is not None and arguments.templates is not None:
+        raise ConfigError("--templates would have no effect: captions are taken as they are")
+    rows = read_rows(arguments.captions or arguments.classes)
+    templates = read_templates(arguments.templates)
+    tower = load_text_tower(arguments.tower)
+    name = arguments.image_encoder or tower.image_encoder
+    if not name:
+        raise ConfigError(
+            f"which image encoder shares the space of {tower.name}? add --image-encoder E, its name in `load_encoder` "
+            "and in runs, e.g. timm:vit_base_patch16_clip_224.openai"
+        )
+    if arguments.captions is not None:
+        images, texts = zip(*((key, text) for key, text in rows), strict=True)
+        values = embed(tower, list(texts), arguments.batch_size)
+        write_captions(arguments.out, values, tuple(images), name)
+        print(
+            f"wrote {arguments.out}: {len(texts)} captions of {len(set(images))} images, {values.shape[1]} channels"
+        )
+        return 0
+    values = class_vectors(tower, rows, templates, arguments.batch_size)
+    write_class_embeddings(arguments.out, values, tuple(key for key, _ in rows), name)
+    print(
+        f"wrote {arguments.out}: {len(rows)} classes, {values.shape[1]} texts each, {values.shape[2]} channels, "
+        f"in the space of {name}"
+    )
+    return 0
+
+
+def class_vectors(
+    tower: TextTower, rows: list[tuple[str, str]], templates: tuple[str, ...], batch_size: int
+) -> Tensor:
+    """(class, text, channel): every template around all words of a class; fewer words than others repeat."""
+    words = [[word.strip() for word in text.split(";") if word.strip()] for _, text in rows]
+    most = max(len(of) for of in words)
+    texts = [
+        template.replace("{}", of[number % len(of)])
+        for of in words
+        for number in range(most)
+        for template in templates
+    ]
+    return embed(tower, texts, batch_size).unflatten(0, (len(rows), most * len(templates)))
+
+
+def embed(tower: TextTower, texts: list[str], batch_size: int) -> Tensor:
+    """(text, channel), fp32."""
+    parts = [tower.embed(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+    return torch.cat(parts)
+
+
+def read_rows(path: Path) -> list[tuple[str, str]]:
+    """Pairs of a key and a text: of lines `KEY<tab>TEXT`, or `KEY`, whose text is itself with spaces for underscores.
+
+    Raises:
+        DataError: if the file cannot be read, or holds nothing, or a class has no words.
+    """
+    rows: list[tuple[str, str]] = []
+    for line in _lines(path):
+        key, tab, text = line.partition("\t")
+        text = text.strip() if tab else key.replace("_", " ").strip()
+        if not text.strip(" ;"):
+            raise DataError(f"{path}: {key!r} has no words")
+        rows.append((key.strip(), text))
+    return rows
+
+
+def read_templates(path: Path | None) -> tuple[str, ...]:
+    """Templates of a file; None: the one that is usual for photographs.
+
+    Raises:
+        DataError: if one has no place for the words.
+    """
+    if path is None:
+        return TEMPLATES
+    templates = tuple(_lines(path))
+    for template in templates:
+        if "{}" not in template:
+            raise DataError(f"{path}: {template!r} has no {{}}, where the words of a class go")
+    return templates
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    lines = [line.strip() for line in lines if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: is empty")
+    return lines

@@ -1,0 +1,156 @@
+"""What is known of an encoder before its weights are read: its text in, sizes out, None where nothing says them.
+
+random:SIZE,…          its text says all
+timm:NAME, dinov3_…    the network is built without memory for weights
+known names            the table of known weights
+runs and exports       their JSON
+weights files          names and shapes of their tensors
+hf:FOLDER              its config.json (repositories of the hub, and names of your own, say nothing yet)
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codistill.encoders.hf import PREFIX as HF
+from codistill.encoders.options import split_options, split_precision
+from codistill.encoders.published import resolve_published
+from codistill.encoders.registry import REGISTERED
+from codistill.encoders.seeded import seeded_encoder
+from codistill.encoders.timm import timm_encoder
+from codistill.encoders.timm_model import PREFIX as TIMM
+from codistill.errors import CheckpointError, ConfigError, MissingExtraError
+from codistill.files.json_files import read_json
+from codistill.types import EncoderSpec
+from codistill.weights.architecture import config_from_fields
+from codistill.weights.export import CONFIG
+from codistill.weights.known import find_known
+from codistill.weights.read import file_kind, read_checkpoint
+from codistill.weights.run import DESCRIBE
+from codistill.weights.shipped import find_shipped
+
+_EMBEDDING = re.compile(r"(?:.*\.)?patch_embed\.proj\.weight")
+_PRETRAINED = re.compile(r",pretrained=\w+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFacts:
+    """What is known of an encoder; None where it is not.
+
+    Attributes:
+        patch_size: pixels per token.
+        dim: channels of a patch token.
+        has_cls: whether it gives a summary of the image.
+        cls_dim: channels of that.
+    """
+
+    patch_size: int | None = None
+    dim: int | None = None
+    has_cls: bool | None = None
+    cls_dim: int | None = None
+
+
+NOTHING_KNOWN = EncoderFacts()
+
+
+def facts_of(text: str) -> EncoderFacts:
+    """What is known of the encoder of a text, as for `load_encoder`.
+
+    Raises:
+        ConfigError: for a model or a summary that a library does not have.
+    """
+    text, _ = split_precision(os.path.expandvars(text))
+    if text in REGISTERED:
+        return NOTHING_KNOWN
+    path = Path(text).expanduser()
+    if path.exists():
+        return _of_path(path)
+    text = resolve_published(text)
+    if text.startswith(TIMM):
+        return _of_timm(text)
+    if text.startswith("random:"):
+        with torch.device("meta"):
+            return _of_spec(seeded_encoder(text).spec)
+    if text.startswith(HF):
+        return _of_hf(Path(text.removeprefix(HF).partition(",")[0]).expanduser())
+    try:
+        name, _ = split_options(text)
+    except ConfigError:
+        return NOTHING_KNOWN  # told when it loads
+    path = find_shipped(name) or Path(name).expanduser()
+    if path.exists():
+        return _of_path(path)
+    known = find_known(name)
+    return NOTHING_KNOWN if known is None else EncoderFacts(patch_size=known.patch_size)
+
+
+def _of_spec(spec: EncoderSpec) -> EncoderFacts:
+    width = (spec.cls_dim or spec.dim) if spec.has_cls else None
+    return EncoderFacts(patch_size=spec.patch_size, dim=spec.dim, has_cls=spec.has_cls, cls_dim=width)
+
+
+def _of_timm(text: str) -> EncoderFacts:
+    try:
+        with torch.device("meta"):
+            return _of_spec(timm_encoder(f"{_PRETRAINED.sub('', text)},pretrained=false").spec)
+    except (MissingExtraError, CheckpointError, NotImplementedError):
+        return NOTHING_KNOWN  # told when it loads
+
+
+def _of_hf(folder: Path) -> EncoderFacts:
+    config = folder / "config.json"
+    plain: dict[str, Any] = read_json(config) if config.is_file() else {}
+    inner = plain.get("vision_config") if isinstance(plain.get("vision_config"), dict) else plain
+    patch = inner.get("patch_size") if isinstance(inner, dict) else None
+    return EncoderFacts(patch_size=patch if isinstance(patch, int) else None)
+
+
+def _of_path(path: Path) -> EncoderFacts:
+    """Of a run, a checkpoint of one, an export, or a weights file."""
+    for file, entry in (
+        (path / DESCRIBE, "encoder"),
+        (path.parent.parent / DESCRIBE, "encoder"),
+        (path / CONFIG, "architecture"),
+    ):
+        said = _read(file).get(entry)
+        if isinstance(said, dict):
+            config = config_from_fields(said, str(file))
+            width = config.dim if config.has_cls else None
+            return EncoderFacts(
+                patch_size=config.patch_size, dim=config.dim, has_cls=config.has_cls, cls_dim=width
+            )
+    if path.is_dir() or path.suffix.lower() == ".onnx":
+        return NOTHING_KNOWN
+    return _of_file(path)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(file)) if file.is_file() else {}
+    except CheckpointError:
+        return {}
+
+
+def _of_file(path: Path) -> EncoderFacts:
+    """From the patch embedding of a file that is read by reference; files of the old format are left for later."""
+    try:
+        if file_kind(path) == "torch legacy":
+            return NOTHING_KNOWN
+        content: Any = read_checkpoint(path)
+    except CheckpointError:
+        return NOTHING_KNOWN  # told when it loads
+    for _ in range(2):  # a state dict, alone or as an entry
+        kernels = {
+            tuple(tensor.shape)
+            for name, tensor in content.items()
+            if isinstance(tensor, torch.Tensor) and _EMBEDDING.fullmatch(str(name)) and tensor.ndim == 4
+        }
+        if len(kernels) == 1:
+            dim, _, rows, columns = kernels.pop()
+            return EncoderFacts(patch_size=rows if rows == columns else None, dim=dim)
+        content = next((value for value in content.values() if isinstance(value, dict)), {})
+    return NOTHING_KNOWN

@@ -1,0 +1,47 @@
+"""What a recipe's teachers and student are known to be before any weights are read: impossible sizes are refused here.
+
+Teachers are loaded one after the other, and may be downloaded: what is wrong with the third must not wait for the first
+two. What is not known beforehand is refused when it loads.
+"""
+
+from codistill.encoders.facts import EncoderFacts, facts_of
+from codistill.encoders.network import network_stride
+from codistill.errors import ConfigError
+from codistill.recipes.recipe import Recipe
+from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_size
+
+
+def check_beforehand(recipe: Recipe) -> None:
+    """Refuse sizes that no patch divides, summaries that a teacher does not have, and weights that sum to zero.
+
+    Raises:
+        ConfigError: for the first, with what to change.
+    """
+    teachers = recipe.teachers
+    if teachers and all(teacher.weight == 0 for teacher in teachers):
+        raise ConfigError(
+            f"the weights of all teachers ({', '.join(teacher.name for teacher in teachers)}) are 0, which trains "
+            "nothing. Give one of them a weight, e.g. --teachers.0.weight 1"
+        )
+    student = recipe.student
+    if student.network and (stride := network_stride(student.network)) != student.patch_size:
+        raise ConfigError(
+            f"student.network {student.network} has {stride} pixels per token; student.patch_size says "
+            f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
+        )
+    for teacher in teachers:
+        check_teacher(teacher, facts_of(teacher.encoder or teacher.name))
+
+
+def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:
+    """Refuse a teacher that cannot be what its configuration says.
+
+    Raises:
+        ConfigError: with what to change.
+    """
+    what = teacher.encoder or teacher.name
+    if facts.patch_size is not None:
+        for size in teacher.own_sizes:
+            refuse_size(teacher, size, facts.patch_size)
+    if facts.has_cls is False:
+        refuse_no_summary(teacher, what)

@@ -1,0 +1,1 @@
+"""Images beside text: embeddings files, the space that they share, retrieval, zero-shot segmentation."""

@@ -1,0 +1,111 @@
+"""Zero-shot segmentation: patches beside embeddings of class names, no head fitted.
+
+Every patch's vector is compared with every class by cosine; scores become pixels as those of a linear head do
+(`Segmenter`: the data set's resizing and windows, several scales, mirroring, joint bilateral upsampling). Which vector
+stands for a patch:
+
+* `patch`: the patch token, of an encoder whose patches lie in the text's space (TIPSv2), or of a student's projector;
+* `cls`: the patch after a student's head of class tokens, as RADIO does: the summary of a patch. For projectors that
+  look at one token at a time, and one width of input.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from codistill.encoders.states import TokenState
+from codistill.errors import ConfigError
+from codistill.student.projectors import TransformerProjector
+from codistill.student.student import Student
+from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
+from codistill.types import Tokens
+
+SCALE = 100.0
+"""Factor of cosines where scores are averaged as probabilities, over scales and mirror images (CLIP's logit scale)."""
+
+
+class TextHead(nn.Module):
+    """Cosines of features to class embeddings: a head without parameters.
+
+    Args:
+        classes: (class, channel), unit vectors.
+    """
+
+    classes: Tensor
+
+    def __init__(self, classes: Float[Tensor, "class channel"]) -> None:
+        super().__init__()
+        self.classes = nn.Parameter(classes.clone(), requires_grad=False)  # moved, and asked for its device
+
+    def forward(
+        self, features: Float[Tensor, "batch channel row column"]
+    ) -> Float[Tensor, "batch class row column"]:
+        """Cosines, times `SCALE`."""
+        vectors = normalize(features.float(), dim=1)
+        return SCALE * torch.einsum("bcij,nc->bnij", vectors, self.classes)
+
+
+class PatchSummaries(FrozenFeatures):
+    """A student's patches after a projector's head of class tokens, in the teacher's own space.
+
+    Args:
+        config: with the projector.
+        student: loaded.
+
+    Raises:
+        ConfigError: if the projector gives no class tokens, or mixes tokens.
+    """
+
+    def __init__(self, config: FeatureConfig, student: Student) -> None:
+        super().__init__(config, student)
+        assert config.projector is not None
+        projector = student.projectors[config.projector]
+        if not self.has_cls:
+            raise ConfigError(
+                f"{config.projector!r} has no class tokens to look at patches with; use --through patch"
+            )
+        if isinstance(projector, TransformerProjector) or student.projector_config.kind == "radio_attention":
+            raise ConfigError(
+                f"the projector of {config.projector!r} ({student.projector_config.kind}) mixes tokens, so that its "
+                "class token's head cannot be used on patches; use --through patch"
+            )
+        self.channels = self.cls_channels
+
+    @torch.no_grad()
+    def levels(self, found: Mapping[TokenState, Tokens]) -> list[Tokens]:
+        """The patches' summaries as patches."""
+        assert self.student is not None and self.config.projector is not None
+        name = self.config.projector
+        outputs = [found[state] for state in self.states]
+        single = [_each_patch(tokens) for tokens in outputs]
+        projected: Tokens = self.student.projectors[name](single)
+        assert projected.cls is not None
+        cls = self.student.denormalize(projected, name).cls
+        assert cls is not None
+        last = outputs[-1]
+        return [Tokens(cls.unflatten(0, (len(last), -1)), last.grid, normed=True)]
+
+
+def _each_patch(tokens: Tokens) -> Tokens:
+    """Every patch as an image of its own, whose class token and only patch it is."""
+    each = tokens.patches.flatten(0, 1)  # (batch x patch, channel)
+    return Tokens(each[:, None], (1, 1), each, normed=tokens.normed)
+
+
+def patch_vectors(features: FrozenFeatures, through: str, source: str) -> FrozenFeatures:
+    """The features whose patches are compared with text.
+
+    Raises:
+        ConfigError: for `cls` without a student's projector.
+    """
+    if through == "patch":
+        return features
+    if features.student is None:
+        raise ConfigError(
+            f"--through cls looks at patches with a student's head of class tokens; {source} is taken as an encoder "
+            "alone. Name a teacher of it: --projector TEACHER"
+        )
+    return PatchSummaries(features.config, features.student)

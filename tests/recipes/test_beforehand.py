@@ -1,0 +1,120 @@
+"""What is refused before any weights are read, and summaries of several teachers as a user trains them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import codistill
+from codistill.cli import main
+from codistill.encoders.facts import EncoderFacts, facts_of
+from codistill.errors import ConfigError
+from codistill.recipes import build
+from codistill.recipes.registry import find_recipe
+from codistill.teachers.teacher import TeacherConfig
+
+timm = pytest.importorskip("timm")
+KNOWN_SIZES = {
+    "dinov2_vitl14_reg": EncoderFacts(patch_size=14),
+    "mast3r_vitlarge_16": EncoderFacts(patch_size=16),
+    "dinov3_vits16,summary=cls": EncoderFacts(patch_size=16, dim=384, has_cls=True, cls_dim=384),
+    "siglip2_b16_256": EncoderFacts(patch_size=16, dim=768, has_cls=False),
+    "siglip2_b16_256,summary=pooled": EncoderFacts(patch_size=16, dim=768, has_cls=True, cls_dim=768),
+    "timm:test_convnext": EncoderFacts(patch_size=32, dim=64, has_cls=False),
+    "random:vit_tiny,patch_size=7,dim=32,num_heads=2": EncoderFacts(
+        patch_size=7, dim=32, has_cls=True, cls_dim=32
+    ),
+    "hf:org/name": EncoderFacts(),
+    "nothing at all": EncoderFacts(),
+}
+
+
+@pytest.mark.parametrize("text", KNOWN_SIZES)
+def test_names_tell_sizes(text: str) -> None:
+    assert facts_of(text) == KNOWN_SIZES[text]
+
+
+def test_files_tell_sizes(tmp_path: Path) -> None:
+    encoder = codistill.load_encoder("random:vit_tiny,patch_size=7,dim=32,num_heads=2,depth=1")
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    save_file(state, tmp_path / "file.safetensors")
+    torch.save({"model": state}, tmp_path / "file.pth")
+    encoder.save_pretrained(tmp_path / "folder")
+    assert facts_of(str(tmp_path / "file.safetensors")) == EncoderFacts(patch_size=7, dim=32)
+    assert facts_of(f"{tmp_path}/file.pth,num_heads=2,precision=bf16") == EncoderFacts(patch_size=7, dim=32)
+    whole = EncoderFacts(patch_size=7, dim=32, has_cls=True, cls_dim=32)
+    assert facts_of(str(tmp_path / "folder")) == whole
+    (tmp_path / "damaged.pth").write_bytes(b"PK" + bytes(100))
+    assert facts_of(str(tmp_path / "damaged.pth")) == EncoderFacts()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "more", "error"),
+    [
+        (
+            "big",
+            "dinov3_vit7b16",
+            {"image_size": 250},
+            "image_size 250 of teacher 'big' is not a multiple .* 16",
+        ),
+        (
+            "old",
+            "dinov2_vitg14",
+            {"image_sizes": (224, 256)},
+            "image_size 256 of teacher 'old' .* nearest: 252",
+        ),
+        ("sig", "siglip2_g16_384", {"kinds": ("cls",)}, "'sig' .* has no class token.* summary=pooled"),
+        ("conv", "timm:test_convnext,summary=cls", {}, "has no summary=cls: it has no class token"),
+        ("nothing", "dinov2_vitb14", {"weight": 0.0}, r"weights of all teachers \(first, nothing\) are 0"),
+    ],
+)
+def test_impossible_teachers_are_refused_before_any_is_loaded(
+    name: str, encoder: str, more: dict[str, object], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("something was loaded")
+
+    monkeypatch.setattr(build, "load_encoder", load)
+    first = TeacherConfig(name="first", encoder="dinov2_vits14", weight=0.0 if "weight" in more else 1.0)
+    config = TeacherConfig(name=name, encoder=encoder, **more)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=error):
+        build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
+
+
+RUN = [
+    *(
+        "distill",
+        "debug",
+        "--engine.total-steps=2",
+        "--engine.checkpoint-every=1",
+        "--engine.validate-every=2",
+    ),
+    "--teacher=one,random:vit_tiny,dim=64,num_heads=2,depth=1,seed=1",
+    "--teacher=two,random:vit_tiny,dim=48,num_heads=2,depth=1,patch_size=16,seed=2",
+    "--teacher=three,random:vit_tiny,dim=32,num_heads=2,depth=1,seed=3,kinds=patch,domain=human",
+    "--student.class-tokens=per_teacher",
+    "--student.num-registers=2",
+]
+
+
+def test_a_class_token_per_teacher_is_trained_saved_and_started_from(tmp_path: Path) -> None:
+    assert main([*RUN, "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run" / "export" / "config.json").read_text())
+    assert [teacher.get("token", 0) for teacher in config["teachers"]] == [0, 1, 0]
+    assert config["architecture"]["num_registers"] == 3
+    student = codistill.load_student(str(tmp_path / "run"))
+    tokens = student.encoder(torch.randn(1, 3, 56, 56), norm=False)
+    mapped = student.projectors["two"]([replace(tokens, cls=tokens.registers[:, 0])])
+    torch.testing.assert_close(student.project(tokens, "two").cls, mapped.cls)
+    assert main([*RUN, f"--student.init={tmp_path}/run", "--out", str(tmp_path / "next")]) == 0
+
+
+def test_class_tokens_of_one_teacher_are_no_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["distill", "debug", "--student.class-tokens=per_teacher", "--out", str(tmp_path / "run")]
+    assert main(argv) == 2
+    assert "fewer than two teachers have class tokens" in " ".join(capsys.readouterr().err.split())
