@@ -22,6 +22,8 @@ from codistill.recipes.registry import find_recipe
 from codistill.weights.shipped import find_shipped, read_card
 
 MODEL = "dune-tiny"
+RIDGE_STEPS = 6
+"""Batches of training pictures for the regression from pixels."""
 
 
 def demo_recipe(out: Path, steps: int | None) -> Recipe:
@@ -62,8 +64,8 @@ def main(argv: list[str]) -> int:
     run_recipe(recipe, run, "auto", console)
     trained = time.monotonic() - begun
     step(
-        f"How like its teachers it has become, beside {MODEL}, which learnt for longer",
-        f"codistill evaluate distillation --encoder {run} --encoder {MODEL} --teacher NAME",
+        "How like its teachers it has become, beside what raw pixels say of their tokens",
+        f"codistill evaluate distillation --encoder {run} --teacher NAME --ridge-steps {RIDGE_STEPS}",
     )
     likeness, held_out = likeness_of(_likeness_files(recipe, run, out))
     step(
@@ -108,10 +110,10 @@ def main(argv: list[str]) -> int:
 
 
 def _likeness_files(recipe: Recipe, run: Path, out: Path) -> dict[str, Path]:
-    """By teacher: a metrics file of both students' likeness to it."""
+    """By teacher: a metrics file of the student's likeness to it, and of a ridge regression's from pixels."""
     files = {}
     for teacher in recipe.teachers:
         files[teacher.name] = out / f"likeness-{teacher.name}.json"
-        options = ["--encoder", str(run), "--encoder", MODEL, "--teacher", teacher.name, "--ridge-steps", "0"]
+        options = ["--encoder", str(run), "--teacher", teacher.name, "--ridge-steps", str(RIDGE_STEPS)]
         evaluate_distillation([*options, "--out", str(files[teacher.name])])
     return files

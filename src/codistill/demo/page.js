@@ -57,11 +57,11 @@ for (const canvas of document.querySelectorAll("canvas[data-points]")) {
     for (let i = 0; i < count; i++) {
       const x = places[3 * i] / 32767, y = places[3 * i + 1] / 32767, z = places[3 * i + 2] / 32767;
       const right = c * x + s * z, ahead = -s * x + c * z;
-      const down = ct * y - st * ahead, depth = st * y + ct * ahead + 2.2;
+      const down = ct * y - st * ahead, depth = st * y + ct * ahead + 1.5;
       if (depth < 0.2) continue;
       const u = Math.round(width / 2 + focal * right / depth), v = Math.round(height / 2 + focal * down / depth);
       const colour = 0xff000000 | paint[3 * i + 2] << 16 | paint[3 * i + 1] << 8 | paint[3 * i];
-      const side = Math.max(1, Math.round(size * 2 / depth));
+      const side = Math.max(1, Math.round(size * 1.4 / depth));
       for (let row = v; row < v + side; row++) {
         if (row < 0 || row >= height) continue;
         for (let column = u; column < u + side; column++) {

@@ -146,11 +146,11 @@ def _likeness(story: Story) -> str:
         for student, by in story.likeness.items()
     )
     caption = (
-        f"Cosine similarity of a student's prediction to each teacher's standardized tokens, on {story.held_out} "
+        f"Cosine similarity of a prediction to each teacher's standardized tokens, on {story.held_out} "
         "held-out pictures of the world just made; 95 % intervals. 0 is a guess, 1 a copy."
     )
     return (
-        f'<div class="scroll"><table><tr><th>student</th>{head}</tr>{rows}</table></div>'
+        f'<div class="scroll"><table><tr><th>predicted by</th>{head}</tr>{rows}</table></div>'
         f'<p class="small">{caption}</p>'
     )
 

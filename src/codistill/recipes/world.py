@@ -56,7 +56,7 @@ WORLD_DEMO = Recipe(
     world_path="worlds/demo",
     loader=LoaderConfig(batch_size=16, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
-    engine=EngineConfig(total_steps=120, log_every=10, checkpoint_every=60, validate_every=60),
+    engine=EngineConfig(total_steps=200, log_every=10, checkpoint_every=100, validate_every=100),
 )
 
 GENERIC_TINY = Recipe(

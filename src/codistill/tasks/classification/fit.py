@@ -1,7 +1,7 @@
 """Fit a classifier of whole images on frozen features: a bank for nearest neighbours, or a linear classifier.
 
-A config in, a head folder out. HEAD/head.safetensors holds the training images' classes (`labels`), and for `linear`
-`weight` and `bias`; HEAD/bank holds the vectors that vote. Those of logistic regression are a cache.
+A config in, a head folder out. HEAD/head.safetensors holds `weight` and `bias` of `linear`; for `knn` the training
+images' classes (`labels`), and HEAD/bank the vectors that vote. Those of logistic regression are a cache.
 """
 
 from dataclasses import dataclass, field, replace
@@ -141,7 +141,8 @@ def _write(
         encoder=told_of(features),
         fit=fitted.facts,
     )
-    tensors = {LABELS: torch.from_numpy(data.labels()), **fitted.tensors}
+    votes = {LABELS: torch.from_numpy(data.labels())} if task == "knn" else {}
+    tensors = {**votes, **fitted.tensors}
     write_head(runtime.out, record, tensors, list(runtime.command))
 
 

@@ -71,13 +71,20 @@ def target_reader(student: Student, bank: TeacherBank, teacher: str) -> TargetRe
     """A `TargetReader` for one of a student's teachers.
 
     Raises:
-        ConfigError: for an unknown teacher, or one without patch targets.
+        ConfigError: for an unknown teacher, one without patch targets, or another one of the same name.
     """
     kinds: dict[str, tuple[TokenKind, ...]] = {target.name: target.kinds for target in student.targets}
     if teacher not in kinds:
         raise ConfigError(unknown_name("teacher", teacher, kinds))
     if "patch" not in kinds[teacher]:
         raise ConfigError(f"teacher {teacher!r} has no patch targets; it teaches {kinds[teacher]}")
+    learnt = next(target.dim for target in student.targets if target.name == teacher)
+    if learnt != bank[teacher].width("patch"):
+        raise ConfigError(
+            f"the student learnt from a teacher {teacher!r} of {learnt} channels, and this one has "
+            f"{bank[teacher].width('patch')}: they are two teachers of one name. Score a student "
+            "beside others of the same teachers"
+        )
     alone = TeacherBank([bank[teacher]], bank.student_patch)
     return TargetReader(alone, teacher, TargetStandardizer(TargetConfig(), student.target_statistics))
 
