@@ -56,7 +56,7 @@ def example_pictures(photographs: Sequence[Path]) -> Examples:
     ]
     taken = [(path.name, read_rgb(path)) for path in photographs] or _portrait()
     return Examples(
-        single=(rendered[0], *taken, *rendered[1:]),
+        single=(*rendered, *taken),
         pair=(decode_rgb(samples.data("room-1")), decode_rgb(samples.data("room-2"))),
     )
 
@@ -66,7 +66,10 @@ def _portrait() -> list[tuple[str, np.ndarray]]:
     path = resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"
     try:
         return [
-            ("a photograph: Grace Hopper (US Navy)", decode_rgb(path.read_bytes(), name="grace_hopper.jpg"))
+            (
+                "a photograph, for heads that saw rendered pictures only (Grace Hopper, US Navy)",
+                decode_rgb(path.read_bytes(), name="grace_hopper.jpg"),
+            )
         ]
     except OSError:  # distributions may leave matplotlib's samples out
         return []

@@ -67,7 +67,7 @@ def _stage(seen: Sequence[Seen]) -> str:
     for number, one in enumerate(seen):
         images = "".join(
             f'<img class="{"on" if view == "image" else ""}" data-view="{html.escape(view)}" '
-            f'data-said="{html.escape(one.said.get(view, ""))}" alt="{html.escape(f"{one.title}: {view}")}" '
+            f'data-said="{html.escape(_said(one, view))}" alt="{html.escape(f"{one.title}: {view}")}" '
             f'src="{_jpeg(picture)}">'
             for view, picture in one.views.items()
         )
@@ -81,6 +81,11 @@ def _stage(seen: Sequence[Seen]) -> str:
         f'<figure class="stage"><div class="frames">{"".join(frames)}<div class="said"></div></div>'
         f'<div class="tabs views"></div><div class="tabs picks">{"".join(picks)}</div></figure>'
     )
+
+
+def _said(one: Seen, view: str) -> str:
+    """The line below a view: of the image what it is, else what the head says."""
+    return one.title if view == "image" else one.said.get(view, "")
 
 
 def _times(seconds: Mapping[str, float]) -> str:
