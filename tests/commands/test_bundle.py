@@ -95,7 +95,7 @@ def test_a_head_needs_no_name(moved: Path, tmp_path: Path, capsys: pytest.Captur
         assert main(argv) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert answers[0]["classes"] == answers[1]["classes"] == answers[2]["classes"]
-    assert main(["depth", str(photo), "--out", str(tmp_path / "d")]) == 2
+    assert main(["predict", "knn", str(photo), "--out", str(tmp_path / "d")]) == 2
     assert "no model that ships has one" in capsys.readouterr().err
 
 
