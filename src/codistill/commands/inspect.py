@@ -41,6 +41,9 @@ from codistill.weights.shipped import find_shipped
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
+WRAPPED = ("heads", "licence")
+"""Columns of tables whose text may take several lines."""
+
 MAX_GROUPS = 12
 NOT_IN_TABLES = {
     "models that ship": ("path",),
@@ -241,13 +244,16 @@ def show(description: dict[str, Any], console: Console) -> None:
 
 
 def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    """Rows as a table, the licence last, which alone may take several lines."""
+    """Rows as a table, the licence last; only it and the list of heads may take several lines."""
     hidden = NOT_IN_TABLES.get(title, ())
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
     columns.sort(key=lambda column: column == "licence")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=column != "licence", overflow="fold")
+        wrapped = column in WRAPPED
+        table.add_column(
+            column, no_wrap=not wrapped, overflow="fold", min_width=20 if column == "heads" else None
+        )
     for row in rows:
         table.add_row(*(escape(_as_text(row.get(column, ""))) for column in columns))
     return table
