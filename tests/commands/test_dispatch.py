@@ -72,7 +72,7 @@ SLIPS = [
     (["bench", "stepp"], "Did you mean 'step'"),
     (["segment", "a.jpg", "--head", "h"], "where to? add --out DIR"),
     (["segment", "--head", "h", "--out", "o"], "which images?"),
-    (["depth", "a.jpg", "--out", "o"], "which head? add --head HEAD"),
+    (["predict", "knn", "a.jpg", "--out", "o"], "which head? add --head HEAD"),
     (["depth", "a.jpg", "--head", "h", "--out", "o", "--kin", "nyud"], "Did you mean --kind"),
     (["pca", "a.jpg", "--encoder", "e"], "arguments are required: --out"),
     (["reconstruct", "a.jpg", "--out", "o", "--focal", "x"], "invalid float value"),
