@@ -61,7 +61,7 @@ for (const canvas of document.querySelectorAll("canvas[data-points]")) {
       if (depth < 0.2) continue;
       const u = Math.round(width / 2 + focal * right / depth), v = Math.round(height / 2 + focal * down / depth);
       const colour = 0xff000000 | paint[3 * i + 2] << 16 | paint[3 * i + 1] << 8 | paint[3 * i];
-      const side = Math.max(1, Math.round(size * 1.4 / depth));
+      const side = Math.max(1, Math.round(size * 3 / depth));
       for (let row = v; row < v + side; row++) {
         if (row < 0 || row >= height) continue;
         for (let column = u; column < u + side; column++) {
