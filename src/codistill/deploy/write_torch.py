@@ -44,6 +44,7 @@ def compiled_package(
 
 
 def write_torch(made: Path, record: ProgramRecord, path: Path) -> None:
-    """Write one of these files with its record."""
-    shutil.copyfile(made, path)
+    """Write one of these files with its record; it may have that name already."""
+    if made != path:
+        shutil.copyfile(made, path)
     add_record(path, record)
