@@ -1,18 +1,15 @@
-"""A program that is called as the file that is asked for: `--out program.pt2`."""
+"""A program's parts lie apart: `--out program.pt2` asks for a file of the name that a part has."""
 
 from pathlib import Path
 
-import pytest
+import torch
+from torch import nn
 
-from codistill.deploy import write_torch
+from codistill.deploy.write_torch import saved_program
 
 
-@pytest.mark.parametrize("name", ["program.pt2", "mine.pt2"])
-def test_the_file_has_the_name_asked_for(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded: list[Path] = []
-    monkeypatch.setattr(write_torch, "add_record", lambda path, record: recorded.append(path))
-    made = tmp_path / "program.pt2"
-    made.write_bytes(b"a program")
-    write_torch.write_torch(made, None, tmp_path / name)  # type: ignore[arg-type]
-    assert (tmp_path / name).read_bytes() == b"a program"
-    assert recorded == [tmp_path / name]
+def test_no_part_has_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Linear(2, 3), (torch.zeros(1, 2),))
+    made = saved_program(program, None, None, tmp_path)  # type: ignore[arg-type]
+    assert made.is_file()
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == []

@@ -16,9 +16,16 @@ from codistill.programs.record import ProgramRecord
 from codistill.programs.torch_files import add_record
 
 
+def _apart(folder: Path) -> Path:
+    """Where parts lie, so that none of them has the name that is asked for."""
+    made = folder / "made"
+    made.mkdir(exist_ok=True)
+    return made
+
+
 def saved_program(program: ExportedProgram, network: Exportable, config: ExportConfig, folder: Path) -> Path:
     """The program as a file in a folder, without a record."""
-    path = folder / "program.pt2"
+    path = _apart(folder) / "program.pt2"
     torch.export.save(program, str(path))
     return path
 
@@ -35,7 +42,7 @@ def compiled_package(
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
-        return Path(aoti_compile_and_package(program, package_path=str(folder / "package.pt2")))
+        return Path(aoti_compile_and_package(program, package_path=str(_apart(folder) / "package.pt2")))
     except InvalidCxxCompiler as error:
         raise ConfigError(
             "AOTInductor needs a C++ compiler (g++ or clang++), which was not found. Install one, or export with "
@@ -44,7 +51,6 @@ def compiled_package(
 
 
 def write_torch(made: Path, record: ProgramRecord, path: Path) -> None:
-    """Write one of these files with its record; it may have that name already."""
-    if made != path:
-        shutil.copyfile(made, path)
+    """Write one of these files with its record."""
+    shutil.copyfile(made, path)
     add_record(path, record)
