@@ -16,6 +16,7 @@ from torch import Tensor
 from codistill.errors import ConfigError, check_least
 from codistill.geometry.poses import invert_pose, transform_points
 from codistill.heads.two_view.at_pixels import at_pixels
+from codistill.heads.two_view.log_sums import WIDEST, log_sums
 from codistill.heads.two_view.network import ViewPrediction
 from codistill.nn.precision import full_precision
 
@@ -237,16 +238,26 @@ def info_nce(
     descriptors1: Float[Tensor, "batch match channel"],
     descriptors2: Float[Tensor, "batch match channel"],
     temperature: float,
+    *,
+    unit: bool = False,
 ) -> Float[Tensor, "batch match"]:
     """Per correspondence: minus the log shares of its similarity in its row and in its column.
 
     With S_ij = exp(d1_i . d2_j / temperature): -log(S_ii / sum_k S_ki) - log(S_ii / sum_k S_ik), each share at least
     1e-8. All rows and columns count as alternatives, those of false correspondences too.
+
+    Args:
+        unit: the descriptors are of unit length, so that no score leaves ±1 / temperature: one exponential serves both
+            sums, unless the temperature is too low for that.
     """
     descriptors1 = descriptors1 / temperature
-    score = descriptors1 @ descriptors2.transpose(1, 2)  # (batch, match, match)
-    own = (descriptors1 * descriptors2).sum(-1)  # (batch, match): its diagonal
-    shares = [(own - score.logsumexp(dim)).clamp(min=_MIN_LOG_SHARE) for dim in (1, 2)]
+    own = (descriptors1 * descriptors2).sum(-1)  # (batch, match): the diagonal
+    if unit and 2 / temperature <= WIDEST:
+        sums = log_sums(descriptors1, descriptors2, 1 / temperature)
+    else:
+        score = descriptors1 @ descriptors2.transpose(1, 2)  # (batch, match, match)
+        sums = score.logsumexp(2), score.logsumexp(1)
+    shares = [(own - one).clamp(min=_MIN_LOG_SHARE) for one in sums]
     return -(shares[0] + shares[1])
 
 
@@ -261,7 +272,7 @@ def _in_blocks(
     count = valid.shape[1]
     if count <= config.block_size:
         order = torch.arange(count, device=valid.device)
-        return info_nce(descriptors1, descriptors2, config.temperature), order
+        return info_nce(descriptors1, descriptors2, config.temperature, unit=True), order
     if generator is None:
         raise ConfigError(
             f"{count} correspondences are more than block_size={config.block_size}: they are shuffled, which needs "
@@ -269,7 +280,7 @@ def _in_blocks(
         )
     order = torch.randperm(count, generator=generator, device=generator.device).to(valid.device)
     blocks = order.split(config.block_size)
-    losses = [info_nce(descriptors1[:, b], descriptors2[:, b], config.temperature) for b in blocks]
+    losses = [info_nce(descriptors1[:, b], descriptors2[:, b], config.temperature, unit=True) for b in blocks]
     return torch.cat(losses, dim=1), order
 
 
