@@ -126,3 +126,16 @@ def test_a_teacher_that_a_fit_has_trained_is_counted_and_built_by_its_path(tmp_p
     forward = vit_flops(64, 2, 17, 16, 14)  # of its own size, whatever its folder is called
     assert work_of(recipe).teachers["stereo"] == pytest.approx(forward, rel=1e-6)
     assert build_bank(recipe)["stereo"].encoder.spec.dim == 64
+
+
+def test_a_teacher_that_ships_is_counted_by_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = unfrozen(load_encoder("random:vit_tiny,dim=64,num_heads=2,depth=2"), "random:vit_tiny")
+    write_unfrozen(tmp_path / "fit", encoder, named="random:vit_tiny", task="two-view", command=["fit"])
+    shipped = (tmp_path / "fit" / "encoder").rename(tmp_path / "specialist")
+    (shipped / "card.json").write_text(json.dumps({"name": "specialist"}))
+    monkeypatch.setenv("CODISTILL_MODELS", str(tmp_path))
+    given = TeacherConfig(name="stereo", encoder="specialist", domain="3d", kinds=("patch",))
+    work = work_of(replace(find_recipe("debug"), teachers=(given,)))
+    assert work.teachers["stereo"] == pytest.approx(vit_flops(64, 2, 17, 16, 14), rel=1e-6)

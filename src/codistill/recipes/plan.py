@@ -24,6 +24,7 @@ from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
+from codistill.weights.shipped import find_shipped
 
 _SIZE = re.compile(r"vit_?(tiny|small|base|large|giant|[tsblg](?![a-z]))_?(?:patch)?_?(8|14|16|32)?")
 _LARGE: dict[str, dict[str, int | str]] = {
@@ -104,7 +105,8 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
         CheckpointError: if its file is damaged.
     """
     what = os.path.expandvars(teacher.encoder or teacher.name)
-    if what.startswith("random:") or Path(what.split(",")[0]).expanduser().exists():
+    first = what.split(",")[0]
+    if what.startswith("random:") or find_shipped(first) is not None or Path(first).expanduser().exists():
         encoder = load_encoder(what)
         if isinstance(encoder, ViTEncoder):
             return encoder.config
