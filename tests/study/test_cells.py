@@ -61,6 +61,35 @@ def test_commands_say_seed_encoder_and_place(tmp_path: Path) -> None:
     assert "--fit.seed" not in found["known/3/knn"].words
 
 
+def test_a_row_may_teach_another(tmp_path: Path) -> None:
+    rows = {
+        "base": {"recipe": "debug", "set": {"teachers": [{"name": "proxy", "encoder": "row:proxy"}]}},
+        "proxy": {"recipe": "debug"},
+        "known": {"encoder": "dinov2_vits14"},
+    }
+    evaluations = {"depth": PLAIN["evaluations"]["depth"]}
+    found = cells(tmp_path, rows=rows, evaluations=evaluations)
+    taught = found["base/5/train"]
+    assert taught.needs == ("proxy/5/train",) and taught.recipe is not None
+    export = str(tmp_path / "runs/proxy/5/train/export")
+    assert taught.recipe.teachers[0].encoder == export
+    assert taught.inputs["teacher proxy"] == export
+    assert taught.config["recipe"].teachers[0].encoder == "row:proxy"  # wherever the study lies
+    alone = cells(tmp_path, ["base"], rows=rows, evaluations=evaluations)
+    assert "proxy/5/train" in alone and "proxy/5/depth" not in alone
+
+
+@pytest.mark.parametrize(
+    ("teacher", "text"),
+    [("prxy", "prxy"), ("known", "dinov2_vits14"), ("base", "in a circle: base → base")],
+)
+def test_rows_that_cannot_teach_are_refused(tmp_path: Path, teacher: str, text: str) -> None:
+    taught = {"recipe": "debug", "set": {"teachers": [{"name": "proxy", "encoder": f"row:{teacher}"}]}}
+    rows = {"base": taught, "known": {"encoder": "dinov2_vits14"}}
+    with pytest.raises(ConfigError, match=text):
+        cells(tmp_path, rows=rows, evaluations={"depth": PLAIN["evaluations"]["depth"]})
+
+
 def test_options_become_words() -> None:
     options = {
         "limit": 5,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, unknown_name
 from codistill.files.plain import flat, to_plain
 from codistill.recipes.overrides import with_fields
 from codistill.recipes.recipe import Recipe
@@ -22,6 +22,9 @@ from codistill.study.places import StudyFolder
 from codistill.study.variables import refuse_missing
 from codistill.tasks.registry import find_task
 from codistill.world.build import WORLD_FILE, read_world
+
+ROW = "row:"
+"""Before the name of a row that is a teacher of another."""
 
 Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
 """From the arguments of `codistill evaluate` to its configs; raises ConfigError where they are wrong."""
@@ -65,15 +68,14 @@ def cells_of(
         study: with its variables replaced.
         folder: where it lies.
         resolve: checks an evaluation's arguments.
-        only: rows; empty: all. Rows that they start from come too, for their training alone.
+        only: rows; empty: all. Rows that they start or learn from come too, for their training alone.
 
     Raises:
         ConfigError: for anything that is wrong in any of them; nothing has run by then.
     """
     asked = tuple(only) or tuple(study.rows)
-    trained = _with_starts(study, asked)
+    recipes = _recipes(study, asked)
     cells = [_world(study, name, folder) for name in study.worlds]
-    recipes = {name: _recipe(study, name) for name in trained if not study.rows[name].encoder}
     for seed in study.seeds:
         for row in study.rows:
             if row in recipes:
@@ -108,16 +110,41 @@ def cell_names(study: StudyConfig) -> list[str]:
     return names
 
 
-def _with_starts(study: StudyConfig, rows: Sequence[str]) -> list[str]:
-    found = set(rows)
-    for name in rows:
-        chain = [name]
-        while start := study.row(chain[-1]).start:
-            if start in chain:
-                raise ConfigError(f"rows.{name}: start leads in a circle: {' → '.join((*chain, start))}")
-            chain.append(start)
-        found |= set(chain)
-    return [name for name in study.rows if name in found]
+def _recipes(study: StudyConfig, asked: Sequence[str]) -> dict[str, Recipe]:
+    """Recipes of the rows asked for that train, and of those that they start or learn from: what is needed first."""
+    found: dict[str, Recipe] = {}
+
+    def add(name: str, chain: tuple[str, ...]) -> None:
+        if name in chain:
+            raise ConfigError(f"rows.{chain[0]}: its rows lead in a circle: {' → '.join((*chain, name))}")
+        if name in found or study.row(name).encoder:
+            return
+        recipe = _recipe(study, name)
+        for before in rows_before(study, name, recipe):
+            add(before, (*chain, name))
+        found[name] = recipe
+
+    for name in asked:
+        add(name, ())
+    return found
+
+
+def rows_before(study: StudyConfig, name: str, recipe: Recipe) -> tuple[str, ...]:
+    """Rows whose students of the same seed a row needs: the one it starts from, and its teachers' (`row:NAME`).
+
+    Raises:
+        ConfigError: for a teacher that is no row, or is an encoder that exists.
+    """
+    start = study.row(name).start
+    taught = [one.encoder.removeprefix(ROW) for one in recipe.teachers if one.encoder.startswith(ROW)]
+    for row in taught:
+        if row not in study.rows:
+            raise ConfigError(f"rows.{name}: a teacher's {unknown_name('row', row, study.rows)}")
+        if known := study.row(row).encoder:
+            raise ConfigError(
+                f"rows.{name}: the teacher {ROW}{row} is an encoder that exists; give {known!r}"
+            )
+    return tuple(dict.fromkeys((*((start,) if start else ()), *taught)))
 
 
 def _world(study: StudyConfig, name: str, folder: StudyFolder) -> Cell:
@@ -165,16 +192,20 @@ def _recipe(study: StudyConfig, name: str) -> Recipe:
 
 def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: StudyFolder) -> Cell:
     name, start = f"{row}/{seed}/{TRAINING}", study.row(row).start
-    out, before = folder.work(name), f"{start}/{seed}/{TRAINING}"
+    out = folder.work(name)
     fields: dict[str, Any] = {"engine.seed": seed}
     here: dict[str, Any] = dict(fields)
     if start:
         fields["student.init"], here["student.init"] = f"row {start}", str(_export(folder, start, seed))
+    for number, teacher in enumerate(recipe.teachers):
+        if teacher.encoder.startswith(ROW):
+            export = _export(folder, teacher.encoder.removeprefix(ROW), seed)
+            here[f"teachers.{number}.encoder"] = str(export)
     try:
         config, placed = with_fields(recipe, fields), with_fields(recipe, here)
     except ConfigError as error:
         raise ConfigError(f"rows.{row}: {error}") from error
-    inputs = {f"teacher {one.name}": one.encoder or one.name for one in recipe.teachers}
+    inputs = {f"teacher {one.name}": one.encoder or one.name for one in placed.teachers}
     inputs |= {"student.init": placed.student.init} if placed.student.init else {}
     inputs |= {"world": recipe.world_path} if recipe.world_path else {}
     inputs |= {
@@ -188,7 +219,7 @@ def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: S
         what=TRAINING,
         words=("distill", str(recipe_file(folder, row, seed)), "--out", str(out)),
         out=out,
-        needs=(*_worlds(study), *((before,) if start else ())),
+        needs=(*_worlds(study), *(f"{one}/{seed}/{TRAINING}" for one in rows_before(study, row, recipe))),
         config={"recipe": config},
         inputs=inputs,
         recipe=placed,

@@ -39,7 +39,8 @@ class RowConfig:
         about: what stands in tables; "": the row's name.
         like: a row whose recipe, `set`, `start` and `options` are taken over.
         recipe: known name, saved YAML, or `file.py:NAME`.
-        set: fields of the recipe, by dotted path or nested; items of a list by number (`teachers.1.encoder`).
+        set: fields of the recipe, by dotted path or nested; items of a list by number (`teachers.1.encoder`). A teacher
+            whose encoder is `row:NAME` is the student of that row with the same seed.
         start: a row whose student of the same seed is where this one starts (`student.init`).
         encoder: one that exists, as `load_encoder` takes it: nothing is trained.
         options: by evaluation, what this row has in place of its options (another image size).
