@@ -40,7 +40,7 @@ def test_shipped_studies_are_listed_without_being_read(capsys: pytest.CaptureFix
         ("run mine.yaml --out S", "no such file"),
         ("run paper --out S --jobs 0", "--jobs must be 1 or more"),
         ("run paper --out S --gflops 3", "no effect without --dry-run"),
-        ("run paper --out S", "needs the variable teachers.stereo: add --set teachers.stereo="),
+        ("run open.yaml --out S", "needs the variable teacher: add --set teacher="),
         ("run paper --out S --set teacher.stereo=x", "Did you mean 'teachers.stereo'"),
         ("run paper-debug --out S --only al", "--only: Unknown row 'al'"),
         ("tables nowhere", "is no study's folder"),
@@ -55,6 +55,7 @@ def test_mistakes_are_refused_before_anything_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "open.yaml").write_text("variables: {teacher: ''}\n" + ONE_CELL.format(encoder="${teacher}"))
     assert main(["study", *words.split()]) == 2
     assert error in capsys.readouterr().err
     assert not (tmp_path / "S").exists()

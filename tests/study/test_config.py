@@ -38,6 +38,8 @@ def test_a_row_has_what_the_row_it_is_like_has() -> None:
 def test_own_fields_win_over_whole_sections() -> None:
     assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": 4}) == {"d": 3, "a": 4}
     assert merged({"a": 4}, {"a": {"b": 1}}) == {"a.b": 1}
+    assert list(merged({"a": [{"b": 1}]}, {"a.0.b": 2}).items()) == [("a", [{"b": 1}]), ("a.0.b", 2)]
+    assert merged({"a.0.b": 2}, {"a": [{"b": 1}]}) == {"a": [{"b": 1}]}
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,9 @@ def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.Monkey
 
 def test_shipped_studies_are_found_with_their_variables() -> None:
     assert {"methods", "paper", "paper-debug"} <= shipped_studies().keys()
-    found = find_study("paper", ["teachers.stereo=T", "world=W"])
-    assert found.worlds["scenes"].path == "W-scenes"
+    found = find_study("paper", ["teachers.stereo=T", "worlds=W"])
+    assert found.worlds["rooms"].path == "W/rooms"
     assert found.row("share-none").set["teachers"][1]["encoder"] == "T"
-    assert found.row("share-none").set["teachers"][2]["encoder"] == "${teachers.people}"
+    assert found.row("share-none").set["teachers"][2]["encoder"] == "people-tiny"
     with pytest.raises(ConfigError, match=r"Unknown study 'papr'.*Did you mean 'paper'"):
         find_study("papr")

@@ -1,6 +1,7 @@
 """Fields of a recipe by dotted path, as a YAML has them: a recipe and `{path: value}` in, the changed recipe out."""
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
         if any(path.startswith(f"{whole}.") for path in fields):
             _put(plain, whole, {})
     for path, value in fields.items():
-        _put(plain, path, value)
+        _put(plain, path, deepcopy(value))  # further fields may go into it
     if "epochs" in fields and "engine.total_steps" not in fields:
         plain["engine"]["total_steps"] = 1  # follows from epochs, below
     changed = from_plain(Recipe, plain)

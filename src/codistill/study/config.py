@@ -234,13 +234,16 @@ def check_name(what: str, name: str) -> None:
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `base` and `own` by dotted path; own ones win, also over what lies below them."""
+    """Fields of `base` and `own` by dotted path; own ones win, also over what lies below them.
+
+    A list of `base` stays where `own` changes items of it (`teachers.0.encoder`): it comes first, and they go into it.
+    """
     first, second = flat(base), flat(own)
-    kept = {
-        path: value
-        for path, value in first.items()
-        if not any(
-            f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in second
-        )
-    }
+
+    def stays(path: str, value: Any) -> bool:
+        above = any(f"{path}.".startswith(f"{other}.") for other in second)
+        below = any(other.startswith(f"{path}.") for other in second)
+        return not above and (not below or isinstance(value, list))
+
+    kept = {path: value for path, value in first.items() if stays(path, value)}
     return kept | second
