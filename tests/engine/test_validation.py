@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from engine_toys import LinearObjective, held_out_batches, run_toy
 
 from codistill.engine.distributed import Process
@@ -200,3 +201,18 @@ def test_a_halted_validation_stays_halted():
     with pytest.raises(HaltedError):
         rounds.end()
     assert rounds.halted == "stopped"
+
+
+def test_batches_are_made_outside_autocast(tmp_path):
+    """Stored tokens are fp16, which autocast to bf16 refuses to join on a CPU."""
+    modes: list[bool] = []
+
+    def stored() -> Iterator[Batch]:
+        for batch in some_images():
+            modes.append(torch.is_autocast_enabled("cpu"))
+            torch.cat((batch.images.half(), batch.images.half()))
+            yield batch
+
+    run_toy(tmp_path, validate_every=4, held_out=stored, precision="bf16")
+    assert modes and not any(modes)
+    assert [line["step"] for line in lines(tmp_path)] == [4, 8, 12]

@@ -30,7 +30,10 @@ class DeviceBatches(Generic[BatchT]):
         return self
 
     def __next__(self) -> BatchT:
-        batch = next(self._batches)
+        # A validation asks for its batches within autocast, which is for the model's operations alone: on a CPU it would
+        # round data as well, and refuses fp16.
+        with torch.autocast(self._device.type, enabled=False):
+            batch = next(self._batches)
         if self._stream is None or batch.images.is_cuda:
             return batch
         images = batch.images if batch.images.is_pinned() else batch.images.pin_memory()
