@@ -71,6 +71,7 @@ class Told:
     clock: Callable[[], float] = time.monotonic
 
 
+@dataclass
 class Announcement(Told):
     """Says once how long the whole takes, by the pace after the first batch."""
 
@@ -89,6 +90,7 @@ class Announcement(Told):
         self.say(f"{self.title}: {rest}, about {duration(whole)}")
 
 
+@dataclass
 class Lines(Told):
     """Prints a line every `EVERY` seconds, with the time left."""
 
