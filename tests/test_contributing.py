@@ -6,6 +6,7 @@ its one edited line would put it there.
 
 import importlib
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,22 @@ def test_every_checklist_is_tested_here() -> None:
     assert len(titles) == 6
     tests = [name for name in globals() if name.startswith("test_adding_")]
     assert len(tests) == len(titles)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_room_is_on_the_page(page: str) -> None:
+    """Those of the contract that import-linter holds, and the folder of models, which has no code."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = [name.strip(" ()") for row in contract["contracts"][0]["layers"] for name in row.split("|")]
+    rooms = {name for name in layers if (ROOT / "src" / "codistill" / name).is_dir()} | {"models"}
+    assert rooms == {path.name for path in (ROOT / "src" / "codistill").iterdir() if path.is_dir()} - {
+        "__pycache__"
+    }
+    text = (ROOT / page).read_text(encoding="utf-8")
+    rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    assert not [name for name in rooms if f"`{name}/`" not in rows]
+    files = [name for name in layers if (ROOT / "src" / "codistill" / f"{name}.py").is_file()]
+    assert not [name for name in files if f"`{name}.py`" not in rows]
 
 
 def test_adding_a_head_takes_one_folder_and_one_row(

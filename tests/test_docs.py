@@ -14,7 +14,8 @@ from PIL import Image
 
 from codistill.cli import COMMANDS, OF_PARTS
 from codistill.cli import main as codistill_main
-from codistill.commands.parsers.catalogue import PARTS, command_lines, find_line, unknown_options
+from codistill.commands.parsers.catalogue import PARTS, CommandLine, command_lines
+from codistill.commands.parsers.task_text import read_task
 from codistill.encoders.registry import REGISTERED
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,37 @@ def command_words() -> list[tuple[str, list[str]]]:
 COMMAND_LINES = command_words()
 
 
+def find_line(words: list[str]) -> CommandLine | None:
+    """The longest command line that some words begin with; a short one counts as what it is short for."""
+    known = dict(command_lines())
+    known |= {line.short: line for line in known.values() if line.short}
+    return next((known[key] for count in (2, 1) if (key := tuple(words[:count])) in known), None)
+
+
+def unknown_options(line: CommandLine, words: list[str]) -> list[str]:
+    """Flags among some words that a command line does not have, and values that they do not allow."""
+    wrong = []
+    for place, word in enumerate(words):
+        if not re.match("--[a-z]", word):
+            continue
+        flag, equals, value = word.partition("=")
+        flag = re.sub(r"\.\d+\b", "", flag)
+        if flag not in line.options:
+            wrong.append(flag)
+        elif allowed := line.options[flag]:
+            value = value if equals else next(iter(words[place + 1 : place + 2]), "")
+            wrong += [] if value in allowed else [f"{flag} {value}"]
+    return wrong
+
+
+def unknown_recipe(words: list[str]) -> list[str]:
+    """The recipe of `fit TASK RECIPE`, if the task has none of that name."""
+    command, task, recipe = (*words, "", "", "")[:3]
+    if command != "fit" or not re.fullmatch("[a-z][a-z-]*", recipe):
+        return []
+    return [] if recipe in (read_task(task).recipes or ()) else [recipe]
+
+
 def test_there_are_examples_to_look_at() -> None:
     assert len(COMMAND_LINES) > 100 and len(PYTHON) > 5
 
@@ -114,7 +146,9 @@ def test_a_command_line_names_what_exists(line: str, words: list[str]) -> None:
         known = {flag for one in command_lines().values() if one.words[0] == words[0] for flag in one.options}
         wrong = [w for w in words if re.match("--[a-z]", w) and w.partition("=")[0] not in known]
     else:
-        wrong = [w for w in unknown_options(found, words) if not w.split()[-1].isupper()]
+        wrong = [w for w in unknown_options(found, words) if not w.split()[-1].isupper()] + unknown_recipe(
+            words
+        )
     assert not wrong, f"{wrong} in {line}"
 
 
@@ -189,5 +223,7 @@ def test_the_catalogue_knows_every_command() -> None:
     assert "--no-denormalize" in options["extract",] and "--distill.sharing.mode" in options["distill",]
     line = find_line(["depth", "a.jpg"])
     assert line is not None and line.words == ("predict", "depth")
+    assert unknown_recipe(["fit", "depth", "publishd"]) == ["publishd"]
+    assert unknown_recipe(["fit", "depth", "published"]) == unknown_recipe(["fit", "depth", "--out"]) == []
     assert unknown_options(line, ["--outt", "x", "--device", "gpu", "--out=y"]) == ["--outt", "--device gpu"]
     assert "usage: codistill depth" in line.help() or "predict depth" in line.help()

@@ -1,7 +1,6 @@
 """`codistill inspect` on every kind of thing, read as a user would."""
 
 import json
-import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,12 +16,9 @@ from codistill.cli import main as codistill_main
 from codistill.commands.convert import main as convert
 from codistill.commands.inspect import main
 from codistill.encoders.load import load_encoder
-from codistill.errors import CheckpointError, DataError
+from codistill.errors import CheckpointError, ConfigError, DataError
 from codistill.programs.record import Check, Port, ProgramRecord
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden files of ../shared")
+from shared_files import GOLDEN, needs_golden
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +92,15 @@ def test_the_hash_is_compared_with_the_published_ones(tmp_path, capsys) -> None:
     save_file(load_encoder("random:vit_tiny").state_dict(), tmp_path / "a.safetensors")
     described = said_json(capsys, tmp_path / "a.safetensors", "--hash")
     assert len(described["sha256"]) == 64 and described["published file"] == "none with this SHA-256"
+
+
+@pytest.mark.parametrize("what", [["random:vit_tiny"], []])
+@pytest.mark.parametrize("option", ["--hash", "--keys"])
+def test_what_an_option_asks_for_is_told_or_refused(what: list[str], option: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{option} would have no effect on {what[0] if what else 'the list'}"
+    ):
+        main([*what, option])
 
 
 def test_manifests_and_shards(tmp_path, capsys) -> None:

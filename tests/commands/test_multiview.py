@@ -68,7 +68,7 @@ def test_poses_of_pairs_write_scores(estimator, tiny_world, tmp_path):
             ["multiview-pose", "--data", "world:w", "--model", "m", "--iterations", "3"],
             "--iterations would change nothing: --estimator matches aligns nothing",
         ),
-        (["multiview-pose", "--data", "mapfree:w"], "Unknown kind of data set 'mapfree'"),
+        (["multiview-pose", "--data", "mapfree:w"], "Unknown layout 'mapfree'"),
     ],
 )
 def test_what_is_missing_is_said_in_a_line(words, said, capsys, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from PIL import Image
 from codistill.cli import main
 from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
 from codistill.errors import ConfigError, DataError
+from shared_files import golden
 
 
 def picture(path: Path) -> Path:
@@ -94,6 +95,20 @@ def test_pca_passes_over_what_cannot_be_seen(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr()
     assert "1 image(s), 1 encoder(s)" in said.out
     assert "b.png" in said.err and "strip.png" in said.err and "2 of 3 images could not be used" in said.err
+
+
+def test_pca_of_a_teacher_that_nobody_predicts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own features would be shown in place of the projection, and look like one."""
+    image, out = picture(tmp_path / "a.png"), tmp_path / "pca.png"
+    argv = ["pca", str(image), "--out", str(out), "--size", "28"]
+    assert main([*argv, "--encoder", "random:vit_tiny,image_size=28", "--teacher", "t"]) == 2
+    assert "--teacher t would have no effect: none of random:vit_tiny" in capsys.readouterr().err
+    student = str(golden("dune_nano_released_layout.pth"))
+    assert main([*argv, "--encoder", student, "--teacher", "dino3"]) == 2
+    assert "Unknown teacher 'dino3'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "perception"))
 from toy_heads import ENCODER, SIZE, dense_heads, photo
 
 from codistill.cli import main
+from codistill.commands.see import _wanted
+from codistill.errors import ConfigError
 
 DEVICE = ("--device", "cpu")
 
@@ -101,6 +103,22 @@ def test_what_is_typed_wrongly(
     assert main(["see", str(photos / "a.png"), "--out", str(tmp_path / "out"), *heads, *DEVICE, *more]) == 2
     assert re.search(text, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_head_that_sees_several_images_is_wanted_with_together() -> None:
+    class Toy:
+        heads = ("depth", "pair")
+
+        def known(self, name: str) -> str:
+            return name
+
+        def together(self, name: str) -> bool:
+            return name == "pair"
+
+    with pytest.raises(ConfigError, match="--want pair: it sees several images of one place; add --together"):
+        _wanted(Toy(), ["pair"], together=False)  # type: ignore[arg-type]
+    assert _wanted(Toy(), ["pair"], together=True) == ["pair"]  # type: ignore[arg-type]
+    assert _wanted(Toy(), [], together=False) == ["depth", "pair"]  # type: ignore[arg-type]
 
 
 def test_names_of_perceptions_that_ship(

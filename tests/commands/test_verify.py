@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,18 +14,16 @@ from codistill.nn.vit import ViTConfig
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
 from codistill.types import TargetSpec
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+from shared_files import GOLDEN, copied, needs_golden
 
 
 def last_line(capsys: pytest.CaptureFixture) -> str:
     return capsys.readouterr().out.strip().splitlines()[-1]
 
 
+@needs_golden
 def test_recorded_numbers_of_the_published_implementation(capsys: pytest.CaptureFixture) -> None:
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"no {SHARED / 'golden'}")
-    code = main(["verify", str(SHARED / "golden")])
+    code = main(["verify", str(GOLDEN)])
     output = capsys.readouterr().out
     assert code == 0, "\n".join(line for line in output.splitlines() if "FAILED" in line)
     passed = int(output.strip().splitlines()[-1].split()[0])
@@ -110,11 +106,7 @@ def test_missing_folder_empty_folder_and_absent_files(tmp_path: Path, capsys: py
 
 
 def test_other_training_schedule_and_teacher_order(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    golden = SHARED / "golden"
-    if not golden.is_dir():
-        pytest.skip(f"no {golden}")
-    for name in ("dropping.json", "schedules.json"):
-        shutil.copy(golden / name, tmp_path)
+    copied(tmp_path, "dropping.json", "schedules.json")
     record = json.loads((tmp_path / "dropping.json").read_text())
     for field in ("losses_teacher_by_image",):
         record[field] = record[field][::-1]

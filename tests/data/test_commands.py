@@ -46,6 +46,33 @@ def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest
     assert "shard-000002.tar: damaged: its SHA-256" in text and "2 of 3 shards" in text
 
 
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--verify", "--pack", "--out", "o"], "--out would have no effect: --verify compares"),
+        (["--verify", "--include", "a/*"], "--include would have no effect: --verify compares"),
+        (["--out", "p.parquet", "--member", "depth.png"], "--member would have no effect: nothing is packed"),
+        (["--out", "p.parquet", "--images-per-shard", "9"], "--images-per-shard would have no effect"),
+        (
+            ["--out", "p.parquet", "--split", "val"],
+            "--split would have no effect: 'photos' is no known data set",
+        ),
+        (["--out", "p.parquet", "--allow-incomplete"], "--allow-incomplete would have no effect"),
+    ],
+)
+def test_options_without_effect_are_refused(root: Path, more: list[str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        index.main(["photos", "--root", str(root), *more])
+
+
+def test_a_pack_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "0.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="none of 1 images can be packed"):
+        index.main(["x", "--root", str(tmp_path / "empty"), "--out", str(tmp_path / "s"), "--pack"])
+    assert "left out 0.jpg: the file is empty" in capsys.readouterr().out
+
+
 def test_foreign_shards_get_an_index(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     import tarfile
 

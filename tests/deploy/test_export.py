@@ -1,7 +1,9 @@
 """From a name to a checked file, with PyTorch's own programs (seconds), and with ONNX and AOTInductor (slow)."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from codistill.cli import main
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.export import PartingError, export_program
-from codistill.deploy.write_onnx import OPSET, operators
+from codistill.deploy.write_onnx import OPSET
 from codistill.encoders.load import load_encoder
 from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_encoder
 from codistill.errors import ConfigError
@@ -138,6 +140,18 @@ def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.Capture
     assert "would have no effect with --no-check" in capsys.readouterr().err
     assert main(["export", ENCODER, "--out", str(out), "--format", "folder"]) == 2
     assert "codistill convert" in capsys.readouterr().err
+
+
+def operators(model: Any) -> set[str]:
+    """Operators of a graph and of those within it: `domain.name`, without the domain for the default one."""
+
+    def within(nodes: Iterable[Any]) -> Iterator[str]:
+        for node in nodes:
+            yield f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+            for attribute in node.attribute:
+                yield from within(attribute.g.node)
+
+    return set(within(model.graph.node))
 
 
 @pytest.mark.slow

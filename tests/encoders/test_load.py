@@ -1,8 +1,5 @@
 """`load_encoder`: published outputs reproduced, every kind of text understood, every mistake explained."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,10 +14,8 @@ from codistill.errors import CheckpointError, CodistillError, ConfigError
 from codistill.student.load import load_any_student, load_student
 from codistill.weights.export import write_export
 from codistill.weights.layouts import read_weights
+from shared_files import GOLDEN, needs_golden, weights
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden numbers of ../shared")
 TOLERANCE = 5e-6
 
 
@@ -87,11 +82,10 @@ def test_image_size_resizes_the_positions_as_the_second_stage_does() -> None:
     assert difference(encoder.state_dict()["pos_embed"], golden[name]) < TOLERANCE
 
 
-@pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs the real weights of ../shared")
 def test_real_dinov2_is_found_by_name_in_the_users_folder(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path))
     monkeypatch.setenv("CODISTILL_OFFLINE", "1")
-    monkeypatch.setenv("CODISTILL_WEIGHTS", str(SHARED / "weights"))
+    monkeypatch.setenv("CODISTILL_WEIGHTS", str(weights().parent))
     encoder = load_encoder("dinov2_vits14")
     assert (encoder.spec.name, encoder.spec.licence, encoder.spec.image_size) == (
         "dinov2_vits14",

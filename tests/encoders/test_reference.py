@@ -1,8 +1,5 @@
 """Our vision transformer against timm's and transformers' own implementations, with the same random weights."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,12 +12,11 @@ from codistill.weights.contents import EncoderWeights
 from codistill.weights.layouts import LAYOUTS, detect_layout
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
+from shared_files import weights
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-REAL = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
 TOLERANCE = 2e-5
 
 
@@ -154,10 +150,9 @@ def test_dinov2_without_registers_equals_transformers_at_native_size(tmp_path) -
     assert_close(tokens.patches, expected[:, 1:])
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="needs the real weights of ../shared")
 def test_real_dinov2_equals_transformers() -> None:
     """The published ViT-S/14, its positions resized once (so that both sides have the same ones)."""
-    ours = load_encoder(REAL, image_size=112)
+    ours = load_encoder(weights(), image_size=112)
     config = transformers.Dinov2Config(
         hidden_size=384, num_attention_heads=6, patch_size=14, image_size=112, layer_norm_eps=1e-6
     )

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
+from codistill.commands.parsers.task_text import read_task
 from codistill.errors import ConfigError
 from codistill.files.dataclass_fields import (
     attributes_of,
@@ -44,11 +45,21 @@ def test_configs_and_options_of_every_task_are_read_as_they_are(name: str) -> No
         fields = fields_of(f"{cls.__module__}:{cls.__qualname__}")
         assert set(fields) == set(walk(cls)), cls
         assert all(field.about for field in fields.values()), [f.path for f in fields.values() if not f.about]
-    module = TASKS[name].split(":")[0]
     words = keywords_of(TASKS[name])
-    assert names_in(module, words["layouts"]) == tuple(task.layouts)
+    assert names_in(*words["layouts"]) == tuple(task.layouts)
     if task.config is not None:
-        assert names_in(module, words["recipes"]) == tuple(task.recipes)
+        assert names_in(*words["recipes"]) == tuple(task.recipes)
+
+
+def test_a_task_derived_from_another_one_is_read_with_what_it_takes_over() -> None:
+    """`fit two-view --help` names the layouts and scoring options of relocalization, whose task it derives from."""
+    derived, other = read_task("two-view"), read_task("relocalization")
+    assert derived.layouts == other.layouts and derived.testing == other.testing
+    assert (derived.heads, derived.baselines, derived.recipes) == (
+        "",
+        (),
+        tuple(find_task("two-view").recipes),
+    )
 
 
 def test_defaults_of_a_nested_config_are_those_that_are_given() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codistill.errors import DataError
 from codistill.metrics import interval
-from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_rows, bootstrap_sums
+from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_rows, resample_sums
 from codistill.metrics.segmentation import mean_iou
 
 
@@ -25,7 +25,7 @@ def test_a_score_of_sums_equals_resampling_the_images_themselves():
     rng = np.random.default_rng(2)
     counts = rng.integers(0, 50, size=(30, 3, 4))
     counts[:, 1:] += counts[:, :1]
-    found = bootstrap_sums(counts, mean_iou, seed=5, resamples=200)
+    found = resample_sums(counts, mean_iou, seed=5, resamples=200).interval()
     draws = np.random.default_rng(5).integers(0, 30, size=(200, 30))
     scores = [float(mean_iou(counts[row].sum(0))) for row in draws]
     assert found.mean == pytest.approx(float(mean_iou(counts.sum(0))))
@@ -45,7 +45,7 @@ def test_equal_is_said_of_the_whole_interval():
 
 def test_it_needs_images_and_numbers():
     with pytest.raises(DataError, match="at least one image"):
-        bootstrap_sums(np.zeros((0, 3)), lambda sums: sums[:, 0])
+        resample_sums(np.zeros((0, 3)), lambda sums: sums[:, 0])
     with pytest.raises(DataError, match="finite values"):
         bootstrap_mean(np.array([1.0, np.nan]))
 
@@ -88,7 +88,7 @@ def test_means_sums_and_rows_resample_the_same_groups(sizes, seed, order):
     values = np.random.default_rng(seed).normal(size=len(groups))
     mean = bootstrap_mean(values, groups, seed=seed, resamples=50)
     counts = np.stack((values, np.ones(len(values))), axis=1)
-    sums = bootstrap_sums(counts, lambda s: s[:, 0] / s[:, 1], groups, seed=seed, resamples=50)
+    sums = resample_sums(counts, lambda s: s[:, 0] / s[:, 1], groups, seed=seed, resamples=50).interval()
     drawn = list(bootstrap_rows(len(groups), groups, seed=seed, resamples=50))
     rows = np.percentile([values[one].mean() for one in drawn], [2.5, 97.5])
     assert (mean.low, mean.high) == pytest.approx((sums.low, sums.high))
@@ -105,7 +105,7 @@ def test_one_group_or_one_sample_leaves_the_interval_unknown(groups):
     found = bootstrap_mean(values, groups)
     assert (found.low, found.high, found.groups) == (None, None, 1)
     assert str(found).endswith("[unknown]") and not found.within(1e9)
-    sums = bootstrap_sums(values[:, None], lambda s: s[:, 0], groups)
+    sums = resample_sums(values[:, None], lambda s: s[:, 0], groups).interval()
     assert (sums.low, sums.high) == (None, None)
     json.dumps([asdict(found), asdict(sums)], allow_nan=False)
 

@@ -1,8 +1,6 @@
 """Training on from released encoders, at another size: DINOv2, MASt3R's; refusals that say what to add."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,16 +14,9 @@ from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
 from codistill.types import Batch, TargetSpec
+from shared_files import golden, weights
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 PATCHES = (TargetSpec(name="t", dim=6, kinds=("patch",)),)
-
-
-def weights(name: str) -> str:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    return str(path)
 
 
 def recipe(init: str, image_size: int, **student: object) -> Recipe:
@@ -34,7 +25,7 @@ def recipe(init: str, image_size: int, **student: object) -> Recipe:
 
 
 def test_a_dinov2_file_at_another_size_keeps_its_features() -> None:
-    path = weights("weights/dinov2_vits14_fp16.safetensors")
+    path = str(weights())
     given = recipe(path, 84, size="vit_small", num_registers=0, drop_path=0.1)
     student, fresh = build_student(given, PATCHES)
     assert {line.split(".")[0] for line in fresh} == {"projectors", "target_statistics"}
@@ -54,8 +45,8 @@ def test_a_dinov2_file_at_another_size_keeps_its_features() -> None:
     assert objective.trainable.encoder.patch_embed.proj.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
 
 
-def test_an_encoder_with_rope_and_its_own_normalization_goes_on_as_it_is() -> None:
-    path = weights("golden/mast3r_nano_released_layout.pth")
+def test_an_encoder_with_rope_and_its_own_normalization_stays_as_it_is() -> None:
+    path = str(golden("mast3r_nano_released_layout.pth"))
     released = load_encoder(path)
     config = released.config  # type: ignore[union-attr]
     sizes = {name: getattr(config, name) for name in ("dim", "depth", "num_heads", "patch_size")}
@@ -69,6 +60,6 @@ def test_an_encoder_with_rope_and_its_own_normalization_goes_on_as_it_is() -> No
 
 
 def test_other_sizes_are_refused_with_what_to_add() -> None:
-    path = weights("weights/dinov2_vits14_fp16.safetensors")
+    path = str(weights())
     with pytest.raises(ConfigError, match=r"Add: --student.size vit_small .*--student.num-registers 0"):
         build_student(recipe(path, 84), PATCHES)

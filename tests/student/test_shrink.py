@@ -1,8 +1,6 @@
 """Shrinking an encoder that is a narrow one in disguise gives that one back; real weights keep what they say."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +13,8 @@ from codistill.nn.blocks import LayerScale
 from codistill.nn.moments import RidgeSums
 from codistill.nn.vit import ViTConfig
 from codistill.student.shrink import shrink
+from shared_files import photographs, weights
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
 NARROW = ViTConfig(dim=16, depth=2, num_heads=2, patch_size=7, image_size=28, layer_scale=1.0)
 
 
@@ -130,13 +128,9 @@ def readout(encoder: ViTEncoder, teacher: ViTEncoder, fit: Tensor, held: Tensor)
 
 
 def test_real_tokens_can_be_read_from_the_narrow_ones() -> None:
-    weights = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
-    photographs = sorted((SHARED / "data" / "real-mini").glob("*/*.jpg"))
-    if not (weights.exists() and len(photographs) > 100):
-        pytest.skip("no real weights or photographs beside the repository")
-    teacher = load_encoder(str(weights))
+    teacher = load_encoder(str(weights()))
     assert isinstance(teacher, ViTEncoder)
-    chosen = teacher.preprocess(photographs, size=(70, 70))
+    chosen = teacher.preprocess(photographs("*/*.jpg"), size=(70, 70))
     held, fit = chosen[::5], torch.cat([chosen[start::5] for start in range(1, 5)])
     narrow = shrink(teacher, list(fit.split(16)), num_heads=3, teacher="wide").encoder
     random = load_encoder("random:vit_tiny")

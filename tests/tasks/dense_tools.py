@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
+from codistill.tasks.dense.cached_task import Sampled
 from codistill.tasks.dense.depth import task as depth
 from codistill.tasks.dense.segmentation import task as segmentation
 from codistill.tasks.evaluation import Evaluation, evaluate
@@ -43,6 +46,24 @@ def scored(task: Task, head: Path, data: Any, *, test: Any = None, pictures: int
 
 def difference(task: Task, one: Evaluation, other: Evaluation, score: str) -> Any:
     return task.columns[score].statistic.difference(one.table, other.table)
+
+
+def every_pixel(tokens: Tensor, truth: Tensor, cls: Tensor | None = None) -> Sampled:
+    """Views of 3 x 4 tokens, all of whose 10 x 9 pixels are sampled.
+
+    Args:
+        tokens: (view, patch, channel). truth: (view, row, column, …). cls: (view, channel).
+    """
+    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(9), indexing="ij")
+    return Sampled(
+        tokens=tokens,
+        cls=cls,
+        grid=(3, 4),
+        rows=rows.flatten().expand(len(tokens), -1),
+        columns=columns.flatten().expand(len(tokens), -1),
+        truth=truth.flatten(1, 2),
+        target_size=(10, 9),
+    )
 
 
 def names(count: int) -> Sequence[str]:

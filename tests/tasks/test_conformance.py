@@ -148,6 +148,10 @@ def test_an_evaluation_leaves_numbers_and_is_compared(tried: Tried, capsys) -> N
     first, *_ = found["scores"]
     assert set(found["scores"]) <= set(tried.task.columns) or not tried.task.columns
     assert f"wrote {one}" in shown
+    if tried.task.shown:  # pictures of an earlier evaluation do not lie beside other numbers
+        assert (one / "pictures.png").exists() and tried.evaluate(one, "--pictures", "0") == 0
+        assert not (one / "pictures.png").exists()
+        capsys.readouterr()
     split = ("--split", layout.scored[0])
     assert tried.evaluate(other, "--against", str(one), "--margin", "0.001", "--json", *split) == 0
     shown, said = capsys.readouterr()

@@ -1,9 +1,7 @@
 """Quantized teachers against the plain ones and against quantization by hand."""
 
-import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +17,7 @@ from codistill.recipes.registry import find_recipe
 from codistill.teachers import precision
 from codistill.teachers.quantize import quantize_linears
 from codistill.teachers.teacher import Teacher, TeacherConfig
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+from shared_files import photographs, weights
 
 
 def test_products_are_those_of_rounded_weights_and_activations() -> None:
@@ -70,12 +67,8 @@ def test_real_tokens_stay_close(folded: bool) -> None:
         pytest.skip("this processor has no 8-bit products")
     if not folded:
         pytest.importorskip("torchao", reason="torchao is not installed")
-    weights = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
-    photographs = sorted((SHARED / "data" / "real-mini" / "generic").glob("*.jpg"))[:4]
-    if not (weights.exists() and photographs):
-        pytest.skip("no real weights or photographs beside the repository")
-    encoder = load_encoder(str(weights)).eval()
-    images = encoder.preprocess(photographs, size=(112, 112))
+    encoder = load_encoder(str(weights())).eval()
+    images = encoder.preprocess(photographs("generic/*.jpg")[:4], size=(112, 112))
     with torch.inference_mode():
         expected = encoder(images).patches
         if folded:

@@ -1,8 +1,6 @@
 """Teachers: any encoder, matched grids, a convolutional network of another stride, refusals."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +13,7 @@ from codistill.errors import ConfigError
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig, resize_for_patch, resize_tokens
 from codistill.types import EncoderSpec, Tokens
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
+from shared_files import golden
 
 
 class ConvTeacher(Encoder):
@@ -54,10 +51,7 @@ def test_grids_match_whatever_the_patch_size() -> None:
 
 
 def test_teacher_sees_the_published_image() -> None:
-    path = SHARED / "golden" / "dune_nano_forward.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    recorded = load_file(path)
+    recorded = load_file(golden("dune_nano_forward.safetensors"))
     got = renormalize(
         resize_for_patch(recorded["teacher_image/student_image"], 14, 16), (0.5,) * 3, (0.5,) * 3
     )

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -20,19 +18,10 @@ from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
 from codistill.nn.vit import ViTConfig
 from codistill.verify.people import PARTS, published_outputs
 from codistill.verify.suite import run_suite
+from shared_files import GOLDEN, copied, needs_golden
 
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
 NETWORK = ("multihmr_nano_released_layout.pt", "multihmr_nano_forward.safetensors")
 METRICS = ("hmr_metrics_inputs.safetensors", "hmr_metrics_expected.json")
-
-
-def copied(tmp_path: Path, *names: str) -> Path:
-    for name in names:
-        shutil.copy(GOLDEN / name, tmp_path / name)
-        (tmp_path / name).chmod(0o644)
-    return tmp_path
 
 
 @needs_golden

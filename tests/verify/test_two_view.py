@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -20,17 +18,7 @@ from codistill.nn.vit import ViTConfig
 from codistill.verify.suite import run_suite
 from codistill.verify.two_view import PARTS
 from codistill.weights.layout_mast3r import file_name
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
-
-
-def copied(tmp_path: Path, *names: str) -> Path:
-    for name in names:
-        shutil.copy(GOLDEN / name, tmp_path / name)
-        (tmp_path / name).chmod(0o644)
-    return tmp_path
+from shared_files import GOLDEN, copied, needs_golden
 
 
 @needs_golden

@@ -1,7 +1,6 @@
 """Export folders: bit for bit there and back, whole or not at all."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import describe_export, is_export, read_export, write_export
 from codistill.weights.layouts import read_weights
 from codistill.weights.vit import expected_shapes
-
-SHARED = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[2].parent / "shared"))
-STUDENT = SHARED / "golden" / "dune_nano_released_layout.pth"
+from shared_files import golden
 
 CONFIG = ViTConfig(dim=64, depth=2, num_heads=4, patch_size=7, image_size=28, num_registers=1, hidden=40)
 
@@ -128,9 +125,8 @@ def test_an_export_that_does_not_say_the_floor_has_its_recipe_s(tmp_path) -> Non
     assert isinstance(read, StudentWeights) and read.std_floor == 0.5
 
 
-@pytest.mark.skipif(not STUDENT.is_file(), reason="needs the golden files of ../shared")
 def test_a_released_student_survives_conversion(tmp_path) -> None:
-    released = read_weights(STUDENT)
+    released = read_weights(golden("dune_nano_released_layout.pth"))
     read = read_weights(write_export(tmp_path / "export", released))
     assert isinstance(released, StudentWeights) and isinstance(read, StudentWeights)
     assert read.encoder.config == released.encoder.config and read.proj_args == released.proj_args

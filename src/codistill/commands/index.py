@@ -111,6 +111,8 @@ def _pack(options: argparse.Namespace, config: SourceConfig, remote: RemoteConfi
         )
     for name, reason in skipped[:20]:
         print(f"left out {name}: {reason}")
+    if len(skipped) == len(source):
+        raise DataError(f"{config.name}: none of {len(source)} images can be packed; why is said above")
     shards = -(-len(source) // options.images_per_shard)
     print(
         f"{config.name}: {len(source) - len(skipped)} images packed into {shards} shards in {out}, "

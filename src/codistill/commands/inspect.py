@@ -23,7 +23,7 @@ from codistill.encoders.load import KINDS, load_encoder
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.encoders.published import PUBLISHED
 from codistill.encoders.registry import encoder_names
-from codistill.errors import CheckpointError, unknown_name
+from codistill.errors import CheckpointError, ConfigError, unknown_name
 from codistill.files.hashes import file_sha256
 from codistill.files.places import cache_folder
 from codistill.nn.network import NetworkConfig
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     """Print what is in a path or known name; returns 0.
 
     Raises:
-        CodistillError: if it is missing, damaged, or none of these.
+        CodistillError: if it is missing, damaged, or none of these, or has nothing that an option asks for.
     """
     arguments = parse(argv)
     if arguments.what is None:
@@ -69,6 +69,13 @@ def main(argv: list[str]) -> int:
         description = describe(
             arguments.what, num_heads=arguments.num_heads, keys=arguments.keys, hashed=arguments.hash
         )
+    what = arguments.what or "the list of known weights"
+    if arguments.hash and "published file" not in description:
+        raise ConfigError(
+            f"--hash would have no effect on {what}: it is for a file of weights on this machine"
+        )
+    if arguments.keys and "tensors" not in description:
+        raise ConfigError(f"--keys would have no effect on {what}: it is for weights on this machine")
     if arguments.json:
         print(json.dumps(as_json(description), indent=2, ensure_ascii=False))
     else:

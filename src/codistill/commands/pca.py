@@ -14,7 +14,7 @@ from codistill.commands.parsers.pca import parse
 from codistill.commands.predicting import exit_code, find_images
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
-from codistill.errors import CodistillError, ConfigError, DataError
+from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
@@ -23,10 +23,13 @@ from codistill.types import Tokens
 
 @torch.inference_mode()
 def _tokens(
-    name: str, arguments: argparse.Namespace, images: Sequence[str], refused: dict[str, str]
+    name: str,
+    student: Student | None,
+    arguments: argparse.Namespace,
+    images: Sequence[str],
+    refused: dict[str, str],
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
     """Tokens of every image, and the prepared image; adds to `refused` why one cannot be used."""
-    student = _student(name, arguments.teacher) if arguments.teacher else None
     encoder: Encoder = student.encoder if student else load_encoder(name)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
     for image in images:
@@ -44,13 +47,36 @@ def _tokens(
     return found
 
 
-def _student(name: str, teacher: str) -> Student | None:
-    """The student of that name if it has a projector onto this teacher."""
-    try:
-        student = load_student(name)
-    except CodistillError:  # only an encoder, or another kind: load_encoder reports errors
-        return None
-    return student if teacher in student.projectors else None
+def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
+    """Those of the encoders that are students with a projector onto this teacher, by name.
+
+    Raises:
+        ConfigError: if none is.
+    """
+    found: dict[str, Student] = {}
+    others: dict[str, list[str]] = {}
+    for name in encoders:
+        try:
+            student = load_student(name)
+        except CodistillError:  # only an encoder, or another kind: load_encoder reports errors
+            continue
+        if teacher in student.projectors:
+            found[name] = student
+        else:
+            others[name] = list(student.projectors)
+    if not found:
+        known = sorted({one for names in others.values() for one in names})
+        raise ConfigError(
+            f"--teacher: {unknown_name('teacher', teacher, known)}"
+            if known
+            else f"--teacher {teacher} would have no effect: none of {', '.join(encoders)} is a student"
+        )
+    for name, known in others.items():
+        print(
+            f"{name}: has no projector of {teacher} (only {', '.join(known)}): its own features",
+            file=sys.stderr,
+        )
+    return found
 
 
 def main(argv: list[str]) -> int:
@@ -59,7 +85,8 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     images = [str(image.path) for image in find_images(arguments.images)]
     refused: dict[str, str] = {}
-    results = [_tokens(name, arguments, images, refused) for name in arguments.encoder]
+    students = _students(arguments.encoder, arguments.teacher) if arguments.teacher else {}
+    results = [_tokens(name, students.get(name), arguments, images, refused) for name in arguments.encoder]
     for image, reason in refused.items():
         print(f"passed over {image}: {reason}", file=sys.stderr)
     shown = [image for image in images if image not in refused]

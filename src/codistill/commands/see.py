@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     images = [file for file in files if not is_video(file.path)]
     _check(arguments, images, videos)
     perception = _opened(arguments)
-    wanted = _wanted(perception, arguments.want)
+    wanted = _wanted(perception, arguments.want, arguments.together)
     single = [name for name in wanted if not perception.together(name)]
     glb = not arguments.no_glb
     if glb and images and any(perception.is_solid(name) for name in wanted):
@@ -59,8 +59,19 @@ def _opened(arguments: argparse.Namespace) -> Perception:
     return Perception(arguments.encoder, heads, **options)
 
 
-def _wanted(perception: Perception, named: Sequence[str]) -> list[str]:
-    return [perception.known(name) for name in named] or list(perception.heads)
+def _wanted(perception: Perception, named: Sequence[str], together: bool) -> list[str]:
+    """The heads that are asked for; all if none is named.
+
+    Raises:
+        ConfigError: if there is no such head, or `--together` is missing or too much for it.
+    """
+    wanted = [perception.known(name) for name in named]
+    for name in wanted:
+        if perception.together(name) and not together:
+            raise ConfigError(f"--want {name}: it sees several images of one place; add --together")
+        if together and not perception.together(name):
+            raise ConfigError(f"--want {name}: it answers for single images; leave out --together")
+    return wanted or list(perception.heads)
 
 
 def _see_image(

@@ -20,7 +20,6 @@ from codistill.recipes.recipe import Recipe
 from codistill.serve.samples import Samples
 from codistill.tasks.registry import find_task
 
-_RENDERED = (("a rendered room", "room-1"), ("rendered people", "people-1"), ("a rendered table", "table"))
 SHEET_ROWS = 4
 SHEET_SIZE = 224
 """Pixels at which features are compared."""

@@ -6,8 +6,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from codistill.deploy.config import ExportConfig, refuse
-from codistill.deploy.exportable import Exportable, Sizes, about_encoder
-from codistill.deploy.levels import Levels
+from codistill.deploy.exportable import about_encoder
+from codistill.deploy.levels import Levels, OnLevels
 from codistill.errors import ConfigError
 from codistill.programs.record import Port
 from codistill.tasks.classification.fit import LABELS
@@ -68,7 +68,7 @@ class NeighbourVotes(nn.Module):
         return tuple(found / found.sum(1, keepdim=True) for found in votes.values())
 
 
-class ExportedClassifier(Exportable):
+class ExportedClassifier(OnLevels):
     """Images or pixels to `logits` (batch, class), or to `votes_K` (batch, class) for each number K of neighbours.
 
     Resizing and the centre crop of the fit stay outside; the ports say at which size the images were seen.
@@ -115,12 +115,6 @@ class ExportedClassifier(Exportable):
             )
             for name, meaning in names.items()
         )
-
-    def to_lower(self) -> list[nn.Module]:
-        return self.levels.to_lower()
-
-    def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
-        return self.levels.example(sizes, images)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         levels, _ = self.levels(*given)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from codistill.deploy.config import ExportConfig, refuse
-from codistill.deploy.exportable import Exportable, Sizes, about_encoder, axes_of
-from codistill.deploy.levels import Levels
+from codistill.deploy.exportable import about_encoder, axes_of
+from codistill.deploy.levels import Levels, OnLevels
 from codistill.errors import ConfigError
 from codistill.programs.record import Port
 from codistill.tasks.dense.load import DenseModel
@@ -14,7 +14,7 @@ from codistill.tasks.registry import find_task
 from codistill.tasks.task import Subject
 
 
-class ExportedDenseHead(Exportable):
+class ExportedDenseHead(OnLevels):
     """Images, pixels or tokens to a map (batch, channel, row, column) at the images' own resolution.
 
     The whole image at once: windows, several scales and mirrored images, if the head's test uses them, stay outside.
@@ -57,12 +57,6 @@ class ExportedDenseHead(Exportable):
         batch, rows, columns = axes_of(config, features.patch_size)
         axes = (batch, gives.channels or len(classes), rows, columns)
         self.outputs = (Port(name=gives.name, axes=axes, meaning=gives.meaning),)
-
-    def to_lower(self) -> list[nn.Module]:
-        return self.levels.to_lower()
-
-    def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
-        return self.levels.example(sizes, images)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         levels, size = self.levels(*given)

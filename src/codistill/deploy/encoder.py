@@ -1,17 +1,17 @@
 """An encoder, or a student with the projector of a teacher, for export: its tokens as outputs."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from codistill.deploy.config import ExportConfig, refuse
-from codistill.deploy.exportable import Exportable, Sizes, about_encoder, axes_of, per_patch
-from codistill.deploy.levels import Levels
+from codistill.deploy.exportable import about_encoder, axes_of, per_patch
+from codistill.deploy.levels import Levels, OnLevels
 from codistill.errors import ConfigError
 from codistill.programs.record import Port, TokenFacts
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.types import Tokens
 
 
-class ExportedEncoder(Exportable):
+class ExportedEncoder(OnLevels):
     """Images or pixels to tokens: `patches` (or `features`, as a map), `cls`, `registers`; per block if asked.
 
     Args:
@@ -84,12 +84,6 @@ class ExportedEncoder(Exportable):
             if self.num_registers:
                 axes = (batch, self.num_registers, features.channels)
                 yield Port(name=f"registers{tail}", axes=axes, meaning=f"register tokens {after}".strip())
-
-    def to_lower(self) -> list[nn.Module]:
-        return self.levels.to_lower()
-
-    def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
-        return self.levels.example(sizes, images)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         levels, _ = self.levels(*given)

@@ -18,7 +18,7 @@ from codistill.errors import ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.programs.record import FormatName, Port, PrecisionName, TokenFacts
 from codistill.teachers.quantize import quantize_linears
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.float32}
 
@@ -175,7 +175,3 @@ class ImageInput(nn.Module):
     def example(self, pixels: Tensor) -> Tensor:
         """(batch, row, column, 3) uint8 as the port wants it."""
         return pixels if self.takes == "pixels" else normalized(pixels)
-
-
-def in_float(tokens: Tokens) -> Tokens:
-    return tokens.map(Tensor.float)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from codistill.deploy.config import ExportConfig
-from codistill.deploy.exportable import ImageInput, Sizes, axes_of, image_port, per_patch
+from codistill.deploy.exportable import Exportable, ImageInput, Sizes, axes_of, image_port, per_patch
 from codistill.programs.record import Port
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.types import Tokens
@@ -85,3 +85,19 @@ class Levels(nn.Module):
             return []
         student = self.features.student
         return [self.features.encoder] if student is None else [student.encoder, student.projectors]
+
+
+class OnLevels(Exportable):
+    """A network on levels of tokens.
+
+    Attributes:
+        levels: its input side.
+    """
+
+    levels: Levels
+
+    def to_lower(self) -> list[nn.Module]:
+        return self.levels.to_lower()
+
+    def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
+        return self.levels.example(sizes, images)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.deploy.config import PEOPLE, ExportConfig, refuse
-from codistill.deploy.exportable import Exportable, Sizes, about_encoder
-from codistill.deploy.levels import Levels
+from codistill.deploy.exportable import Sizes, about_encoder
+from codistill.deploy.levels import Levels, OnLevels
 from codistill.errors import ConfigError
 from codistill.geometry.cameras import camera_matrix
 from codistill.heads.human_mesh.camera import reference_focal
@@ -26,7 +26,7 @@ NOT_IN_ONNX = ("anny",)
 """Body models that need more than ONNX's operators."""
 
 
-class ExportedPeople(Exportable):
+class ExportedPeople(OnLevels):
     """Images (or tokens) and `intrinsics` to `present`, `score`, `location`, `head`, `rotmat`, `shape` and more.
 
     Args:
@@ -78,9 +78,6 @@ class ExportedPeople(Exportable):
             Port(name=name, axes=(batch, self.slots, *axes), meaning=meaning, dtype=dtype)
             for name, axes, meaning, dtype in rows
         )
-
-    def to_lower(self) -> list[nn.Module]:
-        return self.levels.to_lower()
 
     def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
         rows, columns = images.shape[1:3]

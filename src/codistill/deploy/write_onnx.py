@@ -9,7 +9,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -177,19 +177,3 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
         onnx.checker.check_model(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def operators(model: Any) -> dict[str, int]:
-    """How often each operator is used: `domain.name`, without the domain for the default one."""
-    found: dict[str, int] = {}
-    for node in _nodes(model.graph.node):
-        name = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        found[name] = found.get(name, 0) + 1
-    return found
-
-
-def _nodes(nodes: Sequence[Any]):
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            yield from _nodes(attribute.g.node)

@@ -58,7 +58,7 @@ class HfText(TextTower):
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """By the model's own projection into the shared space."""
+        """(text, channel), fp32, by the model's own projection into the shared space."""
         siglip = self.family.startswith("siglip")
         if self.family.startswith("siglip2"):
             texts = [text.lower().translate(_NO_PUNCTUATION) for text in texts]
@@ -89,7 +89,7 @@ class OpenClipText(TextTower):
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """By the model's `encode_text`."""
+        """(text, channel), fp32, by the model's `encode_text`."""
         return self.model.encode_text(self.tokenize(list(texts))).float()  # type: ignore[operator]
 
 

@@ -187,8 +187,10 @@ def value_of(module: str, name: str) -> ast.expr | None:
     return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
 
 
-def keywords_of(where: str) -> dict[str, ast.expr]:
-    """Keyword arguments of the call that creates `MODULE:NAME`; names are replaced by their values.
+def keywords_of(where: str) -> dict[str, tuple[str, ast.expr]]:
+    """Keyword arguments of the call that creates `MODULE:NAME`, each with the module whose names it uses.
+
+    Of `replace(OTHER, …)` those of the other one too.
 
     Raises:
         LookupError: if it is created otherwise.
@@ -197,7 +199,11 @@ def keywords_of(where: str) -> dict[str, ast.expr]:
     value = value_of(module, name)
     if not isinstance(value, ast.Call):
         raise LookupError(f"{where} is not made by a call")
-    return {keyword.arg: keyword.value for keyword in value.keywords if keyword.arg}
+    of_other: dict[str, tuple[str, ast.expr]] = {}
+    if ast.unparse(value.func) == "replace" and isinstance(value.args[0], ast.Name):
+        other = resolved(module, value.args[0].id)
+        of_other = {} if other is None else keywords_of(other)
+    return of_other | {keyword.arg: (module, keyword.value) for keyword in value.keywords if keyword.arg}
 
 
 def names_in(module: str, value: ast.expr | None) -> tuple[str, ...] | None:
@@ -236,8 +242,3 @@ def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> 
             near = difflib.get_close_matches(name, sorted(f.flag for f in known.values()), n=3, cutoff=0.5)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"Unknown option {name[:100]}.{meant} {hint}")
-
-
-def moved(fields: Mapping[str, FieldText], prefix: str) -> dict[str, FieldText]:
-    """The same fields with a path prefix."""
-    return {f"{prefix}{path}": replace(field, path=f"{prefix}{path}") for path, field in fields.items()}

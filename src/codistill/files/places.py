@@ -41,7 +41,7 @@ def absolute_encoder(text: str) -> str:
 
 
 def absolute_place(spec: str) -> str:
-    """The same for a folder or `KIND:FOLDER`."""
+    """The same for a folder or `LAYOUT:FOLDER`."""
     whole = absolute_encoder(spec)
     kind, colon, place = spec.partition(":")
     return f"{kind}:{absolute_encoder(place)}" if whole == spec and colon else whole
@@ -57,7 +57,7 @@ def moved_path(path: str, before: str, now: str) -> str:
 
 
 def moved_place(spec: str, before: str, now: str) -> str:
-    """The same for a folder or `KIND:FOLDER`, with options after commas or not."""
+    """The same for a folder or `LAYOUT:FOLDER`, with options after commas or not."""
     kind, colon, place = spec.partition(":")
     if colon and place.startswith("/"):
         return f"{kind}:{with_path(place, lambda path: moved_path(path, before, now))}"

@@ -1,4 +1,4 @@
-"""Data sets and sizes on a command line: `KIND:FOLDER`, `ROWSxCOLUMNS`."""
+"""Data sets and sizes on a command line: `LAYOUT:FOLDER`, `ROWSxCOLUMNS`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,21 +6,22 @@ from pathlib import Path
 from codistill.errors import ConfigError, unknown_name
 
 
-def parse_spec(spec: str, kinds: Iterable[str]) -> tuple[str, Path]:
-    """Kind and folder of `KIND:FOLDER`.
+def parse_spec(spec: str, layouts: Iterable[str]) -> tuple[str, Path]:
+    """Layout and folder of `LAYOUT:FOLDER`.
 
     Raises:
-        ConfigError: for another form, or an unknown kind.
+        ConfigError: for another form, or an unknown layout.
     """
-    known = list(kinds)
-    kind, colon, folder = spec.partition(":")
+    known = list(layouts)
+    layout, colon, folder = spec.partition(":")
     if not colon or not folder:
         raise ConfigError(
-            f"--data {spec}: write KIND:FOLDER, e.g. {known[0]}:/data/{known[0]} (kinds: {', '.join(known)})"
+            f"--data {spec}: how does it lie on disk? write LAYOUT:FOLDER, e.g. {known[0]}:{spec} (layouts: "
+            f"{', '.join(known)})"
         )
-    if kind not in known:
-        raise ConfigError(f"--data {spec}: {unknown_name('kind of data set', kind, known)}")
-    return kind, Path(folder).expanduser()
+    if layout not in known:
+        raise ConfigError(f"--data {spec}: {unknown_name('layout', layout, known)}")
+    return layout, Path(folder).expanduser()
 
 
 def parse_size(text: str) -> tuple[int, int]:

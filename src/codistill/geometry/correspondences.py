@@ -87,12 +87,6 @@ def seen_at(
     return Reprojection(pixels, inside & other.known[y, x] & close)
 
 
-def overlap(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0.05) -> float:
-    """Share of the pixels of known depth in `view` that `other` sees, in [0, 1]."""
-    visible = reproject(view, other, depth_tolerance=depth_tolerance).visible
-    return float(visible.sum() / view.known.sum().clamp(min=1))
-
-
 def reciprocal_correspondences(
     view1: PosedDepth, view2: PosedDepth, *, depth_tolerance: float = 0.05
 ) -> tuple[Int[Tensor, "match 2"], Int[Tensor, "match 2"]]:

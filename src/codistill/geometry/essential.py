@@ -15,6 +15,7 @@ from codistill.geometry.degeneracy import determined, spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.refine import refine_relative_pose, sampson_distance, sampson_jacobian
 from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
+from codistill.geometry.usac import usac
 
 _MIN_MATCHES = 5
 _LEAST_IN_FRONT = 0.5
@@ -62,7 +63,16 @@ def pose_from_matches(
         for pixels, intrinsics in ((pixels_a, intrinsics_a), (pixels_b, intrinsics_b))
     )
     focal = np.mean([k[i, i] for k in (np.asarray(intrinsics_a), np.asarray(intrinsics_b)) for i in (0, 1)])
-    parameters = _magsac(threshold / float(focal), probability, iterations, seed)
+    parameters = usac(
+        threshold / float(focal),
+        probability,
+        iterations,
+        seed,
+        score=cv2.SCORE_METHOD_MAGSAC,
+        local=cv2.LOCAL_OPTIM_SIGMA,
+        sample=50,
+        polisher=cv2.MAGSAC,
+    )
     essentials, mask = cv2.findEssentialMat(a, b, np.eye(3), np.eye(3), np.zeros(4), np.zeros(4), parameters)
     if essentials is None or mask is None:
         return None
@@ -176,19 +186,6 @@ def with_metric_scale(
         inliers=inliers,
         confidence=float(high[winner] - low[winner]),
     )
-
-
-def _magsac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
-    """The parameters of OpenCV's `USAC_MAGSAC`, with a seed."""
-    parameters = cv2.UsacParams()
-    parameters.threshold, parameters.confidence = threshold, probability
-    parameters.maxIterations, parameters.randomGeneratorState = iterations, seed
-    parameters.sampler = cv2.SAMPLING_UNIFORM
-    parameters.score = cv2.SCORE_METHOD_MAGSAC
-    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
-    parameters.loIterations, parameters.loSampleSize = 10, 50
-    parameters.final_polisher, parameters.final_polisher_iterations = cv2.MAGSAC, 3
-    return parameters
 
 
 def _normalized(pixels: FloatArray, intrinsics: FloatArray) -> FloatArray:

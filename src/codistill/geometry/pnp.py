@@ -19,12 +19,13 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.degeneracy import determined, spread_over
 from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, PROBABILITY, PnpSolver
+from codistill.geometry.usac import usac
 
 _OLDER = {"p3p": cv2.SOLVEPNP_P3P, "sqpnp": cv2.SOLVEPNP_SQPNP, "epnp": cv2.SOLVEPNP_EPNP}
 _MIN_POINTS = 4
 _MIN_REFINE = 6
 _REFITS = 5
-_LOCAL_ROUNDS, _LOCAL_SAMPLE = 10, 14
+_LOCAL_SAMPLE = 14
 
 
 def pose_from_points_and_pixels(
@@ -73,7 +74,16 @@ def pose_from_points_and_pixels(
                 image_points,
                 camera,
                 None,
-                params=_usac(threshold, probability, iterations, seed),
+                params=usac(
+                    threshold,
+                    probability,
+                    iterations,
+                    seed,
+                    score=cv2.SCORE_METHOD_MSAC,
+                    local=cv2.LOCAL_OPTIM_INNER_LO,
+                    sample=_LOCAL_SAMPLE,
+                    polisher=cv2.LSQ_POLISHER,
+                ),
             )
         else:
             found, turn, shift, _ = cv2.solvePnPRansac(
@@ -101,19 +111,6 @@ def pose_from_points_and_pixels(
     inliers[finite[chosen]] = True  # indices among all matches
     rotation = cv2.Rodrigues(turn)[0].astype(np.float64)
     return PoseEstimate(rotation, shift.ravel().astype(np.float64), inliers, float(chosen.sum()))
-
-
-def _usac(threshold: float, probability: float, iterations: int, seed: int) -> cv2.UsacParams:
-    parameters = cv2.UsacParams()
-    parameters.threshold, parameters.confidence = threshold, probability
-    parameters.maxIterations, parameters.randomGeneratorState = iterations, seed
-    parameters.sampler = cv2.SAMPLING_UNIFORM
-    parameters.score = cv2.SCORE_METHOD_MSAC
-    parameters.loMethod = cv2.LOCAL_OPTIM_INNER_LO
-    parameters.loIterations, parameters.loSampleSize = _LOCAL_ROUNDS, _LOCAL_SAMPLE
-    parameters.final_polisher, parameters.final_polisher_iterations = cv2.LSQ_POLISHER, 3
-    parameters.isParallel = False  # with threads the result depends on their timing
-    return parameters
 
 
 def _refined(

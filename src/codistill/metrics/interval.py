@@ -116,18 +116,6 @@ def resample_mean(
     return Resampled(float(values.mean()), np.concatenate(means), int(values.size), count, count > 1)
 
 
-def bootstrap_sums(
-    values: np.ndarray,
-    score: Callable[[np.ndarray], np.ndarray],
-    groups: Sequence[str] | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """A score of summed counts with a percentile-bootstrap 95 % interval; see `resample_sums`."""
-    return resample_sums(values, score, groups, seed=seed, resamples=resamples).interval()
-
-
 def resample_sums(
     values: np.ndarray,
     score: Callable[[np.ndarray], np.ndarray],

@@ -95,7 +95,8 @@ def pose_scores(errors: Sequence[PairErrors], thresholds: Sequence[int] = (5, 15
 def mean_average_accuracy(rotation: np.ndarray, translation: np.ndarray, max_angle: int = MAX_ANGLE) -> float:
     """Mean of the cumulative histogram of the larger error over one-degree bins up to `max_angle`, in [0, 1].
 
-    The last bin includes its upper edge. Published numbers use this NumPy version; a PyTorch version has other bins.
+    Errors (pair,) are in degrees. The last bin includes its upper edge. Published numbers use this NumPy version; a
+    PyTorch version has other bins.
     """
     worst = np.maximum(rotation, translation)  # (pair,)
     counts, _ = np.histogram(worst, bins=np.arange(max_angle + 1))

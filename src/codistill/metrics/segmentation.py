@@ -52,7 +52,7 @@ def class_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def class_accuracy(counts: np.ndarray) -> np.ndarray:
-    """Share of each class's pixels that were found, in per cent; NaN for a class without pixels."""
+    """Share of each class's pixels that were found, per cent, (..., class) from (..., 3, class); NaN without any."""
     counts = np.asarray(counts, dtype=np.float64)
     return _percent(counts[..., INTERSECTION, :], counts[..., LABELLED, :])
 
@@ -63,12 +63,12 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def mean_accuracy(counts: np.ndarray) -> np.ndarray:
-    """mAcc in per cent: the mean over classes that occur in the labels."""
+    """mAcc in per cent, (...) from (..., 3, class): the mean over classes that occur in the labels."""
     return _mean_of_numbers(class_accuracy(counts))
 
 
 def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
-    """aAcc in per cent: the share of labelled pixels with the right class."""
+    """aAcc in per cent, (...) from (..., 3, class): the share of labelled pixels with the right class."""
     sums = np.asarray(counts, dtype=np.float64).sum(-1)
     return _percent(sums[..., INTERSECTION], sums[..., LABELLED])
 

@@ -112,7 +112,7 @@ class FrozenBlock(nn.Module):
 
 
 def normalized(x: Tensor, eps: float) -> Tensor:
-    """Tokens with zero mean and unit deviation over channels; the norm's factors are in the next product."""
+    """(…, channel): tokens with zero mean and unit deviation; the norm's factors are in the next product."""
     return layer_norm(x, x.shape[-1:], None, None, eps)
 
 

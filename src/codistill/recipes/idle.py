@@ -5,14 +5,13 @@ not exist. A recipe that sets such an option to other than its default, or names
 what to change.
 """
 
-import dataclasses
 import os
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from codistill.data.source import SourceConfig
 from codistill.distill.losses import DistillationLoss
 from codistill.errors import ConfigError
+from codistill.files.idle import Idle, refuse_idle, under
 from codistill.files.own_code import is_own
 from codistill.files.plain import field_hints
 from codistill.files.urls import is_url
@@ -23,9 +22,6 @@ from codistill.recipes.recipe import Recipe, published_steps
 from codistill.recipes.sizes import check_aspects, view_plan
 from codistill.student.projectors import RADIO_HEADS, ProjectorConfig, find_projector
 from codistill.types import TokenKind
-
-Idle = tuple[str, str]
-"""Dotted path of an option, and why it does nothing."""
 
 
 def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
@@ -39,13 +35,7 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
         ConfigError: the first such option, why it has no effect, and what to change.
     """
     check_length(recipe)
-    for path, reason in idle_options(recipe):
-        value, default = _value_and_default(recipe, path)
-        if path in typed or value != default:
-            raise ConfigError(
-                f"{path} = {_shown(value)} would have no effect: {reason}. Leave it out (its default is "
-                f"{_shown(default)}), or change that."
-            )
+    refuse_idle(recipe, idle_options(recipe), typed)
     _check_terms(recipe)
     check_aspects(recipe)
     view_plan(recipe)  # refuses shifts that leave nothing in common
@@ -87,13 +77,13 @@ def idle_options(recipe: Recipe) -> Iterator[Idle]:
     if not recipe.held_out_sources:
         yield "engine.validate_every", "no images are held out (--held-out NAME,DOMAIN,PATH)"
     if recipe.loader.num_workers == 0:
-        yield from _paths("loader", ("prefetch", "start_method"), "loader.num_workers is 0")
+        yield from under("loader", ("prefetch", "start_method"), "loader.num_workers is 0")
     places = (
         place for source in (*recipe.training_sources, *recipe.held_out_sources) for place in _places(source)
     )
     if not any(map(is_url, places)):
         names = ("cache_gb", "requests", "patience")
-        yield from _paths("loader.remote", names, "no source is in a store (an address like s3://BUCKET/…)")
+        yield from under("loader.remote", names, "no source is in a store (an address like s3://BUCKET/…)")
     yield from _augment(recipe)
     yield from _student(recipe)
     yield from _distill(recipe)
@@ -104,21 +94,17 @@ def _places(source: SourceConfig) -> tuple[str, ...]:
     return tuple(os.path.expandvars(place) for place in (source.path, source.root or ""))
 
 
-def _paths(section: str, names: Iterable[str], reason: str) -> Iterator[Idle]:
-    return ((f"{section}.{name}", reason) for name in names)
-
-
 def _augment(recipe: Recipe) -> Iterator[Idle]:
     augment = recipe.augment
     strengths = ("brightness", "contrast", "saturation", "hue")
     if augment.jitter == 0:
-        yield from _paths("augment", strengths, "augment.jitter, its probability, is 0")
+        yield from under("augment", strengths, "augment.jitter, its probability, is 0")
     if not any(getattr(augment, name) for name in strengths):
         yield "augment.jitter", f"{', '.join(strengths)} are all 0"
     if augment.blur == 0:
-        yield from _paths("augment", ("blur_kernel", "blur_sigma"), "augment.blur, its probability, is 0")
+        yield from under("augment", ("blur_kernel", "blur_sigma"), "augment.blur, its probability, is 0")
     if augment.blur_kernel == 1:
-        yield from _paths("augment", ("blur", "blur_sigma"), "augment.blur_kernel is 1 pixel")
+        yield from under("augment", ("blur", "blur_sigma"), "augment.blur_kernel is 1 pixel")
     if augment.solarize == 0:
         yield "augment.solarize_threshold", "augment.solarize, its probability, is 0"
     if augment.implementation == "reference":
@@ -138,7 +124,7 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
             "layer_scale",
             "window",
         )
-        yield from _paths("student", names, f"student.network {student.network} has its own")
+        yield from under("student", names, f"student.network {student.network} has its own")
         yield (
             "engine.activation_checkpointing",
             "it recomputes transformer blocks, which student.network has none of",
@@ -154,7 +140,7 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
         yield "student.damp", "student.freeze_encoder leaves its weights alone"
     reads = find_projector(projector.kind).options
     unread = (name for name in field_hints(ProjectorConfig) if name not in (*reads, "kind"))
-    yield from _paths("student.projector", unread, f"student.projector.kind is {projector.kind}")
+    yield from under("student.projector", unread, f"student.projector.kind is {projector.kind}")
     if "last_hidden" not in reads:
         return
     known = VIT_SIZES.get(student.size, {}).get("depth", 0)
@@ -181,7 +167,7 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
         yield "distill.dropping.probability", "no image has more than one teacher"
     if targets.statistics == "fixed":
         reason = "distill.targets.statistics is fixed: they do not move"
-        yield from _paths("distill.targets", ("momentum_start", "momentum_end"), reason)
+        yield from under("distill.targets", ("momentum_start", "momentum_end"), reason)
     else:
         yield (
             "distill.targets.estimate_steps",
@@ -190,7 +176,7 @@ def _distill(recipe: Recipe) -> Iterator[Idle]:
     if not any(teacher.own_sizes for teacher in recipe.teachers):
         yield "distill.alignment", "no teacher has image sizes of its own, so all grids are the student's"
     if distill.shift.most == 0:
-        yield from _paths("distill.shift", ("draw", "sigma"), "distill.shift.most is 0")
+        yield from under("distill.shift", ("draw", "sigma"), "distill.shift.most is 0")
     elif distill.shift.draw == "uniform":
         yield "distill.shift.sigma", "distill.shift.draw is uniform"
     if distill.mesa.weight == 0:
@@ -247,17 +233,3 @@ def _check_heads(recipe: Recipe) -> None:
         raise ConfigError(
             f"student.projector.num_heads = {heads} does not divide the student's width {dim}. Choose a divisor."
         )
-
-
-def _value_and_default(recipe: Recipe, path: str) -> tuple[Any, Any]:
-    *sections, name = path.split(".")
-    config: Any = recipe
-    for section in sections:
-        config = getattr(config, section)
-    field = next(field for field in dataclasses.fields(config) if field.name == name)
-    made = field.default_factory
-    return getattr(config, name), field.default if made is dataclasses.MISSING else made()
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)

@@ -6,7 +6,7 @@ or once as `/?token=…`, which leaves it in a cookie that scripts cannot read.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -120,6 +120,3 @@ def _with_headers(send: Send) -> Send:
 async def _refuse_socket(receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.close", "code": 1008})
-
-
-ASGIFunction = Callable[[Scope, Receive, Send], Awaitable[None]]

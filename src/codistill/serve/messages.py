@@ -21,7 +21,7 @@ MAP_EDGES = (64, 1024)
 
 
 class MessageError(DataError):
-    """A message that is not in the protocol; the tab learns why, and goes on."""
+    """A message that is not in the protocol; the tab is told why, and stays open."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Runs the server: warms up where asked, warns where others can connect, listens until it is stopped."""
 
-import logging
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from codistill.perception.perception import Perception
 
-LOG = logging.getLogger("codistill.serve")
 WARM_ROUNDS = 2
 
 

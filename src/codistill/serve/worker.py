@@ -5,7 +5,6 @@ when the turn has come: by then a tab may have a newer frame, and the older one 
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 from codistill.errors import CodistillError
 
 Result = TypeVar("Result")
-LOG = logging.getLogger("codistill.serve")
 
 
 class BusyError(CodistillError):

@@ -189,17 +189,6 @@ def load_student(
     return student.requires_grad_(False)
 
 
-def teacher_encoders(what: str) -> dict[str, str]:
-    """The encoder of each teacher of a student's weights, by the teacher's name, where its run or export says it.
-
-    Raises:
-        CheckpointError: if it does not exist, or has no projectors.
-    """
-    return {
-        name: str(said["encoder"]) for name, said in described_teachers(what).items() if "encoder" in said
-    }
-
-
 def described_teachers(what: str) -> dict[str, dict[str, Any]]:
     """What a student's weights say of each teacher (`dim`, `kinds`; `encoder`, `cls_dim` …), by the teacher's name.
 

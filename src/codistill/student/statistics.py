@@ -26,7 +26,7 @@ def standardize(
 def denormalize(
     x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR, rotation: Tensor | None = None
 ) -> Tensor:
-    """The inverse of `standardize`: standardized tokens back to the teacher's own space, in fp32."""
+    """The inverse of `standardize`: standardized tokens (…, channel) back to the teacher's own space, in fp32."""
     scaled = x.float() * std.clamp(min=floor)
     return _rotated(scaled, None if rotation is None else rotation.T) + mean
 

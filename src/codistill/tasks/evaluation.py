@@ -194,6 +194,8 @@ def write_evaluation(
         strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
         save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)
         files.append(PICTURES)
+    else:
+        (out / PICTURES).unlink(missing_ok=True)  # of an earlier evaluation in this folder
     numbers = {
         "task": task.name,
         "unit": task.unit,

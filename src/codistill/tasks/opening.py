@@ -6,6 +6,7 @@ from typing import Any
 
 from codistill.engine.distributed import Process
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.idle import refuse_idle
 from codistill.files.specs import parse_spec
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.data import limited
@@ -81,11 +82,12 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
         Whether it is finished; False if it stopped on request.
 
     Raises:
-        ConfigError: if the task fits nothing, or the config is invalid.
+        ConfigError: if the task fits nothing, the config is invalid, or a part of `runtime` would have no effect.
         DataError, CheckpointError: the text says what to do.
     """
     if task.fit is None:
         raise ConfigError(f"nothing is fitted for {task.name}")
+    refuse_idle(runtime, config.idle_computing())
     process = process or Process(device=runtime.device)
     data = open_data(
         task,

@@ -109,7 +109,7 @@ def refuse_no_summary(config: TeacherConfig, encoder: str) -> None:
 
 
 def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
-    """A student's crop resized for another patch size, so that the grids match.
+    """A student's crop (batch, 3, row, column) resized for another patch size, so that the grids match.
 
     Bicubic with align_corners=True, as published; the same tensor if the patch sizes are equal.
     """

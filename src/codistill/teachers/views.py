@@ -102,7 +102,7 @@ class StepViews:
         return crop[..., top : top + side, left : left + side]
 
     def student_images(self, crop: Tensor, shift: Shift = (0, 0)) -> Tensor:
-        """What the student sees of a crop."""
+        """(batch, 3, row, column): what the student sees of a crop."""
         return resize_images(self.window(crop, shift), self.size)
 
 

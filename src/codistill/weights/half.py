@@ -1,15 +1,12 @@
 """Weights in half precision, as models are shipped: a quarter of a percent of a value is lost at most."""
 
 from dataclasses import replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from codistill.errors import CheckpointError
 from codistill.weights.contents import EncoderWeights, StudentWeights
-
-WeightsT = TypeVar("WeightsT", EncoderWeights, StudentWeights)
 
 
 def half(

@@ -10,8 +10,9 @@ from torch.nn.functional import pixel_shuffle
 from codistill.heads.two_view import at_pixels
 from codistill.heads.two_view.at_pixels import values_at
 from codistill.heads.two_view.losses import TwoViewLossConfig, ViewTruth, two_view_loss
-from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
+from codistill.heads.two_view.network import TwoViewHead
 from codistill.types import Tokens
+from two_view_toys import CONFIG
 
 GRID, PATCH, CHANNELS, HIDDEN = (3, 4), 5, 3, 7
 
@@ -55,21 +56,8 @@ def test_values_and_gradients_are_those_of_the_map(
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_head_asked_for_pixels_has_the_loss_of_one_that_gives_maps(own: bool) -> None:
-    config = TwoViewConfig(
-        encoder_dim=24,
-        patch_size=14,
-        dim=16,
-        depth=4,
-        num_heads=2,
-        level_dims=(4, 6, 8, 10),
-        fusion_dim=8,
-        middle_dim=6,
-        last_dim=6,
-        descriptor_dim=5,
-        local_hidden=20,
-    )
     torch.manual_seed(0)
-    head = TwoViewHead(replace(config, own_descriptor_confidence=own))
+    head = TwoViewHead(replace(CONFIG, own_descriptor_confidence=own))
     grids, views, truths = ((2, 3), (3, 2)), [], []
     for grid in grids:
         rows, columns = (14 * side for side in grid)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import two_view_toys
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
@@ -13,24 +14,11 @@ from codistill.heads.two_view.frozen import FrozenTwoViewHead, as_fast_as
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.types import Tokens
 
-CONFIG = TwoViewConfig(
-    encoder_dim=24,
-    patch_size=14,
-    dim=48,
-    depth=4,
-    num_heads=3,
-    level_dims=(4, 6, 8, 10),
-    fusion_dim=8,
-    middle_dim=6,
-    last_dim=6,
-    descriptor_dim=5,
-    local_hidden=20,
-)
+CONFIG = replace(two_view_toys.CONFIG, dim=48, num_heads=3)
 
 
 def tokens(grid: tuple[int, int], seed: int = 0, normed: bool = False) -> Tokens:
-    generator = torch.Generator().manual_seed(seed)
-    return Tokens(torch.randn(3, grid[0] * grid[1], 24, generator=generator), grid, normed=normed)
+    return two_view_toys.tokens(grid, batch=3, seed=seed, normed=normed)
 
 
 def uneven_head(config: TwoViewConfig = CONFIG) -> TwoViewHead:

@@ -1,6 +1,5 @@
 """An encoder with a head: frozen means frozen, each image is encoded once, misfits are named."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from codistill.heads.two_view.model import TwoViewModel, load_two_view
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead
 from codistill.nn.vit import ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+from shared_files import GOLDEN, needs_golden
 
-GOLDEN = Path(os.environ.get("CODISTILL_SHARED", Path(__file__).parents[3].parent / "shared")) / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs shared/golden beside the repository")
 HEAD = {"level_dims": (4, 4, 4, 4), "fusion_dim": 4, "middle_dim": 4, "last_dim": 4, "local_hidden": 8}
 
 

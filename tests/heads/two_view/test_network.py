@@ -11,30 +11,12 @@ import torch
 from codistill.errors import ConfigError
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead, ViewPrediction
 from codistill.types import Tokens
-
-CONFIG = TwoViewConfig(
-    encoder_dim=24,
-    patch_size=14,
-    dim=16,
-    depth=4,
-    num_heads=2,
-    level_dims=(4, 6, 8, 10),
-    fusion_dim=8,
-    middle_dim=6,
-    last_dim=6,
-    descriptor_dim=5,
-    local_hidden=20,
-)
+from two_view_toys import CONFIG, tokens
 
 
 def make_head(config: TwoViewConfig = CONFIG, seed: int = 0) -> TwoViewHead:
     torch.manual_seed(seed)
     return TwoViewHead(config).eval()
-
-
-def tokens(grid: tuple[int, int], batch: int = 2, seed: int = 0, normed: bool = False) -> Tokens:
-    generator = torch.Generator().manual_seed(seed)
-    return Tokens(torch.randn(batch, grid[0] * grid[1], 24, generator=generator), grid, normed=normed)
 
 
 def assert_same(first: ViewPrediction, second: ViewPrediction) -> None:

@@ -134,7 +134,7 @@ def test_the_encoder_can_learn_slower_than_its_head(scenes: Path, tmp_path: Path
     ("changes", "words"),
     [
         ({"cached": True}, "add --no-cached --head.window None, or take the recipe `published`"),
-        ({"unfreeze": False, "encoder_lr_scale": 0.1}, "needs --unfreeze"),
+        ({"unfreeze": False, "encoder_lr_scale": 0.1}, "encoder_lr_scale = 0.1 would have no effect"),
         ({"encoder_lr_scale": 0.0}, r"must be above 0; got 0\.0"),
         ({"features": replace(FEATURES, blocks=(0,))}, "leave out --projector and --blocks"),
     ],

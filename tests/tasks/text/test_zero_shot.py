@@ -90,6 +90,13 @@ def test_an_encoder_scores_as_by_hand(root: Path, tmp_path: Path) -> None:
     assert numbers["scores"]["top-1"]["count"] == 12 and numbers["templates"] == 1
 
 
+def test_a_single_class_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = class_folder(tmp_path / "one", train=1, val=2, classes=1)
+    command = ["evaluate", "zero-shot", "--encoder", ENCODER, "--classes", "e.npz", "--data", f"folder:{one}"]
+    assert main([*command, *SIZES, "--out", str(tmp_path / "out.json")]) == 2
+    assert "has one class" in capsys.readouterr().err
+
+
 def test_a_student_is_compared_in_its_teachers_space(root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert (

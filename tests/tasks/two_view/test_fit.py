@@ -120,7 +120,9 @@ def load_run(folder):
 
 
 def test_fresh_views_train_as_well(fit, tmp_path):
-    assert fit_task(TASK, replace(fit, cached=False, steps=2, accumulate=2), _runtime(tmp_path))
+    assert fit_task(
+        TASK, replace(fit, cached=False, views=TwoViewFit.views, steps=2, accumulate=2), _runtime(tmp_path)
+    )
     assert not (tmp_path / "cache").exists()
 
 
@@ -158,7 +160,7 @@ def test_what_cannot_be_fitted_says_why(fit, tmp_path, changes, words):
     ("changes", "words"),
     [
         ({"steps": 0}, "steps must be 1 or more"),
-        ({"batch_size": 3, "accumulate": 2}, "no multiple of accumulate"),
+        ({"batch_size": 3, "accumulate": 2}, "cannot be cut into 2 equal parts"),
         ({"shape": TwoViewShape(descriptor_dim=0)}, "needs descriptors"),
         ({"shape": TwoViewShape(fresh_norm=False)}, "takes tokens without the encoder's"),
         ({"features": FeatureConfig(norm=False, blocks=(0, 1))}, "leave out --projector"),

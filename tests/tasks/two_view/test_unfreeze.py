@@ -127,9 +127,9 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(fit, tmp_path):
 
 
 def test_what_cannot_be_unfrozen_says_why(fit, tmp_path):
-    with pytest.raises(ConfigError, match="add --no-cached, or take the recipe published"):
+    with pytest.raises(ConfigError, match="add --no-cached, or take the recipe `published`"):
         replace(fit, cached=True)
-    with pytest.raises(ConfigError, match="needs --unfreeze"):
+    with pytest.raises(ConfigError, match=r"encoder_lr_scale = 2\.0 would have no effect"):
         replace(fit, unfreeze=False, encoder_lr_scale=2.0)
     assert replace(RECIPES["published"], unfreeze=True).unfreeze
 

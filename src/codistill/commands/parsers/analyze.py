@@ -3,6 +3,10 @@
 import argparse
 from pathlib import Path
 
+from codistill.errors import ConfigError
+
+SIZE = 448
+
 PARSER = argparse.ArgumentParser(
     prog="codistill analyze",
     description="Of a run: explained variance of teachers and projections, and how teachers' losses move "
@@ -11,8 +15,8 @@ PARSER = argparse.ArgumentParser(
 add = PARSER.add_argument
 add("targets", nargs="+", metavar="RUN|E", help="runs of `distill`; with --images, what load_encoder takes")
 add("--images", nargs="+", metavar="IMAGE", help="look at these with every encoder")
-add("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
-add("--block", type=int, default=-1, help="block of the attention maps (-1: the last)")
+add("--size", type=int, help=f"with --images: shorter side in pixels, before rounding ({SIZE})")
+add("--block", type=int, help="with --images: block of the attention maps (-1: the last)")
 add(
     "--register-neurons",
     type=int,
@@ -21,4 +25,17 @@ add(
 )
 add("--out", type=Path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)")
 
-parse = PARSER.parse_args
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; those for images are refused without images.
+
+    Raises:
+        ConfigError: for an option without effect.
+    """
+    options = PARSER.parse_args(argv)
+    for name in ("size", "block"):
+        if not options.images and getattr(options, name) is not None:
+            raise ConfigError(f"--{name} would have no effect on runs: it is for --images a.jpg b.jpg …")
+    options.size = SIZE if options.size is None else options.size
+    options.block = -1 if options.block is None else options.block
+    return options

@@ -65,29 +65,6 @@ def command_lines() -> Mapping[tuple[str, ...], CommandLine]:
     return {line.words: line for name in table("codistill.cli", "COMMANDS") for line in _lines(name)}
 
 
-def find_line(words: list[str]) -> CommandLine | None:
-    """The longest command line that some words begin with; a short one counts as what it is short for."""
-    known = dict(command_lines())
-    known |= {line.short: line for line in known.values() if line.short}
-    return next((known[key] for count in (2, 1) if (key := tuple(words[:count])) in known), None)
-
-
-def unknown_options(line: CommandLine, words: list[str]) -> list[str]:
-    """Flags among some words that a command line does not have, and values that they do not allow."""
-    wrong = []
-    for place, word in enumerate(words):
-        if not re.match("--[a-z]", word):
-            continue
-        flag, equals, value = word.partition("=")
-        flag = re.sub(r"\.\d+\b", "", flag)
-        if flag not in line.options:
-            wrong.append(flag)
-        elif allowed := line.options[flag]:
-            value = value if equals else next(iter(words[place + 1 : place + 2]), "")
-            wrong += [] if value in allowed else [f"{flag} {value}"]
-    return wrong
-
-
 @cache
 def table(module: str, name: str) -> Any:
     """A table of plain values, as the module's source has it."""

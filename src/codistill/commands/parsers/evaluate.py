@@ -175,6 +175,12 @@ def parse(argv: list[str]) -> Asked:
         raise ConfigError("--margin would have no effect without --against OUT")
     if own.score is not None and own.against is None:
         raise ConfigError("--score would have no effect without --against OUT")
+    if own.margin is not None and not own.margin > 0:
+        raise ConfigError(
+            f"--margin must be above 0: differences within ± it count as equal; got {own.margin:g}"
+        )
+    if own.pictures is not None and own.pictures < 0:
+        raise ConfigError(f"--pictures must be 0 (none) or more; got {own.pictures}")
     return asked
 
 

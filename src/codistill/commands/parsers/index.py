@@ -2,6 +2,7 @@
 
 import argparse
 
+from codistill.errors import ConfigError
 from codistill.files.literals import literal
 
 CATALOGUE: tuple[str, ...] = literal("codistill.data.catalogue", "CATALOGUE")
@@ -31,7 +32,7 @@ add("--include", metavar="GLOB", nargs="+", default=[], help="only these relativ
 add("--exclude", metavar="GLOB", nargs="+", default=[], help="not these relative paths")
 add("--allow-incomplete", action="store_true", help="fewer images than published are fine")
 add("--pack", action="store_true", help="write tar shards (WebDataset layout), resumable")
-add("--images-per-shard", metavar="N", type=int, default=5000)
+add("--images-per-shard", metavar="N", type=int, default=5000, help="with --pack (5000)")
 add(
     "--member", metavar="NAME", nargs="+", default=[], help="pack these too, e.g. depth.png beside each image"
 )
@@ -39,4 +40,35 @@ add("--workers", metavar="N", type=int, default=4, help="shards handled at the s
 add("--cache-gb", metavar="GB", type=float, help="keep what --pack reads from a store (default: nothing)")
 add("--verify", action="store_true", help="compare the shards in the root with their hashes")
 
-parse = PARSER.parse_args
+_LISTING = ("list", "include", "exclude", "allow_incomplete")
+_PACKING = ("images_per_shard", "member", "cache_gb")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; those without effect on what is asked for are refused.
+
+    Raises:
+        ConfigError: for an option without effect.
+    """
+    options = PARSER.parse_args(argv)
+    if options.verify:
+        _refuse(
+            options,
+            ("out", "pack", "workers", *_LISTING, *_PACKING),
+            "--verify compares the shards alone",
+        )
+    elif not options.pack:
+        _refuse(options, _PACKING, "nothing is packed (--pack)")
+    if options.source not in CATALOGUE:
+        _refuse(options, ("split", "allow_incomplete"), f"{options.source!r} is no known data set")
+    elif options.root and (options.list or options.verify):
+        _refuse(options, ("split",), "the root is given")
+    if options.list:
+        _refuse(options, ("allow_incomplete",), "the list says which images there are")
+    return options
+
+
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+    for name in names:
+        if getattr(options, name) != PARSER.get_default(name):
+            raise ConfigError(f"--{name.replace('_', '-')} would have no effect: {reason}. Leave it out.")

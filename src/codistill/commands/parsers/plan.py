@@ -3,9 +3,11 @@
 import argparse
 
 from codistill.commands.parsers.recipe_options import check_overrides, check_recipe_name
+from codistill.errors import ConfigError
 from codistill.files.literals import literal
 
 GPUS: tuple[str, ...] = literal("codistill.recipes.plan", "GPUS")
+UTILIZATION = 0.29
 EPILOG = """\
 RECIPE comes first; every field can be overridden, as in `codistill distill`. Nothing is downloaded.
 Better than the assumed utilization is a measured rate: the operations of a step over its time, as
@@ -24,8 +26,8 @@ add = PARSER.add_argument
 add("recipe", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
 add("--gpus", type=int, default=8, metavar="N", help="how many (8)")
 add("--gpu", default="h100", choices=tuple(GPUS), help="which (h100)")
-add("--utilization", type=float, default=0.29, help="part of the peak that is reached (0.29)")
-add("--tflops", type=float, help="operations per second reached, in place of the two above")
+add("--utilization", type=float, help=f"part of the peak that is reached ({UTILIZATION})")
+add("--tflops", type=float, help="operations per second reached, in place of a part of the peak")
 add("--network", type=float, help="GB/s that a GPU sends, in place of the usual")
 add("--price", type=float, help="dollars per GPU and hour, in place of a round one")
 add("--loader-rate", type=float, default=150, help="images/s of a core: bench loader (150)")
@@ -46,6 +48,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         ConfigError: for an unknown recipe or option.
     """
     arguments, overrides = PARSER.parse_known_args(argv)
+    if arguments.tflops is not None and arguments.utilization is not None:
+        raise ConfigError("--utilization would have no effect: --tflops says what is reached")
+    arguments.utilization = UTILIZATION if arguments.utilization is None else arguments.utilization
     check_overrides(overrides)
     check_recipe_name(arguments.recipe)
     return arguments, overrides

@@ -78,20 +78,21 @@ def read_task(name: str) -> TaskText:
         if name not in added_names():
             raise ConfigError(unknown_name("task", name, [*places, *added_names()]))
         return importlib.import_module("codistill.commands.parsers.added_tasks").read_added(name)
-    module = places[name].split(":")[0]
-    words = keywords_of(places[name])
+    told = keywords_of(places[name])
+    words = {word: value for word, (_, value) in told.items()}
+    modules = {word: module for word, (module, _) in told.items()}
     prediction = words.get("predict")
     shown = {k.arg: k.value for k in prediction.keywords} if isinstance(prediction, ast.Call) else {}
     config = words.get("config")
     return TaskText(
         name=name,
         about=_text(words.get("about")),
-        fitting=_fields(module, config) if config is not None else {},
-        testing=_fields(module, words.get("test")),
-        output=_fields(module, shown.get("options")) if shown else {},
-        layouts=names_in(module, words.get("layouts")),
-        recipes=names_in(module, words.get("recipes")) if config is not None else (),
-        baselines=names_in(module, words["baselines"]) if "baselines" in words else (),
+        fitting=_fields(modules["config"], config) if config is not None else {},
+        testing=_fields(modules.get("test", ""), words.get("test")),
+        output=_fields(modules["predict"], shown.get("options")) if shown else {},
+        layouts=names_in(modules.get("layouts", ""), words.get("layouts")),
+        recipes=names_in(modules.get("recipes", ""), words.get("recipes")) if config is not None else (),
+        baselines=names_in(modules["baselines"], words["baselines"]) if "baselines" in words else (),
         on_head=_names(words.get("on_head")),
         writes=_text(shown.get("writes")),
         heads=_text(words.get("heads")),

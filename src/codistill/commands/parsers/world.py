@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from codistill.errors import ConfigError, check_least
 from codistill.files.literals import literal
 
 DOMAINS: tuple[str, ...] = literal("codistill.world.identity", "DOMAINS")
@@ -30,7 +31,7 @@ show = commands.add_parser("show", help="a contact sheet")
 show.add_argument("world", type=Path, metavar="DIR")
 show.add_argument("--out", type=Path, required=True, metavar="PNG")
 show.add_argument("--split", default="train", choices=SPLITS)
-show.add_argument("--rows", type=int, default=4, help="samples per domain, with their truth (4)")
+show.add_argument("--rows", type=int, help="samples per domain, with their truth (4)")
 show.add_argument("--plain", metavar="DOMAIN", help="only pictures of one domain, 64 of them")
 check = commands.add_parser("check", help="test the world's promises on its files")
 check.add_argument("world", type=Path, metavar="DIR")
@@ -46,4 +47,23 @@ things.add_argument(
     "--least", type=int, default=24, help="pixels of the larger side of the smallest thing (24)"
 )
 
-parse = PARSER.parse_args
+ROWS = 4
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options, checked.
+
+    Raises:
+        ConfigError: for a number that is too small, or an option without effect.
+    """
+    options = PARSER.parse_args(argv)
+    if options.command == "show":
+        if options.plain is not None and options.rows is not None:
+            raise ConfigError("--rows would have no effect: --plain shows 64 pictures of one domain")
+        options.rows = ROWS if options.rows is None else options.rows
+        check_least(options, "rows")
+    if options.command == "check":
+        check_least(options, "sample", least=0)
+    if options.command == "things":
+        check_least(options, "least")
+    return options

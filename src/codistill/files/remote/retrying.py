@@ -59,7 +59,7 @@ def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
         if time.monotonic() - begin + pause >= patience:
             raise StoreError(
                 f"{url}: the store failed for {patience:g} s ({attempt + 1} attempts; the last: {reason}). What is "
-                "saved stays; the same command again goes on."
+                "saved stays; the same command again resumes."
             )
         _report(url, f"fails ({reason})", patience)
         time.sleep(pause)

@@ -68,14 +68,14 @@ def reference_focal(image_size: tuple[int, int]) -> float:
 
 
 def encode_depth(depth: Tensor, focal: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Log of depth in metres, scaled by reference focal length over focal length (fx, pixels)."""
+    """(person,): log of depth in metres, scaled by reference focal length over focal length (fx, pixels)."""
     return (depth + _TINY).log() * reference_focal(image_size) / focal
 
 
 def decode_depth(
     encoded: Tensor, focal: Tensor, image_size: tuple[int, int], max_depth: float = 50.0
 ) -> Tensor:
-    """Depth in metres, within [0, max_depth]: the inverse of `encode_depth`. No gradient beyond max_depth."""
+    """(person,): metres within [0, max_depth], the inverse of `encode_depth`; without a gradient beyond max_depth."""
     exponent = encoded * focal / reference_focal(image_size)
     # Clamped before the exponential as well: an infinity would turn the clamp's zero gradient into NaN.
     return (exponent.clamp(max=math.log(max_depth) + 1.0).exp() - _TINY).clamp(0.0, max_depth)

@@ -40,7 +40,7 @@ class PersonCells:
 
     @classmethod
     def of(cls, image: Tensor, row: Tensor, column: Tensor) -> "PersonCells":
-        """Cells in any order. Syncs if the tensors are on a device: call it in the loader."""
+        """Cells (person,) in any order. Syncs if the tensors are on a device: call it in the loader."""
         earlier = (image[:, None] == image[None, :]).tril(-1)
         slot = earlier.sum(1)
         return cls(image, row, column, slot, int(slot.max()) + 1 if len(slot) else 1)
@@ -56,7 +56,7 @@ class PersonCells:
 
 
 def score_from_logits(logits: Tensor) -> Tensor:
-    """Detection scores in [1e-4, 1 - 1e-4], as published, in fp32."""
+    """Detection scores of any shape in [1e-4, 1 - 1e-4], as published, in fp32."""
     return logits.float().sigmoid().clamp(1e-4, 1.0 - 1e-4)
 
 

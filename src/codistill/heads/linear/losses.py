@@ -37,7 +37,7 @@ def pixel_cross_entropy(
 
 
 def masked_mean(values: Tensor, mask: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
-    """Mean of the masked values over all axes or some; 0 if the mask is empty."""
+    """Mean of the masked values (of any shape, the mask's too) over all axes or some; 0 if the mask is empty."""
     dim = tuple(range(values.ndim)) if dim is None else dim
     count = mask.sum(dim).clamp(min=1)
     return torch.where(mask, values, 0.0).sum(dim) / count

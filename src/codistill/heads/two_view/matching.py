@@ -40,7 +40,7 @@ class Matches:
         return len(self.pixels1)
 
     def select(self, which: Tensor) -> "Matches":
-        """The matches chosen by a mask or by indices."""
+        """The matches chosen by a mask (match,) or by indices (chosen,)."""
         confidence = None if self.confidence is None else self.confidence[which]
         return Matches(self.pixels1[which], self.pixels2[which], confidence)
 

@@ -1,9 +1,11 @@
 """How classifiers of whole images are fitted and scored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from codistill.errors import ConfigError, check_least
+from codistill.files.idle import Idle
 from codistill.tasks.classification.bank import ImageVectors
 from codistill.tasks.classification.knn import NEIGHBOURS, TEMPERATURE
 from codistill.tasks.classification.logistic import STRENGTHS
@@ -27,6 +29,9 @@ class ClassificationFit(HeadFit):
         super().__post_init__()
         check_least(self, "batch_size")
 
+    def idle_computing(self) -> Iterator[Idle]:
+        yield "recompute", "no transformer block trains"
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnnFit(ClassificationFit):
@@ -45,6 +50,10 @@ class KnnFit(ClassificationFit):
         named = NEIGHBOURS if self.neighbours is None else self.neighbours
         if not named or min(named) < 1 or self.temperature <= 0:
             raise ConfigError(f"neighbours and temperature must be positive; got {named}, {self.temperature}")
+
+    def idle_computing(self) -> Iterator[Idle]:
+        yield from super().idle_computing()
+        yield "cache", "the vectors are the head itself, and lie in its folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +77,22 @@ class LinearFit(ClassificationFit):
             raise ConfigError(
                 f"protocol must be cached or published, steps 1 or more; got {self.protocol}, {self.steps}"
             )
-        chosen = self.features.blocks != (-1,) or self.vectors.kind != "cls"
-        if self.protocol == "published" and chosen:
-            raise ConfigError(
-                "the published protocol chooses its blocks itself, and what of them: leave --blocks and --vectors.kind "
-                "out"
-            )
         if not self.strengths or min(self.strengths) <= 0:
             raise ConfigError(f"strengths (C) must be positive; got {self.strengths}")
+
+    def idle(self) -> Iterator[Idle]:
+        yield from super().idle()
+        if self.protocol == "cached":
+            yield "steps", "logistic regression runs until it converges (the recipe `published` has steps)"
+        else:
+            yield "strengths", "the published protocol sweeps learning rates"
+            chooses = "the published protocol chooses its blocks itself, and what of them"
+            yield from (("features.blocks", chooses), ("vectors.kind", chooses))
+
+    def idle_computing(self) -> Iterator[Idle]:
+        yield from super().idle_computing()
+        if self.protocol == "published":
+            yield "cache", "the published protocol keeps no features"
 
 
 @dataclass(frozen=True, kw_only=True)

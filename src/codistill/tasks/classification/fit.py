@@ -44,7 +44,7 @@ def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process:
     Raises:
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
-    _refuse(process, runtime, "the vectors are the head itself, and lie in its folder")
+    _refuse_several(process)
     count = len(data.samples)
     neighbours = possible_neighbours(config.neighbours, count)
     if config.neighbours is None and neighbours != NEIGHBOURS:
@@ -67,7 +67,7 @@ def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, pr
         ConfigError, DataError, CheckpointError: the text says what to do.
     """
     published = config.protocol == "published"
-    _refuse(process, runtime, "the published protocol keeps no features" if published else "")
+    _refuse_several(process)
     blocks = tuple(range(-LEVELS, 0)) if published else config.features.blocks
     features = _features(replace(config.features, blocks=blocks), data, runtime)
     fitted = (_sweep if published else _logistic)(config, data, features, runtime)
@@ -86,14 +86,11 @@ class _Fitted:
     head: dict[str, Any] = field(default_factory=dict)
 
 
-def _refuse(process: Process, runtime: Runtime, no_cache: str) -> None:
-    """Refuse several processes, and a folder for features where none are kept apart (the reason)."""
+def _refuse_several(process: Process) -> None:
     if process.world_size > 1:
         raise ConfigError(
             f"{process.world_size} processes were started; classifiers are fitted by one. Start it without torchrun."
         )
-    if runtime.cache is not None and no_cache:
-        raise ConfigError(f"--cache would have no effect: {no_cache}. Leave it out.")
 
 
 def _features(config: FeatureConfig, data: ClassificationData, runtime: Runtime) -> FrozenFeatures:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -104,30 +105,6 @@ SIGHT = Sight(
     options=ClassificationOutput,
 )
 
-KNN = Task(
-    name="knn",
-    about="classes of whole images: nearest neighbours among the training images",
-    layouts=LAYOUTS,
-    config=KnnFit,
-    recipes=KNN_RECIPES,
-    fit=fit_knn,
-    check=check_images,
-    load=partial(load_classifier, "knn"),
-    test=ClassificationTest,
-    score=_score,
-    columns={},
-    more_columns=_columns,
-    unit="per cent",
-    shown=(),
-    summarize=_summarize,
-    sight=SIGHT,
-    predict=Prediction(
-        options=ClassificationOutput,
-        run=_predict,
-        writes="DIR/NAME.json (the five likeliest classes with their shares of the votes)",
-    ),
-)
-
 LINEAR = Task(
     name="linear",
     about="classes of whole images: logistic regression, or DINOv2's sweep of linear heads",
@@ -151,3 +128,19 @@ LINEAR = Task(
         writes="DIR/NAME.json (the five likeliest classes with their probabilities)",
     ),
 )
+
+KNN = replace(
+    LINEAR,
+    name="knn",
+    about="classes of whole images: nearest neighbours among the training images",
+    config=KnnFit,
+    recipes=KNN_RECIPES,
+    fit=fit_knn,
+    load=partial(load_classifier, "knn"),
+    predict=Prediction(
+        options=ClassificationOutput,
+        run=_predict,
+        writes="DIR/NAME.json (the five likeliest classes with their shares of the votes)",
+    ),
+)
+"""Scored and shown as `LINEAR` is."""

@@ -1,11 +1,13 @@
 """How dense heads are fitted: the base of the configs of segmentation, depth and normals."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
+from codistill.files.idle import Idle, under
 from codistill.tasks.shared.config import HeadFit
 
 HEAD_OPTIM = OptimConfig(
@@ -43,7 +45,6 @@ class DenseFit(HeadFit):
     size: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.protocol not in ("cached", "published"):
             raise ConfigError(f"protocol must be cached or published; got {self.protocol!r}")
         check_least(self, "batch_size", "views", "pixels", "steps")
@@ -57,3 +58,14 @@ class DenseFit(HeadFit):
             )
         if not 0.0 < self.held_out < 1.0:
             raise ConfigError(f"held_out must lie between 0 and 1; got {self.held_out}")
+        super().__post_init__()
+
+    def idle(self) -> Iterator[Idle]:
+        yield from super().idle()
+        if self.protocol == "published":
+            yield from under("", ("views", "pixels", "held_out"), "the published protocol draws fresh views")
+
+    def idle_computing(self) -> Iterator[Idle]:
+        yield "recompute", "no transformer block trains"
+        if self.protocol == "published":
+            yield "cache", "the published protocol keeps no features"

@@ -1,19 +1,16 @@
 """How a human-mesh head is fitted: the saved config, and its recipes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
 from codistill.files.config import CHANGEABLE
+from codistill.files.idle import Idle
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.targets import TargetConfig
-from codistill.nn.precision import Precision
-from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.unfrozen import check_unfreezing
-
-ONLINE = "--no-cached --head.window None"
-"""How encoding in every step is typed: the window is fitted to stored tokens."""
+from codistill.tasks.shared.trained_fit import TrainedFit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,37 +47,25 @@ class PeopleHeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeopleFit(HeadFit):
+class PeopleFit(TrainedFit):
     """How a head is fitted; by default, in minutes on one machine, on stored tokens.
 
     Attributes:
         features: input of the head, which has its own norm.
-        steps, batch_size: of the fit.
-        accumulate: batches into which each rank cuts its share of a step.
-        cached: encode every image once and keep its tokens; otherwise in every step.
         size: side of the encoder's square input, pixels; None: the data's own.
         mirror: exchange left and right in half of the views.
         every_vertex: surface losses use every n-th vertex, if the body model can be thinned.
         init: a released Multi-HMR file to start from; empty for a fresh head.
-        unfreeze: train the encoder as well.
-        encoder_lr_scale: its learning rate, relative to the head's.
-        precision: in which steps compute; `auto`: bf16 on a GPU. Losses stay in fp32.
         validate_every: steps between two validations on `val`; 0: none.
-        head, loss, targets, optim: see the classes.
+        head, loss, targets: see the classes.
     """
 
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
-    steps: int = 2000
     batch_size: int = 32
-    accumulate: int = field(default=1, metadata=CHANGEABLE)
-    cached: bool = True
     size: int | None = None
     mirror: bool = True
     every_vertex: int = 12
     init: str = ""
-    unfreeze: bool = False
-    encoder_lr_scale: float = 1.0
-    precision: Precision = "auto"
     validate_every: int = field(default=0, metadata=CHANGEABLE)
     head: PeopleHeadConfig = field(
         default_factory=lambda: PeopleHeadConfig(dim=512, hidden=1024, window=(1, 4, 2))
@@ -105,6 +90,8 @@ class PeopleFit(HeadFit):
         )
     )
 
+    fresh = "--no-cached --head.window None"  # the window is fitted to stored tokens
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features.norm and self.features.projector is None:
@@ -113,17 +100,7 @@ class PeopleFit(HeadFit):
             raise ConfigError(
                 f"a human-mesh head takes one level of tokens; got blocks {self.features.blocks}"
             )
-        check_least(self, "steps", "batch_size", "every_vertex", "size")
-        if self.accumulate < 1 or self.batch_size % self.accumulate:
-            raise ConfigError(
-                f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts"
-            )
-        check_unfreezing(
-            self.unfreeze,
-            self.encoder_lr_scale,
-            stored=self.cached,
-            instead=f"add {ONLINE}, or take the recipe `published`",
-        )
+        check_least(self, "every_vertex", "size")
         if self.unfreeze and (self.features.projector is not None or self.features.blocks != (-1,)):
             raise ConfigError(
                 "--unfreeze trains an encoder through its last block: leave out --projector and --blocks"
@@ -133,6 +110,11 @@ class PeopleFit(HeadFit):
                 f"the window {self.head.window} is fitted to stored tokens: it has no meaning with --no-cached, --init "
                 "or the recipe `published`. Add --head.window None"
             )
+
+    def idle_computing(self) -> Iterator[Idle]:
+        yield from super().idle_computing()
+        if not self.unfreeze:
+            yield "recompute", "no transformer block trains"
 
 
 SMALL = PeopleFit()

@@ -28,12 +28,13 @@ from codistill.tasks.people.views import whole_patches
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import HeadData, HeadRecord, write_head
-from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
+from codistill.tasks.shared.head_fit import FitFacts, HeadTraining
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import with_encoder
 from codistill.tasks.shared.same_encoder import told_of
-from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale, write_unfrozen
+from codistill.tasks.shared.trained_fit import run_trained_fit
+from codistill.tasks.shared.unfrozen import unfrozen, write_unfrozen
 
 
 def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: Process) -> bool:
@@ -59,18 +60,12 @@ def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: P
         f"{config.batch_size}; licence of {features.encoder.spec.name}: {features.encoder.spec.licence}; of the body: "
         f"{data.body.licence}"
     )
-    facts = run_head_fit(
+    facts = run_trained_fit(
         lambda: _training(config, plan, held_out, head, encoder, features, data.body, runtime, process),
         lambda: with_encoder(inputs_of(plan.data), features),
-        config=config,
-        steps=config.steps,
-        seed=config.seed,
-        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
-        batch_size=config.batch_size,
-        runtime=runtime,
-        process=process,
-        accumulate=config.accumulate,
-        precision=config.precision,
+        config,
+        runtime,
+        process,
     )
     if facts is None:
         return False

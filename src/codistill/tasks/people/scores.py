@@ -35,12 +35,12 @@ def precision(counts: np.ndarray) -> np.ndarray:
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
-    """Per cent."""
+    """Per cent, from the same sums as `precision`."""
     return _ratio(counts[..., 0], counts[..., 0] + counts[..., 1])
 
 
 def f1(counts: np.ndarray) -> np.ndarray:
-    """Per cent."""
+    """Per cent, from the same sums as `precision`."""
     return _ratio(2 * counts[..., 0], 2 * counts[..., 0] + counts[..., 1] + counts[..., 2])
 
 

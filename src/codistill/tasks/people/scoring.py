@@ -110,7 +110,7 @@ def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
 
 
 def match_in_image(found: Bodies, truth: PeopleTruth, intrinsics: Tensor) -> PersonMatching:
-    """Match predictions to labels, by the projections of each label's known joints."""
+    """Match predictions to labels, by the projections of each label's known joints; intrinsics (3, 3), pixels."""
     pixels = project(in_front(truth.joints), intrinsics.expand(len(truth), 3, 3))
     return match_people(found.joints_2d, pixels, known=_known(truth))
 

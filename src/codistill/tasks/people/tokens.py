@@ -22,7 +22,7 @@ from codistill.files.disk import check_room
 from codistill.files.hashes import text_sha256
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
-from codistill.tasks.people.config import ONLINE
+from codistill.tasks.people.config import PeopleFit
 from codistill.tasks.people.sample import PeopleImages
 from codistill.tasks.people.stored_labels import LABELS, made_from, read_labels, write_labels
 from codistill.tasks.people.views import ViewLabels, mirrored_pixels, square_view
@@ -110,7 +110,7 @@ def store_tokens(
     shape = (len(data), 2 if mirror else 1, (size // features.patch_size) ** 2, features.channels)
     advice = (
         "Use fewer images (--limit) or smaller ones (--size), name a larger disk (--cache), or encode in every step "
-        f"({ONLINE}), which keeps nothing."
+        f"({PeopleFit.fresh}), which keeps nothing."
     )
     need = 2 * int(np.prod(shape))
     say(check_room(f"tokens of {len(data)} images", need, place, advice, rewritten=True))
@@ -169,4 +169,4 @@ def _encoded(
     images = normalized(torch.from_numpy(np.stack(pixels)).to(device))
     with autocast(device):
         tokens = head_tokens(features, images).patches
-    return narrowed(tokens, name, f"Encode in every step ({ONLINE}), which keeps nothing.")
+    return narrowed(tokens, name, f"Encode in every step ({PeopleFit.fresh}), which keeps nothing.")

@@ -1,5 +1,6 @@
 """Config of every head fit, and what may differ between two calls: where and how to compute."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from codistill.errors import check_least
 from codistill.files.config import CHANGEABLE
+from codistill.files.idle import Idle, refuse_idle
 from codistill.tasks.shared.features import FeatureConfig
 
 
@@ -31,6 +33,15 @@ class HeadFit:
 
     def __post_init__(self) -> None:
         check_least(self, "limit")
+        refuse_idle(self, self.idle())
+
+    def idle(self) -> Iterator[Idle]:
+        """Fields without effect beside the others'; refused where they are set."""
+        yield from ()
+
+    def idle_computing(self) -> Iterator[Idle]:
+        """Of `cache` and `recompute` of `Runtime`: those without effect on this fit."""
+        yield from ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -53,20 +54,28 @@ def shown(runtime: Runtime, title: str, total: int, *, announced: bool = False) 
     yield printed
 
 
-class Announcement:
-    """Says once how long the whole takes, by the pace after the first batch.
+@dataclass
+class Told:
+    """What is told of a long computation, in lines.
 
-    Args:
+    Attributes:
         say: prints a line.
         title: what is computed.
         total: number of steps.
         clock: gives seconds.
     """
 
-    def __init__(
-        self, say: Callable[[str], None], title: str, total: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.say, self.title, self.total, self.clock = say, title, total, clock
+    say: Callable[[str], None]
+    title: str
+    total: int
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class Announcement(Told):
+    """Says once how long the whole takes, by the pace after the first batch."""
+
+    def __post_init__(self) -> None:
         self.seen: list[tuple[int, float]] = []  # number done and seconds of the first calls
 
     def __call__(self, done: int) -> None:
@@ -81,22 +90,13 @@ class Announcement:
         self.say(f"{self.title}: {rest}, about {duration(whole)}")
 
 
-class Lines:
-    """Prints a line every `EVERY` seconds, with the time left.
+@dataclass
+class Lines(Told):
+    """Prints a line every `EVERY` seconds, with the time left."""
 
-    Args:
-        say: prints a line.
-        title: what is computed.
-        total: number of steps.
-        clock: gives seconds.
-    """
-
-    def __init__(
-        self, say: Callable[[str], None], title: str, total: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.say, self.title, self.total, self.clock = say, title, total, clock
+    def __post_init__(self) -> None:
         self.first: int | None = None
-        self.started = self.said = clock()
+        self.started = self.said = self.clock()
 
     def __call__(self, done: int) -> None:
         now = self.clock()

@@ -4,7 +4,6 @@ The published trainings of Multi-HMR (arXiv 2402.14654) and MASt3R (arXiv 2406.0
 becomes an export beside its head, HEAD/encoder, which head.json names, so that the head loads with it.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,29 +20,6 @@ from codistill.weights.export import write_export
 
 PREFIX = "encoder."
 """Of the encoder's parameters in a module that holds encoder and head."""
-
-
-def check_unfreezing(unfreeze: bool, scale: float, *, stored: bool, instead: str) -> None:
-    """Refuse contradictory options before anything is loaded.
-
-    Args:
-        unfreeze: whether the encoder trains.
-        scale: of its learning rate.
-        stored: whether tokens are computed once and kept.
-        instead: options that switch storing off, for the error.
-
-    Raises:
-        ConfigError: the text says what to do.
-    """
-    if not (math.isfinite(scale) and scale > 0.0):
-        raise ConfigError(f"the factor of the encoder's learning rate must be above 0; got {scale}")
-    if scale != 1.0 and not unfreeze:
-        raise ConfigError("--encoder-lr-scale needs --unfreeze: a frozen encoder has no learning rate")
-    if unfreeze and stored:
-        raise ConfigError(
-            "--unfreeze trains the encoder, so its tokens change with every step and cannot be computed once. Encode "
-            f"fresh views in every step: {instead}"
-        )
 
 
 def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:

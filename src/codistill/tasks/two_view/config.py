@@ -5,17 +5,16 @@ decay 0.05, 1e-4 falling as a cosine to 1e-6, 8 of 50 epochs of 700 000 pairs wa
 the publications do not say (sizes, and whether the schedule was shortened for DUNE) are defaults of this file.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from codistill.engine.optim import OptimConfig
 from codistill.errors import ConfigError, check_least
-from codistill.files.config import CHANGEABLE
+from codistill.files.idle import Idle
 from codistill.heads.two_view.losses import TwoViewLossConfig
 from codistill.heads.two_view.network import TwoViewShape
-from codistill.nn.precision import Precision
-from codistill.tasks.shared.config import HeadFit
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.shared.unfrozen import check_unfreezing
+from codistill.tasks.shared.trained_fit import TrainedFit
 from codistill.tasks.two_view.views import PairViews
 
 SIZE = (224, 224)
@@ -23,8 +22,8 @@ SIZE = (224, 224)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoViewFit(HeadFit):
-    """How a two-view head is fitted.
+class TwoViewFit(TrainedFit):
+    """How a two-view head is fitted; see `TrainedFit`.
 
     Attributes:
         features: an encoder's last tokens, before its final norm unless the head has none of its own.
@@ -33,20 +32,13 @@ class TwoViewFit(HeadFit):
         shapes: sizes that steps draw from, each lying or upright, where no `size` is given. Not for cached views.
         shape: of the head.
         loss: weights and modes.
-        optim: optimizer; decay acts on tensors with two or more dimensions.
-        steps: of the run.
         batch_size: pairs of a step, counted before they are symmetrized.
-        accumulate: batches into which each rank cuts its share of a step.
         symmetrize: train on (b, a) beside (a, b).
         matches: correspondences of each pair, at least half of them false.
-        cached: train on a few views of each pair, encoded once; otherwise every step encodes fresh ones.
         views: cached: views of each pair; the first is plain, the others are random.
         zoom: smallest random crop, as a share of the largest that fits.
         jitter: largest random change of colours; see `PairViews`.
         init: a released file or a fitted head; gives the sizes, the decoder, and all other tensors that fit.
-        unfreeze: train the encoder as well; needs fresh views (not `cached`).
-        encoder_lr_scale: its learning rate, relative to the head's.
-        precision: in which steps compute; `auto`: bf16 on a GPU. Losses stay in fp32.
     """
 
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
@@ -54,26 +46,18 @@ class TwoViewFit(HeadFit):
     shapes: tuple[tuple[int, int], ...] = ()
     shape: TwoViewShape = field(default_factory=TwoViewShape)
     loss: TwoViewLossConfig = field(default_factory=TwoViewLossConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    steps: int = 2000
-    batch_size: int = 16
-    accumulate: int = field(default=1, metadata=CHANGEABLE)
     symmetrize: bool = True
     matches: int = 1024
-    cached: bool = True
     views: int = 3
     zoom: float = 0.8
     jitter: float = 0.5
     init: str | None = None
-    unfreeze: bool = False
-    encoder_lr_scale: float = 1.0
-    precision: Precision = "auto"
+
+    fresh = "--no-cached"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, "steps", "batch_size", "accumulate", "matches", "views")
-        if self.batch_size % self.accumulate:
-            raise ConfigError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        check_least(self, "matches", "views")
         check_features(self.features)
         if self.features.norm is self.shape.fresh_norm:
             raise ConfigError(
@@ -84,16 +68,17 @@ class TwoViewFit(HeadFit):
         if self.cached and self.shapes and self.size is None:
             raise ConfigError("cached views have one size: shapes must be empty, or cached off (--no-cached)")
         self.pair_views(SIZE)
-        check_unfreezing(
-            self.unfreeze,
-            self.encoder_lr_scale,
-            stored=self.cached,
-            instead="add --no-cached, or take the recipe published",
-        )
         if self.loss.matching_weight and not self.shape.descriptor_dim:
             raise ConfigError(
                 "a matching loss needs descriptors: descriptor_dim above 0, or matching_weight 0"
             )
+
+    def idle(self) -> Iterator[Idle]:
+        yield from super().idle()
+        if not self.cached:
+            yield "views", "every step draws fresh views (--no-cached)"
+        if not self.loss.matching_weight:
+            yield "matches", "the matching loss is off (loss.matching_weight is 0)"
 
     def pair_views(self, own: tuple[int, int] | None) -> PairViews:
         """Training views: of `size`, else `shapes`, else the data's own size, else `SIZE`."""

@@ -21,11 +21,12 @@ from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import Subset
 from codistill.tasks.shared.groups import named_groups, split_groups
 from codistill.tasks.shared.head_files import HeadData
-from codistill.tasks.shared.head_fit import FitFacts, HeadTraining, run_head_fit
+from codistill.tasks.shared.head_fit import FitFacts, HeadTraining
 from codistill.tasks.shared.inputs import inputs_of
 from codistill.tasks.shared.progress import shown
 from codistill.tasks.shared.resumed import encoder_part
-from codistill.tasks.shared.unfrozen import unfrozen, with_encoder_scale
+from codistill.tasks.shared.trained_fit import run_trained_fit
+from codistill.tasks.shared.unfrozen import unfrozen
 from codistill.tasks.two_view.batches import PairBatch, online_batches
 from codistill.tasks.two_view.cached_batches import cached_batch, cached_batches
 from codistill.tasks.two_view.config import TwoViewFit
@@ -72,18 +73,12 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
             validate_every=0 if validation is None else max(1, config.steps // 8),
         )
 
-    facts = run_head_fit(
+    facts = run_trained_fit(
         training,
         lambda: _inputs(config, data, encoder),
-        config=config,
-        steps=config.steps,
-        seed=config.seed,
-        optim=with_encoder_scale(config.optim, config.encoder_lr_scale),
-        batch_size=config.batch_size,
-        runtime=runtime,
-        process=process,
-        accumulate=config.accumulate,
-        precision=config.precision,
+        config,
+        runtime,
+        process,
     )
     if facts is None:
         return False

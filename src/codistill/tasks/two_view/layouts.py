@@ -164,27 +164,32 @@ def mapfree_frames(scene: Path) -> list[str]:
 
 
 def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics and camera-to-world poses of a scene's frames by name, without frames whose pose is withheld.
+    """Intrinsics (3, 3) and camera-to-world poses (4, 4) of a scene's frames by name; in pixels and metres.
+
+    Frames whose pose is withheld (not finite, or a quaternion of zeros) are left out.
 
     Raises:
         DataError: if a file is missing or malformed.
     """
-    intrinsics = mapfree_intrinsics(scene)
+    path, intrinsics = scene / "poses.txt", mapfree_intrinsics(scene)
     cameras = {}
-    for line in read_list(scene / "poses.txt", MAPFREE_LAYOUT):
+    for number, line in enumerate(read_list(path, MAPFREE_LAYOUT), start=1):
         name, *fields = line.split()
+        if "#" in name:
+            continue
         try:
             values = [float(field) for field in fields]
         except ValueError:
             values = []
-        usable = len(values) == 7 and np.isfinite(values).all() and any(values[:4])
-        if "#" not in name and usable and name in intrinsics:
+        if len(values) != 7:
+            raise DataError(f"{path}, line {number}: expected `frame qw qx qy qz tx ty tz`, got {line!r}")
+        if np.isfinite(values).all() and any(values[:4]) and name in intrinsics:
             cameras[name] = (intrinsics[name], np.linalg.inv(_pose(values[:4], values[4:])))
     return cameras
 
 
 def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
-    """Intrinsics of a scene's frames by name.
+    """Intrinsics (3, 3) of a scene's frames by name, in pixels.
 
     Raises:
         DataError: if the file is missing or malformed.

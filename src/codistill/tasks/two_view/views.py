@@ -117,7 +117,7 @@ class PairViews:
 
 
 def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue changed at random, in this order; uint8 in and out."""
+    """(row, column, 3) uint8: brightness, contrast, saturation and hue changed at random, in this order."""
     if strength == 0.0:
         return image
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from dense_tools import difference, fitted, loaded, open_depth, scored
+from dense_tools import difference, every_pixel, fitted, loaded, open_depth, scored
 from task_toys import DEPTHS, ENCODER, toy_scene, write_png
 from torch.nn.functional import interpolate
 
@@ -11,7 +11,6 @@ from codistill.errors import ConfigError, DataError
 from codistill.heads.linear.depth import DepthHeadConfig
 from codistill.heads.linear.losses import sig_loss
 from codistill.metrics.depth import DEPTH_METRICS
-from codistill.tasks.dense.cached_task import Sampled
 from codistill.tasks.dense.depth.fit import OPTIM, CachedDepth, DepthFit, starting_steps
 from codistill.tasks.dense.depth.model import DepthTest
 from codistill.tasks.dense.depth.task import TASK
@@ -20,6 +19,8 @@ from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.shared.head_files import read_record
 from codistill.tasks.shared.score_table import ScoreTable
+
+CACHED = {"views": 2, "pixels": 48, "learning_rates": (1e-4, 1e-2, 3e-2)}
 
 
 def test_the_schedule_is_the_protocol_s():
@@ -49,16 +50,7 @@ def test_the_cached_loss_over_all_pixels_is_the_published_one(levels, has_cls):
     cls = torch.randn(2, width * levels) if has_cls else None
     truth = torch.rand(2, 10, 9) * 5
     truth[0, :3] = 0.0
-    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(9), indexing="ij")
-    sampled = Sampled(
-        tokens=tokens,
-        cls=cls,
-        grid=(3, 4),
-        rows=rows.flatten().expand(2, -1),
-        columns=columns.flatten().expand(2, -1),
-        truth=truth.flatten(1),
-        target_size=(10, 9),
-    )
+    sampled = every_pixel(tokens, truth, cls)
     parts = []
     for level in range(levels):
         of_level = slice(level * width, (level + 1) * width)
@@ -101,9 +93,7 @@ def fit(root, out, protocol="cached", **options):
         "batch_size": 4,
         "size": 56,
         "bins": 32,
-        "views": 2,
-        "pixels": 48,
-        "learning_rates": (1e-4, 1e-2, 3e-2) if protocol == "cached" else (3e-2,),
+        **(CACHED if protocol == "cached" else {"learning_rates": (3e-2,)}),
         **options,
     }
     fitted(TASK, DepthFit(**fields), out)

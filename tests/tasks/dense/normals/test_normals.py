@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from dense_tools import every_pixel
 from PIL import Image
 from rich.console import Console
 from task_toys import ENCODER, normals_folder, toy_scene
@@ -46,16 +47,7 @@ def test_the_cached_loss_over_all_pixels_is_the_published_one(levels):
             p.add_(0.3 * torch.randn_like(p))
     tokens, truth = torch.randn(2, 12, width), normalize(torch.randn(2, 10, 9, 3), dim=-1)
     truth[0, :3] = 0.0
-    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(9), indexing="ij")
-    sampled = Sampled(
-        tokens=tokens,
-        cls=None,
-        grid=(3, 4),
-        rows=rows.flatten().expand(2, -1),
-        columns=columns.flatten().expand(2, -1),
-        truth=truth.flatten(1, 2),
-        target_size=(10, 9),
-    )
+    sampled = every_pixel(tokens, truth)
     found = task.losses(heads, sampled, 0)
     with torch.no_grad():
         scores = task.score(task.tally(heads, sampled))
@@ -81,7 +73,7 @@ def root(tmp_path_factory):
 def heads(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("heads")
     for protocol in ("cached", "published"):
-        rates = (1e-3, 1e-2, 3e-2) if protocol == "cached" else (1e-2,)
+        cached = {"views": 2, "pixels": 48, "learning_rates": (1e-3, 1e-2, 3e-2)}
         config = NormalsFit(
             data=f"folder:{root}",
             features=FeatureConfig(encoder="baseline:colour"),
@@ -89,9 +81,7 @@ def heads(tmp_path_factory, root):
             steps=150,
             batch_size=4,
             size=56,
-            views=2,
-            pixels=48,
-            learning_rates=rates,
+            **(cached if protocol == "cached" else {"learning_rates": (1e-2,)}),
         )
         runtime = Runtime(out=folder / protocol, workers=0, console=Console(quiet=True))
         assert fit_task(TASK, config, runtime)

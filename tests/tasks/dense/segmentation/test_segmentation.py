@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dense_tools import difference, fitted, loaded, open_segmentation, scored
+from dense_tools import difference, every_pixel, fitted, loaded, open_segmentation, scored
 from rich.console import Console
 from stopping import stopping_after
 from task_toys import ENCODER, segmentation_folder
@@ -15,7 +15,6 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.heads.linear.losses import pixel_cross_entropy
 from codistill.metrics.segmentation import PREDICTED
 from codistill.tasks.dense.cached_fit import split_held_out
-from codistill.tasks.dense.cached_task import Sampled
 from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.segmentation.data import PROTOCOLS, SegmentationData
 from codistill.tasks.dense.segmentation.fit import (
@@ -31,6 +30,8 @@ from codistill.tasks.shared.head_files import read_record
 from codistill.tasks.shared.score_table import ScoreTable
 
 QUIET = Console(quiet=True)
+
+CACHED = {"views": 2, "pixels": 64, "learning_rates": (1e-4, 1e-2, 3e-2)}
 
 
 def test_the_learning_rate_is_the_protocol_s():
@@ -56,16 +57,7 @@ def test_the_cached_loss_over_all_pixels_is_the_published_one(ignored_count):
     singles = [heads.pick(index).train() for index in range(2)]
     tokens, labels = torch.randn(2, 12, 6), torch.randint(0, 4, (2, 10, 9))
     labels[0, :3] = 255
-    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(9), indexing="ij")
-    sampled = Sampled(
-        tokens=tokens,
-        cls=None,
-        grid=(3, 4),
-        rows=rows.flatten().expand(2, -1),
-        columns=columns.flatten().expand(2, -1),
-        truth=labels.flatten(1),
-        target_size=(10, 9),
-    )
+    sampled = every_pixel(tokens, labels)
     found = task.losses(heads, sampled, 0)
     maps = tokens.transpose(1, 2).reshape(2, 6, 3, 4)
     expected = [pixel_cross_entropy(one(maps), labels, ignored_count=ignored_count).item() for one in singles]
@@ -82,9 +74,7 @@ def fit(root, out, protocol="cached", **options) -> SegmentationFit:
         "steps": 60,
         "batch_size": 4,
         "size": 42,
-        "views": 2,
-        "pixels": 64,
-        "learning_rates": (1e-4, 1e-2, 3e-2) if protocol == "cached" else (3e-2,),
+        **(CACHED if protocol == "cached" else {"learning_rates": (3e-2,)}),
         **options,
     }
     config = SegmentationFit(**fields)

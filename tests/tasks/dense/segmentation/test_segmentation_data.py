@@ -121,7 +121,7 @@ def test_coloured_labels_are_no_labels(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "error", "text"),
     [
-        ("/data/ade", ConfigError, "write KIND:FOLDER"),
+        ("/data/ade", ConfigError, "write LAYOUT:FOLDER, e.g. ade20k:/data/ade"),
         ("ade:/data", ConfigError, "Did you mean 'ade20k'"),
         ("ade20k:/nowhere", DataError, r"no such folder\. Expected layout: ADEChallengeData2016"),
         ("nyuv2:/nowhere", DataError, "NYUD_MT"),

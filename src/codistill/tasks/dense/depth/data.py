@@ -1,4 +1,4 @@
-"""Depth data: `KIND:FOLDER` and a split in, images with depth in metres and the kind's protocol out.
+"""Depth data: `LAYOUT:FOLDER` and a split in, images with depth in metres and the layout's protocol out.
 
 Kinds: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. Depth files are 16-bit PNGs in
 millimetres, 0 unknown. A folder may contain

@@ -4,6 +4,7 @@ A config in, a head folder out. Source: DINOv2's linear depth on NYUd (batch 16,
 third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alone); its learning rate is not published.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from codistill.engine.optim import OptimConfig
-from codistill.errors import ConfigError, DataError
+from codistill.errors import DataError
+from codistill.files.idle import Idle
 from codistill.heads.linear.batched import DepthHeads
 from codistill.heads.linear.depth import UPSAMPLING, DepthHead, DepthHeadConfig, depth_input
 from codistill.heads.linear.losses import gradient_loss, masked_mean, sig_loss
@@ -62,12 +64,10 @@ class DepthFit(DenseFit):
     gradient_loss: float = 0.0
     bins: int = 256
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gradient_loss and self.protocol == "cached":
-            raise ConfigError(
-                "gradient_loss needs the recipe `published`: sampled single pixels have no gradient"
-            )
+    def idle(self) -> Iterator[Idle]:
+        yield from super().idle()
+        if self.protocol == "cached":
+            yield "gradient_loss", "sampled single pixels have no gradient (take the recipe `published`)"
 
 
 RECIPES = {"cached": DepthFit(), "published": DepthFit(protocol="published", learning_rates=(OPTIM.lr,))}
@@ -103,7 +103,7 @@ class CachedDepth(CachedTask):
         return DepthHeads(self.head, count)
 
     def losses(self, heads: DepthHeads, sampled: Sampled, step: int) -> Tensor:
-        """SigLoss over the sampled pixels, per head."""
+        """(head,): SigLoss over the sampled pixels."""
         truth = sampled.truth.expand(heads.heads, -1, -1)
         return sig_loss(self._depth(heads, sampled), truth, starting=step < self.starting, dim=(1, 2))
 

@@ -68,7 +68,7 @@ class DepthViews(SurfaceViews):
 
 
 def turned(image: np.ndarray, depth: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Both rotated about their centre; corners become black and unknown."""
+    """(row, column, 3) and (row, column), rotated about their centre; corners become black and unknown."""
     rows, columns = depth.shape
     matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), degrees, 1.0)
     size = (columns, rows)

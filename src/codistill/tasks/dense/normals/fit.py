@@ -55,11 +55,11 @@ class CachedNormals(CachedTask):
         return NormalsHeads(NormalsHeadConfig(channels=channels), count)
 
     def losses(self, heads: NormalsHeads, sampled: Sampled, step: int) -> Tensor:
-        """`normals_loss` over the sampled pixels, per head."""
+        """(head,): `normals_loss` over the sampled pixels."""
         return normals_loss(*sampled.scored(heads), dim=(1, 2))
 
     def tally(self, heads: NormalsHeads, sampled: Sampled) -> np.ndarray:
-        """Mean angles of the views, in degrees; see `views_tally`."""
+        """(head, 2): mean angles of the views, in degrees; see `views_tally`."""
         scores, truth = sampled.scored(heads)
         known = known_normals(truth)  # (head, view, pixel)
         errors = masked_mean(angles(normals_of_scores(scores)[0], truth), known, dim=(2,))

@@ -1,4 +1,4 @@
-"""Segmentation data: `KIND:FOLDER` and a split in, samples with classes and the kind's protocol out.
+"""Segmentation data: `LAYOUT:FOLDER` and a split in, samples with classes and the layout's protocol out.
 
 Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; the others'
 are ours, since their sources give none (crop and scale as usual for each).

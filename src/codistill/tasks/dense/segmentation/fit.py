@@ -70,7 +70,7 @@ class CachedSegmentation(CachedTask):
         )
 
     def losses(self, heads: SegmentationHeads, sampled: Sampled, step: int) -> Tensor:
-        """Cross entropy at the sampled pixels, per head; batch statistics are those of the whole maps."""
+        """(head,): cross entropy at the sampled pixels; batch statistics are those of the whole maps."""
         scores = heads(sampled.features(), *heads.statistics(sampled.tokens))
         truth = sampled.truth.flatten().long()
         losses = cross_entropy(
@@ -87,7 +87,7 @@ class CachedSegmentation(CachedTask):
         return torch.stack([class_counts(p, truth, self.num_classes) for p in predictions]).cpu().numpy()
 
     def score(self, total: np.ndarray) -> np.ndarray:
-        """mIoU of each head."""
+        """(head,): mIoU in per cent, of (head, 3, class) counts."""
         return mean_iou(total)
 
 

@@ -28,12 +28,12 @@ def keep_ratio(shape: tuple[int, ...], scale: tuple[int, int]) -> tuple[int, int
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, without antialiasing, as the protocols resize."""
+    """(row, column, 3) to `size` (rows, columns): bilinear, without antialiasing, as the protocols resize."""
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest neighbour."""
+    """(row, column) to `size` (rows, columns): nearest neighbour."""
     return cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
 
 
@@ -80,7 +80,7 @@ def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue, each with probability one half, in one of two orders."""
+    """(row, column, 3) uint8: brightness, contrast, saturation and hue, each half of the time, in two orders."""
     if rng.random() < 0.5:
         image = _affine(image, 1.0, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
     contrast_first = rng.random() < 0.5

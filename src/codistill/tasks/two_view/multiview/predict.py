@@ -59,7 +59,7 @@ class PairDepth:
 
 
 def pair_depth(predictor: TwoViewPredictor, key: np.ndarray, source: np.ndarray) -> PairDepth:
-    """Depth of the key view beside one source."""
+    """Depth of the key view beside one source; images (row, column, 3) uint8."""
     pair = predictor(key, source)
     return PairDepth(pair.a.points[0, ..., 2].float(), pair.a.confidence[0].float(), pair.fit_a)
 

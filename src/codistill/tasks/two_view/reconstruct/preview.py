@@ -61,7 +61,7 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
 
 
 def circling(degrees: float, distance: float) -> np.ndarray:
-    """A pose in a camera's frame: turned about, and a little above, the point at `distance` before it."""
+    """A pose (4, 4) in a camera's frame: turned about, and a little above, the point at `distance` before it."""
     angles = torch.tensor([[0.0, degrees, 0.0], [-12.0, 0.0, 0.0]], dtype=torch.float64)
     yaw, pitch = rotation_from_vector(torch.deg2rad(angles)).numpy()
     turn = yaw @ pitch

@@ -1,6 +1,7 @@
 """Relocalization as a task: errors of the second camera's pose, scores on a virtual camera, pictures of matches.
 
-A head of `codistill fit two-view`, a released model or a baseline is scored. See `tasks/task.py`.
+A head of `codistill fit two-view`, a released model or a baseline is scored. `two_view/task.py` derives from it. See
+`tasks/task.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +20,10 @@ from codistill.tasks.two_view.relocalize.baselines import BASELINES, Matches
 from codistill.tasks.two_view.relocalize.model import Locator, RelocalizationTest, load_locator
 from codistill.tasks.two_view.relocalize.score import COLUMNS, VIRTUAL_SIZE, by_overlap, pose_errors
 
-UNIT = "shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees"
-SHOWN = ("matches, each in a colour of its own",)
 _IN_LINES = ("vcre_precision_90", "vcre_auc_90", "median_rotation")
 
 
-def score_pairs(
-    model: Locator, data: TaskData, test: RelocalizationTest, runtime: Runtime
-) -> Iterator[Outcome]:
+def _score(model: Locator, data: TaskData, test: RelocalizationTest, runtime: Runtime) -> Iterator[Outcome]:
     """Locate the second camera of every pair."""
     for index in range(len(data.samples)):
         pair: Pair = data.samples[index]
@@ -39,7 +36,7 @@ def _drawn(matches: Callable[[Pair], Matches], pair: Pair) -> list[np.ndarray]:
     return [match_picture(pair.first.image, pair.second.image, *matches(pair))]
 
 
-def summarize_pairs(table: ScoreTable, data: TaskData, test: RelocalizationTest) -> Summary:
+def _summarize(table: ScoreTable, data: TaskData, test: RelocalizationTest) -> Summary:
     """The scores in bins of overlap."""
     bins = {name: intervals(COLUMNS, part) for name, part in by_overlap(table).items()}
     lines = [
@@ -67,11 +64,11 @@ TASK = Task(
     check=check_pairs,
     load=load_locator,
     test=RelocalizationTest,
-    score=score_pairs,
+    score=_score,
     columns=COLUMNS,
-    unit=UNIT,
+    unit="shares in [0, 1] (precision, AUC, estimated), pixels of the virtual camera, metres, degrees",
     samples="pairs",
-    shown=SHOWN,
-    summarize=summarize_pairs,
+    shown=("matches, each in a colour of its own",),
+    summarize=_summarize,
     baselines=BASELINES,
 )
