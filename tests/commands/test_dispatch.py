@@ -109,6 +109,13 @@ SLIPS = [
     (["evaluate", "multiview-pose", "--out", "o", "--model", "m"], "where from, where to? add --data"),
     (["evaluate", "mapfree", "--out", "o", "--data", "d"], "name one of --head, --model"),
     (["reconstruct", "a.jpg", "--out", "o.glb", "--samples", "0"], "must be 1 or more; got 0"),
+    (["evaluate", "depth", "--head", "dune-tiny"], "keeps no results: add --out OUT"),
+    (["evaluate", "relocalization", "--head", "dune-tiny"], "keeps no results: add --out OUT"),
+    (
+        ["evaluate", "knn", "--head", "dune-tiny", "--out", "o"],
+        "head for knn under the name dune-tiny; there",
+    ),
+    (["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"], "under the name generic-tiny"),
     (["distill"], "which recipe?"),
     (
         ["world", "show", "w", "--out", "o.png", "--plain", "rooms", "--rows", "2"],

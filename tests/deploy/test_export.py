@@ -105,7 +105,8 @@ def test_what_an_exporter_cannot_do_is_said_as_it_began(
     ("out", "options", "problem"),
     [
         ("a.onnx", {"format": "torch-export"}, r"must end in \.pt2"),
-        ("a.pt2", {"format": "onnx"}, r"must end in \.onnx"),
+        ("a.pt2", {"format": "onnx"}, r"must end in \.onnx .*, or choose --format torch-export or aoti"),
+        ("a.bin", {"format": "onnx"}, r"must end in \.onnx for the format onnx$"),
         ("folder.pt2", {"format": "aoti"}, "is a folder"),
     ],
 )

@@ -1,5 +1,7 @@
 """What is exported computes what the library's own models compute, before any exporter has touched it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ from torch.nn.functional import softmax
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.deploy.pictures import generated_pictures, photographs
-from codistill.deploy.subject import find_exportable
+from codistill.deploy.subject import find_exportable, original_of
 from codistill.encoders.load import load_encoder
-from codistill.errors import ConfigError
+from codistill.errors import CheckpointError, ConfigError
 from codistill.imaging.normalize import normalized
+from codistill.programs.record import ProgramRecord
 from codistill.student.load import load_student
 from codistill.tasks.people.load import load_people
 from codistill.tasks.people.model import PeopleSearch
@@ -209,11 +212,34 @@ def test_bodies_that_onnx_cannot_pose_are_refused(
     assert [port.name for port in network.outputs[-2:]] == ["vertices", "joints"]
 
 
-def test_a_task_is_for_released_files(heads: dict[str, Path]) -> None:
+def test_a_task_is_for_released_files_and_models_that_ship(heads: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="says its task itself"):
         find_exportable(str(heads["people"]), ExportConfig(), task="people")
-    with pytest.raises(ConfigError, match="for released files"):
+    with pytest.raises(ConfigError, match=r"two-view or people for released files .* got x\.pth"):
         find_exportable("x.pth", ExportConfig(), task="depth")
+
+
+def test_a_head_of_a_model_that_ships_is_found_by_its_task(
+    heads: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record names the model, not a folder of this machine, and leads back to the same weights."""
+    model = tmp_path / "models" / "mine"
+    shutil.copytree(heads["depth"], model / "heads" / "depth")
+    (model / "card.json").write_text("{}")
+    monkeypatch.setenv("CODISTILL_MODELS", str(model.parent))
+    found = find_exportable("mine", ExportConfig(), task="depth")
+    folder = find_exportable(str(heads["depth"]), ExportConfig())
+    assert found.about == replace(folder.about, source="mine")
+    torch.testing.assert_close(outputs(found), outputs(folder), rtol=0, atol=0)
+    ports = {"inputs": found.inputs, "outputs": found.outputs}
+    record = ProgramRecord(**vars(found.about), **ports, format="onnx", precision="fp32")
+    assert original_of(record).about == found.about
+    with pytest.raises(
+        CheckpointError, match="head for normals under the name mine; there are heads for: depth"
+    ):
+        find_exportable("mine", ExportConfig(), task="normals")
+    with pytest.raises(ConfigError, match="heads of mine go by their task: mine --task depth"):
+        find_exportable("mine/heads/depth", ExportConfig())
 
 
 def test_nothing_to_lower_is_said(heads: dict[str, Path]) -> None:

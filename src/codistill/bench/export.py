@@ -16,12 +16,10 @@ from torch import Tensor
 
 from codistill.bench.timing import WARM_UP, Timed, take_turns
 from codistill.deploy.check import eager
-from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.deploy.pictures import generated_pictures
-from codistill.deploy.subject import RELEASED, find_exportable
+from codistill.deploy.subject import original_of
 from codistill.errors import ConfigError, MissingExtraError
-from codistill.files.plain import from_plain
 from codistill.programs.opening import open_program
 from codistill.programs.openvino_file import OpenvinoProgram
 from codistill.programs.program import Program
@@ -50,17 +48,6 @@ class ProgramSpeed:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
-
-
-def original_of(record: ProgramRecord) -> Exportable:
-    """The network that a file came from, found by its name in the record.
-
-    Raises:
-        CodistillError: if it is no longer there.
-    """
-    config = from_plain(ExportConfig, record.choices, record.name)
-    released = record.kind in RELEASED and Path(record.source).expanduser().is_file()
-    return find_exportable(record.source, config, record.kind if released else None)
 
 
 def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:

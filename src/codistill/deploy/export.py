@@ -136,7 +136,9 @@ def export_program(
 def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
     suffix = SUFFIX[config.format]
     if out.suffix.lower() != suffix:
-        raise ConfigError(f"{out}: must end in {suffix} for the format {config.format}")
+        others = [name for name, its in SUFFIX.items() if its == out.suffix.lower()]
+        hint = f", or choose --format {' or '.join(others)}" if others else ""
+        raise ConfigError(f"{out}: must end in {suffix} for the format {config.format}{hint}")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: name a file")
     if out.exists() and not overwrite:

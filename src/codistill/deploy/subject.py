@@ -1,6 +1,7 @@
-"""What is exported, from its name: an encoder, a student's projector, or the folder of a fitted head."""
+"""What is exported, from its name: an encoder, a student's projector, a fitted head by its folder or its model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from codistill.deploy.exportable import Exportable
 from codistill.deploy.people import ExportedPeople
 from codistill.deploy.two_view import ExportedTwoView
 from codistill.errors import ConfigError
+from codistill.files.plain import from_plain
+from codistill.programs.record import ProgramRecord
 from codistill.tasks.shared.head_files import is_head, read_record
+from codistill.weights.shipped import find_shipped, shipped_head, shipped_models
 
 HEADS: dict[str, Callable[[Path, ExportConfig], Exportable]] = {
     "two-view": ExportedTwoView,
@@ -22,6 +26,9 @@ HEADS: dict[str, Callable[[Path, ExportConfig], Exportable]] = {
 }
 """Tasks whose heads have an export of their own; the others' answers must be maps (`dense.py`)."""
 
+ENCODERS = ("encoder", "projector")
+"""Kinds that are no head's task."""
+
 RELEASED = ("two-view", "people")
 """Tasks whose released files hold encoder and head together."""
 
@@ -30,26 +37,50 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
     """The network to export, in evaluation mode.
 
     Args:
-        what: an encoder, as for `load_encoder`, or the folder of a fitted head.
+        what: an encoder, as for `load_encoder`, the folder of a fitted head, or, with a task, a model that ships.
         config: of the export.
-        task: `two-view` or `people`, for a released file of encoder and head together (MASt3R, DUNE-MASt3R, Multi-HMR).
+        task: whose head of a model that ships; `two-view` or `people`, for a released file of encoder and head together
+            (MASt3R, DUNE-MASt3R, Multi-HMR).
 
     Raises:
         CheckpointError: if it cannot be read.
         ConfigError: for a task whose heads are not exported, or options that do not apply.
     """
     path = Path(what).expanduser()
-    if task is not None:
-        if task not in RELEASED:
-            raise ConfigError(
-                f"--task is for released files of encoder and head together ({', '.join(RELEASED)}); got {task}. The "
-                "folder of a fitted head says its task itself"
-            )
-        if path.is_dir():
-            raise ConfigError(f"--task would have no effect: {path} is a folder, which says its task itself")
-        return HEADS[task](path, config).eval()
-    if not is_head(path):
-        return ExportedEncoder(what, config).eval()
-    record = read_record(path)
-    export = HEADS.get(record.task, partial(ExportedDenseHead, record.task))
-    return export(path, config).eval()
+    model = what.partition("/")[0]
+    if model != what and not path.exists() and find_shipped(model) is not None:
+        raise ConfigError(f"{what}: heads of {model} go by their task: {model} --task {path.name}")
+    if task is None:
+        return (_head(path, config) if is_head(path) else ExportedEncoder(what, config)).eval()
+    if not path.exists() and find_shipped(what) is not None:
+        network = _head(shipped_head(task, what), config)
+        network.about = replace(network.about, source=what)  # the folder is this machine's
+        return network.eval()
+    if task not in RELEASED:
+        raise ConfigError(
+            f"--task {task} is for models that ship ({', '.join(shipped_models())}), and --task "
+            f"{' or '.join(RELEASED)} for released files of encoder and head together; got {what}. The folder of a "
+            "fitted head says its task itself"
+        )
+    if path.is_dir():
+        raise ConfigError(f"--task would have no effect: {path} is a folder, which says its task itself")
+    return HEADS[task](path, config).eval()
+
+
+def original_of(record: ProgramRecord) -> Exportable:
+    """The network that a file came from, found by its name in the record.
+
+    Raises:
+        CodistillError: if it is no longer there.
+    """
+    config = from_plain(ExportConfig, record.choices, record.name)
+    path = Path(record.source).expanduser()
+    of_a_model = record.kind not in ENCODERS and not path.exists() and find_shipped(record.source) is not None
+    released = record.kind in RELEASED and path.is_file()
+    return find_exportable(record.source, config, record.kind if of_a_model or released else None)
+
+
+def _head(folder: Path, config: ExportConfig) -> Exportable:
+    """A fitted head, which says its task itself."""
+    task = read_record(folder).task
+    return HEADS.get(task, partial(ExportedDenseHead, task))(folder, config)

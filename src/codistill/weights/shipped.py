@@ -73,3 +73,17 @@ def shipped_head(task: str, name: str | None = None) -> Path:
         f"no model that ships has a head for {task}{f' under the name {name}' if name else ''}; there are heads for: "
         f"{', '.join(having) or 'nothing'}. Fit one: codistill fit {task} …"
     )
+
+
+def named_head(given: Path, task: str) -> Path:
+    """A head as it was named: a folder or file as it is, of a model that ships its head for the task.
+
+    Args:
+        given: a path, or the model's name.
+        task: as in `codistill fit TASK`.
+
+    Raises:
+        CheckpointError: if the model has no such head.
+    """
+    is_model = not given.exists() and find_shipped(str(given)) is not None
+    return shipped_head(task, str(given)) if is_model else given

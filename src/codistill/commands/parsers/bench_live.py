@@ -7,7 +7,8 @@ from codistill.commands.parsers.bench_options import add_json
 PARSER = argparse.ArgumentParser(
     prog="codistill bench live",
     description="Frames a second and latency of the live page's server, in a process of its own: one tab with "
-    "segmentation and depth, one with every head, then many tabs, two of which send faster than they are answered.",
+    "segmentation and depth, one with every head, one with pairs of views if a head takes them, then many tabs, two of "
+    "which send faster than they are answered.",
 )
 add = PARSER.add_argument
 add("--perception", metavar="NAME|YAML", required=True, help="as for `codistill serve`")

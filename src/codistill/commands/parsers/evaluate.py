@@ -20,6 +20,7 @@ from codistill.commands.parsers.task_options import (
 from codistill.commands.parsers.task_text import TaskText, read_task, task_places
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.named_config import check_config_name
+from codistill.weights.shipped import named_head
 
 USAGE = (
     "codistill evaluate TASK --head HEAD | --encoder E | --model FILE | --baseline NAME  [--OPTION VALUE …]"
@@ -68,7 +69,9 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
         "--head",
         type=Path,
         metavar="HEAD",
-        help=shown("of `codistill fit`, or a released file of a head", headed),
+        help=shown(
+            "of `codistill fit`, a released file of a head, or the name of a model that ships", headed
+        ),
     )
     parser.add_argument(
         "--model",
@@ -171,6 +174,8 @@ def parse(argv: list[str]) -> Asked:
     asked = Asked(task=task, recipe=own.recipe, own=own, flags=flags)
     check_data(own.data, task)
     _check_subject(asked)
+    if own.head is not None:
+        own.head = _folder(own, task)
     if own.margin is not None and own.against is None:
         raise ConfigError("--margin would have no effect without --against OUT")
     if own.score is not None and own.against is None:
@@ -228,6 +233,14 @@ def _check_subject(asked: Asked) -> None:
         raise ConfigError(f"where from, where to? add {' '.join(missing)}")
     if asked.recipe:
         check_config_name(asked.recipe, task.recipes)
+
+
+def _folder(own: argparse.Namespace, task: TaskText) -> Path:
+    """The head, found by its model's name where that was given; results never go into a model that ships."""
+    head = named_head(own.head, task.heads or task.name)
+    if head != own.head and own.out is None and not own.print_config:
+        raise ConfigError(f"--head {own.head} is a model that ships, which keeps no results: add --out OUT")
+    return head
 
 
 def _check_baseline(own: argparse.Namespace, task: TaskText) -> None:

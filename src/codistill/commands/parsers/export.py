@@ -18,7 +18,11 @@ def _blocks(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be numbers of blocks, e.g. 2,5,8,-1; got {text!r}") from None
 
 
-add("what", metavar="E|HEAD", help="what load_encoder accepts, or the folder of a fitted head")
+add(
+    "what",
+    metavar="E|HEAD",
+    help="what load_encoder accepts, the folder of a fitted head, or, with --task, a model that ships with heads",
+)
 add("--out", required=True, type=Path, metavar="FILE", help="the file to make: .onnx or .pt2")
 add("--format", default="onnx", help="onnx, torch-export, or aoti: compiled for this machine (onnx)")
 add("--precision", default="fp32", help="of the transformer: fp32, fp16, bf16, int8 (fp32)")
@@ -37,7 +41,12 @@ add("--projector", metavar="TEACHER", help="a student's tokens in this teacher's
 add("--denormalize", action="store_true", help="with --projector: in the teacher's own units")
 add("--people", type=int, metavar="N", help="rows per image of a head for people (10)")
 add("--bodies", action="store_true", help="of a head for people: vertices and joints as well")
-add("--task", metavar="TASK", help="two-view or people, for a released file of encoder and head together")
+add(
+    "--task",
+    metavar="TASK",
+    help="the head of a model that ships (dune-tiny --task depth); two-view or people: a released file of encoder and "
+    "head together",
+)
 add("--images", nargs="+", default=(), metavar="IMAGE", help="files or folders to check on (drawn pictures)")
 add("--tolerance", type=float, help="of the check; fp32 0.001, fp16 0.1, bf16 0.5, int8 0.15")
 add("--no-check", dest="check", action="store_false", help="do not run the file")

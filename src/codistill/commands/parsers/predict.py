@@ -14,7 +14,7 @@ from codistill.commands.parsers.task_options import (
 )
 from codistill.commands.parsers.task_text import added_names, read_task, task_places
 from codistill.errors import ConfigError
-from codistill.weights.shipped import HEADS, find_shipped, shipped_head, shipped_models
+from codistill.weights.shipped import HEADS, named_head, shipped_head, shipped_models
 
 USAGE = "codistill predict TASK IMAGE… [--head HEAD] --out DIR [--OPTION VALUE …]"
 IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
@@ -82,6 +82,4 @@ def _head(given: Path | None, task: str) -> Path:
                 f"which head? add --head HEAD of `codistill fit {task}` (or --model FILE): no model that ships has one"
             )
         return shipped_head(task)
-    if not given.exists() and find_shipped(str(given)) is not None:
-        return shipped_head(task, str(given))
-    return given
+    return named_head(given, task)
