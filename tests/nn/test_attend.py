@@ -8,6 +8,12 @@ from codistill.nn import attend
 from codistill.nn.attend import attention
 
 
+@pytest.fixture(autouse=True)
+def no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every processor as on one without AMX."""
+    monkeypatch.setattr(attend, "kernel_has_tiles", lambda: False)
+
+
 def parts(dtype: torch.dtype, *, gradients: bool = False, offset: float = 0.0) -> list[Tensor]:
     """Queries, keys and values as a fused qkv layer gives them: strided; keys share an offset."""
     draw = torch.Generator().manual_seed(0)
@@ -62,6 +68,18 @@ def test_fp32_and_compiled_code_get_pytorchs_kernel(monkeypatch: pytest.MonkeyPa
     assert compiled(*parts(torch.bfloat16)).shape == (3, 2, 37, 16)
     monkeypatch.setattr(attend, "_KEPT", 10)
     attention(*parts(torch.bfloat16, gradients=True)).sum().backward()
+
+
+def test_with_tiles_pytorchs_kernel_takes_what_needs_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attend, "kernel_has_tiles", lambda: True)
+    monkeypatch.setattr(attend, "_in_parts", None)  # not called
+    given = parts(torch.bfloat16)
+    expected = formula(*(x.double() for x in given))
+    assert (attention(*given) - expected).norm() / expected.norm() < 0.006
+    trained = parts(torch.bfloat16, gradients=True)
+    assert "_Attention" in type(attention(*trained).grad_fn).__name__
+    with torch.no_grad():
+        assert torch.equal(attention(*trained), attention(*given))
 
 
 def test_a_given_scale_and_other_keys() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.overrides import TorchFunctionMode
 
-from codistill.nn.linear import ONEDNN_LINEAR, Linear, left_to_blas
+from codistill.nn.linear import ONEDNN_LINEAR, Linear, left_to_blas, onednn_takes_bf16
 from codistill.nn.products import count_flops, record_products
 
 needs_onednn = pytest.mark.skipif(
@@ -26,6 +26,9 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         self.count += getattr(func, "overloadpacket", func) is ONEDNN_LINEAR
         return func(*args, **(kwargs or {}))
+
+
+needs_bf16 = pytest.mark.skipif(not onednn_takes_bf16(), reason="a processor without products in bf16")
 
 
 def onednn_calls(call: Callable[[], object]) -> int:
@@ -83,6 +86,45 @@ def test_parts_of_a_tensor_go_in_and_transposed_gradients_come_back() -> None:
     torch.testing.assert_close(found[0, 0], layer.weight.sum(0), rtol=1e-5, atol=1e-5)
 
 
+@needs_bf16
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_under_autocast_rounds_as_pytorch_does(dtype: torch.dtype, bias: bool) -> None:
+    layer, exact = pair(48, 80, bias)
+    plain = nn.Linear(48, 80, bias)
+    plain.load_state_dict(layer.state_dict())
+    draw = torch.randn(3, 7, 48).to(dtype)
+    gradient = torch.randn(3, 7, 80)
+    found = []
+    for model in (layer, plain, exact):
+        x = draw.double() if model is exact else draw.clone()
+        x.requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=model is not exact):
+            assert onednn_calls(lambda m=model, x=x: m(x)) == (model is layer)
+            out = model(x)
+        out.backward(gradient.to(out.dtype))
+        found.append([out.detach(), x.grad, *(p.grad for p in model.parameters())])
+    for ours, theirs, wanted in zip(*found, strict=True):
+        assert ours is not None and theirs is not None and wanted is not None
+        assert ours.dtype == theirs.dtype and ours.is_contiguous()
+        error, theirs_error = ((x.double() - wanted).norm() / wanted.norm() for x in (ours, theirs))
+        assert error <= 1.05 * theirs_error and theirs_error < 0.01
+
+
+@needs_bf16
+def test_a_gradient_in_bf16_can_be_differentiated_again() -> None:
+    layer, exact = pair(8, 6)
+    x, slopes = torch.randn(3, 8), []
+    for model, given in ((layer, x), (exact, x.double())):
+        given = given.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=model is layer):
+            (slope,) = torch.autograd.grad(model(given).square().sum(), given, create_graph=True)
+        slope.square().sum().backward()
+        slopes.append([given.grad, model.weight.grad])
+    for found, wanted in zip(*slopes, strict=True):
+        assert (found.double() - wanted).norm() / wanted.norm() < 0.03
+
+
 def test_frozen_parts_get_no_gradient() -> None:
     layer, _ = pair(8, 6)
     layer.weight.requires_grad_(False)
@@ -124,7 +166,7 @@ def test_other_cases_are_left_to_pytorch(case: str) -> None:
 
     def call(model: nn.Module) -> Tensor:
         if case == "autocast":
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
                 return model(x)
         if case == "switched off":
             with torch.backends.mkldnn.flags(enabled=False):

@@ -12,8 +12,9 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
+from torch.nn.functional import normalize, smooth_l1_loss
 
+from codistill.distill.cosine import cosine_similarity
 from codistill.distill.neighbours import Neighbours
 from codistill.distill.relational import asymmetric_distances, cka_distance, gram_distance
 from codistill.files.own_code import own_object
@@ -65,7 +66,7 @@ class Term:
 
 def cosine(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
     """1 - cosine similarity, the mean over tokens."""
-    return _mean_of_tokens(1.0 - cosine_similarity(prediction, target, dim=-1, eps=1e-8))
+    return _mean_of_tokens(1.0 - cosine_similarity(prediction, target))
 
 
 def smooth_l1(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:

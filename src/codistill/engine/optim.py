@@ -236,8 +236,13 @@ class TrainOptimizer:
         factors = (self.config.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)  # on the device: no host sync
         if self.config.clip == "global":
             torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        else:
-            torch._foreach_mul_(gradients.gradients, list(factors.unbind()))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+            return
+        tensors, each = gradients.gradients, list(factors.unbind())
+        if factors.device.type == "cpu":  # reading costs nothing there, a pass over all gradients does
+            large = [index for index, factor in enumerate(factors.tolist()) if factor != 1.0]  # NaN, too
+            tensors, each = [tensors[i] for i in large], [each[i] for i in large]
+        if tensors:
+            torch._foreach_mul_(tensors, each)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def metrics(self, gradients: GradientNorms) -> dict[str, Tensor]:
         """Scalars for the log: mean and largest norm over tensors with a gradient, and how many were clipped."""

@@ -4,7 +4,8 @@ There, PyTorch's own kernel takes twice as long in bf16 as these, and five times
 than in fp32. Scores are rounded to bf16, so the mean key is taken off all keys first: the softmax does not see it, and
 what is left is smaller and rounded less. On DINOv2's tokens the error is then that of PyTorch's kernel. Elsewhere
 (devices, dtypes, compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is
-`scaled_dot_product_attention`.
+`scaled_dot_product_attention`; so it is without gradients on a CPU with AMX, for whose tiles PyTorch's kernel was
+written: there it takes a half to a third of the time (`docs/scaling.md`), with gradients twice the time.
 """
 
 from typing import Any
@@ -19,6 +20,12 @@ _AT_ONCE = 2**21
 _KEPT = 2**25
 """Largest number of scores of one call that a backward pass keeps: 64 MB."""
 _PLAIN = (Tensor, torch.nn.Parameter)
+_TILES: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
+
+
+def kernel_has_tiles() -> bool:
+    """Whether PyTorch's kernel multiplies bf16 by tiles (AMX) on this CPU."""
+    return _TILES is not None and bool(_TILES())
 
 
 def attention(
@@ -53,7 +60,7 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor) -> bool:
         return False
     scores = query.shape[:3].numel() * key.shape[2]
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    return scores > 0 and (scores <= _KEPT or not wanted)
+    return scores > 0 and (scores <= _KEPT if wanted else not kernel_has_tiles())
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -72,7 +79,12 @@ def _centred(key: Tensor) -> Tensor:
 
 
 def _scaled(query: Tensor, scale: float) -> Tensor:
-    return _rows(query) if scale == 1.0 else (query * scale).reshape(-1, *query.shape[2:])
+    """Queries by the scale, contiguous (batch · head, token, channel); in one pass, as `_centred`."""
+    if scale == 1.0:
+        return _rows(query)
+    out = torch.empty(query.shape, dtype=query.dtype)
+    torch.mul(query.detach(), scale, out=out)
+    return out.flatten(0, 1)
 
 
 def _weights(query: Tensor, key: Tensor, hidden: Tensor | None) -> Tensor:

@@ -13,17 +13,16 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from codistill.nn.folding import Folded
-from codistill.nn.linear import ONEDNN_LINEAR
+from codistill.nn.linear import ONEDNN_LINEAR, onednn_takes_bf16
 
 _PACK: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
 _LINEAR = cast(Any, ONEDNN_LINEAR)
-_BF16: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
 _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None and _PACK is not None
 
 
 def onednn_computes_in(dtype: torch.dtype) -> bool:
     """Whether oneDNN takes products in a dtype on this processor."""
-    return _AVAILABLE and (dtype == torch.float32 or (dtype == torch.bfloat16 and bool(_BF16 and _BF16())))
+    return _AVAILABLE and (dtype == torch.float32 or (dtype == torch.bfloat16 and onednn_takes_bf16()))
 
 
 class FrozenLinear(nn.Module):

@@ -2,9 +2,10 @@
 
 PyTorch gives fp32 products on a CPU to a BLAS, after copying the bias into the result. oneDNN adds the bias, and a
 GELU where no gradient is wanted, while the result is still in the cache; forward and for the gradient of the input it
-is also the faster of the two (`docs/scaling.md` has numbers). Weights are neither packed nor kept twice. Elsewhere
-(other devices and dtypes, autocast, compilation, `torch.func`, quantized weights), and after
-`torch.backends.mkldnn.set_flags(False)`, it is `nn.Linear`.
+is also the faster of the two (`docs/scaling.md` has numbers). Weights are neither packed nor kept twice. In training
+under autocast to bf16 it is oneDNN's, too: PyTorch copies the bias into the result there as well, and turns the
+gradient of the weights around after it was computed. Elsewhere (other devices and dtypes, autocast without gradients,
+compilation, `torch.func`, quantized weights), and after `torch.backends.mkldnn.set_flags(False)`, it is `nn.Linear`.
 """
 
 from collections.abc import Iterator
@@ -19,8 +20,14 @@ ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 """Input, weight, bias and what follows in one operation, where PyTorch was built with it."""
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None
+_BF16: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
 _left_to_blas = False
 _PLAIN = (Tensor, nn.Parameter)
+
+
+def onednn_takes_bf16() -> bool:
+    """Whether oneDNN takes products in bf16 on this processor."""
+    return _AVAILABLE and bool(_BF16 and _BF16())
 
 
 @contextmanager
@@ -40,12 +47,16 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none")
 
 
 class _Linear(torch.autograd.Function):
-    """The product with its gradients; those of the weights are the BLAS's, which is faster there."""
+    """The product in the input's dtype, and its gradients; those of the weights are the BLAS's, which is faster there.
+
+    In bf16 that is a copy of the weights, and their gradient is rounded to bf16, as under autocast.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+        ctx.rounded = rounded = weight.to(x.dtype)  # weight itself in fp32
+        return _product(x, rounded, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # type: ignore[override]
@@ -53,44 +64,54 @@ class _Linear(torch.autograd.Function):
         of_x, of_weight, of_bias = ctx.needs_input_grad
         rows = gradient.flatten(0, -2)
         again = torch.is_grad_enabled()  # a second derivative is wanted, which oneDNN's operation has not
+        rounded = weight.to(x.dtype) if again else ctx.rounded
+        plain = again or x.dtype != torch.float32  # in bf16 PyTorch's own product is oneDNN's
         return (
-            (gradient @ weight if again else _product(gradient, weight.t(), None)) if of_x else None,
-            rows.t() @ x.flatten(0, -2) if of_weight else None,
-            rows.sum(0) if of_bias else None,
+            (gradient @ rounded if plain else _product(gradient, rounded.t(), None)) if of_x else None,
+            (rows.t() @ x.flatten(0, -2)).to(weight.dtype) if of_weight else None,
+            rows.sum(0).to(weight.dtype) if of_bias else None,
         )
 
 
 class Linear(nn.Linear):
     """A drop-in `nn.Linear`, see the module's text."""
 
-    def _by_onednn(self, x: Tensor) -> bool:
-        return (
+    def _onednn_dtype(self, x: Tensor) -> torch.dtype | None:
+        """The dtype that oneDNN is to compute in; None leaves the product to PyTorch."""
+        if not (
             _AVAILABLE
             and not _left_to_blas
             and x.device.type == "cpu"
-            and x.dtype == self.weight.dtype == torch.float32
+            and self.weight.dtype == torch.float32
             and x.numel() > 0
             and x.ndim > 1
             and type(x) in _PLAIN
             and type(self.weight) in _PLAIN
             and not torch.compiler.is_compiling()
-            and not torch.is_autocast_enabled("cpu")
             and torch._C._get_mkldnn_enabled()
             and not torch._C._are_functorch_transforms_active()
-        )
+        ):
+            return None
+        if not torch.is_autocast_enabled("cpu"):
+            return x.dtype if x.dtype == torch.float32 else None
+        trained = torch.is_grad_enabled() and self.weight.requires_grad
+        given = x.dtype in (torch.float32, torch.bfloat16)
+        wanted = torch.get_autocast_dtype("cpu")
+        return wanted if trained and given and wanted == torch.bfloat16 and onednn_takes_bf16() else None
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, channel) to (…, other channel)."""
-        if not self._by_onednn(input):
+        dtype = self._onednn_dtype(input)
+        if dtype is None:
             return linear(input, self.weight, self.bias)
         if torch.is_grad_enabled():
-            return _Linear.apply(input, self.weight, self.bias)  # type: ignore[return-value]
+            return _Linear.apply(input.to(dtype), self.weight, self.bias)  # type: ignore[return-value]
         return _product(input, self.weight, self.bias)
 
     def gelu(self, x: Tensor) -> Tensor:
         """The exact GELU of the output; without gradients no second tensor of that width is made."""
         if torch.is_grad_enabled():
             return nn.functional.gelu(self(x))
-        if self._by_onednn(x):
+        if self._onednn_dtype(x) is not None:
             return _product(x, self.weight, self.bias, "gelu")
         return torch.ops.aten.gelu_(self(x))

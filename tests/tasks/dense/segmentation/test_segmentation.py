@@ -129,6 +129,8 @@ def test_the_record_says_how_it_was_made(heads, root):
     record = read_record(heads / "cached", "segmentation")
     assert record.data.classes == ("red", "green", "blue") and record.fit["absent_classes"] == []
     assert record.fit["protocol"] == "cached" and record.fit["chosen_lr"] in (1e-2, 3e-2)
+    clocks = [f"{clock}_{part}" for clock in ("seconds", "processor_seconds") for part in ("features", "fit")]
+    assert all(record.fit[name] > 0 for name in clocks)
     assert [head["lr"] for head in record.fit["heads"]] == [1e-4, 1e-2, 3e-2]
     assert record.encoder.licence == "none (random weights)"
     assert record.test["crop"] == [42, 42] and record.provenance["command"].startswith("codistill")
