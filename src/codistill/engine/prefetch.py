@@ -30,8 +30,7 @@ class DeviceBatches(Generic[BatchT]):
         return self
 
     def __next__(self) -> BatchT:
-        # A validation asks for its batches within autocast, which is for the model's operations alone: on a CPU it would
-        # round data as well, and refuses fp16.
+        # A validation asks within autocast, which is for the model alone: on a CPU it refuses to join fp16 data.
         with torch.autocast(self._device.type, enabled=False):
             batch = next(self._batches)
         if self._stream is None or batch.images.is_cuda:
