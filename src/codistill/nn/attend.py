@@ -5,7 +5,7 @@ than in fp32. Scores are rounded to bf16, so the mean key is taken off all keys 
 what is left is smaller and rounded less. On DINOv2's tokens the error is then that of PyTorch's kernel. Elsewhere
 (devices, dtypes, compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is
 `scaled_dot_product_attention`; so it is without gradients on a CPU with AMX, for whose tiles PyTorch's kernel was
-written: there it takes a half to a third of the time (`docs/scaling.md`), with gradients twice the time.
+written: forward it is the faster there, with its backward pass it is not.
 """
 
 from typing import Any
