@@ -1,5 +1,7 @@
 """A scene's packet against the scene itself."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from toy_perception import NAMES, PALETTE, ToyPerception
@@ -44,6 +46,19 @@ def test_unknown_depth_is_zero() -> None:
     assert arrays["depth/0"][0, 0] == 0
     assert (arrays["depth/0"].ravel()[1:] > 0).all()
     assert "cloud" not in header["images"][0]
+
+
+def test_unknown_normals_are_zero_and_the_others_are_as_they_were() -> None:
+    scene = ToyPerception()([IMAGES[0]], want=("normals",))
+    normals = RNG.normal(size=(70, 98, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals[3, 4], normals[5, 6, 1] = np.nan, np.inf
+    scene._normals = lambda i: SimpleNamespace(normals=normals)
+    asked = Asked(kinds={"normals": "normals"}, points=0, map_edge=1024, faces=False)
+    sent = decode_packet(scene_packet(scene, asked, {}).encode())[1]["normals/0"]
+    assert not sent[3, 4].any() and sent[5, 6, 1] == 0
+    known = np.isfinite(normals)
+    np.testing.assert_allclose(sent[known], 127 * normals[known], atol=0.5001)
 
 
 def test_the_legend_has_the_classes_that_are_there(packet: tuple[dict, dict]) -> None:

@@ -13,6 +13,15 @@ def test_points_move_by_half_a_step_at_most() -> None:
     assert (np.abs(back - points).max(axis=0) <= span / 65535 * 0.51).all()
 
 
+def test_a_body_far_away_in_single_precision() -> None:
+    points = np.random.default_rng(2).uniform(-0.9, 0.9, size=(500, 3)).astype(np.float32)
+    points += np.float32([3, -1, 40])
+    cloud = quantize(points)
+    back = np.asarray(cloud.low) + cloud.values * np.asarray(cloud.step)
+    assert np.abs(back - points).max() < 2e-5  # 1.8 m in 65535 steps
+    assert cloud.values.flags.c_contiguous and cloud.values.max() == 65535 and cloud.values.min() == 0
+
+
 def test_no_points_and_one_point() -> None:
     assert quantize(np.zeros((0, 3), np.float32)).values.shape == (0, 3)
     one = quantize(np.array([[1.0, 2, 3]], np.float32))

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from codistill.analysis.pca import PcaBasis, fit_pca
 from codistill.encoders.states import TokenState
 from codistill.errors import ConfigError
-from codistill.geometry.projection import depth_to_pointmap
+from codistill.geometry.projection import pixel_grid, unproject
 from codistill.imaging.colours import overlay
 from codistill.perception.answered import Answered
 from codistill.perception.display import scene_html
@@ -149,9 +149,10 @@ class Scene(Answered):
         depth, pixels = answer.metres, self.images[index]
         step = max(1, int(np.ceil(np.sqrt(depth.size / limit))))
         chosen = slice(step // 2, None, step)
-        points = depth_to_pointmap(torch.from_numpy(depth), self.camera(index).intrinsics)[
-            chosen, chosen
-        ].numpy()
+        grid = pixel_grid(*depth.shape)[chosen, chosen]
+        points = unproject(
+            grid, torch.from_numpy(depth[chosen, chosen]), self.camera(index).intrinsics
+        ).numpy()
         known = np.isfinite(points).all(-1) & (points[..., 2] > 0)
         return points[known], pixels[chosen, chosen][known]
 

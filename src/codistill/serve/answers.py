@@ -81,7 +81,11 @@ class _Place:
         return self.scene.answer(self.name, self.number)
 
     def kept(self, values: np.ndarray) -> np.ndarray:
-        return values[np.ix_(self.rows, self.columns)]
+        """The kept rows and columns of a map: itself where that is all of them, as in most streams."""
+        for axis, places in enumerate((self.rows, self.columns)):
+            if len(places) < values.shape[axis]:
+                values = values.take(places, axis)
+        return values
 
     def add(self, values: np.ndarray, *, deflate: bool = False) -> None:
         self.packet.add(f"{self.name}/{self.number}", values, deflate=deflate)
@@ -149,14 +153,14 @@ def _segmentation(place: _Place) -> dict[str, Any]:
     answer = place.answer
     place.add(place.kept(answer.classes), deflate=True)
     counts = np.bincount(answer.classes.ravel(), minlength=256) / answer.classes.size
-    present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] > 0]
-    known = len(answer.names)
+    present = [int(i) for i in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]]
+    known, palette = len(answer.names), np.asarray(answer.palette)
     return {
         "classes": [
             {
                 "number": i,
                 "name": answer.names[i] if i < known else "no class",
-                "colour": np.asarray(answer.palette)[i].tolist() if i < known else [90, 90, 90],
+                "colour": palette[i].tolist() if i < known else [90, 90, 90],
                 "share": round(float(counts[i]), 5),
             }
             for i in present
@@ -167,17 +171,19 @@ def _segmentation(place: _Place) -> dict[str, Any]:
 def _depth(place: _Place) -> dict[str, Any]:
     depth = place.kept(np.asarray(place.answer.metres))
     known = np.isfinite(depth) & (depth > 0)
-    metres = np.where(known, depth, 0.0)
+    metres = depth if known.all() else np.where(known, depth, np.float32(0.0))
     far = float(metres.max()) or 1.0
-    low, high = depth_range(depth)
-    values = np.where(known, np.maximum(np.round(metres * (DEPTH_STEPS / far)), 1), 0)
-    place.add(values.astype(np.uint16))
+    low, high = depth_range(metres)
+    steps = (metres * np.float32(DEPTH_STEPS / far) + np.float32(0.5)).astype(np.uint16)
+    place.add(np.maximum(steps, 1) * known)
     return {"step": far / DEPTH_STEPS, "far": far, "low": low, "high": high}
 
 
 def _normals(place: _Place) -> dict[str, Any]:
-    kept = np.nan_to_num(place.kept(np.asarray(place.answer.normals)))
-    place.add(np.round(kept.clip(-1.0, 1.0) * 127).astype(np.int8))
+    kept = place.kept(np.asarray(place.answer.normals)) * np.float32(127.0)
+    if not np.isfinite(kept.sum()):  # one pass over all of them where, as nearly always, none is unknown
+        kept = np.nan_to_num(kept, posinf=0.0, neginf=0.0)
+    place.add(np.rint(kept, out=kept).clip(-127.0, 127.0, out=kept).astype(np.int8))
     return {}
 
 

@@ -32,9 +32,13 @@ def quantize(points: Float[np.ndarray, "point 3"]) -> Quantized:
     """Points in metres, all finite, in 16 bits between the least and the greatest of each axis."""
     if not len(points):
         return Quantized(np.zeros((0, 3), np.uint16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    low = points.min(axis=0).astype(np.float64)
-    step = np.maximum(points.max(axis=0) - low, 1e-6) / STEPS
-    values = np.clip(np.round((points - low) / step), 0, STEPS).astype(np.uint16)
+    axes = np.array(points.T, order="C")  # an axis in one piece: several times as fast as column by column
+    low = axes.min(axis=1)
+    axes -= low[:, None]
+    step = np.maximum(axes.max(axis=1).astype(np.float64), 1e-6) / STEPS
+    axes *= (1.0 / step).astype(axes.dtype)[:, None]
+    axes += 0.5
+    values = np.ascontiguousarray(np.minimum(axes, STEPS).astype(np.uint16).T)
     x, y, z = (float(value) for value in low)
     return Quantized(values, (x, y, z), (float(step[0]), float(step[1]), float(step[2])))
 
@@ -64,12 +68,13 @@ def without_outliers(
         points: in metres.
         share: of points that may be left out at either end of each axis, where they lie far beyond the rest.
     """
-    finite = np.asarray(np.isfinite(points).all(axis=1))
+    axes = np.ascontiguousarray(points.T)
+    finite = np.isfinite(axes).all(axis=0)
     if not finite.any():
         return finite
-    some = points[finite][:: max(1, len(points) // _ENOUGH)]
-    low, high = np.quantile(some, [share, 1.0 - share], axis=0)
+    some = axes[:, finite][:, :: max(1, len(points) // _ENOUGH)]
+    low, high = np.quantile(some, [share, 1.0 - share], axis=1)
     margin = 0.5 * (high - low)
+    least, most = (low - margin)[:, None], (high + margin)[:, None]
     with np.errstate(invalid="ignore"):
-        inside = (points >= low - margin) & (points <= high + margin)
-    return finite & np.asarray(inside.all(axis=1))
+        return finite & ((axes >= least) & (axes <= most)).all(axis=0)
