@@ -13,7 +13,7 @@ from live_server import LiveServer  # noqa: E402
 from toy_perception import ToyPerception  # noqa: E402
 
 from codistill.bench.live import run_load, server_answers  # noqa: E402
-from codistill.commands.bench_live import small_frames  # noqa: E402
+from codistill.commands.bench_live import small_looks  # noqa: E402
 from codistill.serve.settings import ServeSettings  # noqa: E402
 
 
@@ -21,7 +21,7 @@ def test_twenty_tabs() -> None:
     delay = 0.01
     with LiveServer(ToyPerception(delay=delay), ServeSettings(port=0)) as server:
         assert server_answers(server.url) == tuple(n for n in ToyPerception.tasks if n != "pair")
-        result = run_load(server.url, small_frames(56), ["depth"], tabs=20, seconds=2.0, eager=2)
+        result = run_load(server.url, small_looks(56)[0], ["depth"], tabs=20, seconds=2.0, eager=2)
         server.wait_for_tabs(0)
     assert result.replaced > 0
     assert 0 < result.frames <= server.perception.calls
@@ -32,6 +32,18 @@ def test_twenty_tabs() -> None:
     assert result.megabytes[2] - result.megabytes[1] < 50
     assert set(result.stages) >= {"wait", "decode", "encode", "depth", "pack"}
     assert 0 < result.outside < 1
+
+
+def test_pairs_are_looked_at_together() -> None:
+    single, pairs = small_looks(56)
+    assert {len(look) for look in single} == {1} and {len(look) for look in pairs} == {2}
+    with LiveServer(ToyPerception(), ServeSettings(port=0)) as server:
+        every = server_answers(server.url, pictures=2)
+        assert every == tuple(ToyPerception.tasks)
+        result = run_load(server.url, pairs, every, tabs=1, seconds=0.3)
+        alone = run_load(server.url, single, every, tabs=1, seconds=0.3)
+    assert result.frames > 0 and result.stages["pair"] > 0
+    assert "pair" not in alone.stages and result.bytes_per_frame > 1.5 * alone.bytes_per_frame
 
 
 @pytest.mark.slow

@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
+from codistill.serve.answers import TOGETHER
 from codistill.serve.packets import PREFIX
+
+Look = tuple[bytes, ...]
+"""Encoded pictures that are looked at together: one, or the views of a place."""
 
 POINTS, MAP_EDGE = 16_000, 256
 """What the page asks for in a stream."""
@@ -72,28 +76,28 @@ class LoadResult:
 
 
 def run_load(
-    url: str, frames: Sequence[bytes], want: Sequence[str], *, tabs: int, seconds: float, eager: int = 0
+    url: str, looks: Sequence[Look], want: Sequence[str], *, tabs: int, seconds: float, eager: int = 0
 ) -> LoadResult:
     """Let some tabs look for some seconds.
 
     Args:
         url: of the server, http.
-        frames: encoded pictures, sent in turn.
+        looks: what a frame is, sent in turn.
         want: answers, by name.
         tabs: at one time.
         seconds: of the load.
         eager: how many of the tabs send without waiting for answers, thirty frames a second.
     """
-    return asyncio.run(_load(url, frames, tuple(want), tabs, seconds, eager))
+    return asyncio.run(_load(url, looks, tuple(want), tabs, seconds, eager))
 
 
-def server_answers(url: str) -> tuple[str, ...]:
-    """Names of all answers that a server gives for single pictures."""
+def server_answers(url: str, pictures: int = 1) -> tuple[str, ...]:
+    """Names of all answers that a server gives for so many pictures of a place."""
 
     async def ask() -> tuple[str, ...]:
         async with _tab(url) as socket:
             heads = json.loads(await socket.recv())["perception"]["heads"]
-        return tuple(head["name"] for head in heads if head["kind"] != "two_view")
+        return tuple(head["name"] for head in heads if pictures > 1 or head["kind"] != TOGETHER)
 
     return asyncio.run(ask())
 
@@ -103,13 +107,13 @@ def _tab(url: str) -> connect:
 
 
 async def _load(
-    url: str, frames: Sequence[bytes], want: tuple[str, ...], tabs: int, seconds: float, eager: int
+    url: str, looks: Sequence[Look], want: tuple[str, ...], tabs: int, seconds: float, eager: int
 ) -> LoadResult:
     logs = [TabLog() for _ in range(tabs)]
     until = time.perf_counter() + seconds
     began, memory = time.perf_counter(), [_megabytes(url)]
     work = [
-        asyncio.create_task((_eager if number < eager else _patient)(url, frames, want, until, log))
+        asyncio.create_task((_eager if number < eager else _patient)(url, looks, want, until, log))
         for number, log in enumerate(logs)
     ]
     await asyncio.sleep(seconds / 2)
@@ -120,20 +124,18 @@ async def _load(
     return _result(logs, want, elapsed, memory)
 
 
-async def _patient(
-    url: str, frames: Sequence[bytes], want: tuple[str, ...], until: float, log: TabLog
-) -> None:
+async def _patient(url: str, looks: Sequence[Look], want: tuple[str, ...], until: float, log: TabLog) -> None:
     """A tab as the page has it: the next frame when the last is answered."""
     async with _tab(url) as socket:
         await socket.recv()
         number = 0
         while time.perf_counter() < until:
             number += 1
-            began = await _send(socket, number, frames[number % len(frames)], want, log)
+            began = await _send(socket, number, looks[number % len(looks)], want, log)
             _note(await socket.recv(), {number: began}, log)
 
 
-async def _eager(url: str, frames: Sequence[bytes], want: tuple[str, ...], until: float, log: TabLog) -> None:
+async def _eager(url: str, looks: Sequence[Look], want: tuple[str, ...], until: float, log: TabLog) -> None:
     """A tab that sends frames faster than they are answered: older ones are replaced, and nothing waits in line."""
     sent: dict[int, float] = {}
     async with _tab(url) as socket:
@@ -147,19 +149,20 @@ async def _eager(url: str, frames: Sequence[bytes], want: tuple[str, ...], until
         number = 0
         while time.perf_counter() < until:
             number += 1
-            sent[number] = await _send(socket, number, frames[number % len(frames)], want, log)
+            sent[number] = await _send(socket, number, looks[number % len(looks)], want, log)
             await asyncio.sleep(1 / 30)
         receiving.cancel()
 
 
 async def _send(
-    socket: ClientConnection, number: int, frame: bytes, want: tuple[str, ...], log: TabLog
+    socket: ClientConnection, number: int, look: Look, want: tuple[str, ...], log: TabLog
 ) -> float:
-    header = {"type": "see", "id": number, "images": [{"bytes": len(frame)}], "want": want, "steady": True}
+    images = [{"bytes": len(picture)} for picture in look]
+    header = {"type": "see", "id": number, "images": images, "want": want, "steady": True}
     text = json.dumps(header | {"points": POINTS, "map_edge": MAP_EDGE}).encode()
     began = time.perf_counter()
-    await socket.send(len(text).to_bytes(PREFIX, "little") + text + frame)
-    log.sent_bytes += len(frame)
+    await socket.send(b"".join((len(text).to_bytes(PREFIX, "little"), text, *look)))
+    log.sent_bytes += sum(map(len, look))
     return began
 
 

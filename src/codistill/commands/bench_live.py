@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     check_extra()
     from codistill.bench.live import run_load, server_answers
 
-    frames = small_frames(arguments.edge)
+    frames, pairs = small_looks(arguments.edge)
     loads: dict[str, "LoadResult"] = {}
     before = os.getloadavg()[0]
     with _server(arguments) as url:
@@ -46,6 +46,11 @@ def main(argv: list[str]) -> int:
         wants = {"one tab, segmentation and depth": BOTH} if set(BOTH) <= set(every) else {}
         for name, want in (wants | {"one tab, every head": every}).items():
             loads[name] = run_load(url, frames, want, tabs=1, seconds=arguments.alone)
+        of_pairs = server_answers(url, pictures=2)
+        if of_pairs != every:
+            loads["one tab, pairs, every head"] = run_load(
+                url, pairs, of_pairs, tabs=1, seconds=arguments.alone
+            )
         eager = min(EAGER, arguments.tabs - 1)
         loads[f"{arguments.tabs} tabs, every head"] = run_load(
             url, frames, every, tabs=arguments.tabs, seconds=arguments.seconds, eager=eager
@@ -62,19 +67,25 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def small_frames(edge: int) -> list[bytes]:
-    """The shipped samples at this size, as JPEGs."""
+def small_looks(edge: int) -> tuple[list[tuple[bytes, ...]], list[tuple[bytes, ...]]]:
+    """The shipped samples at this size, as JPEGs: the first picture of each, and those that are pairs."""
     from codistill.serve.samples import Samples
 
-    samples, made = Samples(), []
-    for entry in samples.entries:
-        pixels = decode_rgb(samples.data(entry.pictures[0]))
-        factor = edge / max(pixels.shape[:2])
-        size = (round(pixels.shape[0] * factor), round(pixels.shape[1] * factor))
-        buffer = io.BytesIO()
-        Image.fromarray(resize_rgb(pixels, size)).save(buffer, "JPEG", quality=86)
-        made.append(buffer.getvalue())
-    return made
+    samples = Samples()
+    looks = [
+        tuple(_reduced(samples.data(name), edge) for name in entry.pictures) for entry in samples.entries
+    ]
+    return [look[:1] for look in looks], [look for look in looks if len(look) > 1]
+
+
+def _reduced(data: bytes, edge: int) -> bytes:
+    """An encoded picture as a JPEG whose longer side is `edge`."""
+    pixels = decode_rgb(data)
+    factor = edge / max(pixels.shape[:2])
+    size = (round(pixels.shape[0] * factor), round(pixels.shape[1] * factor))
+    buffer = io.BytesIO()
+    Image.fromarray(resize_rgb(pixels, size)).save(buffer, "JPEG", quality=86)
+    return buffer.getvalue()
 
 
 @contextmanager
