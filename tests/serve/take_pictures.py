@@ -1,6 +1,7 @@
-"""The pictures of docs/live.md, from a running server: `python tests/serve/take_pictures.py URL docs/images`.
+"""The pictures of docs/live.md, from a running server: `take_pictures.py URL docs/images [SAMPLE ANSWER]`.
 
-`codistill serve --perception … --warm --seconds 120` gives the URL. One picture of the whole page, one of a phone.
+`codistill serve --perception … --warm --seconds 120` gives the URL. One picture of the whole page, one of a phone; of
+another sample (its place in the row, from 0) with another answer over it, if these are named.
 """
 
 import io
@@ -23,7 +24,8 @@ PHONE = {
 
 def take(page: Page, sample: int, view: str, path: Path, *, whole: bool) -> None:
     """Open the page, choose a sample and an answer, and save what is to be seen."""
-    page.open()
+    page.page.goto(page.url)
+    page.wait_for_looks(1, 300)
     for _ in range(2):  # the first look of a kind is slower than those that follow
         looks = page.looks()
         page.page.click(f".sample >> nth={sample}")
@@ -36,10 +38,10 @@ def take(page: Page, sample: int, view: str, path: Path, *, whole: bool) -> None
     print(f"wrote {path} ({path.stat().st_size // 1000} kB)")
 
 
-def main(url: str, out: str) -> None:
+def main(url: str, out: str, sample: str = "2", answer: str = "segmentation") -> None:
     with chromium_running() as browser:
         with browser_page(browser, url, **DESK) as page:
-            take(page, 2, "segmentation", Path(out) / "live_page.jpg", whole=True)
+            take(page, int(sample), answer, Path(out) / "live_page.jpg", whole=True)
         with browser_page(browser, url, device_scale_factor=2, **PHONE) as page:
             take(page, 1, "depth", Path(out) / "live_phone.jpg", whole=False)
 
