@@ -14,6 +14,7 @@ from codistill.commands.parsers.task_options import (
 )
 from codistill.commands.parsers.task_text import read_task
 from codistill.errors import ConfigError, unknown_name
+from codistill.weights.shipped import named_head
 
 USAGE = (
     "codistill evaluate mapfree --data ROOT --head HEAD | --model FILE | --baseline NAME | --submission ZIP --out OUT  "
@@ -24,7 +25,9 @@ USAGE = (
 PARSER = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
 add = PARSER.add_argument
 add("--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…")
-add("--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`")
+add(
+    "--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`, or the name of a model that ships"
+)
 add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
 add("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
 add("--submission", type=Path, metavar="ZIP", help="poses that are there already")
@@ -65,4 +68,6 @@ def parse(argv: list[str]) -> Asked:
         raise ConfigError("where from, where to? add --data ROOT --out OUT")
     if own.limit is not None and own.limit < 1:
         raise ConfigError(f"--limit must be 1 or more; got {own.limit}")
+    if own.head is not None:
+        own.head = named_head(own.head, "two-view")
     return Asked(task=task, own=own, flags=flags)
