@@ -58,7 +58,7 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
         return network.eval()
     if task not in RELEASED:
         raise ConfigError(
-            f"--task {task} is for models that ship with heads ({', '.join(shipped_models())}), and --task "
+            f"--task {task} is for models that ship ({', '.join(shipped_models())}), and --task "
             f"{' or '.join(RELEASED)} for released files of encoder and head together; got {what}. The folder of a "
             "fitted head says its task itself"
         )

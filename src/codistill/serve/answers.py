@@ -82,9 +82,9 @@ class _Place:
 
     def kept(self, values: np.ndarray) -> np.ndarray:
         """The kept rows and columns of a map: itself where that is all of them, as in most streams."""
-        for axis, places in enumerate((self.rows, self.columns)):
-            if len(places) < values.shape[axis]:
-                values = values.take(places, axis)
+        for axis, chosen in enumerate((self.rows, self.columns)):
+            if len(chosen) < values.shape[axis]:
+                values = values.take(chosen, axis)
         return values
 
     def add(self, values: np.ndarray, *, deflate: bool = False) -> None:

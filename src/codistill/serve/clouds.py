@@ -69,7 +69,7 @@ def without_outliers(
         share: of points that may be left out at either end of each axis, where they lie far beyond the rest.
     """
     axes = np.ascontiguousarray(points.T)
-    finite = np.isfinite(axes).all(axis=0)
+    finite = np.asarray(np.isfinite(axes).all(axis=0))
     if not finite.any():
         return finite
     some = axes[:, finite][:, :: max(1, len(points) // _ENOUGH)]
@@ -77,4 +77,5 @@ def without_outliers(
     margin = 0.5 * (high - low)
     least, most = (low - margin)[:, None], (high + margin)[:, None]
     with np.errstate(invalid="ignore"):
-        return finite & ((axes >= least) & (axes <= most)).all(axis=0)
+        inside = (axes >= least) & (axes <= most)
+    return finite & np.asarray(inside.all(axis=0))
