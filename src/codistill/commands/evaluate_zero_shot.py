@@ -6,7 +6,7 @@ import torch
 
 from codistill.commands.parsers.evaluate_zero_shot import parse
 from codistill.engine.distributed import choose_device
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError
 from codistill.metrics.classification import hits_at
 from codistill.metrics.interval import bootstrap_mean
 from codistill.tasks.classification.bank import ImageVectors, encode_files
@@ -26,8 +26,6 @@ def main(argv: list[str]) -> int:
     vectors = ImageVectors(kind="cls", resize=arguments.resize, crop=arguments.crop)
     data = open_split(LAYOUTS, arguments.data, arguments.split)
     check_images(data, False)
-    if len(data.classes) < 2:
-        raise DataError(f"{arguments.data} ({arguments.split}): has one class, so nothing to tell apart")
     named = read_class_embeddings(arguments.classes).ordered(data.classes, arguments.data)
     text = TextSide(file=arguments.classes, tower=named.tower, width=named.values.shape[1])
     features = image_side(arguments.encoder, arguments.projector, text)
