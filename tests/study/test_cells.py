@@ -217,6 +217,24 @@ def test_finished_cells_of_other_options_are_refused(tmp_path: Path) -> None:
     check_finished(list(cells(tmp_path, rows=logged).values()), StudyFolder(tmp_path))
 
 
+def test_a_head_without_limits_can_be_recorded(tmp_path: Path) -> None:
+    """The confidence of a two-view head has no upper bound, which JSON cannot say."""
+    rows = {"known": {"encoder": "dinov2_vits14"}}
+    asked = {"pairs": {"task": "two-view", "options": {"data": "world:w", "fit.steps": 7}}}
+    made = cells(tmp_path, rows=rows, evaluations=asked)["known/3/pairs"]
+    finish(tmp_path, made)
+    check_finished([made], StudyFolder(tmp_path))
+    limited = {
+        "pairs": {
+            **asked["pairs"],
+            "options": {**asked["pairs"]["options"], "fit.shape.confidence.high": 9.0},
+        }
+    }
+    other = cells(tmp_path, rows=rows, evaluations=limited)["known/3/pairs"]
+    with pytest.raises(ConfigError, match=r"confidence.high: inf → 9.0"):
+        check_finished([other], StudyFolder(tmp_path))
+
+
 def test_a_field_that_is_new_since_counts_as_its_default(tmp_path: Path) -> None:
     cell = cells(tmp_path)["base/3/train"]
     finish(tmp_path, cell)

@@ -61,12 +61,34 @@ def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> Non
         "cell": cell.name,
         "kind": cell.kind,
         "command": ["codistill", *cell.words],
-        "config": to_plain(dict(cell.config)),
+        "config": _finite(to_plain(dict(cell.config))),
         "contents": contents(cell),
         **facts,
     }
     write_json(place / CELL, record)
     remove_quietly(folder.failure(cell.name))
+
+
+_NO_JSON = {".inf": float("inf"), "-.inf": float("-inf")}
+"""Numbers of a config that JSON has not (a confidence without a limit), as YAML writes them."""
+
+
+def _finite(value: Any) -> Any:
+    """A plain value with infinities as text."""
+    return _mapped(value, {number: text for text, number in _NO_JSON.items()}, float)
+
+
+def _floats(value: Any) -> Any:
+    """What `_finite` was made from."""
+    return _mapped(value, _NO_JSON, str)
+
+
+def _mapped(value: Any, table: Mapping[Any, Any], kind: type) -> Any:
+    if isinstance(value, dict):
+        return {key: _mapped(one, table, kind) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(one, table, kind) for one in value]
+    return table.get(value, value) if isinstance(value, kind) else value
 
 
 def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -84,7 +106,8 @@ def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
     """How a cell of today differs from the finished one: options, and contents of encoders and data."""
     try:
-        before = {name: _restored(value, cell.config.get(name)) for name, value in record["config"].items()}
+        config = _floats(record["config"])
+        before = {name: _restored(value, cell.config.get(name)) for name, value in config.items()}
     except (ConfigError, KeyError, AttributeError) as error:
         return [f"its record cannot be read by this version ({error})"]
     found = changed_fields(before, dict(cell.config))
