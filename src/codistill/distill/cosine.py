@@ -18,7 +18,7 @@ EPS = 1e-8
 class _Cosine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:  # type: ignore[override]
-        norms = [torch.linalg.vector_norm(x, dim=-1) for x in (one, other)]
+        norms: list[Tensor] = [torch.linalg.vector_norm(x, dim=-1) for x in (one, other)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         inverse, other_inverse = (1.0 / norm.clamp(min=EPS) for norm in norms)
         value = (one * other).sum(-1) * inverse * other_inverse
         ctx.save_for_backward(one, other, value, inverse, other_inverse)
