@@ -190,5 +190,6 @@ TASK = Task(
     score=score,
     columns={"error": Column(title="error", statistic=MeanOf("error"))},
     unit="of 1",
+    shown=(),
     predict=Prediction(options=BrightnessTest, run=predict, writes="DIR/NAME.txt"),
 )

@@ -16,19 +16,11 @@ from codistill.nn.precision import full_precision
 def channel_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, " 1+2*channel"]:
     """Count, and per channel the sum and the sum of squares, as one fp64 vector; nothing waits for the device."""
     rows = _rows(x)
-    mean, variance = (moment.double() for moment in _mean_and_variance(rows))
+    variance, mean = torch.var_mean(rows, dim=0, correction=0)  # (channel,), both
+    mean, variance = mean.double(), variance.double()
     # `full`: assigning the number would copy it from the host, which then waits.
     count = torch.full((1,), float(len(rows)), dtype=torch.float64, device=x.device)
     return torch.cat((count, len(rows) * mean, len(rows) * (variance + mean * mean)))
-
-
-def _mean_and_variance(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (biased) variance per channel (channel,) of (row, channel)."""
-    if rows.device.type != "cpu":
-        variance, mean = torch.var_mean(rows, dim=0, correction=0)
-        return mean, variance
-    mean = rows.mean(0)  # two passes: in one, PyTorch takes three times as long over the first axis on a CPU
-    return mean, (rows - mean).square_().mean(0)
 
 
 def product_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "1+channel 1+channel"]:
