@@ -5,8 +5,10 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 BOTH = ("segmentation", "depth")
 EAGER = 2
 """Tabs, of many, that send without waiting."""
+STARTING = 60.0
+"""Seconds from a server's saying its address to its listening there."""
 
 
 def main(argv: list[str]) -> int:
@@ -100,12 +104,27 @@ def _server(arguments: argparse.Namespace) -> Iterator[str]:
         for line in process.stdout:
             found = re.search(r"http://\S+:\d+/", line)
             if found:
+                _wait_for(found[0], process)
                 yield found[0]
                 return
         raise ConfigError("the server did not start; what it printed above says why")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+
+
+def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a server answers: it says its address a moment before it listens there."""
+    host, port = url.removeprefix("http://").rstrip("/").rsplit(":", 1)
+    until = time.monotonic() + STARTING
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise ConfigError(f"the server said {url} and does not answer there; what it printed above may say why")
 
 
 def _table(loads: "Mapping[str, LoadResult]") -> Table:
