@@ -75,6 +75,14 @@ def test_a_row_may_teach_another(tmp_path: Path) -> None:
     assert taught.recipe.teachers[0].encoder == export
     assert taught.inputs["teacher proxy"] == export
     assert taught.config["recipe"].teachers[0].encoder == "row:proxy"  # wherever the study lies
+    assert taught.of_rows == ("teacher proxy",)
+    # The proxy trained anew: what it taught is done again, and is no other study.
+    finish(tmp_path, found["proxy/5/train"])
+    finish(tmp_path, taught)
+    record = json.loads((StudyFolder(tmp_path).cell(taught.name) / "cell.json").read_text())
+    assert not from_other_row(taught, record) and not changes(taught, record)
+    (Path(export) / "encoder.safetensors").write_bytes(b"another student")
+    assert from_other_row(taught, record) and not changes(taught, record)
     alone = cells(tmp_path, ["base"], rows=rows, evaluations=evaluations)
     assert "proxy/5/train" in alone and "proxy/5/depth" not in alone
 
@@ -273,7 +281,7 @@ def test_an_evaluation_of_a_student_that_was_trained_anew_is_no_longer_finished(
     assert not from_other_row(scored, record)
     (trained.out / "export" / "encoder.safetensors").write_bytes(b"another")
     assert from_other_row(scored, record) and changes(scored, record) == []
-    assert not from_other_row(replace(scored, needs=()), record)
+    assert not from_other_row(replace(scored, of_rows=()), record)
 
 
 def test_whole_numbers_are_kept_in_few_bytes_and_others_as_they_are() -> None:

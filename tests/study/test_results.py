@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def folder(tmp_path: Path) -> StudyFolder:
     found.root.mkdir()
     save_yaml(from_plain(StudyConfig, STUDY), found.study)
     for row in STUDY["rows"]:
-        for seed in (0,) if row == "known" else (0, 1, 2):
+        for seed in (0, 1, 2):
             put(found, row, seed)
     return found
 
@@ -85,15 +86,40 @@ def test_scores_and_differences_are_those_of_the_samples(folder: StudyFolder) ->
     found = results.score("ours", "depth", "rmse")
     expected = over_seeds([resample_mean(scores("ours", seed)[:, RMSE], GROUPS) for seed in range(3)])
     assert found == expected and found is not None and found.groups == IMAGES // 2
-    paired, single = results.differences(results.study.comparisons[0])[:2], None
+    paired = results.differences(results.study.comparisons[0])[:2]
     differences = [scores("ours", seed)[:, RMSE] - scores("theirs", seed)[:, RMSE] for seed in range(3)]
     assert paired[0].score in ("rmse", "a1")
     by_name = {(one.against, one.score): one for one in results.differences(results.study.comparisons[0])}
     rmse = by_name["theirs", "rmse"]
     assert rmse.found == over_seeds([resample_mean(one, GROUPS) for one in differences])
     assert rmse.verdict == "better" and rmse.equal is True  # lower is better; within ± 5
-    single = by_name["known", "rmse"]
-    assert len(single.found.values) == 3 and single.verdict == "not apart"
+    known = by_name["known", "rmse"]  # its heads have seeds, too
+    assert len(known.found.values) == 3 and known.verdict == "not apart"
+
+
+def test_seeds_that_are_not_finished_are_not_paired(folder: StudyFolder) -> None:
+    for seed in (1, 2):
+        (folder.cell(f"ours/{seed}/depth") / "cell.json").unlink()
+    results = open_results(folder.root)
+    found = {
+        one.against: one.found
+        for one in results.differences(results.study.comparisons[0])
+        if one.score == "rmse"
+    }
+    alone = scores("ours", 0)[:, RMSE] - scores("theirs", 0)[:, RMSE]
+    assert found["theirs"] == over_seeds([resample_mean(alone, GROUPS)])
+    assert len(found["known"].values) == 1
+
+
+def test_what_is_scored_once_stands_against_every_seed(folder: StudyFolder) -> None:
+    evaluations = {"depth": {"task": "correspondence", "options": {"data": "world:w"}}}  # nothing is fitted
+    for seed in (1, 2):
+        (folder.cell(f"known/{seed}/depth") / "cell.json").unlink()
+    results = replace(
+        open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "evaluations": evaluations})
+    )
+    assert len(results._pairs("ours", "known", "depth")) == 3
+    assert len(results._pairs("ours", "theirs", "depth")) == 3
 
 
 def test_different_samples_are_not_compared(folder: StudyFolder) -> None:
@@ -178,5 +204,5 @@ def test_progress_is_read_from_the_folder_alone(folder: StudyFolder) -> None:
     failure.write_text(json.dumps({"said": "no room"}))
     (folder.cell("ours/0/depth") / "cell.json").unlink()
     found = progress_of(open_results(folder.root).study, folder)
-    assert found.counts == {"finished": 11, "failed": 1, "left": 3}  # the heads on `known` have seeds too
-    assert found.expected == 4 * 90.0 and found.unknown == 0
+    assert found.counts == {"finished": 13, "failed": 1, "left": 1}  # the heads on `known` have seeds too
+    assert found.expected == 2 * 90.0 and found.unknown == 0

@@ -43,6 +43,7 @@ class Cell:
         needs: cells that come first.
         config: all that defines it, by part: frozen dataclasses and plain values, without places in the study's folder.
         inputs: encoders and data, as given, that it reads, by what they are to it.
+        of_rows: those inputs that are another cell's student: trained anew, they are no change of the study.
         recipe: of a training, with the places of this folder.
     """
 
@@ -56,6 +57,7 @@ class Cell:
     needs: tuple[str, ...] = ()
     config: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    of_rows: tuple[str, ...] = ()
     recipe: Recipe | None = None
 
 
@@ -195,12 +197,15 @@ def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: S
     out = folder.work(name)
     fields: dict[str, Any] = {"engine.seed": seed}
     here: dict[str, Any] = dict(fields)
+    of_rows: list[str] = []
     if start:
         fields["student.init"], here["student.init"] = f"row {start}", str(_export(folder, start, seed))
+        of_rows.append("student.init")
     for number, teacher in enumerate(recipe.teachers):
         if teacher.encoder.startswith(ROW):
             export = _export(folder, teacher.encoder.removeprefix(ROW), seed)
             here[f"teachers.{number}.encoder"] = str(export)
+            of_rows.append(f"teacher {teacher.name}")
     try:
         config, placed = with_fields(recipe, fields), with_fields(recipe, here)
     except ConfigError as error:
@@ -222,6 +227,7 @@ def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: S
         needs=(*_worlds(study), *(f"{one}/{seed}/{TRAINING}" for one in rows_before(study, row, recipe))),
         config={"recipe": config},
         inputs=inputs,
+        of_rows=tuple(of_rows),
         recipe=placed,
     )
 
@@ -267,6 +273,7 @@ def _evaluation(
         needs=(*_worlds(study), *(() if config.encoder else (f"{row}/{seed}/{TRAINING}",))),
         config=resolved,
         inputs=inputs,
+        of_rows=() if config.encoder else ("encoder",),
     )
 
 

@@ -113,7 +113,7 @@ def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
     found = changed_fields(before, dict(cell.config))
     old = record.get("contents", {})
     for name, now in contents(cell).items():
-        if now and old.get(name) and old[name] != now and not _is_row(cell, name):
+        if now and old.get(name) and old[name] != now and name not in cell.of_rows:
             found.append(f"{name} {cell.inputs[name]} holds something else now")
     return found
 
@@ -121,12 +121,7 @@ def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
 def from_other_row(cell: Cell, record: Mapping[str, Any]) -> bool:
     """Whether what the cell stands on, another cell's student, has been trained anew since."""
     old, now = record.get("contents", {}), contents(cell)
-    names = [name for name in now if _is_row(cell, name)]
-    return any(now[name] and old.get(name) and now[name] != old[name] for name in names)
-
-
-def _is_row(cell: Cell, name: str) -> bool:
-    return len(cell.needs) > 0 and cell.needs[-1].endswith("/train") and name in ("encoder", "student.init")
+    return any(now[name] and old.get(name) and now[name] != old[name] for name in cell.of_rows)
 
 
 def _restored(value: Any, like: Any) -> Any:

@@ -8,6 +8,7 @@ from codistill.errors import CheckpointError, DataError, unknown_name
 from codistill.files.config import load_yaml
 from codistill.files.json_files import read_json
 from codistill.metrics.seeds import SeedScore, over_seeds
+from codistill.study.cells import is_fitted
 from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS, verdict_of
@@ -175,13 +176,14 @@ class Results:
         return list(dict.fromkeys([*self.headlines(evaluation), *(score for _, score in stated)]))
 
     def _pairs(self, row: str, against: str, evaluation: str) -> list[tuple[ScoreTable, ScoreTable]]:
-        """Tables of both rows by seed; one that has a single evaluation stands against every seed of the other.
+        """Tables of both rows by seed; an encoder that is scored without a fit, once, stands against every seed.
 
         Raises:
             DataError: if they scored other samples.
         """
         ours, theirs = self.by_seed(row, evaluation), self.by_seed(against, evaluation)
-        if len(ours) == 1 or len(theirs) == 1:
+        fitted = is_fitted(self.study.evaluations[evaluation])
+        if not fitted and any(self.study.rows[name].encoder for name in (row, against)):
             pairs = [(one.table, other.table) for one in ours.values() for other in theirs.values()]
         else:
             pairs = [(ours[seed].table, theirs[seed].table) for seed in ours if seed in theirs]
