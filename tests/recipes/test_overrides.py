@@ -36,6 +36,16 @@ def test_taking_back_what_a_recipe_has_is_no_option_without_effect() -> None:
     assert changed.world is None and [source.name for source in changed.training_sources] == ["a"]
 
 
+def test_taking_back_what_was_taken_over_is_no_option_without_effect() -> None:
+    over = {"student.init": "generic-tiny", "student.num_registers": 0}
+    back = {"student.init": "", "student.num_registers": find_recipe("debug").student.num_registers}
+    network = {"student.network": "timm:convnext_atto", "student.patch_size": 32}
+    assert with_fields(find_recipe("debug"), {**network, **back}, over).student.init == ""
+    for kept in ({}, {**over, **back}):
+        with pytest.raises(ConfigError, match=r"would have no effect"):
+            with_fields(find_recipe("debug"), {**network, **back}, kept)
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [

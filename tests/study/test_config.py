@@ -72,6 +72,11 @@ def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.Monkey
     assert replaced({"k": ["${b.c}", 3, "${ROOT}/${open}"]}, variables) == {
         "k": ["x/y", 3, "${ROOT}/${open}"]
     }
+    # A number alone is one; within a text it is not, nor is what only float() takes for one.
+    numbers = {"n": "30", "x": "1e-3", "most": "inf"}
+    assert replaced({"k": ["${n}", "${x}", "w${n}", "${most}", "30"]}, numbers) == {
+        "k": [30, 1e-3, "w30", "inf", "30"]
+    }
     with pytest.raises(ConfigError, match=r"k\[0\]: Unknown variable 'bc'.*Did you mean 'b.c'"):
         replaced({"k": ["${bc}"]}, variables)
     with pytest.raises(ConfigError, match="uses itself"):
@@ -90,5 +95,8 @@ def test_shipped_studies_are_found_with_their_variables() -> None:
     assert found.worlds["rooms"].path == "W/rooms"
     assert found.row("share-none").set["teachers"][1]["encoder"] == "T"
     assert found.row("share-none").set["teachers"][2]["encoder"] == "people-tiny"
+    short = find_study("methods", ["steps=3", "steps_apart=4", "worlds=W"])
+    assert short.row("baseline").set["engine"]["total_steps"] == 3
+    assert short.row("scales-independent").set["engine.total_steps"] == 4
     with pytest.raises(ConfigError, match=r"Unknown study 'papr'.*Did you mean 'paper'"):
         find_study("papr")

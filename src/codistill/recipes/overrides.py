@@ -14,8 +14,14 @@ _WHOLE = ("distill.loss.weights", "distill.loss.summary")
 """Mappings that are given whole, as on the command line: what is not named is not in them."""
 
 
-def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+def with_fields(recipe: Recipe, fields: Mapping[str, Any], over: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe with fields of plain values; items of a list by number (`teachers.1.encoder`).
+
+    Args:
+        recipe: to begin with.
+        fields: dotted path → value.
+        over: fields that `fields` took over and changed, if any: what takes one of them back to the recipe's own value is
+            not refused where it has no effect.
 
     Raises:
         ConfigError: for an unknown field, a value of the wrong type, or one without effect.
@@ -33,7 +39,8 @@ def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
     changed = from_plain(Recipe, plain)
     changed = changed if "engine.total_steps" in fields else changed.with_length()
     # A value that takes back what the recipe had (world: null) is no option without effect.
-    check_recipe(changed, [path for path, value in fields.items() if before.get(path, value) == value])
+    kept = [path for path, value in fields.items() if before.get(path, value) == value]
+    check_recipe(changed, [path for path in kept if (over or {}).get(path, fields[path]) == fields[path]])
     return changed
 
 

@@ -182,7 +182,10 @@ def _recipe(study: StudyConfig, name: str) -> Recipe:
     row = study.row(name)
     refuse_missing(to_plain(row), study.variables, f"rows.{name}")
     try:
-        recipe = with_fields(find_recipe(row.recipe), flat(row.set))
+        like = study.rows[name].like
+        recipe = with_fields(
+            find_recipe(row.recipe), flat(row.set), flat(study.row(like).set) if like else None
+        )
     except ConfigError as error:
         raise ConfigError(f"rows.{name}: {error}") from error
     if row.start and recipe.student.init:

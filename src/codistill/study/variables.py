@@ -1,11 +1,13 @@
 """Variables of a study: `${NAME}` in any text of its YAML, replaced by what the file or the command line says.
 
-Other `$NAME`s are the environment's, as in recipes.
+A text that is one variable and nothing else becomes a number if its value is one: `total_steps: "${steps}"`. Other `$NAME`s
+are the environment's, as in recipes.
 """
 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from codistill.errors import ConfigError, unknown_name
@@ -37,7 +39,8 @@ def replaced(value: Any, variables: Mapping[str, str], where: str = "") -> Any:
         ConfigError: for a variable that is unknown.
     """
     if isinstance(value, str):
-        return _text(value, variables, where, ())
+        text = _text(value, variables, where, ())
+        return _number(text) if _USE.fullmatch(value) else text
     if isinstance(value, dict):
         return {
             key: item if (where, key) == ("", "variables") else replaced(item, variables, _below(where, key))
@@ -66,6 +69,15 @@ def _text(text: str, variables: Mapping[str, str], where: str, within: tuple[str
         return _text(variables[name], variables, where, (*within, name))
 
     return _USE.sub(value_of, text)
+
+
+def _number(text: str) -> int | float | str:
+    if not text[-1:].isdigit():  # `nan`, `inf`
+        return text
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def refuse_missing(value: Any, variables: Mapping[str, str], where: str) -> None:
