@@ -15,6 +15,7 @@ from codistill.demo.gather import card_scores, example_pictures, likeness_of, sh
 from codistill.demo.page import demo_page
 from codistill.demo.pictures import reconstruct_pair, see_everything
 from codistill.demo.story import Story
+from codistill.encoders.precision import bf16_is_faster
 from codistill.files.writing import write_atomic
 from codistill.perception.perception import Perception
 from codistill.recipes.recipe import Recipe
@@ -27,10 +28,12 @@ RIDGE_STEPS = 6
 
 
 def demo_recipe(out: Path, steps: int | None) -> Recipe:
-    """The demo's recipe, its world in the demo's folder."""
+    """The demo's recipe, its world in the demo's folder; in bf16 on a CPU that is measured to be faster so."""
     recipe = replace(find_recipe("world-demo"), world_path=str(out / "world"))
     if steps is not None:
         recipe = replace(recipe, engine=replace(recipe.engine, total_steps=steps))
+    if bf16_is_faster():
+        recipe = replace(recipe, engine=replace(recipe.engine, precision="bf16"))
     return recipe
 
 
@@ -58,7 +61,8 @@ def main(argv: list[str]) -> int:
     ensure_world(recipe, console)
     step(
         f"A student, from {len(recipe.teachers)} unlike teachers at once",
-        f"codistill distill world-demo --out {run}",
+        f"codistill distill world-demo --out {run}"
+        + (" --engine.precision bf16" if recipe.engine.precision == "bf16" else ""),
     )
     begun = time.monotonic()
     run_recipe(recipe, run, "auto", console)
