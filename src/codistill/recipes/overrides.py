@@ -20,8 +20,8 @@ def with_fields(recipe: Recipe, fields: Mapping[str, Any], over: Mapping[str, An
     Args:
         recipe: to begin with.
         fields: dotted path → value.
-        over: fields that `fields` took over and changed, if any: what takes one of them back to the recipe's own value is
-            not refused where it has no effect.
+        over: fields that `fields` took over and changed, if any: what takes one of them back to the recipe's own value
+            is not refused where it has no effect.
 
     Raises:
         ConfigError: for an unknown field, a value of the wrong type, or one without effect.

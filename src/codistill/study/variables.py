@@ -1,7 +1,7 @@
 """Variables of a study: `${NAME}` in any text of its YAML, replaced by what the file or the command line says.
 
-A text that is one variable and nothing else becomes a number if its value is one: `total_steps: "${steps}"`. Other `$NAME`s
-are the environment's, as in recipes.
+A text that is one variable and nothing else becomes a number if its value is one: `total_steps: "${steps}"`. Other
+`$NAME`s are the environment's, as in recipes.
 """
 
 import os
