@@ -33,10 +33,12 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def cells(folder: Path, only: Sequence[str] = (), **changed: Any) -> dict[str, Cell]:
+def cells(
+    folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = (), **changed: Any
+) -> dict[str, Cell]:
     study = from_plain(StudyConfig, {**PLAIN, **changed})
-    found = cells_of(study, StudyFolder(folder), resolve_evaluation, only)
-    if not only:
+    found = cells_of(study, StudyFolder(folder), resolve_evaluation, only, seeds)
+    if not only and not seeds:
         assert [cell.name for cell in found] == cell_names(study)
     return {cell.name: cell for cell in found}
 
@@ -144,6 +146,10 @@ def test_only_some_rows_come_with_what_they_start_from(tmp_path: Path) -> None:
     names = cells(tmp_path, ["next"]).keys()
     assert {"base/3/train", "next/3/train", "next/3/depth"} <= names
     assert not {"base/3/depth", "known/3/depth"} & names
+
+
+def test_only_some_seeds(tmp_path: Path) -> None:
+    assert cells(tmp_path, ["next"], [5]).keys() == {"base/5/train", "next/5/train", "next/5/depth"}
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,10 @@ def _run(arguments: argparse.Namespace) -> int:
     for row in arguments.only:
         if row not in study.rows:
             raise ConfigError(f"--only: {unknown_name('row', row, study.rows)}")
-    cells = cells_of(study, folder, resolve_evaluation, arguments.only)
+    for seed in arguments.seed:
+        if seed not in study.seeds:
+            raise ConfigError(f"--seed {seed}: the study's seeds are {', '.join(map(str, study.seeds))}")
+    cells = cells_of(study, folder, resolve_evaluation, arguments.only, arguments.seed)
     check_finished(cells, folder)
     if arguments.dry_run:
         rate = None if arguments.gflops is None else arguments.gflops * 1e9

@@ -62,7 +62,11 @@ class Cell:
 
 
 def cells_of(
-    study: StudyConfig, folder: StudyFolder, resolve: Resolve, only: Sequence[str] = ()
+    study: StudyConfig,
+    folder: StudyFolder,
+    resolve: Resolve,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
 ) -> list[Cell]:
     """All cells, in order.
 
@@ -71,6 +75,7 @@ def cells_of(
         folder: where it lies.
         resolve: checks an evaluation's arguments.
         only: rows; empty: all. Rows that they start or learn from come too, for their training alone.
+        seeds: of the study's; empty: all.
 
     Raises:
         ConfigError: for anything that is wrong in any of them; nothing has run by then.
@@ -78,7 +83,7 @@ def cells_of(
     asked = tuple(only) or tuple(study.rows)
     recipes = _recipes(study, asked)
     cells = [_world(study, name, folder) for name in study.worlds]
-    for seed in study.seeds:
+    for seed in tuple(seeds) or study.seeds:
         for row in study.rows:
             if row in recipes:
                 cells.append(_training(study, row, seed, recipes[row], folder))

@@ -30,6 +30,14 @@ run.add_argument(
     "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the study; repeatable"
 )
 run.add_argument("--only", action="append", default=[], metavar="ROW", help="this row; repeatable (all)")
+run.add_argument(
+    "--seed",
+    action="append",
+    type=int,
+    default=[],
+    metavar="N",
+    help="this one of the seeds; repeatable (all)",
+)
 run.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time (1)")
 run.add_argument(
     "--dry-run", action="store_true", help="list what is left, with the hours expected, and stop"
