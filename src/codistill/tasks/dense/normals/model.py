@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from codistill.heads.linear.normals import NormalsHead, normals_of_scores
 from codistill.heads.linear.released import read_head_of
@@ -19,6 +19,7 @@ from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense
 from codistill.tasks.dense.normals.data import NormalsData
 from codistill.tasks.dense.objective import feature_maps
 from codistill.tasks.dense.protocol import CropProtocol
+from codistill.tasks.dense.resizing import resized
 from codistill.tasks.dense.upsampling import check_upsampling, guided
 from codistill.tasks.dense.views import resize_image
 from codistill.tasks.task import Subject
@@ -61,7 +62,7 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
 
     def _normals(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Unit vectors (batch, 3, row, column) of scores of any resolution, at a size."""
-        scores = interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        scores = resized(scores, size)
         return normals_of_scores(scores.movedim(1, -1))[0].movedim(-1, 1)
 
     @torch.inference_mode()

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from codistill.errors import ConfigError
 from codistill.heads.linear.released import read_head_of
 from codistill.heads.linear.segmentation import SegmentationHead
 from codistill.tasks.dense.load import DenseAnswer, DenseModel, load_dense, refuse_kind
 from codistill.tasks.dense.objective import feature_maps
+from codistill.tasks.dense.resizing import resized
 from codistill.tasks.dense.segmentation.data import (
     PROTOCOLS,
     RELEASED,
@@ -124,7 +124,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
                 logits = slide(seen, self._logits, protocol.crop, protocol.stride)
             else:
                 logits = self._logits(seen)
-        return interpolate(logits.float(), size=image.shape[:2], mode="bilinear", align_corners=False)
+        return resized(logits.float(), image.shape[:2])
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
@@ -132,14 +132,14 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
         if self.test.upsample == "bilinear":
             return self.answer(levels, size)
         fine = guided(self.head(feature_maps(levels)), images, self.features)
-        return interpolate(fine, size=size, mode="bilinear", align_corners=False)
+        return resized(fine, size)
 
     def answer(
         self, levels: Sequence[Tokens], size: tuple[int, int]
     ) -> Float[Tensor, "batch class row column"]:
         """Logits."""
         logits = self.head(feature_maps(levels))
-        return interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return resized(logits, size)
 
 
 def load_segmenter(

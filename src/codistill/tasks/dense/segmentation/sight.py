@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch.nn.functional import interpolate
 
 from codistill.imaging.colours import label_picture, number_colours, overlay
 from codistill.imaging.legends import legend_picture
 from codistill.metrics.segmentation import IGNORE
+from codistill.tasks.dense.resizing import resized
 from codistill.tasks.dense.segmentation.model import ReleasedOn, Segmenter
 from codistill.tasks.shared.seen import Answer, Seen
 from codistill.tasks.task import Sight
@@ -76,7 +76,7 @@ def _answer(model: Segmenter, seen: Seen) -> SegmentationAnswer:
         logits = model.answer(seen.levels, (rows * patch, columns * patch))
     factor = min(1.0, LARGEST / max(seen.size))
     size = (max(1, round(seen.size[0] * factor)), max(1, round(seen.size[1] * factor)))
-    scores = interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+    scores = resized(logits.float(), size) if logits.shape[-2:] != size else logits
     classes = scores[0].argmax(0).to(torch.uint8).cpu().numpy()
     if size != seen.size:
         classes = cv2.resize(classes, seen.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
