@@ -14,6 +14,7 @@ from codistill.bench.machine import where
 from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import CodistillError, ConfigError
 from codistill.files.json_files import read_json
+from codistill.nn.precision import Precision, in_bf16
 from codistill.recipes.plan import plan_run, work_of
 from codistill.study.cells import Cell
 from codistill.study.config import StudyConfig
@@ -83,10 +84,11 @@ class Estimate:
     why: str
 
 
-def machine_rate(device: DeviceChoice) -> float:
+def machine_rate(device: DeviceChoice, precision: Precision) -> float:
     """Operations per second of one product of 768 x 768 on this machine, the best of a third of a second."""
     place = choose_device(device)
-    left, right = torch.randn(2, _PRODUCT, _PRODUCT, device=place)
+    dtype = torch.bfloat16 if in_bf16(place, precision) else torch.float32
+    left, right = torch.randn(2, _PRODUCT, _PRODUCT, device=place, dtype=dtype)
     best, end = float("inf"), time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
         start = time.perf_counter()
@@ -115,13 +117,19 @@ def estimates(
     if rate is None:
         rates = [r["flops"] / r["seconds"] for r in records.values() if r and r.get("flops") and r["seconds"]]
         why = "as finished ones" if rates else f"{SHARE:.0%} of one product's speed here"
-        rate = statistics.median(rates) if rates else SHARE * machine_rate(device)
+        rate = statistics.median(rates) if rates else None
+    precisions: set[Precision] = {
+        cell.recipe.engine.precision for cell in cells if cell.recipe and rate is None
+    }
+    reached: dict[Precision, float] = {
+        precision: SHARE * machine_rate(device, precision) for precision in precisions
+    }
     found: dict[str, Estimate] = {}
     trainings: dict[str, Estimate] = {}  # the same for all seeds of a row
     for cell in cells:
         minutes = study.evaluations[cell.what].minutes if cell.kind == "evaluation" else None
         if cell.kind == "training":
-            trainings[cell.row] = trainings.get(cell.row) or _training(cell, rate, why)
+            trainings[cell.row] = trainings.get(cell.row) or _training(cell, rate, reached, why)
             found[cell.name] = trainings[cell.row]
         elif cell.name in spent:
             found[cell.name] = Estimate(spent[cell.name], "as finished ones")
@@ -133,9 +141,10 @@ def estimates(
     return found
 
 
-def _training(cell: Cell, rate: float, why: str) -> Estimate:
+def _training(cell: Cell, rate: float | None, reached: Mapping[Precision, float], why: str) -> Estimate:
     assert cell.recipe is not None
     try:
+        rate = rate or reached[cell.recipe.engine.precision]
         plan = plan_run(cell.recipe, work_of(cell.recipe), 1, rate, float("inf"))
     except ConfigError as error:
         return Estimate(None, str(error))
