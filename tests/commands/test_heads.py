@@ -195,6 +195,14 @@ DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
             "/nowhere/*.jpg: no file fits this pattern",
         ),
         (
+            ["depth", "x.png", "--head", "dune-tinny", "--out", "o"],
+            "dune-tinny: no such file or folder. Unknown model 'dune-tinny'. Did you mean 'dune-tiny'",
+        ),
+        (
+            ["depth", "x.png", "--heads", "h", "--out", "o"],
+            "Unknown option --heads. Did you mean --head",
+        ),
+        (
             ["depth", "x.png", "--head", "/nowhere", "--out", "o"],
             "/nowhere: no such folder. Fit a head first: codistill fit depth",
         ),

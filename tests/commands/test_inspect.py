@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from codistill.cli import main as codistill_main
 from codistill.commands.convert import main as convert
-from codistill.commands.inspect import main
+from codistill.commands.inspect import describe, main
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError, ConfigError, DataError
 from codistill.programs.record import Check, Port, ProgramRecord
@@ -227,3 +227,14 @@ def test_an_exported_file_says_what_it_holds(tmp_path: Path, capsys: pytest.Capt
     assert main([str(tmp_path / "e.pt2")]) == 0
     shown = capsys.readouterr().out
     assert "CC0" in shown and "rows*14" in shown and "2e-06" in shown
+
+
+def test_a_name_that_a_model_which_ships_nearly_has() -> None:
+    with pytest.raises(CheckpointError, match="Did you mean 'dune-tiny'"):
+        describe("dune-tinny")
+
+
+def test_of_a_recipe_the_table_shows_no_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "dune-tiny")
+    assert "--json" in shown and "blur_sigma" not in shown and len(shown.splitlines()) < 40
+    assert said_json(capsys, "dune-tiny")["recipe"]["augment"]["blur_sigma"]

@@ -312,3 +312,18 @@ def test_labels_of_another_body_are_refused(
         main(["evaluate", "people", "--head", str(other), "--data", f"folder:{root}", "--device", "cpu"]) == 2
     )
     assert "gives bodies of 'anny', " in (said := capsys.readouterr().err) and "labelled with 'tiny'" in said
+
+
+def test_a_head_of_a_model_is_used_as_its_perception_says(
+    head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`predict` and `see` must not disagree on who is there."""
+    of_model = tmp_path / "model" / "heads" / "people"
+    shutil.copytree(head, of_model)
+    heads = "heads:\n  everybody: {path: heads/people, options: {threshold: 0.9999, kernel: 1}}\n"
+    (tmp_path / "model" / "perception.yaml").write_text(heads)
+    image = plain_image(tmp_path / "crowd.png", 112, 112)
+    people_of(of_model, [image], tmp_path / "none")
+    assert "crowd.png: nobody" in capsys.readouterr().out
+    people_of(of_model, [image], tmp_path / "all", "--threshold", "0.0002", "--size", "112")
+    assert "crowd.png: 64 people" in capsys.readouterr().out

@@ -181,7 +181,8 @@ def test_a_damaged_video_is_passed_over(
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(clip.read_bytes()[:600])
     assert main(["see", str(broken), "--out", str(tmp_path / "out"), *heads, *DEVICE]) == 2
-    assert "broken.mp4: is no video that can be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "broken.mp4: is no video that can be read" in said and "Errno" not in said
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
@@ -207,3 +208,12 @@ def test_frames_are_upright(tmp_path: Path) -> None:
     upright = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     np.testing.assert_array_equal(left.pixels[0, 0], upright[0, 3])  # counter-clockwise
     np.testing.assert_array_equal(right.pixels[0, 0], upright[1, 0])
+
+
+def test_a_video_that_is_not_there(
+    heads: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("av", reason="needs the extra `video`")
+    assert main(["see", str(tmp_path / "gone.mp4"), "--out", str(tmp_path / "out"), *heads, *DEVICE]) == 2
+    said = capsys.readouterr().err
+    assert "gone.mp4: no such file\n" in said and "Errno" not in said

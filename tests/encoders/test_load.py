@@ -1,5 +1,6 @@
 """`load_encoder`: published outputs reproduced, every kind of text understood, every mistake explained."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -227,3 +228,9 @@ def test_options_say_what_they_take() -> None:
     for wrong in ({"mean": (0.5, 0.5)}, {"num_heads": 0}, {"norm_eps": "x"}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             load_encoder("dinov2_vits14", **wrong)
+
+
+@pytest.mark.parametrize("images", ["a.jpg", np.zeros((1, 3, 28, 28), np.float32)])
+def test_what_is_no_tensor_goes_through_preprocess(images: object) -> None:
+    with pytest.raises(TypeError, match=r"must be a tensor .* got (str|ndarray)\. encoder\.preprocess"):
+        load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")(images)

@@ -80,6 +80,11 @@ def test_errors_say_what_was_given(pixels: np.ndarray, tmp_path: Path) -> None:
         preprocess_images([], 14)
     with pytest.raises(DataError, match="no such file"):
         preprocess_images(tmp_path / "gone.png", 14)
+    with pytest.raises(DataError, match="got int"):
+        preprocess_images(5, 14)  # type: ignore[arg-type]
+    for size in (224.0, float("nan"), (224.0, 224.0), (224,), (0, 28)):
+        with pytest.raises(ValueError, match="got size "):
+            preprocess_images(pixels, 14, size)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got size 0"):
         preprocess_images(pixels, 14, 0)
 

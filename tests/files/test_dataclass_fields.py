@@ -95,3 +95,9 @@ def test_descriptions_go_over_several_lines_and_names() -> None:
         "two": "first line and second.",
         "three": "alone.",
     }
+
+
+def test_a_flag_of_the_command_itself_may_have_been_meant() -> None:
+    known = fields_of("codistill.recipes.recipe:Recipe")
+    with pytest.raises(ConfigError, match="Did you mean --head"):
+        check_flags(["--heads"], known, "", ["--head", "--out"])

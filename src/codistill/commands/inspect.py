@@ -37,7 +37,7 @@ from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_weights
 from codistill.weights.read import read_checkpoint, read_header
 from codistill.weights.run import checkpoints
-from codistill.weights.shipped import find_shipped
+from codistill.weights.shipped import find_shipped, shipped_models
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
@@ -99,7 +99,7 @@ def describe(
         if known is None and text in PUBLISHED:
             return published_row(PUBLISHED[text])
         if known is None:
-            near = unknown_name("weights", text, [*KNOWN, *PUBLISHED])
+            near = unknown_name("weights", text, {*shipped_models(), *KNOWN, *PUBLISHED})
             raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
         found = find_local(known)
         if found is None:
@@ -241,6 +241,8 @@ def show(description: dict[str, Any], console: Console) -> None:
     for key, value in description.items():
         if key == "config" or value in (None, "", {}, [], ()):
             continue
+        if key == "recipe" and isinstance(value, dict):
+            value = _recipe_text(value)
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
             tables.append(_rows_table(key, list(value)))
         else:
@@ -264,6 +266,14 @@ def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(escape(_as_text(row.get(column, ""))) for column in columns))
     return table
+
+
+def _recipe_text(recipe: dict[str, Any]) -> str:
+    """Of a whole recipe its own values; with its parts it would fill pages."""
+    own = {
+        key: value for key, value in recipe.items() if isinstance(value, (str, int, float)) and value != ""
+    }
+    return f"{_as_text(own)} (--json says all of it)"
 
 
 def _as_text(value: Any) -> str:

@@ -1,9 +1,14 @@
 """`codistill predict TASK IMAGE… --head HEAD --out DIR`: a head's predictions for your own images."""
 
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
 from codistill.commands.parsers.predict import parse
 from codistill.commands.predicting import find_images, run_predictions
 from codistill.commands.task_config import make_runtime, typed_features, with_flags
 from codistill.errors import ConfigError
+from codistill.perception.config import FILE, read_config
 from codistill.tasks.registry import find_task
 from codistill.tasks.task import Subject
 
@@ -15,7 +20,8 @@ def main(argv: list[str]) -> int:
     if task.predict is None:
         raise ConfigError(f"{task.name} has no predictions of single images")
     images = find_images(own.images)
-    options = with_flags(task.predict.options(), asked.flags.testing, f"codistill predict {task.name}")
+    options = _as_in_its_model(task.predict.options(), own.head)
+    options = with_flags(options, asked.flags.testing, f"codistill predict {task.name}")
     features = typed_features(task, own.head, asked.flags.features)
     subject = Subject(head=own.head, model=own.model, features=features, other_encoder=own.other_encoder)
     model = task.load(subject, options, None)
@@ -27,3 +33,13 @@ def main(argv: list[str]) -> int:
         lambda pixels, image: run(model, pixels, image, options, own.out),
         as_json=own.json,
     )
+
+
+def _as_in_its_model(options: Any, head: Path | None) -> Any:
+    """The options as the perception.yaml of the head's model has them, so that `see` and `predict` find the same."""
+    config = head.parent.parent / FILE if head is not None else None
+    if head is None or config is None or not config.is_file():
+        return options
+    chosen = [one.options for one in read_config(config).heads.values() if Path(one.path).samefile(head)]
+    known = {field.name for field in fields(options)}
+    return replace(options, **{name: value for name, value in (chosen or [{}])[0].items() if name in known})

@@ -161,6 +161,11 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         }
 
     def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"images must be a tensor (batch, 3, row, column); got {type(images).__name__}. "
+                "encoder.preprocess(...) makes one of paths, PIL images and arrays."
+            )
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (batch, 3, row, column); got {tuple(images.shape)}")
         if not images.is_floating_point():

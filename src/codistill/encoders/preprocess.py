@@ -5,7 +5,7 @@ evaluation transforms: on 8 bits, or on floats for floats. Arrays hold uint8 or 
 column) become RGB; channels (1, 3 or 4) may be the first or the last axis; ambiguous arrays are refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def preprocess_images(
     Raises:
         DataError: if a file does not decode, an array holds other values or has an ambiguous channel axis, or the
             results differ in shape.
-        ValueError: for a size or a patch size below 1.
+        ValueError: for a size or a patch size below 1, or a size that is no whole number.
     """
     listed = list_images(images)
     if not listed:
@@ -66,18 +66,19 @@ def target_size(
     shape: tuple[int, ...], patch_size: int, size: int | tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """(rows, columns) after resizing an image of `shape`: see `preprocess_images`."""
-    wanted = (size,) if isinstance(size, int) else size or ()
-    if patch_size < 1 or any(side < 1 for side in wanted) or len(wanted) > 2:
+    wanted = () if size is None else size if isinstance(size, tuple | list) else (size, size)
+    whole = all(isinstance(side, int | np.integer) and side >= 1 for side in wanted)
+    if patch_size < 1 or not whole or len(wanted) not in (0, 2):
         raise ValueError(
             f"size must be None, a number of pixels or (rows, columns), and patch_size positive; "
             f"got size {size} and patch_size {patch_size}"
         )
     rows, columns = float(shape[0]), float(shape[1])
-    if isinstance(size, int):
+    if isinstance(size, tuple | list):
+        rows, columns = size
+    elif size is not None:
         factor = size / min(rows, columns)
         rows, columns = rows * factor, columns * factor
-    elif size is not None:
-        rows, columns = size
     return _multiple(rows, patch_size), _multiple(columns, patch_size)
 
 
@@ -91,7 +92,7 @@ def list_images(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (str, Path, Image.Image, *_BYTES)):
         return [images]  # type: ignore[list-item]
-    return list(images)  # type: ignore[arg-type]
+    return list(images) if isinstance(images, Iterable) else [images]
 
 
 def _to_rgb(image: ImageLike) -> np.ndarray:

@@ -7,7 +7,7 @@ PyTorch, which takes seconds; mistyped options and `--help` are answered from th
 import ast
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -224,13 +224,16 @@ def path_of_flag(flag: str) -> str:
     return ".".join(parts)
 
 
-def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> None:
+def check_flags(
+    flags: list[str], known: Mapping[str, FieldText], hint: str, others: Iterable[str] = ()
+) -> None:
     """Refuse flags of no field; numbers in a path (`--sources.0.path`) are places in a list.
 
     Args:
         flags: from the command line.
         known: fields by path.
         hint: where all of them are listed.
+        others: flags of the command itself, which may be the ones that were meant.
 
     Raises:
         ConfigError: for the first unknown one, with the nearest known ones.
@@ -239,6 +242,7 @@ def check_flags(flags: list[str], known: Mapping[str, FieldText], hint: str) -> 
         path = re.sub(r"\.\d+\b", "", path_of_flag(flag))
         if path not in known:
             name = flag.split("=", 1)[0]
-            near = difflib.get_close_matches(name, sorted(f.flag for f in known.values()), n=3, cutoff=0.5)
+            all_flags = sorted({*others, *(field.flag for field in known.values())})
+            near = difflib.get_close_matches(name, all_flags, n=3, cutoff=0.5)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"Unknown option {name[:100]}.{meant} {hint}")

@@ -74,8 +74,11 @@ class VideoReader:
             self._stream = self._container.streams.video[0]
         except DataError:
             raise
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
         except self._errors as error:
-            raise DataError(f"{path}: is no video that can be read ({error})") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{path}: is no video that can be read ({reason})") from error
         self._stream.thread_type = "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         self.rate = Fraction(rate) / every

@@ -8,6 +8,7 @@ They lie in `codistill/models`, in a checkout (as `models/` at its top) as in an
 such models are named by `CODISTILL_MODELS` (several: separated as in PATH) and come first.
 """
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,13 @@ def named_head(given: Path, task: str) -> Path:
         task: as in `codistill fit TASK`.
 
     Raises:
-        CheckpointError: if the model has no such head.
+        CheckpointError: if the model has no such head, or nothing is called so and a model nearly is.
     """
-    is_model = not given.exists() and find_shipped(str(given)) is not None
-    return shipped_head(task, str(given)) if is_model else given
+    if given.exists():
+        return given
+    models = shipped_models()
+    if str(given) in models:
+        return shipped_head(task, str(given))
+    if difflib.get_close_matches(str(given), models, n=1, cutoff=0.8):
+        raise CheckpointError(f"{given}: no such file or folder. {unknown_name('model', str(given), models)}")
+    return given

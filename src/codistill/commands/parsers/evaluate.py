@@ -170,7 +170,7 @@ def parse(argv: list[str]) -> Asked:
     if own.list:
         print(describe_task(task))
         sys.exit(0)
-    flags = sort_flags(words, task, fitting="fit.", testing="testing")
+    flags = sort_flags(words, task, parser, fitting="fit.", testing="testing")
     asked = Asked(task=task, recipe=own.recipe, own=own, flags=flags)
     check_data(own.data, task)
     _check_subject(asked)

@@ -50,7 +50,7 @@ def parse(argv: list[str]) -> Asked:
         print(help_text(USAGE, PARSER, sections))
         sys.exit(0)
     own, words = PARSER.parse_known_args(argv)
-    flags = sort_flags(words, task, fitting=None, testing="testing")
+    flags = sort_flags(words, task, PARSER, fitting=None, testing="testing")
     chosen = [n for n in ("head", "model", "baseline", "submission") if getattr(own, n) is not None]
     if len(chosen) != 1:
         raise ConfigError(

@@ -39,7 +39,7 @@ def parse(argv: list[str]) -> Asked:
         raise ConfigError(f"which images? They come right after the command: {USAGE}")
     own, words = parser.parse_known_args(argv[1:])
     own.source = argv[0]
-    flags = sort_flags(words, task, fitting=None, testing="testing")
+    flags = sort_flags(words, task, parser, fitting=None, testing="testing")
     if not any(word.split("=")[0] == "--encoder" for word in flags.features):
         raise ConfigError("which features? add --encoder E: a file, a run, an export, a known name")
     if own.out is None:

@@ -69,7 +69,7 @@ def parse(argv: list[str]) -> Asked:
     if recipe:
         check_config_name(recipe, task.recipes)
     check_data(own.data, task)
-    flags = sort_flags(words, task, fitting="", testing=None)
+    flags = sort_flags(words, task, PARSER, fitting="", testing=None)
     if not own.print_config and not recipe.endswith((".yaml", ".yml")) and ".py:" not in recipe:
         _check_named(own, flags.features)
     if own.out is None and not own.print_config:

@@ -61,7 +61,7 @@ def parse(argv: list[str]) -> Asked:
     images = []
     while words and not words[0].startswith("--"):
         images.append(words.pop(0))
-    flags = sort_flags(words, task, fitting=None, testing="output")
+    flags = sort_flags(words, task, PARSER, fitting=None, testing="output")
     if not images:
         raise ConfigError(f"which images? They come right after the task: {USAGE}")
     if own.head is not None and own.model is not None:

@@ -40,13 +40,19 @@ class TaskFlags:
 
 
 def sort_flags(
-    words: Sequence[str], task: TaskText, *, fitting: str | None, testing: str | None
+    words: Sequence[str],
+    task: TaskText,
+    parser: argparse.ArgumentParser,
+    *,
+    fitting: str | None,
+    testing: str | None,
 ) -> TaskFlags:
     """Sort a task's options, refusing those that are none.
 
     Args:
         words: flags and values that the command's own parser did not take.
         task: its texts.
+        parser: of the command, whose flags are among those that may have been meant.
         fitting: what stands before a field of the fit: "" for `fit`, "fit." for `evaluate`; None: there is no fit.
         testing: `testing` or `output`, whose options are meant; None for none.
 
@@ -67,7 +73,8 @@ def sort_flags(
             taken = " and ".join(f"--{name}" for name in task.features)
             raise ConfigError(f"--{path} is not for {task.name}: its features are chosen by {taken} alone")
         if known is not None and path not in known:
-            check_flags([word], known, f"codistill … {task.name} --help lists them all.")
+            own = [flag for action in parser._actions for flag in action.option_strings]
+            check_flags([word], known, f"codistill … {task.name} --help lists them all.", own)
         if path in FEATURE_NAMES or path.startswith(FEATURES):
             place = sorted_words["features"]
             word = word.replace(f"--{FEATURES}", "--", 1)

@@ -23,6 +23,7 @@ from codistill.tasks.dense.segmentation.fit import (
     SegmentationFit,
 )
 from codistill.tasks.dense.segmentation.model import SegmentationTest
+from codistill.tasks.dense.segmentation.sight import shares_text
 from codistill.tasks.dense.segmentation.task import TASK
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.groups import alone
@@ -227,3 +228,11 @@ def test_held_out_images_train_nothing(root):
 def test_impossible_fits_say_so(options, text):
     with pytest.raises(ConfigError, match=text):
         SegmentationFit(data="folder:x", features=FeatureConfig(encoder="e"), **options)
+
+
+def test_a_line_of_classes_names_none_of_0_per_cent() -> None:
+    shares = [("ground", 0.9), ("wall", 0.094), ("airplane", 0.004)]
+    assert shares_text(shares, most=5) == "ground 90%, wall 9%"
+    assert shares_text(shares, most=1) == "ground 90%"
+    assert shares_text([("one of many", 0.001)] * 3, most=2) == "one of many 0%"
+    assert shares_text([], most=2) == ""

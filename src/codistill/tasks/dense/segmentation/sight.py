@@ -23,6 +23,15 @@ LARGEST = 1024
 LISTED = 24
 """Classes in a legend, the commonest first."""
 
+LEAST_SAID = 0.005
+"""Share of an image that a class needs to be named in a line of text: less would read 0 %."""
+
+
+def shares_text(shares: Sequence[tuple[str, float]], most: int) -> str:
+    """The first `most` of classes with their shares, largest first, without those that would read 0 %."""
+    said = [(name, share) for name, share in shares[:most] if share >= LEAST_SAID] or shares[:1]
+    return ", ".join(f"{name} {share:.0%}" for name, share in said)
+
 
 @dataclass(frozen=True)
 class SegmentationAnswer(Answer):
@@ -52,7 +61,7 @@ class SegmentationAnswer(Answer):
         return overlay(pixels, label_picture(self.classes, len(self.names)))
 
     def text(self) -> str:
-        return ", ".join(f"{self.names[n]} {share:.0%}" for n, share in list(self.shares.items())[:4])
+        return shares_text([(self.names[n], share) for n, share in self.shares.items()], most=4)
 
     def legend(self, width: int, like: Answer | None = None) -> np.ndarray:
         return legend_picture(self.names, list(self.shares)[:LISTED], width)

@@ -27,7 +27,7 @@ from codistill.tasks.dense.segmentation.model import (
     Segmenter,
     load_segmenter,
 )
-from codistill.tasks.dense.segmentation.sight import SIGHT
+from codistill.tasks.dense.segmentation.sight import SIGHT, shares_text
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import DenseSample, check_samples
 from codistill.tasks.shared.score_table import ScoreTable
@@ -119,7 +119,7 @@ def _predict(
         legend = legend_picture(classes, common[:LISTED], max(pixels.shape[1], LEGEND_WIDTH))
         shown = below(overlay(pixels, shown), legend)
     files = save_map(shown, labels, image, out)
-    text = ", ".join(f"{classes[number]} {shares[number]:.0%}" for number in common[:5])
+    text = shares_text([(classes[number], float(shares[number])) for number in common], most=5)
     facts: dict[str, Any] = {"classes": {classes[n]: round(float(shares[n]), 6) for n in common}}
     return Predicted(text, files, facts)
 
