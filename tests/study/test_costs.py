@@ -12,6 +12,8 @@ from codistill.study.cells import cells_of
 from codistill.study.config import StudyConfig
 from codistill.study.places import StudyFolder
 
+SCORED = {"knn": {"task": "semantic-correspondence", "options": {"data": "spair:s"}}}
+
 
 def test_a_training_is_expected_at_the_rate_of_its_own_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -21,8 +23,7 @@ def test_a_training_is_expected_at_the_rate_of_its_own_precision(
     rows: dict[str, Any] = {
         name: {"about": name, "recipe": "debug", "set": {"engine.precision": name}} for name in rates
     }
-    scored = {"knn": {"task": "semantic-correspondence", "options": {"data": "spair:s"}}}
-    plain = {"name": "s", "about": "s", "rows": rows, "evaluations": scored}
+    plain = {"name": "s", "about": "s", "rows": rows, "evaluations": SCORED}
     study, folder = from_plain(StudyConfig, plain), StudyFolder(tmp_path)
     cells = cells_of(study, folder, resolve_evaluation)
     found = costs.estimates(study, cells, folder, None, "cpu")
@@ -33,6 +34,25 @@ def test_a_training_is_expected_at_the_rate_of_its_own_precision(
     assert given["fp32/0/train"].seconds == pytest.approx(
         costs.SHARE * slow / 2
     )  # 2e9 as given, not half of 1e9
+
+
+def test_a_training_keeps_the_last_of_its_log_and_of_its_validation(tmp_path: Path) -> None:
+    plain = {
+        "name": "s",
+        "about": "s",
+        "rows": {"r": {"about": "r", "recipe": "debug"}},
+        "evaluations": SCORED,
+    }
+    folder = StudyFolder(tmp_path)
+    cell = next(c for c in cells_of(from_plain(StudyConfig, plain), folder, resolve_evaluation) if c.recipe)
+    cell.out.mkdir(parents=True)
+    (cell.out / "metrics.jsonl").write_text('{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.0}\n')
+    assert "validation" not in costs.facts_of(cell, 5.0, folder, "cpu")
+    (cell.out / "validation.jsonl").write_text('{"step": 2, "a/cosine": 0.5, "when": "late"}\n')
+    facts = costs.facts_of(cell, 5.0, folder, "cpu")
+    assert facts["metrics"] == {"step": 2, "loss": 2.0}
+    assert facts["validation"] == {"step": 2, "a/cosine": 0.5}
+    assert facts["flops"] == costs.training_flops(cell)
 
 
 def test_the_rate_of_this_machine_is_measured() -> None:

@@ -12,6 +12,8 @@ import torch
 
 from codistill.bench.machine import where
 from codistill.engine.distributed import DeviceChoice, choose_device
+from codistill.engine.logging import METRICS as METRICS_LOG
+from codistill.engine.logging import VALIDATION
 from codistill.errors import CodistillError, ConfigError
 from codistill.files.json_files import read_json
 from codistill.nn.precision import Precision, in_bf16
@@ -49,7 +51,8 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
         facts["images"] = read_json(cell.out / METRICS)["images"]
         return facts
     if cell.kind == "training":
-        facts |= {"flops": training_flops(cell), "metrics": last_metrics(cell.out / "metrics.jsonl")}
+        facts |= {"flops": training_flops(cell), "metrics": last_metrics(cell.out / METRICS_LOG)}
+        facts |= {"validation": found} if (found := last_metrics(cell.out / VALIDATION)) else {}
     return facts | {"provenance": provenance(cell.words)}
 
 
