@@ -112,7 +112,9 @@ def test_models_that_ship_are_named_where_there_is_no_such_folder_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(verify, "run_suite", lambda *_: iter([CheckResult("one", 0.0, 0.0)]))
+    monkeypatch.setattr(
+        verify, "run_suite", lambda *_: iter([CheckResult(name="one", difference=0.0, tolerance=0.0)])
+    )
     assert main(["verify", "models", "--only", "models"]) == 0
     said = capsys.readouterr()
     assert f"no folder models here: checking the models that ship, in {model_folders()[-1]}" in said.err
