@@ -14,11 +14,14 @@ from PIL import Image
 
 import codistill
 from codistill.cli import main
+from codistill.commands.parsers.reconstruct import parse as parse_reconstruct
 from codistill.encoders.load import load_encoder
+from codistill.errors import ConfigError
 from codistill.tasks.bundle import LARGEST_FILE
+from codistill.weights import shipped
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.export import write_export
-from codistill.weights.shipped import model_folders, shipped_models
+from codistill.weights.shipped import model_folders, shipped_head, shipped_models
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
 from task_toys import segmentation_folder
@@ -97,6 +100,28 @@ def test_a_head_needs_no_name(moved: Path, tmp_path: Path, capsys: pytest.Captur
     assert answers[0]["classes"] == answers[1]["classes"] == answers[2]["classes"]
     assert main(["predict", "knn", str(photo), "--out", str(tmp_path / "d")]) == 2
     assert "no model that ships has one" in capsys.readouterr().err
+
+
+def test_a_model_is_bundled_and_converted_by_its_name(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", "toy", "--out", str(tmp_path / "again"), "--about", "Again.", "--size", "56"]) == 0
+    assert main(["convert", "toy", "--out", str(tmp_path / "export")]) == 0
+    weights = load_encoder(str(moved)).state_dict()
+    for folder in ("again", "export"):
+        found = load_encoder(str(tmp_path / folder)).state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    assert main(["bundle", "toy", "--head", str(moved / "heads" / "segmentation")]) == 2
+    assert f"toy is a name, of the one in {moved}" in capsys.readouterr().err
+
+
+def test_two_views_need_no_name_of_a_head_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["a.jpg", "b.jpg", "--out", "o.glb"]
+    assert parse_reconstruct(argv).head == shipped_head("two-view")
+    assert parse_reconstruct([*argv, "--model", "m.pth"]).head is None
+    monkeypatch.setattr(shipped, "shipped_models", dict)
+    with pytest.raises(ConfigError, match=r"which head\? add --head HEAD of `codistill fit two-view`"):
+        parse_reconstruct(argv)
 
 
 def test_the_card_has_the_scores_and_no_folder_of_the_machine(model: Path) -> None:

@@ -89,14 +89,14 @@ def test_segment_writes_an_overlay_and_an_array(evaluation, tmp_path, capsys):
         str(tmp_path / "out"),
     ]
     assert main(argv) == 0
-    labels = np.load(tmp_path / "out" / "photo.npy")
+    labels = np.load(tmp_path / "out" / "photo.segmentation.npy")
     assert (
         labels.shape == image.shape[:2] and labels.dtype == np.uint8 and set(np.unique(labels)) <= {0, 1, 2}
     )
-    shown = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    shown = np.asarray(Image.open(tmp_path / "out" / "photo.segmentation.png"))
     assert shown.shape[0] > 70 and shown.shape[1] == 240  # the image, and below it a legend that has room
     assert (shown[:70, 84:] == 255).all()
-    assert "photo.png: " in capsys.readouterr().out
+    assert "photo.segmentation.png: " in capsys.readouterr().out
 
 
 def test_the_baseline_goes_through_the_same_commands(root, tmp_path):
@@ -118,7 +118,7 @@ def test_depth_from_lists_to_pictures(tmp_path):
     assert metrics["scores"]["rmse"]["count"] == 2 and metrics["encoder"]["norm"] is False
     image = root / "den" / "rgb_01000.jpg"
     assert main(["depth", str(image), "--head", str(out / "head"), "--out", str(tmp_path / "pictures")]) == 0
-    depth = np.load(tmp_path / "pictures" / "rgb_01000.npy")
+    depth = np.load(tmp_path / "pictures" / "rgb_01000.depth.npy")
     assert depth.shape == (480, 640) and depth.dtype == np.float32 and 0 < depth.min() < depth.max() <= 10
 
 
@@ -131,10 +131,14 @@ def test_released_heads_are_used_with_their_encoder(tmp_path):
     for command, (head, kind) in heads.items():
         path = tmp_path / f"{command}_linear_head.pth"
         torch.save({"state_dict": dict(released_tensors(head))}, path)
-        argv = [command, str(tmp_path / "photo.png"), "--head", str(path), "--out", str(tmp_path / command)]
+        argv = [command, str(tmp_path / "photo.png"), "--head", str(path), "--out", str(tmp_path / "out")]
         assert main([*argv, "--encoder", ENCODER, "--kind", kind]) == 0
-        assert np.load(tmp_path / command / "photo.npy").shape == (70, 84)
         assert main(argv) == 2
+    written = {path.name: path for path in (tmp_path / "out").iterdir()}  # several tasks share a folder
+    assert sorted(written) == [
+        f"photo.{task}.{kind}" for task in ("depth", "segmentation") for kind in ("npy", "png")
+    ]
+    assert {np.load(path).shape for name, path in written.items() if name.endswith("npy")} == {(70, 84)}
 
 
 def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
@@ -164,7 +168,7 @@ def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
         argv = ["predict", task, *photos, "--head", str(out / "head"), "--out", str(out / "named")]
         assert main([*argv, *COMPUTING]) == 0
         for name, number in (("blue", 1), ("red", 2)):
-            named = json.loads((out / "named" / f"{number}.json").read_text())
+            named = json.loads((out / "named" / f"{number}.{task}.json").read_text())
             assert set(named) == ({"k=1", "k=3"} if task == "knn" else {"linear"})
             for shares in named.values():
                 assert next(iter(shares)) == name and sum(shares.values()) == pytest.approx(1.0, abs=1e-5)

@@ -109,10 +109,10 @@ def test_images_of_any_kind_become_pictures_json_and_glb(head: Path, tmp_path: P
 def scene_of(out: Path, name: str):
     """What the command wrote of an image: pixels, JSON, meshes."""
     trimesh = pytest.importorskip("trimesh", reason="needs the extra `people`")
-    said = json.loads((out / f"{name}.json").read_text())
-    scene = trimesh.load(out / f"{name}.glb", process=False)
+    said = json.loads((out / f"{name}.people.json").read_text())
+    scene = trimesh.load(out / f"{name}.people.glb", process=False)
     assert len(scene.geometry) == len(said["people"])
-    return np.asarray(Image.open(out / f"{name}.png")), said, scene
+    return np.asarray(Image.open(out / f"{name}.people.png")), said, scene
 
 
 def people_of(head: Path, images: list[Path], out: Path, *options: str) -> None:
@@ -139,7 +139,7 @@ def test_fifty_people_and_nobody(head: Path, tmp_path: Path, capsys: pytest.Capt
     people_of(head, [image], tmp_path / "none", "--threshold", "0.9999")
     empty, nobody, _ = scene_of(tmp_path / "none", "crowd")
     assert nobody["people"] == [] and nobody["camera"] == said["camera"]
-    assert "crowd.png: nobody" in capsys.readouterr().out
+    assert "crowd.people.png: nobody" in capsys.readouterr().out
     assert empty.shape[0] == crowd.shape[0] and not np.array_equal(empty[:, :640], crowd[:, :640])
 
 
@@ -324,6 +324,6 @@ def test_a_head_of_a_model_is_used_as_its_perception_says(
     (tmp_path / "model" / "perception.yaml").write_text(heads)
     image = plain_image(tmp_path / "crowd.png", 112, 112)
     people_of(of_model, [image], tmp_path / "none")
-    assert "crowd.png: nobody" in capsys.readouterr().out
+    assert "crowd.people.png: nobody" in capsys.readouterr().out
     people_of(of_model, [image], tmp_path / "all", "--threshold", "0.0002", "--size", "112")
-    assert "crowd.png: 64 people" in capsys.readouterr().out
+    assert "crowd.people.png: 64 people" in capsys.readouterr().out

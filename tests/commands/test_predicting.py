@@ -55,6 +55,22 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
         find_images([str(tmp_path / "*.jpg")])
 
 
+def test_no_result_is_written_over_a_given_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = picture(tmp_path / "a.png")
+    before = image.read_bytes()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    assert main(["see", str(image), "--perception", "dune-tiny", "--out", str(link)]) == 2
+    assert f"{link / 'a.png'} is one of the given files" in capsys.readouterr().err
+    picture(tmp_path / "a.depth.png")
+    assert main(["depth", str(tmp_path), "--head", "dune-tiny", "--out", str(tmp_path)]) == 2
+    assert "a.depth.png is one of the given files" in capsys.readouterr().err
+    assert image.read_bytes() == before and sorted(path.name for path in tmp_path.glob("*.*")) == [
+        "a.depth.png",
+        "a.png",
+    ]
+
+
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:
     return Predicted("fine", [image.within(Path("out"), ".png")], {"rows": int(pixels.shape[0])})
 

@@ -9,11 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codistill.cli import main
+from codistill.commands import verify
 from codistill.encoders.vit import ViTEncoder
 from codistill.nn.vit import ViTConfig
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
 from codistill.types import TargetSpec
+from codistill.verify.check import CheckResult
+from codistill.weights.shipped import model_folders
 from shared_files import GOLDEN, copied, needs_golden
 
 
@@ -103,6 +106,21 @@ def test_missing_folder_empty_folder_and_absent_files(tmp_path: Path, capsys: py
     assert "no such folder" in capsys.readouterr().err
     assert main(["verify", str(tmp_path)]) == 2
     assert "none of the recorded numbers" in capsys.readouterr().err
+
+
+def test_models_that_ship_are_named_where_there_is_no_such_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        verify, "run_suite", lambda *_: iter([CheckResult(name="one", difference=0.0, tolerance=0.0)])
+    )
+    assert main(["verify", "models", "--only", "models"]) == 0
+    said = capsys.readouterr()
+    assert f"no folder models here: checking the models that ship, in {model_folders()[-1]}" in said.err
+    (tmp_path / "models").mkdir()
+    assert main(["verify", "models", "--only", "models"]) == 0
+    assert "that ship" not in capsys.readouterr().err
 
 
 def test_other_training_schedule_and_teacher_order(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

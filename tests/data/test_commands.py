@@ -52,6 +52,7 @@ def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest
         (["--verify", "--pack", "--out", "o"], "--out would have no effect: --verify compares"),
         (["--verify", "--include", "a/*"], "--include would have no effect: --verify compares"),
         (["--out", "p.parquet", "--member", "depth.png"], "--member would have no effect: nothing is packed"),
+        (["--out", "p.parquet", "--check"], "--check would have no effect: nothing is packed"),
         (["--out", "p.parquet", "--images-per-shard", "9"], "--images-per-shard would have no effect"),
         (
             ["--out", "p.parquet", "--split", "val"],
@@ -63,6 +64,30 @@ def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest
 def test_options_without_effect_are_refused(root: Path, more: list[str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         index.main(["photos", "--root", str(root), *more])
+
+
+def test_a_pack_says_that_nothing_was_decoded_or_leaves_out_what_is_damaged(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    whole = (root / "a" / "0.jpg").read_bytes()
+    (root / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "a" / "text.jpg").write_text("no image")
+    pack = ["photos", "--root", str(root), "--pack", "--out"]
+    assert index.main([*pack, str(tmp_path / "all")]) == 0
+    said = capsys.readouterr().out
+    assert "14 images packed into 1 shards" in said and "None was decoded" in said and "--check" in said
+    assert index.main([*pack, str(tmp_path / "good"), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "left out a/cut.jpg: " in said and "left out a/text.jpg: not an image in a known format" in said
+    assert "12 images packed into 1 shards" in said and "2 left out" in said and "None was" not in said
+    assert len(open_source(SourceConfig(name="s", path=str(tmp_path / "good")))) == 12
+    with pytest.raises(DataError, match="checked differ"):
+        index.main([*pack, str(tmp_path / "all"), "--check"])
+    plan = tmp_path / "all" / "pack.json"  # as earlier versions wrote it
+    plan.write_text(
+        "".join(line for line in plan.read_text().splitlines() if "checked" not in line).replace(",}", "}")
+    )
+    assert index.main([*pack, str(tmp_path / "all")]) == 0
 
 
 def test_a_pack_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

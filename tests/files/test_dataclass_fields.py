@@ -83,6 +83,32 @@ def test_flags_of_fields_are_known_and_others_are_not() -> None:
             check_flags([flag], known, "")
 
 
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--optim.lr", ""),  # of another command: its dashes and letters are no likeness
+        ("--zzz", ""),
+        ("--optim.stepz", " Did you mean --steps?"),
+        ("--learning-rate", " Did you mean --learning-rates?"),
+        ("--crop", " Did you mean --test.crop?"),
+    ],
+)
+def test_only_what_is_near_is_suggested(flag: str, meant: str) -> None:
+    known = [
+        "--partial",
+        "--pixels",
+        "--norm",
+        "--out",
+        "--size",
+        "--steps",
+        "--learning-rates",
+        "--test.crop",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        check_flags([flag], {}, "All: there.", known)
+    assert str(caught.value) == f"Unknown option {flag}.{meant} All: there."
+
+
 def test_paths_of_flags() -> None:
     assert path_of_flag("--engine.total-steps=3") == "engine.total_steps"
     assert path_of_flag("--no-norm") == "norm" and path_of_flag("--features.no-norm") == "features.norm"

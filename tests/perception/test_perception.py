@@ -9,11 +9,13 @@ from PIL import Image
 from toy_heads import CLASSES, ENCODER, SIZE, dense_head, dense_heads, photo
 
 from codistill import Perception, load_encoder
-from codistill.errors import ConfigError, DataError
+from codistill.errors import CheckpointError, ConfigError, DataError
+from codistill.perception.config import HeadConfig
 from codistill.perception.images import seen_size
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.task import Subject
+from codistill.weights.shipped import find_shipped
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,26 @@ def test_facts_of_heads(heads: dict[str, Path]) -> None:
     depth = facts["depth"]
     assert (depth.task, depth.trained_on, depth.size) == ("depth", "world:toy", SIZE)
     assert depth.parameters == 16 * (2 * 2 * 48 + 1)
+
+
+def test_the_name_of_a_model_that_ships_is_its_head(tmp_path: Path) -> None:
+    folder = find_shipped("dune-tiny")
+    assert folder is not None
+    config = tmp_path / "mine.yaml"
+    config.write_text("heads:\n  depth: {path: dune-tiny}\n  up: {path: dune-tiny, task: normals}\n")
+    for perception in (
+        Perception("dune-tiny", {"depth": "dune-tiny", "up": HeadConfig(path="dune-tiny", task="normals")}),
+        Perception.from_config(config, device="cpu"),
+    ):
+        facts = perception.heads
+        assert [facts[name].path for name in ("depth", "up")] == [
+            str(folder / "heads" / task) for task in ("depth", "normals")
+        ]
+        assert perception(photo()).depth[0].shape == (SIZE, SIZE)
+    with pytest.raises(ConfigError, match="far: dune-tiny is a model with heads for several tasks: name one"):
+        Perception(None, {"far": "dune-tiny"})
+    with pytest.raises(CheckpointError, match="Did you mean 'dune-tiny'"):
+        Perception(None, {"depth": "dune-tinny"})
 
 
 def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def test_images_of_ones_own_are_predicted_and_bad_ones_passed_over(tried: Tried,
     assert good["image"] == names[0] and all(Path(file).is_file() for file in good["files"])
     assert bad["image"] == names[1] and "error" in bad
     assert main([*argv[:3], *argv[4:]]) == 0
-    assert f"{out}/photo." in capsys.readouterr().out
+    assert f"{out}/photo.{tried.name}." in capsys.readouterr().out
+    assert tried.task.predict.writes.startswith(f"DIR/NAME.{tried.name}.")
 
 
 def test_a_config_is_printed_saved_and_given_again(tried: Tried, capsys) -> None:

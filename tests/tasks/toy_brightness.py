@@ -191,5 +191,5 @@ TASK = Task(
     columns={"error": Column(title="error", statistic=MeanOf("error"))},
     unit="of 1",
     shown=(),
-    predict=Prediction(options=BrightnessTest, run=predict, writes="DIR/NAME.txt"),
+    predict=Prediction(options=BrightnessTest, run=predict, writes="DIR/NAME.brightness.txt"),
 )

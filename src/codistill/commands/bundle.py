@@ -5,8 +5,10 @@ from pathlib import Path
 from codistill.commands.parsers.bundle import parse
 from codistill.errors import CheckpointError, ConfigError
 from codistill.tasks.bundle import BundledHead, bundle_encoder, bundle_heads
+from codistill.weights.cache import named_weights
 from codistill.weights.contents import StudentWeights
 from codistill.weights.layouts import read_weights
+from codistill.weights.shipped import find_shipped
 
 
 def main(argv: list[str]) -> int:
@@ -24,16 +26,21 @@ def main(argv: list[str]) -> int:
             raise ConfigError(
                 f"{', '.join(idle)} would have no effect with --head: the model is there already"
             )
+        if not asked.encoder.exists() and (shipped := find_shipped(str(asked.encoder))) is not None:
+            raise ConfigError(
+                f"--head adds to a model's folder; {asked.encoder} is a name, of the one in {shipped}"
+            )
         folder = bundle_heads(asked.encoder, [_head(text) for text in asked.head], command=command)
     else:
         if asked.out is None or asked.about is None:
             raise ConfigError("a model needs --out DIR and --about TEXT (or --about @FILE)")
+        encoder = named_weights(str(asked.encoder))
         folder = bundle_encoder(
-            asked.encoder,
+            encoder,
             asked.out,
             name=asked.out.name,
             about=_text(asked.about),
-            licence=asked.licence or _licence(asked.encoder),
+            licence=asked.licence or _licence(encoder),
             command=command,
             size=asked.size,
             projectors=not asked.no_projectors,

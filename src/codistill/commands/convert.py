@@ -6,7 +6,7 @@ from pathlib import Path
 from codistill.commands.parsers.convert import parse
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.errors import ConfigError
-from codistill.weights.cache import find_weights
+from codistill.weights.cache import named_weights
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 from codistill.weights.known import find_known
@@ -24,11 +24,10 @@ def main(argv: list[str]) -> int:
     text, options = (arguments.what, {}) if exists else split_options(arguments.what)
     sizes = {"num_heads": arguments.num_heads, "image_size": arguments.image_size}
     options |= as_options(sizes, **sizes)
-    path = Path(text).expanduser()
-    known = None if path.exists() else find_known(text)
+    known = None if Path(text).expanduser().exists() else find_known(text)
     if known is not None and known.content == "two-view decoder":
         raise ConfigError(f"{known.name} is a two-view decoder: only encoders and students are converted")
-    weights = read_weights(find_weights(text) if known else path, stated=stated_of(options))
+    weights = read_weights(named_weights(text), stated=stated_of(options))
     weights = _adjusted(weights, options.get("image_size"), arguments.licence, arguments.name)
     if arguments.encoder_only and isinstance(weights, StudentWeights):
         weights = weights.encoder

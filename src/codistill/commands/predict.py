@@ -1,11 +1,14 @@
-"""`codistill predict TASK IMAGE… --head HEAD --out DIR`: a head's predictions for your own images."""
+"""`codistill predict TASK IMAGE… --head HEAD --out DIR`: a head's predictions for your own images.
+
+Results are named by image and task (`a.depth.png`), so that several tasks can write into one folder.
+"""
 
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from codistill.commands.parsers.predict import parse
-from codistill.commands.predicting import find_images, run_predictions
+from codistill.commands.predicting import find_images, refuse_overwriting, run_predictions
 from codistill.commands.task_config import make_runtime, typed_features, with_flags
 from codistill.errors import ConfigError
 from codistill.perception.config import FILE, read_config
@@ -19,7 +22,8 @@ def main(argv: list[str]) -> int:
     task = find_task(asked.task.name)
     if task.predict is None:
         raise ConfigError(f"{task.name} has no predictions of single images")
-    images = find_images(own.images)
+    images = [replace(image, name=f"{image.name}.{task.name}") for image in find_images(own.images)]
+    refuse_overwriting(images, [image.within(own.out, ".png") for image in images])
     options = _as_in_its_model(task.predict.options(), own.head)
     options = with_flags(options, asked.flags.testing, f"codistill predict {task.name}")
     features = typed_features(task, own.head, asked.flags.features)

@@ -85,6 +85,27 @@ def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     return [(path, path.name)]
 
 
+def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
+    """Refuse to start where a result would take the place of an image that was given.
+
+    Raises:
+        ConfigError: with the name of the first.
+    """
+    there = [path for path in results if path.exists()]
+    given = {_identity(image.path) for image in images if image.path.exists()} if there else set()
+    for path in there:
+        if _identity(path) in given:
+            raise ConfigError(
+                f"{path} is one of the given files, and a result would be written over it: choose another --out DIR"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Of a file, whatever its path: links and case may differ."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def run_predictions(
     images: Sequence[ImageFile],
     out: Path,

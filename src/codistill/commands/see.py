@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from codistill.commands.parsers.see import parse
-from codistill.commands.predicting import exit_code, find_images
+from codistill.commands.predicting import exit_code, find_images, refuse_overwriting
 from codistill.commands.see_video import see_video
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
@@ -26,6 +26,9 @@ def main(argv: list[str]) -> int:
     videos = [file for file in files if is_video(file.path)]
     images = [file for file in files if not is_video(file.path)]
     _check(arguments, images, videos)
+    results = [video.within(arguments.out, ".mp4") for video in videos]
+    results += [] if arguments.together else [image.within(arguments.out, ".png") for image in images]
+    refuse_overwriting(files, results)
     perception = _opened(arguments)
     wanted = _wanted(perception, arguments.want, arguments.together)
     single = [name for name in wanted if not perception.together(name)]

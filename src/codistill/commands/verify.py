@@ -5,6 +5,7 @@ Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is
 
 import json
 import math
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def main(argv: list[str]) -> int:
     folder: Path = arguments.folder
     if arguments.folder == MODELS and not folder.exists():
         folder = model_folders()[-1]
+        print(f"no folder {MODELS} here: checking the models that ship, in {folder}", file=sys.stderr)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with recorded numbers (see docs/verify.md)")
     counts = dict.fromkeys(MARKS, 0)

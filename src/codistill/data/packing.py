@@ -17,6 +17,7 @@ from codistill.data.source import Source
 from codistill.errors import ConfigError, DataError
 from codistill.files.hashes import text_sha256
 from codistill.files.listing import IMAGE_SUFFIXES, say
+from codistill.imaging import decode_rgb
 
 _PLAN_NAME = "pack.json"
 
@@ -28,6 +29,7 @@ def pack_source(
     images_per_shard: int = 5000,
     workers: int = 4,
     members: Sequence[str] = (),
+    check: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[str, str]]:
     """Write all images of a source, byte for byte, into tar shards with an index.
@@ -38,10 +40,11 @@ def pack_source(
         images_per_shard: images in each shard but the last.
         workers: shards written at the same time, each by a thread.
         members: further files of each sample, e.g. `depth.png`; see `Source.read_member`.
+        check: decode every image, and leave out what a loader would count as bad.
         progress: called with (images done, images in all) after each shard.
 
     Returns:
-        (name, reason) of the images that could not be read and were left out.
+        (name, reason) of the images that could not be read, or decoded if that is checked, and were left out.
 
     Raises:
         DataError: if the folder holds other shards, another process packs into it, or it cannot be written; finished
@@ -52,7 +55,7 @@ def pack_source(
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
     count = -(-len(source) // images_per_shard)
     with shard_folder(folder) as target:
-        _check_plan(target, source, images_per_shard, members)
+        _check_plan(target, source, images_per_shard, members, check)
         records: dict[str, ShardRecord] = {}
         done = 0
         with ThreadPoolExecutor(workers) as pool:
@@ -60,7 +63,7 @@ def pack_source(
             for number in range(count):
                 items = range(number * images_per_shard, min((number + 1) * images_per_shard, len(source)))
                 name = f"shard-{number:06d}.tar"
-                jobs[pool.submit(_pack_one, source, target, name, items, members)] = name
+                jobs[pool.submit(_pack_one, source, target, name, items, members, check)] = name
             try:
                 for job in as_completed(jobs):
                     record = records[jobs[job]] = job.result()
@@ -74,7 +77,7 @@ def pack_source(
 
 
 def _pack_one(
-    source: Source, target: ShardFolder, name: str, items: range, members: Sequence[str]
+    source: Source, target: ShardFolder, name: str, items: range, members: Sequence[str], check: bool
 ) -> ShardRecord:
     now = _stamps(source, items)
     record = target.record(name)
@@ -87,7 +90,7 @@ def _pack_one(
     elif record is not None:
         return record  # by a version that kept no stamps
     skipped: list[tuple[str, str]] = []
-    return target.write_shard(name, _samples(source, items, members, skipped), skipped, now)
+    return target.write_shard(name, _samples(source, items, members, check, skipped), skipped, now)
 
 
 def _stamps(source: Source, items: range) -> str:
@@ -100,7 +103,7 @@ def _stamps(source: Source, items: range) -> str:
 
 
 def _samples(
-    source: Source, items: range, members: Sequence[str], skipped: list[tuple[str, str]]
+    source: Source, items: range, members: Sequence[str], check: bool, skipped: list[tuple[str, str]]
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     keys: set[str] = set()
     for index in items:
@@ -120,13 +123,21 @@ def _samples(
         if not sample[extension]:
             skipped.append((name, "the file is empty (0 bytes)"))
             continue
+        if check:
+            try:
+                decode_rgb(sample[extension], name=name)
+            except DataError as error:
+                skipped.append((name, str(error).removeprefix(f"{name}: ")))
+                continue
         # Two images may share a stem (a.jpg, a.png), and a list may hold one twice.
         key = next(key for key in map(encode_key, (stem, name, f"{name}.{index}")) if key not in keys)
         keys.add(key)
         yield key, sample
 
 
-def _check_plan(target: ShardFolder, source: Source, images_per_shard: int, members: Sequence[str]) -> None:
+def _check_plan(
+    target: ShardFolder, source: Source, images_per_shard: int, members: Sequence[str], check: bool
+) -> None:
     """Record the source and options, or compare them with an earlier call's."""
     digest = hashlib.sha256()
     for index in range(len(source)):
@@ -136,6 +147,7 @@ def _check_plan(target: ShardFolder, source: Source, images_per_shard: int, memb
         "images_per_shard": images_per_shard,
         "members": list(members),
         "names_sha256": digest.hexdigest(),
+        "checked": check,
     }
     text = target.read_text(_PLAN_NAME)
     if text is None:
@@ -151,7 +163,8 @@ def _check_plan(target: ShardFolder, source: Source, images_per_shard: int, memb
         raise DataError(
             f"{target.where}/{_PLAN_NAME}: damaged: {error}. Pack into an empty folder."
         ) from None
-    changed = [key for key in plan if not isinstance(earlier, dict) or earlier.get(key) != plan[key]]
+    before = {"checked": False, **earlier} if isinstance(earlier, dict) else {}
+    changed = [key for key in plan if before.get(key) != plan[key]]
     if changed:
         raise DataError(
             f"{target.where}: shards of something else were begun here ({', '.join(changed)} differ). Pack into an "

@@ -243,6 +243,24 @@ def check_flags(
         if path not in known:
             name = flag.split("=", 1)[0]
             all_flags = sorted({*others, *(field.flag for field in known.values())})
-            near = difflib.get_close_matches(name, all_flags, n=3, cutoff=0.5)
+            near = _near(name, all_flags)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"Unknown option {name[:100]}.{meant} {hint}")
+
+
+def _near(flag: str, known: Iterable[str]) -> list[str]:
+    """At most three flags like this one, or of the same last part (`--lr`, `--optim.lr`), the nearest first.
+
+    The dashes do not count: short names would be alike by them.
+    """
+
+    def alike(one: str, other: str) -> float:
+        return difflib.SequenceMatcher(None, one, other).ratio()
+
+    def score(other: str) -> float:
+        last = alike(flag.removeprefix("--").split(".")[-1], other.removeprefix("--").split(".")[-1])
+        return max(alike(flag.removeprefix("--"), other.removeprefix("--")), last if last >= 0.8 else 0.0)
+
+    scores = {other: score(other) for other in known}
+    near = [other for other in scores if scores[other] >= 0.6]
+    return sorted(near, key=lambda other: -scores[other])[:3]

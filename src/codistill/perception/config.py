@@ -19,7 +19,7 @@ from codistill.files.config import load_yaml
 from codistill.files.places import with_path
 from codistill.nn.precision import Precision
 from codistill.weights.known import find_known
-from codistill.weights.shipped import HEADS, read_card
+from codistill.weights.shipped import HEADS, find_shipped, read_card
 
 FILE = "perception.yaml"
 """In a model's folder, in place of all its heads."""
@@ -30,7 +30,7 @@ class HeadConfig:
     """A head of a perception.
 
     Attributes:
-        path: a folder of `codistill fit`, or a released file.
+        path: a folder of `codistill fit`, a released file, or the name of a model that ships (its head for the task).
         task: of a released file; None: of the folder's head.json, or the head's name if that is a task's.
         projector: a teacher of the student: the head reads its projected tokens. None: as the head was fitted.
         denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
@@ -97,9 +97,10 @@ def _of_model(folder: Path) -> PerceptionConfig:
 
 
 def _head_beside(config: Path, text: str) -> str:
-    """A path beside the config; of known weights the name, if nothing there is called so."""
+    """A path beside the config; of known weights and models that ship the name, if nothing there is called so."""
     place = _beside(config, text)
-    return text if find_known(text) is not None and not Path(place).exists() else place
+    named = find_known(text) is not None or find_shipped(text) is not None
+    return text if named and not Path(place).exists() else place
 
 
 def _beside(config: Path, text: str) -> str:

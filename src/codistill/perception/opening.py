@@ -22,6 +22,7 @@ from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, Sourc
 from codistill.tasks.shared.head_files import HeadRecord, read_record
 from codistill.tasks.task import NoOptions, Sight, Subject, Task
 from codistill.weights.known import find_known
+from codistill.weights.shipped import find_shipped, named_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConf
     for name in given:
         if not name.replace("-", "_").isidentifier():
             raise ConfigError(f"a head's name must be a word (letters, digits, - and _); got {name!r}")
+    given = {name: _of_model(name, head) for name, head in given.items()}
     records = {name: _record(head) for name, head in given.items()}
     if isinstance(encoder, (Encoder, Student)):
         source, named = encoder, (encoder.encoder if isinstance(encoder, Student) else encoder).spec.name
@@ -108,6 +110,21 @@ def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConf
         source = load_student(named) if projected else load_features_encoder(named)
     heads = {name: _open(name, head, records[name], named, source) for name, head in given.items()}
     return Opened(named, source, heads)
+
+
+def _of_model(name: str, head: HeadConfig) -> HeadConfig:
+    """A head whose path is the name of a model that ships, with the folder of the model's head for its task."""
+    path, task = Path(head.path).expanduser(), head.task or name
+    if path.exists() or find_known(head.path) is not None:
+        return head
+    if task in task_names():
+        return replace(head, path=str(named_head(path, task)))
+    if find_shipped(head.path) is not None:
+        raise ConfigError(
+            f"{name}: {head.path} is a model with heads for several tasks: name one of them (`task:`, or as the head's "
+            f"name), such as depth; got {task!r}"
+        )
+    return head
 
 
 def _record(head: HeadConfig) -> HeadRecord | None:

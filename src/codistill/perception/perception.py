@@ -38,8 +38,9 @@ class Perception:
     Args:
         encoder: what `load_encoder` takes; or an `Encoder`, or a `Student` with its projectors; None: what the first
             fitted head stands on.
-        heads: by the name of their answers: a folder of `codistill fit`, a released file, or a `HeadConfig`. A released
-            file's task is that of its name here, unless its config names it.
+        heads: by the name of their answers: a folder of `codistill fit`, a released file, the name of a model that
+            ships, or a `HeadConfig`. The task of a released file, and of a model's head, is that of its name here,
+            unless its config names it.
         size: pixels of an image's longer side at which the encoder sees it, rounded to whole patches; None: the largest
             at which a head was fitted, else the encoder's native size.
         batch_size: images of a pass.

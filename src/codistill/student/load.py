@@ -21,12 +21,10 @@ from codistill.files.plain import from_plain
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
 from codistill.types import TargetSpec
-from codistill.weights.cache import find_weights
+from codistill.weights.cache import named_weights
 from codistill.weights.contents import EncoderWeights, StudentWeights
-from codistill.weights.known import find_known
 from codistill.weights.layout_student import STATISTICS
 from codistill.weights.layouts import read_student_weights, read_weights
-from codistill.weights.shipped import find_shipped
 
 _OPTIONS = (*FILE_OPTIONS, "projector")
 ADAPTORS = ("ln_mlp", "siglino", "radio_mlp", "radio_attention")
@@ -214,8 +212,4 @@ def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]
     """The file or folder of a path or a known name, and the options behind it or given beside it."""
     exists = Path(what).expanduser().exists()
     text, options = (what, {}) if exists else split_options(what, _OPTIONS)
-    path = Path(text).expanduser()
-    options |= as_options(given, **given)
-    if path.exists():
-        return path, options
-    return find_shipped(text) or (find_weights(text) if find_known(text) else path), options
+    return named_weights(text), options | as_options(given, **given)

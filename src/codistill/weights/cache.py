@@ -13,7 +13,8 @@ from rich.console import Console
 from codistill.errors import CheckpointError
 from codistill.files.places import CACHE, cache_folder
 from codistill.weights.download import UnreachableError, download
-from codistill.weights.known import KnownWeights, known_stem, known_weights
+from codistill.weights.known import KnownWeights, find_known, known_stem, known_weights
+from codistill.weights.shipped import find_shipped
 
 FOLDERS, OFFLINE = "CODISTILL_WEIGHTS", "CODISTILL_OFFLINE"
 
@@ -58,6 +59,18 @@ def find_weights(name: str, *, path: str | Path | None = None) -> Path:
         return download(known.url, cache_folder() / known.filename, sha256=known.sha256, label=known.name)
     except UnreachableError as error:
         raise CheckpointError(_nowhere(known, str(error))) from error
+
+
+def named_weights(text: str) -> Path:
+    """Weights as they were named: a path as it is, of a model that ships its folder, of known weights their file.
+
+    Raises:
+        CheckpointError: if known weights are not found. A path may not exist.
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    return find_shipped(text) or (find_weights(text) if find_known(text) is not None else path)
 
 
 def find_local(known: KnownWeights) -> Path | None:

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from codistill.errors import CheckpointError, unknown_name
+from codistill.errors import CheckpointError, ConfigError, unknown_name
 from codistill.files.json_files import read_json
 
 FOLDERS = "CODISTILL_MODELS"
@@ -94,3 +94,19 @@ def named_head(given: Path, task: str) -> Path:
     if difflib.get_close_matches(str(given), models, n=1, cutoff=0.8):
         raise CheckpointError(f"{given}: no such file or folder. {unknown_name('model', str(given), models)}")
     return given
+
+
+def given_head(given: Path | None, task: str) -> Path:
+    """A head as it was named, see `named_head`; None: that of the first model that has one for the task.
+
+    Raises:
+        CheckpointError: see `named_head`.
+        ConfigError: for None, if no model has one.
+    """
+    if given is not None:
+        return named_head(given, task)
+    if not any((folder / HEADS / task).is_dir() for folder in shipped_models().values()):
+        raise ConfigError(
+            f"which head? add --head HEAD of `codistill fit {task}` (or --model FILE): no model that ships has one"
+        )
+    return shipped_head(task)

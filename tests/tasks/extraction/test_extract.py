@@ -65,6 +65,17 @@ def test_features_are_the_encoders_in_half_precision(
     assert torch.equal(several.patches[2:], features.by_name("21.png").patches)
 
 
+def test_a_source_without_a_usable_image_is_an_error_each_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "bad" / name).write_text("no image")
+    for _ in range(2):
+        assert extract(tmp_path / "bad", tmp_path / "f") == 2
+        assert f"none of the 2 images of {tmp_path / 'bad'} can be used" in capsys.readouterr().err
+
+
 def test_killed_at_any_moment_the_same_command_goes_on(photos: Path, tmp_path: Path) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     options = ["--shard-images", "4"]

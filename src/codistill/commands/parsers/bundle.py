@@ -11,7 +11,12 @@ PARSER = argparse.ArgumentParser(
     "CODISTILL_MODELS=models, NAME is known to every command.",
 )
 add = PARSER.add_argument
-add("encoder", type=Path, metavar="E", help="an export, run or weights file; with --head: the model's folder")
+add(
+    "encoder",
+    type=Path,
+    metavar="E",
+    help="an export, run, weights file or name; with --head: the model's folder",
+)
 add("--out", type=Path, metavar="DIR", help="folder to make; its name is the model's")
 add("--about", metavar="TEXT", help="the card's text: data, recipe, what it cannot do; @FILE reads it")
 add("--licence", metavar="TEXT", help="of the weights, if not that of E")

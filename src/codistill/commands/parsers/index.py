@@ -36,12 +36,13 @@ add("--images-per-shard", metavar="N", type=int, default=5000, help="with --pack
 add(
     "--member", metavar="NAME", nargs="+", default=[], help="pack these too, e.g. depth.png beside each image"
 )
+add("--check", action="store_true", help="with --pack: decode every image, and leave out damaged ones")
 add("--workers", metavar="N", type=int, default=4, help="shards handled at the same time")
 add("--cache-gb", metavar="GB", type=float, help="keep what --pack reads from a store (default: nothing)")
 add("--verify", action="store_true", help="compare the shards in the root with their hashes")
 
 _LISTING = ("list", "include", "exclude", "allow_incomplete")
-_PACKING = ("images_per_shard", "member", "cache_gb")
+_PACKING = ("images_per_shard", "member", "check", "cache_gb")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from codistill.commands.parsers.task_options import (
 )
 from codistill.commands.parsers.task_text import added_names, read_task, task_places
 from codistill.errors import ConfigError
-from codistill.weights.shipped import HEADS, named_head, shipped_head, shipped_models
+from codistill.weights.shipped import given_head
 
 USAGE = "codistill predict TASK IMAGE… [--head HEAD] --out DIR [--OPTION VALUE …]"
 IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
@@ -67,19 +67,8 @@ def parse(argv: list[str]) -> Asked:
     if own.head is not None and own.model is not None:
         raise ConfigError("--head and --model exclude each other: name one of them")
     if own.model is None:
-        own.head = _head(own.head, task.name)
+        own.head = given_head(own.head, task.name)
     if own.out is None:
         raise ConfigError("where to? add --out DIR")
     own.images = images
     return Asked(task=task, own=own, flags=flags)
-
-
-def _head(given: Path | None, task: str) -> Path:
-    """The head as given, that of a model of this name, or that of the first model that has one."""
-    if given is None:
-        if not any((folder / HEADS / task).is_dir() for folder in shipped_models().values()):
-            raise ConfigError(
-                f"which head? add --head HEAD of `codistill fit {task}` (or --model FILE): no model that ships has one"
-            )
-        return shipped_head(task)
-    return named_head(given, task)

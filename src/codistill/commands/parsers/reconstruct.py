@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
-from codistill.weights.shipped import named_head
+from codistill.weights.shipped import given_head
 
 PARSER = argparse.ArgumentParser(
     prog="codistill reconstruct",
@@ -23,7 +23,10 @@ add(
     help=".glb, .ply, .json, or a folder for COLMAP's text model; repeatable",
 )
 add(
-    "--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`, or the name of a model that ships"
+    "--head",
+    type=Path,
+    metavar="HEAD",
+    help="of `codistill fit two-view`, or the name of a model that ships (the first that has one)",
 )
 add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
 add("--encoder", metavar="E", help="where the head's encoder is, or the model's")
@@ -75,6 +78,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     arguments = PARSER.parse_args(argv)
     robust_config(arguments)
-    if arguments.head is not None:
-        arguments.head = named_head(arguments.head, "two-view")
+    if arguments.model is None:
+        arguments.head = given_head(arguments.head, "two-view")
     return arguments

@@ -27,7 +27,8 @@ add(
     action="append",
     default=[],
     metavar="NAME=PATH",
-    help="a folder of `codistill fit`, or a released file whose task is NAME; repeatable",
+    help="a folder of `codistill fit`; or a released file, or the name of a model that ships, whose task is NAME; "
+    "repeatable",
 )
 add(
     "--other-encoder",

@@ -125,7 +125,7 @@ LINEAR = Task(
     predict=Prediction(
         options=ClassificationOutput,
         run=_predict,
-        writes="DIR/NAME.json (the five likeliest classes with their probabilities)",
+        writes="DIR/NAME.linear.json (the five likeliest classes with their probabilities)",
     ),
 )
 
@@ -140,7 +140,7 @@ KNN = replace(
     predict=Prediction(
         options=ClassificationOutput,
         run=_predict,
-        writes="DIR/NAME.json (the five likeliest classes with their shares of the votes)",
+        writes="DIR/NAME.knn.json (the five likeliest classes with their shares of the votes)",
     ),
 )
 """Scored and shown as `LINEAR` is."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from codistill.data import Source
 from codistill.encoders.fingerprint import add_weights
 from codistill.engine.step import autocast
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, DataError
 from codistill.tasks.extraction.changed import changed_shards, remove_shards, shard_inputs, surplus_shards
 from codistill.tasks.extraction.config import Extraction
 from codistill.tasks.extraction.extract import Encode, Part, batches_of, seconds_per_image, write_shards
@@ -49,7 +49,7 @@ def extract(
 
     Raises:
         ConfigError: if the folder holds other features, or the disk is too small.
-        DataError: if tokens do not fit the number type.
+        DataError: if tokens do not fit the number type, or no image can be used.
         CheckpointError: if nothing can be written.
     """
     out, features = runtime.out, FrozenFeatures(config.features).to(runtime.device)
@@ -82,6 +82,10 @@ def extract(
         runtime.say(f"this part is done; {len(missing)} of {spec.shards} files are other parts'")
         return
     there, left_out = write_index(out)
+    if not there:
+        raise DataError(
+            f"{out}: none of the {left_out} images of {spec.source} can be used, so it holds no features"
+        )
     runtime.say(f"{out}: features of {there} images, {left_out} left out as unusable")
 
 

@@ -120,8 +120,8 @@ TASK = Task(
     predict=Prediction(
         options=PeopleOutput,
         run=_predict,
-        writes="DIR/NAME.png (numbered meshes over the image, and from above), DIR/NAME.json (parameters, joints), "
-        "DIR/NAME.glb (meshes and camera)",
+        writes="DIR/NAME.people.png (numbered meshes over the image, and from above), "
+        "DIR/NAME.people.json (parameters, joints), DIR/NAME.people.glb (meshes and camera)",
     ),
     baselines={"mean-body": "the training people's mean body at each of a head's detections"},
     on_head=("mean-body",),

@@ -123,6 +123,6 @@ TASK = Task(
     predict=Prediction(
         options=DepthOutput,
         run=_predict,
-        writes="DIR/NAME.png (colours and their metres), DIR/NAME.npy (fp32)",
+        writes="DIR/NAME.depth.png (colours and their metres), DIR/NAME.depth.npy (fp32)",
     ),
 )

@@ -93,6 +93,7 @@ TASK = Task(
     predict=Prediction(
         options=NormalsOutput,
         run=_predict,
-        writes="DIR/NAME.png (red right, green up, blue towards the viewer), DIR/NAME.npy (x right, y down, z forward)",
+        writes="DIR/NAME.normals.png (red right, green up, blue towards the viewer), "
+        "DIR/NAME.normals.npy (x right, y down, z forward)",
     ),
 )

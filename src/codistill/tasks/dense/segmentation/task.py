@@ -150,6 +150,7 @@ TASK = Task(
     predict=Prediction(
         options=SegmentationOutput,
         run=_predict,
-        writes="DIR/NAME.png (laid over the image, with a legend), DIR/NAME.npy (classes, uint8)",
+        writes="DIR/NAME.segmentation.png (laid over the image, with a legend), "
+        "DIR/NAME.segmentation.npy (classes, uint8)",
     ),
 )
