@@ -194,7 +194,7 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         real = type(images) is Tensor and images.device.type == "cpu" and images.numel() > 0
         traced = (
             torch.compiler.is_compiling()
-            or torch._C._get_tracing_state() is not None
+            or torch.jit.is_tracing()
             or torch._C._are_functorch_transforms_active()
         )
         if self._told_of_range or not real or traced:
