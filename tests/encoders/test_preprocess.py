@@ -1,7 +1,6 @@
 """Any kind of image to one normalized batch."""
 
 import io
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -156,17 +155,3 @@ def test_the_batch_has_the_encoder_s_dtype(pixels: np.ndarray, dtype: torch.dtyp
     assert encoder(batch).patches.dtype == dtype
     meta = encoder.to("meta").preprocess(pixels, 28)
     assert meta.device.type == "meta"
-
-
-def test_pixels_that_were_not_normalized_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    encoder = load_encoder("random:vit_tiny,depth=1,dim=32,num_heads=2,image_size=28")
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(1, 3, 28, 28, generator=generator) * 255
-    with torch.no_grad(), caplog.at_level(logging.WARNING, "codistill"):
-        encoder(encoder.preprocess(pixels.to(torch.uint8)))
-        encoder(5 * torch.randn(1, 3, 28, 28, generator=generator))  # noise is nobody's mistake
-        assert not caplog.records
-        encoder(pixels)
-        encoder.intermediate(pixels, [0])
-    (record,) = caplog.records
-    assert "images with values up to 25" in record.message and "encoder.preprocess(images)" in record.message

@@ -4,7 +4,6 @@ A subclass has a `spec` and turns images in its *own* normalization into tokens 
 normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
 """
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +17,6 @@ from codistill.encoders.familiar import FamiliarNames
 from codistill.encoders.preprocess import ImageLike, preprocess_images
 from codistill.nn.tracing import cached_unless_exporting
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
-
-_log = logging.getLogger(__name__)
-LARGEST_VALUE = 20.0
-"""Far above ImageNet-normalized images (2.64) and noise on them, far below pixels of 0 to 255."""
 
 
 @cached_unless_exporting(maxsize=32)
@@ -65,7 +60,6 @@ class Encoder(FamiliarNames, nn.Module, ABC):
     """
 
     spec: EncoderSpec
-    _told_of_range = False
 
     @property
     def num_parameters(self) -> int:
@@ -186,25 +180,4 @@ class Encoder(FamiliarNames, nn.Module, ABC):
                 f"image sides must be multiples of the patch size {patch}; got {height}x{width}. "
                 f"Use encoder.preprocess, or resize to {max(1, round(height / patch)) * patch}x"
                 f"{max(1, round(width / patch)) * patch}."
-            )
-        self._tell_of_range(images)
-
-    def _tell_of_range(self, images: Tensor) -> None:
-        """Warn once of values that no normalized image has; never on a GPU, which would have to be waited for."""
-        real = type(images) is Tensor and images.device.type == "cpu" and images.numel() > 0
-        traced = (
-            torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
-            or torch._C._are_functorch_transforms_active()
-        )
-        if self._told_of_range or not real or traced:
-            return
-        largest = float(images.detach().amax())
-        if largest > LARGEST_VALUE:
-            self._told_of_range = True
-            _log.warning(
-                "%s: images with values up to %.4g are not ImageNet-normalized (about -2.1 to 2.6): "
-                "encoder.preprocess(images) takes uint8 and floats in [0, 1], and normalizes them",
-                self.spec.name,
-                largest,
             )
