@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     work = work_of(recipe, RECIPES)
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication
-    images = batch / gpus / seconds
+    images = work.images / gpus / seconds
     if arguments.json:
         numbers = {
             "recipe": recipe.name,
@@ -32,8 +32,9 @@ def main(argv: list[str]) -> int:
             "gpus": gpus,
             "flops_per_second_and_gpu": peak,
             "steps": plan.steps,
-            "images_per_step": batch,
+            "images_per_step": work.images,
             "image_size": recipe.image_size,
+            "image_sizes": list(recipe.image_sizes),
             "flops_per_image": {
                 "encoder": work.encoder,
                 "projectors": work.projectors,
@@ -52,11 +53,14 @@ def main(argv: list[str]) -> int:
         return 0
     teachers = ", ".join(f"{name} {flops / 1e12:.3f}" for name, flops in work.teachers.items())
     reached = f"{peak / 1e12:.0f} TFLOP/s"
+    sizes = recipe.image_sizes or (recipe.image_size,)
+    pixels = f"{', '.join(str(size) for size in sizes)} px"
     lines = {
-        "run": f"{plan.steps:,} steps of {batch} = {plan.steps * batch:,} images of {recipe.image_size} px",
+        "run": f"{plan.steps:,} steps of {_count(work.images)} = {plan.steps * work.images:,.0f} images of {pixels}",
         "an image": f"{work.total / 1e12:.3f} TFLOP: encoder {work.encoder / 1e12:.3f}, projectors "
         f"{work.projectors / 1e12:.3f} (both with backward), teachers: {teachers}",
-        "compute": f"{batch // gpus} images × {work.total / 1e12:.3f} TFLOP / {reached} = {plan.compute * 1e3:.1f} ms",
+        "compute": f"{_count(work.images / gpus)} images × {work.total / 1e12:.3f} TFLOP / {reached} = "
+        f"{plan.compute * 1e3:.1f} ms",
         "communication": f"2 × {gpus - 1}/{gpus} × {work.gradient_bytes / 1e6:.0f} MB / {network / 1e9:.0f} GB/s = "
         f"{plan.communication * 1e3:.1f} ms, if none of it hides behind the backward pass",
         "step": f"{seconds * 1e3:.1f} ms, {images * gpus:,.0f} images/s",
@@ -76,3 +80,8 @@ def main(argv: list[str]) -> int:
     for name, text in lines.items():
         print(f"  {name:<14} {text}")
     return 0
+
+
+def _count(images: float) -> str:
+    """A whole number, or a mean with one digit."""
+    return str(round(images)) if float(images).is_integer() else f"{images:,.1f}"

@@ -8,7 +8,7 @@ its size from its name.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
+from codistill.recipes.draws import draws_of
 from codistill.recipes.fresh_student import build_encoder, student_shape, with_class_tokens
 from codistill.recipes.recipe import Recipe
 from codistill.student.student import Student
@@ -65,14 +66,16 @@ PER_MACHINE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Operations for one training image, and bytes sent between GPUs in a step.
+    """Operations for one training image, images of a step, and bytes sent between GPUs in a step.
 
     Attributes:
-        encoder, projectors: of the student, forward and backward.
-        teachers: forward, by name, on the share of the images that each sees.
+        images: of a step, on average: steps of larger drawn sizes hold fewer.
+        encoder, projectors: of the student, forward and backward, for one image: the mean over the images of all steps.
+        teachers: forward, by name, on the share of the images that each sees; the same mean.
         gradient_bytes: of a step.
     """
 
+    images: float
     encoder: float
     projectors: float
     teachers: Mapping[str, float]
@@ -167,46 +170,48 @@ def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
 
 
 def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work:
-    """Count the operations of a recipe's student and teachers for one image at `image_size`.
+    """Count the operations of a recipe's student and teachers, at the sizes that its steps draw.
 
     Args:
         recipe: of the run.
         recipes: of runs that are its teachers, by name.
     """
-    config, grid = recipe.student, recipe.image_size // recipe.student.patch_size
+    config = recipe.student
     shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
     forward: dict[str, float] = {}
     targets = []
     configs = {teacher.name: teacher_shape(teacher, recipes or {}) for teacher in recipe.teachers}
+    drawn = draws_of(recipe, {name: shape.patch_size for name, shape in configs.items()})
     with torch.device("meta"):
         for teacher in recipe.teachers:
-            shape = configs[teacher.name]
-            sides = teacher.own_sizes or (grid * shape.patch_size,)
-            network = ViTEncoder(replace(shape, image_size=sides[0]))
+            shape, inputs = configs[teacher.name], drawn.teachers[teacher.name]
+            network = ViTEncoder(replace(shape, image_size=max(max(size) for size in inputs)))
             targets.append(
                 TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
             )
             with torch.no_grad():
-                batches = [torch.empty(1, 3, side, side) for side in sides]
-                each = [count_flops(lambda e=network, x=images: e(x)) for images in batches]
-                forward[teacher.name] = sum(each) / len(each) * shares[teacher.name]
-                if teacher.mosaic:  # n² images share a canvas
-                    forward[teacher.name] /= max(1, sides[0] // shape.patch_size // grid) ** 2
+                forward[teacher.name] = shares[teacher.name] * _mean_flops(network, inputs)
         wanted = with_class_tokens(config, targets)
         more = max((target.token for target in wanted), default=0)
         student = Student(build_encoder(config, recipe.image_size, more), wanted, config.projector)
-        images = torch.empty(1, 3, recipe.image_size, recipe.image_size)
-        encoder = count_flops(lambda: student.encoder(images, norm=False))
-        whole = count_flops(lambda: student(images))
+        encoder = _mean_flops(lambda images: student.encoder(images, norm=False), drawn.student)
+        whole = _mean_flops(student, drawn.student)
     mean_share = sum(shares.values()) / len(shares)
     trained = 3 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
     count = sum(p.numel() for p in student.parameters() if p.requires_grad)
     return Work(
+        images=drawn.images,
         encoder=trained * encoder,
         projectors=3 * (whole - encoder) * mean_share,
         teachers=forward,
         gradient_bytes=4 * count,
     )
+
+
+def _mean_flops(network: Callable[[torch.Tensor], object], inputs: Mapping[tuple[int, int], float]) -> float:
+    """Operations per training image of a network that sees some inputs (rows, columns), so many of each per image."""
+    each = {size: torch.empty(1, 3, *size) for size in inputs}
+    return sum(count_flops(lambda x=each[size]: network(x)) * number for size, number in inputs.items())
 
 
 def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
@@ -228,12 +233,12 @@ def plan_run(recipe: Recipe, work: Work, gpus: int, rate: float, network: float)
     """Divide a recipe's work among GPUs.
 
     Args:
-        recipe: its steps and its global batch.
+        recipe: its steps.
         work: `work_of(recipe)`.
         gpus: number, each with an equal part of every batch.
         rate: operations per second of one GPU.
         network: bytes per second that one GPU sends; gradients are reduced in a ring.
     """
-    compute = recipe.loader.batch_size / gpus * work.total / rate
+    compute = work.images / gpus * work.total / rate
     communication = 2 * (gpus - 1) / gpus * work.gradient_bytes / network
     return Plan(steps=recipe.total_steps, compute=compute, communication=communication)

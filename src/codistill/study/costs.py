@@ -63,7 +63,7 @@ def training_flops(cell: Cell) -> float | None:
         work = work_of(cell.recipe)
     except CodistillError:
         return None
-    return work.total * cell.recipe.loader.batch_size * cell.recipe.total_steps
+    return work.total * work.images * cell.recipe.total_steps
 
 
 def last_metrics(path: Path) -> dict[str, float]:
