@@ -1,8 +1,4 @@
-"""Encoders in a precision: by an argument or behind the name, told apart by fingerprints, measured once on a CPU."""
-
-import json
-import logging
-from pathlib import Path
+"""Encoders in a precision: by an argument or behind the name, told apart by fingerprints."""
 
 import pytest
 import torch
@@ -13,6 +9,7 @@ from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
+from codistill.nn import precision as nn_precision
 from codistill.tasks.shared.unfrozen import unfrozen
 
 TINY = "random:vit_tiny,dim=48,depth=2,num_heads=3"
@@ -73,49 +70,9 @@ def test_refusals_say_what_to_do() -> None:
         load_encoder("timm:resnet10t,pretrained=false", precision="bf16")
 
 
-@pytest.mark.parametrize(
-    ("fp32", "bf16", "faster"), [(0.02, 0.01, True), (0.0105, 0.01, False), (0.01, 0.02, False)]
-)
-def test_auto_measures_once_says_so_and_keeps_it(
-    fp32: float,
-    bf16: float,
-    faster: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    measured: list[int] = []
-
-    def block() -> dict[str, float]:
-        measured.append(1)
-        return {"fp32": fp32, "bf16": bf16}
-
-    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path))
-    monkeypatch.setattr(precision, "measured_block", block)
-    monkeypatch.setattr(precision, "onednn_computes_in", lambda dtype: True)
+@pytest.mark.parametrize("faster", [True, False])
+def test_auto_is_bf16_where_that_is_faster(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn_precision, "bf16_is_faster", lambda: faster)
     wanted = "bf16" if faster else "fp32"
-    for _ in range(2):  # the second time from the file, as another process would
-        monkeypatch.setattr(precision, "_MEASURED", {})
-        with caplog.at_level(logging.WARNING, "codistill"):
-            assert load_encoder(TINY, precision="auto").precision == wanted
-            assert load_encoder(TINY, precision="auto").precision == wanted
-    assert len(measured) == 1
-    assert [wanted in record.getMessage() for record in caplog.records] == [True]
-    file = next((tmp_path / "precision").iterdir())
-    for damaged in ("{", "[]", json.dumps({"processor": "another", "fp32": 1, "bf16": 1})):
-        file.write_text(damaged)
-        monkeypatch.setattr(precision, "_MEASURED", {})
-        assert precision.bf16_is_faster() == faster
-    assert len(measured) == 4
-
-
-def test_auto_without_bf16_products_is_fp32_and_elsewhere_by_the_device(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(precision, "onednn_computes_in", lambda dtype: False)
-    assert precision.chosen("auto", "cpu") == "fp32"
+    assert precision.chosen("auto", "cpu") == load_encoder(TINY, precision="auto").precision == wanted
     assert precision.chosen("auto", "cuda") == "bf16"
-
-
-def test_a_real_measurement_gives_seconds() -> None:
-    assert all(0 < seconds < 10 for seconds in precision.measured_block().values())

@@ -19,6 +19,7 @@ from codistill.engine.nonfinite import NonFiniteError
 from codistill.engine.optim import OptimConfig
 from codistill.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from codistill.files.config import CHANGEABLE, load_yaml
+from codistill.nn import precision as nn_precision
 from codistill.types import Batch
 
 
@@ -122,6 +123,16 @@ def test_steps_after_the_last_checkpoint_are_repeated_not_doubled(tmp_path, stra
     (tmp_path / "metrics.jsonl").open("a").write('{"step": 7, "lo')
     assert run_toy(tmp_path, change=with_bad_image).resumed_from == 6
     same_run(tmp_path, straight["linear"])
+
+
+def test_a_run_that_moves_to_a_device_of_another_precision_says_so(tmp_path, monkeypatch, capsys):
+    for faster, stop in ((True, 4), (True, 8), (False, None)):
+        monkeypatch.setattr(nn_precision, "bf16_is_faster", lambda faster=faster: faster)
+        run_toy(tmp_path, precision="fast", stop_after=stop)
+        said = "computed in bf16, on this device they are in fp32" in capsys.readouterr().err.replace(
+            "\n", " "
+        )
+        assert said == (not faster)
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, straight, capsys):

@@ -193,15 +193,17 @@ def test_the_paper_in_miniature_is_whole(tmp_path: Path) -> None:
     study = find_study("paper", ["worlds=w"])
     one_seed = replace(study, seeds=(0,))
     found = {cell.name: cell for cell in cells_of(one_seed, StudyFolder(tmp_path), resolve_evaluation)}
-    assert len(found) == 3 + 10 * (1 + 5) + 4 * 4
+    assert len(found) == 3 + 11 * (1 + 5) + 4 * 4
     rows = {row: found[f"{row}/0/train"].recipe for row in study.rows if f"{row}/0/train" in found}
     assert {(r.image_size, r.total_steps) for row, r in rows.items() if r and row != "all-tp-168"} == {
         (112, 700)
     }
     assert [len(r.teachers) for row, r in rows.items() if r and row == "generic-only"] == [1]
     assert {row for row, r in rows.items() if r and len(r.sources) == 1} == {
-        *("generic-tp", "generic-lp", "generic-sp", "generic-only")
+        *("generic-tp", "generic-lp", "generic-sp", "generic-only", "generic-thrice")
     }
+    control = rows["generic-thrice"]
+    assert control and [t.encoder for t in control.teachers] == 3 * ["dinov2_vits14"]
     assert find_study("paper").tables["table1"].columns == find_study("paper").tables["table2"].columns
 
 
@@ -229,6 +231,25 @@ def test_finished_cells_of_other_options_are_refused(tmp_path: Path) -> None:
         "base": {"recipe": "debug", "set": {"engine": {"total_steps": 4, "log_every": 1}}},
     }
     check_finished(list(cells(tmp_path, rows=logged).values()), StudyFolder(tmp_path))
+
+
+def test_a_precision_left_to_the_machine_takes_what_was_computed_in_either(tmp_path: Path) -> None:
+    def asked(precision: str, teacher: str) -> Cell:
+        given = {"teachers.0.precision": teacher, "engine": {"total_steps": 4, "precision": precision}}
+        return cells(tmp_path, rows={**PLAIN["rows"], "base": {"recipe": "debug", "set": given}})[
+            "base/3/train"
+        ]
+
+    finish(tmp_path, asked("bf16", "bf16"))
+    check_finished([asked("fast", "auto")], StudyFolder(tmp_path))
+    with pytest.raises(ConfigError, match=r"recipe.engine.precision: bf16 → fp32"):
+        check_finished([asked("fp32", "auto")], StudyFolder(tmp_path))
+    with pytest.raises(ConfigError, match=r"recipe.teachers\[0\].precision: bf16 → int8"):
+        check_finished([asked("fast", "int8")], StudyFolder(tmp_path))
+    StudyFolder(tmp_path).cell("base/3/train").joinpath("cell.json").unlink()
+    finish(tmp_path, asked("fast", "auto"))  # who asks for one of them wants no other
+    with pytest.raises(ConfigError, match=r"recipe.engine.precision: fast → bf16"):
+        check_finished([asked("bf16", "auto")], StudyFolder(tmp_path))
 
 
 def test_a_head_without_limits_can_be_recorded(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from codistill.encoders import precision as encoder_precision
 from codistill.encoders.base import Encoder
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.seeded import seeded_encoder
+from codistill.nn import precision as nn_precision
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig
 from codistill.types import EncoderSpec, Tokens
@@ -53,7 +53,7 @@ def test_which_network_runs(precision: str, step: str | None, frozen: str | None
 
 def test_auto_takes_bf16_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     for faster in (True, False):
-        monkeypatch.setattr(encoder_precision, "bf16_is_faster", lambda faster=faster: faster)
+        monkeypatch.setattr(nn_precision, "bf16_is_faster", lambda faster=faster: faster)
         assert isinstance(made("auto").encoder, FrozenViTEncoder) == faster
 
 

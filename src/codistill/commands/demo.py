@@ -15,7 +15,6 @@ from codistill.demo.gather import card_scores, example_pictures, likeness_of, sh
 from codistill.demo.page import demo_page
 from codistill.demo.pictures import reconstruct_pair, see_everything
 from codistill.demo.story import Story
-from codistill.encoders.precision import bf16_is_faster
 from codistill.files.writing import write_atomic
 from codistill.perception.perception import Perception
 from codistill.recipes.recipe import Recipe
@@ -28,12 +27,10 @@ RIDGE_STEPS = 6
 
 
 def demo_recipe(out: Path, steps: int | None) -> Recipe:
-    """The demo's recipe, its world in the demo's folder; in bf16 on a CPU that is measured to be faster so."""
+    """The demo's recipe, its world in the demo's folder."""
     recipe = replace(find_recipe("world-demo"), world_path=str(out / "world"))
     if steps is not None:
         recipe = replace(recipe, engine=replace(recipe.engine, total_steps=steps))
-    if bf16_is_faster():
-        recipe = replace(recipe, engine=replace(recipe.engine, precision="bf16"))
     return recipe
 
 
@@ -61,8 +58,7 @@ def main(argv: list[str]) -> int:
     ensure_world(recipe, console)
     step(
         f"A student, from {len(recipe.teachers)} unlike teachers at once",
-        f"codistill distill world-demo --out {run}"
-        + (" --engine.precision bf16" if recipe.engine.precision == "bf16" else ""),
+        f"codistill distill world-demo --out {run}",
     )
     begun = time.monotonic()
     run_recipe(recipe, run, "auto", console)

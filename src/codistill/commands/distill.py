@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 import tyro
 from rich.box import SIMPLE
 from rich.console import Console
@@ -32,6 +33,7 @@ from codistill.errors import ConfigError, StoppedError
 from codistill.files.config import dump_yaml, read_yaml
 from codistill.files.writing import make_directory, refuse_file
 from codistill.nn.host_memory import keep_freed_memory
+from codistill.nn.precision import in_bf16
 from codistill.recipes.build import (
     DataPart,
     build_objective,
@@ -80,7 +82,9 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
     return recipe
 
 
-def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str], console: Console) -> None:
+def _introduce(
+    recipe: Recipe, objective: DistillationObjective, fresh: list[str], device: torch.device, console: Console
+) -> None:
     console.print(f"[bold]{recipe.name}[/bold]  {recipe.about}", highlight=False)
     table = Table(box=SIMPLE, pad_edge=False)
     for column in ("teacher", "encoder", "domain", "targets", "width", "patch"):
@@ -94,9 +98,10 @@ def _introduce(recipe: Recipe, objective: DistillationObjective, fresh: list[str
         console.print(f"licence of {teacher['name']}: {teacher['licence']}", highlight=False)
     count = sum(p.numel() for p in objective.trainable.parameters() if p.requires_grad)
     sources = ", ".join(f"{source.name} ({source.domain})" for source in recipe.training_sources)
+    computed = "bf16" if in_bf16(device, recipe.engine.precision) else "fp32"
     console.print(
         f"{count:,} parameters to train at {recipe.image_size} px, {recipe.total_steps} steps of "
-        f"{recipe.loader.batch_size} images from {sources}"
+        f"{recipe.loader.batch_size} images from {sources}, in {computed}"
     )
     if fresh:
         console.print(f"{recipe.student.init} has nothing for {len(fresh)} tensors: {', '.join(fresh[:6])} …")
@@ -134,7 +139,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe, process.device)
         if process.is_main:
-            _introduce(recipe, objective, fresh, console)
+            _introduce(recipe, objective, fresh, process.device, console)
             _note_data(recipe, out, held_out, console)
         process.barrier()  # teachers may be downloaded, so that some ranks are much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)

@@ -28,6 +28,7 @@ from codistill.engine.tracking import TRACKERS
 from codistill.engine.validation import ValBatches, Validation, ValidationError
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
+from codistill.nn.precision import Precision, in_bf16
 
 TrainBatches = Callable[[int], Iterable[BatchT]]
 
@@ -97,6 +98,10 @@ class _Run(Generic[BatchT]):
         self.objective, self.settings, self.config = objective, settings, settings.engine
         self.run_dir, self.process, self.start = run_dir, process, opened.step
         self.problems = opened.problems
+        bf16 = process.on_main(lambda: in_bf16(process.device, self.config.precision))  # one answer for all
+        self.precision: Precision = "bf16" if bf16 else "fp32"
+        before = opened.checkpoint.state if opened.checkpoint else {}
+        self.before: str = before.get("precision", self.precision)
         self.module = objective.trainable.to(process.device)
         objective.to_device(process.device)
         self._restore_and_wrap(opened)
@@ -174,7 +179,7 @@ class _Run(Generic[BatchT]):
             timer=self.log.timer,
             vote=self.vote,
             context=self.context,
-            precision=config.precision,
+            precision=self.precision,
         )
         data = DeviceBatches(train_batches(self.start), self.process.device)
         self.log.timer.restart()
@@ -196,6 +201,11 @@ class _Run(Generic[BatchT]):
             self.log.display.line(f"{self.run_dir} is finished: all {self.start} steps are done")
         elif self.start:
             self.log.display.line(f"resuming {self.run_dir} after step {self.start}")
+            if self.before != self.precision:
+                self.log.display.line(
+                    f"the steps before were computed in {self.before}, on this device they are in {self.precision}: "
+                    "the run will not be the same bit by bit"
+                )
 
     def _begin(self) -> str | None:
         """The validation that the last call left undone; why to stop before the first step, or None."""
@@ -253,6 +263,7 @@ class _Run(Generic[BatchT]):
             notes={
                 "world_size": self.process.world_size,
                 "settings": to_plain(self.settings),
+                "precision": self.precision,
                 "lines": lines,
             },
             process=self.process,

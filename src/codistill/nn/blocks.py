@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, silu
 
+from codistill.geometry.full_precision import full_precision
 from codistill.nn.attention import CrossAttention, SelfAttention
 from codistill.nn.linear import Linear
-from codistill.nn.precision import full_precision
 from codistill.nn.rope import RopeTables
 
 NORM_EPS = 1e-6

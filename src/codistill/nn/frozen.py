@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad, silu
 
+from codistill.geometry.full_precision import full_precision
 from codistill.nn.attend import attention
 from codistill.nn.blocks import ACTIVATIONS, Block, Mlp, SwiGlu
 from codistill.nn.folding import after_norm, before_scale, parted, scaled_queries
 from codistill.nn.frozen_linear import FrozenLinear
 from codistill.nn.int8_linear import Int8Linear
 from codistill.nn.position import resize_position_embedding
-from codistill.nn.precision import full_precision
 from codistill.nn.rope import cached_grid_tables, rotations, turned
 from codistill.nn.vit import PatchEmbedding, VisionTransformer
 from codistill.types import Tokens

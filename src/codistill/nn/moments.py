@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.errors import DataError
-from codistill.nn.precision import full_precision
+from codistill.geometry.full_precision import full_precision
 
 
 def channel_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, " 1+2*channel"]:

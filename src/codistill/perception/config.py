@@ -59,7 +59,8 @@ class PerceptionConfig:
         heads: by the name of their answers.
         size: pixels of an image's longer side, rounded to whole patches; None: the largest at which a head was fitted.
         batch_size: images of a pass.
-        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
+        precision: of encoder and projectors; `auto`: bf16 on CUDA; `fast`: also on a
+            CPU where it is faster. Heads choose as in `codistill predict`.
         about: who trained what on what; shown to users.
     """
 

@@ -56,7 +56,9 @@ WORLD_DEMO = Recipe(
     world_path="worlds/demo",
     loader=LoaderConfig(batch_size=16, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
-    engine=EngineConfig(total_steps=200, log_every=10, checkpoint_every=100, validate_every=100),
+    engine=EngineConfig(
+        total_steps=200, precision="fast", log_every=10, checkpoint_every=100, validate_every=100
+    ),
 )
 
 GENERIC_TINY = Recipe(
@@ -64,7 +66,7 @@ GENERIC_TINY = Recipe(
     about="DINOv2 ViT-S/14 into ViT-Ti/14 on photographs and objects of the embedded world, 112 px: a small generalist",
     image_size=112,
     student=StudentConfig(size="vit_tiny"),
-    teachers=(TeacherConfig(name="dinov2_vits14", domain="generic", precision="bf16"),),
+    teachers=(TeacherConfig(name="dinov2_vits14", domain="generic", precision="auto"),),
     sources=tuple(replace(source, domain="generic") for source in REAL_MINI_RECIPE.sources),
     validation=tuple(replace(source, domain="generic") for source in REAL_MINI_RECIPE.validation),
     world=WorldConfig(images=6000, domains=("objects",), size=112),
@@ -76,7 +78,7 @@ GENERIC_TINY = Recipe(
     loader=LoaderConfig(batch_size=32, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1),
     engine=EngineConfig(
-        total_steps=4000, precision="bf16", log_every=20, checkpoint_every=200, validate_every=1000
+        total_steps=4000, precision="fast", log_every=20, checkpoint_every=200, validate_every=1000
     ),
 )
 
@@ -102,20 +104,20 @@ DUNE_TINY = Recipe(
     image_size=112,
     student=StudentConfig(size="vit_tiny", num_registers=0, init="shrunk-photos"),
     teachers=(
-        TeacherConfig(name="generic", encoder="dinov2_vits14", domain="generic", precision="bf16"),
+        TeacherConfig(name="generic", encoder="dinov2_vits14", domain="generic", precision="auto"),
         TeacherConfig(
             name="stereo",
             encoder="heads/stereo-tiny/encoder",
             domain="3d",
             kinds=("patch",),
-            precision="bf16",
+            precision="auto",
         ),
         TeacherConfig(
             name="people",
             encoder="heads/people-tiny/encoder",
             domain="human",
             kinds=("patch",),
-            precision="bf16",
+            precision="auto",
         ),
     ),
     sources=(*_of_worlds("train"), *REAL_MINI_RECIPE.sources),
@@ -134,7 +136,7 @@ DUNE_TINY = Recipe(
     loader=LoaderConfig(batch_size=32, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1, lr_scales=(("encoder.", 0.5),)),
     engine=EngineConfig(
-        total_steps=700, precision="bf16", log_every=20, checkpoint_every=100, validate_every=350
+        total_steps=700, precision="fast", log_every=20, checkpoint_every=100, validate_every=350
     ),
 )
 """What the model of that name is made by; docs/miniature.md has the commands that come before it."""

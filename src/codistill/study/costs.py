@@ -52,6 +52,9 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
         return facts
     if cell.kind == "training":
         facts |= {"flops": training_flops(cell), "metrics": last_metrics(cell.out / METRICS_LOG)}
+        if cell.recipe is not None:
+            bf16 = in_bf16(choose_device(device), cell.recipe.engine.precision)
+            facts["precision"] = "bf16" if bf16 else "fp32"
         facts |= {"validation": found} if (found := last_metrics(cell.out / VALIDATION)) else {}
     return facts | {"provenance": provenance(cell.words)}
 

@@ -28,6 +28,8 @@ from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
 from codistill.world.build import WORLD_FILE
 
 FORMAT = "codistill-study-cell"
+COMPUTED, CHOICES = ("bf16", "fp32"), ("fast", "auto")
+"""Precisions, and those that leave it to the machine which of them it is."""
 
 
 def read_cell(folder: StudyFolder, name: str) -> dict[str, Any] | None:
@@ -106,7 +108,7 @@ def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
     """How a cell of today differs from the finished one: options, and contents of encoders and data."""
     try:
-        config = _floats(record["config"])
+        config = _as_chosen(_floats(record["config"]), to_plain(dict(cell.config)))
         before = {name: _restored(value, cell.config.get(name)) for name, value in config.items()}
     except (ConfigError, KeyError, AttributeError) as error:
         return [f"its record cannot be read by this version ({error})"]
@@ -116,6 +118,15 @@ def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
         if now and old.get(name) and old[name] != now and name not in cell.of_rows:
             found.append(f"{name} {cell.inputs[name]} holds something else now")
     return found
+
+
+def _as_chosen(before: Any, now: Any) -> Any:
+    """A finished cell's plain config, in which precisions are the choices of one that are asked for now, if any are."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {key: _as_chosen(value, now.get(key)) for key, value in before.items()}
+    if isinstance(before, list) and isinstance(now, list):
+        return [_as_chosen(*pair) for pair in zip(before, now, strict=False)] + before[len(now) :]
+    return now if before in COMPUTED and now in CHOICES else before
 
 
 def from_other_row(cell: Cell, record: Mapping[str, Any]) -> bool:

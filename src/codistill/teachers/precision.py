@@ -64,5 +64,5 @@ def prepared(
     if wanted == "fp32" or isinstance(encoder, FrozenViTEncoder):
         return encoder, torch.float32
     if isinstance(encoder, ViTEncoder):
-        return in_precision(encoder, "bf16"), torch.float32
+        return in_precision(encoder, "bf16", device), torch.float32
     return encoder, torch.bfloat16

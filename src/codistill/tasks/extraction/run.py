@@ -13,7 +13,7 @@ from torch import Tensor
 
 from codistill.data import Source
 from codistill.encoders.fingerprint import add_weights
-from codistill.engine.step import autocast
+from codistill.engine.step import autocast, in_bf16
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.extraction.changed import changed_shards, remove_shards, shard_inputs, surplus_shards
 from codistill.tasks.extraction.config import Extraction
@@ -109,7 +109,6 @@ def spec_of(
     dim = probe.patches.shape[-1]
     each = image_bytes(probe.grid, dim, kinds, len(blocks), config.dtype)
     shard = config.shard_images or default_shard(each, config.batch_size)
-    on_gpu = config.precision == "auto" and device.type == "cuda"
     return FeatureSpec(
         source=source.config.path,
         images=min(len(source), config.limit or len(source)),
@@ -128,7 +127,7 @@ def spec_of(
         images_per_shard=-(-shard // config.batch_size) * config.batch_size,
         batch_size=config.batch_size,
         weights=_fingerprint(features),
-        precision="bf16" if on_gpu else config.precision.replace("auto", "fp32"),
+        precision="bf16" if in_bf16(device, config.precision) else "fp32",
         limit=config.limit,
     )
 

@@ -130,7 +130,7 @@ RECIPES = {
         cached=False,
         unfreeze=True,
         encoder_lr_scale=0.2,
-        precision="bf16",
+        precision="fast",
         head=replace(SMALL.head, window=None),
     ),
     "published": PeopleFit(

@@ -28,7 +28,8 @@ class TrainedFit(HeadFit):
         cached: encode once and keep the tokens; otherwise encode in every step.
         unfreeze: train the encoder as well; needs fresh views (not `cached`).
         encoder_lr_scale: its learning rate, relative to the head's.
-        precision: in which steps compute; `auto`: bf16 on a GPU. Losses stay in fp32.
+        precision: in which steps compute; `auto`: bf16 on a GPU; `fast`: also on a CPU where it is faster. Losses
+            stay in fp32.
         optim: optimizer; decay acts on tensors with two or more dimensions.
     """
 

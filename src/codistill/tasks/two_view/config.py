@@ -137,7 +137,7 @@ RECIPES = {
         cached=False,
         unfreeze=True,
         encoder_lr_scale=0.2,
-        precision="bf16",
+        precision="fast",
     ),
     # MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (unfreeze) as in MASt3R.
     "published": TwoViewFit(
