@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from deploy_toys import ENCODER
@@ -206,6 +207,37 @@ def test_lower_precisions_of_onnx_files_stay_near(tmp_path: Path, precision: str
     found = operators(onnx.load(out))
     assert ("MatMulInteger" in found) is (precision == "int8")
     assert not [name for name in found if "." in name]
+
+
+def test_integers_do_not_overflow_on_any_processor(tmp_path: Path) -> None:
+    """Pairs of products fit into 16 bits, and onnxruntime's numbers here are those of exact integers."""
+    onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    from onnx.reference import ReferenceEvaluator
+
+    from codistill.deploy.write_onnx import in_integers
+
+    generator = np.random.default_rng(0)
+    weight = np.sign(generator.standard_normal((64, 32))).astype(np.float32)  # full scale everywhere
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "weight"], ["y"], name="product")],
+        "one product",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [8, 64])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [8, 32])],
+        [onnx.numpy_helper.from_array(weight, "weight")],
+    )
+    opset = onnx.helper.make_opsetid("", OPSET)
+    model = in_integers(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10))
+    stored = [onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.dims == [64, 32]]
+    assert len(stored) == 1 and stored[0].dtype == np.int8
+    assert 2 * 255 * int(np.abs(stored[0].astype(int)).max()) < 2**15
+    x = (
+        np.abs(generator.standard_normal((8, 64))).astype(np.float32) + 1
+    )  # no zeros: large unsigned activations
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found, exact = session.run(None, {"x": x})[0], ReferenceEvaluator(model).run(None, {"x": x})[0]
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+    assert np.abs(found - x @ weight).max() < 0.02 * np.abs(x @ weight).max()
 
 
 @pytest.mark.slow
