@@ -40,9 +40,9 @@ class ExportedPeople(OnLevels):
         super().__init__()
         refuse(config, "a head for people", "blocks", "norm", "feature_map", "projector", "denormalize")
         estimator = load_people(Subject(head=path) if path.is_dir() else Subject(model=path))
-        if config.bodies and config.format == "onnx" and estimator.body.name in NOT_IN_ONNX:
+        if config.bodies and config.format == "onnx" and estimator.body_name in NOT_IN_ONNX:
             raise ConfigError(
-                f"--bodies: {estimator.body.name}'s bodies are not exported as ONNX: its rest pose is fitted to the "
+                f"--bodies: {estimator.body_name}'s bodies are not exported as ONNX: its rest pose is fitted to the "
                 "shape by decompositions and linear systems, for which ONNX has no operators. Leave --bodies out "
                 "(`rotmat` and `shape` are all that the body model needs), or choose --format torch-export or aoti, "
                 "with --batch N"
@@ -65,11 +65,11 @@ class ExportedPeople(OnLevels):
             ("score", (), "of the detection", "float32"),
             ("location", (2,), "x and y of the head in pixels, pixel centres at integers", "float32"),
             ("head", (3,), "the head joint in the camera's frame, metres", "float32"),
-            ("rotmat", (spec.n_rot, 3, 3), f"rotations of {estimator.body.name}", "float32"),
-            ("shape", (spec.n_shape,), f"shape of {estimator.body.name}", "float32"),
+            ("rotmat", (spec.n_rot, 3, 3), f"rotations of {estimator.body_name}", "float32"),
+            ("shape", (spec.n_shape,), f"shape of {estimator.body_name}", "float32"),
         ]
         if spec.n_expression:
-            rows.append(("expression", (spec.n_expression,), f"of {estimator.body.name}", "float32"))
+            rows.append(("expression", (spec.n_expression,), f"of {estimator.body_name}", "float32"))
         if self.body is not None:
             frame = "in the camera's frame, metres"
             rows += [("vertices", (self.body.n_verts, 3), frame, "float32")]

@@ -31,6 +31,7 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
     Raises:
         ConfigError: if the address cannot be had.
     """
+    perception.prepare()
     app = create_app(perception, settings)
     listener = listen(settings)
     if warm:

@@ -219,6 +219,7 @@ class Sight:
         options: class of the options.
         load: a subject and options (None where there are none) to a model, which has `features` (a `FrozenFeatures`)
             and `to(device)`; None: as `Task.load`.
+        prepare: makes now what a model would make at its first answer, where that takes long.
         together: several images of one place have one answer.
     """
 
@@ -227,6 +228,7 @@ class Sight:
     size: Callable[[Any], int]
     options: type = NoOptions
     load: Callable[[Subject, Any], Any] | None = None
+    prepare: Callable[[Any], object] = lambda model: None
     together: bool = False
 
 

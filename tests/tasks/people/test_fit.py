@@ -11,9 +11,11 @@ import torch
 from people_scenes import ENCODER, fit_people, load_head, open_people, scored
 from stopping import stopping_after
 
+from codistill.bodies.tiny import TinyBody
 from codistill.errors import ConfigError
 from codistill.heads.human_mesh.losses import HumanMeshLossConfig
 from codistill.heads.human_mesh.targets import TargetConfig
+from codistill.tasks.people import load
 from codistill.tasks.people.config import RECIPES, PeopleFit, PeopleHeadConfig
 from codistill.tasks.people.loading import PeopleViews, ViewPlan, training_batches
 from codistill.tasks.people.sample import Skeleton
@@ -153,6 +155,23 @@ def test_recipes() -> None:
     assert published.batch_size == 32 and published.steps == 500_000 and not published.cached
     with pytest.raises(ConfigError, match="every_vertex must be 1 or more; got 0"):
         PeopleFit(every_vertex=0)
+
+
+def test_a_body_model_that_takes_long_is_made_at_its_first_use(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head for Anny (tiny's body in its place) opens and moves without it."""
+    fit_people(config(scenes, steps=1), Runtime(out=tmp_path, workers=0))
+    path = tmp_path / "head.json"
+    path.write_text(path.read_text().replace('"body": "tiny"', '"body": "anny"'))
+    asked: list[str] = []
+    monkeypatch.setattr(load, "load_body", lambda name: asked.append(name) or TinyBody())
+    monkeypatch.setattr(load, "refuse_without_anny", lambda: asked.append("installed?"))
+    model = load_head(tmp_path).to("cpu")
+    assert asked == ["installed?"] and model.describe()["body"] == "anny"
+    with torch.inference_mode():
+        assert not model.body.init_6d.is_inference()  # it may be trained with
+    assert asked == ["installed?", "anny"] and model.body is model.body
 
 
 def test_configs_that_make_no_sense(scenes: Path) -> None:

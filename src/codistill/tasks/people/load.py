@@ -5,11 +5,14 @@
 --head FILE --encoder E  the head of such a file on another encoder
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
 
+from codistill.bodies.anny import refuse_without_anny
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import CheckpointError, ConfigError
@@ -87,9 +90,10 @@ def _fitted(
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
     options = {"n_shape": config.n_shape} if seen.body == "smplx" else {}
-    body = _labels_body(path, seen.body, config, data) or load_body(seen.body, **options)
+    labels = _labels_body(path, seen.body, config, data)
+    body = partial(load_body, seen.body, **options) if labels is None else labels
     features = subject.features or record.features
-    found = _assembled(path, network, features, body, search, seen.size, subject.source)
+    found = _assembled(path, network, features, (seen.body, body), search, seen.size, subject.source)
     check_features(path, record, found.features, subject.other_encoder)
     return found, record.data.spec
 
@@ -108,14 +112,15 @@ def _released(path: Path, subject: Subject, search: PeopleSearch, data: PeopleDa
         )
     network = read_human_mesh(path, read_checkpoint(path)).build()
     config = network.config
-    body = _labels_body(path, "smplx", config, data)
-    body = body or load_body("smplx", n_shape=config.n_shape, n_expression=config.n_expression)
+    labels = _labels_body(path, "smplx", config, data)
+    make = partial(load_body, "smplx", n_shape=config.n_shape, n_expression=config.n_expression)
+    body = make if labels is None else labels
     if features is None:
         features = FeatureConfig(encoder=str(path), norm=not config.fresh_norm)
     else:
         say_unknown(path, features.encoder)
     size = config.table_size * config.patch_size
-    return _assembled(path, network, features, body, search, size, subject.source)
+    return _assembled(path, network, features, ("smplx", body), search, size, subject.source)
 
 
 def _labels_body(
@@ -140,11 +145,12 @@ def _assembled(
     path: Path,
     network: HumanMeshHead,
     config: FeatureConfig,
-    body: BodyModel,
+    named_body: tuple[str, BodyModel | Callable[[], BodyModel]],
     search: PeopleSearch,
     size: int,
     source: Source | None,
 ) -> PeopleEstimator:
+    name, body = named_body
     if config.projector is None:
         config = replace(config, norm=not network.config.fresh_norm)
     features, shape = FrozenFeatures(config, source), network.config
@@ -154,11 +160,23 @@ def _assembled(
             f"gives {features.channels} channels at patch size {features.patch_size}. Use the encoder that the head "
             "was fitted on."
         )
-    if (body.n_rot, body.n_shape) != (shape.n_rot, shape.n_shape):
-        raise ConfigError(
-            f"{path} gives {shape.n_rot} rotations and {shape.n_shape} shape numbers; the body model {body.name} takes "
-            f"{body.n_rot} and {body.n_shape}"
-        )
+    make = partial(_fitting, path, body, shape)
     size = whole_patches(search.size or size, shape.patch_size)
     network = as_fast_as(features.encoder, network.eval())
-    return PeopleEstimator(features, network, body.eval(), size, search)
+    found = PeopleEstimator(features, network, name, make, size, search)
+    if name == "anny" and not isinstance(body, BodyModel):
+        refuse_without_anny()
+    else:
+        _ = found.body  # at once, with its errors: it takes no time
+    return found
+
+
+def _fitting(path: Path, body: BodyModel | Callable[[], BodyModel], shape: HumanMeshConfig) -> BodyModel:
+    """The body model, if it takes what the head gives."""
+    made = body if isinstance(body, BodyModel) else body()
+    if (made.n_rot, made.n_shape) != (shape.n_rot, shape.n_shape):
+        raise ConfigError(
+            f"{path} gives {shape.n_rot} rotations and {shape.n_shape} shape numbers; the body model {made.name} takes "
+            f"{made.n_rot} and {made.n_shape}"
+        )
+    return made

@@ -1,7 +1,8 @@
 """Images and cameras to bodies with a human-mesh head, back in the image's own pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,9 @@ class PeopleEstimator:
     """An encoder with a human-mesh head and its body model.
 
     Attributes:
-        features, head, body: on one device, in evaluation mode.
+        features, head: on one device, in evaluation mode.
+        body_name: of the body model.
+        make_body: makes it, at its first use: the first Anny on a machine takes minutes.
         size: side of the encoder's square input, pixels.
         search: see `PeopleSearch`.
         mean: baseline body that replaces every predicted one, or None.
@@ -99,13 +102,20 @@ class PeopleEstimator:
 
     features: FrozenFeatures
     head: HumanMeshHead
-    body: BodyModel
+    body_name: str
+    make_body: Callable[[], BodyModel]
     size: int
     search: PeopleSearch
     mean: MeanBody | None = None
 
+    @cached_property
+    def body(self) -> BodyModel:
+        """The body model, on the head's device."""
+        with torch.inference_mode(False):  # it may be used in training as well
+            return self.make_body().eval().to(self.device)
+
     def to(self, device: torch.device | str) -> "PeopleEstimator":
-        for part in (self.features, self.head, self.body):
+        for part in (self.features, self.head, *((self.body,) if "body" in vars(self) else ())):
             part.to(device)
         return self
 
@@ -114,7 +124,7 @@ class PeopleEstimator:
         return next(self.head.parameters()).device
 
     def describe(self) -> dict[str, Any]:
-        return {"encoder": self.features.describe(), "body": self.body.name, "size": self.size}
+        return {"encoder": self.features.describe(), "body": self.body_name, "size": self.size}
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:

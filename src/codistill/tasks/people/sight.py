@@ -180,4 +180,5 @@ SIGHT = Sight(
     size=lambda model: model.estimator.size,
     options=PeopleOptions,
     load=load_on_tokens,
+    prepare=lambda model: model.estimator.body,
 )
