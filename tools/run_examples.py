@@ -21,7 +21,9 @@ def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         place = {"metadata": {"path": folder}}
-        nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=place).execute()
+        nbclient.NotebookClient(
+            notebook, timeout=SECONDS, kernel_name="python3", resources=place, coalesce_streams=True
+        ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of this run
     nbformat.write(notebook, path)

@@ -1,5 +1,7 @@
 """One pass of the encoder for all heads, with the same numbers as each head by itself."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,15 @@ def test_every_head_answers_as_by_itself(heads: dict[str, Path]) -> None:
     np.testing.assert_allclose(scene.depth[0], alone["depth"], rtol=1e-5)
     np.testing.assert_allclose(scene.normals[0], alone["normals"], atol=1e-5)
     assert scene.segmentation[0].names == CLASSES and len(set(alone["segmentation"].ravel())) > 1
+
+
+def test_using_heads_imports_nothing_that_only_training_needs() -> None:
+    code = (
+        "import sys, codistill; p = codistill.Perception.from_pretrained('dune-tiny', device='cpu'); "
+        "print(sorted({'torchvision', 'torch._dynamo', 'torch.distributed.tensor', 'anny'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"  # each takes a second and more
 
 
 def test_one_pass_for_all_heads(heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ The same call starts a run, resumes it after any interruption, and reports a fin
 of threads, a resumed run equals an uninterrupted one bit for bit: batches and draws are functions of (seed, step).
 """
 
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
@@ -15,7 +14,7 @@ from codistill.engine.checkpoint import Keep, load_model, load_optimizer, save_c
 from codistill.engine.distributed import Process
 from codistill.engine.logging import Row, RunLog, line_sizes, mean_of_rows
 from codistill.engine.nonfinite import NonFiniteWatch
-from codistill.engine.objective import BatchT, Objective, StepContext
+from codistill.engine.objective import BatchT, Objective, StepContext, TrainBatches, ValBatches
 from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.parallel import compile_units, recompute_activations, wrap
 from codistill.engine.prefetch import DeviceBatches
@@ -25,12 +24,10 @@ from codistill.engine.settings import EngineConfig, Settings, TrainSummary
 from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep
 from codistill.engine.tracking import TRACKERS
-from codistill.engine.validation import ValBatches, Validation, ValidationError
+from codistill.engine.validation import Validation, ValidationError
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
 from codistill.nn.precision import Precision, in_bf16
-
-TrainBatches = Callable[[int], Iterable[BatchT]]
 
 __all__ = ["EngineConfig", "TrainBatches", "TrainSummary", "ValBatches", "train"]
 

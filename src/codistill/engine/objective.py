@@ -15,6 +15,9 @@ from codistill.types import Batch
 
 BatchT = TypeVar("BatchT", bound=Batch)
 """The kind of batch of a run: an objective's, its loaders' and the loop's are one."""
+TrainBatches = Callable[[int], Iterable[BatchT]]
+"""From a start step to the batches from there on."""
+ValBatches = Callable[[], Iterable[BatchT]]
 _Taken = TypeVar("_Taken", bound=Batch, contravariant=True)
 
 

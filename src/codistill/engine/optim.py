@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from codistill.engine.objective import identity
 from codistill.engine.schedule import Schedule, ramped, warmup_cosine
 from codistill.errors import ConfigError, unknown_name
+from codistill.nn.sharding import is_sharded, local_part
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _CLIP_EPS = 1e-6
@@ -117,10 +117,6 @@ class GradientNorms:
     gradients: list[Tensor]
 
 
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 class TrainOptimizer:
     """AdamW over named parameters, with the learning rate by step.
 
@@ -192,7 +188,7 @@ class TrainOptimizer:
     @property
     def sharded(self) -> bool:
         """Whether the parameters are FSDP2's shards."""
-        return any(isinstance(p, DTensor) for p in self.parameters.values())
+        return any(is_sharded(p) for p in self.parameters.values())
 
     def zero_grad(self) -> None:
         self._adamw.zero_grad(set_to_none=True)
@@ -200,16 +196,16 @@ class TrainOptimizer:
     @torch.no_grad()
     def scale_gradients(self, factor: Tensor) -> None:
         """Multiply all gradients by a scalar on the device, the same on every rank."""
-        gradients = [_local(p.grad) for p in self.parameters.values() if p.grad is not None]
+        gradients = [local_part(p.grad) for p in self.parameters.values() if p.grad is not None]
         torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     @torch.no_grad()
     def measure(self) -> GradientNorms:
         """Norm of every gradient tensor, over all of its shards."""
         whole = [p.grad for p in self.parameters.values() if p.grad is not None]
-        gradients = [_local(gradient) for gradient in whole]
+        gradients = [local_part(gradient) for gradient in whole]
         norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        if isinstance(whole[0], DTensor):
+        if is_sharded(whole[0]):
             norms = self._all_reduce_sum(norms.square()).sqrt()  # from local shards to whole tensors
         return GradientNorms(norms, gradients)
 

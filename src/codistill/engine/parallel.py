@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import nn
@@ -20,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from codistill.engine.distributed import Process
+from codistill.engine.settings import Strategy
 from codistill.nn.blocks import Block, DecoderBlock
 from codistill.nn.frozen import FrozenBlock
 
-Strategy = Literal["ddp", "fsdp2"]
 _FORMS = 64
 """Compiled variants of a block's code, which teachers and student share: one for each width, grid, dtype, position
 embedding and gradient mode; further ones run uncompiled. PyTorch's own limit is 8."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from codistill.engine.optim import OptimConfig
-from codistill.engine.parallel import Strategy
 from codistill.engine.tracking import TRACKERS, TrackerName
 from codistill.errors import ConfigError, unknown_name
 from codistill.files.config import CHANGEABLE
 from codistill.nn.precision import Precision
 
+Strategy = Literal["ddp", "fsdp2"]
 FailedValidation = Literal["reported", "fatal"]
 
 

@@ -7,7 +7,7 @@ tried once more by the resumed run, then skipped: `validating.json` counts the a
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, Literal
 
@@ -16,7 +16,7 @@ from torch import nn
 from codistill.engine.distributed import Process
 from codistill.engine.lines import cut_after_step
 from codistill.engine.logging import VALIDATION, RunLog
-from codistill.engine.objective import BatchT, Objective, StepContext
+from codistill.engine.objective import BatchT, Objective, StepContext, ValBatches
 from codistill.engine.parallel import evaluating, gathered
 from codistill.engine.prefetch import DeviceBatches
 from codistill.engine.rounds import HaltedError, Rounds
@@ -27,7 +27,6 @@ from codistill.files.json_files import read_json
 from codistill.files.writing import remove_quietly, write_atomic
 from codistill.nn.precision import autocast
 
-ValBatches = Callable[[], Iterable[BatchT]]
 Ending = Literal["done", "stopped", "failed"]
 BEGUN = "validating.json"
 _TIMES = 2

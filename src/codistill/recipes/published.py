@@ -10,8 +10,8 @@ from dataclasses import replace
 from codistill.data import CATALOGUE, AugmentConfig, LoaderConfig, SourceConfig, catalogue_source
 from codistill.distill.config import DistillConfig
 from codistill.distill.targets import TargetConfig
-from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
 from codistill.recipes.recipe import Recipe, StudentConfig, published_steps
 from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig

@@ -18,8 +18,8 @@ from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
 from codistill.distill.mesa import MesaConfig
 from codistill.distill.targets import TargetConfig
-from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
 from codistill.recipes.published import DUNE_BASE_336, DUNE_TEACHERS, held_out_sources, training_sources
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.student.projectors import ProjectorConfig

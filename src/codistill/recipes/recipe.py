@@ -10,8 +10,8 @@ from typing import Literal
 
 from codistill.data import AugmentConfig, LoaderConfig, MixConfig, SourceConfig
 from codistill.distill.config import DistillConfig
-from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
 from codistill.errors import ConfigError
 from codistill.files.config import CHANGEABLE
 from codistill.student.projectors import ProjectorConfig

@@ -7,8 +7,8 @@ domains. Held out by content: whole photographs, whole stereo pairs, a contiguou
 """
 
 from codistill.data import AugmentConfig, LoaderConfig, SourceConfig
-from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.teachers.teacher import TeacherConfig
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from codistill.data import LoaderConfig, MixConfig, SourceConfig
-from codistill.engine.loop import EngineConfig
 from codistill.engine.optim import OptimConfig
+from codistill.engine.settings import EngineConfig
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.small import REAL_MINI_RECIPE
 from codistill.teachers.teacher import TeacherConfig

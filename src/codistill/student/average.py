@@ -8,10 +8,10 @@ Source: Polyak averaging, as in mean teachers and DINO.
 import copy
 
 import torch
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import nn
 
 from codistill.errors import ConfigError
+from codistill.nn.sharding import local_part
 
 
 class WeightAverage(nn.ModuleDict):
@@ -37,7 +37,7 @@ class WeightAverage(nn.ModuleDict):
     def follow(self, modules: nn.ModuleDict) -> None:
         """Move parameters and running statistics towards those of the same name, without a host sync."""
         present = dict(modules.named_parameters())
-        pairs = [(_local(p), _local(present[name])) for name, p in self.named_parameters()]
+        pairs = [(local_part(p), local_part(present[name])) for name, p in self.named_parameters()]
         ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
         torch._foreach_lerp_(ours, theirs, 1.0 - self.decay)  # pyright: ignore[reportPrivateImportUsage]
         buffers = dict(modules.named_buffers())
@@ -46,7 +46,3 @@ class WeightAverage(nn.ModuleDict):
                 kept.lerp_(buffers[name], 1.0 - self.decay)
             else:
                 kept.copy_(buffers[name])
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from torchvision.models import ResNet50_Weights
 
 from codistill.errors import CheckpointError, ConfigError
 from codistill.tasks.classification.bank import ImageVectors
@@ -67,10 +66,16 @@ def class_names(said: str | None, count: int, path: Path) -> tuple[str, ...]:
     """
     if said is None:
         return tuple(f"class {number}" for number in range(count))
-    names = tuple(ResNet50_Weights.DEFAULT.meta["categories"]) if said == IMAGENET else _names_in(Path(said))
+    names = _imagenet() if said == IMAGENET else _names_in(Path(said))
     if len(names) != count:
         raise ConfigError(f"{path} tells {count} classes apart, {said} names {len(names)}")
     return names
+
+
+def _imagenet() -> tuple[str, ...]:
+    from torchvision.models import ResNet50_Weights  # imports PyTorch's compiler, which takes seconds
+
+    return tuple(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
 def _names_in(file: Path) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from codistill.engine.distributed import Process
-from codistill.engine.loop import TrainBatches, ValBatches, train
 from codistill.engine.nonfinite import OWN_METRICS
-from codistill.engine.objective import BatchT, Objective
+from codistill.engine.objective import BatchT, Objective, TrainBatches, ValBatches
 from codistill.engine.optim import OptimConfig
 from codistill.engine.settings import EngineConfig
 from codistill.files.inputs import Inputs
@@ -116,6 +115,9 @@ def run_head_fit(
         CheckpointError: if nothing can be written there.
         DataError: if a sample cannot be used.
     """
+    # Here, since it imports PyTorch's distributed parts, which takes seconds, and a head in use needs none of it.
+    from codistill.engine.loop import train
+
     changes = process.on_main(lambda: check_resumed(runtime.out, RUN, inputs(), runtime.say))
     called = time.perf_counter()
     training = prepare()

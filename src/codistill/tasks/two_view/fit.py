@@ -13,7 +13,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import encoder_fingerprint, weights_hash
 from codistill.encoders.load import load_encoder
 from codistill.engine.distributed import Process
-from codistill.engine.loop import TrainBatches, ValBatches
+from codistill.engine.objective import TrainBatches, ValBatches
 from codistill.errors import ConfigError
 from codistill.files.inputs import Inputs
 from codistill.heads.two_view.network import TwoViewConfig, TwoViewHead

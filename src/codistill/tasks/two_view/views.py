@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional as colour
 
 from codistill.data.randomness import Purpose, generator
 from codistill.errors import ConfigError, DataError
@@ -121,6 +120,9 @@ def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np
     if strength == 0.0:
         return image
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    # Here, since it imports PyTorch's compiler, which takes seconds, and a head in use needs none of it.
+    from torchvision.transforms.v2 import functional as colour
+
     for change in (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation):
         pixels = change(pixels, float(rng.uniform(1.0 - strength, 1.0 + strength)))
     pixels = colour.adjust_hue(pixels, float(rng.uniform(-strength, strength)) / 5)
