@@ -97,8 +97,8 @@ class _Run(Generic[BatchT]):
         self.problems = opened.problems
         bf16 = process.on_main(lambda: in_bf16(process.device, self.config.precision))  # one answer for all
         self.precision: Precision = "bf16" if bf16 else "fp32"
-        before = opened.checkpoint.state if opened.checkpoint else {}
-        self.before: str = before.get("precision", self.precision)
+        saved = opened.checkpoint
+        self.before: str = self.precision if saved is None else saved.state.get("precision", self.precision)
         self.module = objective.trainable.to(process.device)
         objective.to_device(process.device)
         self._restore_and_wrap(opened)
