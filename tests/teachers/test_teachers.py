@@ -10,6 +10,8 @@ from torch import nn
 from codistill.encoders.base import Encoder, renormalize
 from codistill.encoders.seeded import seeded_encoder
 from codistill.errors import ConfigError
+from codistill.recipes.build import build_bank
+from codistill.recipes.registry import find_recipe
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig, resize_for_patch, resize_tokens
 from codistill.types import EncoderSpec, Tokens
@@ -97,6 +99,31 @@ def test_bank_runs_only_the_rows_and_never_trains() -> None:
     assert not out["b"].patches.requires_grad
     assert not any(module.training for module in bank.teachers.modules() if isinstance(module, Encoder))
     assert not any(parameter.requires_grad for parameter in bank.parameters())
+
+
+def test_one_encoder_that_is_several_teachers_runs_once_where_they_see_the_same() -> None:
+    named = "random:vit_tiny,dim=32,num_heads=2,depth=1"
+    given = [
+        TeacherConfig(name="a", encoder=named, kinds=("cls", "patch")),
+        TeacherConfig(name="b", encoder=named, domain="3d", kinds=("patch",)),
+        TeacherConfig(name="c", encoder=named, domain="human", norm=False),
+        TeacherConfig(name="d", encoder=f"{named},seed=1"),
+    ]
+    bank = build_bank(replace(find_recipe("debug"), teachers=tuple(given)))
+    calls: list[int] = []
+    bank["a"].encoder.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    images = torch.randn(3, 3, 28, 28)
+    alone = {
+        config.name: TeacherBank([Teacher(config, seeded_encoder(str(config.encoder)))], 14)
+        for config in given
+    }
+    targets = bank(images, {})
+    assert calls == [3, 3]  # a and b, c
+    for name, one in alone.items():
+        assert torch.equal(targets[name].patches, one(images, {})[name].patches)
+    calls.clear()
+    some = bank(images, {"b": torch.tensor([0, 2])})
+    assert calls == [3, 2, 3] and torch.equal(some["b"].patches, targets["b"].patches[[0, 2]])
 
 
 def test_refusals() -> None:

@@ -14,6 +14,7 @@ from codistill.distill.calibration import calibrate
 from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
+from codistill.encoders.base import Encoder
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
 from codistill.engine.parallel import compile_units
@@ -33,12 +34,17 @@ from codistill.types import Batch
 
 def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precision = "fp32") -> TeacherBank:
     """The recipe's teachers, loaded, for steps of a precision on a device (where they are moved later)."""
-    teachers = []
+    teachers: list[Teacher] = []
+    loaded: dict[tuple[str, str], Encoder] = {}
     for config in recipe.teachers:
         what = os.path.expandvars(config.encoder or config.name)
         if "$" in what:
             raise ConfigError(f"teacher {config.name!r}: {what!r} uses a variable that is not set")
-        teachers.append(Teacher(config, load_encoder(what), device=device, step=step))
+        known = what, config.precision
+        encoder = loaded.get(known) or load_encoder(what)
+        teachers.append(Teacher(config, encoder, device=device, step=step))
+        if config.precision != "int8":  # which may change the encoder that it is given
+            loaded[known] = teachers[-1].encoder
     return TeacherBank(teachers, recipe.student.patch_size)
 
 

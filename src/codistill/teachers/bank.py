@@ -1,9 +1,10 @@
 """The teacher bank: a batch and each teacher's rows in, raw targets out.
 
-Teachers run one after the other under inference mode, only on the rows that sharing gives them.
+Teachers run one after the other under inference mode, only on the rows that sharing gives them. One encoder that is
+several teachers, all seeing the same of all images, runs once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -93,15 +94,22 @@ class TeacherBank(nn.Module):
 
         Without `views` all teachers see the student's images, and their patches are on its grid.
         """
-        targets = {}
+        targets: dict[str, Tokens] = {}
+        known: dict[Hashable, Tokens] = {}
         for name in self.names:
             teacher = self[name]
+            same = None if rows.get(name) is not None or views is not None else teacher.sees
+            if same in known:
+                targets[name] = known[same]
+                continue
             dtype = teacher.autocast_dtype
             chosen = select_rows(images, rows.get(name))
             if dtype is None:
                 targets[name] = teacher(chosen, self.student_patch, views)
-                continue
-            plain = dtype == torch.float32
-            with full_precision(images) if plain else torch.autocast(images.device.type, dtype=dtype):
-                targets[name] = teacher(chosen, self.student_patch, views)
+            else:
+                plain = dtype == torch.float32
+                with full_precision(images) if plain else torch.autocast(images.device.type, dtype=dtype):
+                    targets[name] = teacher(chosen, self.student_patch, views)
+            if same is not None:
+                known[same] = targets[name]
         return targets

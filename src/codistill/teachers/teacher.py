@@ -5,6 +5,7 @@ section 4.1.
 """
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -180,6 +181,12 @@ class Teacher(nn.Module):
         self.kinds: tuple[TokenKind, ...] = kinds
         encoder = encoder.eval().requires_grad_(False)
         self.encoder, self.autocast_dtype = prepared(encoder, config.precision, device, step)
+
+    @property
+    def sees(self) -> Hashable:
+        """Equal for two teachers whose tokens of the same images are the same: one encoder, used alike."""
+        config = self.config
+        return id(self.encoder), self.autocast_dtype, config.norm, config.own_sizes, config.mosaic
 
     def width(self, kind: TokenKind) -> int:
         """Channels of its tokens of a kind."""
