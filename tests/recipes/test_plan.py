@@ -139,3 +139,17 @@ def test_a_teacher_that_ships_is_counted_by_its_weights(
     given = TeacherConfig(name="stereo", encoder="specialist", domain="3d", kinds=("patch",))
     work = work_of(replace(find_recipe("debug"), teachers=(given,)))
     assert work.teachers["stereo"] == pytest.approx(vit_flops(64, 2, 17, 16, 14), rel=1e-6)
+
+
+def test_an_encoder_that_is_several_teachers_is_counted_once() -> None:
+    recipe, named = find_recipe("debug"), "random:vit_tiny,dim=64,num_heads=2,depth=2"
+    alike = [
+        TeacherConfig(name=n, encoder=named, domain=d, kinds=("patch",))
+        for n, d in zip("ab", ("generic", "3d"), strict=True)
+    ]
+    other = TeacherConfig(name="c", encoder=named, kinds=("patch",), norm=False)
+    once = vit_flops(64, 2, 17, 16, 14)
+    work = work_of(replace(recipe, teachers=(*alike, other)))
+    assert work.teachers == {"a": pytest.approx(once), "b": 0.0, "c": pytest.approx(once)}
+    apart = replace(recipe.distill, sharing=replace(recipe.distill.sharing, mode="none"))
+    assert all(work_of(replace(recipe, teachers=tuple(alike), distill=apart)).teachers.values())

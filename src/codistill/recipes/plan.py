@@ -8,7 +8,7 @@ its size from its name.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from codistill.nn.vit import ViTConfig, vit_config
 from codistill.recipes.draws import draws_of
 from codistill.recipes.fresh_student import build_encoder, student_shape, with_class_tokens
 from codistill.recipes.recipe import Recipe
+from codistill.recipes.sizes import view_plan
 from codistill.student.student import Student
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
@@ -181,6 +182,7 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
     forward: dict[str, float] = {}
     targets = []
     configs = {teacher.name: teacher_shape(teacher, recipes or {}) for teacher in recipe.teachers}
+    again = _seen_before(recipe, shares)
     drawn = draws_of(recipe, {name: shape.patch_size for name, shape in configs.items()})
     with torch.device("meta"):
         for teacher in recipe.teachers:
@@ -191,6 +193,8 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
             )
             with torch.no_grad():
                 forward[teacher.name] = shares[teacher.name] * _mean_flops(network, inputs)
+            if teacher.name in again:
+                forward[teacher.name] = 0.0
         wanted = with_class_tokens(config, targets)
         more = max((target.token for target in wanted), default=0)
         student = Student(build_encoder(config, recipe.image_size, more), wanted, config.projector)
@@ -206,6 +210,24 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
         teachers=forward,
         gradient_bytes=4 * count,
     )
+
+
+def _seen_before(recipe: Recipe, shares: Mapping[str, float]) -> set[str]:
+    """Teachers that are an earlier one's encoder and see the same of all images, so that it runs once for both."""
+    known: set[Hashable] = set()
+    found: set[str] = set()
+    for teacher in recipe.teachers:
+        same = (
+            teacher.encoder or teacher.name,
+            teacher.precision,
+            teacher.norm,
+            teacher.own_sizes,
+            teacher.mosaic,
+        )
+        if view_plan(recipe) is None and shares[teacher.name] == 1.0 and teacher.precision != "int8":
+            found |= {teacher.name} if same in known else set()
+            known.add(same)
+    return found
 
 
 def _mean_flops(network: Callable[[torch.Tensor], object], inputs: Mapping[tuple[int, int], float]) -> float:
