@@ -112,8 +112,9 @@ def _name_axes(model: Any, network: Exportable) -> None:
 def in_integers(model: Any) -> Any:
     """Products with weights of transformer layers in 8-bit integers: weights per channel, activations per tensor.
 
-    Weights take 7 of the 8 bits. x86 processors without VNNI add two products in 16 bits, which full weights overflow:
-    saturated in silence, and the same file gives other numbers there than where it was made.
+    Weights are unsigned, as activations are. With signed ones onnxruntime adds two products in 16 bits on x86 processors
+    without VNNI, which saturates in silence: the same file gives other numbers there. Unsigned ones take another way
+    there, and on VNNI the same as signed ones.
     """
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -132,8 +133,7 @@ def in_integers(model: Any) -> Any:
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=chosen,
             per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
+            weight_type=QuantType.QUInt8,
             use_external_data_format=model.ByteSize() > LARGEST_FILE,
         )
         return onnx_packages().load(out)
