@@ -5,7 +5,6 @@ keep their rest pose. Shape is the logit of the phenotypes, so that any real num
 """
 
 import copy
-import importlib.util
 import logging
 import os
 from functools import lru_cache
@@ -47,17 +46,12 @@ def anny_is_built() -> bool:
     return anny_cache().is_dir() and any(anny_cache().iterdir())
 
 
-def refuse_without_anny() -> None:
-    """Raise MissingExtraError where the package is not installed."""
-    if importlib.util.find_spec("anny") is None:
-        raise MissingExtraError("anny", "world", "The Anny body model")
-
-
 @lru_cache(maxsize=1)
 def _construct() -> Any:
-    refuse_without_anny()
-    import anny
-
+    try:
+        import anny
+    except ImportError as error:
+        raise MissingExtraError("anny", "world", "The Anny body model") from error
     if not anny_is_built():
         _LOG.warning(
             "Building the Anny body model for the first time: one to four minutes, then kept in %s.",

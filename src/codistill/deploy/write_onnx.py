@@ -112,9 +112,9 @@ def _name_axes(model: Any, network: Exportable) -> None:
 def in_integers(model: Any) -> Any:
     """Products with weights of transformer layers in 8-bit integers: weights per channel, activations per tensor.
 
-    Weights are unsigned, as activations are. With signed ones onnxruntime adds two products in 16 bits on x86 processors
-    without VNNI, which saturates in silence: the same file gives other numbers there. Unsigned ones take another way
-    there, and on VNNI the same as signed ones.
+    Weights are unsigned, as activations are. With signed ones onnxruntime adds two products in 16 bits on x86
+    processors without VNNI, which saturates in silence: the same file gives other numbers there. Unsigned ones take
+    another way there, and on VNNI the same as signed ones.
     """
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -166,12 +166,11 @@ def test_a_body_model_that_takes_long_is_made_at_its_first_use(
     path.write_text(path.read_text().replace('"body": "tiny"', '"body": "anny"'))
     asked: list[str] = []
     monkeypatch.setattr(load, "load_body", lambda name: asked.append(name) or TinyBody())
-    monkeypatch.setattr(load, "refuse_without_anny", lambda: asked.append("installed?"))
     model = load_head(tmp_path).to("cpu")
-    assert asked == ["installed?"] and model.describe()["body"] == "anny"
+    assert not asked and model.describe()["body"] == "anny"
     with torch.inference_mode():
         assert not model.body.init_6d.is_inference()  # it may be trained with
-    assert asked == ["installed?", "anny"] and model.body is model.body
+    assert asked == ["anny"] and model.body is model.body
 
 
 def test_configs_that_make_no_sense(scenes: Path) -> None:

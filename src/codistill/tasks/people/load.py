@@ -12,7 +12,6 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from codistill.bodies.anny import refuse_without_anny
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import CheckpointError, ConfigError
@@ -164,9 +163,7 @@ def _assembled(
     size = whole_patches(search.size or size, shape.patch_size)
     network = as_fast_as(features.encoder, network.eval())
     found = PeopleEstimator(features, network, name, make, size, search)
-    if name == "anny" and not isinstance(body, BodyModel):
-        refuse_without_anny()
-    else:
+    if name != "anny" or isinstance(body, BodyModel):
         _ = found.body  # at once, with its errors: it takes no time
     return found
 
