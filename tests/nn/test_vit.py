@@ -1,5 +1,7 @@
 """The vision transformer: token order, intermediate blocks, any shape, compile, errors."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -101,3 +103,23 @@ def test_gradients_reach_everything_but_the_unused() -> None:
     (tokens.patches.sum() + tokens.cls.sum()).backward()  # type: ignore[union-attr]
     without = {name for name, parameter in vit.named_parameters() if parameter.grad is None}
     assert without == {"mask_token", "norm.weight", "norm.bias"}
+
+
+@pytest.mark.parametrize("position", ["learned", "rope"])
+def test_torchscripts_tracer_gives_the_same_tokens_for_any_batch(position: str) -> None:
+    """For LibTorch; the size of the images is fixed."""
+    network = small(position=position)
+
+    class Patches(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network(images).patches
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer: sizes become constants
+        traced = torch.jit.trace(Patches(), torch.randn(1, 3, 42, 70))
+        images = torch.randn(3, 3, 42, 70)
+        torch.testing.assert_close(traced(images), network(images).patches)

@@ -57,6 +57,7 @@ class FrozenLinear(nn.Module):
             and x.dtype == self.weight.dtype
             and onednn_computes_in(x.dtype)
             and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()  # oneDNN's operator cannot be traced
             and torch._C._get_mkldnn_enabled()
             and not torch._C._are_functorch_transforms_active()
         )

@@ -88,6 +88,7 @@ class Linear(nn.Linear):
             and type(x) in _PLAIN
             and type(self.weight) in _PLAIN
             and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()  # oneDNN's operator cannot be traced
             and torch._C._get_mkldnn_enabled()
             and not torch._C._are_functorch_transforms_active()
         ):

@@ -27,7 +27,7 @@ def cached_unless_exporting(maxsize: int) -> Callable[[Callable[P, R]], Callable
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if torch.compiler.is_exporting():
+            if torch.compiler.is_exporting() or torch.jit.is_tracing():
                 return function(*args, **kwargs)
             return cached(*args, **kwargs)  # type: ignore[arg-type]
 

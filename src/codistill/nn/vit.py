@@ -89,6 +89,8 @@ class VisionTransformer(nn.Module):
             ValueError: if a side is not a multiple of the patch size.
         """
         height, width = images.shape[-2:]  # rows, columns
+        if torch.jit.is_tracing():  # sizes are tensors there; a traced graph is for one size
+            height, width = int(height), int(width)
         patch = self.config.patch_size
         if height % patch or width % patch:
             raise ValueError(
