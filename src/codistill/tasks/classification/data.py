@@ -5,7 +5,7 @@ order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -42,18 +42,10 @@ class ClassFile(FilePicture):
     """An image file of a class.
 
     Attributes:
-        path: of the file.
         label: the number of its class.
-        root: of the data set.
     """
 
-    label: int
-    root: Path
-
-    @property
-    def name(self) -> str:
-        """Its path below the root."""
-        return str(self.path.relative_to(self.root))
+    label: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class ClassImages:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> ClassFile:
-        return ClassFile(self.paths[index], self.labels[index], self.root)
+        return ClassFile(self.paths[index], self.root, label=self.labels[index])
 
     def inputs_of(self, index: int) -> SampleInputs:
         """The file and its class."""
@@ -208,7 +200,7 @@ def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
     if data.classes != tuple(known):
         raise ConfigError(
             f"{data.spec} has {len(data.classes)} classes, the head {len(known)}, and they must be the same: fit a "
-            "head for this folder"
+            "head for this data"
         )
 
 

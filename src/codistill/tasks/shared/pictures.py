@@ -38,13 +38,20 @@ class Picture(Protocol):
 
 @dataclass(frozen=True)
 class FilePicture:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: of the file.
+        root: of the data set; None: it has none.
+    """
 
     path: Path
+    root: Path | None = None
 
     @property
     def name(self) -> str:
-        return str(self.path)
+        """Its path, below the root where there is one."""
+        return str(self.path if self.root is None else self.path.relative_to(self.root))
 
     @property
     def files(self) -> SampleInputs:
