@@ -24,7 +24,7 @@ def tokens(images: int = IMAGES, seed: int = 0, pattern: float = 0.0) -> Tensor:
 
 
 def variance_of_positions(x: np.ndarray) -> float:
-    """Of the mean over images, less a share 1 / images of what image and position leave: two-way analysis of variance."""
+    """Of the mean over images, without what chance gives to it: a two-way analysis of variance."""
     images, patches, _ = x.shape
     centre, by_image, by_place = x.mean((0, 1)), x.mean(1), x.mean(0)
     rest = 0.0

@@ -164,7 +164,9 @@ def open_world(where: Where) -> ClassificationData:
         split=where.split,
         samples=WorldThings(places, classes),
         classes=classes,
-        notes=(f"{len(places)} things of {len(there)} categories that are {LEAST} pixels large or more",),
+        notes=(
+            f"{where.split}: {len(places)} things of {len(there)} categories, {LEAST} pixels large or more",
+        ),
     )
 
 
