@@ -20,7 +20,7 @@ from codistill.files.npz import read_npz, write_npz
 from codistill.files.places import cache_folder
 from codistill.imaging import decode_rgb
 from codistill.world.classes import CLASSES
-from codistill.world.crops import LEAST, read_windows, thing_name
+from codistill.world.crops import LEAST, MARGIN, read_windows, thing_name
 from codistill.world.dataset import SegmentationDataset
 from codistill.world.identity import scene_of
 
@@ -128,4 +128,5 @@ def kept_places(dataset: SegmentationDataset, progress: Progress = lambda done: 
 
 def _place(dataset: SegmentationDataset) -> Path:
     inputs = stamped(dataset.inputs_of(index) for index in range(len(dataset)))
-    return cache_folder() / "things" / f"{text_sha256(f'{FORMAT} {LEAST} {inputs.digest()}')[:24]}.npz"
+    rule = (FORMAT, LEAST, MARGIN, CLASSES)
+    return cache_folder() / "things" / f"{text_sha256(f'{rule} {inputs.digest()}')[:24]}.npz"
