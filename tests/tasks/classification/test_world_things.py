@@ -103,7 +103,7 @@ def test_vectors_are_made_again_where_the_world_has_changed(world: Path, tmp_pat
     assert not np.allclose(now, before, atol=1e-3)
 
 
-def test_worlds_that_cannot_be_used_say_why(tmp_path: Path, tiny_world: Path) -> None:
+def test_worlds_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     def opened(splits, split="val"):
         root = drawn_world(tmp_path / str(len(list(tmp_path.iterdir()))), splits)
         return open_split(LAYOUTS, f"world:{root}", split)
@@ -121,5 +121,10 @@ def test_worlds_that_cannot_be_used_say_why(tmp_path: Path, tiny_world: Path) ->
         opened({"train": train})
     with pytest.raises(DataError, match="Did you mean"):
         opened({"train": train}, "vall")
+    other = drawn_world(tmp_path / "rooms", {"train": train})
+    plan = (other / "world.json").read_text()
+    (other / "world.json").write_text(plan.replace('"objects"]', '"rooms"]'))
+    with pytest.raises(DataError, match=r"has no objects \(it has rooms\)\. Add them"):
+        open_split(LAYOUTS, f"world:{other}", "val")
     with pytest.raises(DataError, match=r"no world here"):
         open_split(LAYOUTS, f"world:{tmp_path / 'none'}", "val")
