@@ -120,6 +120,13 @@ def test_an_encoder_without_tokens_before_its_norm_has_scores_after_it(photos: P
         compare(TASK, both, tmp_path, "pattern")
 
 
+def test_a_head_is_refused_and_the_record_claims_no_norm() -> None:
+    with pytest.raises(ConfigError, match="takes no head"):
+        TASK.load(Subject(head=Path("h")), ArtefactsTest(), None)
+    model = TASK.load(Subject(features=FeatureConfig(encoder=ENCODER)), ArtefactsTest(), None)
+    assert "norm" not in model.describe()["encoder"] and model.describe()["encoder"]["channels"] == 48
+
+
 def test_sides_are_whole_patches() -> None:
     assert [ArtefactsTest(size=size).side(14) for size in (112, 110, 120, 1)] == [112, 112, 126, 14]
     with pytest.raises(ConfigError, match="size must be 1 or more"):

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ from codistill.imaging import resize_rgb
 from codistill.imaging.normalize import normalized
 from codistill.metrics.fixed_pattern import pattern_parts
 from codistill.metrics.token_lengths import long_from
-from codistill.tasks.encoder_alone import DenseFeatures
+from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.pictures import in_batches, prepared_batches
 from codistill.tasks.shared.progress import Lines
-from codistill.tasks.task import Outcome, TaskData
+from codistill.tasks.task import Outcome, Subject, TaskData
 
 STATES = {False: "", True: "_normed"}
 """Ends of the scores' names, before the final norm (False) and after it."""
@@ -53,6 +54,19 @@ class ArtefactsTest:
     def side(self, patch: int) -> int:
         """The rounded side, for patches of so many pixels."""
         return max(1, round(self.size / patch)) * patch
+
+
+class BothStates(DenseFeatures):
+    """An encoder whose tokens are measured before and after its norm."""
+
+    def describe(self) -> dict[str, Any]:
+        told = self.features.describe()
+        return {"encoder": {name: value for name, value in told.items() if name != "norm"}}
+
+
+def load(subject: Subject, test: ArtefactsTest, data: TaskData | None) -> BothStates:
+    """The encoder that a subject names; see `load_features`."""
+    return BothStates(load_features(subject, test, data).features)
 
 
 def score(model: DenseFeatures, data: TaskData, test: ArtefactsTest, runtime: Runtime) -> Iterator[Outcome]:

@@ -17,8 +17,7 @@ from functools import partial
 import numpy as np
 
 from codistill.tasks.artefacts.layouts import LAYOUTS
-from codistill.tasks.artefacts.score import STATES, ArtefactsTest, score
-from codistill.tasks.encoder_alone import load_features
+from codistill.tasks.artefacts.score import STATES, ArtefactsTest, load, score
 from codistill.tasks.shared.pictures import check_pictures
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf, SumsOf
@@ -81,7 +80,7 @@ TASK = Task(
     about="patch tokens of unusual length and patterns at the same place in every picture: nothing is fitted",
     layouts=LAYOUTS,
     check=_check,
-    load=load_features,
+    load=load,
     test=ArtefactsTest,
     score=score,
     columns={**_columns(norm=False), **_columns(norm=True)},

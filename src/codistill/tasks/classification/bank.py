@@ -22,8 +22,7 @@ from codistill.imaging import resize_rgb, without_ends
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.inputs import Samples
-from codistill.tasks.shared.pictures import prepared_batches
+from codistill.tasks.shared.pictures import Pictures, prepared_batches
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
 from codistill.types import Tokens
 
@@ -94,7 +93,7 @@ def encode(
 
 
 def encode_pictures(
-    pictures: Samples,
+    pictures: Pictures,
     batches: Sequence[Sequence[int]],
     vectors: ImageVectors,
     features: FrozenFeatures,
@@ -105,7 +104,7 @@ def encode_pictures(
     """Vectors of pictures (fp32, on the host), batch by batch.
 
     Args:
-        pictures: of `Picture`.
+        pictures: whose vectors are wanted.
         batches: numbers of their pictures.
         vectors, features: how a picture becomes a vector, and the encoder on its device.
         workers, device: of loading and computing.
@@ -124,7 +123,7 @@ def encode_pictures(
 
 def build_bank(
     folder: Path,
-    pictures: Samples,
+    pictures: Pictures,
     vectors: ImageVectors,
     features: FrozenFeatures,
     *,
@@ -140,7 +139,7 @@ def build_bank(
 
     Args:
         folder: of this bank alone.
-        pictures, vectors, features: the images (`Picture`), how they become vectors, and the encoder on its device.
+        pictures, vectors, features: the images, how they become vectors, and the encoder on its device.
         option: the command's option that names another folder, for errors.
         data: name of the data set; a folder of another data set is refused.
         batch_size, workers, device: of loading and computing.

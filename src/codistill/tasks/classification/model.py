@@ -26,8 +26,7 @@ from codistill.tasks.classification.released import (
 )
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, read_record
-from codistill.tasks.shared.inputs import Samples
-from codistill.tasks.shared.pictures import in_batches
+from codistill.tasks.shared.pictures import Pictures, in_batches
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
@@ -71,7 +70,7 @@ class ImageClassifier:
         return self.scores(encode(pixels[None], self.vectors, self.features, self.device))
 
     def scores_of(
-        self, pictures: Samples, *, batch_size: int, workers: int | None
+        self, pictures: Pictures, *, batch_size: int, workers: int | None
     ) -> Iterator[dict[str, Float[Tensor, "image class"]]]:
         """Class scores of pictures, in order, computed in batches.
 

@@ -36,6 +36,10 @@ class Picture(Protocol):
         ...
 
 
+Pictures = Samples | Sequence[Picture]
+"""Samples that are `Picture`s."""
+
+
 @dataclass(frozen=True)
 class FilePicture:
     """An image file.
@@ -90,7 +94,7 @@ def in_batches(count: int, size: int) -> list[range]:
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def check_pictures(pictures: Samples) -> None:
+def check_pictures(pictures: Pictures) -> None:
     """Read `CHECKED` pictures, evenly spread, before anything is computed; the rest is checked as it is read.
 
     Raises:
@@ -104,7 +108,7 @@ def check_pictures(pictures: Samples) -> None:
 class _Prepared(Dataset[Tensor]):
     """Batches (image, row, column, 3) uint8 by the numbers of their pictures."""
 
-    pictures: Samples
+    pictures: Pictures
     prepare: Callable[[np.ndarray], np.ndarray]
 
     def __getitem__(self, rows: Sequence[int]) -> Tensor:
@@ -112,7 +116,7 @@ class _Prepared(Dataset[Tensor]):
 
 
 def prepared_batches(
-    pictures: Samples,
+    pictures: Pictures,
     batches: Iterable[Sequence[int]],
     prepare: Callable[[np.ndarray], np.ndarray],
     *,
@@ -122,7 +126,7 @@ def prepared_batches(
     """Pictures as batches, in order.
 
     Args:
-        pictures: of `Picture`, map-style and picklable.
+        pictures: map-style and picklable.
         batches: numbers of their pictures.
         prepare: gives (row, column, 3) uint8 of one size; picklable.
         workers, device: see `made_by_workers`.
