@@ -6,9 +6,10 @@ import torch
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.registry import FunctionEncoder
-from codistill.encoders.states import TokenState, encode_states
+from codistill.encoders.states import TokenState, both_norms, encode_states
+from codistill.errors import ConfigError
 from codistill.tasks.shared.baseline import ColourPositionEncoder
-from codistill.types import EncoderSpec
+from codistill.types import EncoderSpec, Tokens
 
 ENCODER = "random:vit_tiny,depth=3,dim=48,num_heads=2,image_size=56,num_registers=2"
 IMAGES = torch.randn(2, 3, 28, 42, generator=torch.Generator().manual_seed(0))
@@ -87,3 +88,32 @@ def test_what_cannot_be_had_from_one_pass() -> None:
         NotImplementedError, match="baseline:colour gives no tokens before and after its norm"
     ):
         encode_states(Bare(), IMAGES, (LAST, BARE))
+
+
+class OnlyTwice(Encoder):
+    """Its norm cannot be applied by itself, or nothing comes before it."""
+
+    def __init__(self, before: bool = True) -> None:
+        super().__init__()
+        self.spec = EncoderSpec(name="twice", dim=3, patch_size=14, has_cls=False)
+        self.before = before
+
+    def encode(self, images: torch.Tensor, norm: bool = True) -> Tokens:
+        if not norm and not self.before:
+            raise ConfigError("a pooled summary comes after the norm")
+        patches = torch.nn.functional.avg_pool2d(images, 14).flatten(2).transpose(1, 2)
+        return Tokens(patches=patches * (1.0 if norm else 7.0), grid=(2, 3), normed=norm)
+
+
+def test_tokens_before_and_after_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder(ENCODER)
+    wanted = {norm: encoder(IMAGES, norm=norm).patches for norm in (False, True)}
+    count = passes(encoder, monkeypatch)
+    found = both_norms(encoder, IMAGES)
+    assert count == [1]
+    for norm, tokens in found.items():
+        assert tokens.normed is norm
+        torch.testing.assert_close(tokens.patches, wanted[norm])
+    two = both_norms(OnlyTwice(), IMAGES)
+    torch.testing.assert_close(two[False].patches, 7.0 * two[True].patches)
+    assert list(both_norms(OnlyTwice(before=False), IMAGES)) == [True]

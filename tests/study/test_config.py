@@ -96,6 +96,8 @@ def test_shipped_studies_are_found_with_their_variables() -> None:
     assert found.row("share-none").set["teachers"][1]["encoder"] == "T"
     assert found.row("share-none").set["teachers"][2]["encoder"] == "people-tiny"
     short = find_study("methods", ["steps=3", "steps_apart=4", "worlds=W"])
+    assert {"knn", "linear", "artefacts"} <= short.evaluations.keys()
+    assert short.evaluations["knn"].options["data"] == "world:W/objects"
     assert short.row("baseline").set["engine"]["total_steps"] == 3
     assert short.row("scales-independent").set["engine.total_steps"] == 4
     with pytest.raises(ConfigError, match=r"Unknown study 'papr'.*Did you mean 'paper'"):

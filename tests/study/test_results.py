@@ -153,6 +153,29 @@ def test_unknown_columns_are_refused(folder: StudyFolder) -> None:
         study_grids(open_results(folder.root))
 
 
+def test_scores_that_follow_from_data_have_columns_once_a_cell_is_finished(folder: StudyFolder) -> None:
+    more = {
+        "evaluations": {**STUDY["evaluations"], "near": {"task": "knn", "options": {"data": "world:w"}}},
+        "tables": {"main": {"columns": ["depth.rmse", "near.k=20 top-1", "near"]}},
+    }
+    save_yaml(from_plain(StudyConfig, {**STUDY, **more}), folder.study)
+
+    def header() -> tuple[str, ...]:
+        return study_grids(open_results(folder.root))[0].header
+
+    assert len(header()) == 2
+    place = folder.cell("ours/0/near")
+    place.mkdir(parents=True)
+    hits = {"label": np.zeros(3), "k=20": np.array([[1.0], [0.0], [1.0]])}
+    np.savez(
+        place / "per_image.npz", names=np.array(["a", "b", "c"]), groups=np.array(["a", "b", "c"]), **hits
+    )
+    for name in ("metrics.json", "cell.json"):
+        (place / name).write_text((folder.cell("ours/0/depth") / name).read_text())
+    assert header()[2:] == ("near: k=20 top-1 (%) ↑",) * 2
+    assert "66.7" in markdown(study_grids(open_results(folder.root)))
+
+
 def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> None:
     results = open_results(folder.root)
     lines = markdown(study_grids(results)).splitlines()

@@ -105,6 +105,9 @@ TOYS = {
     "semantic-correspondence": Toy(
         data=lambda folder: f"spair:{spair_folder(folder)}", score=words("--size 56 --partial")
     ),
+    "artefacts": Toy(
+        data=lambda folder: f"folder:{photo_folder(folder)}", score=words("--size 56 --batch-size 4")
+    ),
     "brightness": Toy(  # of an installed package
         data=lambda folder: f"grey:{photo_folder(folder)}",
         fit=words("plain --steps 4 --view.crop 42"),

@@ -11,7 +11,7 @@ from codistill.errors import DataError
 from codistill.tasks.classification.data import open_folder
 from codistill.tasks.task import Where
 from codistill.world.classes import CLASS_INDEX, IGNORE
-from codistill.world.crops import things_of, write_things
+from codistill.world.crops import windows_of, write_things
 from codistill.world.dataset import World
 
 
@@ -33,17 +33,17 @@ def _scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_crop_is_the_square_around_a_thing_with_a_margin():
     pixels, labels, instances = _scene()
-    ((number, category, crop),) = things_of(pixels, labels, instances, 12)
+    ((number, category, window),) = windows_of(labels, instances, 12)
     assert (number, category) == (1, "chair")
     # 20 rows high: 10 + 3 pixels to each side of its middle, (20, 45).
-    np.testing.assert_array_equal(crop, pixels[7:33, 32:58])
+    np.testing.assert_array_equal(pixels[window], pixels[7:33, 32:58])
 
 
 def test_small_things_are_left_out_and_larger_limits_leave_out_more():
-    scene = _scene()
+    _, *truth = _scene()
 
     def found(least: int) -> list[int]:
-        return [number for number, *_ in things_of(*scene, least)]
+        return [number for number, *_ in windows_of(*truth, least)]
 
     assert found(3) == [1, 2]
     assert found(4) == [1]
@@ -53,7 +53,7 @@ def test_small_things_are_left_out_and_larger_limits_leave_out_more():
 def test_an_image_folder_with_scenes_as_groups(
     tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("codistill.world.crops._check_categories", lambda *_: None)
+    monkeypatch.setattr("codistill.world.crops.check_categories", lambda *_: None)
     counts = write_things(World(tiny_world), tmp_path / "things", least=8)
     assert set(counts) == {"train", "val", "test"}
     groups = json.loads((tmp_path / "things/groups.json").read_text())

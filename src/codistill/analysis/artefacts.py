@@ -3,8 +3,9 @@
 * Long tokens (Vision transformers need registers, arXiv 2309.16588): DINOv2-g has 2.4 % above a length of 150. That
   threshold holds for one network; here a token is long beyond the median by six robust deviations (see
   `metrics/token_lengths.py`), and quantiles are reported. Lengths before the final norm tell: the norm hides them.
-* Fixed pattern: the part of the variance that the position alone explains, Var over positions of the mean over images,
-  over the total variance; without what chance gives to a mean of so few images.
+* Fixed pattern: the part of the variance that the position alone explains (`metrics/fixed_pattern.py`).
+
+The task `artefacts` scores both with intervals.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
-from codistill.errors import ConfigError
+from codistill.encoders.states import both_norms
+from codistill.metrics.fixed_pattern import pattern_parts
 from codistill.metrics.token_lengths import long_from
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -64,29 +66,18 @@ def measure(tokens: Float[Tensor, "image patch channel"], grid: tuple[int, int])
     lengths = x.norm(dim=-1)  # (image, patch)
     threshold = long_from(lengths)
     found = torch.quantile(lengths.flatten(), torch.tensor(QUANTILES, dtype=torch.float64, device=x.device))
+    parts = pattern_parts(tokens)
+    total = float(parts.total.mean())
     mean = x.mean(0)  # (patch, channel)
     centred = mean - mean.mean(0)
     return Artefacts(
         long_share=float((lengths > threshold).double().mean()),
         threshold=float(threshold),
         quantiles=tuple(found.tolist()),
-        fixed_pattern=_fixed_pattern(x, mean),
+        fixed_pattern=float((parts.explained.mean() / total).clamp(0.0, 1.0)) if total > 0 else 0.0,
         lengths=lengths.unflatten(1, grid).cpu().numpy(),
         pattern=centred.norm(dim=-1).unflatten(0, grid).cpu().numpy(),
     )
-
-
-def _fixed_pattern(x: Tensor, mean: Tensor) -> float:
-    """Variance between positions, without the part that comes from averaging few images, over the total."""
-    images, patches = x.shape[:2]
-    if images < 2 or patches < 2:
-        return float("nan")
-    centre = mean.mean(0)
-    of_image = x.mean(1, keepdim=True)  # what all tokens of an image share says nothing of positions
-    rest = (x - of_image - mean + centre).square().sum() / ((images - 1) * (patches - 1))
-    between = (mean - centre).square().sum() / patches - rest * (patches - 1) / (patches * images)
-    total = (x - centre).square().sum() / (images * patches)
-    return float((between / total).clamp(0.0, 1.0)) if total > 0 else 0.0
 
 
 @torch.inference_mode()
@@ -98,17 +89,11 @@ def artefacts_of(
     Returns:
         By `before the final norm` and `after it`; the first is missing where an encoder gives no tokens before it.
     """
-    named = dict(zip(BEFORE_AND_AFTER, (False, True), strict=True))
-    parts: dict[str, list[Tensor]] = {name: [] for name in named}
+    names = dict(zip((False, True), BEFORE_AND_AFTER, strict=True))
+    parts: dict[str, list[Tensor]] = {name: [] for name in BEFORE_AND_AFTER}
     grid = (0, 0)
     for batch in images:
-        for name, norm in named.items():
-            try:
-                tokens = encoder(batch, norm=norm)
-            except ConfigError:  # a pooled summary comes after the norm
-                if norm:
-                    raise
-                continue
-            parts[name].append(tokens.patches.float())
+        for norm, tokens in both_norms(encoder, batch).items():
+            parts[names[norm]].append(tokens.patches.float())
             grid = tokens.grid
     return {name: measure(torch.cat(of), grid) for name, of in parts.items() if of}

@@ -8,7 +8,8 @@ from codistill.commands.parsers.evaluate_retrieval import parse
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError, DataError
 from codistill.metrics.interval import bootstrap_mean
-from codistill.tasks.classification.bank import ImageVectors, encode_files
+from codistill.tasks.classification.bank import ImageVectors, encode_pictures
+from codistill.tasks.shared.pictures import FilePicture, in_batches
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.text.retrieval import RANKS, found_at, read_captions
 from codistill.tasks.text.space import TextSide, image_side
@@ -31,10 +32,10 @@ def main(argv: list[str]) -> int:
     features = image_side(arguments.encoder, arguments.projector, text)
     device = choose_device(arguments.device)
     features.to(device)
-    size = arguments.batch_size
-    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    pictures = [FilePicture(path) for path in paths]
+    batches = in_batches(len(pictures), arguments.batch_size)
     found = torch.cat(
-        list(encode_files(batches, vectors, features, workers=arguments.workers, device=device))
+        list(encode_pictures(pictures, batches, vectors, features, workers=arguments.workers, device=device))
     )
     ranks = tuple(rank for rank in RANKS if rank < len(captions.images)) or (1,)
     of_images, of_texts = found_at(found, captions.values, captions.owners(), ranks)

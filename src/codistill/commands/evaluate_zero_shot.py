@@ -9,11 +9,12 @@ from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError
 from codistill.metrics.classification import hits_at
 from codistill.metrics.interval import bootstrap_mean
-from codistill.tasks.classification.bank import ImageVectors, encode_files
+from codistill.tasks.classification.bank import ImageVectors, encode_pictures
 from codistill.tasks.classification.data import LAYOUTS, check_images
 from codistill.tasks.opening import open_split
 from codistill.tasks.shared.data import limited
 from codistill.tasks.shared.groups import named_groups
+from codistill.tasks.shared.pictures import in_batches
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.text.embeddings import read_class_embeddings
 from codistill.tasks.text.space import TextSide, image_side
@@ -33,9 +34,8 @@ def main(argv: list[str]) -> int:
     features.to(device)
     samples = limited(data.samples, arguments.limit)
     images = [samples[index] for index in range(len(samples))]
-    paths, size = [image.path for image in images], arguments.batch_size
-    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
-    found = encode_files(batches, vectors, features, workers=arguments.workers, device=device)
+    batches = in_batches(len(samples), arguments.batch_size)
+    found = encode_pictures(samples, batches, vectors, features, workers=arguments.workers, device=device)
     scores = torch.cat([named.scores(one) for one in found])
     labels = torch.tensor([image.label for image in images])
     ranks = tuple(rank for rank in (1, 5) if rank < len(data.classes))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from codistill.encoders.base import Encoder
+from codistill.errors import ConfigError
 from codistill.types import Tokens
 
 
@@ -58,6 +59,21 @@ def encode_states(
         state: encoder.apply_norm(outputs[block]) if state.norm and not norm else outputs[block]
         for state, block in zip(wanted, blocks, strict=True)
     }
+
+
+def both_norms(encoder: Encoder, images: Float[Tensor, "batch 3 row column"]) -> dict[bool, Tokens]:
+    """An encoder's output before (False) and after (True) its final norm, of one pass where it can.
+
+    Before it is missing where an encoder gives no tokens there: a pooled summary comes after the norm.
+    """
+    states = {norm: TokenState(norm=norm) for norm in (False, True)}
+    try:
+        found = encode_states(encoder, images, states.values())
+    except NotImplementedError:
+        return {norm: encoder(images, norm=norm) for norm in states}
+    except ConfigError:
+        return {True: encoder(images)}
+    return {norm: found[state] for norm, state in states.items()}
 
 
 def _numbered(block: int | None, depth: int) -> int | None:

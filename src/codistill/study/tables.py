@@ -85,9 +85,11 @@ def _scores(results: Results, name: str, table: TableConfig) -> Grid:
 
 
 def _parts(results: Results, column: str) -> list[str]:
-    """`EVALUATION` as its headline scores."""
-    if column in COSTS or "." in column:
+    """`EVALUATION` as its headline scores; nothing yet of one whose scores follow from the data of its first cell."""
+    if column in COSTS:
         return [column]
+    if "." in column:
+        return [column] if results.columns(column.split(".", 1)[0]) else []
     return [f"{column}.{score}" for score in results.headlines(column)]
 
 

@@ -24,6 +24,7 @@ TASKS = {
     "people": "codistill.tasks.people.task:TASK",
     "knn": "codistill.tasks.classification.task:KNN",
     "linear": "codistill.tasks.classification.task:LINEAR",
+    "artefacts": "codistill.tasks.artefacts.task:TASK",
 }
 """`MODULE:NAME` of each `Task`."""
 

@@ -1,10 +1,11 @@
 """Single things of a world as an image folder: pictures of `objects` in, ROOT/{train,val,test}/CLASS/IMAGE.png out.
 
-For classifiers of whole images (`linear`, `knn`). A thing is what one instance number marks; its picture is the square
-around it, with a margin, of the class that most of its pixels have. Things of one scene are one group (`groups.json`).
+For classifiers of whole images (`linear`, `knn`), which also take things from the world itself (`thing_places.py`). A
+thing is what one instance number marks; its picture is the square around it, with a margin, of the class that most of
+its pixels have. Things of one scene are one group (`groups.json`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from codistill.world.identity import SPLITS, scene_of
 MARGIN = 0.15
 """Of the thing's larger side, on each side."""
 
+LEAST = 24
+"""Pixels of the larger side of the smallest thing."""
+
 _NAMES = frozenset(CATEGORIES)
 
 
@@ -34,8 +38,8 @@ class Thing:
     Attributes:
         picture: (row, column, 3) uint8, square unless the picture's edge cuts it.
         category: of the thing.
-        name: of the picture that it is in, and its number there.
-        scene: of that picture.
+        name: of its file.
+        scene: of the picture that it is in.
     """
 
     picture: np.ndarray
@@ -44,13 +48,12 @@ class Thing:
     scene: str
 
 
-def things_of(
-    pixels: np.ndarray, labels: np.ndarray, instances: np.ndarray, least: int
-) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Number, category and crop of every thing that is large enough, by number.
+def windows_of(
+    labels: np.ndarray, instances: np.ndarray, least: int
+) -> Iterator[tuple[int, str, tuple[slice, slice]]]:
+    """Number, category and window (rows, columns) of every thing that is large enough, by number.
 
     Args:
-        pixels: (row, column, 3) uint8.
         labels: (row, column), index into `CLASSES`, 255 to be ignored.
         instances: (row, column), 0 where there is no thing.
         least: pixels of the larger side of the smallest thing.
@@ -67,7 +70,26 @@ def things_of(
         middle = (rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2
         top, left = (max(0, round(m - half)) for m in middle)
         bottom, right = (min(end, round(m + half)) for m, end in zip(middle, mask.shape, strict=True))
-        yield number, category, pixels[top:bottom, left:right]
+        yield number, category, (slice(top, bottom), slice(left, right))
+
+
+def read_windows(source: Source, index: int, least: int) -> list[tuple[int, str, tuple[slice, slice]]]:
+    """As `windows_of`, of a picture in shards, whose own pixels are not read.
+
+    Raises:
+        DataError: if its maps cannot be read.
+    """
+    name = source.name_of(index)
+    labels, instances = (
+        decode_map(source.read_member(index, member), name=f"{name} {member}").astype(np.uint8)
+        for member in ("labels.png", "instances.png")
+    )
+    return list(windows_of(labels, instances, least))
+
+
+def thing_name(picture: str, number: int) -> str:
+    """A thing's name in image folders, from its picture's name and its number there."""
+    return f"{picture.replace('/', '-')}-{number}.png"
 
 
 def read_things(source: Source, index: int, least: int) -> list[Thing]:
@@ -78,18 +100,14 @@ def read_things(source: Source, index: int, least: int) -> list[Thing]:
     """
     name = source.name_of(index)
     pixels = decode_rgb(source.read(index), name=name)
-    labels, instances = (
-        decode_map(source.read_member(index, member), name=f"{name} {member}").astype(np.uint8)
-        for member in ("labels.png", "instances.png")
-    )
     return [
-        Thing(crop, category, f"{name.replace('/', '-')}-{number}", scene_of(name))
-        for number, category, crop in things_of(pixels, labels, instances, least)
+        Thing(pixels[window], category, thing_name(name, number), scene_of(name))
+        for number, category, window in read_windows(source, index, least)
     ]
 
 
 def write_things(
-    world: World, out: Path, *, least: int = 24, progress: Callable[[int], None] = lambda _: None
+    world: World, out: Path, *, least: int = LEAST, progress: Callable[[int], None] = lambda _: None
 ) -> dict[str, int]:
     """Write all things of a world's `objects` as an image folder.
 
@@ -116,23 +134,25 @@ def write_things(
                 for thing in read_things(source, index, least):
                     folder = building / split / thing.category
                     folder.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(thing.picture).save(folder / f"{thing.name}.png")
-                    found[f"{thing.category}/{thing.name}.png"] = thing.scene
+                    Image.fromarray(thing.picture).save(folder / thing.name)
+                    found[f"{thing.category}/{thing.name}"] = thing.scene
                 progress(1)
-            if not found:
-                raise DataError(f"{world.root}: no thing of {split} has {least} pixels a side: lower --least")
             groups[split] = found
+            trained, there = ({name.split("/")[0] for name in groups[s]} for s in ("train", split))
+            check_categories(world.root, split, there, trained, least)
         write_json(building / "groups.json", groups)
-        _check_categories(building, world.root)
     return {split: len(found) for split, found in groups.items()}
 
 
-def _check_categories(folder: Path, root: Path) -> None:
-    known = {path.name for path in (folder / "train").iterdir()}
-    for split in SPLITS:
-        surplus = sorted(path.name for path in (folder / split).iterdir() if path.name not in known)
-        if surplus:
-            raise DataError(
-                f"{root}: the split {split} has things that train lacks ({', '.join(surplus[:3])}): build a larger "
-                "world, or lower --least"
-            )
+def check_categories(
+    root: Path, split: str, there: Collection[str], trained: Collection[str], least: int = LEAST
+) -> None:
+    """Raise DataError where a split of a world has no thing, or one of a category that `train` has not."""
+    advice = "Build a larger world, or cut out smaller things (`codistill world things --least`)"
+    if not there:
+        raise DataError(f"{root}: no thing of {split} has {least} pixels a side. {advice}.")
+    surplus = sorted(set(there) - set(trained))
+    if surplus:
+        raise DataError(
+            f"{root}: the split {split} has things that train lacks ({', '.join(surplus[:3])}). {advice}."
+        )

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError, DataError
+from codistill.imaging import read_rgb
 from codistill.tasks.classification import fit as fitting
 from codistill.tasks.classification.bank import ImageVectors, build_bank
 from codistill.tasks.classification.config import KnnFit, LinearFit
@@ -27,6 +28,7 @@ from codistill.tasks.opening import fit_task, open_data, open_split
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.shared.pictures import FilePicture
 from codistill.tasks.task import Subject
 
 
@@ -120,6 +122,10 @@ def paths_of(root):
     return [image.path for image in open_split(LAYOUTS, f"folder:{root}", "train").images()]
 
 
+def pictures(paths):
+    return [FilePicture(path) for path in paths]
+
+
 VECTORS = ImageVectors(resize=64, crop=56)
 
 
@@ -127,34 +133,36 @@ def test_vectors_are_class_tokens_mean_patches_or_both(root, tmp_path):
     encoder = load_encoder(ENCODER)
     paths = paths_of(root)[:3]
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
-    images = torch.cat([encoder.preprocess(VECTORS.image(path)) for path in paths])
+    images = torch.cat([encoder.preprocess(VECTORS.prepared(read_rgb(path))) for path in paths])
     with torch.no_grad():
         tokens = encoder(images)
     assert images.shape == (3, 3, 56, 56) and tokens.cls is not None
     vectors = ImageVectors(kind="cls+mean", resize=64, crop=56)
-    both = build_bank(tmp_path / "b", paths, vectors, features, option="--out", workers=0)
+    both = build_bank(tmp_path / "b", pictures(paths), vectors, features, option="--out", workers=0)
     expected = torch.cat((tokens.cls, tokens.patches.mean(1)), dim=1)
     np.testing.assert_allclose(both, expected.numpy(), rtol=1e-4, atol=1e-5)
     options = {"option": "--cache", "workers": 0}
-    alone = build_bank(tmp_path / "c", paths, VECTORS, features, **options, batch_size=2)
+    alone = build_bank(tmp_path / "c", pictures(paths), VECTORS, features, **options, batch_size=2)
     np.testing.assert_allclose(alone, both[:, : features.channels], rtol=1e-4, atol=1e-5)
     other = FrozenFeatures(FeatureConfig(encoder=f"{ENCODER},seed=3"))
     with pytest.raises(ConfigError, match=r"vectors of something else \(different: features\).*\(--cache\)"):
-        build_bank(tmp_path / "c", paths, VECTORS, other, **options)
+        build_bank(tmp_path / "c", pictures(paths), VECTORS, other, **options)
 
 
 def test_an_interrupted_bank_goes_on(root, tmp_path):
     paths = paths_of(root)
     features = FrozenFeatures(FeatureConfig(encoder=ENCODER))
     options = {"option": "--out", "workers": 0}
-    whole = np.array(build_bank(tmp_path / "a", paths, VECTORS, features, **options))
+    whole = np.array(build_bank(tmp_path / "a", pictures(paths), VECTORS, features, **options))
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(paths[-1].read_bytes()[:40])
     with pytest.raises(DataError, match=r"damaged\.png"):
-        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, **options, batch_size=4)
+        build_bank(
+            tmp_path / "b", pictures([*paths[:-1], damaged]), VECTORS, features, **options, batch_size=4
+        )
     damaged.write_bytes(paths[-1].read_bytes())
     np.testing.assert_array_equal(
-        build_bank(tmp_path / "b", [*paths[:-1], damaged], VECTORS, features, **options), whole
+        build_bank(tmp_path / "b", pictures([*paths[:-1], damaged]), VECTORS, features, **options), whole
     )
 
 
@@ -164,12 +172,12 @@ def test_vectors_need_room_and_must_be_numbers(root, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(2**30))
         with pytest.raises(ConfigError, match=r"need 3\.8 KiB; .* too little .* a larger disk \(--out\)"):
-            build_bank(tmp_path / "a", paths_of(root), VECTORS, features, **options)
+            build_bank(tmp_path / "a", pictures(paths_of(root)), VECTORS, features, **options)
     assert not (tmp_path / "a").exists()
     with torch.no_grad():
         next(features.parameters()).fill_(math.nan)
     with pytest.raises(DataError, match=r"features of .*0\.png and others are not finite"):
-        build_bank(tmp_path / "a", paths_of(root), VECTORS, features, **options)
+        build_bank(tmp_path / "a", pictures(paths_of(root)), VECTORS, features, **options)
     assert "vectors of 20 images need 3.8 KiB" in said[0]
 
 
@@ -189,7 +197,9 @@ def test_replaced_and_new_images_get_vectors_of_their_own(tmp_path):
         left.clear()
         said.clear()
         options = {"progress": lambda done: left.append(len(chosen) - done), "say": said.append}
-        return np.array(build_bank(folder, chosen, VECTORS, features, option="--out", workers=0, **options))
+        return np.array(
+            build_bank(folder, pictures(chosen), VECTORS, features, option="--out", workers=0, **options)
+        )
 
     built(tmp_path / "bank", paths)
     write_png(paths[1], picture())

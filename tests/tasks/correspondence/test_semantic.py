@@ -11,9 +11,9 @@ from spair_toys import SIZE, spair_folder, write_pair
 from torch import Tensor
 
 from codistill.errors import ConfigError, DataError
-from codistill.tasks.correspondence.model import DenseFeatures
 from codistill.tasks.correspondence.semantic import TASK, SemanticTest
 from codistill.tasks.correspondence.spair import SPairData, open_spair
+from codistill.tasks.encoder_alone import DenseFeatures
 from codistill.tasks.evaluation import Evaluation, evaluate, write_evaluation
 from codistill.tasks.opening import open_data
 from codistill.tasks.registry import find_task

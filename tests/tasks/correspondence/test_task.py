@@ -15,8 +15,8 @@ from torch.nn.functional import interpolate
 
 from codistill.errors import ConfigError, DataError
 from codistill.tasks.correspondence.matching import CorrespondenceTest, known_grid, match_pair
-from codistill.tasks.correspondence.model import DenseFeatures, load_features
 from codistill.tasks.correspondence.task import TASK
+from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.evaluation import evaluate, write_evaluation
 from codistill.tasks.opening import open_data
 from codistill.tasks.registry import find_task

@@ -36,7 +36,7 @@ def embeddings(path: Path, values: np.ndarray, classes: tuple[str, ...], tower: 
 def seen(root: Path, split: str = "val") -> tuple[torch.Tensor, list[int], tuple[str, ...]]:
     """The images of a split as an encoder sees them, normalized by hand, their classes, and these classes' names."""
     data = open_split(LAYOUTS, f"folder:{root}", split)
-    pixels = np.stack([ImageVectors(resize=64, crop=56).image(image.path) for image in data.images()])
+    pixels = np.stack([ImageVectors(resize=64, crop=56).prepared(image.read()) for image in data.images()])
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     images = torch.tensor((pixels / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
     return images, data.labels().tolist(), data.classes

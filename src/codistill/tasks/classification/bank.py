@@ -1,6 +1,6 @@
 """One feature vector per image, computed once and kept: the class token, the mean patch token, or both.
 
-In: image paths and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass resumes; only new
+In: pictures and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass resumes; only new
 images and those whose files changed are computed.
 Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
 """
@@ -14,17 +14,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.disk import check_room
 from codistill.files.inputs import stamped
-from codistill.imaging import read_rgb, resize_rgb, without_ends
+from codistill.imaging import resize_rgb, without_ends
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
+from codistill.tasks.shared.pictures import Pictures, prepared_batches
 from codistill.tasks.shared.stored_arrays import ArrayStore, Say
-from codistill.tasks.shared.workers import made_by_workers
 from codistill.types import Tokens
 
 VectorKind = Literal["cls", "mean", "cls+mean"]
@@ -51,10 +50,6 @@ class ImageVectors:
             raise ConfigError(f"vectors must be cls, mean or cls+mean; got {self.kind!r}")
         if not 1 <= self.crop <= self.resize:
             raise ConfigError(f"1 <= crop <= resize (pixels) is needed; got {self.crop} and {self.resize}")
-
-    def image(self, path: Path) -> np.ndarray:
-        """(crop, crop, 3) uint8 of an image file."""
-        return self.prepared(read_rgb(path))
 
     def prepared(self, image: np.ndarray) -> np.ndarray:
         """(crop, crop, 3) uint8: resized, then cut from the middle."""
@@ -83,16 +78,6 @@ class ImageVectors:
         return torch.cat(parts[self.kind], dim=1)
 
 
-@dataclass(frozen=True)
-class _Images(Dataset[Tensor]):
-    """Prepared images of files, (image, crop, crop, 3) uint8, as many at a time as are asked for."""
-
-    vectors: ImageVectors
-
-    def __getitem__(self, paths: Sequence[Path]) -> Tensor:
-        return torch.from_numpy(np.stack([self.vectors.image(path) for path in paths]))
-
-
 @torch.inference_mode()
 def encode(
     pixels: UInt8[Tensor, "image crop crop 3"],
@@ -107,30 +92,38 @@ def encode(
     return vectors.vectors(levels).cpu()
 
 
-def encode_files(
-    batches: Sequence[Sequence[Path]],
+def encode_pictures(
+    pictures: Pictures,
+    batches: Sequence[Sequence[int]],
     vectors: ImageVectors,
     features: FrozenFeatures,
     *,
     workers: int | None,
     device: torch.device,
-) -> Iterator[Tensor]:
-    """Vectors of image files, (image, channel) fp32 on the host, batch by batch.
+) -> Iterator[Float[Tensor, "image channel"]]:
+    """Vectors of pictures (fp32, on the host), batch by batch.
+
+    Args:
+        pictures: whose vectors are wanted.
+        batches: numbers of their pictures.
+        vectors, features: how a picture becomes a vector, and the encoder on its device.
+        workers, device: of loading and computing.
 
     Raises:
-        DataError: if an image cannot be read, or its vector is not finite.
+        DataError: if a picture cannot be read, or its vector is not finite.
     """
-    made = made_by_workers(_Images(vectors), batches, workers=workers, device=device)
-    for paths, pixels in zip(batches, made, strict=True):
+    made = prepared_batches(pictures, batches, vectors.prepared, workers=workers, device=device)
+    for rows, pixels in zip(batches, made, strict=True):
         found = encode(pixels, vectors, features, device)
         if not found.isfinite().all():
-            raise DataError(f"features of {paths[0]} and others are not finite: is the encoder damaged?")
+            name = pictures[rows[0]].name
+            raise DataError(f"features of {name} and others are not finite: is the encoder damaged?")
         yield found
 
 
 def build_bank(
     folder: Path,
-    paths: Sequence[Path],
+    pictures: Pictures,
     vectors: ImageVectors,
     features: FrozenFeatures,
     *,
@@ -146,7 +139,7 @@ def build_bank(
 
     Args:
         folder: of this bank alone.
-        paths, vectors, features: the images, how they become vectors, and the encoder on its device.
+        pictures, vectors, features: the images, how they become vectors, and the encoder on its device.
         option: the command's option that names another folder, for errors.
         data: name of the data set; a folder of another data set is refused.
         batch_size, workers, device: of loading and computing.
@@ -158,25 +151,25 @@ def build_bank(
         DataError: if an image cannot be used.
         CheckpointError: if nothing can be written.
     """
-    size = (len(paths), vectors.channels(len(features.config.blocks), features))
+    size = (len(pictures), vectors.channels(len(features.config.blocks), features))
     need = 4 * size[0] * size[1]
     advice = f"Name a larger disk ({option}), or use fewer images (--limit)."
-    say(check_room(f"vectors of {len(paths)} images", need, folder, advice, rewritten=True))
+    say(check_room(f"vectors of {len(pictures)} images", need, folder, advice, rewritten=True))
     store = ArrayStore(
         folder,
         {"data": data, "features": features.fingerprint(), "vectors": repr(vectors)},
         {FEATURES: (size, np.float32)},
-        stamped((path,) for path in paths),
+        stamped(pictures[row].files for row in range(len(pictures))),
         by_place=False,
         what="vectors",
         option=option,
         say=say,
     )
     progress(store.made)
-    groups = [rows for _, rows in store.groups(batch_size)]
-    batches = [[paths[row] for row in rows] for rows in groups]
-    found = encode_files(batches, vectors, features, workers=workers, device=device or torch.device("cpu"))
-    for rows, values in zip(groups, found, strict=True):
+    batches = [rows for _, rows in store.groups(batch_size)]
+    device = device or torch.device("cpu")
+    found = encode_pictures(pictures, batches, vectors, features, workers=workers, device=device)
+    for rows, values in zip(batches, found, strict=True):
         store.arrays()[FEATURES][np.array(rows)] = values.numpy()
         store.wrote(0, rows, save_every=32 * batch_size)
         progress(store.made)

@@ -1,44 +1,51 @@
-"""Image folders: ROOT/{train,val}/CLASS/IMAGE in, paths and class numbers out, checked.
+"""Images with a class each: an image folder or an embedded world's things in, images and class numbers out, checked.
 
-`val` may be called `test`. Classes are the folders of `train`, in alphabetical order.
+In a folder ROOT/{train,val}/CLASS/IMAGE, `val` may be called `test`. Classes are those of `train`, in alphabetical
+order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import Row, fact
-from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, walk_files
-from codistill.imaging import read_rgb
-from codistill.tasks.shared.data import CHECKED, spread
+from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, say, walk_files
+from codistill.tasks.classification.world_things import WorldThings
 from codistill.tasks.shared.groups import Groups, groups_of
 from codistill.tasks.shared.inputs import SampleInputs
+from codistill.tasks.shared.pictures import FilePicture, Picture, check_pictures
+from codistill.tasks.shared.progress import Lines
 from codistill.tasks.task import Layout, TaskData, Where
+from codistill.world.classes import CLASSES
+from codistill.world.crops import LEAST, check_categories
+from codistill.world.dataset import World
+from codistill.world.thing_places import ThingPlaces, kept_places
 
 EXPECTED = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of val)"
 
 
+class ClassImage(Picture, Protocol):
+    """An image of a class, which is still to be read."""
+
+    @property
+    def label(self) -> int:
+        """The number of its class."""
+        ...
+
+
 @dataclass(frozen=True)
-class ClassImage:
+class ClassFile(FilePicture):
     """An image file of a class.
 
     Attributes:
-        path: of the file.
         label: the number of its class.
-        root: of the data set.
     """
 
-    path: Path
-    label: int
-    root: Path
-
-    @property
-    def name(self) -> str:
-        """Its path below the root."""
-        return str(self.path.relative_to(self.root))
+    label: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,8 @@ class ClassImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> ClassImage:
-        return ClassImage(self.paths[index], self.labels[index], self.root)
+    def __getitem__(self, index: int) -> ClassFile:
+        return ClassFile(self.paths[index], self.root, label=self.labels[index])
 
     def inputs_of(self, index: int) -> SampleInputs:
         """The file and its class."""
@@ -76,7 +83,7 @@ class ClassImages:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationData(TaskData):
-    """A split of an image folder; its samples are `ClassImage`.
+    """A split; its samples are `ClassImage`.
 
     Attributes:
         classes: names by number.
@@ -136,13 +143,46 @@ def open_folder(where: Where) -> ClassificationData:
     )
 
 
+def open_world(where: Where) -> ClassificationData:
+    """The things of a split of an embedded world, the same as `codistill world things` makes a folder of.
+
+    They are cut from the shards as they are read; where they are is found once and kept (`world/thing_places.py`).
+
+    Raises:
+        DataError: if the world has no `objects`, a split has no things, or one of a category that `train` lacks.
+    """
+    world = World(where.root)
+    trained, places = (_places(world, split) for split in ("train", where.split))
+    classes = tuple(sorted({CLASSES[label] for label in np.unique(trained.labels)}))
+    there = {CLASSES[label] for label in np.unique(places.labels)}
+    check_categories(world.root, "train", classes, classes)
+    check_categories(world.root, where.split, there, classes)
+    if len(classes) < 2:
+        raise DataError(f"{world.root}: all things of train are of one category, and two are needed")
+    return ClassificationData(
+        spec=where.spec,
+        split=where.split,
+        samples=WorldThings(places, classes),
+        classes=classes,
+        notes=(
+            f"{where.split}: {len(places)} things of {len(there)} categories, {LEAST} pixels large or more",
+        ),
+    )
+
+
+def _places(world: World, split: str) -> ThingPlaces:
+    pictures = world.segmentation(split)
+    return kept_places(pictures, Lines(say, f"{world.root}: finding the things of {split}", len(pictures)))
+
+
 LAYOUTS = {
     "folder": Layout(
         open_folder,
         "image folders: SPLIT/CLASS/IMAGE",
         ("train", "val", "test"),
         exception=("val", "as everybody scores ImageNet, whose test has no labels"),
-    )
+    ),
+    "world": Layout(open_world, "single things of the embedded world's objects", ("train", "val", "test")),
 }
 """Data sets by the word before the colon."""
 
@@ -153,8 +193,7 @@ def check_images(data: ClassificationData, training: bool) -> list[str]:
     Raises:
         DataError: if one cannot be used.
     """
-    for index in spread(len(data.samples), CHECKED):
-        read_rgb(data.samples[index].path)
+    check_pictures(data.samples)
     return []
 
 
@@ -163,7 +202,7 @@ def check_classes(data: ClassificationData, known: Sequence[str]) -> None:
     if data.classes != tuple(known):
         raise ConfigError(
             f"{data.spec} has {len(data.classes)} classes, the head {len(known)}, and they must be the same: fit a "
-            "head for this folder"
+            "head for this data"
         )
 
 

@@ -113,7 +113,7 @@ def _bank(
     with shown(runtime, "encoding images", len(data.samples)) as report:
         return build_bank(
             folder,
-            [image.path for image in data.images()],
+            data.samples,
             config.vectors,
             features,
             option=option,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from codistill.errors import CheckpointError, ConfigError
-from codistill.tasks.classification.bank import ImageVectors, encode, encode_files
+from codistill.tasks.classification.bank import ImageVectors, encode, encode_pictures
 from codistill.tasks.classification.config import Votes
 from codistill.tasks.classification.data import ClassificationData, check_classes
 from codistill.tasks.classification.fit import LABELS, bank_file
@@ -26,6 +26,7 @@ from codistill.tasks.classification.released import (
 )
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.shared.pictures import Pictures, in_batches
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
@@ -69,17 +70,17 @@ class ImageClassifier:
         return self.scores(encode(pixels[None], self.vectors, self.features, self.device))
 
     def scores_of(
-        self, paths: Sequence[Path], *, batch_size: int, workers: int | None
+        self, pictures: Pictures, *, batch_size: int, workers: int | None
     ) -> Iterator[dict[str, Float[Tensor, "image class"]]]:
-        """Class scores of image files, in order, computed in batches.
+        """Class scores of pictures, in order, computed in batches.
 
         Raises:
             DataError: if one cannot be used.
         """
-        batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+        batches = in_batches(len(pictures), batch_size)
         waiting: list[Tensor] = []
-        for vectors in encode_files(
-            batches, self.vectors, self.features, workers=workers, device=self.device
+        for vectors in encode_pictures(
+            pictures, batches, self.vectors, self.features, workers=workers, device=self.device
         ):
             waiting.append(vectors)
             if sum(map(len, waiting)) >= AT_ONCE:

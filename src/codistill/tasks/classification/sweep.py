@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from codistill.data.augment import AugmentConfig
 from codistill.data.augment.draw import draw_params
 from codistill.engine.schedule import cosine
-from codistill.imaging import read_rgb, resize_rgb
+from codistill.imaging import resize_rgb
 from codistill.nn.precision import autocast
 from codistill.nn.seeded import seeded
 from codistill.tasks.classification.bank import ImageVectors
@@ -88,7 +88,7 @@ class ReadImages:
 
     def __getitem__(self, index: int) -> DenseSample:
         image = self.images[index]
-        return DenseSample(read_rgb(image.path), np.array(image.label), str(image.path))
+        return DenseSample(image.read(), np.array(image.label), image.name)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ def _score(
     images = data.images()
     ranks = tuple(rank for rank in RANKS if rank < len(data.classes))
     done = 0
-    paths = [image.path for image in images]
-    for scores in model.scores_of(paths, batch_size=test.batch_size, workers=runtime.workers):
+    for scores in model.scores_of(data.samples, batch_size=test.batch_size, workers=runtime.workers):
         count = len(next(iter(scores.values())))
         some = images[done : done + count]
         labels = torch.tensor([image.label for image in some])

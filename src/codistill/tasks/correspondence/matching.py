@@ -19,7 +19,7 @@ from codistill.geometry.correspondences import PosedDepth, seen_at
 from codistill.geometry.poses import transform_points
 from codistill.geometry.projection import unproject
 from codistill.metrics.correspondence import best_matches, geometric_errors
-from codistill.tasks.correspondence.model import DenseFeatures
+from codistill.tasks.encoder_alone import DenseFeatures
 from codistill.tasks.two_view.pairs import Pair, PosedImage
 
 

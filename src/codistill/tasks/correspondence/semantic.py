@@ -19,8 +19,8 @@ from codistill.imaging.colours import error_colours
 from codistill.imaging.legends import error_legend
 from codistill.imaging.marks import match_picture
 from codistill.metrics.correspondence import locate_keypoints, mean_of_classes
-from codistill.tasks.correspondence.model import DenseFeatures, load_features
 from codistill.tasks.correspondence.spair import LAYOUTS, KeypointPair, SPairData
+from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import SumsOf

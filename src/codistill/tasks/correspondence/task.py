@@ -16,7 +16,7 @@ from codistill.metrics.correspondence import binned
 from codistill.metrics.matching import shares_below
 from codistill.tasks.correspondence.layouts import LAYOUTS
 from codistill.tasks.correspondence.matching import CorrespondenceTest, PairMatches, match_pair
-from codistill.tasks.correspondence.model import DenseFeatures, load_features
+from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.evaluation import plain_interval
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import spread

@@ -81,11 +81,11 @@ def load_features(subject: Subject, test: object, data: object) -> DenseFeatures
     """
     if subject.head is not None or subject.model is not None:
         raise ConfigError(
-            f"{subject.head or subject.model}: matching takes no head, the features are the encoder's own. Name the "
+            f"{subject.head or subject.model}: this task takes no head, the features are the encoder's own. Name the "
             "encoder: --encoder E"
         )
     if subject.features is None:
         raise ConfigError(
             "which encoder? add --encoder E: a file, a run, an export, a known name, baseline:colour"
         )
-    return DenseFeatures(FrozenFeatures(subject.features))
+    return DenseFeatures(FrozenFeatures(subject.features, subject.source))
