@@ -22,7 +22,7 @@ from codistill.perception.pretrained import find_pretrained
 from codistill.perception.scene import Scene
 from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.people.sight import PeopleAnswer
-from codistill.tasks.shared.features import Source
+from codistill.tasks.shared.features import Source, check_finite
 from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
@@ -191,7 +191,7 @@ class Perception:
             basis: of the features' colours, from another scene; None: of these images.
 
         Raises:
-            DataError: if an image cannot be used.
+            DataError: if an image cannot be used, or features are not finite.
             ConfigError: for an unknown answer.
         """
         for name in want or ():
@@ -234,6 +234,7 @@ class Perception:
                     batch = encoder_input([pictures[number] for number in chosen], shape, self._device)
                 with timed(seconds, "encode", self._device), autocast(self._device, self.precision):
                     outputs = encode_states(self._encoder, batch, wanted)
+                    check_finite(outputs.values(), self.named)
                 for row, number in enumerate(chosen):
                     found[number] = {state: tokens[row] for state, tokens in outputs.items()}
         return [found[number] for number in range(len(pictures))]
