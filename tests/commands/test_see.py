@@ -83,6 +83,10 @@ def test_only_what_is_wanted_as_json(
         (["--size", "0"], "--size must be 1 or more; got 0"),
         (["--head", "depth"], "expected NAME=PATH"),
         (["--perception", "dune-tiny"], "leave out --encoder and --head"),
+        (
+            ["--focal", "50", "--want", "normals"],
+            "--focal would have no effect: none of normals answers in space",
+        ),
         (["--other-encoder"], "--other-encoder has no effect without --encoder"),
         (
             ["--encoder", f"{ENCODER},seed=3"],

@@ -129,5 +129,5 @@ def test_features_that_are_no_numbers_are_refused_not_scored():
     assert torch.equal(features.finite(images)[0].patches, features(images)[0].patches)
     with torch.no_grad():
         next(encoder.parameters()).view(-1)[0] = torch.nan
-    with pytest.raises(DataError, match="the features of damaged are not finite.*Take the file again"):
+    with pytest.raises(DataError, match=r"the features of damaged are not finite.*Take the file again"):
         features.finite(images)
