@@ -21,6 +21,7 @@ from codistill.metrics.interval import Interval
 from codistill.tasks.evaluation import (
     METRICS,
     Evaluation,
+    check_comparable,
     compare,
     evaluate,
     write_evaluation,
@@ -81,6 +82,8 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if plan.why:
         say(f"scoring the split {plan.split} ({plan.why}); --split names another")
     data = open_data(task, plan.spec, plan.split, partial=own.partial, limit=own.limit, say=say)
+    if own.against is not None:
+        check_comparable(data, own.against)
     if _fits(task, asked):
         plan = _fitted(task, asked, plan, command, process)
     if not process.is_main:  # one process scores
