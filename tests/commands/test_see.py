@@ -87,6 +87,7 @@ def test_only_what_is_wanted_as_json(
             ["--focal", "50", "--want", "normals"],
             "--focal would have no effect: none of normals answers in space",
         ),
+        (["--focal", "inf"], "--focal must be above 0 pixels; got inf"),
         (["--other-encoder"], "--other-encoder has no effect without --encoder"),
         (
             ["--encoder", f"{ENCODER},seed=3"],

@@ -1,5 +1,6 @@
 """`codistill reconstruct IMAGE IMAGE… --head DIR|--model FILE --out scene.glb`: cameras and coloured points."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from codistill.tasks.two_view.task import TASK
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.focal is not None and not arguments.focal > 0:
+    if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
     config = ReconstructConfig(
         window=arguments.window,

@@ -192,16 +192,18 @@ class Perception:
 
         Raises:
             DataError: if an image cannot be used, or features are not finite.
-            ConfigError: for an unknown answer.
+            ConfigError: for an unknown answer, or a size below 1.
         """
         for name in want or ():
             self.known(name)
+        if size is not None:
+            PerceptionConfig(size=size)  # checks it
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
             pictures = read_pictures(images, focal, names)
         scene = Scene(
             pictures,
-            self._encoded(pictures, size or self.size, seconds),
+            self._encoded(pictures, self.size if size is None else size, seconds),
             self._heads,
             normed=self._encoder.apply_norm,
             device=self._device,
