@@ -4,7 +4,7 @@ The same call starts a run, resumes it after any interruption, and reports a fin
 of threads, a resumed run equals an uninterrupted one bit for bit: batches and draws are functions of (seed, step).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
@@ -100,7 +100,7 @@ class _Run(Generic[BatchT]):
         self.problems = opened.problems
         bf16 = process.on_main(lambda: in_bf16(process.device, self.config.precision))  # one answer for all
         self.precision: Precision = "bf16" if bf16 else "fp32"
-        before = opened.checkpoint.state if opened.checkpoint else {}
+        before: Mapping[str, Any] = opened.checkpoint.state if opened.checkpoint else {}
         self.before: str = before.get("precision", self.precision)
         self.module = objective.trainable.to(process.device)
         objective.to_device(process.device)
