@@ -200,6 +200,10 @@ DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
             "the published protocol chooses its blocks",
         ),
         (
+            ["fit", "segmentation", *DATA, "--no-norm", "--projector", "a"],
+            "--no-norm would have no effect: projectors take un-normed tokens",
+        ),
+        (
             ["fit", "depth", *DATA, "--blocks", "1", "--projector", "a"],
             "blocks (1,) belong to an encoder alone",
         ),
