@@ -78,6 +78,17 @@ def test_other_images_of_the_same_names_are_not_compared_pairwise(evaluation, ro
     assert f"this is folder:{root} (train)" in capsys.readouterr().err
 
 
+def test_an_evaluation_that_cannot_be_compared_is_kept(evaluation, tmp_path, capsys):
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "out")]
+    argv += ["--against", str(evaluation), *COMPUTING]
+    for more, text in ((["--score", "mio"], "Did you mean 'miou'"), (["--limit", "2"], "the same samples")):
+        assert main([*argv, *more]) == 2
+        said = capsys.readouterr().err
+        assert text in said and f". The evaluation itself is in {tmp_path / 'out'}" in said
+        found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert found["scores"] and "comparison" not in found
+
+
 def test_results_lie_in_the_head_whatever_its_name(evaluation, root, tmp_path):
     """`v1.2` is a folder's name and has no suffix; a released file gives its folder its own without."""
     (evaluation / "head").rename(tmp_path / "v1.2")
