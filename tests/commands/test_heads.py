@@ -1,6 +1,7 @@
 """Heads as users type them: fitted, scored, compared, used, and what is said where that cannot be."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,6 +63,30 @@ def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, caps
     assert "equal within ±0.5" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
     assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
+
+
+def test_other_images_of_the_same_names_are_not_compared_pairwise(evaluation, root, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "out")]
+    argv += ["--against", str(evaluation), *COMPUTING, "--data"]
+    assert main([*argv, f"folder:{other}"]) == 2
+    assert f"scored folder:{root} (val), this is folder:{other} (val)" in capsys.readouterr().err
+    (tmp_path / "link").symlink_to(root)
+    assert main([*argv, f"folder:{tmp_path / 'link'}"]) == 0
+    assert main([*argv, f"folder:{root}", "--split", "train"]) == 2
+    assert f"this is folder:{root} (train)" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_cannot_be_compared_is_kept(evaluation, tmp_path, capsys):
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "out")]
+    argv += ["--against", str(evaluation), *COMPUTING]
+    for more, text in ((["--score", "mio"], "Did you mean 'miou'"), (["--limit", "2"], "the same samples")):
+        assert main([*argv, *more]) == 2
+        said = capsys.readouterr().err
+        assert text in said and f". The evaluation itself is in {tmp_path / 'out'}" in said
+        found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert found["scores"] and "comparison" not in found
 
 
 def test_results_lie_in_the_head_whatever_its_name(evaluation, root, tmp_path):
@@ -184,6 +209,10 @@ DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
         (
             ["fit", "linear", "published", *DATA, "--blocks", "0", "1"],
             "the published protocol chooses its blocks",
+        ),
+        (
+            ["fit", "segmentation", *DATA, "--no-norm", "--projector", "a"],
+            "--no-norm would have no effect: projectors take un-normed tokens",
         ),
         (
             ["fit", "depth", *DATA, "--blocks", "1", "--projector", "a"],

@@ -10,6 +10,7 @@ from PIL import Image
 from codistill.cli import main
 from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
 from codistill.errors import ConfigError, DataError
+from codistill.student.load import load_student
 from shared_files import golden
 
 
@@ -71,6 +72,25 @@ def test_no_result_is_written_over_a_given_image(tmp_path: Path, capsys: pytest.
     ]
 
 
+def test_no_picture_of_several_images_is_written_over_one_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The preview of a reconstruction lies beside its scene."""
+    images = [str(picture(tmp_path / name)) for name in ("a.png", "together.png", "pca.png")]
+    before = [Path(image).read_bytes() for image in images]
+    encoder = "random:vit_tiny,image_size=28"
+    for argv, named in (
+        (["reconstruct", *images, "--head", "dune-tiny", "--out", str(tmp_path / "a.ply")], "a.png"),
+        (["pca", *images, "--encoder", encoder, "--out", images[0]], "a.png"),
+        (["see", *images, "--perception", "dune-tiny", "--together", "--out", str(tmp_path)], "together.png"),
+        (["analyze", encoder, "--size", "28", "--images", *images, "--out", str(tmp_path)], "pca.png"),
+    ):
+        assert main(argv) == 2
+        assert f"{named} is one of the given files" in capsys.readouterr().err
+    assert [Path(image).read_bytes() for image in images] == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:
     return Predicted("fine", [image.within(Path("out"), ".png")], {"rows": int(pixels.shape[0])})
 
@@ -124,6 +144,9 @@ def test_pca_of_a_teacher_that_nobody_predicts_is_refused(
     student = str(golden("dune_nano_released_layout.pth"))
     assert main([*argv, "--encoder", student, "--teacher", "dino3"]) == 2
     assert "Unknown teacher 'dino3'" in capsys.readouterr().err
+    known = next(iter(load_student(student).projectors))
+    assert main([*argv, "--encoder", student, "--teacher", known, "--no-norm"]) == 2
+    assert "--no-norm would have no effect" in capsys.readouterr().err
     assert not out.exists()
 
 

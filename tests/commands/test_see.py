@@ -1,6 +1,7 @@
 """`codistill see` as a user types it: sheets, arrays, JSON, GLB; several views; videos."""
 
 import json
+import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -83,6 +84,11 @@ def test_only_what_is_wanted_as_json(
         (["--size", "0"], "--size must be 1 or more; got 0"),
         (["--head", "depth"], "expected NAME=PATH"),
         (["--perception", "dune-tiny"], "leave out --encoder and --head"),
+        (
+            ["--focal", "50", "--want", "normals"],
+            "--focal would have no effect: none of normals answers in space",
+        ),
+        (["--focal", "inf"], "--focal must be above 0 pixels; got inf"),
         (["--other-encoder"], "--other-encoder has no effect without --encoder"),
         (
             ["--encoder", f"{ENCODER},seed=3"],
@@ -140,6 +146,18 @@ def test_names_of_perceptions_that_ship(
     assert json.loads((tmp_path / "out" / "a.json").read_text())["encoder"]["size"] == 28
     assert main([*argv, "mien"]) == 2
     assert "Unknown perception 'mien'. Did you mean 'mine'? Known: " in capsys.readouterr().err
+
+
+def test_a_head_is_predicted_beside_heads_that_are_named_or_gone(
+    heads: tuple[str, ...], photos: Path, tmp_path: Path
+) -> None:
+    """Options of the model's perception.yaml are looked up by the head's folder."""
+    model = tmp_path / "model"
+    shutil.copytree(heads[1].partition("=")[2], model / "heads" / "segmentation")
+    text = "heads: {linear: {path: dune-tiny}, segmentation: {path: heads/segmentation}, depth: {path: heads/no}}"
+    (model / "perception.yaml").write_text(text)
+    argv = ["segment", str(photos / "a.png"), "--head", str(model / "heads" / "segmentation")]
+    assert main([*argv, "--out", str(tmp_path / "out"), *DEVICE]) == 0
 
 
 @pytest.fixture

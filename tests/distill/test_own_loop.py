@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from codistill.distill.calibration import calibrate
 from codistill.distill.losses import image_loss
 from codistill.distill.objective import DistillConfig
 from codistill.distill.own_loop import distill_objective, distill_step
 from codistill.distill.sharing import SharingConfig
+from codistill.distill.targets import TargetConfig
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
+from codistill.types import Batch
 
 STUDENT = "random:vit_tiny,dim=24,depth=1,num_heads=2,image_size=28"
 TEACHERS = {
@@ -69,7 +72,31 @@ def test_what_does_not_fit_is_refused() -> None:
     objective = distill_objective(STUDENT, TEACHERS)
     with pytest.raises(ConfigError, match="domains name 2 images; there are 4"):
         distill_step(objective, IMAGES, step=0, total_steps=1, domains=["a", "b"])
+    with pytest.raises(ConfigError, match="one image at least"):
+        distill_step(objective, IMAGES[:0], step=0, total_steps=1)
     with pytest.raises(ConfigError, match="step must lie in 0 to 4; got 5"):
         distill_step(objective, IMAGES, step=5, total_steps=5)
     with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
         distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
+
+
+def test_images_that_would_teach_nothing_are_refused() -> None:
+    config = DistillConfig(sharing=SharingConfig(mode="generic"))
+    objective = distill_objective(STUDENT, TEACHERS, domains={"two": "human"}, config=config)
+    domains = ["generic", "humans", "human", "generic"]
+    with pytest.raises(ConfigError, match=r"domain\(s\) humans would teach nothing.*'two': 'human'"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, domains=domains)
+    shared = DistillConfig(sharing=SharingConfig(mode="generic", shared_sources=("in19k",)))
+    with pytest.raises(ConfigError, match="shared_sources would have no effect"):
+        distill_objective(STUDENT, TEACHERS, config=shared)
+
+
+def test_fixed_statistics_are_taken_before_the_first_step() -> None:
+    config = DistillConfig(targets=TargetConfig(statistics="fixed"))
+    objective = distill_objective(STUDENT, TEACHERS, config=config)
+    with pytest.raises(ConfigError, match="those of 'one' were never taken"):
+        distill_step(objective, IMAGES, step=0, total_steps=2)
+    words = ("",) * 4
+    batch = Batch(IMAGES, ("generic",) * 4, words, words)
+    calibrate(objective, [batch], list(TEACHERS), lambda x: x)
+    assert distill_step(objective, IMAGES, step=0, total_steps=2).loss.isfinite()

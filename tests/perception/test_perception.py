@@ -173,6 +173,15 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         perception(photo()).similar(0, 4, 0)
     with pytest.raises(ConfigError, match="2 focal lengths for 1 images"):
         perception(photo(), focal=[1.0, 2.0])
+    for nowhere in (0.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="must be positive numbers of pixels"):
+            perception(photo(), focal=nowhere)
+    assert perception(photo(), focal=np.float32(50)).camera(0).intrinsics[0, 0] == 50  # type: ignore[arg-type]
+    for size in (0, -14):
+        with pytest.raises(ConfigError, match=f"size must be 1 or more; got {size}"):
+            perception(photo(), size=size)
+    with pytest.raises(ConfigError, match="Unknown precision 'fp8'"):
+        Perception(ENCODER, precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="1 names for 2 images"):
         perception([photo(), photo()], names=("a",))
     assert perception([photo(), photo()], names=("a", "b")).names == ("a", "b")

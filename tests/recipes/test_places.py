@@ -127,6 +127,23 @@ def test_what_changed_is_told_once_and_kept(project: Path) -> None:
     assert note_sources(run, sources, 50) == []
 
 
+def test_a_teacher_that_was_exchanged_is_told(project: Path) -> None:
+    run, weights = project / "r", project / "teacher" / "encoder.safetensors"
+    run.mkdir()
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    sources = {"training": (SourceConfig(name="photos", path=str(project / "images")),)}
+    teachers = {"mine": f"{weights.parent},precision=fp32", "known": "dinov2_vits14"}
+
+    def told(step: int | None) -> list[str]:
+        return note_sources(run, sources, step, teachers=teachers)
+
+    assert told(None) == [] == told(10)
+    weights.write_bytes(b"two")
+    assert told(20) == [f"teacher 'mine': {teachers['mine']} holds other weights"]
+    assert told(30) == [] and recorded_changes(run)[0].startswith("step 20: teacher 'mine'")
+
+
 @pytest.mark.parametrize("what", ["evaluate", pytest.param("report", marks=pytest.mark.slow)])
 def test_a_run_is_resumed_and_used_from_elsewhere(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str

@@ -133,6 +133,21 @@ def test_different_samples_are_not_compared(folder: StudyFolder) -> None:
         results.differences(results.study.comparisons[0])
 
 
+def test_rows_that_were_asked_for_other_data_are_not_compared(folder: StudyFolder) -> None:
+    """Names of samples are the same in every world."""
+    rows = {**STUDY["rows"], "theirs": {"recipe": "debug", "options": {"depth": {"data": "world:other"}}}}
+    results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
+    with pytest.raises(DataError, match=r"ours and theirs were scored on different samples.*world:other"):
+        results.differences(results.study.comparisons[0])
+
+
+def test_heads_on_a_known_encoder_lack_seeds_too(folder: StudyFolder) -> None:
+    for seed in (1, 2):
+        (folder.cell(f"known/{seed}/depth") / "cell.json").unlink()
+    text = markdown(study_grids(open_results(folder.root)))
+    assert "1 of 3 seeds" in next(line for line in text.splitlines() if line.startswith("| known"))
+
+
 def test_what_is_missing_is_said(folder: StudyFolder) -> None:
     (folder.cell("theirs/2/depth") / "cell.json").unlink()
     for seed in range(3):

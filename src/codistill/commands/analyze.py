@@ -12,8 +12,10 @@ import matplotlib.pyplot as plt
 from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
 from codistill.analysis.log import read_series
 from codistill.analysis.variance import ExplainedVariance, explained_variance
-from codistill.commands.analyze_images import analyze_images, save_register_neurons
+from codistill.commands.analyze_images import analyze_images, drawn_files, save_register_neurons
 from codistill.commands.parsers.analyze import parse
+from codistill.commands.predicting import refuse_overwriting
+from codistill.commands.short_names import short_names
 from codistill.data import eval_loader
 from codistill.errors import ConfigError
 from codistill.files.own_code import is_own
@@ -21,6 +23,7 @@ from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
 from codistill.student.load import load_student
 from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.task import ImageFile
 
 
 def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
@@ -95,13 +98,10 @@ def main(argv: list[str]) -> int:
                 f"{target}: is no run of `codistill distill` (no config.yaml there). To look at an encoder, name "
                 "images: codistill analyze E --images a.jpg b.jpg"
             )
-    for target in arguments.targets:
+    for target, name in zip(arguments.targets, short_names(arguments.targets), strict=True):
         folder = arguments.out or Path(target) / "analysis"
-        _of_run(
-            Path(target),
-            folder / Path(target).name if len(arguments.targets) > 1 and arguments.out else folder,
-            argv,
-        )
+        several = len(arguments.targets) > 1 and arguments.out is not None
+        _of_run(Path(target), folder / name if several else folder, argv)
     return 0
 
 
@@ -109,6 +109,8 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     out = arguments.out or Path("analysis")
+    images = [ImageFile(Path(image), image) for image in arguments.images]
+    refuse_overwriting(images, [out / name for name in drawn_files(len(arguments.targets))])
     numbers = analyze_images(
         arguments.targets, arguments.images, arguments.size, arguments.block, out, ["analyze", *argv]
     )

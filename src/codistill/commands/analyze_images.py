@@ -32,6 +32,16 @@ def picture_of(images: Tensor) -> np.ndarray:
     return unnormalized(images[:1].cpu())[0].permute(1, 2, 0).numpy()
 
 
+def drawn_files(encoders: int) -> list[str]:
+    """Names of the pictures that `analyze_images` may write."""
+    heads = [_heads_file(number) for number in range(encoders)]
+    return ["pca.png", "attention.png", *heads, "artefacts.png", "nearest_patches.png"]
+
+
+def _heads_file(number: int) -> str:
+    return f"attention_heads_{number + 1}.png"
+
+
 @torch.inference_mode()
 def analyze_images(
     names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
@@ -97,8 +107,8 @@ def _attention(
         )
         rows = [[p, *(heat(p, head) for head in one)] for p, one in zip(pictures[name], maps, strict=True)]
         heads = [f"head {index}" for index in range(len(maps[0]))]
-        file = f"attention_heads_{number + 1}.png"
-        save_picture(grid_picture(rows, [Path(name).name or name, *heads], CELL), out / file)
+        captions = [Path(name).name or name, *heads]
+        save_picture(grid_picture(rows, captions, CELL), out / _heads_file(number))
     if means:
         originals = pictures[next(iter(means))]
         rows = [[originals[i], *(own[i] for own in means.values())] for i in range(len(originals))]

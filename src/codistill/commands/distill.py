@@ -173,15 +173,15 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
 
 
 def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:
-    """Record the sources' contents; log changes since the run was last trained."""
+    """Record what sources and teachers hold; log changes since the run was last trained."""
     make_directory(out)
     settle_run(out, recipe)
     done = checkpoints(out)
     resumed_at = int(done[-1].name.removeprefix("step_")) if done else None
     sources = {"training": recipe.training_sources, "held out": held_out}
-    for text in note_sources(
-        out, {part: some for part, some in sources.items() if some}, resumed_at, recipe.loader.remote
-    ):
+    used = {part: some for part, some in sources.items() if some}
+    teachers = {teacher.name: teacher.encoder or teacher.name for teacher in recipe.teachers}
+    for text in note_sources(out, used, resumed_at, recipe.loader.remote, teachers):
         console.print(f"[yellow]since this run was last trained:[/yellow] {escape(text)}", highlight=False)
 
 

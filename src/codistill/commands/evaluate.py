@@ -15,12 +15,13 @@ from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, resolve_fit, typed_features, with_flags
 from codistill.engine.distributed import Process, start_process
-from codistill.errors import ConfigError, StoppedError
+from codistill.errors import CodistillError, ConfigError, StoppedError
 from codistill.files.config import dump_yaml
 from codistill.metrics.interval import Interval
 from codistill.tasks.evaluation import (
     METRICS,
     Evaluation,
+    check_comparable,
     compare,
     evaluate,
     write_evaluation,
@@ -81,6 +82,8 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if plan.why:
         say(f"scoring the split {plan.split} ({plan.why}); --split names another")
     data = open_data(task, plan.spec, plan.split, partial=own.partial, limit=own.limit, say=say)
+    if own.against is not None:
+        check_comparable(data, own.against)
     if _fits(task, asked):
         plan = _fitted(task, asked, plan, command, process)
     if not process.is_main:  # one process scores
@@ -101,9 +104,16 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if plan.subject.baseline is not None:
         about["baseline"] = plan.subject.baseline
     about.setdefault("fit", plan.record.fit if plan.record else {})
+    problem: CodistillError | None = None
     if own.against is not None:
-        about["comparison"] = compare(task, found, own.against, own.score, own.margin)
+        try:
+            about["comparison"] = compare(task, found, own.against, own.score, own.margin)
+        except CodistillError as error:
+            problem = error
     files = write_evaluation(plan.out, task, found, data, test, about, command)
+    if problem is not None:  # hours of scoring are not lost for it
+        text = str(problem).rstrip(".")
+        raise type(problem)(f"{text}. The evaluation itself is in {plan.out}") from problem
     if own.json:
         print((plan.out / METRICS).read_text(encoding="utf-8"), end="")
         return

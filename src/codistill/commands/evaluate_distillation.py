@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.commands.parsers.evaluate_distillation import parse
+from codistill.commands.short_names import short_names
 from codistill.data import SourceConfig, eval_loader, open_source, train_loader
 from codistill.errors import ConfigError, unknown_name
 from codistill.metrics.interval import Interval, bootstrap_mean
@@ -79,22 +80,23 @@ def main(argv: list[str]) -> int:
     teacher = arguments.teacher or recipe.teachers[0].name
     chosen = [config for config in recipe.teachers if config.name == teacher]
     if not chosen:
-        names = ", ".join(config.name for config in recipe.teachers)
-        raise ConfigError(f"{arguments.encoder[0]} has no teacher {teacher!r}; its teachers: {names}")
+        known = ", ".join(config.name for config in recipe.teachers)
+        raise ConfigError(f"{arguments.encoder[0]} has no teacher {teacher!r}; its teachers: {known}")
     for source in (*recipe.held_out_sources, *(recipe.training_sources if arguments.ridge_steps else ())):
         open_source(source)
     bank = build_bank(replace(recipe, teachers=tuple(chosen)))
     sources = _with_groups(recipe.held_out_sources, arguments.groups)
     loader = replace(loader_config(recipe), num_workers=0)
+    names = short_names(arguments.encoder)
     methods: dict[str, dict[str, Interval]] = {}
     groups = Groups((), "")
     notes: dict[str, Any] = {}
-    for run in arguments.encoder:
+    for run, name in zip(arguments.encoder, names, strict=True):
         student = load_student(run)
         reader = target_reader(student, bank, teacher)
         held_out = eval_loader(recipe.held_out_sources, loader)
         result = student_similarity(student, reader, held_out)
-        methods[Path(run).name] = _intervals(result, sources)
+        methods[name] = _intervals(result, sources)
         groups = result.groups(sources)
     if arguments.ridge_steps:
         reader = target_reader(load_student(arguments.encoder[0]), bank, teacher)

@@ -11,7 +11,7 @@ import torch
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
 from codistill.commands.parsers.pca import parse
-from codistill.commands.predicting import exit_code, find_images
+from codistill.commands.predicting import exit_code, find_images, refuse_overwriting
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
@@ -83,9 +83,16 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
-    images = [str(image.path) for image in find_images(arguments.images)]
+    found = find_images(arguments.images)
+    refuse_overwriting(found, [arguments.out])
+    images = [str(image.path) for image in found]
     refused: dict[str, str] = {}
     students = _students(arguments.encoder, arguments.teacher) if arguments.teacher else {}
+    if arguments.no_norm and all(name in students for name in arguments.encoder):
+        raise ConfigError(
+            f"--no-norm would have no effect: all encoders are shown as they are projected onto {arguments.teacher}, "
+            "and projections have no final norm"
+        )
     results = [_tokens(name, students.get(name), arguments, images, refused) for name in arguments.encoder]
     for image, reason in refused.items():
         print(f"passed over {image}: {reason}", file=sys.stderr)

@@ -44,6 +44,7 @@ def _as_in_its_model(options: Any, head: Path | None) -> Any:
     config = head.parent.parent / FILE if head is not None else None
     if head is None or config is None or not config.is_file():
         return options
-    chosen = [one.options for one in read_config(config).heads.values() if Path(one.path).samefile(head)]
+    heads = read_config(config).heads.values()  # by path, or by the name of another model
+    chosen = [one.options for one in heads if Path(one.path).exists() and Path(one.path).samefile(head)]
     known = {field.name for field in fields(options)}
     return replace(options, **{name: value for name, value in (chosen or [{}])[0].items() if name in known})

@@ -96,7 +96,7 @@ def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> 
     for path in there:
         if _identity(path) in given:
             raise ConfigError(
-                f"{path} is one of the given files, and a result would be written over it: choose another --out DIR"
+                f"{path} is one of the given files, and a result would be written over it: choose another --out"
             )
 
 

@@ -1,14 +1,16 @@
 """`codistill reconstruct IMAGE IMAGE… --head DIR|--model FILE --out scene.glb`: cameras and coloured points."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
 from codistill.commands.parsers.reconstruct import parse, robust_config
+from codistill.commands.predicting import refuse_overwriting
 from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
 from codistill.imaging.pictures import save_picture
-from codistill.tasks.task import Subject
+from codistill.tasks.task import ImageFile, Subject
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig
@@ -22,7 +24,7 @@ from codistill.tasks.two_view.task import TASK
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.focal is not None and not arguments.focal > 0:
+    if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
     config = ReconstructConfig(
         window=arguments.window,
@@ -33,6 +35,12 @@ def main(argv: list[str]) -> int:
     )
     for path in arguments.out:
         check_target(path)
+    written, first = list(arguments.out), arguments.out[0]
+    if first.with_suffix(".json") not in written:
+        written.append(first.with_suffix(".json"))
+    picture = first.with_suffix(".png")
+    given = [ImageFile(Path(path), path) for path in arguments.images]
+    refuse_overwriting(given, [*written, picture])
     images = [read_image(path, arguments.focal) for path in arguments.images]
     if len(images) < 2:
         raise ConfigError("a reconstruction needs two images at least; got 1")
@@ -50,13 +58,8 @@ def main(argv: list[str]) -> int:
     with SampleProgress("looking at pairs") as progress:
         scene = reconstruct(predictor, images, config, progress)
     about = {"command": ["reconstruct", *argv], "model": opened.about, "settings": asdict(config)}
-    written = list(arguments.out)
-    first = arguments.out[0]
-    if first.with_suffix(".json") not in written:
-        written.append(first.with_suffix(".json"))
     for path in written:
         write_scene(scene, path, about)
-    picture = first.with_suffix(".png")
     save_picture(preview(scene), picture)
     _print(scene)
     print(f"wrote {', '.join(map(str, [*written, picture]))}")

@@ -31,6 +31,11 @@ def main(argv: list[str]) -> int:
     refuse_overwriting(files, results)
     perception = _opened(arguments)
     wanted = _wanted(perception, arguments.want, arguments.together)
+    if arguments.focal is not None and not any(perception.is_solid(name) for name in wanted):
+        raise ConfigError(
+            f"--focal would have no effect: none of {', '.join(wanted) or 'no heads'} answers in space, as depth, "
+            "people and two views do"
+        )
     single = [name for name in wanted if not perception.together(name)]
     glb = not arguments.no_glb
     if glb and images and any(perception.is_solid(name) for name in wanted):
@@ -114,9 +119,10 @@ def _see_together(
             f"--together needs a head that sees several images, such as one of `codistill fit two-view`; wanted are: "
             f"{', '.join(wanted) or '(none)'}"
         )
+    stems = {n: arguments.out / ("together" if len(names) == 1 else f"together_{n}") for n in names}
+    refuse_overwriting(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
     scene = perception([image.path for image in images], focal=arguments.focal)
-    for name in names:
-        stem = arguments.out / ("together" if len(names) == 1 else f"together_{name}")
+    for name, stem in stems.items():
         files = write_together(scene, name, stem, glb=not arguments.no_glb)
         if arguments.json:
             shown = {"images": [str(image.path) for image in images], "files": [str(file) for file in files]}

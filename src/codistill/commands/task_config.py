@@ -48,10 +48,22 @@ def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
-    """Features with the command line's fields; a projector brings its own level."""
-    if any(word.split("=")[0] == "--projector" for word in flags):
+    """Features with the command line's fields; a projector brings its own level.
+
+    Raises:
+        ConfigError: if they contradict each other, or one has no effect.
+    """
+    named = [word.split("=")[0] for word in flags]
+    if "--projector" in named:
         features = replace(features, projector=None, denormalize=False, blocks=(-1,))
-    return with_flags(features, flags, "codistill")
+    found = with_flags(features, flags, "codistill")
+    idle = [name for name in named if name in ("--norm", "--no-norm")]
+    if found.projector is not None and idle:
+        raise ConfigError(
+            f"{idle[0]} would have no effect: projectors take un-normed tokens, and what comes out of that of "
+            f"{found.projector!r} has no final norm. Leave it out"
+        )
+    return found
 
 
 def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig | None:

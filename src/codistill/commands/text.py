@@ -22,7 +22,8 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--out must be called *.npz; got {arguments.out}")
     if arguments.captions is not None and arguments.templates is not None:
         raise ConfigError("--templates would have no effect: captions are taken as they are")
-    rows = read_rows(arguments.captions or arguments.classes)
+    captions = arguments.captions is not None
+    rows = read_rows(arguments.captions if captions else arguments.classes, captions=captions)
     templates = read_templates(arguments.templates)
     tower = load_text_tower(arguments.tower)
     name = arguments.image_encoder or tower.image_encoder
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
             f"which image encoder shares the space of {tower.name}? add --image-encoder E, its name in `load_encoder` "
             "and in runs, e.g. timm:vit_base_patch16_clip_224.openai"
         )
-    if arguments.captions is not None:
+    if captions:
         images, texts = zip(*((key, text) for key, text in rows), strict=True)
         values = embed(tower, list(texts), arguments.batch_size)
         write_captions(arguments.out, values, tuple(images), name)
@@ -69,15 +70,21 @@ def embed(tower: TextTower, texts: list[str], batch_size: int) -> Tensor:
     return torch.cat(parts)
 
 
-def read_rows(path: Path) -> list[tuple[str, str]]:
+def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
     """Pairs of a key and a text: of lines `KEY<tab>TEXT`, or `KEY`, whose text is itself with spaces for underscores.
 
+    Args:
+        path: of the file.
+        captions: keys are images, whose names are no captions: every line needs its tab.
+
     Raises:
-        DataError: if the file cannot be read, or holds nothing, or a class has no words.
+        DataError: if the file cannot be read, or holds nothing, or a key has no words.
     """
     rows: list[tuple[str, str]] = []
     for line in _lines(path):
         key, tab, text = line.partition("\t")
+        if captions and not tab:
+            raise DataError(f"{path}: {line!r} has no caption: write the image, a tab, and a caption")
         text = text.strip() if tab else key.replace("_", " ").strip()
         if not text.strip(" ;"):
             raise DataError(f"{path}: {key!r} has no words")

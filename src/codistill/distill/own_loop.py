@@ -28,6 +28,7 @@ from codistill.encoders.vit import ViTEncoder
 from codistill.engine.objective import StepContext, StepResult, identity
 from codistill.errors import ConfigError
 from codistill.student.projectors import ProjectorConfig
+from codistill.student.statistics import TargetStatistics
 from codistill.student.student import Student
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig
@@ -57,8 +58,14 @@ def distill_objective(
         The objective; its `trainable` is the student, whose parameters require gradients, on the CPU.
 
     Raises:
-        ConfigError: if the encoder cannot be trained, or a domain is of no teacher.
+        ConfigError: if the encoder cannot be trained, a domain is of no teacher, or `config` names sources, which
+            `distill_step` does not know.
     """
+    if config.sharing.shared_sources is not None:
+        raise ConfigError(
+            "sharing.shared_sources would have no effect: the images of distill_step have domains, no sources. Give "
+            "the images that are shared the generic domain, the others one of their own"
+        )
     named = encoder if isinstance(encoder, str) else encoder.spec.name
     student_encoder = load_encoder(encoder, train=True)
     if not isinstance(student_encoder, ViTEncoder | NetworkEncoder):
@@ -112,13 +119,20 @@ def distill_step(
         `loss`, to differentiate, and detached `metrics`.
 
     Raises:
-        ConfigError: if domains do not count the images, or steps are out of order.
+        ConfigError: if domains do not count the images or have no teacher, steps are out of order, or fixed statistics
+            were not calibrated (`distill/calibration.py`).
     """
     count = images.shape[0]
+    if count == 0:
+        raise ConfigError("a step needs one image at least; got none")
     if domains is not None and len(domains) != count:
         raise ConfigError(f"domains name {len(domains)} images; there are {count}")
     if not 0 <= step < total_steps:
         raise ConfigError(f"step must lie in 0 to {total_steps - 1}; got {step}")
+    if domains is not None:
+        _check_domains(objective, domains)
+    if step == 0 and objective.config.targets.statistics == "fixed":
+        _check_calibrated(objective)
     names = ("",) * count
     batch = Batch(images, tuple(domains) if domains is not None else ("generic",) * count, names, names)
     context = StepContext(
@@ -130,3 +144,28 @@ def distill_step(
         all_reduce_sum=all_reduce_sum,
     )
     return objective.step(objective.trainable if model is None else model, batch, context)
+
+
+def _check_domains(objective: DistillationObjective, domains: Sequence[str]) -> None:
+    """Refuse images that would teach nothing."""
+    sharing, teachers = objective.config.sharing, objective.bank.domains
+    idle = sorted(
+        one for one in set(domains) if not any(sharing.teaches(of, one, "") for of in teachers.values())
+    )
+    if idle:
+        raise ConfigError(
+            f"images of the domain(s) {', '.join(idle)} would teach nothing: with sharing mode {sharing.mode!r} no "
+            f"teacher sees them. Domains of teachers: {dict(teachers)}"
+        )
+
+
+def _check_calibrated(objective: DistillationObjective) -> None:
+    """Refuse statistics that are fixed at what they began with: a mean of 0 and a deviation of 1."""
+    for name, module in objective.trainable.target_statistics.items():
+        assert isinstance(module, TargetStatistics)
+        for _, one in module.by_kind():
+            if not one.mean.any() and bool((one.std == 1).all()):
+                raise ConfigError(
+                    f"targets.statistics is fixed, and those of {name!r} were never taken: call "
+                    "codistill.distill.calibration.calibrate on some batches before the first step, or take `batch`"
+                )

@@ -12,9 +12,9 @@ Paths are relative to the file.
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from codistill.errors import check_least
+from codistill.errors import ConfigError, check_least, unknown_name
 from codistill.files.config import load_yaml
 from codistill.files.places import with_path
 from codistill.nn.precision import Precision
@@ -73,6 +73,8 @@ class PerceptionConfig:
 
     def __post_init__(self) -> None:
         check_least(self, "size", "batch_size")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(unknown_name("precision", self.precision, get_args(Precision)))
 
 
 def read_config(path: str | Path) -> PerceptionConfig:

@@ -1,5 +1,6 @@
 """Images of any kind, and the size at which an encoder sees them: whole, with their ratio kept up to whole patches."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +47,18 @@ def read_pictures(
 
     Raises:
         DataError: if there is none, or one cannot be used.
-        ConfigError: for focal lengths that are not positive, or names or focal lengths that are not as many as images.
+        ConfigError: for focal lengths that are no positive numbers, or names or focal lengths of another number than
+            images.
     """
     listed = list_images(images)
     if not listed:
         raise DataError("no images were given; give at least one")
-    focals = [focal] * len(listed) if focal is None or isinstance(focal, (int, float)) else list(focal)
+    focals = (
+        [focal] * len(listed) if focal is None or isinstance(focal, (int, float, np.number)) else list(focal)
+    )
     if len(focals) != len(listed):
         raise ConfigError(f"{len(focals)} focal lengths for {len(listed)} images: give one, or one for each")
-    if any(value is not None and not value > 0 for value in focals):
+    if any(value is not None and not 0 < value < math.inf for value in focals):
         raise ConfigError(f"focal lengths must be positive numbers of pixels; got {focals}")
     if names is not None and len(names) != len(listed):
         raise ConfigError(f"{len(names)} names for {len(listed)} images: give one for each")

@@ -22,7 +22,7 @@ from codistill.perception.pretrained import find_pretrained
 from codistill.perception.scene import Scene
 from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.people.sight import PeopleAnswer
-from codistill.tasks.shared.features import Source
+from codistill.tasks.shared.features import Source, check_finite
 from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
@@ -201,17 +201,19 @@ class Perception:
             basis: of the features' colours, from another scene; None: of these images.
 
         Raises:
-            DataError: if an image cannot be used.
-            ConfigError: for an unknown answer.
+            DataError: if an image cannot be used, or features are not finite.
+            ConfigError: for an unknown answer, or a size below 1.
         """
         for name in want or ():
             self.known(name)
+        if size is not None:
+            PerceptionConfig(size=size)  # checks it
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
             pictures = read_pictures(images, focal, names)
         scene = Scene(
             pictures,
-            self._encoded(pictures, size or self.size, seconds),
+            self._encoded(pictures, self.size if size is None else size, seconds),
             self._heads,
             normed=self._encoder.apply_norm,
             device=self._device,
@@ -244,6 +246,7 @@ class Perception:
                     batch = encoder_input([pictures[number] for number in chosen], shape, self._device)
                 with timed(seconds, "encode", self._device), autocast(self._device, self.precision):
                     outputs = encode_states(self._encoder, batch, wanted)
+                    check_finite(outputs.values(), self.named)
                 for row, number in enumerate(chosen):
                     found[number] = {state: tokens[row] for state, tokens in outputs.items()}
         return [found[number] for number in range(len(pictures))]

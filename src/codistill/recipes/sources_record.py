@@ -1,4 +1,4 @@
-"""RUN/sources.json: a run's path, the contents of its sources, and the steps at which it resumed with other images."""
+"""RUN/sources.json: a run's path, what its sources and teachers hold, and the steps at which it resumed with others."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from codistill.files.json_files import read_json
 from codistill.files.plain import from_plain, to_plain
 from codistill.files.remote.config import RemoteConfig
 from codistill.files.writing import write_atomic
+from codistill.recipes.contents import content_of
 
 SOURCES = "sources.json"
 FORMAT = 1
@@ -27,7 +28,7 @@ def recorded_place(run: Path) -> str | None:
 
 
 def recorded_changes(run: Path) -> list[str]:
-    """The steps at which a run resumed with other images, and what changed: one text each."""
+    """The steps at which a run resumed with other images or teachers, and what changed: one text each."""
     found = _read(run).get("changes", [])
     return [str(one) for one in found] if isinstance(found, list) else []
 
@@ -37,17 +38,19 @@ def note_sources(
     sources: Mapping[str, Sequence[SourceConfig]],
     resumed_at: int | None,
     remote: RemoteConfig = DEFAULT_REMOTE,
+    teachers: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Record the contents of the sources; for a resumed run, compare them with the record.
+    """Record the contents of sources and teachers; for a resumed run, compare them with the record.
 
     Args:
         run: the existing folder of the run.
         sources: by purpose (`training`, `held out`).
         resumed_at: the step at which the run resumes; None for a new one.
         remote: how sources in a store are read.
+        teachers: files, folders or names of encoders, by the teacher's name.
 
     Returns:
-        One text for each source that has changed.
+        One text for each source or teacher that has changed.
 
     Raises:
         DataError: if a source cannot be opened.
@@ -66,10 +69,15 @@ def note_sources(
             earlier = old.get(part, {}).get(name)
             if earlier is not None and (text := what_changed(earlier, state)):
                 found.append(f"source {name!r} ({part}): {text}")
+    held, before_held = _held(teachers or {}), _texts(before.get("teachers"))
+    for name, content in held.items():
+        if before_held.get(name, content) != content:
+            found.append(f"teacher {name!r}: {(teachers or {})[name]} holds other weights")
     record = {
         "format": FORMAT,
         "run": os.path.abspath(run),  # noqa: PTH100  (links stay)
         "sources": {part: to_plain(states) for part, states in {**old, **now}.items()},
+        "teachers": {**before_held, **held},
         "changes": [*changes, *(f"step {resumed_at}: {text}" for text in found)],
     }
     write_atomic(run / SOURCES, json.dumps(record, ensure_ascii=False) + "\n")
@@ -82,6 +90,16 @@ def _read(run: Path) -> dict[str, Any]:
         return dict(read_json(run / SOURCES)) if (run / SOURCES).is_file() else {}
     except CheckpointError:
         return {}
+
+
+def _held(teachers: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of the weights of teachers in files; names that are none mean the same ones everywhere."""
+    found = {name: content_of(os.path.expandvars(what)) for name, what in teachers.items()}
+    return {name: content for name, content in found.items() if content}
+
+
+def _texts(plain: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in plain.items()} if isinstance(plain, dict) else {}
 
 
 def _states(plain: Any) -> dict[str, dict[str, SourceState]]:

@@ -7,25 +7,21 @@ every sample, from which intervals and paired differences are computed anew.
 import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.config import changed_fields
-from codistill.files.hashes import file_sha256, text_sha256
 from codistill.files.json_files import read_json, write_json
 from codistill.files.npz import write_npz
 from codistill.files.plain import from_plain, to_plain
-from codistill.files.stamps import Stamp, stamp_of
 from codistill.files.writing import make_directory, remove_quietly, write_bytes
+from codistill.recipes.contents import content_of as content_of
 from codistill.study.cells import Cell
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS
 from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
-from codistill.world.build import WORLD_FILE
 
 FORMAT = "codistill-study-cell"
 COMPUTED, CHOICES = ("bf16", "fp32"), ("fast", "auto")
@@ -143,29 +139,6 @@ def _restored(value: Any, like: Any) -> Any:
 def contents(cell: Cell) -> dict[str, str]:
     """SHA-256 of what the cell reads, where it can be found; "" elsewhere (known names, other machines)."""
     return {name: content_of(text) for name, text in cell.inputs.items()}
-
-
-def content_of(text: str) -> str:
-    """SHA-256 of an encoder's weights, of a world's plan, or of any other file; "" for what is none."""
-    path = Path(text.split(",")[0]).expanduser()
-    if path.is_file():
-        return _sha256(path)
-    if not path.is_dir():
-        return ""
-    named = [path / WORLD_FILE] if (path / WORLD_FILE).is_file() else []
-    files = named or sorted(path.glob("*.safetensors"))
-    files = files or sorted(path.glob("checkpoints/*/model.safetensors"))[-1:]
-    return text_sha256(" ".join(map(_sha256, files))) if files else ""
-
-
-def _sha256(path: Path) -> str:
-    """Of a file as it is now; read once for all cells that stand on it."""
-    return _stamped_sha256(path, stamp_of(path))
-
-
-@cache
-def _stamped_sha256(path: Path, stamp: Stamp) -> str:
-    return file_sha256(path)
 
 
 def note_failure(folder: StudyFolder, cell: Cell, code: int, said: str) -> None:

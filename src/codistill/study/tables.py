@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codistill.metrics.seeds import HOW, SeedScore
-from codistill.study.cells import cell_names
+from codistill.study.cells import cell_names, is_fitted
 from codistill.study.config import COSTS, StudyConfig, TableConfig
 from codistill.study.records import read_cell
 from codistill.study.results import Difference, Results
@@ -112,19 +112,19 @@ def _field(results: Results, row: str, column: str) -> Entry:
     if found is None:
         return Entry(NOTHING)
     digits = results.column(evaluation, score).digits
-    return Entry(f"{found.mean:.{digits}f}", _below(results, row, found, digits))
+    once = bool(results.study.rows[row].encoder) and not is_fitted(results.study.evaluations[evaluation])
+    wanted = 1 if once else len(results.study.seeds)
+    return Entry(f"{found.mean:.{digits}f}", _below(found, digits, wanted))
 
 
-def _below(results: Results, row: str, found: SeedScore, digits: int) -> str:
-    wanted = len(results.study.seeds)
+def _below(found: SeedScore, digits: int, wanted: int) -> str:
+    """The interval, and how many of the wanted seeds are finished, if not all."""
     limits = (
         "unknown"
         if found.low is None or found.high is None
         else f"{found.low:.{digits}f}, {found.high:.{digits}f}"
     )
-    missing = wanted > len(found.values) > 0 and not (
-        results.study.rows[row].encoder and len(found.values) == 1
-    )
+    missing = wanted > len(found.values) > 0
     return f"[{limits}]" + (f" {len(found.values)} of {wanted} seeds" if missing else "")
 
 

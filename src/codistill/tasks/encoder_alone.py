@@ -41,7 +41,8 @@ class DenseFeatures:
     ) -> Float[Tensor, "channel token_row token_column"]:
         """The feature map of an image and its centre padding; fp32, since the ratio test compares small distances."""
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device)
-        return torch.cat([tokens.feature_map() for tokens in self.features(normalized(pixels))], dim=1)[0]
+        levels = self.features.finite(normalized(pixels))
+        return torch.cat([tokens.feature_map() for tokens in levels], dim=1)[0]
 
     def kept_map(self, name: str, read: Callable[[], tuple[np.ndarray, int]]) -> tuple[Tensor, int]:
         """As `map_of`, cached by image name; on a miss `read` gives the image and a number cached with it."""

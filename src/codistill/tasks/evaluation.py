@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.files.json_files import read_json
 from codistill.files.npz import write_npz
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
@@ -103,6 +104,32 @@ def intervals(columns: Mapping[str, Column], table: ScoreTable) -> dict[str, Int
     """The scores that are defined, with intervals."""
     found = {name: column.statistic.interval(table) for name, column in columns.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def check_comparable(data: TaskData, against: Path) -> None:
+    """Refuse to compare with another folder or split: names of samples such as 0001.jpg prove nothing.
+
+    Args:
+        data: to score.
+        against: the folder of an earlier evaluation.
+
+    Raises:
+        ConfigError: if that scored something else.
+        CheckpointError: if its metrics are missing or damaged.
+    """
+    said = read_json(against / METRICS)
+    theirs, split = str(said.get("data", data.spec)), said.get("split", data.split)
+    if split != data.split or not _same_place(theirs, data.spec):
+        raise ConfigError(
+            f"{against}: scored {theirs} ({split}), this is {data.spec} ({data.split}): a paired difference needs the "
+            "same samples. Evaluate both on one of them (--data, --split)."
+        )
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Whether two `LAYOUT:FOLDER` mean one folder."""
+    (layout, _, first), (like, _, second) = one.partition(":"), other.partition(":")
+    return layout == like and Path(first).expanduser().resolve() == Path(second).expanduser().resolve()
 
 
 def compare(

@@ -4,7 +4,7 @@ from task_toys import ENCODER
 
 from codistill.encoders.load import load_encoder
 from codistill.encoders.seeded import seeded_encoder
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, DataError
 from codistill.student.student import Student
 from codistill.tasks.shared.baseline import ColourPositionEncoder
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, center_padding
@@ -120,3 +120,14 @@ def test_impossible_features_say_so(options, text):
 def test_an_encoder_must_be_named_before_features_are_computed():
     with pytest.raises(ConfigError, match=r"which features\? add --encoder E"):
         FrozenFeatures(FeatureConfig())
+
+
+def test_features_that_are_no_numbers_are_refused_not_scored():
+    encoder = load_encoder(ENCODER)
+    features = FrozenFeatures(FeatureConfig(encoder="damaged"), encoder)
+    images = torch.randn(1, 3, 28, 28)
+    assert torch.equal(features.finite(images)[0].patches, features(images)[0].patches)
+    with torch.no_grad():
+        next(encoder.parameters()).view(-1)[0] = torch.nan
+    with pytest.raises(DataError, match=r"the features of damaged are not finite.*Take the file again"):
+        features.finite(images)

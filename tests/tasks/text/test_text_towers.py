@@ -133,6 +133,16 @@ def test_captions_keep_their_images(clip: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(found.values[1], own / own.norm(), atol=1e-5, rtol=1e-5)
 
 
+def test_a_line_without_a_caption_is_refused(tmp_path: Path) -> None:
+    """A space in place of the tab made all of it the name of an image, and its own caption."""
+    (tmp_path / "captions.txt").write_text("a.png\ta dog\nb.png a cat\n")
+    argv = ["hf:none", "--captions", str(tmp_path / "captions.txt"), "--out", str(tmp_path / "c.npz")]
+    with pytest.raises(
+        DataError, match=r"'b.png a cat' has no caption: write the image, a tab, and a caption"
+    ):
+        text(argv)
+
+
 def test_open_clip_is_called_by_its_own_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Model(torch.nn.Module):
         def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Options of `codistill see FILE… --out DIR`."""
 
 import argparse
+import math
 from pathlib import Path
 
 from codistill.errors import ConfigError
@@ -80,7 +81,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
-    if arguments.focal is not None and not arguments.focal > 0:
+    if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
     arguments.heads = heads
     return arguments

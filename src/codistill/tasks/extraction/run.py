@@ -13,8 +13,8 @@ from torch import Tensor
 
 from codistill.data import Source
 from codistill.encoders.fingerprint import add_weights
-from codistill.engine.step import autocast, in_bf16
 from codistill.errors import ConfigError, DataError
+from codistill.nn.precision import autocast, in_bf16
 from codistill.tasks.extraction.changed import changed_shards, remove_shards, shard_inputs, surplus_shards
 from codistill.tasks.extraction.config import Extraction
 from codistill.tasks.extraction.extract import Encode, Part, batches_of, seconds_per_image, write_shards

@@ -13,6 +13,7 @@ frame: x right, y down, z forward), Anny's shape as its six phenotypes in [0, 1]
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def _intrinsics(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) ->
     if "intrinsics" in entry:
         return _numbers(entry, "intrinsics", (3, 3), where)
     focal = entry.get("focal")
-    if not isinstance(focal, (int, float)) or not focal > 0:
+    if not isinstance(focal, (int, float)) or not 0 < focal < math.inf:
         raise DataError(f'{where}: needs "focal" in pixels, a positive number, or "intrinsics" (3x3)')
     return camera_matrix(float(focal), ((shape[1] - 1) / 2, (shape[0] - 1) / 2))
 

@@ -138,7 +138,7 @@ class PeopleEstimator:
         seen = normalized(torch.from_numpy(square_pixels(image, placement))[None].to(self.device))
         camera = placement.intrinsics(intrinsics.float())[None]
         with autocast(self.device):
-            levels = self.features(seen)
+            levels = self.features.finite(seen)
         return self.bodies_of(levels, camera, intrinsics)
 
     @torch.inference_mode()

@@ -1,5 +1,6 @@
 """People as a task: find everybody in an image, and recover each as a posed body in metres. See `tasks/task.py`."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class PeopleOutput(PeopleSearch):
         super().__post_init__()
         if self.focal is not None and self.fov is not None:
             raise ConfigError("give the focal length (--focal) or the field of view (--fov), not both")
-        if self.focal is not None and not self.focal > 0:
+        if self.focal is not None and not 0 < self.focal < math.inf:
             raise ConfigError(f"the focal length must be a positive number of pixels; got {self.focal}")
         if self.fov is not None and not 0 < self.fov < 180:
             raise ConfigError(f"the field of view must lie between 0 and 180 degrees; got {self.fov}")

@@ -6,7 +6,7 @@ evaluations); the token map is not cropped back, which is part of those protocol
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +18,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import add_weights
 from codistill.encoders.load import load_encoder
 from codistill.encoders.states import TokenState, encode_states
-from codistill.errors import ConfigError, unknown_name
+from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.tasks.shared.baseline import BASELINES
@@ -65,6 +65,20 @@ def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, in
 
 Source = Encoder | Student
 """What features are made by: in memory already, or loaded by name."""
+
+
+def check_finite(levels: Iterable[Tokens], encoder: str) -> None:
+    """Refuse tokens that are no numbers: a class is found in them all the same, and means would leave them out.
+
+    Raises:
+        DataError: if a token is NaN or infinite.
+    """
+    tensors = [part for tokens in levels for part in (tokens.patches, tokens.cls) if part is not None]
+    if not all(bool(part.isfinite().all()) for part in tensors):
+        raise DataError(
+            f"the features of {encoder} are not finite (NaN or infinite): its weights are damaged, or overflow. Take "
+            "the file again from where it came from, or an earlier checkpoint"
+        )
 
 
 class FrozenFeatures(nn.Module):
@@ -141,6 +155,12 @@ class FrozenFeatures(nn.Module):
                 raise
             raise ConfigError(f"--blocks {','.join(map(str, self.config.blocks))}: {error}") from error
         return self.levels(found)
+
+    def finite(self, images: Float[Tensor, "batch 3 row column"]) -> list[Tokens]:
+        """As `forward`, for whatever is scored or shown: tokens that are not finite are a DataError."""
+        found = self(images)
+        check_finite(found, self.config.encoder)
+        return found
 
     @property
     def states(self) -> tuple[TokenState, ...]:

@@ -123,7 +123,8 @@ class RowsOf(Statistic):
 
     def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
         def both(rows: np.ndarray) -> float:
-            return self.score(self._arrays(one, rows)) - self.score(self._arrays(other, rows))
+            ours, theirs = self.score(self._arrays(one, rows)), self.score(self._arrays(other, rows))
+            return 0.0 if ours == theirs else ours - theirs  # two infinite medians are equal
 
         return self._resampled(one, both)
 

@@ -19,6 +19,7 @@ SMALL = SegmentationProtocol(scale=(84, 42), crop=(42, 42), stride=(28, 28))
         ((768, 512), (2048, 512), (768, 512)),
         ((427, 640), (2048, 512), (512, 767)),  # 512 / 427 * 640 = 767.4
         ((480, 640), (640, 480), (480, 640)),
+        ((1, 5000), (2048, 512), (1, 2048)),  # a strip keeps a line
     ],
 )
 def test_sizes_of_the_test_pipeline(shape, scale, size):

@@ -90,7 +90,7 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
 
     def _depth(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Metres (batch, row, column) of normalized images, at a size."""
-        levels = self.features(images)
+        levels = self.features.finite(images)
         if self.upsample == "bilinear":
             return self.answer(levels, size)[:, 0]
         scores = guided(self.head.scores(depth_input(levels)), images, self.features, UPSAMPLING)

@@ -71,7 +71,7 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
         small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
         with self.autocast():
             images = self.seen(small, self.mirror)
-            scores = self.head(feature_maps(self.features(images)))
+            scores = self.head(feature_maps(self.features.finite(images)))
             if self.upsample == "jbu":
                 scores = guided(scores, images, self.features)
             normals = self._normals(scores, (image.shape[0], image.shape[1])).movedim(1, -1)

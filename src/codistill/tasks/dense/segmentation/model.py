@@ -128,7 +128,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 
     def _logits(self, images: Tensor) -> Tensor:
         """Scores at the images' own resolution: the token map's, resized."""
-        levels, size = self.features(images), (images.shape[-2], images.shape[-1])
+        levels, size = self.features.finite(images), (images.shape[-2], images.shape[-1])
         if self.test.upsample == "bilinear":
             return self.answer(levels, size)
         fine = guided(self.head(feature_maps(levels)), images, self.features)

@@ -21,10 +21,10 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 18
 
 
 def keep_ratio(shape: tuple[int, ...], scale: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of an image resized into (long, short) sides; rounded half up."""
+    """Rows and columns of an image resized into (long, short) sides; rounded half up, at least 1 each."""
     rows, columns = shape[:2]
     factor = min(max(scale) / max(rows, columns), min(scale) / min(rows, columns))
-    return int(rows * factor + 0.5), int(columns * factor + 0.5)
+    return max(1, int(rows * factor + 0.5)), max(1, int(columns * factor + 0.5))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
