@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     if arguments.captions is not None and arguments.templates is not None:
         raise ConfigError("--templates would have no effect: captions are taken as they are")
     captions = arguments.captions is not None
-    rows = read_rows(arguments.captions if captions else arguments.classes, captions=captions)
+    rows = read_rows(arguments.captions or arguments.classes, captions=captions)
     templates = read_templates(arguments.templates)
     tower = load_text_tower(arguments.tower)
     name = arguments.image_encoder or tower.image_encoder
