@@ -14,6 +14,7 @@ from torch.nn.functional import linear
 
 from codistill.nn.folding import Folded
 from codistill.nn.linear import ONEDNN_LINEAR, onednn_takes_bf16
+from codistill.nn.tracing import is_tracing
 
 _PACK: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
 _LINEAR = cast(Any, ONEDNN_LINEAR)
@@ -57,7 +58,7 @@ class FrozenLinear(nn.Module):
             and x.dtype == self.weight.dtype
             and onednn_computes_in(x.dtype)
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()  # oneDNN's operator cannot be traced
+            and not is_tracing()  # oneDNN's operator cannot be traced
             and torch._C._get_mkldnn_enabled()
             and not torch._C._are_functorch_transforms_active()
         )

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from codistill.nn.tracing import is_tracing
+
 ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 """Input, weight, bias and what follows in one operation, where PyTorch was built with it."""
 
@@ -88,7 +90,7 @@ class Linear(nn.Linear):
             and type(x) in _PLAIN
             and type(self.weight) in _PLAIN
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()  # oneDNN's operator cannot be traced
+            and not is_tracing()  # oneDNN's operator cannot be traced
             and torch._C._get_mkldnn_enabled()
             and not torch._C._are_functorch_transforms_active()
         ):

@@ -14,6 +14,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def is_tracing() -> bool:
+    """Whether TorchScript's tracer is running, in which sizes are tensors."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def is_symbolic(*sizes: int) -> bool:
     """Whether one of these sizes is open in the program that is being exported."""
     return torch.compiler.is_exporting() and any(isinstance(size, torch.SymInt) for size in sizes)
@@ -27,7 +32,7 @@ def cached_unless_exporting(maxsize: int) -> Callable[[Callable[P, R]], Callable
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            if torch.compiler.is_exporting() or is_tracing():
                 return function(*args, **kwargs)
             return cached(*args, **kwargs)  # type: ignore[arg-type]
 

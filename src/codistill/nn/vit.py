@@ -16,7 +16,7 @@ from codistill.errors import ConfigError
 from codistill.nn.blocks import Block, init_transformer_weights
 from codistill.nn.position import resize_position_embedding
 from codistill.nn.rope import RopeTables, cached_grid_tables
-from codistill.nn.tracing import is_symbolic
+from codistill.nn.tracing import is_symbolic, is_tracing
 from codistill.nn.vit_config import VIT_SIZES, ViTConfig, vit_config
 from codistill.nn.windows import global_blocks, in_windows
 from codistill.types import Tokens
@@ -89,7 +89,7 @@ class VisionTransformer(nn.Module):
             ValueError: if a side is not a multiple of the patch size.
         """
         height, width = images.shape[-2:]  # rows, columns
-        if torch.jit.is_tracing():  # sizes are tensors there; a traced graph is for one size
+        if is_tracing():  # sizes are tensors there; a traced graph is for one size
             height, width = int(height), int(width)
         patch = self.config.patch_size
         if height % patch or width % patch:
