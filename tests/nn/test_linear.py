@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.overrides import TorchFunctionMode
 
+from codistill.nn import frozen_linear as frozen_module
+from codistill.nn import linear as linear_module
 from codistill.nn.linear import ONEDNN_LINEAR, Linear, left_to_blas, onednn_takes_bf16
 from codistill.nn.products import count_flops, record_products
 
@@ -186,6 +188,20 @@ def test_other_cases_are_left_to_pytorch(case: str) -> None:
 
 
 @needs_onednn
+@needs_onednn
+@pytest.mark.parametrize("inside", [True, False])
+def test_gelu_in_the_product_or_after_it(inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "GELU_IN_PRODUCT", inside)
+    monkeypatch.setattr(frozen_module, "GELU_IN_PRODUCT", inside)
+    layer, x = Linear(8, 16), torch.randn(4, 5, 8)
+    frozen = frozen_module.FrozenLinear((layer.weight.detach(), layer.bias.detach()), torch.float32)
+    with torch.no_grad():
+        plain = nn.functional.linear(x, layer.weight, layer.bias)
+        for found in (layer.gelu(x), frozen.gelu(x)):
+            torch.testing.assert_close(found, nn.functional.gelu(plain))
+        torch.testing.assert_close(frozen.gelu(x, "tanh"), nn.functional.gelu(plain, approximate="tanh"))
+
+
 def test_operations_and_products_count_as_of_any_linear_layer() -> None:
     layer, plain = Linear(8, 16), nn.Linear(8, 16)
     x = torch.randn(4, 5, 8, requires_grad=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from codistill.nn.folding import Folded
-from codistill.nn.linear import ONEDNN_LINEAR, onednn_takes_bf16
+from codistill.nn.linear import GELU_IN_PRODUCT, ONEDNN_LINEAR, onednn_takes_bf16
 from codistill.nn.tracing import is_tracing
 
 _PACK: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
@@ -79,7 +79,10 @@ class FrozenLinear(nn.Module):
     def gelu(self, x: Tensor, approximate: str = "none") -> Tensor:
         """GELU of the output, `none` (exact) or `tanh`."""
         if self._by_onednn(x):
-            return _LINEAR(x, self._weight(x), self.bias, "gelu", [], approximate)
+            if GELU_IN_PRODUCT:
+                return _LINEAR(x, self._weight(x), self.bias, "gelu", [], approximate)
+            product = _LINEAR(x, self._weight(x), self.bias, "none", [], "")
+            return torch.ops.aten.gelu_(product, approximate=approximate)
         if x.device.type == "cuda" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
             rows = torch.ops.aten._addmm_activation(
                 self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True
