@@ -64,6 +64,8 @@ def test_only_what_is_wanted_as_json(
     heads: tuple[str, ...], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.glb").write_bytes(b"an earlier call's")
     (photos / "c.png").write_bytes(b"no image")
     argv = ["see", str(photos / "*.png"), "--out", str(out), *heads, *DEVICE, "--json", "--want", "normals"]
     assert main([*argv, "--no-glb", "--size", "28"]) == 1

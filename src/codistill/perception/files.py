@@ -10,7 +10,7 @@ from PIL import Image
 
 from codistill.errors import MissingExtraError
 from codistill.files.json_files import write_json
-from codistill.files.writing import atomically
+from codistill.files.writing import atomically, remove_quietly
 from codistill.imaging.pictures import save_picture
 from codistill.perception.scene import Scene
 from codistill.perception.sheet import sheet
@@ -51,6 +51,8 @@ def write_image(
     if glb and any(isinstance(scene.answer(name, index), (DepthAnswer, PeopleAnswer)) for name in wanted):
         files.append(_beside(stem, ".glb"))
         _write_solid(scene, index, wanted, files[-1])
+    else:
+        remove_quietly(_beside(stem, ".glb"))  # of an earlier call: it would pass for this one's
     return files
 
 
@@ -78,6 +80,8 @@ def write_together(scene: Scene, name: str, stem: Path, *, glb: bool) -> list[Pa
     if glb and isinstance(answer, TwoViewAnswer):
         files.append(_beside(stem, ".glb"))
         write_scene(answer.scene, files[-1], {})
+    else:
+        remove_quietly(_beside(stem, ".glb"))
     return files
 
 
