@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from conformance_toys import TOYS, Toy
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from task_toys import toy_scene
 
 from codistill.cli import main
@@ -163,6 +164,23 @@ def test_an_evaluation_leaves_numbers_and_is_compared(tried: Tried, capsys) -> N
     assert compared["equal_within_margin"] is True
     assert tried.evaluate(other, "--against", str(one), "--score", first[:-1] + "x") == 2
     assert f"'{first}'" in capsys.readouterr().err
+
+
+def test_a_head_that_is_not_finite_is_not_scored(tried: Tried, tmp_path: Path, capsys) -> None:
+    tensors = tried.head / "head.safetensors"
+    broken = load_file(tensors) if tried.name in TASKS and tried.task.fit is not None else {}
+    name = next((name for name, tensor in broken.items() if tensor.is_floating_point()), None)
+    if name is None:  # knn has labels, the toy reads its own file
+        assert tried.task.fit is None or tried.name in ("knn", "brightness")
+        return
+    shutil.copytree(tried.head, tmp_path / "head")
+    broken[name] = broken[name].clone()
+    broken[name].view(-1)[0] = float("nan")
+    save_file(broken, tmp_path / "head" / "head.safetensors")
+    argv = ["evaluate", tried.name, "--head", str(tmp_path / "head"), "--out", str(tmp_path / "out")]
+    assert main([*argv, *tried.toy.score, *COMPUTING]) == 2
+    assert f"{name} holds values that are not finite" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out" / "metrics.json").exists()
 
 
 def test_images_of_ones_own_are_predicted_and_bad_ones_passed_over(tried: Tried, capsys) -> None:

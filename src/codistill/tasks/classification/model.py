@@ -25,11 +25,10 @@ from codistill.tasks.classification.released import (
     read_classifier,
 )
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.shared.head_files import read_record, read_tensors
 from codistill.tasks.shared.pictures import Pictures, in_batches
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
-from codistill.weights.read import read_checkpoint
 
 AT_ONCE = 256
 """Images whose votes are counted together."""
@@ -139,7 +138,7 @@ def load_classifier(
         features=features,
         vectors=record.own("test", ImageVectors),
         classes=record.data.classes,
-        tensors=read_checkpoint(path / TENSORS),
+        tensors=read_tensors(path),
         bank=_bank(bank_file(path)) if task == "knn" else None,
         votes=record.own("head", Votes) if task == "knn" else None,
     )

@@ -14,7 +14,7 @@ from codistill.errors import ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.nn.precision import autocast
 from codistill.tasks.shared.features import FrozenFeatures
-from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record
+from codistill.tasks.shared.head_files import TENSORS, HeadRecord, read_record, read_tensors
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.types import Tokens
@@ -141,6 +141,7 @@ def load_dense(
     else:
         record = read_record(path, task)
         seen = record.own("test", protocol)
+        read_tensors(path)  # refused where they are not finite
         network, config = read(path / TENSORS, seen), subject.features or record.features
     features = FrozenFeatures(config, subject.source)
     expected, given = network.config.channels, features.width(with_cls=with_cls)  # type: ignore[attr-defined]

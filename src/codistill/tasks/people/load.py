@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import CheckpointError, ConfigError
@@ -25,7 +23,7 @@ from codistill.tasks.people.data import LAYOUTS, PeopleData
 from codistill.tasks.people.model import PeopleEstimator, PeopleSearch
 from codistill.tasks.people.views import whole_patches
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures, Source
-from codistill.tasks.shared.head_files import TENSORS, read_record
+from codistill.tasks.shared.head_files import TENSORS, read_record, read_tensors
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
@@ -85,8 +83,8 @@ def _fitted(
     config, seen = record.own("head", HumanMeshConfig), record.own("test", PeopleProtocol)
     network = HumanMeshHead(config)
     try:
-        network.load_state_dict(load_file(path / TENSORS))
-    except (OSError, RuntimeError) as error:
+        network.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
         raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
     options = {"n_shape": config.n_shape} if seen.body == "smplx" else {}
     labels = _labels_body(path, seen.body, config, data)

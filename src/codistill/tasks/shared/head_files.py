@@ -20,6 +20,7 @@ from codistill.files.plain import from_plain, to_plain
 from codistill.files.tensors import write_tensors
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.record import provenance
+from codistill.weights.read import read_checkpoint
 
 FORMAT, VERSION = "codistill-head", 2
 RECORD, TENSORS = "head.json", "head.safetensors"
@@ -112,6 +113,23 @@ def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], 
     plain["provenance"] = provenance(command)
     write_tensors(folder / TENSORS, tensors, {"format": FORMAT})
     write_json(folder / RECORD, plain)
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """A head's tensors.
+
+    Raises:
+        CheckpointError: if they cannot be read, or hold values that are not finite: whatever they say would be wrong.
+    """
+    path = folder / TENSORS
+    tensors: dict[str, Tensor] = read_checkpoint(path)
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(
+                f"{path}: {name} holds values that are not finite. The fit diverged, or the file was changed: fit the "
+                "head again, with a smaller learning rate if it diverged"
+            )
+    return tensors
 
 
 def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:

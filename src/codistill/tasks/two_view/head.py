@@ -30,6 +30,7 @@ from codistill.tasks.shared.head_files import (
     HeadRecord,
     is_head,
     read_record,
+    read_tensors,
     write_head,
 )
 from codistill.tasks.shared.same_encoder import check_encoder, say_unknown
@@ -165,7 +166,7 @@ def fitted_network(folder: Path) -> tuple[HeadRecord, TwoViewHead, TwoViewProtoc
     with torch.device("meta"):
         head = TwoViewHead(config)
     wanted = {_released(name): (name, tensor.shape) for name, tensor in head.state_dict().items()}
-    found = read_checkpoint(folder / TENSORS)
+    found = read_tensors(folder)
     wrong = [n for n, (_, shape) in wanted.items() if n not in found or found[n].shape != shape]
     surplus = [n for n in found if n not in wanted]
     if wrong or surplus:
