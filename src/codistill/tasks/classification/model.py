@@ -175,4 +175,6 @@ def _bank(path: Path) -> Tensor:
         stored = np.load(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}). Fit the head again.") from error
+    if not np.isfinite(stored).all():
+        raise CheckpointError(f"{path}: holds values that are not finite. Fit the head again.")
     return normalize(torch.from_numpy(stored).float(), dim=1)
