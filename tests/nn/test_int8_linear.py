@@ -60,3 +60,22 @@ def test_tokens_stay_close(position: str) -> None:
         expected = network.encode(images).patches
     assert found.dtype == torch.float32
     assert 0.001 < (found - expected).norm() / expected.norm() < 0.05
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_stays_so(odd: float) -> None:
+    x, weight, bias = parts()
+    layer = Int8Linear((weight, bias), torch.float32)
+    x[1, 2, 3] = odd
+    assert not layer(x).isfinite().any() and not layer.gelu(x).isfinite().any()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1e-3, 5.0), (-7.3, 0.0), (2.0, 9.0), (-9.0, -2.0), (-1e30, 1e30)]
+)
+def test_no_level_wraps_around(low: float, high: float) -> None:
+    x = torch.linspace(low, high, 4001).reshape(-1, 1)
+    numbers, scale, zero = eight_bits(x)
+    by_hand = (x.double() / scale + zero).round().clamp(0, 255)
+    assert ((numbers.double() - by_hand).abs() <= 1).all()  # a tie in fp32 may fall either way
+    assert (numbers.flatten().int().diff() >= 0).all()

@@ -5,6 +5,7 @@ largest of them. oneDNN multiplies unsigned inputs by signed weights (VNNI) and 
 the same pass. Source: LLM.int8 (arXiv 2208.07339), here with one scale per tensor and without outlier columns.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ _PACK: Any = getattr(torch.ops.onednn, "qlinear_prepack", None)
 _PRODUCT: Any = getattr(torch.ops.onednn, "qlinear_pointwise", None)
 _LARGEST = 127.0
 _LEVELS = 255.0
+_SIGN = 128.0
 
 
 def int8_is_fast() -> bool:
@@ -78,10 +80,17 @@ class Int8Linear(nn.Module):
 
 
 def eight_bits(x: Tensor) -> tuple[Tensor, float, int]:
-    """Numbers as unsigned 8-bit integers q, a scale and a zero point: x = scale · (q - zero point), 0 exactly."""
+    """Numbers as unsigned 8-bit integers q, a scale and a zero point: x = scale · (q - zero point), 0 exactly.
+
+    PyTorch's cast of floats to unsigned bytes is a plain loop, to signed ones it is not: q - 128 is cast. Where a
+    number is not finite, the scale is NaN, so that what is computed from it is.
+    """
     low, high = (float(bound) for bound in torch.aminmax(x))
     low, high = min(low, 0.0), max(high, 0.0)
+    if not math.isfinite(high - low):
+        return torch.zeros(x.shape, dtype=torch.uint8), math.nan, 0
     scale = max((high - low) / _LEVELS, 1e-12)
     zero = round(-low / scale)
-    shifted = x.float().mul(1.0 / scale).add_(zero + 0.5)  # the cast cuts what is behind the point off
-    return shifted.clamp_(0.0, _LEVELS).to(torch.uint8), scale, zero
+    shifted = torch.add(torch.tensor(zero - _SIGN), x.float(), alpha=1.0 / scale)  # one pass
+    signed = shifted.clamp_(-_SIGN, _LEVELS - _SIGN).round_().to(torch.int8)
+    return signed.bitwise_xor_(-int(_SIGN)).view(torch.uint8), scale, zero
