@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from codistill.commands import plan as command
+from codistill.data.source import SourceConfig
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.recipes.build import build_bank
 from codistill.recipes.fresh_student import build_encoder
-from codistill.recipes.plan import plan_run, share_of, teacher_size, work_of
+from codistill.recipes.plan import Work, plan_run, share_of, teacher_size, work_of
 from codistill.recipes.registry import find_recipe
+from codistill.student.projectors import ProjectorConfig
 from codistill.tasks.shared.unfrozen import unfrozen, write_unfrozen
 from codistill.teachers.teacher import TeacherConfig
 
@@ -67,6 +69,32 @@ def test_shares_follow_the_balanced_mixture() -> None:
     assert less.encoder == full.encoder
     assert less.teachers["mast3r_vitlarge_16"] == pytest.approx(full.teachers["mast3r_vitlarge_16"] / 3)
     assert less.projectors == pytest.approx(full.projectors / 3)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "ladder"])
+def test_each_projector_is_counted_on_its_own_share(kind: str) -> None:
+    debug = find_recipe("debug")
+    wide, narrow = (
+        TeacherConfig(name=name, encoder=f"random:{size}", domain=domain)
+        for name, size, domain in (("wide", "vit_base", "generic"), ("narrow", "vit_tiny", "3d"))
+    )
+
+    def work(mode: str, *teachers: TeacherConfig) -> Work:
+        sources = (
+            SourceConfig(name="g", path="noise:8", domain="generic", kind="generated"),
+            SourceConfig(name="r", path="noise:8", domain="3d", kind="generated"),
+        )
+        blocks = (0, 1) if kind == "ladder" else None
+        student = replace(debug.student, projector=ProjectorConfig(kind=kind, blocks=blocks))
+        sharing = replace(debug.distill.sharing, mode=mode)
+        recipe = replace(debug, student=student, sources=sources, teachers=teachers, validation=())
+        return work_of(replace(recipe, distill=replace(recipe.distill, sharing=sharing)))
+
+    alone = [work("full", one).projectors for one in (wide, narrow)]
+    assert alone[0] > 1.5 * alone[1]
+    assert work("full", wide, narrow).projectors == pytest.approx(sum(alone))
+    # The generic half of the images is for both, the other half for its own teacher alone.
+    assert work("generic", wide, narrow).projectors == pytest.approx(0.5 * alone[0] + alone[1])
 
 
 def test_division_among_gpus() -> None:

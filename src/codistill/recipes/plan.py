@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -200,13 +201,17 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
         student = Student(build_encoder(config, recipe.image_size, more), wanted, config.projector)
         encoder = _mean_flops(lambda images: student.encoder(images, norm=False), drawn.student)
         whole = _mean_flops(student, drawn.student)
-    mean_share = sum(shares.values()) / len(shares)
+        unshared = sum(
+            (1.0 - share) * (_mean_flops(partial(_predicted, student, name), drawn.student) - encoder)
+            for name, share in shares.items()
+            if share < 1.0
+        )
     trained = 3 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
     count = sum(p.numel() for p in student.parameters() if p.requires_grad)
     return Work(
         images=drawn.images,
         encoder=trained * encoder,
-        projectors=3 * (whole - encoder) * mean_share,
+        projectors=3 * (whole - encoder - unshared),
         teachers=forward,
         gradient_bytes=4 * count,
     )
@@ -228,6 +233,12 @@ def _seen_before(recipe: Recipe, shares: Mapping[str, float]) -> set[str]:
             found |= {teacher.name} if same in known else set()
             known.add(same)
     return found
+
+
+def _predicted(student: Student, teacher: str, images: torch.Tensor) -> object:
+    """The student's encoder and one of its projectors."""
+    outputs = student.encoder.intermediate(images, student.projector_blocks, norm=False)
+    return student.project(outputs, teacher)
 
 
 def _mean_flops(network: Callable[[torch.Tensor], object], inputs: Mapping[tuple[int, int], float]) -> float:
