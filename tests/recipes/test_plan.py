@@ -75,7 +75,7 @@ def test_shares_follow_the_balanced_mixture() -> None:
 def test_each_projector_is_counted_on_its_own_share(kind: str) -> None:
     debug = find_recipe("debug")
     wide, narrow = (
-        TeacherConfig(name=name, encoder=f"random:{size}", domain=domain)
+        TeacherConfig(name=name, encoder=f"random:{size},depth=1", domain=domain)
         for name, size, domain in (("wide", "vit_base", "generic"), ("narrow", "vit_tiny", "3d"))
     )
 

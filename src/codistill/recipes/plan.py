@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -188,12 +188,9 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
     with torch.device("meta"):
         for teacher in recipe.teachers:
             shape, inputs = configs[teacher.name], drawn.teachers[teacher.name]
-            network = ViTEncoder(replace(shape, image_size=max(max(size) for size in inputs)))
-            targets.append(
-                TargetSpec(name=teacher.name, dim=network.spec.dim, kinds=teacher.kinds or ("patch",))
-            )
-            with torch.no_grad():
-                forward[teacher.name] = shares[teacher.name] * _mean_flops(network, inputs)
+            targets.append(TargetSpec(name=teacher.name, dim=shape.dim, kinds=teacher.kinds or ("patch",)))
+            counted = _forward_flops(shape, tuple(sorted(inputs.items())))
+            forward[teacher.name] = shares[teacher.name] * counted
             if teacher.name in again:
                 forward[teacher.name] = 0.0
         wanted = with_class_tokens(config, targets)
@@ -215,6 +212,14 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
         teachers=forward,
         gradient_bytes=4 * count,
     )
+
+
+@cache
+def _forward_flops(shape: ViTConfig, inputs: tuple[tuple[tuple[int, int], float], ...]) -> float:
+    """`_mean_flops` of a vision transformer; many teachers, and rows of a study, have one shape."""
+    with torch.device("meta"), torch.no_grad():
+        network = ViTEncoder(replace(shape, image_size=max(max(size) for size, _ in inputs)))
+        return _mean_flops(network, dict(inputs))
 
 
 def _seen_before(recipe: Recipe, shares: Mapping[str, float]) -> set[str]:
