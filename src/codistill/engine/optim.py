@@ -33,7 +33,7 @@ class OptimConfig:
         reference_batch: None takes `lr` as it is.
         min_lr: where the cosine ends, unscaled.
         warmup_fraction: of the steps, in [0, 1].
-        betas, eps, weight_decay: AdamW's.
+        betas, eps, weight_decay: of AdamW.
         clip: `per_tensor` limits each tensor's gradient norm to `clip_norm`, `global` that of all together.
         clip_norm: positive.
         schedule: `warmup_cosine` rises linearly, then falls as a cosine (DUNE); `ramped_cosine` and `ramped_linear`
