@@ -13,6 +13,7 @@ from codistill.demo.pictures import Cloud, FeatureSheet, Seen
 from codistill.demo.story import Story, Taught
 from codistill.imaging.colours import number_colours
 from codistill.metrics.interval import Interval
+from codistill.weights.licences import licences_of
 
 TITLE = "One encoder. Every answer."
 _REACH = 32767
@@ -43,13 +44,13 @@ def _hero(story: Story) -> str:
     weights = encoder["parameters"] / 1e6
     first = story.seen[0].seconds
     lead = (
-        f"<b>{html.escape(story.model)}</b> learnt from a teacher of images, one of space and one of people. One pass "
-        f"over a picture, and {len(heads)} small heads read the rest from its tokens: "
-        f"{html.escape(_listed(heads))}. Nothing left this machine."
+        f"<b>{html.escape(story.model)}</b> was distilled from three teachers: one for images, one for "
+        f"3-D space, one for people. It sees an image once, and {len(heads)} small heads read their answers from its "
+        f"tokens: {html.escape(_listed(heads))}. Nothing left this machine."
     )
     numbers = (
         (f"{weights:.1f} M", "weights in the encoder"),
-        (f"{1000 * first['encode']:.0f} ms", "the one pass, on this processor"),
+        (f"{1000 * first['encode']:.0f} ms", "for its one pass, on this processor"),
         (f"{story.took / 60:.1f} min", "to make this page, training included"),
     )
     facts = "".join(
@@ -105,9 +106,9 @@ def _times(seconds: Mapping[str, float]) -> str:
 def _live(story: Story) -> str:
     cards = "".join(_teacher(one) for one in story.teachers)
     text = (
-        f"A fresh student was distilled while you waited: {story.steps} steps of {story.batch} pictures in "
-        f"{story.seconds:.0f} s, from {len(story.teachers)} teachers at once. Every teacher sees every picture, "
-        "whatever its domain. These are its losses, one curve a teacher:"
+        f"A fresh student was distilled while you waited: {story.steps} steps of {story.batch} images in "
+        f"{story.seconds:.0f} s, from {len(story.teachers)} teachers at once. Every teacher sees every image, "
+        "whatever its domain. One loss curve per teacher:"
     )
     return (
         f"<section><h2>Distilled on this machine, just now</h2><p>{text}</p>"
@@ -116,7 +117,7 @@ def _live(story: Story) -> str:
 
 
 def _teacher(one: Taught) -> str:
-    about = f"{one.encoder}; pictures of its own: {one.domain}; licence {one.licence}"
+    about = f"{one.encoder}; its own images: {one.domain}; licence: {', '.join(licences_of(one.licence))}"
     return (
         f'<div class="card"><h3>{html.escape(one.name)}</h3><p>{html.escape(about)}</p>'
         f"{_curve(one.steps, one.losses)}</div>"
