@@ -1,3 +1,1 @@
-"""Co-distillation: targets, losses, data sharing and teacher dropping as pure functions, and the objective that uses
-them.
-"""
+"""Co-distillation: targets, losses, data sharing and teacher dropping as pure functions, and the objective."""
