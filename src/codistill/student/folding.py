@@ -1,5 +1,4 @@
-"""Fold de-normalization into a projector's last layer: a student and a teacher in, one module from images to tokens
-out.
+"""Fold de-normalization into a projector's last layer: one module from images to a teacher's tokens.
 
 Projectors predict standardized tokens y. The teacher's own tokens are Rᵀ (s · y) + m, where m, s and R are the mean,
 the deviation (bounded from below) and PHI-S's rotation in its target statistics. A last layer W, b therefore becomes Rᵀ
@@ -52,7 +51,7 @@ class TeacherView(nn.Module):
         self.eval().requires_grad_(False)
 
     def _fold(self, statistics: TargetStatistics) -> None:
-        """Fold every last layer. One that serves several kinds is replaced by one layer per kind, after the projector."""
+        """Fold every last layer. One that serves several kinds becomes one layer per kind, after the projector."""
         of: Callable[[TokenKind], tuple[str, ...]] = self.projector.output_layers  # type: ignore[assignment]
         paths: dict[TokenKind, tuple[str, ...]] = {kind: of(kind) for kind in self.kinds}
         if len(paths) == 2 and paths["cls"] == paths["patch"]:
