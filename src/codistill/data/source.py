@@ -34,8 +34,8 @@ class SourceConfig:
     """Location and kind of a set of images.
 
     Attributes:
-        name: unique among the sources of a run. It is part of the names of metrics and files, so it must not contain `/`
-            or other special characters of paths; `all` is reserved for the total.
+        name: unique among the sources of a run. It is part of the names of metrics and files, so it must not contain
+            `/` or other special characters of paths; `all` is reserved for the total.
         path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards, each on
             this machine or as an address (`s3://BUCKET/…`, `gs://`, `https://`, `hf://`); for kind `generated`, a
             number of images. `~` and `$VARIABLES` are expanded.
