@@ -5,9 +5,9 @@ is resampled bicubically to the other's size, separately along each axis (EUPE, 
 published, False is used here).
 
 With a shift (C-RADIOv4, arXiv 2601.17237), the teacher's window lies k student tokens away from the student's. Along
-one axis with n student tokens and m target tokens per side, the centre of target token u lies at j = k + (u + 1/2) n /
-m - 1/2, in student tokens. The token is compared if 0 <= j <= n - 1 along both axes. All images of a step share k, so
-the compared tokens form a rectangle: a slice of both grids if they have the same size, otherwise the same bicubic
+one axis with n student tokens and m target tokens per side, the centre of target token u lies, in student tokens, at
+j = k + (u + 1/2) n / m - 1/2. The token is compared if 0 <= j <= n - 1 along both axes. All images of a step share k,
+so the compared tokens form a rectangle: a slice of both grids if they have the same size, otherwise the same bicubic
 resampling at these positions.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

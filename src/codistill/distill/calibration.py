@@ -1,8 +1,8 @@
 """Set fixed target statistics before training, from the teachers' tokens on some training batches.
 
-`channels`: mean and standard deviation of each channel over all tokens of the batches. PHI-S: from the eigenvectors U
-of the channels' covariance and a Hadamard matrix H follows the rotation H Uᵀ / √channels. After it, every channel has
-the mean eigenvalue as its variance, and all channels are divided by its root. Both transforms are invertible.
+`channels`: mean and standard deviation of each channel over all tokens of the batches. PHI-S: the rotation H Uᵀ /
+√channels is built from the eigenvectors U of the channels' covariance and a Hadamard matrix H. After it, every channel
+has the mean eigenvalue as its variance, and all channels are divided by its root. Both transforms are invertible.
 Sources: EUPE (statistics fixed beforehand); PHI-S (arXiv 2410.01680).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

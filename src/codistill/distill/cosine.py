@@ -1,9 +1,9 @@
 """Cosine similarity of pairs of vectors, with a hand-written gradient: vectors in, one value per pair out.
 
-For c = p·t / (|p| |t|), the gradient with respect to p is t / (|p| |t|) - c p / |p|². It needs only p, t and one value
-per pair. Forward and backward together read or write a tensor of the size of p 11 times. PyTorch's `cosine_similarity`
-does so 33 times: it stores both normalized vectors and differentiates each operation. As in PyTorch, norms below `EPS`
-count as `EPS`.
+For c = p·t / (|p| |t|), the gradient with respect to p is t / (|p| |t|) - c p / |p|². For it, only p, t and a few
+values per pair are stored. Forward and backward together read or write a tensor of the size of p 11 times. PyTorch's
+`cosine_similarity` does so 33 times: it stores both normalized vectors and differentiates each operation. As in
+PyTorch, norms below `EPS` count as `EPS`.
 """
 
 from typing import Any

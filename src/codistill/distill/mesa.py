@@ -1,9 +1,9 @@
 """MESA on features (C-RADIOv4): the student agrees on one view with its moving average (EMA) on another view.
 
 Both sides are the encoder's last tokens before the final norm, standardized over their channels without learned
-parameters. The loss is the mean squared difference over channels and the positions that both views cover. It equals 2
-(1 - ρ), where ρ is the correlation of the two tokens over their channels. No teacher takes part, so the loss covers all
-images.
+parameters. The loss is the mean squared difference over channels and the positions that both views cover. It equals
+2 (1 - ρ), where ρ is the correlation of the two tokens over their channels. No teacher takes part, so the loss covers
+all images.
 Source: arXiv 2601.17237; sharpness-aware training by the weights' own trajectory, arXiv 2205.14083. Weight, start,
 decay and the place in the network were not published.
 """

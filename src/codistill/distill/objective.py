@@ -54,7 +54,7 @@ class Bank(Protocol):
     def __call__(
         self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
     ) -> dict[str, Tokens]:
-        """Compute each teacher's raw targets on its rows. With `views`, `images` are the crops they are cut from."""
+        """Compute each teacher's raw targets on its rows. With `views`, `images` are the crops to cut them from."""
         ...
 
 
@@ -76,8 +76,8 @@ class DistillationObjective:
         config: losses, sharing, dropping, target statistics.
         validation_sources: names of the held-out sources, in the order in which they are reported.
         recipe: name of the recipe, for the export.
-        views: windows and image sizes of each step; batches then hold the crops they are cut from. None: the batches
-            hold the student's images.
+        views: windows and image sizes of each step; batches then hold the crops from which these are cut. None: the
+            batches hold the student's images.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ class TrainSummary:
         finished: whether all steps are done, and also the validation after the last one, if it is due.
         stopped_by: the signal that ended this call early, `stop_after`, or None.
         skipped: steps of this call that were skipped because something was not finite.
-        bad_images: unreadable images that this call replaced.
+        bad_images: number of bad images that this call replaced.
         metrics: means over the last log interval of this call.
         validation: results of the last validation of this call.
         failed_validations: number of validations of this call that could not be computed.

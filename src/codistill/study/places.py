@@ -2,7 +2,7 @@
 
 DIR/study.yaml          the study, with its variables replaced
     cells/CELL/         a finished cell, small enough to commit: cell.json; for an evaluation also metrics.json,
-    per_image.npz
+                        per_image.npz
     runs/CELL/          output of its command: a run, or an evaluation's folder
     logs/CELL.txt       log of its command
     claims/, failed/    which process works on which cell; the last errors

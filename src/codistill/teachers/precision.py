@@ -6,8 +6,8 @@ fp32      products in fp32, whatever the step's precision
 bf16      weights folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
 autocast  the network unchanged, under autocast
 int8      products in 8-bit integers. On a CPU that multiplies these fast: codistill's encoders are folded, and
-          everything else is in bf16 (`nn/int8_linear.py`). Otherwise, and for networks of other libraries: the network
-          is quantized unfolded and compiled, and everything else is in fp32 (`quantize.py`)
+          everything else is in bf16 (`nn/int8_linear.py`). Otherwise, and for networks of other libraries: the
+          network is quantized unfolded and compiled, and everything else is in fp32 (`quantize.py`)
 """
 
 from typing import Literal, TypeGuard, get_args

@@ -2,5 +2,5 @@
 
 state = object_state("s3://bucket/photos/1.jpg")                  # size and tag
 data = read_range("s3://bucket/shards/0.tar", 512, 4096)          # retried while the store fails or is slow
-cache = RangeCache(cache_folder() / "objects", limit=32 * 10**9)  # shared by processes; least recently used go first
+cache = RangeCache(cache_folder() / "objects", limit=32 * 10**9)  # shared; least recently used data go first
 """
