@@ -48,8 +48,8 @@ def distill_objective(
     """Create the objective that distils some teachers into an encoder.
 
     Args:
-        encoder: the student's encoder: one of codistill's own encoders, or a name that `load_encoder` accepts.
-        teachers: the teachers' encoders by name; likewise objects or names.
+        encoder: the student's encoder: one of codistill's own encoders, or a text that `load_encoder` accepts.
+        teachers: the teachers' encoders by name: any encoders, or texts that `load_encoder` accepts.
         domains: domains of the teachers that are not generic, by name; see `SharingConfig`.
         projector: configuration of every teacher's projector; None: DUNE's.
         config: losses, sharing, dropping, target statistics.
