@@ -1,1 +1,1 @@
-"""Looking into features and runs: PCA, explained variance, correlation of losses, attention."""
+"""Analysis of features and runs: PCA, explained variance, correlation of losses, attention."""

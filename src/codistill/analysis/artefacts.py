@@ -1,11 +1,12 @@
-"""Artefacts of patch tokens: tokens of unusual length, and patterns that lie at the same place in every image.
+"""Artefacts of patch tokens: tokens of unusual length, and patterns that lie at the same position in every image.
 
-* Long tokens (Vision transformers need registers, arXiv 2309.16588): DINOv2-g has 2.4 % above a length of 150. That
-  threshold holds for one network; here a token is long beyond the median by six robust deviations (see
-  `metrics/token_lengths.py`), and quantiles are reported. Lengths before the final norm tell: the norm hides them.
-* Fixed pattern: the part of the variance that the position alone explains (`metrics/fixed_pattern.py`).
+* Long tokens (Vision transformers need registers, arXiv 2309.16588): in DINOv2-g, 2.4 % of the tokens are longer than
+  150. That threshold holds only for that network. Here a token counts as long if its length exceeds the median by six
+  robust deviations (see `metrics/token_lengths.py`); quantiles are reported too. Lengths are informative before the
+  final norm, which hides them.
+* Fixed pattern: the part of the variance that is explained by the position alone (`metrics/fixed_pattern.py`).
 
-The task `artefacts` scores both with intervals.
+The task `artefacts` scores both with confidence intervals.
 """
 
 from collections.abc import Iterable
@@ -27,15 +28,15 @@ BEFORE_AND_AFTER = ("before the final norm", "after it")
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Of all images together.
+    """Artefacts of all images together.
 
     Attributes:
         long_share: share of tokens that are long.
-        threshold: the length from which on they are.
+        threshold: length above which a token counts as long.
         quantiles: lengths at `QUANTILES`.
         fixed_pattern: share of the variance that the position explains, in [0, 1]; NaN for fewer than two images.
         lengths: (image, row, column).
-        pattern: (row, column), length of the mean over images without the mean over positions.
+        pattern: (row, column), length of the mean over images, after subtracting the mean over positions.
     """
 
     long_share: float
@@ -46,7 +47,7 @@ class Artefacts:
     pattern: np.ndarray
 
     def numbers(self) -> dict[str, float]:
-        """The numbers for a JSON."""
+        """The numbers, for a JSON file."""
         named = {
             f"length at {100 * q:g} %": value for q, value in zip(QUANTILES, self.quantiles, strict=True)
         }
@@ -61,7 +62,7 @@ class Artefacts:
 
 
 def measure(tokens: Float[Tensor, "image patch channel"], grid: tuple[int, int]) -> Artefacts:
-    """Artefacts of the patch tokens of images of one size; see the module's text."""
+    """Measure the artefacts of patch tokens of images of one size; the module docstring defines them."""
     x = tokens.double()
     lengths = x.norm(dim=-1)  # (image, patch)
     threshold = long_from(lengths)
@@ -84,10 +85,10 @@ def measure(tokens: Float[Tensor, "image patch channel"], grid: tuple[int, int])
 def artefacts_of(
     encoder: Encoder, images: Iterable[Float[Tensor, "batch 3 row column"]]
 ) -> dict[str, Artefacts]:
-    """Artefacts before and after an encoder's final norm, on ImageNet-normalized images of one size.
+    """Measure artefacts before and after an encoder's final norm, on ImageNet-normalized images of one size.
 
     Returns:
-        By `before the final norm` and `after it`; the first is missing where an encoder gives no tokens before it.
+        By `before the final norm` and `after it`; the first is missing if the encoder gives no tokens before its norm.
     """
     names = dict(zip((False, True), BEFORE_AND_AFTER, strict=True))
     parts: dict[str, list[Tensor]] = {name: [] for name in BEFORE_AND_AFTER}

@@ -13,13 +13,13 @@ from codistill.types import Tokens
 def cls_attention(
     encoder: ViTEncoder, images: Float[Tensor, "batch 3 row column"], block: int = -1
 ) -> Float[Tensor, "batch head row column"]:
-    """Attention of the class token over the patches of ImageNet-normalized images, per head, in one block.
+    """Attention of the class token to the patches of ImageNet-normalized images, per head, in one block.
 
-    Values of a head sum to less than 1: the rest lies on the class token and the registers. An encoder without a
-    class token shows the mean over all patches as queries.
+    The values of a head sum to less than 1: the rest falls on the class token and the registers. For an encoder without
+    a class token, the mean over all patches as queries is returned.
 
     Raises:
-        ConfigError: for an encoder that is not one of our vision transformers.
+        ConfigError: for an encoder that is not one of codistill's vision transformers.
     """
     if not isinstance(encoder, ViTEncoder):
         raise ConfigError(f"attention maps need one of our vision transformers; got {type(encoder).__name__}")
@@ -35,7 +35,7 @@ def cls_attention(
 def nearest_patches(
     first: Tokens, second: Tokens
 ) -> tuple[Int[Tensor, "batch patch"], Float[Tensor, "batch patch"]]:
-    """For every patch of the first images the most similar one of the second: its index and the cosine similarity."""
+    """For every patch of the first images, find the most similar patch of the second: index and cosine similarity."""
     a = torch.nn.functional.normalize(first.patches.float(), dim=-1)
     b = torch.nn.functional.normalize(second.patches.float(), dim=-1)
     similarity, index = (a @ b.transpose(1, 2)).max(dim=2)

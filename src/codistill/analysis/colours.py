@@ -1,4 +1,4 @@
-"""Tokens of several encoders on the same images as colour maps that can be compared."""
+"""Show the tokens of several encoders on the same images as colour maps that can be compared."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from codistill.types import Tokens
 def colour_columns(
     per_encoder: Sequence[Sequence[Tokens]], *, separate: bool = False, shared_basis: bool = False
 ) -> list[list[np.ndarray]]:
-    """A colour map (row, column, 3) for each encoder and image, floats in [0, 1].
+    """Make a colour map (row, column, 3) for each encoder and image, floats in [0, 1].
 
     Args:
-        per_encoder: for each encoder the tokens of every image (a batch of one each).
-        separate: one basis for each image, instead of one for all images of an encoder.
-        shared_basis: encoders as wide as the first one are coloured by the first one's basis, so that equal colours
-            are equal features. Otherwise an encoder has its own basis, with axes ordered and signed to follow the
+        per_encoder: for each encoder, the tokens of every image (a batch of one each).
+        separate: fit one basis for each image, instead of one for all images of an encoder.
+        shared_basis: encoders that are as wide as the first one are coloured with the first one's basis, so that equal
+            colours mean equal features. Other encoders have their own basis, with axes ordered and signed to follow the
             first encoder's colours.
     """
     columns: list[list[Tensor]] = []
@@ -44,7 +44,7 @@ def colour_columns(
 
 
 def _own_basis(group: Sequence[Tokens], reference: Sequence[Tensor]) -> PcaBasis:
-    """The basis of a group of images; its axes follow the reference colours where the grids agree."""
+    """Fit the basis of a group of images. Its axes follow the reference colours if the grids agree."""
     basis = fit_pca(t.patches for t in group)
     if not reference or any(t.grid != tuple(r.shape[:2]) for t, r in zip(group, reference, strict=True)):
         return basis

@@ -1,7 +1,7 @@
-"""Correlation of the teachers' losses: of their changes from one update to the next (DUNE, Fig. 5).
+"""Correlation between the teachers' losses, computed on their changes from one update to the next (DUNE, Fig. 5).
 
-In: each teacher's loss at every update. Out: per pair, the correlation of the two series of changes and the share
-of updates at which both losses moved the same way.
+In: each teacher's loss at every update. Out: for each pair of teachers, the correlation of the two series of changes,
+and the share of updates at which both losses moved in the same direction.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from codistill.errors import DataError
 
 @dataclass(frozen=True)
 class PairCorrelation:
-    """How two teachers' losses move together.
+    """How the losses of two teachers move together.
 
     Attributes:
         first, second: the teachers.
-        correlation: Pearson's, of the changes; NaN if one loss never changes.
+        correlation: Pearson correlation of the changes; NaN if one loss never changes.
         agreement: share of updates at which both changes had the same sign.
-        updates: changes that both teachers have.
+        updates: number of changes that both teachers have.
     """
 
     first: str
@@ -32,14 +32,14 @@ class PairCorrelation:
 
 
 def loss_change_correlations(losses: Mapping[str, np.ndarray]) -> list[PairCorrelation]:
-    """One result per pair of teachers.
+    """Compute one result for each pair of teachers.
 
     Args:
-        losses: per teacher (update,), one value per update without gaps in between; NaN where the update had no
-            image for the teacher. A change counts where both updates have a loss.
+        losses: for each teacher (update,), one value per update without gaps; NaN if the update had no image for the
+            teacher. A change counts if both of its updates have a loss.
 
     Raises:
-        DataError: with fewer than two teachers, or series of different lengths.
+        DataError: for fewer than two teachers, or series of different lengths.
     """
     lengths = {len(series) for series in losses.values()}
     if len(losses) < 2 or len(lengths) != 1:

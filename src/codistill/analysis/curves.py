@@ -1,4 +1,4 @@
-"""Loss curves of a run as a figure: training smoothed as lines, held-out data as dots."""
+"""Loss curves of a run as a figure: smoothed training losses as lines, held-out losses as dots."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from codistill.analysis.log import RunLogSeries
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """Running mean over `width` steps, NaN left out."""
+    """Running mean over `width` steps, ignoring NaN."""
     kernel, known = np.ones(width), np.isfinite(values)
     sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
     counts = np.convolve(known.astype(float), kernel, "same")
@@ -17,12 +17,12 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def smoothing_width(series: RunLogSeries) -> int:
-    """Steps that one point of a curve is the mean of: a sixtieth of the log."""
+    """Number of steps that one point of a curve averages: a sixtieth of the log."""
     return max(1, len(series.steps) // 60)
 
 
 def curves_of(series: RunLogSeries) -> Mapping[str, tuple[str, str]]:
-    """By label, the names of a training loss and of its held-out loss: one per teacher, or the loss alone."""
+    """By label, the names of a training loss and of its held-out loss: one pair per teacher, or the total loss only."""
     teachers = {t: (f"loss/{t}", f"all/{t}/loss") for t in series.teachers()}
     return teachers or {"loss": ("loss", "loss")}
 
@@ -30,10 +30,10 @@ def curves_of(series: RunLogSeries) -> Mapping[str, tuple[str, str]]:
 def loss_figure(
     series: RunLogSeries, validation: RunLogSeries | None, size: tuple[float, float] = (7.5, 3.8)
 ) -> Figure:
-    """Training losses per teacher (or the loss, where there are none), smoothed, and held-out ones as dots.
+    """Draw the smoothed training losses of each teacher (or the total loss), and held-out losses as dots.
 
     Args:
-        series, validation: of training, and of held-out data, if any.
+        series, validation: of training, and of held-out data, if there are any.
         size: width and height in inches.
     """
     figure = Figure(figsize=size, layout="constrained")

@@ -1,6 +1,6 @@
-"""What a notebook shows of `Tokens` (principal components as colours) and of a `Batch` (pictures and whence).
+"""Display `Tokens` (principal components as colours) and a `Batch` (pictures and where they come from) in notebooks.
 
-Also the parts that other displays are made of: pictures as addresses, in a row, with captions.
+It also has the parts from which other displays are built: pictures as data URIs, in a row, with captions.
 """
 
 import base64
@@ -18,15 +18,16 @@ from codistill.imaging.normalize import unnormalized
 from codistill.types import Batch, Tokens
 
 SHOWN = 8
-"""Images of a batch that are drawn."""
+"""Largest number of images of a batch that are drawn."""
 HEIGHT = 160
-"""Of a picture, in pixels of the screen."""
+"""Height of a picture on the screen, in pixels."""
 
 
 def tokens_html(tokens: Tokens) -> str:
-    """A row of pictures on common axes, and a line; the line alone where there are no axes to find.
+    """Draw tokens as a row of pictures with common PCA axes, and a line of text.
 
-    Tokens of fewer than three channels, or that are not finite, are not drawn, and the line says so.
+    With fewer than three channels, or fewer than four tokens in all, only the line is returned. If values are not
+    finite, nothing is drawn, and the line says so.
     """
     patches = tokens.patches.detach()[:SHOWN].float().cpu()
     line = f"<code>{html.escape(repr(tokens))}</code>"
@@ -41,7 +42,7 @@ def tokens_html(tokens: Tokens) -> str:
 
 
 def batch_html(batch: Batch) -> str:
-    """A row of the batch's images with source, name and domain below, and a line with the tensor's shape.
+    """Draw a row of the batch's images with source, name and domain below, and a line with the tensor's shape.
 
     Values that are not finite are drawn black, and the line says so.
     """
@@ -66,7 +67,7 @@ def batch_html(batch: Batch) -> str:
 def picture_row(
     pictures: Iterable[tuple[UInt8[np.ndarray, "row column 3"], str]], height: int = HEIGHT
 ) -> str:
-    """Pictures side by side, each with its caption below; small files: JPEG, shrunk to twice the height."""
+    """Draw pictures side by side, each with its caption below. Files are small: JPEG, shrunk to twice the height."""
     cells = "".join(
         f'<figure style="display: inline-block; margin: 0 6px 6px 0; vertical-align: top">'
         f'<img src="{_photograph(pixels, 2 * height)}" style="height: {height}px">'
@@ -78,7 +79,7 @@ def picture_row(
 
 
 def png_uri(data: bytes) -> str:
-    """A PNG file as the address of an image."""
+    """A PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
@@ -100,7 +101,7 @@ def _lossless(pixels: np.ndarray) -> str:
 
 
 def _photograph(pixels: np.ndarray, largest: int) -> str:
-    """A JPEG as the address of an image, at most so many rows high."""
+    """A JPEG as a data URI, at most `largest` pixels high."""
     image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
     if image.height > largest:
         image = image.resize((max(1, round(image.width * largest / image.height)), largest))

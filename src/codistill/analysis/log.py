@@ -1,4 +1,4 @@
-"""Reader of a run's log: metrics.jsonl and validation.jsonl to named series."""
+"""Read a run's log: metrics.jsonl and validation.jsonl as named series."""
 
 import json
 import math
@@ -16,19 +16,19 @@ class RunLogSeries:
 
     Attributes:
         steps: (row,) 0-based steps, increasing.
-        values: per name (row,) values; NaN where a step has none.
+        values: for each name (row,) values; NaN if a step has none.
     """
 
     steps: np.ndarray
     values: dict[str, np.ndarray]
 
     def teachers(self) -> tuple[str, ...]:
-        """Teachers that have a loss, in the log's order."""
+        """Teachers that have a loss, in the order of the log."""
         return tuple(n.split("/")[1] for n in self.values if n.startswith("loss/") and n.count("/") == 1)
 
 
 def read_series(path: Path) -> RunLogSeries:
-    """A JSONL log as series; a last line that was cut off by a crash is left out.
+    """Read a JSONL log as series. A last line that was cut off by a crash is ignored.
 
     Raises:
         DataError: if the file is missing, empty or damaged in the middle.

@@ -1,6 +1,6 @@
 """Pictures of attention and of matched patches: maps over images in, RGB arrays out.
 
-All images are (row, column, 3) floats in [0, 1]; all maps are on the grid of patches.
+All images are (row, column, 3) floats in [0, 1]; all maps are on the patch grid.
 """
 
 import colorsys
@@ -16,7 +16,7 @@ Picture = np.ndarray
 
 
 def heat(image: Picture, values: Float[Tensor, "row column"]) -> Picture:
-    """A map over a grey image: transparent at its minimum, yellow at its maximum."""
+    """Draw a map over a grey image: transparent at its minimum, yellow at its maximum."""
     low, high = values.min(), values.max()
     scaled = (values - low) / (high - low).clamp(min=1e-12)
     amount = _enlarged(scaled[None], image)[..., :1]
@@ -26,14 +26,14 @@ def heat(image: Picture, values: Float[Tensor, "row column"]) -> Picture:
 
 
 def position_colors(rows: int, columns: int) -> Float[Tensor, "row column 3"]:
-    """A colour for every place of a grid: hue by the column, brightness by the row."""
+    """A colour for every position of a grid: hue by column, brightness by row."""
     hues = np.array([colorsys.hsv_to_rgb(0.85 * c / max(1, columns - 1), 0.75, 1.0) for c in range(columns)])
     light = np.linspace(1.0, 0.45, rows)
     return torch.from_numpy((light[:, None, None] * hues[None]).astype(np.float32))
 
 
 def tinted(image: Picture, colors: Float[Tensor, "row column 3"], amount: float = 0.65) -> Picture:
-    """An image under patches of colour."""
+    """Tint an image with the colours of its patches."""
     over = _enlarged(colors.permute(2, 0, 1), image, smooth=False)
     grey = image.mean(axis=2, keepdims=True)
     return (1 - amount) * image + amount * over * (0.35 + 0.65 * grey)
@@ -58,7 +58,7 @@ def lines_between(
     pairs: list[tuple[int, int, float]],
     grids: tuple[tuple[int, int], tuple[int, int]],
 ) -> Picture:
-    """Two images side by side, uint8, matched patches joined by lines in the colour of their place in the first."""
+    """Draw two images side by side, uint8, with lines between matched patches, coloured by position in the first."""
     colours = (255 * position_colors(*grids[0]).flatten(0, 1)).numpy().astype(np.uint8)
     chosen, others = [one for one, _, _ in pairs], [other for _, other, _ in pairs]
     return match_picture(
@@ -72,7 +72,7 @@ def lines_between(
 
 
 def _centers(patches: list[int], grid: tuple[int, int], image: Picture) -> np.ndarray:
-    """Pixels (patch, 2), as (x, y), of the middles of some patches."""
+    """Pixel coordinates (patch, 2), as (x, y), of the centres of some patches."""
     rows, columns = np.divmod(np.array(patches, dtype=int), grid[1])
     height, width = image.shape[:2]
     return np.stack([(columns + 0.5) * width / grid[1], (rows + 0.5) * height / grid[0]], axis=1) - 0.5

@@ -1,4 +1,4 @@
-"""One self-contained, printable HTML page: sections of text, tables and pictures; no script, no external files."""
+"""One self-contained, printable HTML page with text, tables and pictures; no script, no external files."""
 
 import base64
 import html
@@ -25,7 +25,7 @@ MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp
 
 @dataclass
 class Page:
-    """A page being written, in order."""
+    """A page that is written in order, part by part."""
 
     title: str
     lead: str = ""

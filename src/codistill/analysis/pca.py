@@ -1,7 +1,8 @@
 """Patch tokens as colours: their first three principal components (Fig. 2 of DUNE).
 
-Covariances are accumulated in fp64 as tokens stream by, so memory does not grow with the number of images. Signs
-and scales are fixed by the data the basis was fitted on, so colours are stable between images of one basis.
+Covariances are accumulated in fp64 over a stream of tokens, so memory does not grow with the number of images. Signs
+and scales are determined by the data on which the basis was fitted, so colours are comparable between images with the
+same basis.
 """
 
 from collections.abc import Iterable
@@ -21,9 +22,9 @@ class PcaBasis:
 
     Attributes:
         mean: (channel,), fp64.
-        axes: (component, channel), rows orthonormal, by falling variance, fp64. The entry of largest magnitude of
+        axes: (component, channel), orthonormal rows, by decreasing variance, fp64. The entry of largest magnitude in
             each row is positive.
-        variance: (channel,), all eigenvalues of the covariance, falling, fp64.
+        variance: (channel,), all eigenvalues of the covariance, decreasing, fp64.
         low, high: (component,), the 2nd and 98th percentile of the sample's projections: the range of the colours.
     """
 
@@ -38,7 +39,7 @@ class PcaBasis:
         return (tokens.to(self.mean) - self.mean) @ self.axes.T
 
     def colours(self, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch component"]:
-        """The coordinates stretched to [0, 1] by the basis's range: red, green, blue."""
+        """The coordinates scaled to [0, 1] by the range of the basis: red, green, blue."""
         return ((self.project(tokens) - self.low) / (self.high - self.low).clamp(min=1e-12)).clamp(0, 1)
 
     def explained(self) -> Tensor:
@@ -47,10 +48,10 @@ class PcaBasis:
 
 
 def principal_axes(moments: Moments, sample: Tensor, components: int = 3) -> PcaBasis:
-    """The basis of all tokens that moments saw; colours are stretched to the range of `sample` (…, channel).
+    """Compute the basis of all tokens in `moments`; colours are scaled to the range of `sample` (…, channel).
 
     Raises:
-        DataError: with fewer than two tokens, or if something was not finite.
+        DataError: for fewer than two tokens, or if a value was not finite.
     """
     count = int(moments.count)
     if count < 2 or not torch.isfinite(moments.packed).all():
@@ -66,7 +67,7 @@ def principal_axes(moments: Moments, sample: Tensor, components: int = 3) -> Pca
 
 
 def fit_pca(tokens: Iterable[Tensor], components: int = 3) -> PcaBasis:
-    """The basis of a stream of token sets (…, channel); colours stretch to the range of a sample of them."""
+    """Fit the basis of a stream of token sets (…, channel); colours are scaled to the range of a sample of them."""
     moments: Moments | None = None
     kept: list[Tensor] = []
     for part in tokens:
@@ -79,10 +80,11 @@ def fit_pca(tokens: Iterable[Tensor], components: int = 3) -> PcaBasis:
 
 
 def align_axes(basis: PcaBasis, tokens: Tensor, reference: Tensor) -> PcaBasis:
-    """The basis with components reordered and signs flipped to follow reference colours (…, component).
+    """Reorder the components and flip their signs to follow reference colours (…, component).
 
-    PCA axes are only defined up to sign and, for close variances, order; aligned ones make two encoders'
-    pictures of the same images comparable. Each component takes the reference component it correlates with most.
+    PCA axes are only defined up to sign and, for similar variances, order. Aligned axes make the pictures of two
+    encoders on the same images comparable. Components and reference components are paired by their largest
+    correlations.
     """
     x = basis.project(tokens).reshape(-1, basis.axes.shape[0])
     y = reference.double().reshape(-1, reference.shape[-1])

@@ -1,4 +1,4 @@
-"""A run looked at from Python: its folder in, what was trained, how far, and its losses out; a notebook draws them."""
+"""Look at a run from Python: its recipe, its progress and its losses, which a notebook draws."""
 
 import html
 import io
@@ -28,8 +28,8 @@ class Run:
         folder: of the run.
         recipe: its config.yaml, as plain values.
         described: its describe.json: architecture, teachers, licence.
-        losses: numbers of every step, by name: `loss`, `loss/TEACHER`, …
-        held_out: of held-out data, by name; None where there are none.
+        losses: the numbers of every step, by name: `loss`, `loss/TEACHER`, …
+        held_out: the numbers on held-out data, by name; None if there are none.
     """
 
     folder: Path
@@ -40,11 +40,11 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Steps done, as far as the log goes."""
+        """Number of steps done, as far as the log tells."""
         return int(self.losses.steps[-1]) + 1
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what trained, how far, from whom, under which licence, and the curves."""
+        """The display in a notebook: what was trained, how far, by which teachers, the licence, and the curves."""
         name, about = (str(self.recipe.get(key) or "") for key in ("name", "about"))
         facts = [f"{self.steps:,} steps", f"last loss {self.losses.values['loss'][-1]:.4f}"]
         teachers = [str(teacher.get("name", "")) for teacher in self.described.get("teachers") or ()]
@@ -60,13 +60,13 @@ class Run:
 
 
 def load_run(folder: str | Path) -> Run:
-    """A run's recipe, description and losses; a run that still trains is read as far as it is.
+    """Load a run's recipe, description and losses. A run that is still training is read up to its present step.
 
     Args:
-        folder: of `codistill distill`, or of a head that was fitted in steps (HEAD, which keeps its run).
+        folder: folder of `codistill distill`, or of a head that was fitted in steps (HEAD, which keeps its run).
 
     Raises:
-        DataError: if it is no run, or its log is damaged.
+        DataError: if it is not a run, or its log is damaged.
     """
     run = Path(folder).expanduser()
     if not (run / METRICS).is_file() and (run / RUN / METRICS).is_file():

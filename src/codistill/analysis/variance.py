@@ -1,7 +1,8 @@
 """Cumulative explained variance of features: how many directions they use (DUNE, Fig. 4).
 
-For each teacher: of its own patch tokens (solid in the figure) and of the student's projection onto it, in the same
-standardized space (dashed). Streaming: memory does not grow with the number of images.
+It is computed for each teacher's own patch tokens (solid in the figure) and for the student's predictions of them
+(dashed), in the same standardized space. Tokens are processed as a stream: memory does not grow with the number of
+images.
 """
 
 from collections.abc import Iterable
@@ -23,8 +24,8 @@ class ExplainedVariance:
     """Cumulative share of the variance by number of components, (channel,), in [0, 1].
 
     Attributes:
-        teacher, student: of the teacher's standardized patch tokens and of the student's predictions of them.
-        tokens: number of them.
+        teacher, student: for the teacher's standardized patch tokens, and for the student's predictions of them.
+        tokens: number of tokens.
     """
 
     teacher: np.ndarray
@@ -32,7 +33,7 @@ class ExplainedVariance:
     tokens: int
 
     def components_for(self, share: float) -> tuple[int, int]:
-        """Components needed for a share of the variance: the teacher's, the student's."""
+        """Number of components needed for a share of the variance: the teacher's, and the student's."""
         return tuple(int(np.searchsorted(curve, share)) + 1 for curve in (self.teacher, self.student))  # type: ignore[return-value]
 
 
@@ -40,7 +41,7 @@ class ExplainedVariance:
 def explained_variance(
     student: Student, bank: TeacherBank, batches: Iterable[Batch]
 ) -> dict[str, ExplainedVariance]:
-    """Per teacher with patch targets, over all images of the batches."""
+    """Compute it for each teacher with patch targets, over all images of the batches."""
     standardizer = TargetStandardizer(TargetConfig(), student.target_statistics)
     names = [target.name for target in student.targets if "patch" in target.kinds]
     dims = {target.name: target.dim for target in student.targets}

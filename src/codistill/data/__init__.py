@@ -1,4 +1,4 @@
-"""Images from any number of sources to batches: sources → mixing sampler → decode, crop, augment → `Batch`.
+"""Load batches of images from any number of sources: sources → mixing sampler → decode, crop, augment → `Batch`.
 
     sources = (SourceConfig(name="in1k", domain="generic", path="/data/in1k/train"),
                catalogue_source("DL3DV"))
@@ -10,9 +10,9 @@
 
     source = open_source(sources[0])      # len(source), source.name_of(i), source.read(i), source.read_member(i, m)
 
-The images of a step are a function of (seed, step): any step can be made directly, by any number of ranks and workers,
-and two runs see the same pixels. Slot s of the global batch belongs to rank s % world_size. Configs are frozen
-dataclasses of plain values. Nothing here knows teachers, students or losses.
+The images of a step are a function of (seed, step). Any step can be loaded directly, by any number of ranks and
+workers, and two runs with the same seed see the same pixels. Slot s of the global batch belongs to rank
+s % world_size. Configs are frozen dataclasses of plain values. Nothing here depends on teachers, students or losses.
 """
 
 from codistill.data.augment import AugmentConfig

@@ -1,6 +1,6 @@
-"""Requests to batches: workers decode and augment to 8 bits, this process moves the bytes to the device.
+"""From requests to batches: workers decode and augment to 8 bits, and this process moves the bytes to the device.
 
-Normalization happens on the device, so that a quarter of the data travels.
+Normalization happens on the device, so that only a quarter of the data has to be moved.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from codistill.types import BadImage, Batch
 
 
 class Requests:
-    """A PyTorch sampler of requests, each made when it is asked for."""
+    """A PyTorch sampler of requests, each made when it is needed."""
 
     def __init__(self, request: Callable[[int], Request], steps: range) -> None:
         self.request, self.steps = request, steps
@@ -40,7 +40,7 @@ class Requests:
         return map(self.request, self.steps)
 
     def with_ahead(self, workers: int) -> Iterator[Request]:
-        """The requests, each with the images of the one that follows it at the same of several workers."""
+        """Yield the requests, each with the slots of the next request to the same one of several workers."""
         waiting: deque[Request] = deque()
         for request in self:
             waiting.append(request)
@@ -50,7 +50,7 @@ class Requests:
 
 
 class Batches:
-    """Iterable over batches; each iteration starts its own workers."""
+    """An iterable of batches; each iteration starts its own workers."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Batches:
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_start_context(self.loader.start_method) if workers else None,
             worker_init_fn=partial(_start_worker, loading=os.getpid()),
-            generator=torch.Generator(),  # else PyTorch draws its workers' seed from the global one
+            generator=torch.Generator(),  # otherwise PyTorch draws the workers' seed from the global one
         )
         with without_opencv_threads():
             iterator = iter(batches)
@@ -106,7 +106,7 @@ class Batches:
             yield raw
 
     def _finish(self, raw: RawBatch) -> Batch:
-        """Move to the device, apply colours where the device does that, normalize."""
+        """Move a batch to the device, apply colours if the device does that, and normalize."""
         pixels = raw.pixels.to(self.device, non_blocking=True)
         if raw.packed is None or self.augment is None:
             images = normalized_in_one_pass(pixels)
@@ -125,7 +125,7 @@ class Batches:
 
 
 def _without_empty(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
-    """Batches with at least one image; bad images of empty ones are listed with the batch before."""
+    """Yield batches with at least one image. Bad images of an empty batch are listed with the batch before it."""
     held: RawBatch | None = None
     bad: tuple[BadImage, ...] = ()
     for raw in batches:
@@ -139,7 +139,7 @@ def _without_empty(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
 
 
 def _start_context(method: str) -> BaseContext:
-    """The workers' start method; the fork server imports their modules once, for all of them."""
+    """The start method of workers. The fork server imports their modules once, for all of them."""
     if method == "auto":
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)

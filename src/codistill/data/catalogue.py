@@ -1,7 +1,7 @@
-"""The data sets of DUNE (and of UNIC) by name: location, domain and number of images of each.
+"""The data sets of DUNE (and of UNIC) by name: location, domain and number of images.
 
-All are below `$CODISTILL_DATA`, or at a given root: a folder of images, a manifest or list of the same name
-(`train.parquet`, `train.txt`), or a folder of shards.
+Each lies below `$CODISTILL_DATA`, or at a given root: as a folder of images, as a manifest or list of the same name
+(`train.parquet`, `train.txt`), or as a folder of shards.
 Counts: DUNE (CVPR 2025), Table 5 and supplement.
 """
 
@@ -20,9 +20,9 @@ class CatalogueEntry:
 
     Attributes:
         domain: `generic`, `3d` or `human`.
-        train, val: number of images published for the split; 0 where there is none.
-        train_path, val_path: of the split, under the set's root ("" is the root itself).
-        files: folder under the root that the names of a list are relative to; None: the root itself.
+        train, val: published number of images of the split; 0 if there is none.
+        train_path, val_path: path of the split below the set's root ("" is the root itself).
+        files: folder below the root to which the names in a list are relative; None: the root itself.
         exclude, rotation: see `SourceConfig`.
     """
 
@@ -37,7 +37,7 @@ class CatalogueEntry:
 
 
 def _listed(train: int, val: int) -> CatalogueEntry:
-    """A 3-D set: the published splits are image lists."""
+    """A 3-D data set whose published splits are lists of images."""
     return CatalogueEntry(domain="3d", train=train, val=val)
 
 
@@ -77,13 +77,13 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 def catalogue_source(
     name: str, split: str = "train", *, root: str | None = None, complete: bool = True
 ) -> SourceConfig:
-    """A known data set as a source.
+    """Return a known data set as a source.
 
     Args:
-        name: of `CATALOGUE`.
+        name: a name in `CATALOGUE`.
         split: `train` or `val`.
         root: the set's own folder; default `$CODISTILL_DATA/name`, filled in when the source is opened.
-        complete: opening fails where fewer images than published are found.
+        complete: let opening fail if fewer images than published are found.
 
     Raises:
         ConfigError: for an unknown name or split, or a split that the set does not have.

@@ -1,6 +1,6 @@
-"""Images as single files: a folder that is scanned, a text list, or a manifest, each of paths or in a store.
+"""Open sources of single image files: a folder that is scanned, a text list, or a manifest; local or in a store.
 
-All become a table of relative paths.
+Each becomes a table of relative paths.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from codistill.files.urls import is_url, parent_of
 
 
 def open_folder(config: SourceConfig, remote: RemoteConfig) -> FileSource:
-    """All images under a folder or an address, folder by folder, each in the order of names."""
+    """Open all images below a folder or an address, folder by folder, sorted by name within each."""
     root = expand(config.path, config.name)
     if is_url(root):
         return open_remote_folder(config, root, remote)
@@ -34,7 +34,7 @@ def open_folder(config: SourceConfig, remote: RemoteConfig) -> FileSource:
 
 
 def open_list(config: SourceConfig, remote: RemoteConfig) -> FileSource:
-    """The images that a text file lists, one path per line, in its order; see `lists.py`."""
+    """Open the images that a text file lists, one path per line, in its order; see `lists.py`."""
     path = expand(config.path, config.name)
     keep = selector(config.include, config.exclude)
     root = expand(config.root, config.name) if config.root else parent_of(path)
@@ -44,10 +44,10 @@ def open_list(config: SourceConfig, remote: RemoteConfig) -> FileSource:
 
 
 def open_manifest_source(config: SourceConfig, remote: RemoteConfig) -> FileSource:
-    """The images of a Parquet manifest, in its order.
+    """Open the images of a Parquet manifest, in its order.
 
     Raises:
-        DataError: if one lies outside of the root: `config.root`, or what the manifest states.
+        DataError: if one lies outside of the root, which is `config.root` or what the manifest states.
     """
     path = expand(config.path, config.name)
     table, stated_root = open_manifest(path, remote.patience)
@@ -66,7 +66,7 @@ def open_manifest_source(config: SourceConfig, remote: RemoteConfig) -> FileSour
 def file_source(
     config: SourceConfig, root: str, table: RowTable, rows: np.ndarray | None, remote: RemoteConfig
 ) -> FileSource:
-    """Files below a folder, or objects below an address."""
+    """Make a source of files below a folder, or of objects below an address."""
     if is_url(root):
         return RemoteFiles(config, root, table, rows, remote)
     return FileSource(config, root, table, rows)

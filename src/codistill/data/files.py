@@ -1,4 +1,4 @@
-"""Images as single files below a root, by a table of their paths; `file_openers.py` makes it."""
+"""Images as single files below a root, named by a table of their paths, which `file_openers.py` makes."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from codistill.imaging import read_file
 
 
 class FileSource(Source):
-    """Files under a root, named by a table of relative paths; none outside of it is read."""
+    """Files below a root, named by a table of relative paths. Files outside of the root are never read."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class FileSource(Source):
         )
 
     def path_of(self, index: int) -> str:
-        """The image's file; DataError if its name leaves the root."""
+        """The image's file; DataError if its name leads out of the root."""
         return path_below(self.name_of(index), self.root)
 
     def files_of(self, index: int) -> tuple[Path, ...]:

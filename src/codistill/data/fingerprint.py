@@ -1,6 +1,7 @@
-"""Fingerprint of a source when a run began: its images by name, and their files by size and time of change.
+"""Fingerprint of a source at the start of a run: its images by name, and their files by size and time of change.
 
-A run keeps one of each of its sources and compares it when it resumes: other images make another training.
+A run stores the fingerprint of each of its sources and compares it when it resumes, because training on other images is
+another training.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ from codistill.data.source import Source
 from codistill.files.inputs import named_text
 
 NAMED = 2_000
-"""Images, evenly spread, kept by name with their stamps; all images of a smaller source."""
+"""Number of images, evenly spread, that are stored by name with their stamps; all images of a smaller source."""
 STAMPED = 200_000
-"""Images, evenly spread, whose stamps are hashed together: all files of 20 million would take an hour."""
+"""Number of images, evenly spread, whose stamps are hashed together: all of 20 million would take an hour."""
 _CHUNK = 1 << 16
 
 
@@ -24,10 +25,10 @@ class SourceState:
 
     Attributes:
         name, path, kind: of the source; `kind` is the class that reads it.
-        images: their number.
-        names_sha256: of all their names, in order.
-        stamps_sha256: of sizes and times of change of `STAMPED` of them.
-        files: (name, size in bytes, time of change in nanoseconds) of `NAMED` of them; -1 where unknown.
+        images: number of images.
+        names_sha256: hash of all their names, in order.
+        stamps_sha256: hash of the sizes and times of change of `STAMPED` of them.
+        files: (name, size in bytes, time of change in nanoseconds) of `NAMED` of them; -1 if unknown.
     """
 
     name: str
@@ -40,7 +41,7 @@ class SourceState:
 
 
 def state_of(source: Source) -> SourceState:
-    """The state of an open source now."""
+    """Take the fingerprint of an open source."""
     count = len(source)
     names = hashlib.sha256()
     iterator = source.names()
@@ -73,7 +74,7 @@ def _spread(count: int, wanted: int) -> Iterator[int]:
 
 
 def what_changed(old: SourceState, new: SourceState) -> str:
-    """The differences between two states of a source, in words; empty if there are none."""
+    """Describe the differences between two fingerprints of a source; empty if there are none."""
     parts = [part for part in (_names(old, new), _files(old, new)) if part]
     if old.path != new.path:
         same = "" if parts else f"the {new.images:,} images of before, by name and size, "

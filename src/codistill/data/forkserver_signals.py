@@ -1,7 +1,7 @@
-"""Imported by the fork server alone, before it starts loader workers: SIGTERM does not end it.
+"""Keep SIGTERM and SIGHUP from ending the fork server, which alone imports this, before it starts loader workers.
 
-It ends with the process that it serves. If it ended earlier, PyTorch's workers would consider themselves orphans and
-leave the training process without its next batch. Other processes that it starts keep the default.
+It ends with the process that it serves. If it ended earlier, PyTorch's workers would take themselves for orphans and
+leave the training process without its next batch. Other processes that it starts keep the default handlers.
 """
 
 import os

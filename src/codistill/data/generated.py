@@ -1,7 +1,7 @@
-"""A source that needs no files: procedural images, a function of (source name, index) alone.
+"""A source without files: procedural images that depend only on (source name, index).
 
-For debugging recipes and tests: textured rectangles and discs before a gradient, as PNG bytes that are decoded and
-augmented like real ones.
+For debug recipes and tests: textured rectangles and discs in front of a gradient, as PNG bytes that are decoded and
+augmented like real images.
 """
 
 import zlib
@@ -16,7 +16,7 @@ SIDE = 96
 
 
 class GeneratedSource(Source):
-    """Procedural images; `path` is their number."""
+    """Procedural images; `path` is the number of images."""
 
     def __init__(self, config: SourceConfig) -> None:
         super().__init__(config)
@@ -43,7 +43,7 @@ class GeneratedSource(Source):
 
 
 def _draw(rng: np.random.Generator) -> np.ndarray:
-    """One image (row, column, 3) uint8."""
+    """Draw one image (row, column, 3) uint8."""
     height, width = SIDE, int(rng.integers(SIDE, 2 * SIDE))
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     start, end = rng.uniform(0, 255, (2, 3))

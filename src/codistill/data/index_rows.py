@@ -1,4 +1,4 @@
-"""Rows of an index of shards: one per sample, with its shard, key and members; made from records, read from Parquet."""
+"""Rows of an index of shards: one per sample, with its shard, key and members; from records or from Parquet."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from codistill.errors import DataError
 SHARDS = b"codistill.shards"
 """Table metadata: JSON {shard's relative path: size in bytes}."""
 PASSED = b"codistill.passed"
-"""Table metadata: JSON {shard: [[kind, count, first name], …]}: content of a shard that is no image."""
+"""Table metadata: JSON {shard: [[kind, count, first name], …]}: content of a shard that is not an image."""
 
 Passed = list[list[Any]]
 SCHEMA = pa.schema(
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
 
 
 def index_table(folder: Path, records: Iterable[tuple[Path, ShardRecord]]) -> pa.Table:
-    """One row per sample of the shards, in their order."""
+    """Make one row for each sample of the shards, in their order."""
     sizes: dict[str, int] = {}
     passed: dict[str, Passed] = {}
     batches = []
@@ -67,7 +67,7 @@ def _passed_of(record: ShardRecord) -> Passed:
 
 
 def read_index(path: Path) -> pa.Table:
-    """The rows of `index.parquet`.
+    """Read the rows of `index.parquet`.
 
     Raises:
         DataError: if it is damaged or has other columns.
@@ -89,7 +89,7 @@ def read_index(path: Path) -> pa.Table:
 
 
 def _check_lists(path: Path, table: pa.Table) -> None:
-    """Raise DataError where a value is missing or a sample's lists differ in length."""
+    """Raise DataError if a value is missing or a sample's lists differ in length."""
     missing = any(column.null_count for column in table.columns)
     for batch in table.to_batches():
         lists = [batch.column(name) for name in ("member", "offset", "size", "crc32")]
@@ -101,7 +101,7 @@ def _check_lists(path: Path, table: pa.Table) -> None:
 
 
 def stored(metadata: Mapping[bytes, bytes], name: bytes, where: object) -> dict[str, Any]:
-    """A JSON object in a table's metadata; empty where it is missing.
+    """Read a JSON object from a table's metadata; empty if it is missing.
 
     Raises:
         DataError: if it is damaged.
@@ -113,7 +113,7 @@ def stored(metadata: Mapping[bytes, bytes], name: bytes, where: object) -> dict[
 
 
 def by_shard(table: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each shard that has some, in their order."""
+    """Group the rows by shard, keeping their order."""
     if not table.num_rows:
         return {}
     column = table.column("shard").unify_dictionaries().combine_chunks()
@@ -129,13 +129,13 @@ def by_shard(table: pa.Table) -> dict[str, pa.Table]:
 
 
 def same_layout(first: pa.Table, second: pa.Table) -> bool:
-    """Whether two tables name the same files at the same places; checksums are not compared."""
+    """Whether two tables name the same files at the same offsets; checksums are not compared."""
     columns = ("key", "member", "offset", "size")
     return all(first.column(name).to_pylist() == second.column(name).to_pylist() for name in columns)
 
 
 def usable(piece: pa.Table) -> tuple[pa.Table, Passed]:
-    """The rows of a shard that have an image, and notes on the others."""
+    """Return the rows of a shard that have an image, and notes on the others."""
     keys = piece.column("key")
     lists = piece.column("member").combine_chunks()
     rows = np.repeat(np.arange(piece.num_rows), np.diff(lists.offsets.to_numpy()))

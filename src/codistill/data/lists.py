@@ -1,9 +1,13 @@
 """A text list of images: one path per line, relative to a root, as editors, shells and other programs write them.
 
-A line that names a file as it stands is that file. Otherwise: blanks and quotes around the name and a leading `./` are
-removed; `\\` is `/`; empty lines and those that start with `#` are skipped; further columns (after a tab, blank, comma
-or semicolon: a label, a remark) are not used, which is logged. An absolute path must lie below the root. An image
-listed twice counts twice, which is logged too.
+A line that is the name of an existing file is taken literally. Otherwise:
+
+* blanks and quotes around the name, and a leading `./`, are removed;
+* `\\` is read as `/`;
+* empty lines and lines that start with `#` are skipped;
+* further columns (after a tab, blank, comma or semicolon: a label, a remark) are ignored, which is logged.
+
+An absolute path must lie below the root. An image that is listed twice counts twice, which is logged too.
 """
 
 import os
@@ -25,15 +29,15 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]")
 
 
 def read_list(path: Path | str, root: str, lines: Sequence[str] | None = None) -> list[str]:
-    """Relative paths in a text list, in its order.
+    """Read the relative paths in a text list, in its order.
 
     Args:
         path: the list, UTF-8.
-        root: the folder that the paths are relative to, or its address.
-        lines: of the list; default: read from `path`.
+        root: the folder or address to which the paths are relative.
+        lines: lines of the list; default: read from `path`.
 
     Raises:
-        DataError: if the file cannot be read or is not text, or a line, which it names, is no file below the root.
+        DataError: if the file cannot be read or is not text, or if a line is no file below the root; the line is named.
     """
     passed = PassedOver()
     given = read_lines(Path(path)) if lines is None else lines
@@ -54,14 +58,14 @@ def _names(path: Path | str, lines: Sequence[str], root: str, passed: PassedOver
         plain = line.removeprefix("./") if line.startswith(".") else line.removeprefix("/")
         if plain.lower().endswith(IMAGE_SUFFIXES) and not _ODD.search(
             plain
-        ):  # nearly all lines: not looked up on disk
+        ):  # most lines: no look-up on the disk
             yield _inside(line, root, where) if line.startswith("/") else plain
         elif line.strip() and (name := _name(line, root, where, passed)) is not None:
             yield name
 
 
 def _name(line: str, root: str, where: str, passed: PassedOver) -> str | None:
-    """The relative path of an odd line; None for a comment."""
+    """Find the relative path in an unusual line; None for a comment."""
     text = line.strip()
     if is_url(root):
         text = text.removeprefix(f"{root}/")

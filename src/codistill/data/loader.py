@@ -1,4 +1,4 @@
-"""Sources to batches: the training loader (endless mixing, resumable at any step) and the evaluation loader.
+"""From sources to batches: the training loader (mixes endlessly, resumes at any step) and the evaluation loader.
 
 Both are plain iterables of `Batch`, made by `batches.py` and its workers (`worker.py`).
 """
@@ -34,7 +34,7 @@ __all__ = [
 def open_sources(
     sources: Sequence[SourceConfig], remote: RemoteConfig = DEFAULT_REMOTE
 ) -> tuple[list[Source], list[SourceSize]]:
-    """Open sources and measure them; `remote` says how those in a store are read.
+    """Open sources and count their images; `remote` says how sources in a store are read.
 
     Raises:
         ConfigError: if two have the same name, or there are none.
@@ -60,7 +60,7 @@ def open_sources(
 
 
 def steps_per_epoch(sources: Sequence[SourceConfig], mix: MixConfig, batch_size: int) -> int:
-    """Steps after which every image was seen at least once (for `balanced`: those of the largest domain)."""
+    """Number of steps after which every image was seen at least once (for `balanced`: those of the largest domain)."""
     return MixingSampler(open_sources(sources)[1], mix, batch_size, seed=0).epoch_steps
 
 
@@ -79,21 +79,22 @@ def train_loader(
     size_of_step: Callable[[int], Size] | None = None,
     images_of_step: Callable[[int], int] | None = None,
 ) -> Iterable[Batch]:
-    """Batches of steps start_step to total_steps - 1: each is this rank's part of one step.
+    """Load the batches of steps start_step to total_steps - 1; each batch is this rank's part of one step.
 
     Args:
         sources, mix, augment, loader: what to load, and how.
-        seed, rank, world_size: of the run and process; a step's images do not depend on the world size. Local image
-            b has slot rank + world_size * b.
+        seed, rank, world_size: of the run and the process. The images of a step do not depend on the world size. Local
+            image b has slot rank + world_size * b.
         start_step: first step of the iteration; nothing else is needed to resume.
         total_steps: of the whole run.
-        device: of the batch; images are normalized (and coloured, for implementation `device`) there.
-        size_of_step: size of a step's images (a side, or rows and columns), in place of `loader.image_size`.
-        images_of_step: images of a step over all ranks, a multiple of their number and at most `loader.batch_size`;
-            the other slots stay empty. Default: all.
+        device: of the batch. Images are normalized there; with implementation `device`, their colours are changed there
+            too.
+        size_of_step: size of a step's images (a side, or rows and columns), instead of `loader.image_size`.
+        images_of_step: number of images of a step over all ranks: a multiple of the number of ranks, and at most
+            `loader.batch_size`; the other slots stay empty. Default: all slots are used.
 
     Raises:
-        ConfigError, DataError: at once, if sources or options do not fit; while iterating, DataError if
+        ConfigError, DataError: at once, if sources or options do not fit. While iterating, DataError if
             `loader.max_attempts` images in a row are bad, or a worker dies.
         StoreError: if a store refuses an object, lacks a shard, or fails for longer than `loader.remote.patience`.
     """
@@ -124,10 +125,10 @@ def eval_loader(
     world_size: int = 1,
     device: torch.device | str = "cpu",
 ) -> Iterable[Batch]:
-    """Every image of the sources once, in order, resized and centre-cropped; rank r has images r, r + world_size, ...
+    """Load every image of the sources once, in order, resized and centre-cropped.
 
-    A bad image is left out and listed in `Batch.bad`. Ranks may have different numbers of batches: no collective per
-    batch.
+    Rank r has the images r, r + world_size, ... A bad image is left out and listed in `Batch.bad`. Ranks may have
+    different numbers of batches, so no collective may be called per batch.
 
     Raises:
         ConfigError, DataError: as `train_loader`.

@@ -1,4 +1,4 @@
-"""The options of both loaders, and the default number of workers of a process."""
+"""Options of both loaders, and the default number of workers of a process."""
 
 import os
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ _MOST_WORKERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """How batches are made.
+    """How batches are loaded.
 
     Attributes:
-        batch_size: images of a step over all ranks (a multiple of their number).
+        batch_size: images of a step over all ranks (a multiple of the number of ranks).
         image_size: side of the square images, in pixels.
-        num_workers: processes per rank; 0 works in this one; None: the CPUs of this process, shared by the ranks of
-            the machine, at most 16. The batches do not depend on it.
+        num_workers: worker processes per rank. 0: this process loads. None: as many as this process has CPUs, divided
+            among the ranks of the machine, at most 16. The batches do not depend on it.
         prefetch: batches that each worker keeps ready.
-        start_method: of workers. `auto` is forkserver where available: fork can deadlock in the thread pools of PyTorch
-            and OpenCV. A script then needs `if __name__ == "__main__":`, as with spawn.
+        start_method: start method of workers. `auto` is forkserver if available: fork can deadlock in the thread pools
+            of PyTorch and OpenCV. With forkserver, as with spawn, a script needs `if __name__ == "__main__":`.
         max_attempts: number of bad images in a row that ends the run.
         max_pixels: larger images count as bad (decompression bombs).
         remote: how sources in a store (`s3://…`) are read.
@@ -52,7 +52,7 @@ class LoaderConfig:
 
 
 def default_workers() -> int:
-    """The CPUs this process may use, shared by the ranks of this machine (LOCAL_WORLD_SIZE), at most 16."""
+    """Number of CPUs of this process, divided among the ranks of this machine (LOCAL_WORLD_SIZE); at most 16."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(_MOST_WORKERS, cpus // max(1, ranks)))

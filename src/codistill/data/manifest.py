@@ -1,7 +1,8 @@
-"""Manifests: a Parquet file with the relative path of every image, opened through a mapped Arrow file beside it.
+"""Manifests: a Parquet file with the relative path of every image, opened through a memory-mapped Arrow file beside it.
 
-The Parquet file is for exchange: columns `folder` and `file`, or one column `path`. The Arrow file is made at the first
-open (in the cache folder, where the manifest's own is read-only), and again when the manifest changes.
+The Parquet file is for exchange. It has the columns `folder` and `file`, or one column `path`. The Arrow file is made
+when the manifest is first opened, and again when the manifest has changed. It lies in the cache folder if the
+manifest's own folder is read-only.
 """
 
 import json
@@ -27,25 +28,25 @@ from codistill.files.writing import cannot_write, make_directory, remove_quietly
 _STAMP, _ROOT = b"codistill.stamp", b"codistill.root"
 _COLUMNS = (["folder", "file"], ["path"])
 FILTERS = b"codistill.filters"
-"""Table metadata: the include and exclude patterns that the manifest was made with."""
+"""Table metadata: the include and exclude patterns with which the manifest was made."""
 ODD = b"codistill.odd"
-"""Table metadata: number of rows whose path is absolute or has a part `..`; they are checked against the root."""
+"""Table metadata: number of rows whose path is absolute or contains `..`; these are checked against the root."""
 _LAYOUT = "3"
 
 
 def filters_text(include: Sequence[str], exclude: Sequence[str]) -> str:
-    """Include and exclude patterns as one text, to compare with those of a manifest."""
+    """Write include and exclude patterns as one text, to compare them with those of a manifest."""
     return json.dumps([list(include), list(exclude)])
 
 
 def write_manifest(table: pa.Table, path: Path | str, root: str, filters: str = "") -> None:
-    """Write a table of paths as a manifest, whole or not at all.
+    """Write a table of paths as a manifest, completely or not at all.
 
     Args:
         table: see `table_of_paths`.
         path: the Parquet file, or its address.
-        root: folder that the paths are relative to, or its address. If it holds the manifest, it is stored relative to
-            that, so that both can be moved together.
+        root: folder or address to which the paths are relative. If the manifest lies below it, the root is stored
+            relative to the manifest, so that both can be moved together.
         filters: `filters_text` of the patterns that the paths have already passed.
     """
     above, folder = (
@@ -60,7 +61,7 @@ def write_manifest(table: pa.Table, path: Path | str, root: str, filters: str = 
 
 
 def open_manifest(path: Path | str, patience: float = PATIENCE) -> tuple[RowTable, str]:
-    """Table of paths of a manifest (or of one at an address), and the folder or address that they are relative to.
+    """Open a manifest (a file or an address): its table of paths, and the folder or address to which they are relative.
 
     Raises:
         DataError: if the manifest is missing, damaged, or has other columns.
@@ -78,7 +79,7 @@ def open_manifest(path: Path | str, patience: float = PATIENCE) -> tuple[RowTabl
 
 
 def manifest_table(path: Path) -> pa.Table:
-    """Read a Parquet manifest whole, as a table of folders and file names.
+    """Read a whole Parquet manifest as a table of folders and file names.
 
     Raises:
         DataError: if it is damaged or has other columns.
@@ -130,15 +131,16 @@ def read_parquet(path: Path) -> pq.ParquetFile:
 def mapped(
     path: Path, build: Callable[[Path, RowTable | None], pa.Table], stamp: str | None = None
 ) -> RowTable:
-    """The mapped Arrow table of a file, made by `build(path, old)` where there is none or the file has changed.
+    """Return the mapped Arrow table of a file. `build(path, old)` makes it if there is none or the file has changed.
 
     Args:
-        path: the file that the table is made from.
-        build: reads it; `old` is the table of an earlier state of the file, if any.
-        stamp: identifies the state of the file; default: its size and time of change, and rebuilding is logged.
+        path: the file from which the table is made.
+        build: reads the file; `old` is the table of an earlier state of the file, if any.
+        stamp: identifies the state of the file. Default: its size and time of change; making the table again is then
+            logged.
 
     Raises:
-        DataError: from `build`, or if no place can be written.
+        DataError: from `build`, or if the table cannot be written anywhere.
     """
     announced = stamp is None
     if stamp is None:
@@ -181,7 +183,9 @@ def mapped(
 
 
 def table_of_object(url: str, build: Callable[[Path], pa.Table], patience: float) -> RowTable:
-    """The mapped table of an object, in the cache folder; read and made once a machine, again if the object changes.
+    """Return the mapped table of an object, in the cache folder.
+
+    It is made once per machine, and again if the object changes.
 
     Args:
         url: of the object.
@@ -203,7 +207,7 @@ def table_of_object(url: str, build: Callable[[Path], pa.Table], patience: float
     if (table := there()) is not None:
         return table
     make_directory(place.parent)
-    with FileLock(f"{place}.lock"):  # of several ranks, one reads it
+    with FileLock(f"{place}.lock"):  # only one of several ranks reads it
         if (table := there()) is not None:
             return table
         copy = temporary_name(place)
@@ -222,7 +226,7 @@ def table_of_object(url: str, build: Callable[[Path], pa.Table], patience: float
 
 
 def _of_this_layout(place: Path) -> RowTable | None:
-    """The table at a path, if this version wrote it."""
+    """The table at a path, if this layout version wrote it."""
     try:
         table = RowTable(map_ipc(place), place)
     except (FileNotFoundError, NotADirectoryError, DataError):

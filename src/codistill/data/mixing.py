@@ -1,7 +1,8 @@
-"""How sources share a step: which group of images each slot of the global batch draws from.
+"""How sources share a step: the group of images from which each slot of the global batch is drawn.
 
-`balanced` gives every domain the same number of slots, in blocks (DUNE: teacher-balanced batches); `proportional`
-takes all images as one group; `weighted` follows given weights. Each is a pattern of groups, repeated over all slots.
+`balanced` gives every domain the same number of slots, in blocks (DUNE: teacher-balanced batches). `proportional`
+treats all images as one group. `weighted` follows given weights. Each is a pattern of groups that repeats over all
+slots.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class MixConfig:
     Attributes:
         mode: `balanced`: equal parts of every domain; `proportional`: every image equally often; `weighted`: by
             `weights`.
-        weights: for `weighted`, pairs (domain or source, weight); weights need not sum to 1 and are kept to one
+        weights: for `weighted`, pairs (domain or source, weight). Weights need not sum to 1; their precision is one
             part in 65536.
     """
 
@@ -58,11 +59,11 @@ class SourceSize:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Groups of sources and the pattern in which slots draw from them.
+    """Groups of sources, and the pattern in which slots draw from them.
 
     Attributes:
-        groups: per group, the indices of its sources.
-        pattern: per slot of a period, its group; the period repeats along all slots of all steps.
+        groups: for each group, the indices of its sources.
+        pattern: for each slot of a period, its group; the period repeats along all slots of all steps.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -70,7 +71,7 @@ class Mixture:
 
 
 def mixture_of(sources: Sequence[SourceSize], mix: MixConfig, batch_size: int) -> Mixture:
-    """The groups and pattern for a global batch of `batch_size` slots.
+    """Return the groups and the pattern for a global batch of `batch_size` slots.
 
     Raises:
         ConfigError: for a weight of an unknown name, a source without a weight, or fewer slots than domains.
@@ -120,7 +121,7 @@ def _weighted(sources: Sequence[SourceSize], mix: MixConfig) -> Mixture:
     shares = np.array([weight for _, weight in mix.weights], dtype=np.float64)
     counts = np.maximum(1, np.rint(shares / shares.sum() * _WEIGHTED_PERIOD).astype(np.int64))
     counts[counts.argmax()] += _WEIGHTED_PERIOD - counts.sum()  # rounding errors go to the largest group
-    # Each group's slots are evenly spread over the period: every step holds its share within one or two slots.
+    # Each group's slots are spread evenly over the period, so each step has its share up to one or two slots.
     places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
     owners = np.repeat(np.arange(len(counts)), counts)
     return Mixture(tuple(groups), owners[np.argsort(places, kind="stable")])

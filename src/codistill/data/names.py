@@ -1,7 +1,7 @@
-"""A table of relative paths that 20 million images fit into: a dictionary of folders, and a file name per row.
+"""A table of relative paths for up to 20 million images: a dictionary of folders, and one file name per row.
 
-In memory it is an Arrow table; on disk an uncompressed Arrow IPC file, which is mapped, not read: opening costs
-nothing, and all workers of a machine share one copy. Parquet is for exchange.
+In memory it is an Arrow table. On disk it is an uncompressed Arrow IPC file that is mapped into memory, not read:
+opening it costs nothing, and all workers of a machine share one copy. Parquet is used for exchange.
 """
 
 import bisect
@@ -19,11 +19,11 @@ from codistill.files.writing import atomically
 SCHEMA = pa.schema([("folder", pa.dictionary(pa.int32(), pa.string())), ("file", pa.string())])
 ROWS_PER_CHUNK = 1 << 20
 _VALIDATE_WHOLE_BELOW = 64 << 20
-"""Bytes up to which a mapped table is checked value by value when opened; above, only its layout is."""
+"""Size in bytes up to which a mapped table is checked value by value when opened; of larger ones only the layout is."""
 
 
 def table_of_paths(paths: Iterable[str]) -> pa.Table:
-    """Relative paths, in the order given, as a table of folders and file names."""
+    """Make a table of folders and file names from relative paths, in the given order."""
     folders: dict[str, int] = {}
     chunks: list[tuple[np.ndarray, pa.Array]] = []
     rows = iter(paths)
@@ -66,11 +66,11 @@ def map_ipc(path: Path) -> pa.Table:
 
 
 class RowTable:
-    """Row access to a table, O(log chunks) a row; pickles as its path if it has one.
+    """Access to the rows of a table, in O(log chunks) per row. If it has a path, it is pickled as that path.
 
     Args:
         table: any Arrow table.
-        path: the IPC file that the table is mapped from, if any.
+        path: the IPC file from which the table is mapped, if any.
     """
 
     def __init__(self, table: pa.Table, path: Path | None = None) -> None:
@@ -90,7 +90,7 @@ class RowTable:
         return self._starts[-1]
 
     def value(self, column: str, row: int) -> Any:
-        """One value as a Python object.
+        """Return one value as a Python object.
 
         Raises:
             IndexError: for a missing row.
@@ -124,7 +124,7 @@ def all_paths(table: pa.Table) -> Iterator[str]:
 
 
 def select_rows(paths: Iterable[str], keep: Callable[[str], bool] | None) -> np.ndarray | None:
-    """Rows whose path is kept, as uint32; None where all are."""
+    """Rows whose path is kept, as uint32; None if all are kept."""
     if keep is None:
         return None
     return np.array([row for row, path in enumerate(paths) if keep(path)], dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""From a `SourceConfig` to a `Source`: the kind of a path, and a check of its number of images."""
+"""Open a `Source` from a `SourceConfig`: find the kind of its path, and check the number of its images."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,12 +33,16 @@ DEFAULT_REMOTE = RemoteConfig()
 
 
 def open_source(config: SourceConfig, remote: RemoteConfig = DEFAULT_REMOTE) -> Source:
-    """Open a source; `remote` says how a store is read, if it is in one.
+    """Open a source; `remote` says how it is read if it is in a store.
 
-    With kind `auto`: a .parquet file is a manifest, another file a text list; a folder with `manifest.parquet` is
-    that manifest; one with `index.parquet`, or with .tar files and no image anywhere below it, is shards; any other a
-    folder of images. A path that does not exist is tried with .parquet and .txt added. Of an address, see
-    `resolve_url`.
+    With kind `auto`:
+
+    * a .parquet file is a manifest, any other file a text list;
+    * a folder with `manifest.parquet` is that manifest;
+    * a folder with `index.parquet`, or with .tar files and no image anywhere below it, holds shards;
+    * any other folder is a folder of images.
+
+    If the path does not exist, it is tried with .parquet and .txt added. For an address, see `resolve_url`.
 
     Raises:
         DataError: if it is missing or damaged, or has fewer images than `config.expected`.
@@ -75,10 +79,10 @@ def _advice(config: SourceConfig, kind: str, found: int) -> str:
 
 
 def resolve(config: SourceConfig, remote: RemoteConfig = DEFAULT_REMOTE) -> tuple[SourceConfig, str]:
-    """The source with its existing path, and its kind.
+    """Return the source with its existing path, and its kind.
 
     Raises:
-        DataError: if nothing is at the path, naming the places tried.
+        DataError: if nothing is at the path; names the places that were tried.
     """
     if config.kind == "generated":
         return config, config.kind

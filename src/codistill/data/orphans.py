@@ -1,7 +1,7 @@
-"""Workers that end with the process they load for, however that one ends.
+"""End loader workers together with the process that they load for, however that process ends.
 
-PyTorch's loader workers watch their parent: the fork server, which in turn lives as long as one of its workers. After a
-SIGKILL of the training process both would wait for each other, and keep their memory.
+PyTorch's loader workers watch their parent, the fork server, which in turn lives as long as one of its workers. After a
+SIGKILL of the training process, both would wait for each other and keep their memory.
 """
 
 import os
@@ -9,11 +9,11 @@ import threading
 import time
 
 _EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 def end_with(process: int) -> None:
-    """End this process soon after another one has ended, known by its id alone."""
+    """End this process soon after another one, of which only the id is known, has ended."""
     if os.name == "posix":
         threading.Thread(target=_watch, args=(process,), daemon=True).start()
 
@@ -21,7 +21,7 @@ def end_with(process: int) -> None:
 def _watch(process: int) -> None:
     while _lives(process):
         time.sleep(_EVERY)
-    os._exit(1)  # from a thread, while others may wait for an empty queue
+    os._exit(1)  # from a thread: other threads may be waiting for a queue
 
 
 def _lives(process: int) -> bool:

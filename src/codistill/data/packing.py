@@ -1,7 +1,7 @@
-"""Any source to tar shards: in parallel, resumable, hashed.
+"""Pack any source into tar shards: in parallel, resumable, hashed.
 
-Shard k always holds the images k * n to (k + 1) * n of the source. A shard with a record beside it is finished and is
-kept, unless its images have changed; after an interruption the same call resumes. So it is in a store.
+Shard k always holds images k * n to (k + 1) * n of the source. A shard with a record beside it is finished and is kept,
+unless its images have changed. After an interruption, the same call resumes. The same holds for shards in a store.
 """
 
 import hashlib
@@ -35,21 +35,21 @@ def pack_source(
     """Write all images of a source, byte for byte, into tar shards with an index.
 
     Args:
-        source: what to pack.
-        folder: of the shards, created if missing; or its address.
-        images_per_shard: images in each shard but the last.
+        source: the source to pack.
+        folder: folder of the shards, created if missing; or its address.
+        images_per_shard: number of images in each shard but the last.
         workers: shards written at the same time, each by a thread.
         members: further files of each sample, e.g. `depth.png`; see `Source.read_member`.
-        check: decode every image, and leave out what a loader would count as bad.
+        check: decode every image, and leave out those that a loader would count as bad.
         progress: called with (images done, images in all) after each shard.
 
     Returns:
-        (name, reason) of the images that could not be read, or decoded if that is checked, and were left out.
+        (name, reason) of the images that were left out because they could not be read, or decoded if `check` is set.
 
     Raises:
         DataError: if the folder holds other shards, another process packs into it, or it cannot be written; finished
-            shards stay.
-        StoreError: if a store that is read or written fails for longer than is waited; finished shards stay.
+            shards are kept.
+        StoreError: if a store that is read or written fails for longer than is waited; finished shards are kept.
     """
     if images_per_shard < 1 or workers < 1:
         raise ConfigError(f"images_per_shard and workers must be positive; got {images_per_shard}, {workers}")
@@ -88,13 +88,13 @@ def _pack_one(
             f"{target.where}/{name}: images {items.start} to {items.stop - 1} have changed since; it is packed again"
         )
     elif record is not None:
-        return record  # by a version that kept no stamps
+        return record  # packed by a version that stored no stamps
     skipped: list[tuple[str, str]] = []
     return target.write_shard(name, _samples(source, items, members, check, skipped), skipped, now)
 
 
 def _stamps(source: Source, items: range) -> str:
-    """SHA-256 of the sizes and times of change of some images; empty where they are not known."""
+    """SHA-256 of the sizes and times of change of some images; empty if they are not known."""
     stamps = [source.stamp_of(index) for index in items]
     if not any(stamps):
         return ""
@@ -129,7 +129,7 @@ def _samples(
             except DataError as error:
                 skipped.append((name, str(error).removeprefix(f"{name}: ")))
                 continue
-        # Two images may share a stem (a.jpg, a.png), and a list may hold one twice.
+        # Two images may have the same stem (a.jpg, a.png), and a list may name one twice.
         key = next(key for key in map(encode_key, (stem, name, f"{name}.{index}")) if key not in keys)
         keys.add(key)
         yield key, sample
@@ -138,7 +138,7 @@ def _samples(
 def _check_plan(
     target: ShardFolder, source: Source, images_per_shard: int, members: Sequence[str], check: bool
 ) -> None:
-    """Record the source and options, or compare them with an earlier call's."""
+    """Record the source and options, or compare them with those of an earlier call."""
     digest = hashlib.sha256()
     for index in range(len(source)):
         digest.update(source.name_of(index).encode() + b"\0")

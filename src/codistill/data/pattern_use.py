@@ -1,6 +1,6 @@
-"""Whether each include and exclude pattern of a source matches an image: one without a match is usually mistyped.
+"""Check that each include and exclude pattern of a source matches an image; one without a match is usually mistyped.
 
-A mistyped `exclude` would silently put held-out images into training, an `include` would lose some.
+A mistyped `exclude` would silently put held-out images into training; a mistyped `include` would lose some images.
 """
 
 import fnmatch
@@ -15,11 +15,11 @@ from codistill.errors import DataError
 def check_patterns_match(config: SourceConfig) -> None:
     """Refuse globs that match no image of the source. Named patterns (`@imagenet1k`) may match nothing.
 
-    The names are read until every pattern has matched one. A manifest may have been filtered when it was made, so only
-    its `include` is checked.
+    Names are read until every pattern has matched one. A manifest may already have been filtered when it was made, so
+    only its `include` is checked.
 
     Raises:
-        DataError: naming the patterns; or if the source cannot be opened, see `open_source`.
+        DataError: names the patterns; also if the source cannot be opened, see `open_source`.
     """
     globs = [pattern for pattern in (*config.include, *config.exclude) if not pattern.startswith("@")]
     if not globs:

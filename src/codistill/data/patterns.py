@@ -1,6 +1,6 @@
-"""Which images of a source are used, and which are turned: rules on an image's name (its relative path).
+"""Rules on an image's name (its relative path): which images of a source are used, and which are turned.
 
-Patterns are globs in which `*` also crosses folders: `train/*`, `*_0012*.jpg`, `[ab]*`. `@imagenet1k` matches the class
+Patterns are globs in which `*` also matches `/`: `train/*`, `*_0012*.jpg`, `[ab]*`. `@imagenet1k` matches the class
 folders of ImageNet-1K, which ImageNet-21K contains.
 """
 
@@ -25,7 +25,7 @@ def _closeup(name: str) -> bool:
 
 
 ROTATIONS: dict[str, Callable[[str], bool]] = {"none": _never, "closeup": _closeup}
-"""By name: whether the image of that name is turned clockwise by 90 degrees (BEDLAM's close-up views)."""
+"""By name: whether the image of a given name is turned clockwise by 90 degrees (BEDLAM's close-up views)."""
 
 
 @lru_cache(maxsize=1)
@@ -45,7 +45,7 @@ def check_patterns(patterns: Sequence[str]) -> None:
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """A function: whether a name matches any of the patterns."""
+    """Return a function that says whether a name matches any of the patterns."""
     globs = [pattern for pattern in patterns if not pattern.startswith("@")]
     match = re.compile("|".join(map(fnmatch.translate, globs))).match if globs else lambda _: None
     if IMAGENET_1K not in patterns:
@@ -55,7 +55,7 @@ def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def selector(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool] | None:
-    """A function: whether a name is used; None where all are."""
+    """Return a function that says whether a name is used; None if all names are."""
     if not include and not exclude:
         return None
     included = matcher(include) if include else lambda _: True

@@ -1,7 +1,7 @@
-"""A random order of 0..N-1 without storing it: any position of the order in O(1) time and memory.
+"""A random order of 0..N-1 that is not stored: any position of it in O(1) time and memory.
 
-An unbalanced Feistel network on pairs (a, b) with a < A, b < B and A * B just above or equal to N, whose round function
-is a keyed 64-bit hash; results of N or above are permuted again (cycle walking). Source: Black and Rogaway, "Ciphers
+It is an unbalanced Feistel network on pairs (a, b) with a < A, b < B and A * B at or just above N, whose round function
+is a keyed 64-bit hash. Results of N or above are permuted again (cycle walking). Source: Black and Rogaway, "Ciphers
 with arbitrary finite domains", CT-RSA 2002; the hash is the finalizer of SplitMix64 (Steele et al. 2014).
 """
 
@@ -22,7 +22,7 @@ def _hash(values: np.ndarray) -> np.ndarray:
 
 
 def keys_of(*parts: np.ndarray | int) -> np.ndarray:
-    """One uint64 key per element from integers (broadcast): different parts give unrelated keys."""
+    """Make one uint64 key per element from integers (broadcast); different integers give unrelated keys."""
     key = np.zeros(1, dtype=np.uint64)
     for part in parts:
         value = np.asarray(part & _MASK if isinstance(part, int) else part).astype(np.uint64)
@@ -31,15 +31,15 @@ def keys_of(*parts: np.ndarray | int) -> np.ndarray:
 
 
 def permute(positions: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
-    """The numbers at given positions of a random order of 0..size-1.
+    """Return the numbers at given positions of a random order of 0..size-1.
 
     Args:
         positions: integers in 0..size-1.
         size: from 1 to 2^40.
-        keys: uint64, one per position or one for all; each key is another order.
+        keys: uint64, one per position or one for all; each key selects another order.
 
     Returns:
-        int64, the shape of `positions`. For one key, different positions give different numbers.
+        int64, in the shape of `positions`. For one key, different positions give different numbers.
     """
     if not 1 <= size <= 1 << 40:
         raise ValueError(f"size must be from 1 to 2^40; got {size}")

@@ -1,12 +1,12 @@
-"""Random numbers as a function of their purpose and place, the same in any process.
+"""Random numbers that depend only on their purpose and place; the same in any process.
 
-A counter-based generator (Philox, Salmon et al. 2011) takes (seed, purpose) as its key and (step, slot, attempt) as
-its counter: any draw can be made directly, and no generator state has to be saved.
+A counter-based generator (Philox, Salmon et al. 2011) takes (seed, purpose) as its key and (step, slot, attempt) as its
+counter. Any draw can be made directly, and no generator state has to be saved.
 
-Draws with a scheme of their own, which recorded runs and built worlds follow: losses that are dropped
+Some draws have a scheme of their own, because recorded runs and built worlds depend on it: losses that are dropped
 (`distill/dropping.py`), PyTorch's generators within a step (`engine/step.py`), the order of many correspondences
 (`tasks/two_view/objective.py`), the share that a logistic fit holds out, resampling (`metrics/interval.py`), and the
-world's scenes (`world/identity.py`). A new draw takes a purpose here.
+world's scenes (`world/identity.py`). A new draw gets a purpose here.
 """
 
 from enum import IntEnum, unique
@@ -16,10 +16,10 @@ import numpy as np
 
 @unique
 class Purpose(IntEnum):
-    """Purpose of a draw; equal counters with different purposes are independent.
+    """Purpose of a draw. Equal counters with different purposes give independent draws.
 
     All purposes are listed here, so that no number is used twice. Recorded runs depend on these numbers: a used number
-    keeps its meaning, a new purpose takes a new one.
+    keeps its meaning, and a new purpose gets a new number.
     """
 
     AUGMENT = 1  # what happens to a training image
@@ -45,7 +45,7 @@ _MASK = (1 << 64) - 1
 
 
 def generator(seed: int, purpose: Purpose, step: int, slot: int = 0, attempt: int = 0) -> np.random.Generator:
-    """A fresh generator for one image of one step.
+    """Create a generator for one image of one step.
 
     Args:
         seed: of the run, any integer.

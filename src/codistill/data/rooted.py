@@ -1,8 +1,8 @@
-"""Names stay below their root: lists, manifests and indices name files relative to a folder and inside it.
+"""Keep names below their root: lists, manifests and indices may only name files inside a folder.
 
-They come from other people: a line `/etc/passwd` or `../../secret.png` must not read such a file. Absolute paths are
-accepted below the root. Links are followed: data sets are made of links, and whoever can put one into the root could
-put the file there.
+They come from other people: a line `/etc/passwd` or `../../secret.png` must not read such a file. Absolute paths below
+the root are accepted. Links are followed: data sets are often made of links, and whoever can put a link into the root
+could put the file itself there.
 """
 
 import os
@@ -21,7 +21,7 @@ _ODD_ROW = r"^/|(?:^|/)\.\.(?:/|$)"
 
 
 def relative_name(name: str, root: str) -> str | None:
-    """The name relative to the root, without `..`; None if it leaves the root."""
+    """Return the name relative to the root, without `..`; None if it leads out of the root."""
     if name.startswith("/"):
         above = os.path.abspath(root).rstrip("/") + "/"  # noqa: PTH100
         plain = posixpath.normpath(name)
@@ -33,10 +33,10 @@ def relative_name(name: str, root: str) -> str | None:
 
 
 def path_below(name: str, root: str) -> str:
-    """The file of a name.
+    """Return the file or address of a name.
 
     Raises:
-        DataError: if the name leaves the root.
+        DataError: if the name leads out of the root.
     """
     inside = relative_name(name, root)
     if inside is None:
@@ -45,7 +45,7 @@ def path_below(name: str, root: str) -> str:
 
 
 def leaves_root(where: str, root: str) -> DataError:
-    """The error for a name outside of the root; `where` names its origin."""
+    """Make the error for a name outside of the root; `where` says where the name comes from."""
     above = root if is_url(root) else os.path.abspath(root)  # noqa: PTH100
     return DataError(
         f"{where} lies outside of the root {above}: a list, manifest or index names files below its root. Move the "
@@ -55,7 +55,7 @@ def leaves_root(where: str, root: str) -> DataError:
 
 
 def odd_rows(table: pa.Table) -> int:
-    """Rows of a table of folders and files whose path is absolute or has a part `..`."""
+    """Number of rows in a table of folders and files whose path is absolute or contains `..`."""
     count = 0
     for batch in table.to_batches():
         folders = batch.column("folder")

@@ -1,8 +1,8 @@
 """The image in each slot of each step: a pure function of (seed, step), the same for any world size.
 
-Slot n, counted over all steps, draws from the group that the mixture's pattern gives it; it is the p-th draw from that
-group, and p gives the pass over the group and the position within it. Each pass has another random order; a smaller
-group simply starts its next pass sooner.
+Slots are counted over all steps. The mixture's pattern assigns a group to each slot. The slot's image is the p-th draw
+from that group, and p determines the pass over the group and the position within the pass. Each pass has another random
+order. A smaller group starts its next pass sooner.
 """
 
 import math
@@ -24,8 +24,8 @@ class Slots:
     Attributes:
         step: 0-based.
         slot: places in the step's global batch, int64.
-        source: index of the source of each, int64.
-        item: index of the image in its source, int64.
+        source: for each slot, the index of its source, int64.
+        item: for each slot, the index of the image in its source, int64.
     """
 
     step: int
@@ -42,7 +42,7 @@ class MixingSampler:
 
     Args:
         sources: names, domains and lengths.
-        mix: how they share a step.
+        mix: how the sources share a step.
         batch_size: slots of a step over all ranks.
         seed: of the run.
 
@@ -69,20 +69,21 @@ class MixingSampler:
 
     @property
     def epoch_steps(self) -> int:
-        """Steps after which every image was seen at least once: a pass over the group that takes longest."""
+        """Number of steps after which every image was seen at least once: a pass over the group that takes longest."""
         per_step = self._per_period * (self.batch_size / len(self._pattern))
         return max(math.ceil(int(ends[-1]) / n) for ends, n in zip(self._ends, per_step, strict=True))
 
     def slots(self, step: int, rank: int = 0, world_size: int = 1, images: int | None = None) -> Slots:
-        """The slots rank, rank + world_size, ... of a step, in time proportional to their number.
+        """Return the slots rank, rank + world_size, ... of a step, in time proportional to their number.
 
-        With fewer `images` than slots, that many slots, evenly spread: groups keep their shares.
+        With fewer `images` than slots, only that many slots are used. They are evenly spread, so that groups keep their
+        shares.
         """
         slot = np.arange(self.batch_size if images is None else images, dtype=np.int64)[rank::world_size]
         slot = slot if images is None else slot * self.batch_size // images  # evenly spread
         period, place = np.divmod(slot + step * self.batch_size, len(self._pattern))
         groups = self._pattern[place]  # (slot,)
-        draw = period * self._per_period[groups] + self._before[place]  # p of the module's text
+        draw = period * self._per_period[groups] + self._before[place]  # p in the module docstring
         source, item = np.empty_like(slot), np.empty_like(slot)  # (slot,), filled group by group
         for group in np.unique(groups):
             mine = groups == group
@@ -93,7 +94,7 @@ class MixingSampler:
         return Slots(step, slot, source, item)
 
     def _locate(self, group: int, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Source and item of an index into the group's sources laid end to end."""
+        """Find source and item for an index into the concatenated sources of a group."""
         ends = self._ends[group]
         which = np.searchsorted(ends, index, side="right")
         starts = ends - np.array([self.sources[i].length for i in self._groups[group]])
@@ -103,7 +104,7 @@ class MixingSampler:
 def replacement(
     sources: Sequence[SourceSize], domain: str, seed: int, step: int, slot: int, attempt: int
 ) -> tuple[int, int]:
-    """(source, item) in place of a bad image: any of the same domain, drawn from (seed, step, slot, attempt)."""
+    """Draw (source, item) to replace a bad image: any image of the same domain, by (seed, step, slot, attempt)."""
     candidates = [index for index, source in enumerate(sources) if source.domain == domain]
     ends = np.cumsum([sources[index].length for index in candidates])
     draw = int(generator(seed, REPLACE, step, slot, attempt).integers(ends[-1]))

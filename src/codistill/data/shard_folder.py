@@ -1,4 +1,4 @@
-"""Where shards are written: a folder of this machine, which one process locks, or an address of a store."""
+"""Places to which shards are written: a local folder, which one process locks, or an address in a store."""
 
 import errno
 import fcntl
@@ -38,7 +38,7 @@ class ShardFolder(Protocol):
 
 
 class LocalFolder:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.where = folder, str(folder)
@@ -67,7 +67,7 @@ class LocalFolder:
 
 @contextmanager
 def shard_folder(place: Path | str) -> Iterator[ShardFolder]:
-    """The folder, locked, or the address, to write shards to; leftovers of killed processes are removed.
+    """Open the folder (locked) or address to which shards are written. Leftovers of killed processes are removed.
 
     Raises:
         DataError: if another process packs into the folder, or it cannot be written.
@@ -97,5 +97,5 @@ def _locked(folder: Path) -> Iterator[None]:
             raise DataError(f"{folder}: another process is packing into this folder") from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise cannot_write(folder, error) from error  # else a file system without locks
+                raise cannot_write(folder, error) from error  # otherwise the file system has no locks
         yield

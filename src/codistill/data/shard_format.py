@@ -1,8 +1,8 @@
 """One tar shard in the WebDataset layout, and the record beside it.
 
-Files of a sample share a key and differ in what follows the first dot: `a/0001.jpg`, `a/0001.depth.png`,
-`a/0001.json`. Beside `x.tar` lies `x.tar.json`: where every file starts, its CRC-32, and the shard's SHA-256. The
-record is written after the shard, so a shard with a record is whole.
+The files of a sample have the same key and differ in what follows the first dot: `a/0001.jpg`, `a/0001.depth.png`,
+`a/0001.json`. The record of `x.tar` is `x.tar.json`. It contains the offset and CRC-32 of every file and the shard's
+SHA-256. It is written after the shard, so a shard with a record is complete.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ IMAGE_EXTENSIONS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIX
 
 @dataclass(frozen=True)
 class Member:
-    """One file in a shard: its name after the key's dot, where its bytes are, and their CRC-32 (None: unknown)."""
+    """One file in a shard: its name after the key's dot, offset and size of its bytes, CRC-32 (None: unknown)."""
 
     name: str
     offset: int
@@ -40,12 +40,12 @@ class ShardRecord:
     """Content of a shard.
 
     Attributes:
-        size, sha256: of the tar file; the hash is empty where it was not computed.
+        size, sha256: of the tar file; the hash is empty if it was not computed.
         samples: keys with their members, in the order of the file.
         skipped: images that could not be packed, as (name, reason).
-        source_sha256: of the stamps of the images it was packed from, where they are known.
-        passed: other content of a foreign shard, as (kind, count, first name).
-        tag: of the shard in a store when this was written; see `ObjectState`.
+        source_sha256: hash of the stamps of the images it was packed from, if they are known.
+        passed: other content of a shard from elsewhere, as (kind, count, first name).
+        tag: tag of the shard in a store when this was written; see `ObjectState`.
     """
 
     size: int
@@ -70,7 +70,7 @@ class _HashingFile:
 
 
 def split_member(path: str) -> tuple[str, str]:
-    """Key and member name of a path in a shard: the base name is cut at its first dot."""
+    """Split a path in a shard into key and member name, at the first dot of the base name."""
     folder, slash, base = path.rpartition("/")
     stem, _, member = base.partition(".")
     return f"{folder}{slash}{stem}", member
@@ -88,12 +88,13 @@ def write_shard(
 ) -> ShardRecord:
     """Write a tar shard and its record, each under a temporary name that is renamed at the end.
 
-    The same samples give the same bytes. One process may write one shard; several may write different ones.
+    The same samples give the same bytes. Several processes may write different shards at the same time, but not the
+    same one.
 
     Args:
         shard: the .tar file.
         samples: (key, {member name: bytes}); the key has no dot after its last slash.
-        skipped: (name, reason) of images left out, read when the samples are exhausted.
+        skipped: (name, reason) of images left out; read after the samples are exhausted.
         source_sha256: see `ShardRecord`.
 
     Raises:
@@ -135,7 +136,7 @@ def _add(tar: tarfile.TarFile, key: str, name: str, data: bytes) -> Member:
 
 
 def read_record(shard: Path) -> ShardRecord | None:
-    """The record beside a shard; None if it is missing, damaged, or belongs to another file size."""
+    """Read the record beside a shard; None if it is missing, damaged, or belongs to another file size."""
     try:
         return record_of(record_path(shard).read_bytes(), shard.stat().st_size)
     except OSError:
@@ -143,7 +144,7 @@ def read_record(shard: Path) -> ShardRecord | None:
 
 
 def record_of(data: bytes, size: int) -> ShardRecord | None:
-    """The record in a file's bytes; None if it is damaged, or belongs to another size of the shard."""
+    """Parse a record; None if it is damaged, or belongs to another size of the shard."""
     try:
         plain = json.loads(data)
         samples = tuple((str(key), tuple(_member(*m) for m in members)) for key, members in plain["samples"])
@@ -169,12 +170,12 @@ def _member(name: object, offset: object, size: object, crc32: object) -> Member
 
 
 def scan_shard(shard: Path, *, hashed: bool) -> ShardRecord:
-    """Read the content of a foreign tar shard, from its headers alone or (`hashed`) with checksums of all bytes.
+    """Read the content of a tar shard from elsewhere: from its headers only, or (`hashed`) with checksums of all bytes.
 
-    A repeated path starts another sample of the same key: nothing is merged with the earlier one.
+    A repeated path starts another sample with the same key: nothing is merged with the earlier one.
 
     Raises:
-        DataError: if the file is missing, or no whole tar file.
+        DataError: if the file is missing, or is not a complete tar file.
     """
     samples: list[tuple[str, list[Member]]] = []
     latest: dict[str, list[Member]] = {}
@@ -204,7 +205,7 @@ def _crc(file: BinaryIO, entry: TarEntry) -> int:
 
 
 def image_member(members: Iterable[str]) -> str | None:
-    """The member that is the image: the first with a plain image extension (`jpg`, not `depth.png`)."""
+    """The member that is the image: the first whose extension is exactly that of an image (`jpg`, not `depth.png`)."""
     return next((name for name in members if name.lower() in IMAGE_EXTENSIONS), None)
 
 
@@ -215,7 +216,7 @@ def verify_shard(shard: Path) -> ShardRecord:
         the record.
 
     Raises:
-        DataError: if shard or record are missing, or the bytes have changed.
+        DataError: if the shard or its record is missing, or the bytes have changed.
     """
     record = read_record(shard)
     if record is None:

@@ -1,8 +1,8 @@
-"""The index of a folder of tar shards: for every sample its shard, key and members, as one mapped table.
+"""The index of a folder of tar shards: the shard, key and members of every sample, as one mapped table.
 
-`index.parquet` in the folder is made from the records beside the shards when packing ends. Without it, the table is
-made from the records, or from the tar headers of foreign shards (then without checksums), and kept. It holds the size
-and time of change of every shard: only changed ones are read again.
+`index.parquet` in the folder is made from the records beside the shards when packing ends. If there is none, the table
+is made from the records, or from the tar headers of shards from elsewhere (then without checksums), and kept. It
+contains the size and time of change of every shard, so only changed shards are read again.
 """
 
 import json
@@ -45,14 +45,14 @@ from codistill.files.writing import atomically
 
 INDEX_NAME = "index.parquet"
 STATES = b"codistill.states"
-"""Metadata of a mapped table: JSON {shard: [size, time of change, the same of its record or null]}."""
+"""Metadata of a mapped table: JSON {shard: [size, time of change, [size, time of change] of its record, or null]}."""
 
 _AGAIN = "`codistill index NAME --root FOLDER` reads the shards and makes the index again."
 States = dict[str, list[Any]]
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """Tar files under a folder, by name; logs unusable files."""
+    """List the tar files below a folder, by name; log unusable files."""
     return list_files(folder, (".tar",), deep=True)
 
 
@@ -60,7 +60,7 @@ def write_index(folder: Path) -> Path:
     """Write `index.parquet` from the records of all shards in a folder.
 
     Raises:
-        DataError: if a shard has no record: it is unfinished.
+        DataError: if a shard has no record, which means that it is unfinished.
     """
     records = []
     for shard in shard_files(folder):
@@ -85,7 +85,7 @@ def write_rows(table: pa.Table, path: Path) -> Path:
 def record_shards(
     folder: Path, *, workers: int = 4, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Read foreign shards once, whole: write the checksums beside each, and the index.
+    """Read shards from elsewhere once, completely: write checksums beside each, and the index.
 
     Shards with a newer record are skipped.
 
@@ -95,7 +95,7 @@ def record_shards(
         progress: called with (shards done, shards in all).
 
     Raises:
-        DataError: if there are none, or one is not a whole tar file.
+        DataError: if there are none, or one is not a complete tar file.
     """
     shards = shard_files(folder)
     with ThreadPoolExecutor(workers) as pool:
@@ -128,7 +128,7 @@ def _no_shards(folder: Path) -> DataError:
 
 
 def open_index(folder: Path) -> RowTable:
-    """The mapped index of a folder of shards, made where it is missing; shards that have changed are read again.
+    """Open the mapped index of a folder of shards. It is made if missing; changed shards are read again.
 
     Raises:
         DataError: if there are no shards, or one is missing, damaged, cut short, not in the index, or its size differs.
@@ -146,7 +146,7 @@ def open_index(folder: Path) -> RowTable:
 
 
 def passed_over(table: RowTable) -> PassedOver:
-    """Content of an index's shards that is no image of the source."""
+    """Content of the index's shards that is not an image of the source."""
     passed = PassedOver()
     for shard, kinds in stored(table.metadata, PASSED, table.path).items():
         for kind, count, first in kinds:
@@ -160,7 +160,7 @@ def _state(path: Path) -> list[Any]:
 
 
 def _build(folder: Path, states: States, old: RowTable | None) -> pa.Table:
-    """All rows: the old table's where a shard is unchanged, else from the index, a record or a scan."""
+    """Collect all rows: of an unchanged shard from the old table, otherwise from the index, a record or a scan."""
     known: States = {}
     if old is not None and set(SCHEMA.names) <= set(old.table.column_names):
         known = stored(old.metadata, STATES, old.path)
@@ -207,10 +207,10 @@ def _announce(folder: Path, known: States, states: States) -> None:
 
 
 def _written(folder: Path, states: States) -> tuple[dict[str, pa.Table], dict[str, int], dict[str, Passed]]:
-    """Content of `index.parquet`: rows and sizes by shard, and what it passed over; nothing where it is missing.
+    """Read `index.parquet`: rows and sizes by shard, and what it passed over; nothing if it is missing.
 
     Raises:
-        DataError: if it is damaged, names files that are no shards here, or the shards are not those it names.
+        DataError: if it is damaged, names files that are not shards here, or does not match the shards that are here.
     """
     if INDEX_NAME not in states:
         return {}, {}, {}
@@ -240,7 +240,7 @@ def _written(folder: Path, states: States) -> tuple[dict[str, pa.Table], dict[st
 
 
 def _as_indexed(folder: Path, name: str, piece: pa.Table) -> pa.Table | None:
-    """A shard's rows in `index.parquet`; None if the shard has changed since."""
+    """The rows of a shard in `index.parquet`; None if the shard has changed since."""
     shard, index = folder / name, folder / INDEX_NAME
     if _is_newer(index, shard) and has_end(shard):
         return piece

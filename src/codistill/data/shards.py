@@ -1,4 +1,4 @@
-"""Images in tar shards as a source: any sample by number, through the index; a damaged one is noticed."""
+"""Images in tar shards as a source: any sample by number, through the index. Damaged samples are detected."""
 
 import os
 import zlib
@@ -24,17 +24,17 @@ from codistill.files.stamps import Stamp
 
 _OPEN_FILES = 32
 _DOT = "%2E"
-"""How a dot within a key is written, so that the first dot of a member's name ends the key."""
+"""Escape for a dot within a key, so that the first dot of a member's name ends the key."""
 
 
 def encode_key(stem: str) -> str:
-    """A key from an image's relative path without its extension: dots of the base name are escaped."""
+    """Make a key from an image's relative path without its extension: dots in the base name are escaped."""
     folder, slash, base = stem.rpartition("/")
     return f"{folder}{slash}{base.replace('.', _DOT)}"
 
 
 class ShardSource(Source):
-    """Samples of tar shards, read by offset and compared with their checksum."""
+    """Samples of tar shards, read by offset and checked against their checksum."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class ShardSource(Source):
         return data
 
     def _place(self, index: int, member: str) -> tuple[str, int, int, int | None]:
-        """Shard, offset, size and CRC-32 of a file of a sample; DataError if there is no such file."""
+        """Shard, offset, size and CRC-32 of a sample's file; DataError if there is no such file."""
         row = self._row(index)
         members = self.members_of(index)
         if member not in members:
@@ -120,7 +120,7 @@ class ShardSource(Source):
         return f"{self.name_of(index)} in {Path(self.folder) / shard}"
 
     def _file(self, shard: str) -> int:
-        """Descriptor of a shard; the last few stay open."""
+        """File descriptor of a shard; the last few stay open."""
         if shard in self._files:
             self._files.move_to_end(shard)
         else:
@@ -130,7 +130,7 @@ class ShardSource(Source):
         return self._files[shard]
 
     def close(self) -> None:
-        """Close the open shards; they open again when read."""
+        """Close the open shards. They are opened again when they are read."""
         while self._files:
             os.close(self._files.popitem()[1])
 
@@ -156,7 +156,7 @@ def _joined(key: str, members: list[str]) -> str:
 
 
 def open_shards(config: SourceConfig) -> ShardSource:
-    """The samples of a folder of tar shards, shard by shard."""
+    """Open the samples of a folder of tar shards, shard by shard."""
     folder = Path(expand(config.path, config.name))
     table = open_index(folder)
     rows = select_rows(sample_names(table), selector(config.include, config.exclude))

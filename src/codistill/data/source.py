@@ -1,6 +1,6 @@
 """A source: a named, numbered set of encoded images of one domain.
 
-A source gives bytes, not pixels: the transform, which decodes them, knows how much of an image it needs.
+A source gives encoded bytes, not pixels: the transform that decodes them knows how much of an image it needs.
 """
 
 import os
@@ -26,7 +26,7 @@ _CHANGEABLE = {"changeable": True}
 _NOT_IN_NAMES = '/\\:*?"<>|'
 _TAKEN = ("all",)
 _LONGEST_NAME = 100
-"""Bytes in UTF-8."""
+"""Largest length of a source's name, in bytes of UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +34,23 @@ class SourceConfig:
     """Location and kind of a set of images.
 
     Attributes:
-        name: unique among the sources of a run; without `/` or another character of paths (it is part of the names of
-            metrics and files), and not `all`, which is the total.
+        name: unique among the sources of a run. It is part of the names of metrics and files, so it must not contain
+            `/` or other special characters of paths; `all` is reserved for the total.
         path: a folder of images, a text list of paths (.txt), a Parquet manifest, or a folder of tar shards, each on
             this machine or as an address (`s3://BUCKET/…`, `gs://`, `https://`, `hf://`); for kind `generated`, a
             number of images. `~` and `$VARIABLES` are expanded.
         domain: `generic`, `3d`, `human` or your own word.
-        kind: `auto` tells from the path; see `open_source`.
-        root: folder that the names of a list or a manifest are relative to, and do not leave; default: what the
-            manifest says, or the list's own folder.
+        kind: `auto` decides by the path; see `open_source`.
+        root: folder to which the names in a list or manifest are relative, and which they may not leave. Default: the
+            root that the manifest states, or the list's own folder.
         include, exclude: globs on an image's relative path (`*` also matches `/`). An image is used if it matches
-            one of `include` (or that is empty) and none of `exclude`. `@imagenet1k`: the class folders of ImageNet-1K.
+            one of `include` (or `include` is empty) and none of `exclude`. `@imagenet1k` matches the class folders of
+            ImageNet-1K.
         rotation: `closeup` turns images whose path contains that word clockwise by 90 degrees (BEDLAM).
-        expected: number of images; opening fails with fewer. 0 expects nothing.
-        groups: regular expression; its match in an image's relative path names the group (room, sequence, camera)
-            that the image belongs to, and intervals resample groups. `^` makes one group of all; "" one of each image.
+        expected: number of images; opening fails if there are fewer. 0: any number.
+        groups: regular expression whose match in an image's relative path names the image's group (room, sequence,
+            camera). Confidence intervals resample groups. `^` puts all images into one group; "" makes each image a
+            group.
     """
 
     name: str
@@ -87,7 +89,7 @@ class SourceConfig:
             ) from error
 
     def group_of(self, image: str) -> str:
-        """The group of an image, by its relative path.
+        """The group of an image, found in its relative path.
 
         Raises:
             DataError: if `groups` does not match it.
@@ -124,11 +126,11 @@ def check_source_name(name: str) -> None:
 
 
 def expand(path: str, name: str) -> str:
-    """A path or an address with `~` and `$VARIABLES` filled in.
+    """Fill in `~` and `$VARIABLES` in a path or an address.
 
     Raises:
         DataError: if a variable is not set.
-        ConfigError: if it becomes an address with credentials.
+        ConfigError: if the result is an address with credentials.
     """
     expanded = os.path.expandvars(os.path.expanduser(path)).removeprefix("file://")  # noqa: PTH111
     check_url(expanded, f"source {name!r}")
@@ -143,15 +145,15 @@ def expand(path: str, name: str) -> str:
 
 
 class Source(ABC):
-    """Images by number, from 0 to len(source) - 1. Sources pickle small, for workers."""
+    """Images by number, from 0 to len(source) - 1. Sources pickle to few bytes, for workers."""
 
     reads_ahead = False
-    """Whether `read_ahead` helps: the images come from a store that answers late."""
+    """Whether `read_ahead` helps: the images come from a store with a long response time."""
 
     def __init__(self, config: SourceConfig, passed: PassedOver | None = None) -> None:
         self.config = config
         self.passed = passed or PassedOver()
-        """Files found that are no images of this source; already logged."""
+        """Files found that are not images of this source; already logged."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -168,22 +170,22 @@ class Source(ABC):
     def read_member(self, index: int, member: str) -> bytes:
         """Another file of the same sample, e.g. `depth.png` or `json`; DataError if there is none.
 
-        Beside a file `0001.jpg` that is `0001.depth.png`; in a shard it is the member of the same key.
+        For a file `0001.jpg` it is `0001.depth.png` beside it; in a shard it is a member with the same key.
         """
 
     def read_ahead(self, indices: Iterable[int]) -> None:  # noqa: B027  (nothing to do for files)
-        """Begin to read images that are read next; what is read does not depend on it."""
+        """Start to read images that will be read next. This only saves time: results do not depend on it."""
 
     def names(self) -> Iterator[str]:
-        """The names of all images, in order: `name_of`, faster."""
+        """Yield the names of all images, in order, as `name_of` gives them but faster."""
         return (self.name_of(index) for index in range(len(self)))
 
     def stamp_of(self, index: int) -> Stamp | None:
-        """Size and time of change of the file that holds the image; None where unknown."""
+        """Size and time of change of the file that holds the image; None if unknown."""
         return None
 
     def files_of(self, index: int) -> tuple[Path, ...]:
-        """The files that the image is read from, for caches of derived data; none where it has no file."""
+        """The files from which the image is read, for caches of derived data; none if it has no file."""
         return ()
 
     def rotated(self, index: int) -> bool:
@@ -191,6 +193,6 @@ class Source(ABC):
         return self.config.rotation != "none" and ROTATIONS[self.config.rotation](self.name_of(index))
 
     def load_rgb(self, index: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-        """The decoded image, upright and turned: (row, column, 3) uint8; DataError if it cannot be used."""
+        """Decode the image, upright and turned if needed: (row, column, 3) uint8; DataError if it cannot be used."""
         image = decode_rgb(self.read(index), name=self.name_of(index), max_pixels=max_pixels)
         return np.ascontiguousarray(np.rot90(image, k=-1)) if self.rotated(index) else image

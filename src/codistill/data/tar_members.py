@@ -1,8 +1,8 @@
-"""Content of a tar file, read from its headers: every regular file, and proof that the archive is whole.
+"""Read the content of a tar file from its headers: all regular files, and proof that the archive is complete.
 
 A tar has no table of contents, and a reader takes the end of a cut file, or a damaged header, for the end of the
-archive. So the end-of-archive blocks (1024 zero bytes where the next header would be, then only zeros) are required;
-GNU tar, bsdtar, Python and WebDataset write them last.
+archive. The end-of-archive blocks are therefore required (1024 zero bytes where the next header would be, then only
+zeros). GNU tar, bsdtar, Python and WebDataset write them last.
 """
 
 import tarfile
@@ -34,15 +34,15 @@ class TarEntry:
 
 
 def read_entries(shard: Path, passed: PassedOver) -> Iterator[TarEntry]:
-    """The regular files of a tar, in its order; hard links are the file that they lead to.
+    """Yield the regular files of a tar, in its order. A hard link stands for the file to which it leads.
 
     Args:
         shard: the tar file, not compressed.
-        passed: receives what is not used: hidden members and those of other programs (macOS writes `._x.jpg`),
-            symbolic links, devices, sparse files, paths that lead out of the archive.
+        passed: collects what is not used: hidden members and those of other programs (macOS writes `._x.jpg`), symbolic
+            links, devices, sparse files, paths that lead out of the archive.
 
     Raises:
-        DataError: if the file is missing, no tar, damaged or cut short.
+        DataError: if the file is missing, not a tar, damaged or cut short.
     """
     found: dict[str, TarEntry] = {}
     try:
@@ -93,7 +93,7 @@ def _check_end(file: BinaryIO, shard: Path, end: int, size: int) -> None:
 
 
 def has_end(shard: Path) -> bool:
-    """Whether a file ends as a whole tar does: cheap, and not sufficient."""
+    """Whether a file ends as a complete tar does. A cheap check, and not a sufficient one."""
     try:
         with shard.open("rb") as file:
             file.seek(-_END, 2)
@@ -103,7 +103,7 @@ def has_end(shard: Path) -> bool:
 
 
 def _entry(info: tarfile.TarInfo, found: dict[str, TarEntry], passed: PassedOver) -> TarEntry | None:
-    """The member as a file of the shard; None if it is a folder or passed over."""
+    """The member as a file of the shard; None if it is a folder or is not used."""
     path = _plain(info.name)
     if info.isdir():
         return None

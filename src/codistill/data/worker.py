@@ -1,6 +1,6 @@
-"""A loader's worker: a step's slots to one uint8 tensor, bad images replaced.
+"""A loader's worker: load the images of a step's slots into one uint8 tensor, replacing bad images.
 
-The result depends on the request alone, not on which worker handles it, or their number.
+The result depends only on the request, not on which worker handles it or on how many there are.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ from codistill.types import BadImage
 
 @dataclass(frozen=True)
 class Request:
-    """One rank's part of a step, at one image size; `ahead`: what the same worker is asked for next, or None.
+    """One rank's part of a step, at one image size; `ahead`: the slots that the same worker is asked for next, or None.
 
     The size is the side of squares, or rows and columns.
     """
@@ -36,16 +36,16 @@ class Request:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """A worker's result: pixels before normalization, and their provenance.
+    """A worker's result: pixels before normalization, and where they come from.
 
     Attributes:
         pixels: (batch, row, column, 3) uint8.
-        packed: colour parameters that the device has yet to apply, see `augment/device.py`; or None.
-        source: per image, the index of its source.
-        names: per image, its name in its source.
+        packed: colour parameters that the device still has to apply, see `augment/device.py`; or None.
+        source: for each image, the index of its source.
+        names: for each image, its name in its source.
         bad: images that were replaced (or, in evaluation, left out).
-        failure: why there is no batch; then the rest is empty.
-        of_store: the failure is a store's, not the images'.
+        failure: why there is no batch; everything else is then empty.
+        of_store: whether a store failed, not the images.
     """
 
     pixels: Tensor
@@ -62,14 +62,14 @@ class RawBatch:
 
 
 class RequestedImages(ABC, torch.utils.data.Dataset[RawBatch]):
-    """Requests to raw batches; what is asked for is read ahead, and a store that fails becomes the batch's failure."""
+    """Maps requests to raw batches. Images are read ahead if possible; a store's error becomes the batch's failure."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = tuple(sources)
 
     @abstractmethod
     def batch(self, slots: Slots, size: Size) -> RawBatch:
-        """The images of some slots, of a size."""
+        """Load the images of some slots, at a size."""
 
     def __getitem__(self, request: Request) -> RawBatch:
         _read_ahead(self.sources, request)
@@ -80,7 +80,7 @@ class RequestedImages(ABC, torch.utils.data.Dataset[RawBatch]):
 
 
 class TrainingImages(RequestedImages):
-    """Requests to raw batches: augmented training images."""
+    """Maps requests to raw batches of augmented training images."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class TrainingImages(RequestedImages):
     def _one(
         self, step: int, slot: int, source: int, item: int, size: Size, bad: list[BadImage]
     ) -> tuple[np.ndarray, AugmentParams, tuple[int, str]] | None:
-        """The slot's image, or its first usable replacement; None after `max_attempts`."""
+        """Load the slot's image, or its first usable replacement; None after `max_attempts`."""
         domain = self.sizes[source].domain
         for attempt in range(self.max_attempts):
             if attempt:
@@ -146,7 +146,7 @@ class TrainingImages(RequestedImages):
 
 
 class EvaluationImages(RequestedImages):
-    """Requests to raw batches: resized, centre-cropped images; bad ones are left out and listed."""
+    """Maps requests to raw batches of resized, centre-cropped images. Bad images are left out and listed."""
 
     def __init__(self, sources: Sequence[Source], *, max_pixels: int) -> None:
         super().__init__(sources)
@@ -181,7 +181,7 @@ def _failed(reason: str, *, of_store: bool = False) -> RawBatch:
 
 
 def _read_ahead(sources: Sequence[Source], request: Request) -> None:
-    """Begin to read this request's images, then the next one's, where sources are in a store."""
+    """Start to read the images of this request, then those of the next one, from sources in a store."""
     for slots in (request.slots, request.ahead):
         if slots is None:
             continue

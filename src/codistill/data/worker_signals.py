@@ -1,8 +1,8 @@
-"""Signals to loader workers are ignored: the training process handles them.
+"""Ignore signals in loader workers: the training process handles them.
 
 A scheduler, a stopped container or Ctrl-C sends its signal to every process of a job. The training process then
-finishes its step, saves and ends, and its workers with it; without its workers it could not. PyTorch's own handler ends
-a worker at once.
+finishes its step, saves and ends, and its workers end with it. It could not do so without its workers, and PyTorch's
+own handler ends a worker at once.
 """
 
 import os
@@ -11,11 +11,11 @@ import threading
 from types import FrameType
 
 _GRACE = 30.0
-"""Seconds that a worker still serves after SIGTERM, as long as torchrun waits; a stuck one ends then as well."""
+"""Seconds for which a worker still serves after SIGTERM, as long as torchrun waits; a stuck worker then ends too."""
 
 
 def leave_signals_to_the_loader() -> None:
-    """In a worker: ignore Ctrl-C and a closed terminal, and end some time after SIGTERM."""
+    """Call in a worker: ignore Ctrl-C and a closed terminal, and end some time after SIGTERM."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_soon)
@@ -23,5 +23,5 @@ def leave_signals_to_the_loader() -> None:
 
 def _end_soon(number: int, frame: FrameType | None) -> None:
     timer = threading.Timer(_GRACE, os._exit, (1,))
-    timer.daemon = True  # the worker may end before
+    timer.daemon = True  # the worker may end earlier
     timer.start()

@@ -1,1 +1,1 @@
-"""Co-distillation: targets, losses, sharing and dropping as pure maths, and the objective that joins them."""
+"""Co-distillation: targets, losses, data sharing and teacher dropping as pure functions, and the objective."""

@@ -1,10 +1,14 @@
-"""Predicted and wanted patches of one teacher brought to one grid, and cut to what both see.
+"""Bring a student's predicted patches and a teacher's target patches to one grid, and keep the part that both cover.
 
-Projections are made on the student's own grid and resampled afterwards. On unequal grids the one with fewer tokens is
-resampled bicubically to the other's, along each axis (EUPE, arXiv 2603.22387; align_corners was not published: False).
-Under a shift (C-RADIOv4, arXiv 2601.17237) target token u has its centre at j = k + (u + 1/2) n / m - 1/2 in student
-tokens (k the shift, n and m tokens per side); it counts if 0 <= j <= n - 1 along both axes. All images of a step share
-k, so what counts is a rectangle: on equal grids a slice of both, else the same bicubic resampling at these places.
+Predictions are made on the student's own grid and resampled afterwards. If the grids differ, the one with fewer tokens
+is resampled bicubically to the other's size, separately along each axis (EUPE, arXiv 2603.22387; align_corners was not
+published, False is used here).
+
+With a shift (C-RADIOv4, arXiv 2601.17237), the teacher's window lies k student tokens away from the student's. Along
+one axis with n student tokens and m target tokens per side, the centre of target token u lies, in student tokens, at
+j = k + (u + 1/2) n / m - 1/2. The token is compared if 0 <= j <= n - 1 along both axes. All images of a step share k,
+so the compared tokens form a rectangle: a slice of both grids if they have the same size, otherwise the same bicubic
+resampling at these positions.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -21,17 +25,18 @@ from codistill.types import Tokens
 
 
 def align(prediction: Tokens, target: Tokens, shift: Shift = (0, 0)) -> tuple[Tokens, Tokens]:
-    """Both with patches at the same places of the image; class tokens stay.
+    """Return prediction and target with patches at the same positions of the image. Class tokens are not changed.
 
     Args:
-        prediction: of the student; gradients pass through.
-        target: of a teacher whose window lies `shift` student tokens below and right of the student's.
+        prediction: the student's tokens; gradients pass through.
+        target: the teacher's tokens; its window lies `shift` student tokens below and right of the student's window.
+        shift: (rows, columns) in student tokens.
 
     Returns:
-        Prediction and target on one grid; the same objects where the grids agree and nothing is shifted.
+        Prediction and target on one grid. Where the grids agree and nothing is shifted: the same two objects.
 
     Raises:
-        ValueError: if nothing is seen by both.
+        ValueError: if the two windows have no token in common.
     """
     if not target.patches.shape[1] or (prediction.grid == target.grid and shift == (0, 0)):
         return prediction, target  # no patch targets, or nothing to do
@@ -47,7 +52,7 @@ def align(prediction: Tokens, target: Tokens, shift: Shift = (0, 0)) -> tuple[To
 
 
 def _on_grid(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
-    """Tokens on a grid that is nowhere coarser, bicubically, in fp32."""
+    """Resample tokens bicubically, in fp32, to a grid that has at least as many tokens along each axis."""
     if tokens.grid == grid:
         return tokens
     maps = interpolate(tokens.feature_map().float(), size=grid, mode="bicubic", align_corners=False)
@@ -62,7 +67,7 @@ def _seen(n: int, m: int, k: int) -> tuple[int, int]:
 
 
 def _cut(tokens: Tokens, seen: Sequence[tuple[int, int]], moved: Shift = (0, 0)) -> Tokens:
-    """The rectangle of tokens from first to last along both axes, moved."""
+    """Cut out the rectangle from the first to the last token along both axes, displaced by `moved`."""
     (top, bottom), (left, right) = seen
     rows = slice(top + moved[0], bottom + 1 + moved[0])
     columns = slice(left + moved[1], right + 1 + moved[1])
@@ -73,7 +78,7 @@ def _cut(tokens: Tokens, seen: Sequence[tuple[int, int]], moved: Shift = (0, 0))
 def _sampled(
     prediction: Tokens, common: tuple[int, int], shift: Shift, seen: Sequence[tuple[int, int]]
 ) -> Tokens:
-    """The prediction at the places of the target's seen tokens."""
+    """Resample the prediction at the centres of the compared target tokens."""
     if prediction.grid == common:
         return _cut(prediction, seen, shift)
     places = [
@@ -92,6 +97,6 @@ def _sampled(
 
 
 def _places(n: int, m: int, k: int, seen: tuple[int, int], device: torch.device) -> Tensor:
-    """Centres of target tokens along one axis, from -1 to 1 over the student's window."""
+    """Centres of the compared target tokens along one axis, as -1 to 1 over the student's window."""
     u = torch.arange(seen[0], seen[1] + 1, device=device, dtype=torch.float32)
     return 2.0 * (k + (u + 0.5) * (n / m)) / n - 1.0  # 2 (j + 1/2) / n - 1

@@ -1,8 +1,8 @@
-"""Fixed target statistics: some training batches and the teachers in, the student's statistics set before training.
+"""Set fixed target statistics before training, from the teachers' tokens on some training batches.
 
-Channels: mean and standard deviation over all tokens of the batches. PHI-S: the covariance's eigenvectors U and a
-Hadamard matrix H give the rotation H Uᵀ / √channels, after which every channel has the mean eigenvalue as its
-variance; its root is the one deviation of all. Both transforms are invertible.
+`channels`: mean and standard deviation of each channel over all tokens of the batches. PHI-S: the rotation H Uᵀ /
+√channels is built from the eigenvectors U of the channels' covariance and a Hadamard matrix H. After it, every channel
+has the mean eigenvalue as its variance, and all channels are divided by its root. Both transforms are invertible.
 Sources: EUPE (statistics fixed beforehand); PHI-S (arXiv 2410.01680).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -23,7 +23,7 @@ from codistill.types import Batch, TokenKind
 
 
 class Collected(ABC):
-    """Sums over tokens (…, channel) in one fp64 tensor `packed` that ranks can add up; its first value is the count."""
+    """Sums over tokens (…, channel), in one fp64 tensor `packed` that ranks can add. Its first value is the count."""
 
     packed: Tensor
 
@@ -36,7 +36,7 @@ class Collected(ABC):
 
 
 class ChannelMoments(Collected):
-    """Mean and deviation of every channel, or, for tokens that are compared by angle, the spread of directions."""
+    """Mean and standard deviation of each channel; for tokens compared by angle, the spread of their directions."""
 
     def __init__(self, channels: int, device: torch.device, directions: bool) -> None:
         self.packed = torch.zeros(1 + 2 * channels, dtype=torch.float64, device=device)
@@ -53,7 +53,7 @@ class ChannelMoments(Collected):
 
 
 class RotatedMoments(Collected):
-    """Mean and covariance of the channels; written as PHI-S's rotation and deviation."""
+    """Mean and covariance of the channels, from which PHI-S's rotation and deviation are written."""
 
     def __init__(self, channels: int, device: torch.device) -> None:
         self._moments = Moments(channels, device)
@@ -71,11 +71,11 @@ class RotatedMoments(Collected):
 
 
 def phi_s(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """PHI-S's rotation and deviation for a covariance (channel, channel).
+    """Compute PHI-S's rotation and deviation from a covariance (channel, channel).
 
     Returns:
-        The orthogonal rotation (channel, channel), H Uᵀ / √channels, and the deviation, the root of the mean
-        eigenvalue (a scalar): every channel of rotation · x / deviation has variance 1.
+        The orthogonal rotation H Uᵀ / √channels (channel, channel), and the deviation: a scalar, the root of the mean
+        eigenvalue. Every channel of rotation · x / deviation has variance 1.
 
     Raises:
         ConfigError: if there is no Hadamard matrix of that size.
@@ -94,20 +94,21 @@ def calibrate(
     all_reduce_sum: Callable[[Tensor], Tensor],
     micro_steps: int = 1,
 ) -> int:
-    """Set the target statistics of some teachers from all the batches, over all ranks.
+    """Set the target statistics of the named teachers, from all the batches of all ranks.
 
     Args:
-        objective: its bank gives the targets, its student holds the statistics; both on the batches' device.
-        batches: this rank's, at least one. Sharing decides what each teacher sees, as in training.
-        teachers: whose statistics to set.
+        objective: its bank gives the targets, its student holds the statistics. Both are on the batches' device.
+        batches: the batches of this rank, at least one. Data sharing decides which images each teacher sees, as in
+            training.
+        teachers: names of the teachers whose statistics are set.
         all_reduce_sum: sums a tensor over ranks.
-        micro_steps: batches per step; the first is of step 0.
+        micro_steps: batches per step (gradient accumulation); the first batch belongs to step 0.
 
     Returns:
-        Images seen by this rank.
+        Number of images seen by this rank.
 
     Raises:
-        ConfigError: if the transform is PHI-S and a teacher's width has no Hadamard matrix.
+        ConfigError: if the transform is PHI-S and there is no Hadamard matrix of a teacher's width.
         DataError: if a teacher saw fewer than two tokens.
     """
     collected: dict[tuple[str, TokenKind], Collected] = {}
@@ -122,7 +123,7 @@ def calibrate(
                 assert x is not None
                 if (teacher, kind) not in collected:
                     collected[teacher, kind] = _moments_for(objective, kind, x)
-                if plan.counts[teacher]:  # else its one row is a placeholder of weight 0
+                if plan.counts[teacher]:  # 0: its only row is a placeholder, which does not count
                     collected[teacher, kind].add(x)
     for (teacher, kind), moments in collected.items():
         all_reduce_sum(moments.packed)  # in place

@@ -1,4 +1,4 @@
-"""The options of distillation's loss: everything that is not a network."""
+"""Options of the distillation loss: everything but the networks."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,17 +14,18 @@ from codistill.teachers.views import ShiftConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
-    """Everything about the loss that is not a network.
+    """Options of the distillation loss: everything but the networks.
 
     Attributes:
         sharing, dropping, loss, targets: see the classes.
-        alignment: grid on which patches are compared, of teachers with image sizes of their own: the `student`'s
-            (targets are resized bilinearly), or the `larger` of both (the smaller one is resized bicubically, EUPE).
-        shift: shifted views of the teachers.
-        mesa: agreement with the student's moving average.
-        loss_normalizer: `rank` divides by the rank's own sum of coefficients (published), that of each part of its
-            images where gradients are accumulated; `global` by that of all ranks and parts: then two processes, or
-            two parts, equal one on the same global batch.
+        alignment: grid on which patches are compared if a teacher has an image size of its own. `student`: the targets
+            are resized bilinearly to the student's grid. `larger`: the smaller of both grids is resized bicubically to
+            the larger (EUPE).
+        shift: views of the teachers that are shifted against the student's.
+        mesa: agreement of the student with its moving average.
+        loss_normalizer: `rank` divides each rank's loss by the sum of that rank's own coefficients (published); with
+            gradient accumulation, each part by the sum of its own. `global` divides by the sum over all ranks and
+            parts: two processes, or two parts, then give the same result as one on the same global batch.
     """
 
     sharing: SharingConfig = field(default_factory=SharingConfig)

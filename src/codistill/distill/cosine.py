@@ -1,9 +1,9 @@
-"""Cosine similarity of pairs of vectors, with its gradient by hand: vectors in, one value per pair out.
+"""Cosine similarity of pairs of vectors, with a hand-written gradient: vectors in, one value per pair out.
 
-The gradient to p of c = p·t / (|p| |t|) is t / (|p| |t|) - c p / |p|². So only p and t are kept for it, and forward and
-backward together read or write a tensor of that size 11 times where PyTorch's `cosine_similarity` does 33 times: it
-normalizes both sides in tensors of their own, and differentiates each operation. Norms below `EPS` count as `EPS`, as
-there.
+For c = p·t / (|p| |t|), the gradient with respect to p is t / (|p| |t|) - c p / |p|². For it, only p, t and a few
+values per pair are stored. Forward and backward together read or write a tensor of the size of p 11 times. PyTorch's
+`cosine_similarity` does so 33 times: it stores both normalized vectors and differentiates each operation. As in
+PyTorch, norms below `EPS` count as `EPS`.
 """
 
 from typing import Any
@@ -38,11 +38,11 @@ class _Cosine(torch.autograd.Function):
 
 
 def _combined(toward: Tensor, across: Tensor, own: Tensor, along: Tensor, inverse: Tensor) -> Tensor:
-    """across · toward - along · own / |own|², the latter without effect where the norm is below `EPS`."""
+    """across · toward - along · own / |own|²; the second part is 0 where the norm is below `EPS`."""
     factor = torch.where(inverse < 1.0 / EPS, along * inverse * inverse, 0.0)[..., None]
     return (across * toward).addcmul_(own, factor, value=-1.0)
 
 
 def cosine_similarity(one: Tensor, other: Tensor) -> Tensor:
-    """Cosine of the angle between vectors (…, channel), of one shape and dtype: (…,). Differentiable once."""
+    """Cosine of the angle between vectors (…, channel) of the same shape and dtype: (…,). Differentiable once."""
     return _Cosine.apply(one, other)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What an export says of a student: architecture, teachers, licences, as plain data."""
+"""Describe a student for its export, as plain data: architecture, teachers, licences."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,19 +9,19 @@ from codistill.weights.architecture import architecture_fields
 from codistill.weights.licences import inherited
 
 FRESH = "unknown"
-"""Licence of an encoder that starts from random weights: it inherits none."""
+"""Licence of an encoder that starts from random weights: it inherits no other licence."""
 
 
 def describe_student(
     student: Student, teachers: list[dict[str, Any]], *, std_floor: float, recipe: str
 ) -> Mapping[str, Any]:
-    """The description of a student.
+    """Describe a student as plain data.
 
     Args:
-        student: with its encoder's licence, of the weights it started from.
-        teachers: as of `TeacherBank.describe`, in the order of the student's.
-        std_floor: of the target statistics.
-        recipe: its name.
+        student: its encoder carries the licence of the weights it started from.
+        teachers: the result of `TeacherBank.describe`, in the order of the student's teachers.
+        std_floor: lower bound of the deviation in the target statistics.
+        recipe: name of the recipe.
     """
     spec = student.encoder.spec
     licences = [str(teacher["licence"]) for teacher in teachers]

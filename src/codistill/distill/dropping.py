@@ -1,7 +1,7 @@
 """Teacher dropping: losses per (teacher, image) in, a 0/1 coefficient per (teacher, image) out.
 
-Lowest-loss dropping keeps, per image, the teacher with the largest loss and drops each other one with
-probability p, among the teachers that sharing allows. Source: UNIC, section 3.3; DUNE uses p = 0.5.
+For each image, lowest-loss dropping always keeps the teacher with the largest loss and drops every other teacher with
+probability p. Only teachers that data sharing allows take part. Source: UNIC, section 3.3; DUNE uses p = 0.5.
 """
 
 from collections.abc import Sequence
@@ -36,13 +36,14 @@ def lowest_loss_dropping(
     draws: Float[Tensor, "teacher image"],
     probability: float,
 ) -> Float[Tensor, "teacher image"]:
-    """Coefficients (teacher, image) after dropping: every image that has a teacher keeps at least one.
+    """Return coefficients (teacher, image) after dropping. Every image that has a teacher keeps at least one.
 
     Args:
         losses: per (teacher, image); values where `allowed` is 0 are ignored.
         allowed: 1 where the teacher teaches the image, else 0.
-        draws: uniform in [0, 1); a teacher without its image's largest loss is dropped when its draw < probability.
-        probability: of dropping.
+        draws: uniform in [0, 1). A teacher that does not have the largest loss of its image is dropped if its draw is
+            below `probability`.
+        probability: of dropping a teacher.
     """
     masked = torch.where(allowed > 0, losses.detach(), torch.full_like(losses, -torch.inf))
     worst = torch.zeros_like(allowed).scatter_(0, masked.argmax(0, keepdim=True), 1.0)  # (teacher, image)
@@ -53,9 +54,10 @@ def lowest_loss_dropping(
 def uniform_draws(
     *, seed: int, step: int, slots: Sequence[int], teachers: int
 ) -> Float[Tensor, "teacher image"]:
-    """Draws for some slots of a step's global batch, on the host: a function of (seed, step, slot) alone.
+    """Draw uniform numbers for some slots of a step's global batch, on the host.
 
-    Neither the number of ranks nor gradient accumulation changes an image's draw.
+    They depend on (seed, step, slot) alone: neither the number of ranks nor gradient accumulation changes an image's
+    draw.
     """
     generator = np.random.default_rng([seed, step])
     draws = generator.random((max(slots) + 1, teachers), dtype=np.float32)  # from slot 0: any part agrees

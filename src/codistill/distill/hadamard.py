@@ -19,7 +19,7 @@ def hadamard(order: int) -> np.ndarray:
     """A Hadamard matrix (order, order), int8, by Sylvester's and Paley's constructions.
 
     Raises:
-        ConfigError: if they have none of this order, naming the nearest ones.
+        ConfigError: if these constructions have no matrix of this order; the message names the nearest orders.
     """
     made = _construct(order)
     if made is not None:
@@ -50,7 +50,7 @@ def _construct(order: int) -> np.ndarray | None:
 
 
 def _core(order: int) -> np.ndarray | None:
-    """A matrix of order 1, or of one of Paley's constructions: what Sylvester's doubling starts from."""
+    """A matrix for Sylvester's doubling to start from: order 1 or a construction of Paley's; None if there is none."""
     if order == 1:
         return np.ones((1, 1), dtype=np.int8)
     if order % 4 == 0 and _is_prime(order - 1):

@@ -1,9 +1,9 @@
-"""The distillation loss: two token sets in, one value per image out.
+"""The distillation loss: predicted and target tokens in, one value per image out.
 
-A token kind's loss is a weighted sum of terms (`distill/terms.py`), in fp32; a term of patches is the mean over tokens,
-a teacher's loss the mean over its token kinds. Sources: DUNE eq. 1 (cosine and smooth L1, weights 1 and 1), UNIC (0.5
-and 0.5, as in the published models), AM-RADIO (0.9 and 0.1, class tokens by cosine), C-RADIOv4 (class tokens by angle,
-arXiv 2601.17237).
+The loss of a token kind (class tokens or patches) is a weighted sum of terms (`distill/terms.py`), computed in fp32. A
+term of patches is the mean over tokens. A teacher's loss is the mean over its token kinds. Sources: DUNE eq. 1 (cosine
+and smooth L1, weights 1 and 1), UNIC (0.5 and 0.5, as in the published models), AM-RADIO (0.9 and 0.1, class tokens by
+cosine), C-RADIOv4 (class tokens by angle, arXiv 2601.17237).
 """
 
 import math
@@ -26,9 +26,10 @@ class LossConfig:
     """Weights of the loss's terms.
 
     Attributes:
-        weights: of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is only logged. Published:
-            0.5 and 0.5; the paper's equation: 1 and 1.
-        summary: the same for class tokens; None: those of `weights` that are for class tokens too (published).
+        weights: weight of each term, by its name in `TERMS` or `file.py:NAME`. A term of weight 0 is only logged.
+            Published: 0.5 and 0.5; the paper's equation: 1 and 1.
+        summary: the same for class tokens. None: class tokens use those terms of `weights` that also suit class tokens
+            (published).
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"cosine": 0.5, "smooth_l1": 0.5})
@@ -44,11 +45,11 @@ class LossConfig:
                     raise _unsuited(name, kind)
 
     def named(self, kind: TokenKind) -> Mapping[str, float]:
-        """Weights that were given for a token kind alone: `weights` for patches, `summary` for class tokens."""
+        """Weights that the config names for a token kind: `weights` for patches, `summary` for class tokens."""
         return self.weights if kind == "patch" else self.summary or {}
 
     def of_kind(self, kind: TokenKind) -> Mapping[str, float]:
-        """Weights of the terms of a token kind; terms of a user's own may turn out not to suit it."""
+        """Weights of the terms of a token kind, the user's own terms included, which may turn out not to suit it."""
         if kind == "patch" or self.summary is not None:
             return self.named(kind)
         return {n: weight for n, weight in self.weights.items() if n not in TERMS or TERMS[n].suits(kind)}
@@ -84,7 +85,7 @@ def _unsuited(name: str, kind: TokenKind) -> ConfigError:
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """A term of a loss: the name it is logged by, and its weight."""
+    """A term of the loss, the name under which it is logged, and its weight."""
 
     name: str
     term: Term
@@ -96,7 +97,7 @@ class TokenLoss:
     """Losses of one teacher and token kind, each (image,), fp32.
 
     Attributes:
-        terms: unweighted, by the names they are logged by.
+        terms: the unweighted terms, by the names under which they are logged.
         total: their weighted sum.
     """
 
@@ -105,14 +106,14 @@ class TokenLoss:
 
 
 class DistillationLoss:
-    """A `LossConfig` with its terms looked up.
+    """The loss that a `LossConfig` describes, with its terms looked up.
 
     Attributes:
-        terms: per token kind.
-        directions: whether a term compares directions, so that class targets are not centred.
+        terms: the terms of each token kind.
+        directions: whether a term compares directions of class tokens; class targets are then not centred.
 
     Raises:
-        ConfigError: if a term of the user's own cannot be loaded.
+        ConfigError: if a user's own term cannot be loaded.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -123,14 +124,14 @@ class DistillationLoss:
                 WeightedTerm(own_name(name), find_term(name), weight)
                 for name, weight in config.of_kind(kind).items()
             ]
-            for weighted in found:  # the user's own terms are known only here
+            for weighted in found:  # a user's own terms are loaded only here
                 if not weighted.term.suits(kind) and (kind == "patch" or config.summary is not None):
                     raise _unsuited(weighted.name, kind)
             self.terms[kind] = tuple(weighted for weighted in found if weighted.term.suits(kind))
         self.directions = any(weighted.term.directions for weighted in self.terms["cls"])
 
     def require(self, kinds: Iterable[TokenKind]) -> None:
-        """Refuse weights that leave a token kind without a loss.
+        """Check that each token kind has a loss.
 
         Raises:
             ConfigError: if a kind has no term of positive weight.
@@ -144,10 +145,10 @@ class DistillationLoss:
                 )
 
     def of_tokens(self, prediction: Tensor, target: Tensor, context: TermContext) -> TokenLoss:
-        """The loss of tokens (image, channel) or (image, patch, channel).
+        """Compute the loss of tokens (image, channel) or (image, patch, channel).
 
         Raises:
-            ValueError: if the shapes differ, or a term gives another shape than (image,).
+            ValueError: if the shapes differ, or a term returns another shape than (image,).
         """
         if prediction.shape != target.shape:
             raise ValueError(
@@ -178,10 +179,10 @@ class DistillationLoss:
         dispersion: Tensor | None = None,
         neighbours: Neighbours | None = None,
     ) -> dict[TokenKind, TokenLoss]:
-        """The loss of each of a teacher's token kinds; `dispersion` and `neighbours` as in `TermContext`.
+        """Compute the loss of each of a teacher's token kinds; `dispersion` and `neighbours` as in `TermContext`.
 
         Raises:
-            ValueError: if one side lacks the tokens.
+            ValueError: if the student or the teacher lacks such tokens.
         """
         losses: dict[TokenKind, TokenLoss] = {}
         for kind in kinds:
@@ -197,5 +198,5 @@ class DistillationLoss:
 
 
 def image_loss(losses: Mapping[TokenKind, TokenLoss]) -> Float[Tensor, " image"]:
-    """One value per image: the mean over token kinds of their totals."""
+    """One value per image: the mean of the totals over token kinds."""
     return torch.stack([loss.total for loss in losses.values()]).mean(0)  # (image,)

@@ -1,8 +1,9 @@
-"""MESA on features: the student agrees with the moving average of its own weights on another view (C-RADIOv4).
+"""MESA on features (C-RADIOv4): the student agrees on one view with its moving average (EMA) on another view.
 
-Both encoders' last tokens, before the final norm, are standardized over their channels without learned parameters; the
-loss is the mean squared difference, over channels and the positions that both see: 2 (1 - ρ), with ρ the correlation
-of the two tokens over their channels. No teacher takes part, so it covers all images.
+Both sides are the encoder's last tokens before the final norm, standardized over their channels without learned
+parameters. The loss is the mean squared difference over channels and the positions that both views cover. It equals
+2 (1 - ρ), where ρ is the correlation of the two tokens over their channels. No teacher takes part, so the loss covers
+all images.
 Source: arXiv 2601.17237; sharpness-aware training by the weights' own trajectory, arXiv 2205.14083. Weight, start,
 decay and the place in the network were not published.
 """
@@ -24,11 +25,11 @@ _EPS = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class MesaConfig:
-    """Agreement with the moving average (needs `student.ema`).
+    """Agreement of the student with its moving average (needs `student.ema`).
 
     Attributes:
-        weight: of the loss, beside that of the teachers; 0: none.
-        start: share of the steps before which it does not act.
+        weight: of this loss, added to the teachers' loss; 0: off.
+        start: share of the steps after which the loss is switched on.
     """
 
     weight: float = 0.0
@@ -41,16 +42,17 @@ class MesaConfig:
             raise ConfigError(f"distill.mesa.start must be in [0, 1), a share of the steps; got {self.start}")
 
     def acts(self, step: int, total_steps: int) -> bool:
-        """Whether it acts at a 0-based step."""
+        """Whether the loss is used at a 0-based step."""
         return self.weight > 0 and step >= self.start * total_steps
 
 
 def mesa(own: Tokens, average: Tokens, shift: Shift = (0, 0)) -> Float[Tensor, " image"]:
-    """The loss of each image.
+    """Compute the loss of each image.
 
     Args:
-        own: un-normed tokens of the student; gradients pass through.
-        average: those of its average, on a window `shift` tokens below and right of the student's.
+        own: the student's tokens before the final norm; gradients pass through.
+        average: the moving average's tokens, on a window `shift` tokens below and right of the student's.
+        shift: (rows, columns) in tokens.
     """
     own, average = align(own, average.detach(), shift)
     ours, theirs = (layer_norm(x.patches.float(), x.patches.shape[-1:], eps=_EPS) for x in (own, average))

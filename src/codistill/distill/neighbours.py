@@ -1,7 +1,8 @@
-"""Rows of one teacher among the images of all ranks, for losses that compare images with one another.
+"""Collect one teacher's rows from the images of all ranks, for losses that compare images with one another.
 
-Each rank puts its rows at their places in a tensor of zeros, and these are added up; so is the gradient on the way
-back. Every rank then has all rows, and its share of each gradient, as if one process had the whole batch.
+Each rank writes its rows into a tensor of zeros at their places in the global batch, and these tensors are summed over
+ranks. In the backward pass the gradients are summed in the same way. So every rank has all rows and its share of each
+gradient, as if one process had the whole batch.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
@@ -29,13 +30,13 @@ class _SumOverRanks(torch.autograd.Function):
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """Where a teacher's rows stand among the images of a step's part, over all ranks.
+    """Position of a teacher's rows among the images of all ranks, in one part of a step.
 
     Attributes:
-        context: of the step: ranks and their sum.
+        context: of the step; gives the ranks and the sum over them.
         batch: images of this rank; the same number on every rank.
-        rows: this rank's images that the teacher ran on.
-        allowed: (batch,), 1 where it teaches the image, on the device.
+        rows: the images of this rank that the teacher ran on.
+        allowed: (batch,), 1 where the teacher teaches the image, on the device.
     """
 
     context: StepContext
@@ -51,12 +52,15 @@ class Neighbours:
         return mine + self.context.rank * self.batch
 
     def taught(self) -> Tensor:
-        """(image of all ranks,) whether the teacher teaches it."""
+        """(image of all ranks,) whether the teacher teaches the image."""
         places = torch.arange(self.batch, device=self.allowed.device) + self.context.rank * self.batch
         return self._spread(self.allowed[:, None], places)[:, 0] > 0
 
     def gather(self, x: Tensor) -> Tensor:
-        """(row, channel) of this rank to (image of all ranks, channel), 0 where no rank has a row; differentiable."""
+        """Collect (row, channel) of each rank into (image of all ranks, channel).
+
+        Images without a row on any rank are 0. Differentiable.
+        """
         return self._spread(x, self.places)
 
     def _spread(self, x: Tensor, places: Tensor) -> Tensor:

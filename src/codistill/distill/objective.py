@@ -1,10 +1,10 @@
-"""Co-distillation as an objective: one screen from a batch to one scalar.
+"""Co-distillation as an objective: from a batch to one scalar loss.
 
     Batch → sharing plan → TeacherBank: raw targets → standardized targets
           → Student: predictions → loss per (teacher, image) → dropping → scalar
 
-Source: DUNE, section 4. The scalar is the sum of coefficient * loss over the sum of coefficients, so an image that
-keeps more teachers weighs more, as in the published training.
+Source: DUNE, section 4. The scalar is the sum of coefficient * loss divided by the sum of coefficients. An image that
+keeps more teachers after dropping therefore weighs more, as in the published training.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,14 +37,14 @@ from codistill.types import Batch, TokenKind, Tokens
 
 
 class Bank(Protocol):
-    """Source of raw targets: a `TeacherBank`, or recorded ones. Dictionaries keep the teachers' order."""
+    """Source of raw targets: a `TeacherBank`, or recorded targets. Dictionaries keep the order of the teachers."""
 
     @property
     def domains(self) -> dict[str, str]: ...
 
     @property
     def weights(self) -> dict[str, float]:
-        """Factor of each teacher's losses, in order."""
+        """Factor of each teacher's losses, in the order of the teachers."""
         ...
 
     def describe(self) -> list[dict[str, Any]]: ...
@@ -54,13 +54,13 @@ class Bank(Protocol):
     def __call__(
         self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
     ) -> dict[str, Tokens]:
-        """Raw targets of each teacher on its rows; `images` are crops where there are `views`."""
+        """Compute each teacher's raw targets on its rows. With `views`, `images` are the crops to cut them from."""
         ...
 
 
 @dataclass(frozen=True)
 class Ahead:
-    """What a part of a step needs from all parts: its sharing plan, raw targets, and the step's statistics."""
+    """Prepared inputs of one part of a step: its sharing plan and raw targets, and the statistics of the whole step."""
 
     plan: SharingPlan
     raw: Mapping[str, Tokens]
@@ -68,15 +68,16 @@ class Ahead:
 
 
 class DistillationObjective:
-    """The objective of a run, see the module's text.
+    """The objective of a training run; the module docstring shows its steps.
 
     Args:
         student: the trainable part.
-        bank: the frozen part.
+        bank: the frozen part, which gives the targets.
         config: losses, sharing, dropping, target statistics.
-        validation_sources: names of the held-out sources, in the order to report.
-        recipe: its name, for the export.
-        views: windows and sizes of each step; its batches hold the crops. None: images are the student's.
+        validation_sources: names of the held-out sources, in the order in which they are reported.
+        recipe: name of the recipe, for the export.
+        views: windows and image sizes of each step; batches then hold the crops from which these are cut. None: the
+            batches hold the student's images.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class DistillationObjective:
         self._weights = None if self._weights is None else self._weights.to(device)
 
     def momentum(self, step: int, total_steps: int) -> float:
-        """Momentum of the target statistics at a 0-based step; 0 where they are fixed."""
+        """Momentum of the target statistics' buffers at a 0-based step; 0 if the statistics are fixed."""
         if self.config.targets.statistics == "fixed":
             return 0.0
         if len(self._momenta) != total_steps:
@@ -140,7 +141,7 @@ class DistillationObjective:
         return self._momenta[min(step, total_steps - 1)]
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepResult:
-        """One batch's loss; no host sync, one collective (two with `loss_normalizer = global`)."""
+        """Compute the loss of one batch. No host sync; one collective (two with `loss_normalizer = global`)."""
         ahead: Ahead = context.prepared or self.prepare([batch], context)[0]
         with context.phase("teachers"):
             targets = self.standardizer.standardize(ahead.raw, ahead.scales)
@@ -165,17 +166,17 @@ class DistillationObjective:
             if self.config.mesa.weight:
                 value = mesa(predictions[OWN], predictions[AVERAGE], shift).mean() if acts else None
                 metrics["loss/mesa"] = loss.new_full((), torch.nan) if value is None else value.detach()
-                if value is not None:  # `total` is what the whole step's sum is divided by later
+                if value is not None:  # `total`: the whole step's sum is divided by it later
                     loss = loss + self.config.mesa.weight * (value if total is None else value * total)
                     metrics["loss"] = loss.detach()
         return StepResult(loss=loss, metrics=metrics, total=total)
 
     @torch.no_grad()
     def prepare(self, batches: Sequence[Batch], context: StepContext) -> list[Ahead]:
-        """Raw targets of all parts of a step, and statistics over all of them and all ranks. One collective.
+        """Compute the raw targets of all parts of a step, and the statistics over all parts and ranks. One collective.
 
-        All raw targets stay in memory until used: 7 MB for an image of 336 pixels and three teachers of width 1024,
-        small beside the hundreds of MB of activations of a part's own images.
+        All raw targets stay in memory until they are used: 7 MB for an image of 336 pixels and three teachers of width
+        1024. This is small beside the hundreds of MB of activations of the images of one part.
         """
         with context.phase("teachers"):
             plans = [self.plan(batch) for batch in batches]
@@ -189,7 +190,7 @@ class DistillationObjective:
         return [Ahead(plan, raw, scales) for plan, raw in zip(plans, raws, strict=True)]
 
     def targets(self, batch: Batch, plan: SharingPlan, step: int) -> dict[str, Tokens]:
-        """Raw targets of a batch of a step."""
+        """Compute the raw targets of a batch, with the views of the given step."""
         views = self._views(step)
         return self.bank(batch.images, plan.rows, *(() if views is None else (views,)))
 
@@ -227,7 +228,7 @@ class DistillationObjective:
         }
 
     def _pool(self, predictions: dict[str, Tokens], scales: Scales) -> dict[str, Tokens]:
-        """Predictions with class tokens by teachers' own pools, where they are asked for."""
+        """Replace the class tokens of pooled teachers by their own pool's summary of the predicted patches."""
         if not self._pooling:
             return predictions
         assert isinstance(self.bank, Pools)
@@ -253,18 +254,18 @@ class DistillationObjective:
     def _normalize(
         self, table: Tensor, coefficients: Tensor, context: StepContext
     ) -> tuple[Tensor, Tensor | None]:
-        """The loss, and its divisor where the whole step's total is not known yet (several parts)."""
+        """Return the loss, and its divisor if the whole step's divisor is not known yet (several parts)."""
         losses = table if self._weights is None else self._weights * table
         weighted, total = (coefficients * losses).sum(), coefficients.sum()
         if self.config.loss_normalizer == "rank":
             return weighted / total, None
         if context.micro_steps > 1:
-            return weighted / table.numel(), total / table.numel()  # constant
+            return weighted / table.numel(), total / table.numel()  # divided by a constant
         return weighted / (context.all_reduce_sum(total.clone()) / context.world_size), None
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], context: StepContext) -> dict[str, float]:
-        """Losses and cosine similarities per teacher and source on held-out images, by the running statistics."""
+        """Compute held-out losses and cosine similarities per teacher and source, by the running statistics."""
         device = next(self.trainable.parameters()).device
         table = ValidationTable(self.kinds, self.validation_sources, self.loss, device)
         training = model.training
@@ -284,7 +285,7 @@ class DistillationObjective:
         return table.result(context.all_reduce_sum)
 
     def describe(self) -> dict[str, Any]:
-        """The export's description of this student, as plain data."""
+        """Describe this student for the export, as plain data."""
         return dict(
             describe_student(
                 self.trainable,

@@ -1,4 +1,4 @@
-"""Distillation in a training loop of your own: teachers and a student in, a loss to differentiate out.
+"""Distillation in your own training loop: teachers and a student in, a loss to differentiate out.
 
     objective = distill_objective("random:vit_tiny", {"dino": "dinov2_vits14"})
     student = objective.trainable
@@ -11,9 +11,9 @@
         objective.after_update()
     student.encoder.save_pretrained("student")
 
-It is the objective that `codistill distill` trains: the same losses, sharing, dropping and target statistics. Data,
-optimizer, precision and distribution are yours; with several processes, wrap `objective.trainable`, hand the wrapped
-one over as `model`, and give `rank`, `world_size` and a sum over processes, which target statistics need.
+This is the objective that `codistill distill` trains, with the same losses, sharing, dropping and target statistics.
+Data, optimizer, precision and distribution are up to you. With several processes, wrap `objective.trainable`, pass the
+wrapped module as `model`, and pass `rank`, `world_size` and a sum over processes, which the target statistics need.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,21 +45,21 @@ def distill_objective(
     projector: ProjectorConfig | None = None,
     config: DistillConfig = DEFAULT,
 ) -> DistillationObjective:
-    """The objective of distilling teachers into an encoder.
+    """Create the objective that distils some teachers into an encoder.
 
     Args:
-        encoder: the student's: an encoder of ours, or what `load_encoder` accepts.
-        teachers: encoders by name, likewise.
-        domains: of teachers that are not generic; see `SharingConfig`.
-        projector: of every teacher; None: DUNE's.
+        encoder: the student's encoder: one of codistill's own encoders, or a text that `load_encoder` accepts.
+        teachers: the teachers' encoders by name: any encoders, or texts that `load_encoder` accepts.
+        domains: domains of the teachers that are not generic, by name; see `SharingConfig`.
+        projector: configuration of every teacher's projector; None: DUNE's.
         config: losses, sharing, dropping, target statistics.
 
     Returns:
-        The objective; its `trainable` is the student, whose parameters require gradients, on the CPU.
+        The objective. Its `trainable` is the student, on the CPU, with parameters that require gradients.
 
     Raises:
-        ConfigError: if the encoder cannot be trained, a domain is of no teacher, or `config` names sources, which
-            `distill_step` does not know.
+        ConfigError: if the encoder cannot be trained, if `domains` names an unknown teacher, or if `config` names
+            sources, which `distill_step` does not know.
     """
     if config.sharing.shared_sources is not None:
         raise ConfigError(
@@ -103,24 +103,24 @@ def distill_step(
     world_size: int = 1,
     all_reduce_sum: Callable[[Tensor], Tensor] = identity,
 ) -> StepResult:
-    """The loss of one batch.
+    """Compute the loss of one batch.
 
     Args:
-        objective: of `distill_objective`, or any `DistillationObjective`.
-        images: (batch, 3, row, column), ImageNet-normalized, on the objective's device (`objective.to_device` moves
+        objective: made by `distill_objective`, or any other `DistillationObjective`.
+        images: (batch, 3, row, column), ImageNet-normalized, on the objective's device (`objective.to_device` moves the
             teachers, `objective.trainable.to` the student).
-        step, total_steps: place in the training, from 0; momenta and random draws follow from them.
-        domains: of every image; None: all generic.
-        seed: of the draws.
-        model: the wrapped `objective.trainable` (DDP, FSDP2, compile); None: itself.
+        step, total_steps: the current step, from 0, and the number of steps; momenta and random draws follow from them.
+        domains: the domain of each image; None: all generic.
+        seed: of the random draws.
+        model: `objective.trainable` as wrapped by DDP, FSDP2 or compile; None: itself.
         rank, world_size, all_reduce_sum: of a distributed training; the sum is over all processes, in place.
 
     Returns:
         `loss`, to differentiate, and detached `metrics`.
 
     Raises:
-        ConfigError: if domains do not count the images or have no teacher, steps are out of order, or fixed statistics
-            were not calibrated (`distill/calibration.py`).
+        ConfigError: if the number of domains is not that of the images, if no teacher teaches a domain, if the step is
+            out of range, or if fixed statistics were not calibrated (`distill/calibration.py`).
     """
     count = images.shape[0]
     if count == 0:
@@ -147,7 +147,7 @@ def distill_step(
 
 
 def _check_domains(objective: DistillationObjective, domains: Sequence[str]) -> None:
-    """Refuse images that would teach nothing."""
+    """Refuse images that no teacher teaches."""
     sharing, teachers = objective.config.sharing, objective.bank.domains
     idle = sorted(
         one for one in set(domains) if not any(sharing.teaches(of, one, "") for of in teachers.values())
@@ -160,7 +160,7 @@ def _check_domains(objective: DistillationObjective, domains: Sequence[str]) -> 
 
 
 def _check_calibrated(objective: DistillationObjective) -> None:
-    """Refuse statistics that are fixed at what they began with: a mean of 0 and a deviation of 1."""
+    """Refuse fixed statistics that still have their initial values: a mean of 0 and a deviation of 1."""
     for name, module in objective.trainable.target_statistics.items():
         assert isinstance(module, TargetStatistics)
         for _, one in module.by_kind():

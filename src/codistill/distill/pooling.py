@@ -1,9 +1,9 @@
-"""Summaries by a teacher's own pool (SigLino, arXiv 2512.20157): predicted patches in, its pool's summary of them out.
+"""Class-token predictions by a teacher's own pool (SigLino, arXiv 2512.20157): predicted patches in, their summary out.
 
-The patches that the student predicts are brought back to the teacher's space by the statistics that its targets were
-standardized with, pass the teacher's frozen pool, and the result is standardized as its summaries are. So the loss of
-class tokens compares what the teacher would say of the student's patches with what it says of its own; its gradient
-reaches the student through the pool. No class token of the student takes part.
+The patches that the student predicts are brought back to the teacher's space with the statistics that standardized its
+targets. They pass the teacher's frozen pool, and the result is standardized like the teacher's own summaries. The loss
+of class tokens then compares the pool's summary of the student's patches with its summary of the teacher's patches. Its
+gradient reaches the student through the pool. No class token of the student takes part.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ def pool_predictions(
     standardizer: TargetStandardizer,
     scales: Scales,
 ) -> dict[str, Tokens]:
-    """Predictions whose class tokens, of some teachers, are the pool's of the predicted patches.
+    """Return predictions in which some teachers' class tokens are the pool's summary of the predicted patches.
 
     Args:
-        predictions: standardized, by teacher and others.
-        teachers: whose pools to use.
-        pools: `pool(name, patches, grid)`, patches in the teacher's space.
+        predictions: standardized, by teacher; other entries are passed on.
+        teachers: names of the teachers whose pools are used.
+        pools: gives `pool(name, patches, grid)`, with patches in the teacher's space.
         standardizer: of the run.
-        scales: means and deviations that the targets were standardized with.
+        scales: means and deviations with which the targets were standardized.
     """
     pooled = dict(predictions)
     floor = standardizer.config.std_floor

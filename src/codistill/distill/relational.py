@@ -1,11 +1,11 @@
-"""Relational losses: how tokens lie to one another, compared between prediction and target; pure functions.
+"""Relational losses: compare the relations among tokens in the prediction with those in the target. Pure functions.
 
 * Gram (DINOv3, arXiv 2508.10104): cosines between all patches of an image.
-* CKA (PaKA, arXiv 2509.05606): one minus the centred kernel alignment of an image's patches, linear kernels. Of PaKA
-  only the loss, on all patches; its views and heads are not part of this.
-* ARKD (SigLino, arXiv 2512.20157): distances between summaries of a batch; near pairs are only pulled together, far
-  pairs only pushed apart. Whether the student's distances are divided by their own mean or by the teacher's was not
-  published: both are here.
+* CKA (PaKA, arXiv 2509.05606): one minus the centred kernel alignment of an image's patches, with linear kernels. Of
+  PaKA only the loss is implemented, on all patches; its views and heads are not.
+* ARKD (SigLino, arXiv 2512.20157): distances between the summaries of a batch. Near pairs are only pulled together, far
+  pairs only pushed apart. The paper does not say whether the student's distances are divided by their own mean or by
+  the teacher's: both are implemented.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -22,7 +22,7 @@ CKA_EPS = 1e-6
 def gram_distance(
     prediction: Float[Tensor, "image patch channel"], target: Float[Tensor, "image patch channel"]
 ) -> Float[Tensor, " image"]:
-    """Mean square difference of the cosines between all pairs of an image's patches, (patch, patch)."""
+    """Mean squared difference of the cosines between all pairs of an image's patches, (patch, patch)."""
     with full_precision(prediction):
         p, t = (normalize(x.float(), dim=-1) for x in (prediction, target))
         return (p @ p.mT - t @ t.mT).square().mean((1, 2))
@@ -31,7 +31,7 @@ def gram_distance(
 def cka_distance(
     prediction: Float[Tensor, "image patch channel"], target: Float[Tensor, "image patch channel"]
 ) -> Float[Tensor, " image"]:
-    """1 - CKA of linear kernels over an image's patches; 0 for a single patch, which has no relations."""
+    """1 - CKA with linear kernels over an image's patches; 0 for a single patch, which has no relations."""
     if prediction.shape[1] < 2:
         return 0.0 * prediction.sum((1, 2))
     with full_precision(prediction):
@@ -41,7 +41,7 @@ def cka_distance(
 
 
 def _centred_kernel(x: Tensor) -> Tensor:
-    """H X Xᵀ H with H = 1 - 1/n, from channels without their mean over patches."""
+    """H X Xᵀ H with the centring matrix H = 1 - 1/n, computed by subtracting each channel's mean over patches."""
     x = x - x.mean(1, keepdim=True)
     return x @ x.mT
 
@@ -54,16 +54,17 @@ def asymmetric_distances(
     *,
     by_teacher_mean: bool = False,
 ) -> Float[Tensor, " row"]:
-    """ARKD of some images to all others that the teacher taught; 0 where it taught fewer than two.
+    """ARKD of some images to all others that the teacher teaches; 0 if it teaches fewer than two.
 
-    D is the matrix of distances over its mean, m the (lower) median of the teacher's. A pair with D_T < m costs
-    smooth L1 (beta 1) of max(D_S - D_T, 0), any other of max(D_T - D_S, 0); an image has the mean over its pairs.
+    D is the matrix of distances divided by its mean, and m is the (lower) median of the teacher's. A pair with D_T < m
+    costs smooth L1 (beta 1) of max(D_S - D_T, 0), any other pair that of max(D_T - D_S, 0). The value of an image is
+    the mean over its pairs.
 
     Args:
-        prediction, target: of the whole batch.
-        taught: which of its images count.
-        rows: the images to give a value for.
-        by_teacher_mean: divide the student's distances by the teacher's mean, not by their own.
+        prediction, target: summaries of the whole batch.
+        taught: which images of the batch the teacher teaches.
+        rows: the images to return a value for.
+        by_teacher_mean: divide the student's distances by the teacher's mean instead of their own.
     """
     with full_precision(prediction):
         ours, theirs = (_distances(x.float()) for x in (prediction, target))  # (image, image)
@@ -82,5 +83,5 @@ def asymmetric_distances(
 
 
 def _distances(x: Tensor) -> Tensor:
-    """Euclidean distances, without the cancellation of the product form; the gradient at 0 is 0."""
+    """Euclidean distances (image, image), without the cancellation of the product form; the gradient at 0 is 0."""
     return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")

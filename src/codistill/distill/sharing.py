@@ -1,8 +1,11 @@
 """Data sharing: which teacher teaches which image. Domains of a batch in, rows per teacher out.
 
-* `full`: every teacher teaches every image. * `none`: a teacher teaches the images of its own domain.
-* `generic`: these and, for every teacher, images of the generic domain (or only of `shared_sources`).
-The host decides, from names, before any network runs. Source: DUNE, section 4.3.
+* `full`: every teacher teaches every image.
+* `none`: a teacher teaches only the images of its own domain.
+* `generic`: a teacher teaches the images of its own domain, and those of the generic domain (or only those of
+  `shared_sources`).
+
+The host decides this from names, before any network runs. Source: DUNE, section 4.3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +23,16 @@ from codistill.types import Domain
 
 @dataclass(frozen=True, kw_only=True)
 class SharingConfig:
-    """Which data teachers share.
+    """Which images the teachers share.
 
     Attributes:
         mode: `full`, `generic` or `none`.
-        shared_sources: with `generic`, the only sources that are shared. None: every source of the generic domain.
+        shared_sources: with `generic`, the sources that are shared. None: every source of the generic domain.
             The paper's Table 2 shares ImageNet-19K alone: ("in19k",).
         generic_domain: the name of the domain that counts as generic.
-        skip_untaught: run teachers, projectors and losses only on the images they teach. False is what the
-            published code does: everything runs on every image, target statistics use all of them, and sharing
-            only weighs the losses.
+        skip_untaught: run each teacher, its projector and its losses only on the images that it teaches. False is what
+            the published code does: everything runs on every image, target statistics use all images, and
+            sharing only weighs the losses.
     """
 
     mode: Literal["full", "generic", "none"] = "full"
@@ -46,7 +49,7 @@ class SharingConfig:
             )
 
     def teaches(self, teacher_domain: Domain, image_domain: Domain, source: str) -> bool:
-        """Whether a teacher teaches an image, by both domains and the image's source."""
+        """Whether a teacher teaches an image, by the domains of both and the image's source."""
         if self.mode == "full" or teacher_domain == image_domain:
             return True
         if self.mode == "none":
@@ -58,13 +61,13 @@ class SharingConfig:
 
 @dataclass(frozen=True)
 class SharingPlan:
-    """Sharing of one batch.
+    """Data sharing of one batch.
 
     Attributes:
         allowed: (teacher, image), 1 where the teacher teaches the image, on the device.
-        rows: per teacher, its input images. A teacher without any gets image 0 with weight 0, so that every rank
-            uses the same parameters.
-        counts: per teacher, how many of its rows count: 0 for such an image.
+        rows: the images that each teacher runs on. A teacher that teaches none gets image 0 with weight 0, so that
+            every rank uses the same parameters.
+        counts: for each teacher, how many of its rows count; 0 if its only row is such a placeholder.
     """
 
     allowed: Tensor
@@ -72,7 +75,7 @@ class SharingPlan:
     counts: dict[str, int]
 
     def spread(self, values: Tensor, teacher: str) -> Tensor:
-        """Values (row,) of a teacher's rows as (image,), 0 elsewhere."""
+        """Spread a teacher's values (row,) over the batch: (image,), 0 for images without a row."""
         rows, batch = self.rows[teacher], self.allowed.shape[1]
         if rows is None:
             return values
@@ -90,7 +93,7 @@ def _as_rows(indices: Sequence[int], batch: int, device: torch.device) -> Rows:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A small host tensor on a device, without waiting for the device's queue."""
+    """Copy a small host tensor to a device without waiting for the device's queue."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)  # pinned: the host does not wait
     return tensor.to(device)
@@ -103,7 +106,7 @@ def plan_sharing(
     sources: Sequence[str],
     device: torch.device,
 ) -> SharingPlan:
-    """The `SharingPlan` of a batch: pure host work, and at most one small copy per teacher."""
+    """Plan the data sharing of a batch, on the host, with at most one small copy to the device per teacher."""
     batch = len(image_domains)
     table = [
         [config.teaches(domain, image, source) for image, source in zip(image_domains, sources, strict=True)]
@@ -117,7 +120,7 @@ def plan_sharing(
             rows[name], counts[name] = None, batch
         else:
             rows[name], counts[name] = _as_rows(indices or [0], batch, device), len(indices)
-    if all(all(row) for row in table):  # (teacher, image); all ones need no copy to the device
+    if all(all(row) for row in table):  # (teacher, image); a table of ones is made on the device
         return SharingPlan(torch.ones(len(table), batch, device=device), rows, counts)
     return SharingPlan(to_device(torch.tensor(table, dtype=torch.float32), device), rows, counts)
 
@@ -125,10 +128,10 @@ def plan_sharing(
 def check_sharing(
     config: SharingConfig, teacher_domains: Mapping[str, Domain], sources: Mapping[str, Domain]
 ) -> None:
-    """Refuse a combination in which a source has no teacher or a teacher has no source.
+    """Refuse a configuration in which a source has no teacher or a teacher has no source.
 
     Raises:
-        ConfigError: naming the sources or teachers, with what to change.
+        ConfigError: names these sources or teachers, and what to change.
     """
     idle_sources = [
         source

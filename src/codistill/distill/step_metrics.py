@@ -1,4 +1,4 @@
-"""What a step of distillation logs: losses per teacher, token kind and term, and each teacher's share of the total."""
+"""Metrics of a distillation step: losses per teacher, token kind and term, and each teacher's share of the total."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ def step_metrics(
     coefficients: Tensor,
     plan: SharingPlan,
 ) -> dict[str, Tensor]:
-    """Scalars on the device, NaN for a teacher without images.
+    """Return scalars on the device; the losses of a teacher without images are NaN.
 
     Args:
         loss: of the step.
         losses: by teacher and token kind.
         coefficients: (teacher, image), after dropping.
-        plan: which rows count.
+        plan: tells which teachers have rows that count.
     """
     metrics = {"loss": loss.detach()}
     share = coefficients.sum(1) / coefficients.sum()  # (teacher,)

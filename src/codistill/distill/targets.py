@@ -1,10 +1,12 @@
 """Target standardization: raw teacher tokens in, tokens with zero mean and unit deviation per channel out.
 
-In training the statistics are those of the current global batch (all ranks, images, tokens and accumulated parts), and
-running buffers follow with a momentum; evaluation uses the buffers. Ranks exchange counts, sums and squared sums only:
-a few kilobytes, where gathering the tokens would take gigabytes. Local moments come from a two-pass mean and variance
-and are combined in fp64, so nothing cancels where a channel's mean is much larger than its deviation (Chan et al.
-1979). Options: statistics fixed before training (EUPE) and channels rotated to equal variance (PHI-S), both by
+In training, the statistics are those of the current global batch (all ranks, images, tokens and accumulated parts).
+Running buffers follow them with a momentum, and evaluation uses the buffers. Ranks exchange only counts, sums and
+squared sums: a few kilobytes, where gathering the tokens would take gigabytes. Local moments come from a two-pass mean
+and variance and are combined in fp64, so nothing cancels where a channel's mean is much larger than its deviation (Chan
+et al. 1979).
+
+Options: statistics fixed before training (EUPE) and channels rotated to equal variance (PHI-S), both set by
 `distill/calibration.py`; class tokens divided by their spread only, for the angular loss. Source: UNIC, DUNE.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -23,7 +25,7 @@ from codistill.student.statistics import STD_FLOOR, KindStatistics, TargetStatis
 from codistill.types import TokenKind, Tokens
 
 Moments = Tensor
-"""(2, channel) fp64 and a count, flattened: count, count * mean, squared sum."""
+"""One flat fp64 vector of 1 + 2 * channel: the count, then count * mean and the squared sum of each channel."""
 Scales = dict[tuple[str, TokenKind], tuple[Tensor, Tensor]]
 """Mean and deviation, each (channel,), by teacher and token kind."""
 
@@ -38,13 +40,14 @@ class TargetConfig:
     """How targets are standardized.
 
     Attributes:
-        statistics: `batch` (published DUNE), `running` (UNIC: the buffers, after their update), or `fixed` (EUPE:
-            taken from the first `estimate_steps` training batches before training starts, then left alone).
-        transform: `channels` standardizes each channel by itself; `phi_s` (needs `fixed`) rotates the channels so
-            that all have one variance, and divides by one number: a teacher's weak directions stay weak.
-        estimate_steps: training batches that fixed statistics are taken from.
-        momentum_start, momentum_end: the buffers' momentum follows a cosine between these.
-        std_floor: lower bound of the deviation where it divides, and where a student undoes that.
+        statistics: `batch` uses the statistics of the current batch (published DUNE); `running` those of the buffers,
+            after their update (UNIC); `fixed` estimates them on the first `estimate_steps` training batches, before
+            training starts, and keeps them (EUPE).
+        transform: `channels` standardizes each channel by itself. `phi_s` (needs `fixed`) rotates the channels so
+            that all have the same variance and divides all by one number: a teacher's weak directions stay weak.
+        estimate_steps: number of training batches on which fixed statistics are estimated.
+        momentum_start, momentum_end: the buffers' momentum follows a cosine from the first value to the second.
+        std_floor: lower bound of the deviation, where targets are divided by it and where the student undoes that.
     """
 
     statistics: Literal["batch", "running", "fixed"] = "batch"
@@ -77,7 +80,7 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
 
     Args:
         x: tokens of this rank.
-        counted: False for placeholder rows, which weigh nothing.
+        counted: False for placeholder rows, which do not count.
     """
     if not counted:
         return torch.zeros(1 + 2 * x.shape[-1], dtype=torch.float64, device=x.device)
@@ -85,7 +88,7 @@ def local_moments(x: Tensor, counted: bool) -> Moments:
 
 
 def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
-    """Count, mean and unbiased deviation (channel,), fp32, of summed `Moments`."""
+    """Return count, mean and unbiased deviation (channel,), in fp32, from summed `Moments`."""
     count, sums = moments[0], moments[1:].view(2, -1)
     mean = sums[0] / count  # (channel,)
     variance = (sums[1] - count * mean * mean) / (count - 1)  # (channel,), unbiased
@@ -93,7 +96,7 @@ def mean_and_std(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def local_directions(x: Tensor, counted: bool) -> Moments:
-    """Count, and sum of unit vectors per channel, of class tokens (image, channel): as long as `local_moments`."""
+    """Count, and sum of unit vectors per channel, of class tokens (image, channel); as long as `local_moments`."""
     channels = x.shape[-1]
     if not counted:
         return torch.zeros(1 + 2 * channels, dtype=torch.float64, device=x.device)
@@ -104,10 +107,10 @@ def local_directions(x: Tensor, counted: bool) -> Moments:
 
 
 def mean_and_spread(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
-    """Count, a zero mean, and the spread of directions in every channel, of summed `local_directions`.
+    """Return count, a zero mean, and the spread of directions for every channel, from summed `local_directions`.
 
-    The spread is the root of 2 (1 - R), R the length of the mean unit vector: the root-mean-square distance of unit
-    vectors from their mean direction, which for a narrow cone is the root-mean-square angle to it.
+    The spread is the root of 2 (1 - R), where R is the length of the mean unit vector. This is the root-mean-square
+    distance of the unit vectors from their mean direction; for a narrow cone, the root-mean-square angle to it.
     """
     count, sums = moments[0], moments[1:].view(2, -1)
     spread = (2.0 * (1.0 - (sums[0] / count).norm())).clamp(min=0).sqrt().float()
@@ -115,12 +118,12 @@ def mean_and_spread(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class TargetStandardizer:
-    """Standardizes a batch's targets and keeps the running statistics.
+    """Standardizes the targets of a batch and keeps the running statistics.
 
     Args:
         config: see `TargetConfig`.
-        statistics: per teacher, the buffers (they live in the student, and are saved with it).
-        directions: class tokens are compared by angle: they are divided by their spread and not centred.
+        statistics: the buffers of each teacher. They belong to the student and are saved with it.
+        directions: class tokens are compared by angle: divide them by their spread and do not centre them.
     """
 
     def __init__(self, config: TargetConfig, statistics: nn.ModuleDict, directions: bool = False) -> None:
@@ -132,26 +135,26 @@ class TargetStandardizer:
         return self.statistics[teacher]  # type: ignore[return-value]
 
     def rotation(self, teacher: str, kind: TokenKind) -> Tensor | None:
-        """The rotation (channel, channel) of a teacher's channels (PHI-S), if there is one."""
+        """PHI-S's rotation (channel, channel) of a teacher's channels, if there is one."""
         return self._buffers(teacher).of_kind(kind).rotation
 
     def by_direction(self, kind: str) -> bool:
-        """Whether tokens of a kind keep their direction."""
+        """Whether tokens of a kind are compared by direction, and therefore not centred."""
         return self.directions and kind == "cls"
 
     def dispersion(self, teacher: str) -> Tensor | None:
-        """Mean square of the spread of a teacher's class tokens in radians², a scalar; None without directions."""
+        """Squared spread of a teacher's class tokens in radians², a scalar; None if directions are not compared."""
         buffers = self._buffers(teacher)
         if not self.directions or "cls" not in buffers:
             return None
         return buffers.of_kind("cls").std[0].clamp(min=SPREAD_FLOOR).square()
 
     def measure(self, raw: Mapping[str, Tokens], counts: Mapping[str, int]) -> Tensor:
-        """Moments of a batch or a part of it, packed for `follow`; those of several parts and ranks add up.
+        """Compute the moments of a batch or a part of it, packed for `follow`. Those of several parts and ranks add up.
 
         Args:
-            raw: per teacher, tokens of this rank's rows.
-            counts: per teacher, how many rows count (0: placeholders).
+            raw: for each teacher, the tokens of this rank's rows.
+            counts: for each teacher, how many of its rows count (0: placeholders).
         """
         packed: list[Tensor] = []
         for teacher, tokens in raw.items():
@@ -165,11 +168,11 @@ class TargetStandardizer:
 
     @torch.no_grad()
     def follow(self, packed: Tensor, teachers: Iterable[str], momentum: float) -> Scales:
-        """Update the buffers from the global batch's moments; returns means and deviations to standardize with.
+        """Update the buffers from the global batch's moments; return the means and deviations to standardize with.
 
         Args:
             packed: sum of the results of `measure`, over parts and ranks.
-            teachers: those of `measure`, in its order.
+            teachers: the teachers given to `measure`, in the same order.
             momentum: of the buffers.
         """
         slots = [(teacher, *pair) for teacher in teachers for pair in self._buffers(teacher).by_kind()]
@@ -183,9 +186,9 @@ class TargetStandardizer:
     def _follow(
         self, buffers: KindStatistics, found: tuple[Tensor, Tensor, Tensor], momentum: float
     ) -> tuple[Tensor, Tensor]:
-        """Update the buffers from (count, mean, deviation); returns the mean and deviation to standardize with."""
+        """Update the buffers from (count, mean, deviation); return the mean and deviation to standardize with."""
         count, mean, std = found
-        enough = count > 1  # else there is no deviation: keep the buffers' values
+        enough = count > 1  # a deviation needs two tokens; otherwise keep the buffers' values
         mean, std = torch.where(enough, mean, buffers.mean), torch.where(enough, std, buffers.std)
         buffers.update(mean, std, momentum)
         if self.config.statistics == "running":
@@ -194,7 +197,7 @@ class TargetStandardizer:
 
     @torch.no_grad()
     def running(self, raw: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        """Evaluation: standardize by the buffers."""
+        """Standardize by the buffers, for evaluation."""
         return self.standardize(raw, self.kept(raw))
 
     def kept(self, teachers: Iterable[str]) -> Scales:
@@ -207,7 +210,7 @@ class TargetStandardizer:
 
     @torch.no_grad()
     def standardize(self, raw: Mapping[str, Tokens], scales: Scales) -> dict[str, Tokens]:
-        """Raw tokens standardized by given means and deviations."""
+        """Standardize raw tokens by the given means and deviations."""
         return {teacher: self._apply(tokens, teacher, scales) for teacher, tokens in raw.items()}
 
     def _apply(self, tokens: Tokens, teacher: str, scales: Scales) -> Tokens:

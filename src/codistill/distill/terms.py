@@ -1,4 +1,4 @@
-"""Loss terms: predicted and wanted tokens in, one value per image out; each a row of `TERMS`, or the user's own.
+"""Loss terms: predicted and target tokens in, one value per image out. Each is a row of `TERMS`, or the user's own.
 
 Sources: cosine and smooth L1: DUNE eq. 1; angles of class tokens: C-RADIOv4 (arXiv 2601.17237); relations between
 tokens: `distill/relational.py`.
@@ -23,14 +23,14 @@ from codistill.types import TokenKind
 
 @dataclass(frozen=True, kw_only=True)
 class TermContext:
-    """A term's arguments beside the tokens.
+    """Arguments of a term beside the tokens.
 
     Attributes:
         kind: `cls` or `patch`.
-        dispersion: a scalar, the spread of the teacher's class tokens' directions in radians²; None where no term
-            compares directions.
-        neighbours: how a term reaches the images of other ranks. None (validation): the given images are all there are,
-            and all are taught.
+        dispersion: a scalar, the squared spread of directions of the teacher's class tokens, in radians²; None if no
+            term compares directions.
+        neighbours: gives a term access to the images of other ranks. None (validation): the given images are all there
+            are, and the teacher teaches all of them.
     """
 
     kind: TokenKind
@@ -39,7 +39,7 @@ class TermContext:
 
 
 TermFunction = Callable[[Tensor, Tensor, TermContext], Tensor]
-"""Prediction and target, each (image, channel) or (image, patch, channel) in fp32, to (image,)."""
+"""Maps prediction and target, each (image, channel) or (image, patch, channel) in fp32, to (image,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class Term:
 
     Attributes:
         function: see `TermFunction`.
-        directions: it compares directions of class tokens: their targets are then divided by their spread and not
-            centred, and the context has the dispersion. Not for patches.
-        kinds: the token kinds that it is for.
-        similarity: held-out tables show 1 - term under this name. Empty: the term itself, under its own.
+        directions: whether the term compares directions of class tokens. Their targets are then divided by their spread
+            and not centred, and the context contains the dispersion. Not for patches.
+        kinds: the token kinds that the term is for.
+        similarity: name under which held-out tables show 1 - term. Empty: they show the term itself under its own name.
     """
 
     function: TermFunction
@@ -60,24 +60,25 @@ class Term:
     kinds: tuple[TokenKind, ...] = ("cls", "patch")
 
     def suits(self, kind: TokenKind) -> bool:
-        """Whether it is for tokens of a kind."""
+        """Whether the term can be used for tokens of a kind."""
         return kind in self.kinds and not (self.directions and kind == "patch")
 
 
 def cosine(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
-    """1 - cosine similarity, the mean over tokens."""
+    """1 - cosine similarity, averaged over tokens."""
     return _mean_of_tokens(1.0 - cosine_similarity(prediction, target))
 
 
 def smooth_l1(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
-    """Smooth L1 (beta 1), the mean over channels."""
+    """Smooth L1 (beta 1), averaged over channels and tokens."""
     return _mean_of_tokens(smooth_l1_loss(prediction, target, beta=1.0, reduction="none").mean(-1))
 
 
 def angular(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tensor, " image"]:
-    """The squared angle over the teacher's dispersion.
+    """Squared angle divided by the teacher's dispersion.
 
-    The division gives a teacher whose class tokens lie in a narrow cone as much weight as one with wide spread.
+    The division gives a teacher whose class tokens lie in a narrow cone as much weight as one whose tokens spread
+    widely.
     """
     assert context.dispersion is not None
     return squared_angle(prediction, target) / context.dispersion
@@ -86,8 +87,8 @@ def angular(prediction: Tensor, target: Tensor, context: TermContext) -> Float[T
 def squared_angle(prediction: Tensor, target: Tensor) -> Float[Tensor, " image"]:
     """Squared angle in radians² between vectors (image, channel), in fp32.
 
-    By 2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan): exact for small angles, and differentiable at 0, where
-    the arc cosine is neither.
+    Computed from the unit vectors as 2 atan2(|u - v|, |u + v|) (Kahan): exact for small angles and differentiable at 0,
+    where the arc cosine is neither.
     """
     u, v = normalize(prediction.float(), dim=-1), normalize(target.float(), dim=-1)
     angle = 2.0 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
@@ -107,7 +108,7 @@ def cka(prediction: Tensor, target: Tensor, context: TermContext) -> Float[Tenso
 def arkd(
     prediction: Tensor, target: Tensor, context: TermContext, *, by_teacher_mean: bool = False
 ) -> Float[Tensor, " image"]:
-    """`asymmetric_distances` of class tokens to those of all ranks' images in this part of the step."""
+    """`asymmetric_distances` between class tokens of the images of all ranks, in this part of the step."""
     near = context.neighbours
     if near is None:
         rows = torch.arange(len(prediction), device=prediction.device)
@@ -130,11 +131,11 @@ TERMS: dict[str, Term] = {
     "arkd": Term(function=arkd, kinds=("cls",)),
     "arkd_teacher_mean": Term(function=partial(arkd, by_teacher_mean=True), kinds=("cls",)),
 }
-"""Every term that ships with codistill."""
+"""All loss terms of codistill."""
 
 
 def find_term(name: str) -> Term:
-    """A row of `TERMS`, or the function or `Term` of `file.py:NAME`; ConfigError if the file has none."""
+    """Return a row of `TERMS`, or the function or `Term` of `file.py:NAME`; ConfigError if the file has none."""
     if name in TERMS:
         return TERMS[name]
     found = own_object(name, "loss term", _fits)

@@ -1,4 +1,4 @@
-"""Held-out distillation losses: per teacher, source and token kind, summed on the device, read once at the end."""
+"""Held-out distillation losses per teacher, source and token kind, summed on the device and read once at the end."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,13 +11,13 @@ from codistill.types import TokenKind
 
 
 class ValidationTable:
-    """Sums of losses, (source, column) in fp64; all ranks have the same columns, so their tables add up.
+    """Sums of losses, (source, column) in fp64. All ranks have the same rows and columns, so their tables can be added.
 
     Args:
-        kinds: token kinds per teacher.
+        kinds: token kinds of each teacher.
         sources: names of the held-out sources; the same on every rank.
         loss: its terms are the columns.
-        device: of the sums; also on a rank without images, which still joins the reduction.
+        device: of the sums; also needed on a rank without images, which still joins the reduction.
     """
 
     def __init__(
@@ -37,7 +37,11 @@ class ValidationTable:
         self.sums = torch.zeros(len(self.sources), len(self.columns), dtype=torch.float64, device=device)
 
     def add(self, losses: Mapping[str, Mapping[TokenKind, TokenLoss]], sources: Sequence[str]) -> None:
-        """Add a batch: losses per teacher and kind, and the source of each image."""
+        """Add a batch: losses per teacher and kind, and the source of each image.
+
+        Raises:
+            DataError: if an image is of an unknown source.
+        """
         unknown = set(sources) - set(self.sources)
         if unknown:
             raise DataError(f"held-out images of {sorted(unknown)}; known sources: {list(self.sources)}")
@@ -52,7 +56,7 @@ class ValidationTable:
         self.sums.index_add_(0, rows, stacked)
 
     def result(self, all_reduce_sum: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Means as `{source}/{teacher}/…` for every source that had images, and `all/…` over all of them."""
+        """Return means as `{source}/{teacher}/…` for every source that had images, and `all/…` over all of them."""
         sums = all_reduce_sum(self.sums).cpu()
         if not self.sources or sums[:, 0].sum() == 0:
             return {}

@@ -1,12 +1,12 @@
-"""Checkpoints: the state after some steps, complete or absent.
+"""Checkpoints: the state of a run after a number of steps. A checkpoint is complete or does not exist.
 
     checkpoints/step_00000100/model.safetensors       the trainable module's state dict, plain names
                               optimizer.safetensors   moments; under FSDP2 sharded/*.safetensors instead
                               state.json              step, versions, sizes of the log, SHA-256 of the files
 
-A folder is written under a temporary name, synced and renamed; state.json is written last. Nothing random is kept:
-every draw of a run is a function of (seed, step). Sharded states go through torch.distributed.checkpoint in its
-safetensors form (no pickle) and are readable at any other world size, and by one process.
+A folder is written under a temporary name, synced and renamed; state.json is written last. Random states are not
+saved: every draw of a run is a function of (seed, step). Sharded states are written by torch.distributed.checkpoint in
+its safetensors form (no pickle). They can be read at any other world size, and by one process.
 """
 
 import json
@@ -53,7 +53,7 @@ class Checkpoint:
 
     Attributes:
         folder: its path.
-        step: steps done when it was written.
+        step: number of steps done when it was written.
         state: the content of state.json.
     """
 
@@ -64,13 +64,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Which checkpoints stay: the `last` newest ones, and those of every `every`-th step (0: none)."""
+    """Which checkpoints are kept: the `last` newest ones, and those of every `every`-th step (0: none)."""
 
     last: int
     every: int = 0
 
     def stays(self, step: int, newest: list[int]) -> bool:
-        """Whether the checkpoint of a step stays, given all steps that have one."""
+        """Whether the checkpoint of a step is kept, given all steps that have a checkpoint."""
         return step in sorted(newest)[-self.last :] or (self.every > 0 and step % self.every == 0)
 
 
@@ -80,7 +80,7 @@ def folder_of(run_dir: Path, step: int) -> Path:
 
 
 def step_folders(run_dir: Path) -> dict[int, Path]:
-    """All checkpoint folders by step, oldest first, whole or damaged."""
+    """Return all checkpoint folders by step, oldest first, whether complete or damaged."""
     found = {
         int(folder.name.removeprefix("step_")): folder
         for folder in (run_dir / CHECKPOINTS).glob("step_*")
@@ -99,19 +99,19 @@ def save_checkpoint(
     process: Process,
     keep: Keep,
 ) -> None:
-    """Write the checkpoint after `step` steps and remove those no longer kept. Every rank must call this.
+    """Write the checkpoint after `step` steps and remove those that are no longer kept. Every rank must call this.
 
     Args:
-        run_dir: the run.
-        step: steps done.
-        module: the trainable module, wrapped by FSDP2 or plain (not DDP's wrapper).
+        run_dir: folder of the run.
+        step: number of steps done.
+        module: the trainable module, plain or wrapped by FSDP2 (not DDP's wrapper).
         optimizer: its optimizer.
-        notes: JSON for state.json beside the step, the versions and the hashes.
+        notes: further entries of state.json, beside the step, the versions and the hashes; JSON values.
         process: this process.
-        keep: which checkpoints stay.
+        keep: which checkpoints are kept.
 
     Raises:
-        CheckpointError: if the disk is full or read-only; what was saved before is untouched.
+        CheckpointError: if the disk is full or read-only. Earlier checkpoints are untouched.
     """
     temporary = run_dir / CHECKPOINTS / f".tmp-step_{step:08d}"
     moments = optimizer.state_tensors()
@@ -159,7 +159,7 @@ def _finish(
 
 
 def _seal(state: Mapping[str, Any]) -> str:
-    """SHA-256 over state.json itself, without the seal."""
+    """SHA-256 of state.json's own content, without the entry that holds it."""
     rest = {key: value for key, value in state.items() if key != SEAL}
     return text_sha256(json.dumps(rest, sort_keys=True))
 
@@ -174,7 +174,7 @@ def _prune(run_dir: Path, keep: Keep) -> None:
 
 
 def remove_leftovers(run_dir: Path) -> None:
-    """Remove what an interrupted save left; a whole checkpoint that was being replaced is restored."""
+    """Remove the remains of an interrupted save. A complete checkpoint that was being replaced is restored."""
     for path in (run_dir / CHECKPOINTS).glob(".old-step_*"):
         home = path.with_name(path.name.removeprefix(".old-"))
         if not home.exists() and not _problem(path):
@@ -206,12 +206,12 @@ def _problem(folder: Path) -> str | None:
 
 
 def find_checkpoint(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint of a run, and what is wrong with newer ones, which are moved aside.
+    """Find the newest complete checkpoint of a run; also say what is wrong with newer ones, which are moved aside.
 
-    A damaged folder is renamed to `damaged-step_…`, so that nothing else takes it for a checkpoint.
+    A damaged folder is renamed to `damaged-step_…`, so that nothing takes it for a checkpoint.
 
     Raises:
-        CheckpointError: if there are checkpoints but none is whole.
+        CheckpointError: if there are checkpoints but none is complete.
     """
     problems: list[str] = []
     damaged: list[Path] = []
@@ -234,10 +234,10 @@ def find_checkpoint(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def load_model(checkpoint: Checkpoint, module: nn.Module) -> None:
-    """Load the saved values into a module that is not wrapped yet.
+    """Load a checkpoint's values into a module that is not wrapped yet.
 
     Raises:
-        CheckpointError: if the file has other names or shapes than the module.
+        CheckpointError: if the names or shapes in the file differ from the module's.
     """
     path = checkpoint.folder / MODEL
     try:
@@ -250,10 +250,10 @@ def load_model(checkpoint: Checkpoint, module: nn.Module) -> None:
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: TrainOptimizer) -> None:
-    """Load the saved moments into an optimizer, sharded or not, whatever they were when saved.
+    """Load a checkpoint's moments into an optimizer. Each may be sharded or not, independently of the other.
 
     Raises:
-        CheckpointError: if the moments are of other parameters.
+        CheckpointError: if the moments belong to other parameters.
     """
     folder = checkpoint.folder
     sharded = folder / SHARDED
@@ -271,7 +271,7 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: TrainOptimizer) -> None:
 
 
 def _read_shards(folder: Path, optimizer: TrainOptimizer) -> dict[str, Tensor]:
-    """Moments laid out as this optimizer's parameters, from files laid out in any way."""
+    """Read moments from files of any layout into the layout of this optimizer's parameters."""
     reader = HuggingFaceStorageReader(str(folder))
     keys = [key for key in reader.read_metadata().state_dict_metadata if key.split(".")[0] in MOMENTS]
     tensors = optimizer.empty_state(keys)

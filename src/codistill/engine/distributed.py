@@ -1,11 +1,12 @@
-"""Processes: the only place with collectives. One process, or torchrun's, behind the same few methods.
+"""Processes and all collectives: one process, or those that torchrun started, behind the same few methods.
 
     with start_process(device="auto") as process: ...
 
-torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR) decides; without it there is one process and
-nothing is communicated. CPU tensors travel over gloo, CUDA tensors over NCCL: within half an hour, or a rank hangs.
-Objects, and waiting, have a gloo group of their own without such a limit: rank 0 may encode images or build a world
-for days while the others wait. A rank that dies is noticed at once, since its connections close.
+torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR) decides. Without it there is one process, and nothing
+is communicated. CPU tensors are sent over gloo, CUDA tensors over NCCL, with a time limit of half an hour, after which
+a rank counts as hanging. Objects and barriers use a gloo group of their own without that limit: rank 0 may encode
+images or build a world for days while the others wait. A rank that dies is noticed at once, because its connections
+close.
 """
 
 import os
@@ -34,13 +35,13 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """This process among those of the run.
+    """This process among all processes of the run.
 
     Attributes:
-        rank, world_size: of the run. Rank 0 writes files and prints.
-        device: where this process computes.
+        rank, world_size: of the run. Only rank 0 writes files and prints.
+        device: device on which this process computes.
         traffic: bytes given to `all_reduce_sum`, by purpose; counted for one process too.
-        patient: the group for objects and waiting, without a time limit; None for one process.
+        patient: process group for objects and barriers, which waits up to 30 days; None for one process.
     """
 
     rank: int = 0
@@ -54,18 +55,18 @@ class Process:
         return self.rank == 0
 
     def all_reduce_sum(self, tensor: Tensor, what: str = "objective") -> Tensor:
-        """Sum a contiguous tensor over all ranks, in place; `what` is its line in `traffic`."""
+        """Sum a contiguous tensor over all ranks, in place; `what` is its entry in `traffic`."""
         self.traffic[what] += tensor.numel() * tensor.element_size()
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
-        """Wait, without a time limit, until every rank is here."""
+        """Wait until every rank is here, without the time limit of collectives."""
         self.add_up([0.0])
 
     def add_up(self, numbers: Sequence[float]) -> list[float]:
-        """Sum a few host numbers over all ranks; no device is involved, and it waits as `barrier` does."""
+        """Sum a few host numbers over all ranks. No device is involved; it waits as `barrier` does."""
         if self.world_size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
@@ -79,7 +80,7 @@ class Process:
                 dist.broadcast(tensor.detach(), src=0)
 
     def broadcast_object(self, value: Any) -> Any:
-        """Rank 0's value, on every rank."""
+        """Return rank 0's value on every rank."""
         if self.world_size == 1:
             return value
         box = [value]
@@ -87,7 +88,7 @@ class Process:
         return box[0]
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """Every rank's value, in order of rank, on every rank."""
+        """Return the values of all ranks, in order of rank, on every rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -95,13 +96,16 @@ class Process:
         return values
 
     def on_main(self, work: Callable[[], Result]) -> Result:
-        """Run a function on rank 0 while the others wait, without a time limit; its result, or error, on every rank."""
+        """Run a function on rank 0 while the others wait; return its result, or raise its error, on every rank.
+
+        The others wait without the time limit of collectives.
+        """
         result: Any = None
         error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
-            except Exception as raised:  # any error: the others must not wait for a result
+            except Exception as raised:  # any error: otherwise the other ranks would wait for a result
                 error = raised
         if self.world_size > 1:
             sent = (result, None if error is None else _sendable(error))
@@ -113,7 +117,7 @@ class Process:
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or one of its kind with its text where it cannot be pickled."""
+    """The error itself, or one of the same kind with the same text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an exception's own pickling can raise anything
@@ -166,7 +170,7 @@ def _environment(name: str) -> int:
 
 @contextmanager
 def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
-    """This process, ready to communicate if torchrun started several; leaves the group at the end.
+    """Set up this process, with communication if torchrun started several; leave the process group at the end.
 
     Raises:
         ConfigError: for an incomplete torchrun environment, or a missing device.
@@ -189,7 +193,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     try:
         yield Process(rank=rank, world_size=world_size, device=chosen, patient=patient)
     finally:
-        # FSDP2 keeps gloo's threads beyond the group. They need the interpreter to release the last tensors, and
-        # would end the process with an abort if that happened while it shuts down.
+        # FSDP2 keeps gloo's threads after the group is destroyed. They release the last tensors through the
+        # interpreter: if that happened while the interpreter shuts down, the process would abort.
         time.sleep(_GLOO_REST if chosen.type == "cpu" else 0.0)
         dist.destroy_process_group()

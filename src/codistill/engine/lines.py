@@ -1,4 +1,4 @@
-"""Files of JSON lines that a resumed run continues exactly: appended, and truncated to their size at a checkpoint."""
+"""JSON-lines files that a resumed run continues exactly: appended to, and truncated to their size at a checkpoint."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from codistill.files.writing import cannot_write
 
 
 def json_line(values: Mapping[str, Any]) -> str:
-    """One JSON object; NaN and infinities, which JSON does not have, become null."""
+    """Format one JSON object. NaN and infinities, which JSON does not have, become null."""
     clean = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in values.items()
@@ -20,10 +20,10 @@ def json_line(values: Mapping[str, Any]) -> str:
 
 
 def append_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Append objects, one a line.
+    """Append objects, one per line.
 
     Raises:
-        CheckpointError: if the disk is full, or the file read-only.
+        CheckpointError: if the disk is full, or the file is read-only.
     """
     text = "".join(json_line(values) + "\n" for values in objects)
     if not text:
@@ -36,7 +36,7 @@ def append_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, 0 if missing; its content is synced to the disk on return."""
+    """Return a file's size in bytes (0 if missing), after syncing its content to the disk."""
     if not path.exists():
         return 0
     with path.open("rb") as file:
@@ -59,10 +59,10 @@ def cut_back(path: Path, size: int) -> None:
 
 
 def cut_after_step(path: Path, step: int) -> int | None:
-    """Keep whole lines up to a step, whenever written, and drop the rest.
+    """Keep the complete lines up to a step and drop the rest.
 
     Returns:
-        The step of the last line that stays; None if there is none.
+        The step of the last line that is kept; None if there is none.
 
     Raises:
         CheckpointError: if the file is read-only.

@@ -1,7 +1,7 @@
-"""The run's record: a step's device scalars in; metrics.jsonl, curves and the progress display out.
+"""The log of a run: device scalars of each step in; metrics.jsonl, tracker curves and the progress display out.
 
-Every step's values are written, in one read of the device per log interval. Times and memory belong to an interval
-and are written with its last step, under `time/` and `memory/`.
+The values of every step are written, with one read from the device per log interval. Times and memory are measured per
+interval and written with its last step, as `time/…` and `memory/…`.
 """
 
 import resource
@@ -30,7 +30,7 @@ Row = tuple[int, dict[str, float]]
 
 
 def peak_memory(device: torch.device) -> float:
-    """Peak GiB so far: of the device's allocator on CUDA, of the process's resident memory on a CPU."""
+    """Peak memory so far in GiB: of the device's allocator on CUDA, of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -38,15 +38,15 @@ def peak_memory(device: torch.device) -> float:
 
 
 class RunLog:
-    """Collects the steps of one call of `train` and writes them out.
+    """Collects the steps of one call of `train` and writes them.
 
     Args:
-        run_dir: where the files are; rank 0 alone writes.
+        run_dir: folder of the files; only rank 0 writes.
         process: this process.
-        every: steps of a log interval.
-        learning_rates: by step.
-        trackers: curves beside metrics.jsonl; none on ranks other than 0.
-        display: what a person sees.
+        every: steps per log interval.
+        learning_rates: one per step.
+        trackers: receive curves, in addition to metrics.jsonl; none on ranks other than 0.
+        display: shows progress to the user.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RunLog:
         if not rows:
             return []
         seconds, phases = self.timer.collect()
-        images, self._images = self._images * self.process.world_size, 0  # every rank has an equal part
+        images, self._images = self._images * self.process.world_size, 0  # every rank has the same number
         self._gather_bad(rows)
         if self.process.is_main:
             interval = {
@@ -146,7 +146,7 @@ class RunLog:
         self.display.interval(last + 1, means)
 
     def validation(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Write the numbers of a validation after `step` steps."""
+        """Write the results of the validation after `step` steps."""
         if not numbers or not self.process.is_main:
             return
         append_lines(self.run_dir / VALIDATION, [{"step": step, **numbers}])
@@ -156,7 +156,7 @@ class RunLog:
 
 
 def mean_of_rows(rows: Sequence[Row]) -> dict[str, float]:
-    """Mean of each metric over the steps with a value; a metric without any is left out."""
+    """Mean of each metric over the steps in which it is finite; a metric that never is, is left out."""
     by_name: dict[str, list[float]] = {}
     for _, values in rows:
         for name, value in values.items():
@@ -166,14 +166,14 @@ def mean_of_rows(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def line_sizes(run_dir: Path) -> dict[str, int]:
-    """Bytes of each file of lines, for a checkpoint: resuming truncates them to these."""
+    """Return each JSON-lines file's size in bytes. A checkpoint stores them, and resuming truncates to them."""
     return {name: size_of(run_dir / name) for name in LINE_FILES}
 
 
 def cut_lines(run_dir: Path, step: int, sizes: Mapping[str, int]) -> None:
-    """Drop the lines written after a step's checkpoint, by the sizes it recorded.
+    """Drop the lines written after a step's checkpoint, by the sizes that it recorded.
 
-    The validation of that very step stays: it comes after the checkpoint.
+    The validation of that very step is kept: it is written after the checkpoint.
     """
     for name in (METRICS, BAD_IMAGES):
         cut_back(run_dir / name, int(sizes.get(name, 0)))

@@ -1,7 +1,8 @@
 """Training: an objective, batches and a folder in; a trained, resumable run out.
 
-The same call starts a run, resumes it after any interruption, and reports a finished one. On a CPU with the same number
-of threads, a resumed run equals an uninterrupted one bit for bit: batches and draws are functions of (seed, step).
+The same call starts a run, resumes it after any interruption, and reports on a finished one. On a CPU with the same
+number of threads, a resumed run equals an uninterrupted one bit for bit, because batches and draws are functions of
+(seed, step).
 """
 
 from functools import partial
@@ -45,25 +46,25 @@ def train(
     recipe: Any = None,
     console: Console | None = None,
 ) -> TrainSummary:
-    """Train or resume in a folder. Every rank calls it.
+    """Train in a folder, or resume the run in it. Every rank calls this.
 
     Args:
         objective: what to train; its module holds the initial values.
-        train_batches: from a 0-based start step, this rank's batches: `config.accumulate` per step.
-        val_batches: this rank's held-out batches, afresh each time; None for no validation.
+        train_batches: called with a 0-based start step; gives this rank's batches, `config.accumulate` per step.
+        val_batches: called for each validation; gives this rank's held-out batches. None: no validation.
         config, optim: see the classes.
-        run_dir: the run; created if missing.
+        run_dir: folder of the run; created if missing.
         process: from `start_process`.
         global_batch: images of one step, over all ranks and micro-steps.
-        recipe: a frozen dataclass with everything that defines the run, saved as config.yaml and compared when
-            resuming (fields with `CHANGEABLE` metadata may differ); None: the engine's own settings.
-        console: for progress; None is the standard error stream.
+        recipe: a frozen dataclass with everything that defines the run. It is saved as config.yaml and compared when
+            resuming (fields with `CHANGEABLE` metadata may differ). None: the engine's own settings.
+        console: where progress is shown; None: the standard error stream.
 
     Raises:
         ConfigError: if the folder holds a run with another recipe, or another process trains in it.
-        CheckpointError: if it cannot be written or read; saved checkpoints stay.
+        CheckpointError: if the folder cannot be written or read; checkpoints already saved stay.
         NonFiniteError: after `max_nonfinite` skipped steps in a row.
-        ValidationError: if a validation fails and `failed_validation` is `fatal`; a checkpoint was written before.
+        ValidationError: if a validation fails and `failed_validation` is `fatal`; a checkpoint is written before.
         DataError: if the batches end early.
     """
     run_dir = Path(run_dir)
@@ -160,7 +161,7 @@ class _Run(Generic[BatchT]):
         )
 
     def train(self, train_batches: TrainBatches[BatchT]) -> TrainSummary:
-        """Run the remaining steps, or up to a request to stop."""
+        """Run the remaining steps, or until a stop is requested."""
         config, total = self.config, self.config.total_steps
         self._greet()
         stop = self._begin()
@@ -205,7 +206,7 @@ class _Run(Generic[BatchT]):
                 )
 
     def _begin(self) -> str | None:
-        """The validation that the last call left undone; why to stop before the first step, or None."""
+        """Run a validation that the last call left undone. Return a reason to stop before the first step, or None."""
         if self.validation.missing(self.start):
             self.log.display.line(f"the validation after step {self.start} is still to be done")
             if self.validation.run(self.start) == "stopped":
@@ -216,7 +217,7 @@ class _Run(Generic[BatchT]):
         return self.vote.requested or "another rank"
 
     def _stop(self, done: int) -> str | None:
-        """Why to stop after `done` steps, or None."""
+        """Return the reason to stop after `done` steps, or None."""
         if self.vote.agreed():
             return self._asked()
         return self._limit(done)
@@ -226,7 +227,7 @@ class _Run(Generic[BatchT]):
         return "stop_after" if limit is not None and limit <= done < self.config.total_steps else None
 
     def _after(self, done: int, stop: str | None) -> str | None:
-        """What is due after `done` steps: metrics, checkpoint, then validation; why to stop, or None."""
+        """Do what is due after `done` steps: metrics, checkpoint, validation. Return the reason to stop, or None."""
         config = self.config
         saving = stop is not None or done == config.total_steps or done % config.checkpoint_every == 0
         validating = self.validation.due(done)
@@ -248,7 +249,7 @@ class _Run(Generic[BatchT]):
         return stop
 
     def _save(self, done: int) -> None:
-        """Write the checkpoint after `done` steps, unless it exists."""
+        """Write the checkpoint after `done` steps, unless this call has written it or resumed from it."""
         if self.saved == done:
             return
         lines = self.process.on_main(lambda: line_sizes(self.run_dir))

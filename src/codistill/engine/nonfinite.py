@@ -1,7 +1,7 @@
-"""Steps that were skipped because something was not finite: rows of the log in, an error after too many in a row.
+"""Watch for steps skipped because of a non-finite value: rows of the log in, an error after too many in a row out.
 
-The device decides to skip; the host counts at the next log interval. nonfinite.json names the images of the skipped
-steps, from every rank.
+The device decides to skip a step; the host counts skipped steps at the next log interval. nonfinite.json names the
+images of the skipped steps, from every rank.
 """
 
 import json
@@ -16,7 +16,7 @@ from codistill.types import Batch
 
 SKIPPED = "skipped"
 OWN_METRICS = ("lr", "bad_images", SKIPPED)
-"""The engine's own metrics, besides those with a slash in their name."""
+"""The engine's own metrics, in addition to those with a slash in their name."""
 NONFINITE = "nonfinite.json"
 
 
@@ -28,8 +28,8 @@ class NonFiniteWatch:
     """Counts skipped steps in a row.
 
     Args:
-        limit: number that ends the run.
-        run_dir: where nonfinite.json is written.
+        limit: number of skipped steps in a row that ends the run.
+        run_dir: folder in which nonfinite.json is written.
         process: this process.
     """
 

@@ -1,7 +1,7 @@
-"""The engine's objectives: anything that turns a batch into one scalar and some numbers to log.
+"""The interface between the engine and a training task: batches in, a scalar loss and numbers to log out.
 
-Distillation, two-view and human-mesh training are three of them. The objective owns everything frozen (teachers);
-its `trainable` module alone is wrapped for distribution, moved between devices and saved.
+Distillation, two-view and human-mesh training are three objectives. An objective owns everything frozen (teachers).
+Only its `trainable` module is wrapped for distribution, moved between devices and saved.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from codistill.types import Batch
 
 BatchT = TypeVar("BatchT", bound=Batch)
-"""The kind of batch of a run: an objective's, its loaders' and the loop's are one."""
+"""The kind of batch of a run: the same for the objective, its loaders and the loop."""
 TrainBatches = Callable[[int], Iterable[BatchT]]
-"""From a start step to the batches from there on."""
+"""Called with a start step; gives the batches from that step on."""
 ValBatches = Callable[[], Iterable[BatchT]]
 _Taken = TypeVar("_Taken", bound=Batch, contravariant=True)
 
 
 def identity(tensor: Tensor) -> Tensor:
-    """The sum over one process."""
+    """Return the tensor itself: the sum over one process."""
     return tensor
 
 
@@ -32,17 +32,17 @@ def _no_timing(_: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """Position in the run, and the engine's services for an objective.
+    """Position in the run, and services of the engine for an objective.
 
     Attributes:
         step: 0-based optimizer step.
         total_steps: steps of the whole run.
-        seed: of the run. Random draws in the step come from (seed, step, slot), never from a global generator.
-        rank, world_size: of this process; see `slots` for which images of the global batch it holds.
-        micro_step, micro_steps: which gradient-accumulation part of the step this is, and of how many.
-        prepared: result of `LooksAhead.prepare` for this part; None where there is only one.
+        seed: of the run. Random draws in the step depend on (seed, step, slot), never on a global generator.
+        rank, world_size: of this process; see `slots` for the images of the global batch that it holds.
+        micro_step, micro_steps: index of this gradient-accumulation part within the step, and their number.
+        prepared: result of `LooksAhead.prepare` for this part; None if the step has only one part.
         all_reduce_sum: sums a tensor over all ranks, in place, and returns it. Identity for one process.
-        phase: `with context.phase("teachers"):` books the time of the block, without a device sync.
+        phase: `with context.phase("teachers"):` adds the time of the block to that phase, without a device sync.
     """
 
     step: int
@@ -57,7 +57,7 @@ class StepContext:
     phase: Callable[[str], AbstractContextManager[None]] = _no_timing
 
     def slots(self, count: int) -> range:
-        """Places of a batch's `count` images in the step's global batch: the key of every draw per image.
+        """Slots of a batch's `count` images in the step's global batch; every draw for an image depends on its slot.
 
         Rank r holds the slots r, r + world_size, ...; micro-step m continues where m - 1 ended (all of one size).
         """
@@ -65,7 +65,7 @@ class StepContext:
         return range(first, first + self.world_size * count, self.world_size)
 
     def slots_of(self, batch: Batch) -> Sequence[int]:
-        """Places of a batch's images in the step's global batch, in any order."""
+        """Slots of a batch's images in the step's global batch, in any order."""
         if batch.places is None:
             return self.slots(len(batch))
         return [self.rank + self.world_size * place for place in batch.places]
@@ -73,14 +73,15 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Outcome of one batch.
+    """Result of one batch.
 
     Attributes:
         loss: the scalar to differentiate.
-        total: this part's share of the divisor of the summed losses of all parts and ranks, for steps of several
-            parts (a scalar on the device, detached). None: `loss` is a mean, and the step's is that of its parts.
-        metrics: scalars on the device, detached, the same names in every step; NaN without a value. Means over this
-            rank's images unless the name says otherwise.
+        total: for steps of several parts: this part's share of the number by which the summed losses of all parts and
+            ranks are divided (a scalar on the device, detached). None: `loss` is a mean, and the step's loss is the
+            mean over its parts.
+        metrics: scalars on the device, detached, with the same names in every step; NaN if there is no value. Means
+            over this rank's images unless the name says otherwise.
     """
 
     loss: Tensor
@@ -89,11 +90,11 @@ class StepResult:
 
 
 class Objective(Protocol[_Taken]):
-    """The engine's side of a training task, for one kind of batch.
+    """A training task as the engine sees it, for one kind of batch.
 
     Attributes:
-        trainable: the parameters to train. The engine wraps it (DDP, FSDP2, compile) and hands the wrapped one to
-            `step` as `model`; only `model(...)`, never `trainable(...)`, may be called there.
+        trainable: the parameters to train. The engine wraps it (DDP, FSDP2, compile) and passes the wrapped module to
+            `step` as `model`. There, only `model(...)` may be called, never `trainable(...)`.
     """
 
     @property
@@ -104,31 +105,31 @@ class Objective(Protocol[_Taken]):
         ...
 
     def step(self, model: nn.Module, batch: _Taken, context: StepContext) -> StepResult:
-        """Loss of one batch; no host sync, no collective but `context.all_reduce_sum`."""
+        """Compute the loss of one batch. No host sync, and no collective other than `context.all_reduce_sum`."""
         ...
 
     def evaluate(self, model: nn.Module, batches: Iterable[_Taken], context: StepContext) -> dict[str, float]:
-        """Numbers on held-out batches (`{}` if there is nothing to validate)."""
+        """Compute numbers on held-out batches (`{}` if there is nothing to validate)."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """The export's description: architecture, normalization, teachers and their licences. JSON only."""
+        """Describe the run for its export: architecture, normalization, teachers and their licences. JSON only."""
         ...
 
 
 @runtime_checkable
 class LooksAhead(Protocol[_Taken]):
-    """An objective that needs all images of a step before its first part."""
+    """An objective that needs all images of a step before its first part (with gradient accumulation)."""
 
     def prepare(self, batches: Sequence[_Taken], context: StepContext) -> Sequence[Any]:
-        """What each part needs from all parts; called before the first forward in steps of several parts."""
+        """Compute what each part needs from all parts. Called before the first forward pass of several parts."""
         ...
 
 
 @runtime_checkable
 class FollowsUpdates(Protocol):
-    """An objective with work after every optimizer step, such as a moving average of the weights."""
+    """An objective that does something after every optimizer step, such as updating a moving average of the weights."""
 
     def after_update(self) -> None:
-        """Called when the parameters are updated, on the device: no host sync, no collective."""
+        """Called after the parameters were updated on the device. No host sync, no collective."""
         ...

@@ -1,9 +1,9 @@
-"""The optimizer: gradients in, updated parameters and gradient norms out, nothing read back to the host.
+"""The optimizer: gradients in, updated parameters and gradient norms out, without a read back to the host.
 
-Fused AdamW; weight decay on tensors with two or more dimensions that are not biases; gradients are clipped by tensor
-(published DUNE training), all together, or not at all. The device decides whether a step is skipped, which changes
-neither parameters nor moments. A parameter without a gradient has no decay and no moments. Works on plain parameters
-and on FSDP2's shards.
+Fused AdamW. Weight decay acts on tensors with two or more dimensions that are not biases. Gradients are clipped per
+tensor (published DUNE training), all together, or not at all. The device decides whether a step is skipped; a skipped
+step changes neither parameters nor moments. A parameter without a gradient gets no weight decay and has no moments.
+Works on plain parameters and on FSDP2's shards.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -26,23 +26,24 @@ _CLIP_EPS = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW and its schedule; the defaults are DUNE's.
+    """AdamW and its learning-rate schedule; the defaults are DUNE's.
 
     Attributes:
-        lr: peak learning rate at a global batch of `reference_batch` images; it scales with the batch.
-        reference_batch: None takes `lr` as it is.
-        min_lr: where the cosine ends, unscaled.
-        warmup_fraction: of the steps, in [0, 1].
+        lr: peak learning rate at a global batch of `reference_batch` images; it scales linearly with the batch.
+        reference_batch: see `lr`; None uses `lr` without scaling.
+        min_lr: value at which the schedule ends; not scaled.
+        warmup_fraction: share of the steps that warm up, in [0, 1].
         betas, eps, weight_decay: of AdamW.
-        clip: `per_tensor` limits each tensor's gradient norm to `clip_norm`, `global` that of all together.
+        clip: `per_tensor` limits the norm of each tensor's gradient to `clip_norm`, `global` the norm of all gradients
+            together, `none` nothing.
         clip_norm: positive.
-        schedule: `warmup_cosine` rises linearly, then falls as a cosine (DUNE); `ramped_cosine` and `ramped_linear`
-            fall over the whole run, the warm-up multiplies their start by a ramp from `ramp_start` to 1.
+        schedule: `warmup_cosine` rises linearly, then falls as a cosine (DUNE). `ramped_cosine` and `ramped_linear`
+            fall over the whole run; during warm-up they are multiplied by a ramp from `ramp_start` to 1.
         ramp_start: see `schedule`.
         decay: weight decay acts on `matrices` (see `decayed`), or on `all` parameters.
-        lr_scales: (prefix, factor) pairs: parameters whose name begins with a prefix learn at the learning rate times
-            its factor; of several, the longest prefix counts. Factors are above 0; every prefix must be that of a
-            trained parameter.
+        lr_scales: (prefix, factor) pairs: the learning rate of parameters whose name begins with the prefix is
+            multiplied by the factor. If several prefixes fit, the longest counts. Factors are above 0; every prefix
+            must be that of a trained parameter.
     """
 
     lr: float = 3e-4
@@ -88,12 +89,12 @@ class OptimConfig:
                 raise ConfigError(f"the factor of {prefix!r} in lr_scales is {factor}; it must be above 0.")
 
     def lr_scale(self, name: str) -> float:
-        """Factor of a parameter's learning rate."""
+        """Factor of the learning rate of a parameter."""
         fitting = [(len(prefix), factor) for prefix, factor in self.lr_scales if name.startswith(prefix)]
         return max(fitting)[1] if fitting else 1.0
 
     def peak_lr(self, global_batch: int) -> float:
-        """Learning rate at the top of the schedule for a global batch."""
+        """Peak learning rate for a global batch."""
         return self.lr * (1.0 if self.reference_batch is None else global_batch / self.reference_batch)
 
     def learning_rates(self, total_steps: int, global_batch: int) -> list[float]:
@@ -111,20 +112,20 @@ def decayed(name: str, parameter: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class GradientNorms:
-    """Per tensor that has a gradient, before clipping: `norms` (tensor,), and the gradients' local parts."""
+    """Gradients' local parts, and the norm of each tensor that has a gradient, `norms` (tensor,), before clipping."""
 
     norms: Tensor
     gradients: list[Tensor]
 
 
 class TrainOptimizer:
-    """AdamW over named parameters, with the learning rate by step.
+    """AdamW over named parameters, with a learning rate for each step.
 
     Args:
-        named_parameters: names as in the state dict; those with `requires_grad=False` are left out.
+        named_parameters: names as in the state dict; parameters with `requires_grad=False` are left out.
         config: see `OptimConfig`.
-        total_steps, global_batch: of the run, for the learning rate.
-        all_reduce_sum: sums a tensor over ranks; used for norms of sharded gradients only.
+        total_steps, global_batch: of the run; they determine the learning rates.
+        all_reduce_sum: sums a tensor over ranks; used only for the norms of sharded gradients.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class TrainOptimizer:
         )
 
     def _check_prefixes(self) -> None:
-        """Refuse prefixes without effect: a typing error would train at the full rate."""
+        """Refuse prefixes without effect: with a typing error, parameters would train at the full rate."""
         prefixes = [prefix for prefix, _ in self.config.lr_scales]
         longest = {
             max((p for p in prefixes if name.startswith(p)), key=len, default="") for name in self.parameters
@@ -175,7 +176,7 @@ class TrainOptimizer:
                 )
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of equal weight decay and learning-rate factor."""
+        """Parameter groups with the same weight decay and learning-rate factor."""
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             decays = self.config.decay == "all" or decayed(name, parameter)
@@ -201,7 +202,7 @@ class TrainOptimizer:
 
     @torch.no_grad()
     def measure(self) -> GradientNorms:
-        """Norm of every gradient tensor, over all of its shards."""
+        """Compute the norm of every gradient tensor; of a sharded one, over all shards."""
         whole = [p.grad for p in self.parameters.values() if p.grad is not None]
         gradients = [local_part(gradient) for gradient in whole]
         norms = torch.stack(torch._foreach_norm(gradients))  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
@@ -211,11 +212,11 @@ class TrainOptimizer:
 
     @torch.no_grad()
     def update(self, step: int, gradients: GradientNorms, skip: Tensor | None = None) -> None:
-        """Clip and step, unless `skip` (a float scalar, 0 or 1, on the device) is set.
+        """Clip the gradients and update the parameters, unless `skip` (a float scalar, 0 or 1, on the device) is 1.
 
         Args:
-            step: 0-based; picks the learning rate.
-            gradients: what `measure` gave; clipped in place.
+            step: 0-based; selects the learning rate.
+            gradients: the result of `measure`; clipped in place.
             skip: 1 leaves parameters and moments exactly as they are.
         """
         self._clip(gradients)
@@ -234,14 +235,14 @@ class TrainOptimizer:
             torch._foreach_mul_(gradients.gradients, factors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
             return
         tensors, each = gradients.gradients, list(factors.unbind())
-        if factors.device.type == "cpu":  # reading costs nothing there, a pass over all gradients does
-            large = [index for index, factor in enumerate(factors.tolist()) if factor != 1.0]  # NaN, too
+        if factors.device.type == "cpu":  # there, reading is free, and a pass over all gradients is not
+            large = [index for index, factor in enumerate(factors.tolist()) if factor != 1.0]  # also NaN
             tensors, each = [tensors[i] for i in large], [each[i] for i in large]
         if tensors:
             torch._foreach_mul_(tensors, each)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
 
     def metrics(self, gradients: GradientNorms) -> dict[str, Tensor]:
-        """Scalars for the log: mean and largest norm over tensors with a gradient, and how many were clipped."""
+        """Scalars for the log: mean and largest norm of the gradients, and the number of clipped tensors."""
         norms = gradients.norms
         limit = self.config.clip_norm - _CLIP_EPS
         clipped = {
@@ -256,7 +257,7 @@ class TrainOptimizer:
         }
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """AdamW's moments as `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`, of parameters updated at least once."""
+        """Return AdamW's moments of the updated parameters, as `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME`."""
         state = self._adamw.state
         return {
             f"{moment}.{name}": state[p][moment]
@@ -266,10 +267,10 @@ class TrainOptimizer:
         }
 
     def empty_state(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """Zero tensors for `load_state`, laid out as the parameters are (sharded ones sharded).
+        """Return zero tensors for `load_state`, in the layout of the parameters (sharded if they are).
 
         Raises:
-            ConfigError: if a key is not of one of this optimizer's parameters.
+            ConfigError: if a key belongs to none of this optimizer's parameters.
         """
         zeros: dict[str, Tensor] = {}
         for key in keys:

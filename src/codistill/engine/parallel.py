@@ -1,8 +1,9 @@
 """The engine's wrappers of a trainable module: DDP or FSDP2, compilation, activation checkpointing.
 
-A plain module enters; what the objective calls leaves. All of it acts on the module in place or around it, so the
-names in its state dict never change. Units of sharding, recomputation and compilation are the transformer blocks:
-they repeat, so they compile once, and gradients travel while earlier blocks still differentiate.
+A plain module goes in, the module that the objective calls comes out. All wrappers act on the module in place or around
+it, so the names in its state dict never change. The transformer blocks are the units of sharding, recomputation and
+compilation. They repeat, so they are compiled once, and gradients are sent while earlier blocks are still being
+differentiated.
 """
 
 import warnings
@@ -24,8 +25,11 @@ from codistill.nn.blocks import Block, DecoderBlock
 from codistill.nn.frozen import FrozenBlock
 
 _FORMS = 64
-"""Compiled variants of a block's code, which teachers and student share: one for each width, grid, dtype, position
-embedding and gradient mode; further ones run uncompiled. PyTorch's own limit is 8."""
+"""Largest number of compiled variants of a block's code, which teachers and student share.
+
+There is one variant for each width, grid, dtype, position embedding and gradient mode; further ones run uncompiled.
+PyTorch's own limit is 8.
+"""
 
 
 def repeated_units(module: nn.Module) -> list[nn.Module]:
@@ -44,10 +48,10 @@ def _recomputed(forward: Callable[..., torch.Tensor], *inputs: object, **options
 
 
 def compile_units(module: nn.Module) -> None:
-    """`torch.compile` each transformer block in place, or the whole module where there are none.
+    """`torch.compile` each transformer block in place, or the whole module if it has none.
 
-    Shapes are constants: blocks of student and teachers differ in their token counts, and kernels for any count are no
-    faster than no compilation (H100). Each new shape is compiled anew, a few seconds.
+    Shapes are compiled as constants: student and teachers have different token counts, and kernels for any count are no
+    faster than uncompiled code (H100). Each new shape is compiled anew, which takes a few seconds.
     """
     limits = torch._dynamo.config  # pyright: ignore[reportPrivateUsage]
     limits.recompile_limit = max(_FORMS, limits.recompile_limit)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
@@ -56,12 +60,12 @@ def compile_units(module: nn.Module) -> None:
 
 
 def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
-    """The module, synchronized with rank 0's values and wrapped for training on all ranks.
+    """Copy rank 0's values to the module on every rank and wrap it for training.
 
-    One process gets the plain module. DDP looks for parameters without a gradient in each step: some have none in any
-    (a mask token, a final norm that no loss is behind). Told not to look, it would also sort gradients into other
-    buckets after its first step, and so add up those of three ranks or more in another order than a resumed run does
-    in its first. Buffers are not synchronized: objectives keep them equal.
+    With one process, the plain module is returned. DDP looks for parameters without a gradient in each step, because
+    some never have one (a mask token, a final norm that no loss depends on). Without that search, DDP would also sort
+    gradients into other buckets after its first step. With three or more ranks it would then sum them in another order
+    than a resumed run does in its first step. Buffers are not synchronized: objectives keep them equal.
     """
     if process.world_size == 1:
         return module
@@ -85,7 +89,7 @@ def wrap(module: nn.Module, process: Process, strategy: Strategy) -> nn.Module:
 
 
 def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Around a micro-step's forward and backward: gradients travel in the last one only."""
+    """Context for a micro-step's forward and backward pass: gradients are reduced in the last micro-step only."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(last)
     elif isinstance(model, DistributedDataParallel) and not last:
@@ -94,11 +98,11 @@ def synchronizing(model: nn.Module, last: bool) -> AbstractContextManager[None]:
 
 
 def whole_state(module: nn.Module, keep: bool) -> dict[str, torch.Tensor]:
-    """The module's state dict with sharded tensors put together on the host; every rank must call this.
+    """Return the module's state dict on the host, with sharded tensors gathered. Every rank must call this.
 
     Args:
         module: plain, or wrapped by FSDP2.
-        keep: False for an empty dict: such ranks only take part, one tensor at a time.
+        keep: False returns an empty dict: such ranks only take part in the gathering, one tensor at a time.
     """
     whole: dict[str, torch.Tensor] = {}
     for name, tensor in module.state_dict().items():
@@ -110,7 +114,7 @@ def whole_state(module: nn.Module, keep: bool) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None]:
-    """Evaluation mode without gradients, then training mode again."""
+    """Evaluation mode without gradients within the block; training mode afterwards."""
     model.eval()
     try:
         with torch.no_grad():
@@ -121,13 +125,14 @@ def evaluating(model: nn.Module) -> Generator[None]:
 
 @contextmanager
 def gathered(model: nn.Module) -> Generator[None]:
-    """All of an FSDP2 model's parameters on every rank within the block, so that a forward needs no other rank.
+    """Hold all parameters of an FSDP2 model on every rank within the block, so that a forward pass needs no other rank.
 
-    It takes the memory of the whole model once. Every rank must enter and leave it. A forward may fail inside.
+    This takes the memory of the whole model once. Every rank must enter and leave the block. A forward pass may fail
+    inside.
     """
     units = [part for part in model.modules() if isinstance(part, FSDPModule)]
     if isinstance(model, FSDPModule):
-        # The first forward does it otherwise, and a resumed run may begin here.
+        # Usually done by the first forward pass; a resumed run may start with a validation instead.
         model._get_fsdp_state()._lazy_init()  # pyright: ignore[reportPrivateUsage]
     for unit in units:
         unit.unshard()

@@ -1,4 +1,4 @@
-"""Batches from the host to the device: on CUDA through a side stream, so that copying overlaps with computing."""
+"""Copy batches from the host to the device; on CUDA through a side stream, so that copying overlaps with computing."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -11,14 +11,14 @@ from codistill.errors import DataError
 
 
 class DeviceBatches(Generic[BatchT]):
-    """Batches with their images on the device.
+    """Iterates over batches with their images on the device.
 
-    On CUDA the host runs ahead of the device: when it asks for a batch, the device still computes the step before,
-    and the copy runs beside that.
+    On CUDA the host runs ahead of the device: when it asks for a batch, the device still computes the previous step,
+    and the copy runs at the same time.
 
     Args:
         batches: on the host (pinned memory copies faster) or already on the device.
-        device: where the images go.
+        device: device to copy the images to.
     """
 
     def __init__(self, batches: Iterable[BatchT], device: torch.device) -> None:
@@ -30,7 +30,7 @@ class DeviceBatches(Generic[BatchT]):
         return self
 
     def __next__(self) -> BatchT:
-        # A validation asks within autocast, which is for the model alone: on a CPU it refuses to join fp16 data.
+        # A validation calls this under autocast, which is for the model only: on a CPU it refuses to join fp16 data.
         with torch.autocast(self._device.type, enabled=False):
             batch = next(self._batches)
         if self._stream is None or batch.images.is_cuda:
@@ -44,7 +44,7 @@ class DeviceBatches(Generic[BatchT]):
         return batch.with_images(images)
 
     def take(self, count: int, step: int) -> list[BatchT]:
-        """The next `count` batches, those of one step.
+        """Return the next `count` batches, those of one step.
 
         Raises:
             DataError: if fewer are left.

@@ -1,4 +1,4 @@
-"""Progress of training: a bar with the remaining time on a terminal, plain lines elsewhere."""
+"""Training progress: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ProgressDisplay:
-    """Shows steps done, time left, loss, images per second and the share of time that waits for data.
+    """Shows the steps done, the time left, the loss, images per second and the share of time spent waiting for data.
 
     Args:
         total_steps: of the run.
-        start_step: where this call starts.
+        start_step: step at which this call starts.
         console: where to print; None prints nothing (ranks other than 0).
     """
 

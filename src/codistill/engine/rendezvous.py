@@ -1,8 +1,8 @@
-"""How processes find each other: torchrun's store in, a store that only the processes alive now share out.
+"""Connect the processes of a run: turn torchrun's store into one that only the processes alive now use.
 
-When a process dies, torchrun restarts all of them on the same store, which still holds the old addresses: an early
-process would read those and fail to connect. So the ranks first agree on a new name: rank 0 answers each rank's fresh
-greeting with it, and all later keys are below that name.
+When a process dies, torchrun restarts all of them on the same store, which still holds the old addresses. A process
+that starts early would read these and fail to connect. The ranks therefore first agree on a new name: each rank writes
+a fresh random greeting, rank 0 answers it with the name, and all later keys are stored under that name.
 """
 
 import time
@@ -16,7 +16,7 @@ _POLL = 0.02  # seconds
 
 
 def store_of_the_living(rank: int, world_size: int, timeout: timedelta = timedelta(minutes=30)) -> Store:
-    """A store for `init_process_group`, from torchrun's environment.
+    """Create a store for `init_process_group`, from torchrun's environment.
 
     Raises:
         ValueError: if the environment lacks the address of the store.
@@ -28,7 +28,7 @@ def store_of_the_living(rank: int, world_size: int, timeout: timedelta = timedel
 
 
 def agree_on_a_name(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
-    """A name that is new, and the same on all living ranks."""
+    """Agree on a name that is new and the same on all living ranks."""
     if rank == 0:
         return _answer_greetings(store, world_size, timeout)
     greeting = uuid.uuid4().hex
@@ -48,7 +48,7 @@ def _answer_greetings(store: Store, world_size: int, timeout: timedelta) -> str:
                 missing.discard(rank)
             elif store.check([f"greeting/{rank}"]):
                 greeting = store.get(f"greeting/{rank}").decode()
-                if greeting not in answered:  # a dead process's greeting is answered too, to no effect
+                if greeting not in answered:  # a dead process's greeting is answered too, without effect
                     store.set(f"answer/{rank}/{greeting}", name)
                     answered.add(greeting)
         if missing and time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""Metrics of the last steps, kept on the device: scalars in, one read for many steps out.
+"""Buffer of step metrics on the device: scalars in, one read for many steps out.
 
-A row per step, a column per name. Reading reduces over ranks: a metric is the mean over ranks with a value (not NaN);
-one named in `summed` is the sum.
+One row per step, one column per metric. Reading reduces over ranks: a metric is its mean over the ranks that have a
+value (not NaN), or its sum if it is named in `summed`.
 """
 
 from collections.abc import Callable, Collection
@@ -14,9 +14,9 @@ class MetricRing:
     """A device tensor (row, column) of step metrics.
 
     Args:
-        rows: steps that fit between two reads.
+        rows: number of steps that fit between two reads.
         device: where the metrics are.
-        summed: names that add up over ranks.
+        summed: names of the metrics that are summed over ranks.
     """
 
     def __init__(self, rows: int, device: torch.device, summed: Collection[str] = ()) -> None:
@@ -30,7 +30,7 @@ class MetricRing:
 
     @property
     def full(self) -> bool:
-        """Whether it must be read before the next step."""
+        """Whether the buffer must be read before the next step."""
         return len(self._steps) == self._capacity
 
     @torch.no_grad()
@@ -54,7 +54,7 @@ class MetricRing:
 
     @torch.no_grad()
     def read(self, all_reduce_sum: Callable[[Tensor], Tensor]) -> list[tuple[int, dict[str, float]]]:
-        """All kept steps with their values, oldest first, then cleared. One collective, one host sync."""
+        """Return the stored steps with their values, oldest first, and clear them. One collective, one host sync."""
         if self._rows is None or not self._steps:
             return []
         rows = self._rows[: len(self._steps)]

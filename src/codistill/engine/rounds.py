@@ -1,8 +1,8 @@
-"""Validation on many ranks: each with its own number of batches, or none, and free to fail.
+"""Coordinate a validation over ranks that have different numbers of batches, or none, and that may fail.
 
-Before each batch, each sum and the end, the ranks exchange their state between hosts: a round. So a rank that fails, or
-is asked to stop, ends it for all after at most one batch, and one without further batches waits. Nothing else may
-communicate in between.
+Before each batch, before each sum and at the end, the ranks exchange their state between hosts: a round. A rank that
+fails, or is asked to stop, thus ends the validation on all ranks after at most one batch. A rank without further
+batches waits. No other communication may take place in between.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ _STANDS: tuple[Stand, ...] = ("batch", "sum", "end", "failed")
 
 
 class HaltedError(Exception):
-    """Ends a rank's part of a validation because another rank failed, or because the run was asked to stop."""
+    """Ends the validation on this rank because another rank failed, or because the run was asked to stop."""
 
 
 class Rounds:
-    """One validation's exchanges.
+    """The rounds of one validation.
 
     Args:
         process: this process.
@@ -36,7 +36,7 @@ class Rounds:
         self.halted: Literal["failed", "stopped"] | None = None
 
     def batches(self, batches: Iterable[BatchT]) -> Iterator[BatchT]:
-        """This rank's batches, a round before each."""
+        """Yield this rank's batches, with a round before each."""
         for batch in batches:
             if self._summed:
                 raise TypeError(
@@ -47,7 +47,7 @@ class Rounds:
             yield batch
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over ranks, in place, when every rank has finished its batches."""
+        """Sum a tensor over ranks, in place, once every rank has finished its batches."""
         self._summed = True
         self._together("sum")
         return self._process.all_reduce_sum(tensor, what="validation")
@@ -57,7 +57,7 @@ class Rounds:
         self._together("end")
 
     def fail(self) -> None:
-        """Announce that this rank failed; the others learn it in their next round."""
+        """Tell the other ranks that this one failed; they learn it in their next round."""
         if self.halted is None:
             self._round("failed")
             self.halted = self.halted or "failed"
@@ -74,10 +74,10 @@ class Rounds:
                 )
 
     def _take_part(self, stand: Stand) -> dict[Stand, int]:
-        """A round: the number of ranks in each state.
+        """Take part in a round; return the number of ranks in each state.
 
         Raises:
-            HaltedError: from now on, if a rank failed, or was asked to stop while batches are left.
+            HaltedError: from then on, if a rank failed, or if one was asked to stop while batches are left.
         """
         there = {} if self.halted else self._round(stand)
         if self.halted:

@@ -1,4 +1,4 @@
-"""A run's folder: opened once at the start of `train`, locked, checked against the recipe, cut back to a checkpoint.
+"""The folder of a run: locked, checked against the recipe and cut back to a checkpoint at the start of `train`.
 
 In: the folder, the recipe and the settings of this call. Out: the checkpoint to resume from.
 """
@@ -27,8 +27,8 @@ class Opened:
     """State of a run's folder.
 
     Attributes:
-        checkpoint: to resume from; None for a new run.
-        problems: damaged checkpoints that were skipped.
+        checkpoint: the one to resume from; None for a new run.
+        problems: what is wrong with damaged checkpoints that were skipped.
     """
 
     checkpoint: Checkpoint | None
@@ -42,7 +42,7 @@ class Opened:
 
 @contextmanager
 def locked(run_dir: Path, wanted: bool) -> Generator[None]:
-    """Keep a second process from training in the same folder; the lock dies with this process.
+    """Keep a second process from training in the same folder. The lock ends with this process.
 
     Raises:
         ConfigError: if another process trains there.
@@ -67,16 +67,16 @@ def locked(run_dir: Path, wanted: bool) -> Generator[None]:
 
 
 def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
-    """Find the checkpoint to resume from and cut the folder back to it: rank 0 alone.
+    """Find the checkpoint to resume from and cut the folder back to it. Only rank 0 calls this.
 
     Args:
-        run_dir: the folder, which exists.
-        recipe: the user's config, kept in config.yaml.
-        settings: the engine's own, kept in each checkpoint.
+        run_dir: the folder, which must exist.
+        recipe: the user's config, saved in config.yaml.
+        settings: the engine's own settings, saved in each checkpoint.
 
     Raises:
         ConfigError: if the recipe or the settings changed since the checkpoint, in a way that changes training.
-        CheckpointError: if the folder cannot be written, or none of its checkpoints is whole.
+        CheckpointError: if the folder cannot be written, or none of its checkpoints is complete.
     """
     make_directory(run_dir / "checkpoints")
     remove_leftovers(run_dir)
@@ -109,5 +109,5 @@ def _refuse_changes(run_dir: Path, checkpoint: Checkpoint, recipe: Any, settings
 
 
 def write_description(run_dir: Path, description: Mapping[str, Any]) -> None:
-    """Write describe.json, the description for an export of this run."""
+    """Write describe.json, which describes this run for an export."""
     write_atomic(run_dir / DESCRIBE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")

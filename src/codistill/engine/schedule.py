@@ -1,7 +1,10 @@
-"""Values by step: linear warm-up then cosine (learning rate), cosine alone (momentum of target statistics), or a
-curve over the whole run whose start is ramped up (heads fitted by the protocols of mmsegmentation's family).
+"""Values per step: for learning rates, for the momentum of target statistics, and for fitting heads.
 
-Step i (0-based) uses the i-th value. Source: the DUNE training schedule; numbers in the golden `schedules.json`.
+* A linear warm-up followed by a cosine (learning rate), or the cosine alone (momentum of target statistics).
+* A curve over the whole run whose start is ramped up (heads fitted by the protocols of mmsegmentation's family).
+
+Step i (0-based) uses the i-th value. Source: the DUNE training schedule; its numbers are in the golden
+`schedules.json`.
 """
 
 import math
@@ -13,13 +16,14 @@ Schedule = Literal["warmup_cosine", "ramped_cosine", "ramped_linear"]
 
 
 def warmup_cosine(base: float, final: float, total_steps: int, warmup_fraction: float = 0.0) -> list[float]:
-    """One value per step: `warmup_fraction` of the steps rise linearly from 0, the rest fall as a cosine.
+    """One value per step: `warmup_fraction` of the steps rise linearly from 0, the others fall as a cosine.
 
     Args:
-        base: value at the top, reached at the last warm-up step and held at the first cosine step.
+        base: peak value, reached at the last warm-up step and held at the first cosine step.
         final: value that the cosine approaches (the step after the last one would reach it).
         total_steps: number of values.
-        warmup_fraction: in [0, 1]; floor(warmup_fraction * total_steps) steps warm up. A single one is 0.
+        warmup_fraction: in [0, 1]; floor(warmup_fraction * total_steps) steps warm up. If there is only one, its value
+            is 0.
 
     Raises:
         ConfigError: for no steps, or a fraction outside [0, 1].
@@ -51,13 +55,13 @@ def ramped(
     warmup_fraction: float = 0.0,
     start: float = 0.0,
 ) -> list[float]:
-    """One value per step: a curve from `base` to `final` over the whole run, times a ramp while warming up.
+    """One value per step: a curve from `base` to `final` over the whole run, multiplied by a ramp during warm-up.
 
     Args:
         curve: `linear` (mmcv's `poly` of power 1) or `cosine`.
-        base, final: where the curve starts, and what it approaches.
+        base, final: value at which the curve starts, and value that it approaches.
         total_steps: number of values.
-        warmup_fraction: in [0, 1]; so many of the steps (W of them) are multiplied by 1 - (1 - i/W) (1 - start).
+        warmup_fraction: in [0, 1]; that share of the steps (W of them) is multiplied by 1 - (1 - i/W) (1 - start).
         start: factor of the first step.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The engine's part of a run's configuration (`EngineConfig`, `Settings`); the outcome of `train` (`TrainSummary`)."""
+"""Configuration of the engine (`EngineConfig`, `Settings`) and the result of `train` (`TrainSummary`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,24 +20,27 @@ class EngineConfig:
 
     Attributes:
         total_steps: optimizer steps of the run.
-        seed: of every draw.
-        precision: of the forward pass; `auto` is bf16 on CUDA and fp32 on a CPU, `fast` also bf16 on a CPU where that
-            is measured to be faster.
-        max_nonfinite: steps in a row with a loss or gradient that is not finite, each skipped, that end the run.
-        accumulate: parts into which each rank cuts its images of a step, and whose gradients add up.
-        strategy: with several processes: `ddp` (a whole copy each) or `fsdp2` (everything sharded).
+        seed: of every random draw.
+        precision: of the forward pass; `auto` is bf16 on CUDA and fp32 on a CPU, `fast` is bf16 also on a CPU where
+            that is measured to be faster.
+        max_nonfinite: number of steps in a row with a non-finite loss or gradient that ends the run; each of them is
+            skipped.
+        accumulate: gradient accumulation: number of parts into which each rank cuts its images of a step.
+        strategy: with several processes: `ddp` (each has a whole copy) or `fsdp2` (everything is sharded).
         compile: `torch.compile` the transformer blocks.
-        activation_checkpointing: recompute them in the backward pass instead of keeping their activations.
+        activation_checkpointing: recompute the activations of transformer blocks in the backward pass instead of
+            keeping them.
         log_every: steps between two reads of the metrics.
         checkpoint_every: steps between two checkpoints; there is always one at the end.
         keep_checkpoints: number of newest checkpoints to keep.
-        keep_every: also keep those of every so many steps (0: none).
-        validate_every: steps between two validations, and at the end (0: none). A due checkpoint is written first.
-        failed_validation: a validation that cannot be computed is `reported` and training continues, or it is
+        keep_every: also keep the checkpoints of every so many steps (0: none).
+        validate_every: steps between two validations; there is also one at the end (0: none). A due checkpoint is
+            written first.
+        failed_validation: if a validation cannot be computed, it is `reported` and training continues, or it is
             `fatal`, after a checkpoint.
-        stop_after: stop after this step as if asked to, at once where the run is past it; the same call without it
-            resumes.
-        trackers: curves beside metrics.jsonl.
+        stop_after: stop after this step as if asked to, or at once if the run is already past it; the same call without
+            it resumes.
+        trackers: where curves are written in addition to metrics.jsonl.
     """
 
     total_steps: int
@@ -59,7 +62,7 @@ class EngineConfig:
 
     @classmethod
     def for_steps(cls, total_steps: int, **rest: Any) -> Self:
-        """The config of a run whose length alone is known: ten logs and four checkpoints at least, as steps allow.
+        """Make a config for a run of a given length: at least ten logs and four checkpoints, as far as the steps allow.
 
         Args:
             total_steps: of the run.
@@ -100,15 +103,15 @@ class TrainSummary:
     """How a call of `train` ended.
 
     Attributes:
-        step, total_steps: steps done, and of the run.
-        resumed_from: step this call started at; 0 for a new run.
-        finished: whether all steps are done, and the validation that follows the last one, if one is due.
+        step, total_steps: steps done, and steps of the run.
+        resumed_from: step at which this call started; 0 for a new run.
+        finished: whether all steps are done, and also the validation after the last one, if it is due.
         stopped_by: the signal that ended this call early, `stop_after`, or None.
         skipped: steps of this call that were skipped because something was not finite.
-        bad_images: images that this call replaced.
+        bad_images: number of bad images that this call replaced.
         metrics: means over the last log interval of this call.
-        validation: the last validation of this call.
-        failed_validations: those of this call that could not be computed.
+        validation: results of the last validation of this call.
+        failed_validations: number of validations of this call that could not be computed.
     """
 
     step: int
@@ -125,7 +128,7 @@ class TrainSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What must not change between two calls for one run, besides the user's recipe."""
+    """Settings that must not change between two calls for one run, in addition to the user's recipe."""
 
     engine: EngineConfig
     optim: OptimConfig

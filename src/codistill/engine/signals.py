@@ -1,11 +1,11 @@
-"""Stopping on request: a signal in, an agreement among all ranks to stop after the same step out.
+"""Stopping on request: a signal in; an agreement among all ranks to stop after the same step out.
 
-A preempted node gets SIGTERM, a closed terminal sends SIGHUP, Ctrl-C is SIGINT; the run then writes a checkpoint and
-ends. The request travels with the flags that every step sums over ranks anyway; on CUDA the sum is read two steps
-later, when it is ready, so no step waits.
+A preempted node gets SIGTERM, a closed terminal sends SIGHUP, Ctrl-C is SIGINT. The run then writes a checkpoint and
+ends. The request is sent with the flags that every step sums over ranks anyway. On CUDA the sum is read two steps
+later, when it is ready, so that no step waits for it.
 
-Signals come in pairs: a scheduler sends one to every process, and torchrun forwards its own to its workers. So a second
-signal changes nothing, except for a late Ctrl-C, which only a person sends: that interrupts at once.
+Signals come in pairs: a scheduler sends one to every process, and torchrun forwards its own to its workers. A second
+signal therefore changes nothing, except for a later Ctrl-C, which only a person sends: it interrupts at once.
 """
 
 import signal
@@ -23,11 +23,11 @@ from codistill.engine.distributed import Process
 
 _CUDA_LAG = 2
 _PAIR = 2.0
-"""Seconds within which a second Ctrl-C belongs to the first one's pair."""
+"""Seconds within which a second Ctrl-C counts as belonging to the first one."""
 
 
 class StopVote:
-    """Whether to stop, agreed among ranks.
+    """Decides whether to stop, in agreement with all ranks.
 
     Args:
         process: this process.
@@ -44,7 +44,7 @@ class StopVote:
         return torch.full((), float(self.requested is not None), device=self._process.device)
 
     def count(self, votes: Tensor) -> None:
-        """Add the sum of one step's ballots over ranks."""
+        """Store the sum of one step's votes over ranks."""
         if self._process.world_size == 1:
             return
         event = None
@@ -69,13 +69,13 @@ class StopVote:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Take signals as requests to stop, within the block (only possible in the main thread)."""
+        """Treat signals as requests to stop, within the block (only possible in the main thread)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not so under nohup
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it is ignored
             previous[signal.SIGHUP] = signal.SIG_DFL
         asked = 0.0
 

@@ -1,8 +1,8 @@
 """One optimizer step: batches in, device scalars out, without a read from the device.
 
-several parts: the objective prepares all of them
-for each part (micro-step): forward → loss → backward (gradients are reduced with the last one)
-norms → flag of non-finite values on any rank → clip → AdamW unless flagged → buffers restored if flagged
+if there are several parts: the objective prepares all of them
+for each part (micro-step): forward → loss → backward (gradients are reduced in the last one)
+norms → flag non-finite values on any rank → clip → AdamW unless flagged → restore the buffers if flagged
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ class TrainStep(Generic[BatchT]):
         model: its trainable module, wrapped.
         optimizer: of the module's parameters.
         process: this process.
-        timer: books "backward" and "optimizer"; objectives book their own phases.
-        vote: carries requests to stop.
-        context: what every step's context shares (seed, total_steps, …).
+        timer: measures "backward" and "optimizer"; objectives measure their own phases.
+        vote: passes on requests to stop.
+        context: creates the context of a step; holds what all steps share (seed, total_steps, …).
         precision: of the forward pass.
     """
 
@@ -57,7 +57,7 @@ class TrainStep(Generic[BatchT]):
         self.buffers = list(objective.trainable.buffers())
 
     def __call__(self, step: int, batches: Sequence[BatchT]) -> dict[str, Tensor]:
-        """Update the model by one step's batches; returns its metrics, as scalars on the device."""
+        """Update the model with the batches of one step; return its metrics, as scalars on the device."""
         self.optimizer.zero_grad()
         before = [buffer.clone() for buffer in self.buffers]  # running statistics, for a skipped step
         results: list[StepResult] = []
@@ -65,14 +65,14 @@ class TrainStep(Generic[BatchT]):
         for micro, batch in enumerate(batches):
             ahead = prepared.pop(0) if prepared else None
             context = self.context(step=step, micro_step=micro, micro_steps=len(batches), prepared=ahead)
-            seed_generators(context)  # stochastic depth: a resumed run draws the same
+            seed_generators(context)  # so that a resumed run draws the same stochastic depth
             with synchronizing(self.model, last=micro == len(batches) - 1):
                 with autocast(self.process.device, self.precision):
                     result = self.objective.step(self.model, batch, context)
                 with self.timer.phase("backward"):
                     (result.loss / len(batches)).backward()  # pyright: ignore[reportUnknownMemberType]
             results.append(replace(result, loss=result.loss.detach()))
-            del context, ahead, result  # a part's targets are as large as its images
+            del context, ahead, result  # free them: a part's targets are as large as its images
         with self.timer.phase("optimizer"):
             results = self._divide(results)
             losses, metrics = [r.loss for r in results], [r.metrics for r in results]
@@ -86,7 +86,7 @@ class TrainStep(Generic[BatchT]):
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 
     def _prepare(self, step: int, batches: Sequence[BatchT]) -> list[Any]:
-        """The objective's `prepare` for each part of a step; empty where there is only one."""
+        """Call the objective's `prepare` for all parts of a step; empty if there is only one part."""
         if len(batches) == 1 or not isinstance(self.objective, LooksAhead):
             return []
         with autocast(self.process.device, self.precision):
@@ -95,9 +95,9 @@ class TrainStep(Generic[BatchT]):
 
     @torch.no_grad()
     def _divide(self, results: list[StepResult]) -> list[StepResult]:
-        """Divide losses and gradients by the total over all parts and ranks, where the objective reports totals.
+        """Divide losses and gradients by the total over all parts and ranks, if the objective reports totals.
 
-        Gradients are then (1 / parts) times the mean over ranks of a sum; totals are summed over both.
+        Before that, gradients are (1 / parts) times the mean over ranks of a sum; totals are summed over both.
         """
         totals = [result.total for result in results if result.total is not None]
         if not totals:
@@ -113,7 +113,7 @@ class TrainStep(Generic[BatchT]):
 
     @torch.no_grad()
     def _skip(self, losses: Sequence[Tensor], gradients: GradientNorms) -> Tensor:
-        """1 if a loss or a gradient is not finite on any rank, else 0; the same collective carries requests to stop."""
+        """1 if a loss or a gradient is not finite on any rank, else 0. The collective also sums requests to stop."""
         finite = torch.stack([*losses, gradients.norms.sum()]).isfinite().all()
         flags = torch.stack(((~finite).float(), self.vote.ballot()))
         flags = self.process.all_reduce_sum(flags, "flags")
@@ -122,13 +122,13 @@ class TrainStep(Generic[BatchT]):
 
     @torch.no_grad()
     def _restore(self, before: Sequence[Tensor], skip: Tensor) -> None:
-        """Undo what a skipped step's forward did to buffers (running statistics)."""
+        """Undo the changes that a skipped step's forward pass made to buffers (running statistics)."""
         for buffer, old in zip(self.buffers, before, strict=True):
             buffer.copy_(torch.where(skip > 0, old, buffer))
 
 
 def seed_generators(context: StepContext) -> None:
-    """Seed torch's generators for a forward pass (stochastic depth): a resumed run draws the same again."""
+    """Seed torch's generators for a forward pass, so that a resumed run draws the same stochastic depth."""
     seed = mixed(context.seed, context.step, context.rank, context.micro_step)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
 

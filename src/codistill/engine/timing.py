@@ -1,7 +1,8 @@
-"""Time of a step by phase, without a device sync: phases in, seconds by phase out.
+"""Time of a step by phase, without a device sync.
 
-On CUDA a phase is a pair of events on the stream, read after the next sync; so the phase "data" is the time that the
-device was idle, not the time that the host waited ahead of it. On a CPU it is a clock.
+On CUDA a phase is a pair of events on the stream, read after the next sync. The phase "data" is therefore the time that
+the device was idle, not the time that the host waited while running ahead of it. On a CPU, a phase is measured by a
+clock.
 """
 
 import time
@@ -32,7 +33,7 @@ class PhaseTimer:
 
     @contextmanager
     def phase(self, name: str) -> Generator[None]:
-        """Book the time of the block under a name; blocks of one name add up and must not nest."""
+        """Add the time of the block to a phase. Blocks of the same phase add up; blocks must not nest."""
         if not self._events:
             start = time.perf_counter()
             try:
@@ -52,7 +53,7 @@ class PhaseTimer:
         return self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)
 
     def collect(self) -> tuple[float, dict[str, float]]:
-        """Seconds since the last call, in all and by phase. On CUDA it waits for the device."""
+        """Return the seconds since the last call, in total and by phase. On CUDA it waits for the device."""
         if self._pairs:
             self._pairs[-1][2].synchronize()
         for name, start, end in self._pairs:

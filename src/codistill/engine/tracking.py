@@ -1,6 +1,6 @@
-"""Where curves go beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by an option.
+"""Trackers, which record curves beside metrics.jsonl: TensorBoard by default, Weights & Biases or MLflow by option.
 
-Each run has its own id with Weights & Biases and MLflow, kept in its trackers.json: a resumed run continues under it,
+With Weights & Biases and MLflow each run has its own id, kept in its trackers.json: a resumed run continues under it,
 and two runs whose folders have the same name stay two.
 """
 
@@ -24,7 +24,7 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class Tracker(Protocol):
-    """A sink of finite numbers by step; `close` writes out what is buffered."""
+    """Records finite numbers by step; `close` writes out what is buffered."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
@@ -32,7 +32,7 @@ class Tracker(Protocol):
 
 
 class TensorBoardTracker:
-    """Event files in `tensorboard/`; a resumed run hides what was written beyond its first step.
+    """Writes event files to `tensorboard/`. A resumed run hides what was written after its first step.
 
     A full disk or a read-only folder raises CheckpointError, once: a writer that failed is not closed again.
     """
@@ -64,10 +64,10 @@ class TensorBoardTracker:
 
 
 class RunIds:
-    """The ids of a run with outside trackers. A copied folder is another run; a moved one is the same.
+    """The ids of a run with external trackers. A copied folder is another run; a moved one is the same.
 
     Args:
-        run_dir: the run, where the ids are kept.
+        run_dir: folder of the run, in which the ids are kept.
         start_step: first step of this call; a new run gets new ids.
     """
 
@@ -85,7 +85,7 @@ class RunIds:
             self._write()
 
     def get(self, tracker: str) -> str | None:
-        """The id under which a tracker knows this run; None if it does not yet."""
+        """The id under which a tracker knows this run; None if it does not know it yet."""
         return self._known["ids"].get(tracker) if self._resumes else None
 
     def keep(self, tracker: str, name: str) -> None:
@@ -135,7 +135,7 @@ class MlflowTracker:
         self._mlflow.log_dict(dict(config), "config.json")
 
     def _resumes(self, known: str | None) -> bool:
-        """Whether the known run could be continued; its server may be another one than today's, or have deleted it."""
+        """Whether the known run could be continued. The server may be another one now, or may have deleted it."""
         if known is None:
             return False
         try:

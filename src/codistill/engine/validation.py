@@ -1,8 +1,8 @@
-"""The validations of a run: after which steps, on which ranks, and what happens when one fails.
+"""The validations of a run: after which steps, on which ranks, and what happens if one fails.
 
-A validation changes nothing in the run: when the run is asked to stop, it is abandoned at the next batch, and computed
-again from the checkpoint. One that raises an error is reported. One that ends the process (killed, out of memory) is
-tried once more by the resumed run, then skipped: `validating.json` counts the attempts.
+A validation changes nothing in the run. If the run is asked to stop, the validation is abandoned at the next batch and
+computed again when the run resumes. A validation that raises an error is reported. One that ends the process (killed,
+out of memory) is tried once more by the resumed run, then skipped: `validating.json` counts the attempts.
 """
 
 import json
@@ -40,13 +40,13 @@ class Validation(Generic[BatchT]):
     """The validations of one call of `train`.
 
     Args:
-        objective, model: whose `evaluate` is called, on the wrapped module.
-        batches: this rank's held-out batches, afresh each time; None for no validation.
-        config: how often.
-        run_dir: of the run.
+        objective, model: the objective whose `evaluate` is called, and its wrapped module.
+        batches: called for each validation; gives this rank's held-out batches. None: no validation.
+        config: says how often to validate.
+        run_dir: folder of the run.
         process, vote: of this call; a request to stop ends a validation before its next batch.
-        log: where numbers and messages go.
-        context: of a step, by its keywords.
+        log: receives numbers and messages.
+        context: creates the context of a step, from its keywords.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Validation(Generic[BatchT]):
         )
 
     def missing(self, done: int) -> bool:
-        """Whether the validation after the checkpoint's step, which the run resumes from, is due and was not done."""
+        """Whether the validation after the step from which the run resumes is due and was not done."""
         if not self.due(done):
             return False
         return self._process.on_main(lambda: cut_after_step(self._run_dir / VALIDATION, done)) != done
 
     def run(self, done: int) -> Ending:
-        """Validate after `done` steps. Every rank calls it.
+        """Validate after `done` steps. Every rank calls this.
 
         Raises:
             ValidationError: if it failed and the config says that this is fatal.
@@ -108,7 +108,7 @@ class Validation(Generic[BatchT]):
         return rounds.halted or "done"
 
     def _evaluate(self, done: int, rounds: Rounds) -> Exception | None:
-        """Compute the numbers; returns the error of this rank, if any."""
+        """Compute the numbers; return the error of this rank, if any."""
         assert self._batches is not None
         device = self._process.device
         context = self._context(step=done, all_reduce_sum=rounds.sum)
@@ -125,7 +125,7 @@ class Validation(Generic[BatchT]):
         return None
 
     def _begin(self, done: int) -> bool:
-        """Record that this validation begins; False if it was begun too often without an end."""
+        """Record that this validation begins; return False if it was begun too often without an end."""
         path = self._run_dir / BEGUN
         begun = read_json(path) if path.is_file() else {}
         times = int(begun.get("times", 0)) if begun.get("step") == done else 0
@@ -153,7 +153,7 @@ class Validation(Generic[BatchT]):
 
 
 def _text(error: Exception) -> str:
-    """Text of a user's error; of any other, its traceback."""
+    """The text of a `CodistillError`; for any other error, its traceback."""
     if isinstance(error, CodistillError):
         return str(error)
     return "".join(traceback.format_exception(error)).strip()

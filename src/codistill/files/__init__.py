@@ -1,1 +1,1 @@
-"""Files for every package: atomic writing, listings, stamps of inputs, configs in YAML."""
+"""File handling for all packages: atomic writing, listings, stamps of inputs, configs in YAML."""

@@ -1,4 +1,4 @@
-"""Config files: a frozen dataclass to a YAML file and back, and what changed between two of them.
+"""Config files: write a frozen dataclass to YAML, read it back, and find the differences between two configs.
 
 See `files/yaml_text.py` for how YAML is read.
 """
@@ -21,12 +21,12 @@ T = TypeVar("T")
 CHANGEABLE = {"changeable": True}
 """Metadata of a dataclass field that may differ when a run is resumed (logging, paths, workers).
 
-`field(default=..., metadata=CHANGEABLE)`; layers below the engine write the dict out.
+Used as `field(default=..., metadata=CHANGEABLE)`; layers below the engine write the dict itself.
 """
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that either YAML version would read as another type."""
+    """Writes YAML, quoting text that YAML 1.1 or 1.2 would read as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -42,15 +42,15 @@ for _tag, _pattern, _first in RESOLVERS:
 
 
 def read_yaml(path: Path) -> Any:
-    """Content of a YAML file, as plain values.
+    """Read a YAML file as plain values.
 
     Raises:
-        ConfigError: if the file cannot be read, is not YAML, or exceeds the limits of `parse_yaml`, with the line.
+        ConfigError: if the file cannot be read, is not YAML, or exceeds the limits of `parse_yaml`; names the line.
     """
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path} is not a regular file. Give the path of a YAML file.")
-        with path.open("rb") as file:  # at most four bytes a character; longer texts are refused below
+        with path.open("rb") as file:  # at most four bytes per character; longer texts are refused below
             data = file.read(4 * MAX_CHARACTERS + 4)
         return parse_yaml(data.decode("utf-8"))
     except OSError as error:
@@ -64,11 +64,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_yaml(cls: type[T], path: Path | str) -> T:
-    """A config of class `cls` from a YAML file; missing keys have their defaults.
+    """Read a config of class `cls` from a YAML file; missing keys get their defaults.
 
     Raises:
-        ConfigError: for an unknown key (with the nearest known one), a value of the wrong type or out of range;
-            the text names the file and the key's path.
+        ConfigError: for an unknown key (with the nearest known one), or a value of the wrong type or out of range; the
+            text names the file and the key's path.
     """
     path = Path(path)
     plain = read_yaml(path)
@@ -79,7 +79,7 @@ def load_yaml(cls: type[T], path: Path | str) -> T:
 
 
 def dump_yaml(config: Any) -> str:
-    """A config as YAML text; `load_yaml` gives an equal one back."""
+    """Write a config as YAML text, from which `load_yaml` makes an equal config."""
     return yaml.dump(
         to_plain(config),
         Dumper=_Dumper,
@@ -91,7 +91,7 @@ def dump_yaml(config: Any) -> str:
 
 
 def save_yaml(config: Any, path: Path | str) -> None:
-    """Write a config as a YAML file, whole or not at all.
+    """Write a config to a YAML file, completely or not at all.
 
     Raises:
         CheckpointError: if the file cannot be written.
@@ -100,7 +100,7 @@ def save_yaml(config: Any, path: Path | str) -> None:
 
 
 def config_hash(config: Any) -> str:
-    """SHA-256 of a config without its changeable fields: equal for equal training."""
+    """SHA-256 of a config without its changeable fields; equal for equal trainings."""
     text = json.dumps(fixed_part(config), sort_keys=True)
     return text_sha256(text)
 
@@ -120,7 +120,7 @@ def fixed_part(config: Any) -> Any:
 
 
 def changed_fields(old: Any, new: Any) -> list[str]:
-    """Differences of the fixed parts of two configs: `path: old → new`, one text a field."""
+    """List the differences between two configs, without changeable fields: one text `path: old → new` per field."""
     before, after = _flatten(fixed_part(old)), _flatten(fixed_part(new))
     absent = "(absent)"
     return [

@@ -1,7 +1,8 @@
-"""Fields of dataclasses and values of tables, read from the sources that define them: nothing is imported.
+"""Read the fields of dataclasses and the values of tables from their source code, without importing anything.
 
-`MODULE:CLASS` in, its fields by dotted path with type, default and description out. Configs contain classes that import
-PyTorch, which takes seconds; mistyped options and `--help` are answered from the sources in tens of milliseconds.
+In: `MODULE:CLASS`. Out: its fields by dotted path, with type, default and description. The modules of configs import
+PyTorch, which takes seconds. With the sources alone, mistyped options and `--help` are answered in tens of
+milliseconds.
 """
 
 import ast
@@ -19,12 +20,12 @@ _ENTRY = re.compile(r"^ {4}(?: {4})?(\w[\w, ]*): (.*)$")
 
 @dataclass(frozen=True)
 class FieldText:
-    """A field as in the source.
+    """A field as its source code defines it.
 
     Attributes:
-        path: dotted, from the class that was asked for.
+        path: dotted path, starting from the class that was asked for.
         kind: its type.
-        default: its default; "" for none, or for a default factory.
+        default: its default; "" if there is none, or a default factory.
         about: its description in the class's docstring.
     """
 
@@ -41,7 +42,7 @@ class FieldText:
 
 @cache
 def fields_of(where: str) -> Mapping[str, FieldText]:
-    """Fields of a dataclass that hold values, those of nested ones included, by dotted path.
+    """Find the fields of a dataclass that hold values, including those of nested dataclasses, by dotted path.
 
     Args:
         where: `MODULE:CLASS` of this package.
@@ -70,7 +71,7 @@ Own = dict[str, tuple[str, ast.expr, ast.expr | None, str]]
 
 
 def _own_fields(where: str) -> Own:
-    """Fields of a class and its bases, not those of nested classes; a derived class's own counts."""
+    """Fields of a class and its bases, without those of nested classes. A derived class overrides its bases."""
     module, name = where.split(":")
     node = _definition(module, name)
     if not isinstance(node, ast.ClassDef):
@@ -92,7 +93,7 @@ def _own_fields(where: str) -> Own:
 
 
 def attributes_of(docstring: str) -> dict[str, str]:
-    """Descriptions in the section `Attributes:` of a docstring, by name."""
+    """Read the descriptions in the section `Attributes:` of a docstring, by name."""
     _, found, section = docstring.partition("Attributes:\n")
     told: dict[str, str] = {}
     names: list[str] = []
@@ -109,7 +110,7 @@ def attributes_of(docstring: str) -> dict[str, str]:
 
 
 def _definition(module: str, name: str) -> ast.stmt | None:
-    """The statement that defines or imports a name in a module."""
+    """Find the statement that defines or imports a name in a module."""
     for node in parsed_module(module).body:
         targets: list[ast.expr] = []
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
@@ -127,7 +128,7 @@ def _definition(module: str, name: str) -> ast.stmt | None:
 
 @cache
 def resolved(module: str, name: str) -> str | None:
-    """`MODULE:NAME` of the definition of a name that a module uses; None outside of this package."""
+    """Find the definition of a name that a module uses, as `MODULE:NAME`; None if it lies outside of this package."""
     node = _definition(module, name)
     if node is None:
         return None
@@ -140,13 +141,13 @@ def resolved(module: str, name: str) -> str | None:
 
 
 def is_dataclass(where: str) -> bool:
-    """Whether `MODULE:NAME` is a class with the decorator."""
+    """Whether `MODULE:NAME` is a class with the dataclass decorator."""
     node = _definition(*where.split(":"))
     return isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list)
 
 
 def _dataclass_in(module: str, annotation: ast.expr) -> str | None:
-    """The dataclass that a type names, alone, optional or in a tuple."""
+    """The dataclass in a type annotation, alone, optional or in a tuple."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Name):
             found = resolved(module, node.id)
@@ -156,7 +157,7 @@ def _dataclass_in(module: str, annotation: ast.expr) -> str | None:
 
 
 def _given(value: ast.expr | None) -> dict[str, ast.expr]:
-    """Arguments of the call by which a nested config's default is made."""
+    """Arguments of the call that makes the default of a nested config."""
     for node in ast.walk(value) if value is not None else ():
         if isinstance(node, ast.Lambda):
             node = node.body
@@ -166,7 +167,7 @@ def _given(value: ast.expr | None) -> dict[str, ast.expr]:
 
 
 def _type(module: str, annotation: ast.expr) -> str:
-    """A type as text; the alias of a choice is written out."""
+    """A type as text; an alias of a choice is written out."""
     value = value_of(module, annotation.id) if isinstance(annotation, ast.Name) else None
     return ast.unparse(annotation if value is None else value)
 
@@ -181,19 +182,19 @@ def _default(module: str, value: ast.expr | None) -> str:
 
 
 def value_of(module: str, name: str) -> ast.expr | None:
-    """The value of a name that a module defines or imports; None outside of this package."""
+    """The value of a name that a module defines or imports; None if it lies outside of this package."""
     where = resolved(module, name)
     node = _definition(*where.split(":")) if where else None
     return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
 
 
 def keywords_of(where: str) -> dict[str, tuple[str, ast.expr]]:
-    """Keyword arguments of the call that creates `MODULE:NAME`, each with the module whose names it uses.
+    """Keyword arguments of the call that creates `MODULE:NAME`, each with the module in which its names are defined.
 
-    Of `replace(OTHER, …)` those of the other one too.
+    For `replace(OTHER, …)`, the keyword arguments of OTHER are included.
 
     Raises:
-        LookupError: if it is created otherwise.
+        LookupError: if it is not created by a call.
     """
     module, name = where.split(":")
     value = value_of(module, name)
@@ -207,7 +208,7 @@ def keywords_of(where: str) -> dict[str, tuple[str, ast.expr]]:
 
 
 def names_in(module: str, value: ast.expr | None) -> tuple[str, ...] | None:
-    """Keys of a dictionary, given literally or by its name; None if they cannot be read."""
+    """Keys of a dictionary, which is given literally or by its name; None if they cannot be read."""
     if isinstance(value, ast.Name):
         where = resolved(module, value.id)
         return None if where is None else names_in(where.split(":")[0], value_of(module, value.id))
@@ -218,7 +219,7 @@ def names_in(module: str, value: ast.expr | None) -> tuple[str, ...] | None:
 
 
 def path_of_flag(flag: str) -> str:
-    """The path that a flag names: `engine.total_steps` of `--engine.total-steps=3`, `norm` of `--no-norm`."""
+    """The path that a flag names: `engine.total_steps` for `--engine.total-steps=3`, `norm` for `--no-norm`."""
     parts = flag[2:].split("=", 1)[0].replace("-", "_").split(".")
     parts[-1] = parts[-1].removeprefix("no_")
     return ".".join(parts)
@@ -227,16 +228,16 @@ def path_of_flag(flag: str) -> str:
 def check_flags(
     flags: list[str], known: Mapping[str, FieldText], hint: str, others: Iterable[str] = ()
 ) -> None:
-    """Refuse flags of no field; numbers in a path (`--sources.0.path`) are places in a list.
+    """Refuse flags that name no field. Numbers in a path (`--sources.0.path`) are indices of a list.
 
     Args:
         flags: from the command line.
         known: fields by path.
-        hint: where all of them are listed.
-        others: flags of the command itself, which may be the ones that were meant.
+        hint: where all fields are listed.
+        others: flags of the command itself, which are also suggested.
 
     Raises:
-        ConfigError: for the first unknown one, with the nearest known ones.
+        ConfigError: for the first unknown flag; names the nearest known ones.
     """
     for flag in flags:
         path = re.sub(r"\.\d+\b", "", path_of_flag(flag))
@@ -249,9 +250,10 @@ def check_flags(
 
 
 def _near(flag: str, known: Iterable[str]) -> list[str]:
-    """At most three flags like this one, or of the same last part (`--lr`, `--optim.lr`), the nearest first.
+    """Find at most three flags that resemble this one, the nearest first.
 
-    The dashes do not count: short names would be alike by them.
+    A flag also resembles this one if its last part does (`--lr`, `--optim.lr`). The leading dashes are not compared:
+    they would make short names similar.
     """
 
     def alike(one: str, other: str) -> float:

@@ -1,4 +1,4 @@
-"""Options without effect: a config that sets one is refused, with the reason and what to change."""
+"""Refuse a config that sets an option without effect; the error gives the reason and says what to change."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator
@@ -7,19 +7,19 @@ from typing import Any
 from codistill.errors import ConfigError
 
 Idle = tuple[str, str]
-"""Dotted path of an option, and why it does nothing."""
+"""Dotted path of an option, and why it has no effect."""
 
 
 def refuse_idle(config: Any, idle: Iterable[Idle], typed: Collection[str] = ()) -> None:
     """Refuse options without effect that differ from their defaults.
 
     Args:
-        config: a dataclass, which may hold others.
+        config: a dataclass, which may contain others.
         idle: its options without effect.
-        typed: paths given on the command line: refused even at their default.
+        typed: paths given on the command line; these are refused even at their default.
 
     Raises:
-        ConfigError: the first such option, why it has no effect, and what to change.
+        ConfigError: for the first such option: why it has no effect, and what to change.
     """
     for path, reason in idle:
         value, default = _value_and_default(config, path)
@@ -31,7 +31,7 @@ def refuse_idle(config: Any, idle: Iterable[Idle], typed: Collection[str] = ()) 
 
 
 def under(section: str, names: Iterable[str], reason: str) -> Iterator[Idle]:
-    """Fields of a section ("" for the config itself) that have no effect for one reason."""
+    """Fields of a section ("" for the config itself) that have no effect for the same reason."""
     return ((f"{section}.{name}" if section else name, reason) for name in names)
 
 

@@ -1,9 +1,10 @@
-"""Provenance of a kept result's rows, and which of its inputs have changed.
+"""Record what a stored result was made from, and find which of these inputs have changed.
 
-A row (an image's features, a pair's tokens) comes from parts: files, identified by size and modification time, and
-facts, short texts (a label, the hash of a camera read from a list). Their table lies beside the result:
+A row of the result (an image's features, a pair's tokens) is made from parts. A part is a file, identified by size and
+modification time, or a fact, a short text (a label, the hash of a camera read from a list). The table of parts is
+stored beside the result:
 
-    columns row, name, stamp    one line per part; row -1 holds for all rows (a list of classes)
+    columns row, name, stamp    one line per part; row -1 is for parts of all rows (a list of classes)
 """
 
 import os
@@ -20,7 +21,7 @@ from codistill.files.stamps import stamp_of
 from codistill.files.writing import atomically
 
 Part = tuple[str, str]
-"""A name, and a text that changes with the part."""
+"""A name, and a text that changes when the part changes."""
 
 Row = tuple[Part, ...]
 _SCHEMA = pa.schema([("row", pa.int32()), ("name", pa.string()), ("stamp", pa.string())])
@@ -31,27 +32,27 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Inputs:
-    """Parts of every row.
+    """The parts of every row.
 
     Attributes:
-        rows: parts of each row, in the order of the rows. Rows of equal parts are equal.
-        shared: parts of all rows.
+        rows: parts of each row, in the order of the rows. Rows with equal parts are equal.
+        shared: parts that all rows have.
     """
 
     rows: tuple[Row, ...]
     shared: Row = ()
 
     def digest(self) -> str:
-        """SHA-256 over all parts: equal for equal inputs."""
+        """SHA-256 of all parts; equal for equal inputs."""
         return text_sha256(repr((self.shared, self.rows)))
 
 
 @dataclass(frozen=True)
 class Change:
-    """How today's inputs differ from those of a kept result.
+    """How the current inputs differ from those of a stored result.
 
     Attributes:
-        sources: per row of today, the old row with the same parts; -1 for none.
+        sources: for each current row, the old row with the same parts; -1 if there is none.
         text: the differences, with names; empty if there are none.
     """
 
@@ -60,16 +61,16 @@ class Change:
 
 
 class Stamper:
-    """Parts of files; a file that many rows share is examined once."""
+    """Makes parts from files. A file that many rows share is examined only once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
         self._folders: dict[str, str] = {}
 
     def part(self, path: str | os.PathLike[str]) -> Part:
-        """A file's name and stamp; a missing file has a stamp too, and fails when it is read.
+        """Return a file's name and stamp. A missing file gets a stamp too; the error comes when it is read.
 
-        Links of folders are resolved in the name: one set to another version of a data set is noticed.
+        Links to folders are resolved in the name, so a link that now leads to another version of a data set is noticed.
         """
         folder, base = os.path.split(os.fspath(path))
         if folder not in self._folders:
@@ -85,7 +86,7 @@ class Stamper:
 
 
 def content_part(path: str | os.PathLike[str]) -> Part:
-    """A small file's name and content hash: touching it changes nothing."""
+    """Return the name and content hash of a small file; a changed modification time alone is no change."""
     name = os.fspath(path)
     try:
         return name, file_sha256(Path(name))
@@ -94,7 +95,7 @@ def content_part(path: str | os.PathLike[str]) -> Part:
 
 
 def write_inputs(path: Path, inputs: Inputs) -> None:
-    """Write the table, whole or not at all; see `writing.atomically`."""
+    """Write the table of parts, completely or not at all; see `writing.atomically`."""
     numbered = [(_SHARED, inputs.shared), *enumerate(inputs.rows)]
     lines = [(row, *part) for row, parts in numbered for part in parts]
     columns = [pa.array([line[at] for line in lines], field.type) for at, field in enumerate(_SCHEMA)]
@@ -105,11 +106,11 @@ def write_inputs(path: Path, inputs: Inputs) -> None:
 
 
 def read_inputs(path: Path) -> Inputs | None:
-    """The table, or None if it is missing or damaged: then the result's provenance is unknown."""
+    """Read the table of parts; None if it is missing or damaged: then the result's inputs are unknown."""
     try:
         table = pq.read_table(path)
         count = int((table.schema.metadata or {})[b"rows"])
-        rows: list[list[Part]] = [[] for _ in range(count + 1)]  # the last one: shared
+        rows: list[list[Part]] = [[] for _ in range(count + 1)]  # the last one: parts of all rows
         columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
         for row, name, stamp in zip(*columns, strict=True):
             rows[row].append((name, stamp))
@@ -119,12 +120,12 @@ def read_inputs(path: Path) -> Inputs | None:
 
 
 def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
-    """Which rows can be reused.
+    """Find which rows of a stored result can be reused.
 
     Args:
-        old: those of the kept result.
-        new: those of today.
-        by_place: a row also depends on its number and the number of rows (random views do).
+        old: inputs of the stored result.
+        new: current inputs.
+        by_place: whether a row also depends on its number and the number of rows (as random views do).
     """
     text = _text(old, new)
     if old.shared != new.shared or (by_place and len(old.rows) != len(new.rows)):
@@ -134,7 +135,7 @@ def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
         sources = tuple(at if before == now else -1 for at, (before, now) in enumerate(pairs))
     else:
         places = {parts: at for at, parts in enumerate(old.rows)}
-        # A row that kept its place is not replaced by an equal one.
+        # A row that is unchanged at its place is used, not an equal row elsewhere.
         kept = (at < len(old.rows) and old.rows[at] == parts for at, parts in enumerate(new.rows))
         sources = tuple(
             at if same else places.get(parts, -1)
@@ -144,7 +145,7 @@ def compare(old: Inputs, new: Inputs, *, by_place: bool) -> Change:
 
 
 def _text(old: Inputs, new: Inputs) -> str:
-    """The differences: changed, added or missing parts, some by name; or another order of the rows."""
+    """Describe the differences: changed, new or missing parts, some by name, or another order of the rows."""
     if old == new:
         return ""
     before, now = _stamps(old), _stamps(new)
@@ -162,7 +163,7 @@ def _text(old: Inputs, new: Inputs) -> str:
 
 
 def named_text(what: str, names: Sequence[str]) -> str:
-    """`changed: a, b, c and 4 others`; empty without names."""
+    """Format names as `changed: a, b, c and 4 others`; empty without names."""
     if not names:
         return ""
     others = len(names) - _SHOWN
@@ -175,16 +176,16 @@ def _stamps(inputs: Inputs) -> dict[str, str]:
 
 
 def fact(name: str, *values: object) -> Part:
-    """A list's or label's values as a part: a name, and a hash of their texts."""
+    """Make a part from values of a list or label: a name, and a hash of their texts."""
     return name, text_sha256(repr(values))[:16]
 
 
 def stamped(rows: Iterable[Sequence[str | os.PathLike[str] | Part]], shared: Row = ()) -> Inputs:
-    """Inputs of rows whose files and facts are listed.
+    """Make inputs from the files and facts of each row.
 
     Args:
-        rows: per row, paths, which are examined now, and facts, which are kept as they are.
-        shared: parts of all rows.
+        rows: for each row, paths, which are examined now, and facts, which are kept as they are.
+        shared: parts that all rows have.
     """
     stamper = Stamper()
     return Inputs(

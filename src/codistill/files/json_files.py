@@ -1,4 +1,4 @@
-"""JSON objects in files: read with errors that name the file, written through a temporary name."""
+"""JSON objects in files: read with errors that name the file, written atomically."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ MAX_BYTES = 50_000_000
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
         CheckpointError: if the file is missing, damaged or holds something else.
@@ -45,5 +45,5 @@ def is_json_object(path: Path, **entries: str) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all; see `writing.atomically`."""
+    """Write a JSON file, completely or not at all; see `writing.atomically`."""
     write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Lines of a text file that an editor, a shell or a spreadsheet has written: UTF-8, any line ends, no marks."""
+"""Read the lines of a UTF-8 text file from an editor, a shell or a spreadsheet: any line ends, no byte-order marks."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ _MARK = "\ufeff"
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines, empty ones too, so that indices are line numbers; without line ends and byte-order marks.
+    """Read all lines, including empty ones, so that indices are line numbers; without line ends and byte-order marks.
 
-    Only line feeds (and carriage returns before them) end a line: a name may hold any other separator.
+    Only line feeds (and carriage returns before them) end a line: a name may contain any other separator.
 
     Raises:
-        DataError: if the file is missing, no regular file, or not text in UTF-8.
+        DataError: if the file is missing, not a regular file, or not text in UTF-8.
     """
     try:
         if path.exists() and not path.is_file():
@@ -27,7 +27,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def lines_of(data: bytes, path: object) -> list[str]:
-    """The lines of a text file's bytes; `path` names it in errors.
+    """Split the bytes of a text file into lines; `path` names it in errors.
 
     Raises:
         DataError: if they are not text in UTF-8.

@@ -1,8 +1,8 @@
-"""Files below a folder by their suffixes, found the same way everywhere.
+"""Find files below a folder by their suffixes, by the same rules everywhere.
 
-Regular files whose name ends in one of the suffixes, in any case; links are followed. Passed over, counted and logged
-once: hidden files (macOS leaves `._x.jpg` beside `x.jpg`), folders of other programs (`.ipynb_checkpoints`,
-`__MACOSX`, `@eaDir`), broken links, pipes and devices, and archives.
+Regular files whose name ends in one of the suffixes, in upper or lower case, are found; links are followed. The
+following are passed over, counted and logged once: hidden files (macOS leaves `._x.jpg` beside `x.jpg`), folders of
+other programs (`.ipynb_checkpoints`, `__MACOSX`, `@eaDir`), broken links, pipes and devices, and archives.
 """
 
 import logging
@@ -15,7 +15,7 @@ from codistill.errors import DataError
 IMAGE_SUFFIXES = tuple(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .avif .tga".split()  # noqa: SIM905
 )
-"""Suffixes of image files, in any case."""
+"""Suffixes of image files, in upper or lower case."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".tar.lz4", ".zip", ".7z", ".rar")
 _FOREIGN = {
@@ -31,20 +31,20 @@ _FOREIGN = {
         "lost+found",
     )
 }
-"""Folders that systems and programs leave among the data; hidden ones (.ipynb_checkpoints, .Trashes) are too."""
+"""Folders that systems and programs leave among data. Hidden folders (.ipynb_checkpoints, .Trashes) count too."""
 
 LOGGER = logging.getLogger("codistill")
 _said: set[str] = set()
 
 
 class PassedOver:
-    """Files found and not used: by kind, the number and the first of them."""
+    """Files that were found but are not used: for each kind, their number and the first of them."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, tuple[int, str]] = {}
 
     def add(self, kind: str, name: str, count: int = 1) -> None:
-        """Count one more, or several, of a kind."""
+        """Count one more file of a kind, or several."""
         so_far, first = self.kinds.get(kind, (0, name))
         self.kinds[kind] = (so_far + count, first)
 
@@ -75,18 +75,18 @@ def is_foreign(name: str) -> bool:
 def walk_files(
     root: str | Path, suffixes: Collection[str], passed: PassedOver, *, deep: bool = True
 ) -> Iterator[str]:
-    """Relative paths with `/`: a folder's files by name, then what is in its folders, by name.
+    """Yield relative paths with `/`: first a folder's own files by name, then those in its folders, by name.
 
     Links to folders are followed, but not in a circle.
 
     Args:
         root: the folder.
         suffixes: lower case, with their dots.
-        passed: receives what is not used, while walking.
-        deep: also the files in its folders.
+        passed: collects files that are not used, while walking.
+        deep: also list the files in its folders.
 
     Raises:
-        DataError: if the folder is missing, one below it cannot be listed, or a name is not UTF-8.
+        DataError: if the folder is missing, a folder below it cannot be listed, or a name is not UTF-8.
     """
     return _walk(str(root), "", (os.path.realpath(root),), tuple(suffixes), passed, deep)
 
@@ -132,7 +132,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _unusable(entry: os.DirEntry[str]) -> str:
-    """Why a file is passed over; empty if it is usable."""
+    """Why a file is not used; empty if it is usable."""
     if is_foreign(entry.name):
         return "hidden files"
     try:
@@ -154,7 +154,7 @@ def _utf8(name: str, folder: str) -> str:
 def list_files(
     folder: str | Path, suffixes: Collection[str] = IMAGE_SUFFIXES, *, deep: bool = False
 ) -> list[Path]:
-    """Files of a folder (`deep`: also of the folders in it), in the order of their paths; logs what was passed over.
+    """List the files of a folder (`deep`: and of folders below it), sorted by path; log files that are passed over.
 
     Raises:
         DataError: as `walk_files`.
@@ -166,7 +166,7 @@ def list_files(
 
 
 def list_folders(folder: str | Path) -> list[Path]:
-    """Folders in a folder by name, without hidden ones and those of other programs.
+    """List the folders in a folder by name, without hidden ones and those of other programs.
 
     Raises:
         DataError: if it cannot be listed.
@@ -180,16 +180,16 @@ def list_folders(folder: str | Path) -> list[Path]:
 
 
 def any_case(path: Path) -> Path:
-    """The path if it exists, else the same with its suffix in capitals or small letters, if that exists."""
+    """The path if it exists; otherwise the same path with its suffix in upper or lower case, if that exists."""
     others = (path.with_suffix(path.suffix.upper()), path.with_suffix(path.suffix.lower()))
     return path if path.exists() else next((other for other in others if other.exists()), path)
 
 
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:
-    """Files of one folder by name without the suffix, in their order.
+    """Return the files of one folder by name without the suffix, in their order.
 
     Raises:
-        DataError: if two have the same name, which is ambiguous.
+        DataError: if two files have the same name without the suffix.
     """
     found: dict[str, Path] = {}
     for path in files:

@@ -1,7 +1,7 @@
-"""Literal values of a module, without importing it: PyTorch alone takes seconds.
+"""Read literal values from a module's source, without importing it: importing PyTorch alone takes seconds.
 
 A command's parser lists kinds, recipes and defaults that are defined beside their classes. The sources are parsed, not
-run (some milliseconds each).
+run (a few milliseconds each).
 """
 
 import ast
@@ -12,23 +12,23 @@ from typing import Any
 
 @cache
 def parsed(file: str) -> ast.Module:
-    """The syntax tree of a file of the package, by its path below `codistill/`."""
+    """Syntax tree of a file of this package, given by its path below `codistill/`."""
     return ast.parse(files("codistill").joinpath(file).read_text(encoding="utf-8"))
 
 
 def parsed_module(module: str) -> ast.Module:
-    """The syntax tree of a module or package of this package, by its dotted name."""
+    """Syntax tree of a module or package within this package, given by its dotted name."""
     place = module.partition(".")[2].replace(".", "/")
     package = files("codistill").joinpath(place)
     return parsed(f"{place}/__init__.py" if package.is_dir() else f"{place}.py")
 
 
 def literal(module: str, path: str) -> Any:
-    """A literal of a module: a plain value, or the keys of a dictionary whose values are not plain.
+    """Read a literal of a module: a plain value, or the keys of a dictionary whose values are not plain.
 
     Args:
         module: `codistill.tasks.dense.depth.fit`.
-        path: `NAME` of the module, `CLASS.FIELD`, or `NAME.KEYWORD` of the call that creates NAME.
+        path: `NAME` in the module, `CLASS.FIELD`, or `NAME.KEYWORD` of the call that creates NAME.
 
     Raises:
         LookupError: if there is no such literal.

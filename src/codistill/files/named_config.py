@@ -1,4 +1,4 @@
-"""A config from the user's text: a known name, a saved YAML file, or `file.py:NAME` of the user's own file."""
+"""Find a config by the user's text: a known name, a saved YAML file, or `file.py:NAME` in the user's own file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,18 +18,18 @@ def find_config(
     from_yaml: Callable[[Path], T] | None = None,
     kind: str = "recipe",
 ) -> T:
-    """The config that a user named.
+    """Find the config that a user named.
 
     Args:
-        what: a known name (`-` and `_` are alike), the path of a YAML file (a run's config.yaml), or
-            `path/to/file.py:NAME`, which is imported.
-        known: by name.
-        cls: of the config.
-        from_yaml: reads a YAML file; None: every field that the file lacks keeps its default.
-        kind: the word for it in errors.
+        what: a known name (`-` and `_` count as equal), the path of a YAML file (a run's config.yaml), or
+            `path/to/file.py:NAME`; that file is imported.
+        known: configs by name.
+        cls: class of the config.
+        from_yaml: reads a YAML file; None: fields that are missing in the file keep their defaults.
+        kind: the config's name in errors.
 
     Raises:
-        ConfigError: if there is no such config, listing the known ones.
+        ConfigError: if there is no such config; lists the known ones.
     """
     for name in (what, what.replace("_", "-")):
         if name in known:
@@ -44,15 +44,15 @@ def find_config(
 
 
 def check_config_name(what: str, known: tuple[str, ...] | None, kind: str = "recipe") -> None:
-    """Refuse what cannot be a config: no known name, no file. Nothing is imported.
+    """Refuse a text that names no config: neither a known name nor an existing file. Nothing is imported.
 
     Args:
-        what: as `find_config` takes it.
-        known: names; None where they cannot be told without importing.
-        kind: the word for it in errors.
+        what: as for `find_config`.
+        known: names; None if they are not known without importing.
+        kind: the config's name in errors.
 
     Raises:
-        ConfigError: with the nearest known names, or the file that is not there.
+        ConfigError: names the nearest known names, or the file that is missing.
     """
     if what.endswith((".yaml", ".yml")):
         if not Path(what).exists():

@@ -1,7 +1,8 @@
-"""Arrays of an `.npz` file: written, and read without anything in the file ever being executed.
+"""Write and read the arrays of an `.npz` file. Reading never executes anything in the file.
 
-In: a file. Out: its arrays by name, also text that was stored as Python objects. Label files keep names and genders as
-object arrays, which are pickles: they are read by an unpickler for numpy's array, dtype and text only.
+In: a file. Out: its arrays by name, including text that was stored as Python objects. Label files keep names and
+genders as object arrays, which are pickles; these are read by an unpickler that accepts only numpy's arrays, dtypes and
+text.
 """
 
 import io
@@ -29,7 +30,7 @@ _PLAIN = {
     ("_codecs", "encode"),
 }
 MAX_PICKLE = 1 << 28
-"""Bytes of an object array: ten million names."""
+"""Largest size of an object array in bytes: ten million names."""
 
 _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, NotImplementedError)
 _DAMAGE_IN_OBJECTS = (pickle.UnpicklingError, KeyError, IndexError, TypeError, ImportError, MemoryError)
@@ -49,7 +50,7 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_npz(path: str | PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays that the file has; arrays of Python objects as arrays of text.
+    """Read those of the named arrays that the file has; arrays of Python objects become arrays of text.
 
     Raises:
         DataError: if the file is missing, damaged, or one of these arrays is neither numbers nor text.

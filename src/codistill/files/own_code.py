@@ -1,4 +1,4 @@
-"""Objects of a user's own Python file, by `file.py:NAME`: recipes, loss terms, projectors."""
+"""Objects in a user's own Python file, given as `file.py:NAME`: recipes, loss terms, projectors."""
 
 import importlib.util
 import os
@@ -13,17 +13,17 @@ MARK = ".py:"
 
 
 def is_own(text: str) -> bool:
-    """Whether a text is `file.py:NAME`, not the name of a table's row."""
+    """Whether a text has the form `file.py:NAME`, in contrast to a name in a table."""
     return MARK in text
 
 
 def own_name(text: str) -> str:
-    """NAME of `file.py:NAME`; any other text as it is."""
+    """NAME of `file.py:NAME`; any other text unchanged."""
     return text.rpartition(":")[2] if is_own(text) else text
 
 
 def with_own_path(text: str, change: Callable[[str], str]) -> str:
-    """`file.py:NAME` with its path changed; any other text as it is."""
+    """Change the path in `file.py:NAME`; any other text is unchanged."""
     if not is_own(text):
         return text
     file, _, name = text.rpartition(":")
@@ -31,15 +31,15 @@ def with_own_path(text: str, change: Callable[[str], str]) -> str:
 
 
 def own_object(text: str, kind: str, fits: Callable[[Any], bool]) -> Any:
-    """The object of `file.py:NAME`; the file is imported.
+    """Return the object of `file.py:NAME`, after importing the file.
 
     Args:
-        text: its path may begin with `~` or a variable.
-        kind: of the object, for errors.
+        text: `file.py:NAME`; the path may begin with `~` or a variable.
+        kind: name of the object's kind, for errors.
         fits: whether an object is of that kind.
 
     Raises:
-        ConfigError: if the file or object is missing (listing fitting ones), or the object does not fit.
+        ConfigError: if the file or object is missing (lists fitting objects), or the object does not fit.
     """
     file, _, name = text.rpartition(":")
     path = Path(os.path.expandvars(file)).expanduser()
@@ -49,7 +49,7 @@ def own_object(text: str, kind: str, fits: Callable[[Any], bool]) -> Any:
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass looks up its annotations there
+    sys.modules[spec.name] = module  # dataclasses look up their annotations there
     spec.loader.exec_module(module)
     own = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     if name not in own:

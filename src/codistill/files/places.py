@@ -1,8 +1,8 @@
-"""The cache folder, absolute paths, and paths of things that were moved together.
+"""The cache folder, absolute paths, and paths of files that were moved together.
 
-A user's path is relative to the current folder and made absolute before it is saved, unless it begins with `~` or a
-variable, which mean the same from anywhere. A folder that was moved together with the targets of its paths finds them
-at their old place relative to the folder.
+A user's path is relative to the current folder. It is made absolute before it is saved, unless it begins with `~` or a
+variable, which mean the same everywhere. A folder that was moved together with the targets of its paths finds them at
+their old position relative to the folder.
 """
 
 import os
@@ -15,8 +15,9 @@ CACHE = "CODISTILL_CACHE"
 
 
 def cache_folder() -> Path:
-    """For data that can be made or fetched again: `$CODISTILL_CACHE`, else `$XDG_CACHE_HOME/codistill`, else
-    `~/.cache/codistill`.
+    """The folder for data that can be made or fetched again.
+
+    It is `$CODISTILL_CACHE`, otherwise `$XDG_CACHE_HOME/codistill`, otherwise `~/.cache/codistill`.
     """
     chosen = os.environ.get(CACHE)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -24,8 +25,10 @@ def cache_folder() -> Path:
 
 
 def absolute_path(path: str) -> str:
-    """Absolute and without `..`, links left as they are; `~` and variables stay if they lead to an absolute path or to
-    an address; addresses (`s3://…`) stay.
+    """Make a path absolute and without `..`. Links are not resolved.
+
+    A path with `~` or a variable is unchanged if it leads to an absolute path or to an address; so are addresses
+    (`s3://…`).
     """
     expanded = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
     if "$" in expanded or is_url(expanded) or (expanded != path and expanded.startswith("/")):
@@ -34,21 +37,25 @@ def absolute_path(path: str) -> str:
 
 
 def absolute_encoder(text: str) -> str:
-    """The same for an encoder, if it names an existing file or folder; options follow it after commas."""
+    """`absolute_path` for an encoder, if it names an existing file or folder; options may follow after commas."""
     if not text or text.startswith(("/", "~", "$")):
         return text
     return with_path(text, lambda path: absolute_path(path) if os.path.exists(path) else path)  # noqa: PTH110
 
 
 def absolute_place(spec: str) -> str:
-    """The same for a folder or `LAYOUT:FOLDER`."""
+    """`absolute_path` for a folder or `LAYOUT:FOLDER`, if the folder exists."""
     whole = absolute_encoder(spec)
     kind, colon, place = spec.partition(":")
     return f"{kind}:{absolute_encoder(place)}" if whole == spec and colon else whole
 
 
 def moved_path(path: str, before: str, now: str) -> str:
-    """An absolute path whose target is missing, relative to a folder moved from `before` to `now`, if that exists."""
+    """Find the new place of a missing file after a folder was moved from `before` to `now`.
+
+    The file's path relative to the folder is assumed to be unchanged. If nothing is there, the path is returned as it
+    is.
+    """
     if not path.startswith("/") or os.path.lexists(path):
         return path
     seen = os.path.relpath(path, before)
@@ -57,7 +64,7 @@ def moved_path(path: str, before: str, now: str) -> str:
 
 
 def moved_place(spec: str, before: str, now: str) -> str:
-    """The same for a folder or `LAYOUT:FOLDER`, with options after commas or not."""
+    """`moved_path` for a folder or `LAYOUT:FOLDER`, with or without options after commas."""
     kind, colon, place = spec.partition(":")
     if colon and place.startswith("/"):
         return f"{kind}:{with_path(place, lambda path: moved_path(path, before, now))}"
@@ -65,7 +72,7 @@ def moved_place(spec: str, before: str, now: str) -> str:
 
 
 def with_path(text: str, change: Callable[[str], str]) -> str:
-    """A text of a path and options after commas, with its path changed; the longest path that changes counts."""
+    """Change the path in a text of a path and options after commas; the longest path that `change` changes is taken."""
     for end in range(len(text), 0, -1):
         if end == len(text) or text[end] == ",":
             found = change(text[:end])

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to plain values (dict, list, str, numbers, None) and back, by their type hints.
+"""Convert frozen dataclasses to plain values (dict, list, str, numbers, None) and back, by their type hints.
 
-Nested dataclasses, tuples, lists, `dict[str, …]`, Literal, Optional and unions, Path. A field of one of several
-dataclasses has its class name under the key `class`. Nothing is evaluated or imported by name.
+Supported are nested dataclasses, tuples, lists, `dict[str, …]`, Literal, Optional and unions, Path. If a field may be
+one of several dataclasses, its class name is stored under the key `class`. Nothing is evaluated or imported by name.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @cache
 def field_hints(cls: type) -> dict[str, Any]:
-    """Type hint of every field that the constructor takes."""
+    """Type hints of all fields that the constructor takes."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
@@ -36,7 +36,7 @@ def _several_classes(hint: Any) -> bool:
 
 
 def to_plain(value: Any, hint: Any = None) -> Any:
-    """A config (or a part of it, with its type hint) as dicts, lists, text, numbers and None."""
+    """Convert a config (or a part of it, with its type hint) to dicts, lists, text, numbers and None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         tag = {CLASS_KEY: type(value).__name__} if _several_classes(hint) else {}
         hints = field_hints(type(value))
@@ -51,7 +51,7 @@ def to_plain(value: Any, hint: Any = None) -> Any:
 
 
 def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested plain values by dotted path; lists and empty mappings are values."""
+    """Flatten nested plain values to dotted paths. Lists and empty mappings count as values."""
     found: dict[str, Any] = {}
     for name, value in fields.items():
         path = f"{prefix}{name}"
@@ -63,7 +63,7 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _item_hint(hint: Any, kind: type) -> Any:
-    """Hint of a container's items: enough to decide whether their class must be written."""
+    """Type hint of a container's items, as far as needed to decide whether their class name must be stored."""
     for member in _members(hint):
         origin = get_origin(member)
         if isinstance(origin, type) and issubclass(origin, kind):
@@ -72,7 +72,7 @@ def _item_hint(hint: Any, kind: type) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str = "") -> Any:
-    """A plain value converted to a type hint.
+    """Convert a plain value to a type hint.
 
     Args:
         hint: a dataclass or any supported type hint.

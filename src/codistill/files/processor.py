@@ -1,11 +1,14 @@
-"""This machine's processor, by the name that its system gives it."""
+"""Name of this machine's processor, as its system gives it."""
 
 import platform
 from pathlib import Path
 
 
 def processor_name() -> str:
-    """From Linux, else from Python. Where virtual machines hide the model, its family and number tell kinds apart."""
+    """Read the name from Linux, otherwise from Python.
+
+    Where virtual machines hide the model, its family and number tell kinds of processors apart.
+    """
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     first = dict(

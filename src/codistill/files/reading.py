@@ -1,7 +1,7 @@
-"""The bytes of a file whose name is not trusted: a regular file of a bounded size, or an error, never a wait.
+"""Read a file whose name is not trusted: only a regular file of limited size; anything else is an error, never a wait.
 
-Lists, manifests and folders may name anything: a named pipe waits for a writer for ever, `/dev/zero` does not end,
-opening some devices acts on them. So the kind of file is checked before it is opened.
+Lists, manifests and folders may name anything. A named pipe waits for a writer forever, `/dev/zero` does not end, and
+opening some devices has an effect on them. The kind of file is therefore checked before it is opened.
 """
 
 import os
@@ -10,7 +10,7 @@ import stat
 from codistill.errors import DataError
 
 MAX_FILE_BYTES = 1 << 30
-"""Default limit of a file that is read whole."""
+"""Default size limit of a file that is read whole."""
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -22,11 +22,11 @@ _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getat
 
 
 def read_regular(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_FILE_BYTES) -> bytes:
-    """Bytes of a regular file, or of what a link leads to.
+    """Read the bytes of a regular file, or of the regular file to which a link leads.
 
     Args:
         path: the file.
-        what: what it should be, for errors: `image file`.
+        what: what the file should be, for errors: `image file`.
         limit: bytes; a larger file is refused.
 
     Raises:
@@ -62,7 +62,7 @@ def _check_regular(path: str | os.PathLike[str], status: os.stat_result, what: s
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """As many bytes as the file's stated size; growth meanwhile (or a size of 0, as in /proc) is ignored."""
+    """Read as many bytes as the file's stated size. Growth in the meantime (or a size of 0, as in /proc) is ignored."""
     parts, left = [], size
     while left:
         part = os.read(descriptor, left)

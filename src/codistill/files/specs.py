@@ -1,4 +1,4 @@
-"""Data sets and sizes on a command line: `LAYOUT:FOLDER`, `ROWSxCOLUMNS`."""
+"""Parse data sets and sizes given on a command line: `LAYOUT:FOLDER`, `ROWSxCOLUMNS`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from codistill.errors import ConfigError, unknown_name
 
 
 def parse_spec(spec: str, layouts: Iterable[str]) -> tuple[str, Path]:
-    """Layout and folder of `LAYOUT:FOLDER`.
+    """Split `LAYOUT:FOLDER` into layout and folder.
 
     Raises:
         ConfigError: for another form, or an unknown layout.
@@ -25,7 +25,7 @@ def parse_spec(spec: str, layouts: Iterable[str]) -> tuple[str, Path]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`ROWSxCOLUMNS` or one side.
+    """Parse `ROWSxCOLUMNS`, or the side of a square.
 
     Raises:
         ConfigError: for anything else.

@@ -1,6 +1,6 @@
-"""The state of a file when something was derived from it: its size and modification time.
+"""Stamps: size and modification time of a file at the time when something was derived from it.
 
-Kept results (features, indices, banks) store the stamps of their input files, which are compared before reuse.
+Stored results (features, indices, banks) contain the stamps of their input files, which are compared before reuse.
 """
 
 import os
@@ -16,7 +16,7 @@ class Stamp:
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
-    """The stamp of a file now; of a link, that of its target.
+    """The current stamp of a file; for a link, that of its target.
 
     Raises:
         OSError: if the file is missing or unreadable.

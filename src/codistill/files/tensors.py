@@ -1,4 +1,4 @@
-"""Tensors as safetensors files: tensors by name in, a whole file or none out."""
+"""Write tensors to safetensors files, completely or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from codistill.files.writing import atomically
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write tensors and a header of texts; see `atomically`."""
+    """Write tensors by name, and a header of texts; see `atomically`."""
     with atomically(path) as temporary:
         save_file(_unshared(tensors), temporary, metadata=None if header is None else dict(header))
         temporary.chmod(0o644)  # safetensors creates files only for their owner
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the host, contiguous, each with memory of its own: tied weights are written twice."""
+    """Copy tensors to the host, contiguous and each with its own memory; tied weights are written twice."""
     seen: set[int] = set()
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -1,7 +1,8 @@
-"""Addresses of objects in stores (`s3://BUCKET/KEY`, `https://…`): told from paths, joined, free of secrets.
+"""Addresses of objects in stores (`s3://BUCKET/KEY`, `https://…`): recognize and join them, and remove secrets.
 
-An address is written into configs, logs and errors, so one that carries credentials (`user:password@`, a signed query)
-is refused; credentials come by the environment. Texts of other libraries' errors lose both before they are shown.
+Addresses are written into configs, logs and errors. An address with credentials (`user:password@`, a signed query) is
+therefore refused; credentials come from the environment. In error texts of other libraries, both are removed before the
+texts are shown.
 """
 
 import os
@@ -19,19 +20,20 @@ _SECRET_NAMES = ("SECRET", "TOKEN", "PASSWORD", "CREDENTIAL", "_KEY")
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an address of a store, not a path (nor `file://`, which is one)."""
+    """Whether a text is an address in a store. Paths and `file://` addresses are not."""
     return bool(_URL.match(text)) and not text.startswith("file://")
 
 
 def check_url(text: str, what: str) -> None:
-    """Refuse an address that carries credentials, or lost a slash when it was taken for a path; paths are fine.
+    """Refuse an address with credentials, or one that lost a slash because it was treated as a path. Paths are
+    accepted.
 
     Args:
         text: an address or a path.
         what: its name in the error, e.g. `source 'photos'`.
 
     Raises:
-        ConfigError: without the secret in its text.
+        ConfigError: its text does not contain the secret.
     """
     if _COLLAPSED.match(text):
         raise ConfigError(f"{what}: {text!r} lost a slash: write {text.replace(':/', '://', 1)!r}")
@@ -46,7 +48,7 @@ def check_url(text: str, what: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """A text in which addresses have neither user nor query, and no value of a secret environment variable stands."""
+    """Remove user names and queries from addresses in a text, and the values of secret environment variables."""
     text = _QUERY.sub(r"\1?…", _USER.sub("…@", text))
     for name, value in os.environ.items():
         if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAMES):
@@ -55,12 +57,12 @@ def without_secrets(text: str) -> str:
 
 
 def object_url(root: str, name: str) -> str:
-    """The address of an object by its relative name, whose odd characters a web server needs quoted."""
+    """The address of an object by its relative name. For web servers, special characters are quoted."""
     return join_url(root, quote(name) if root.startswith(("http://", "https://")) else name)
 
 
 def join_url(url: str, name: str) -> str:
-    """The address of a name below another address; `..` in the name is resolved, not beyond the host or bucket."""
+    """The address of a name below another address. `..` in the name is resolved, but not above the host or bucket."""
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
     path = posixpath.normpath(f"/{path}/{name}").lstrip("/")
@@ -68,10 +70,10 @@ def join_url(url: str, name: str) -> str:
 
 
 def parent_of(place: str) -> str:
-    """The folder of a file: of a path or of an address."""
+    """The folder of a file, given as a path or an address."""
     return parent_url(place) if is_url(place) else os.path.dirname(place) or "."  # noqa: PTH120
 
 
 def parent_url(url: str) -> str:
-    """The address of the folder that holds an object."""
+    """The address of the folder of an object."""
     return join_url(url, "..")

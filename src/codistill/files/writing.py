@@ -1,7 +1,7 @@
-"""Files and folders that are either whole or absent: written beside their place, synced, then renamed.
+"""Write files and folders completely or not at all: under a temporary name in the same folder, synced, then renamed.
 
-In: a path and its content. Out: that on the disk, or the old content and a `WriteError` that says which place cannot be
-written, why, and what to do.
+In: a path and its content. Out: that content on the disk, or the old content and a `WriteError` that names the place
+that cannot be written, the reason, and what to do.
 """
 
 import errno
@@ -21,9 +21,9 @@ TEMPORARY = ".tmp-"
 
 
 def cannot_write(path: Path, error: Exception) -> WriteError:
-    """The error for a full disk, a read-only folder, or a path through a file."""
+    """Make the error for a full disk, a read-only folder, or a path through a file."""
     while isinstance(error, WriteError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # of a file within `path`, under a temporary name
+        error = error.__cause__  # the error of a file within `path`, with a temporary name
     reason, advice = str(error), ""
     if isinstance(error, OSError):
         reason = error.strerror or reason
@@ -38,7 +38,7 @@ def cannot_write(path: Path, error: Exception) -> WriteError:
 
 
 def _other_place(path: Path, number: int | None) -> str:
-    """What to do unless the disk is full; empty where it may be."""
+    """What to do if the disk is not full; empty if it may be full."""
     parent = nearest_folder(path)
     file = file_on_the_way(path) if number in (errno.EEXIST, errno.ENOTDIR) else None
     if file is not None:
@@ -53,13 +53,13 @@ def _other_place(path: Path, number: int | None) -> str:
 
 
 def file_on_the_way(folder: Path) -> Path | None:
-    """The file in place of a folder, or of one above it; None if there is none."""
+    """The file in the place of a folder, or of a folder above it; None if there is none."""
     there = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), None)
     return there if there is not None and not there.is_dir() else None
 
 
 def refuse_file(folder: Path) -> None:
-    """Check, before anything is computed, that an output folder is not a file or below one.
+    """Check, before anything is computed, that an output folder is neither a file nor below one.
 
     Raises:
         ConfigError: if it is.
@@ -94,16 +94,16 @@ def sync(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path`, of this process alone, with a suffix that no listing knows."""
+    """A name beside `path` that only this process uses, with a suffix that no listing finds."""
     name = path.name.encode()[:200].decode(errors="ignore")  # names of up to 255 bytes must stay possible
     return path.with_name(f"{TEMPORARY}{name}-{os.getpid()}")
 
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, which is created; synced and renamed to `path` at the end.
+    """Give a temporary name beside `path`; at the end the file is synced and renamed to `path`.
 
-    Readers see the old file, the new one or none. After an error the old one stays.
+    The folder is created. Readers see the old file, the new one or none. After an error the old file is still there.
 
     Raises:
         WriteError: if the disk is full, or the folder cannot be written.
@@ -123,10 +123,10 @@ def atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_atomically(folder: Path) -> Iterator[Path]:
-    """An empty temporary folder that replaces `folder` at the end; the old one is then removed.
+    """Give an empty temporary folder that replaces `folder` at the end; the old folder is then removed.
 
     Raises:
-        WriteError: if that fails; the old folder stays.
+        WriteError: if that fails; the old folder is still there.
     """
     building = temporary_name(folder)
     remove_quietly(building)
@@ -141,7 +141,7 @@ def folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Move `new` to `folder`; an old one is first moved aside (`.old-NAME`) and finally removed.
+    """Move `new` to `folder`. An old folder is first moved aside (`.old-NAME`) and finally removed.
 
     Raises:
         OSError: if that fails; the old folder is restored.
@@ -167,13 +167,13 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file of bytes; see `atomically`."""
+    """Write bytes to a file; see `atomically`."""
     with atomically(path) as temporary:
         temporary.write_bytes(data)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove temporary files of a name (or all) of killed processes, in a folder without other writers."""
+    """Remove temporary files (of one name, or all) of killed processes, in a folder to which nobody else writes."""
     for path in folder.glob(f"{TEMPORARY}{name}"):
         remove_quietly(path)
 

@@ -1,7 +1,7 @@
-"""YAML text to plain values, at a cost bounded by its length.
+"""Parse YAML text to plain values, at a cost limited by its length.
 
-YAML 1.2 scalars: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated. An alias (`*a`) is a copy of
-its target, so a few hundred bytes can expand to billions of values, which are counted before any is built.
+Scalars follow YAML 1.2: `3e-4` is a number, `no` is text, `12:30` is text. Nothing is evaluated. An alias (`*a`) is a
+copy of its target, so a few hundred bytes can expand to billions of values; these are counted before any is built.
 """
 
 import re
@@ -20,11 +20,11 @@ RESOLVERS = (
     ("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789")),
     ("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789")),
 )
-"""Tag, pattern and first characters of what is not text without quotes: the core schema of YAML 1.2."""
+"""Tag, pattern and first characters of scalars that are not text unless quoted: the core schema of YAML 1.2."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's core scalars, no key twice, and a bound on nesting while it parses."""
+    """PyYAML's safe loader with YAML 1.2's core scalars, no repeated keys, and a limit on nesting while parsing."""
 
     depth = 0
 
@@ -72,11 +72,11 @@ _Loader.yaml_constructors = {
 
 
 def parse_yaml(text: str) -> Any:
-    """A YAML text as dicts, lists, text, numbers, truth values and None.
+    """Parse a YAML text to dicts, lists, text, numbers, truth values and None.
 
     Raises:
-        ValueError: if it is not YAML, or exceeds this module's limits on length, depth or values (aliases expanded);
-            with the line, if known.
+        ValueError: if it is not YAML, or exceeds this module's limits on length, depth or values (with aliases
+            expanded); names the line, if known.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it is {len(text):,} characters long; at most {MAX_CHARACTERS:,} are read")
@@ -95,11 +95,11 @@ def parse_yaml(text: str) -> Any:
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Number of values in a node with aliases expanded, and their nesting; each node is visited once.
+    """Number of values in a node with aliases expanded, and their nesting depth. Each node is visited once.
 
     Args:
         node: a parsed value.
-        known: results for the nodes seen before, by identity; None while one is being measured.
+        known: results for nodes seen before, by identity; None while a node is being measured.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1, 0
@@ -112,7 +112,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
     known[id(node)] = None
     values, levels = 1, 1
     for part in node.value:
-        for child in part if isinstance(part, tuple) else (part,):  # a mapping's are pairs
+        for child in part if isinstance(part, tuple) else (part,):  # the parts of a mapping are pairs
             found = _measure(child, known)
             values, levels = values + found[0], max(levels, found[1] + 1)
     if values > MAX_VALUES:

@@ -1,1 +1,1 @@
-"""Recipes: named, documented configurations, and how a configuration becomes a student, teachers and data."""
+"""Recipes: named, documented configurations, and the code that builds a student, teachers and data from one."""

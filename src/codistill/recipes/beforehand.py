@@ -1,7 +1,7 @@
-"""What a recipe's teachers and student are known to be before any weights are read: impossible sizes are refused here.
+"""Check a recipe against what is known of its teachers and student before any weights are read.
 
-Teachers are loaded one after the other, and may be downloaded: what is wrong with the third must not wait for the first
-two. What is not known beforehand is refused when it loads.
+Teachers are loaded one after the other, and may be downloaded first: an error in the third must not appear only after
+the first two are loaded. What is not known beforehand is checked when the teacher is loaded.
 """
 
 from codistill.encoders.facts import EncoderFacts, facts_of
@@ -12,10 +12,10 @@ from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_
 
 
 def check_beforehand(recipe: Recipe) -> None:
-    """Refuse sizes that no patch divides, summaries that a teacher does not have, and weights that sum to zero.
+    """Refuse sizes that no patch size divides, summaries that a teacher does not have, and weights that are all 0.
 
     Raises:
-        ConfigError: for the first, with what to change.
+        ConfigError: for the first of these; says what to change.
     """
     teachers = recipe.teachers
     if teachers and all(teacher.weight == 0 for teacher in teachers):
@@ -34,10 +34,10 @@ def check_beforehand(recipe: Recipe) -> None:
 
 
 def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:
-    """Refuse a teacher that cannot be what its configuration says.
+    """Refuse a teacher whose configuration does not fit its encoder.
 
     Raises:
-        ConfigError: with what to change.
+        ConfigError: says what to change.
     """
     what = teacher.encoder or teacher.name
     if facts.patch_size is not None:

@@ -1,4 +1,4 @@
-"""From a recipe to teachers, student, objective and data: the only place where configurations meet builders."""
+"""Build teachers, student, objective and data from a recipe. Only this module connects configurations with builders."""
 
 import itertools
 import os
@@ -33,7 +33,7 @@ from codistill.types import Batch
 
 
 def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precision = "fp32") -> TeacherBank:
-    """The recipe's teachers, loaded, for steps of a precision on a device (where they are moved later)."""
+    """Load the recipe's teachers, for steps of a given precision on a given device (they are moved there later)."""
     teachers: list[Teacher] = []
     loaded: dict[tuple[str, str], Encoder] = {}
     for config in recipe.teachers:
@@ -43,7 +43,7 @@ def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precisi
         known = what, config.precision
         encoder = loaded.get(known) or load_encoder(what)
         teachers.append(Teacher(config, encoder, device=device, step=step))
-        if config.precision != "int8":  # which may change the encoder that it is given
+        if config.precision != "int8":  # int8 may change the encoder that it is given
             loaded[known] = teachers[-1].encoder
     return TeacherBank(teachers, recipe.student.patch_size)
 
@@ -51,7 +51,7 @@ def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precisi
 def build_objective(
     recipe: Recipe, device: torch.device | str = "cpu"
 ) -> tuple[DistillationObjective, list[str]]:
-    """The objective of a recipe for a device, and the parts that `init` lacks (see `build_student`)."""
+    """Build a recipe's objective for a device; also return the parts that `init` lacks (see `build_student`)."""
     if not recipe.training_sources:
         raise ConfigError(f"recipe {recipe.name!r} has no image source: add --source NAME,DOMAIN,PATH")
     check_recipe(recipe)
@@ -60,7 +60,7 @@ def build_objective(
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
-    DistillationLoss(recipe.distill.loss)  # refuse unknown terms before any teacher is downloaded
+    DistillationLoss(recipe.distill.loss)  # refuses unknown terms before any teacher is downloaded
     bank = build_bank(recipe, device, recipe.engine.precision)
     if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
         raise ConfigError(
@@ -81,9 +81,10 @@ def build_objective(
 
 
 def compile_teachers(bank: TeacherBank, *, everyone: bool) -> None:
-    """Compile the teachers (the engine compiles what it trains), or only int8 ones, which are slow otherwise.
+    """Compile all teachers, or only those in int8, which are slow otherwise. (The engine compiles what it trains.)
 
-    Folded int8 teachers stay as they are: their products are one operation each, with a scale read on the host.
+    Folded int8 teachers are not compiled: each of their products is one operation, with a scale that is read on the
+    host.
     """
     for name in bank.names:
         in_integers = bank[name].config.precision == "int8"
@@ -99,10 +100,10 @@ def calibrate_targets(
     part: "DataPart",
     all_reduce_sum: Callable[[Tensor], Tensor],
 ) -> int:
-    """Compute fixed target statistics on the first training batches, for teachers without any in `student.init`.
+    """Compute fixed target statistics on the first training batches, for teachers for which `student.init` has none.
 
     Returns:
-        Images seen by this rank; 0 if none were needed.
+        Images seen by this rank; 0 if nothing had to be computed.
     """
     names = [target.name for target in objective.trainable.targets]
     if recipe.student.init:
@@ -121,13 +122,13 @@ def calibrate_targets(
 
 
 def loader_config(recipe: Recipe) -> LoaderConfig:
-    """The loader's configuration at the recipe's image size."""
+    """The loader's configuration, with the recipe's image size."""
     return replace(recipe.loader, image_size=recipe.image_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """A process's part of the data, and its device."""
+    """The share of the data that a process reads, and its device."""
 
     rank: int = 0
     world_size: int = 1
@@ -135,7 +136,7 @@ class DataPart:
 
 
 def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable[Batch]]:
-    """From a start step to this rank's batches from there on: `engine.accumulate` per step."""
+    """Return a function that maps a start step to this rank's batches from there on: `engine.accumulate` per step."""
 
     parts = part.world_size * recipe.engine.accumulate
     loader = loader_config(recipe)
@@ -169,13 +170,13 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
 
 
 def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
-    """A batch in equal parts, for gradient accumulation; records of replaced images stay with the first.
+    """Split a batch into equal parts, for gradient accumulation. Records of replaced images stay with the first part.
 
-    The images are dealt out like cards, one domain after the other, so that every part holds all domains in the batch's
+    The images are ordered by domain and dealt out in turn, so that every part holds all domains in the batch's
     proportions, whatever their order in the batch.
 
     Raises:
-        ConfigError: if it does not divide.
+        ConfigError: if the number of parts does not divide the batch.
     """
     if len(batch) % parts:
         raise ConfigError(
@@ -202,7 +203,7 @@ def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def validation_batches(recipe: Recipe, part: DataPart) -> Callable[[], Iterable[Batch]] | None:
-    """This rank's held-out batches, or None if the recipe holds nothing out."""
+    """Return a function that gives this rank's held-out batches, or None if the recipe holds nothing out."""
     if not recipe.held_out_sources:
         return None
     return lambda: eval_loader(

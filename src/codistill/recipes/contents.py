@@ -1,4 +1,4 @@
-"""What is behind a path today: an encoder, data or a file as a user names it in, its SHA-256 out."""
+"""SHA-256 of what a path leads to at present: an encoder, data or a file, as a user names it."""
 
 from functools import cache
 from pathlib import Path
@@ -10,10 +10,11 @@ from codistill.world.build import WORLD_FILE
 
 
 def content_of(text: str) -> str:
-    """SHA-256 of an encoder's weights, a world's plan, another file, or a folder's listing; "" for what is none.
+    """SHA-256 of an encoder's weights, a world's plan, another file, or a folder's listing; "" if nothing is there.
 
-    A listing holds names and sizes of the files below a folder, not their contents or times: a copy on another machine
-    is the same data. It is made once per process. A folder within a world is that world.
+    The listing holds the names and sizes of the files below a folder, not their contents or times, so a copy on another
+    machine counts as the same data. It is made once per process. For a folder within a world, the plan of that world
+    counts.
 
     Raises:
         DataError: if a folder cannot be listed.
@@ -41,7 +42,7 @@ def _listing(folder: Path) -> str:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file as it is now; read once for all cells that stand on it."""
+    """SHA-256 of a file as it is now. The file is read once, even if several callers need it."""
     return _stamped_sha256(path, stamp_of(path))
 
 

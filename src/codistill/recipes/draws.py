@@ -1,4 +1,4 @@
-"""What the networks of a recipe see: sizes of their inputs and numbers of images, over the draws of a run."""
+"""Inputs of a recipe's networks over the random draws of a run: their sizes, and the number of images."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,16 +9,17 @@ from codistill.recipes.sizes import images_of_step, shape_of_step, size_of_step
 from codistill.teachers.views import draw_size
 
 DRAWN = 2048
-"""Steps whose drawn sizes are counted, at most: the mean of so many is within a percent of the expected one."""
+"""Largest number of steps whose drawn sizes are counted: their mean is within a percent of the expected one."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Inputs of a recipe's networks: rows and columns in pixels, each with its number per training image.
+    """Inputs of a recipe's networks: sizes (rows, columns) in pixels, each with its number per training image.
 
     Attributes:
         images: of a step, on average.
-        student, teachers: by size; the numbers of a network sum to one, or to less where images share a canvas.
+        student, teachers: number of inputs by size. The numbers of a network sum to one, or to less if images share a
+            canvas.
     """
 
     images: float
@@ -27,7 +28,9 @@ class Draws:
 
 
 def draws_of(recipe: Recipe, patches: Mapping[str, int]) -> Draws:
-    """What the networks see in a recipe's first steps, `DRAWN` at most: all of a short run, a sample of a long one.
+    """Count the inputs of a recipe's networks over its first steps.
+
+    At most `DRAWN` steps are counted: all of a short run, a sample of a long one.
 
     Args:
         recipe: of the run.

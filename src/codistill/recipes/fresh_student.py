@@ -1,4 +1,4 @@
-"""From a recipe to its student: fresh, or from earlier weights."""
+"""Build a recipe's student, from random or from earlier weights."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ from codistill.types import TargetSpec
 
 
 def with_class_tokens(config: StudentConfig, targets: Sequence[TargetSpec]) -> tuple[TargetSpec, ...]:
-    """The targets with the student's token of each, and so the number of registers that are class tokens."""
+    """Return the targets, each with the index of the student's class token that predicts it.
+
+    With `class_tokens = per_teacher`, the largest index is the number of registers that serve as class tokens.
+    """
     if config.class_tokens == "shared":
         return tuple(targets)
     wanting = [target.name for target in targets if "cls" in target.projected]
@@ -31,7 +34,7 @@ def with_class_tokens(config: StudentConfig, targets: Sequence[TargetSpec]) -> t
 
 
 def student_shape(config: StudentConfig, image_size: int, more_tokens: int = 0) -> ViTConfig:
-    """The architecture of a fresh student; `more_tokens` registers are class tokens of teachers."""
+    """The architecture of a new student; `more_tokens` further registers serve as class tokens of teachers."""
     given = {
         name: value for name in ("dim", "depth", "num_heads") if (value := getattr(config, name)) is not None
     }
@@ -51,10 +54,10 @@ def student_shape(config: StudentConfig, image_size: int, more_tokens: int = 0) 
 def build_encoder(
     config: StudentConfig, image_size: int, more_tokens: int = 0
 ) -> ViTEncoder | NetworkEncoder:
-    """A student encoder, with fresh weights or those of `network`.
+    """Create a student's encoder, with random weights or those of `network`.
 
     Raises:
-        ConfigError: if a network has other pixels per token than `patch_size`, or does not take the image size.
+        ConfigError: if a network's number of pixels per token is not `patch_size`, or it does not take the image size.
     """
     if not config.network:
         return ViTEncoder(student_shape(config, image_size, more_tokens), name=config.size)
@@ -69,13 +72,13 @@ def build_encoder(
 
 
 def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Student, list[str]]:
-    """The student, fresh or from `student.init`.
+    """Create the student, with random weights or from `student.init`.
 
     Returns:
         The student, and a line for each part that `init` lacks.
 
     Raises:
-        ConfigError: if the encoder of `init` is another architecture.
+        ConfigError: if the encoder of `init` has another architecture.
     """
     config = recipe.student
     start = None
@@ -114,13 +117,13 @@ def encoder_like(
     config: StudentConfig,
     more_tokens: int = 0,
 ) -> ViTEncoder | NetworkEncoder:
-    """A fresh encoder of the architecture, normalization and licence of released weights, with the recipe's drop-path.
+    """Create an encoder like a released one: its architecture, normalization and licence, with the recipe's drop-path.
 
     Args:
         start: the released encoder.
-        wanted: the recipe's architecture; sizes must agree.
+        wanted: an encoder of the recipe's architecture; the sizes of both must agree.
         config: the recipe's student.
-        more_tokens: registers of `wanted` that are class tokens of teachers.
+        more_tokens: number of registers of `wanted` that serve as class tokens of teachers.
 
     Raises:
         ConfigError: if the sizes differ; the text says what to add to the command.
@@ -163,7 +166,7 @@ def encoder_like(
 def _network_like(
     start: ViTEncoder | NetworkEncoder, wanted: ViTEncoder | NetworkEncoder, config: StudentConfig
 ) -> NetworkEncoder:
-    """The recipe's network with the normalization and licence of released weights of the same network."""
+    """Give the recipe's network the normalization and licence of released weights of the same network."""
     if not isinstance(start, NetworkEncoder) or not isinstance(wanted, NetworkEncoder):
         theirs = (
             f"--student.network timm:{start.config.model}"
@@ -188,7 +191,7 @@ def _network_like(
 
 @torch.no_grad()
 def copy_matching(start: nn.Module, student: Student) -> list[str]:
-    """Copy tensors of equal name and shape; returns the student's names without a match."""
+    """Copy tensors whose name and shape match; return the student's names without a match."""
     given = start.state_dict()
     fresh = []
     for name, tensor in student.state_dict().items():

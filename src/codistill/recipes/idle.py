@@ -1,8 +1,8 @@
-"""Options without effect: a recipe in, ConfigError out if it sets one.
+"""Refuse options without effect: a recipe in, a ConfigError out if it sets one.
 
-Some options depend on others (the kernel of a blur that never happens), some name sources, domains or teachers that may
-not exist. A recipe that sets such an option to other than its default, or names what does not exist, is refused, with
-what to change.
+Some options depend on others (the kernel of a blur whose probability is 0). Some name sources, domains or teachers that
+may not exist. A recipe that sets such an option to another value than its default, or names something that does not
+exist, is refused, and the error says what to change.
 """
 
 import os
@@ -25,20 +25,20 @@ from codistill.types import TokenKind
 
 
 def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
-    """Refuse a recipe with options without effect, or with names of what does not exist.
+    """Refuse a recipe that sets options without effect, or names something that does not exist.
 
     Args:
         recipe: with all its overrides.
-        typed: dotted paths given on the command line: refused even at their default.
+        typed: dotted paths given on the command line. These are refused even at their default.
 
     Raises:
-        ConfigError: the first such option, why it has no effect, and what to change.
+        ConfigError: for the first such option: why it has no effect, and what to change.
     """
     check_length(recipe)
     refuse_idle(recipe, idle_options(recipe), typed)
     _check_terms(recipe)
     check_aspects(recipe)
-    view_plan(recipe)  # refuses shifts that leave nothing in common
+    view_plan(recipe)  # refuses shifts after which student and teacher see nothing in common
     if recipe.distill.mesa.weight and not recipe.student.ema:
         raise ConfigError(
             f"distill.mesa.weight = {recipe.distill.mesa.weight:g} needs a moving average to agree with: add "
@@ -53,7 +53,7 @@ def check_recipe(recipe: Recipe, typed: Collection[str] = ()) -> None:
 
 
 def check_length(recipe: Recipe) -> None:
-    """Refuse two lengths of a run that disagree.
+    """Refuse a recipe whose two lengths disagree.
 
     Raises:
         ConfigError: if `epochs` and `engine.total_steps` disagree.
@@ -70,7 +70,7 @@ def check_length(recipe: Recipe) -> None:
 
 
 def idle_options(recipe: Recipe) -> Iterator[Idle]:
-    """Every option without effect in this recipe, set or not."""
+    """Yield every option that has no effect in this recipe, whether it is set or not."""
     yield "loader.image_size", "a recipe's image_size (--image-size) is the side of its images"
     if recipe.world is None:
         yield "world_path", "the recipe has no world"
@@ -204,7 +204,7 @@ def _optim(recipe: Recipe) -> Iterator[Idle]:
 
 
 def _most_teachers(recipe: Recipe) -> int:
-    """Number of teachers of the source that has most."""
+    """Largest number of teachers that a source has."""
     teaches = recipe.distill.sharing.teaches
     return max(
         sum(teaches(teacher.domain, source.domain, source.name) for teacher in recipe.teachers)
@@ -213,7 +213,7 @@ def _most_teachers(recipe: Recipe) -> int:
 
 
 def _check_terms(recipe: Recipe) -> None:
-    """Refuse token kinds without a loss, where that is known without loading a teacher or the user's own files."""
+    """Refuse token kinds without a loss, if that is known without loading a teacher or the user's own files."""
     said: set[TokenKind] = {kind for teacher in recipe.teachers for kind in teacher.kinds or ()}
     loss = recipe.distill.loss
     if not any(is_own(name) for name in (*loss.weights, *(loss.summary or ()))):
@@ -221,10 +221,10 @@ def _check_terms(recipe: Recipe) -> None:
 
 
 def _check_heads(recipe: Recipe) -> None:
-    """Refuse attention heads that do not divide the student's width, before a teacher is loaded."""
+    """Refuse a number of attention heads that does not divide the student's width, before any teacher is loaded."""
     student, projector = recipe.student, recipe.student.projector
     if "num_heads" not in find_projector(projector.kind).options or student.network:
-        return  # a network's width is not known yet: its projector checks
+        return  # a network's width is not known yet: the projector checks it later
     size = VIT_SIZES.get(student.size, {})
     dim = int(student.dim or size.get("dim", 0))
     own = int(student.num_heads or size.get("num_heads", 1))

@@ -1,4 +1,4 @@
-"""Names in a recipe that must exist: of sources and domains; and intervals that must fit its length."""
+"""Check that the sources and domains that a recipe names exist, and that its intervals fit its length."""
 
 from codistill.data.mixing import SourceSize, mixture_of
 from codistill.data.source import SourceConfig
@@ -7,10 +7,10 @@ from codistill.recipes.recipe import Recipe
 
 
 def check_names(recipe: Recipe) -> None:
-    """Refuse unknown names, and intervals longer than the run.
+    """Refuse unknown names, and intervals that do not fit the run.
 
     Raises:
-        ConfigError: for the first, with what to change.
+        ConfigError: for the first of these; says what to change.
     """
     sources = recipe.training_sources
     names, domains = [source.name for source in sources], {source.domain for source in sources}

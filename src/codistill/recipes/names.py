@@ -1,4 +1,4 @@
-"""Names of codistill's recipes, quick to import; `registry.RECIPES` has the recipes."""
+"""Names of codistill's recipes, in a module that is quick to import; `registry.RECIPES` has the recipes."""
 
 RECIPE_NAMES = (
     "bench",

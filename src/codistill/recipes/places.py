@@ -1,7 +1,7 @@
-"""Paths of a recipe's files: independent of the current folder, and valid in runs that were moved.
+"""Paths in a recipe: independent of the current folder, and still valid after a run was moved.
 
-A command's relative paths are relative to the current folder. They are made absolute before anything is saved, except
-those that begin with `~` or a variable, which mean the same anywhere. A run that was moved together with its data and
+Relative paths in a command are relative to the current folder. They are made absolute before anything is saved, except
+those that begin with `~` or a variable, which mean the same everywhere. A run that was moved together with its data and
 teachers finds them by their path relative to the run.
 """
 
@@ -21,12 +21,12 @@ from codistill.recipes.sources_record import recorded_place
 
 
 def at_home(recipe: Recipe) -> Recipe:
-    """The recipe with paths made absolute from the current folder."""
+    """Return the recipe with paths made absolute, starting from the current folder."""
     return _with_places(recipe, absolute_path, absolute_encoder)
 
 
 def read_run_recipe(run: Path) -> Recipe:
-    """The recipe of a run, with the present paths of its files.
+    """Read the recipe of a run, with the present paths of its files.
 
     Raises:
         ConfigError: if the folder is no run, or its config is damaged.
@@ -45,9 +45,10 @@ def read_run_recipe(run: Path) -> Recipe:
 
 
 def same_but_for_places(saved: Recipe, given: Recipe) -> Recipe:
-    """The saved recipe with the given one's spelling of encoders that are the same, so that a run can resume.
+    """Return the saved recipe with the given one's spelling of encoders that are the same, so that a run can resume.
 
-    A path is the same if it is from the current folder (older runs keep relative ones), or if both lead to one file.
+    Two encoders are the same if their texts are equal once the saved one is made absolute from the current folder
+    (older runs keep relative paths).
     """
 
     def text(old: str, new: str) -> str:

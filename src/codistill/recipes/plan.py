@@ -1,9 +1,9 @@
 """The cost of a recipe on a number of GPUs: a recipe in, operations, times and bytes out.
 
-Operations are counted, not estimated: student and teachers of the recipe's sizes run once on the meta device. They are
-divided by rates of the machine; each is an argument, and measured ones are better than the defaults. Nothing is
-downloaded: a teacher's architecture is read from its file where that is here (a run, an export, a head's encoder), else
-its size from its name.
+Operations are counted, not estimated: a student and teachers of the recipe's sizes run once on the meta device. The
+counts are divided by the rates of the machine. Each rate is an argument, and measured rates are better than the
+defaults. Nothing is downloaded: a teacher's architecture is read from its file if that is on this machine (a run, an
+export, a head's encoder), otherwise its size is read from its name.
 """
 
 import os
@@ -62,7 +62,7 @@ GPUS = {
     "h100": Gpu(peak=989e12, link=450e9, network=50e9, price=3.0),
     "h200": Gpu(peak=989e12, link=450e9, network=50e9, price=3.5),
 }
-"""Peaks and links from the maker's data sheets; a port of 200 or 400 Gb/s for each GPU; prices are round guesses."""
+"""Peaks and links from the maker's data sheets; a port of 200 or 400 Gb/s per GPU; prices are round guesses."""
 PER_MACHINE = 8
 
 
@@ -72,8 +72,8 @@ class Work:
 
     Attributes:
         images: of a step, on average: steps of larger drawn sizes hold fewer.
-        encoder, projectors: of the student, forward and backward, for one image: the mean over the images of all steps.
-        teachers: forward, by name, on the share of the images that each sees; the same mean.
+        encoder, projectors: of the student, forward and backward, for one image, averaged over the images of all steps.
+        teachers: forward, by name, averaged in the same way; each counts only for the share of the images that it sees.
         gradient_bytes: of a step.
     """
 
@@ -91,7 +91,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A recipe's steps, and seconds of each: `compute`, and `communication` if none of it overlaps with computing."""
+    """A recipe's steps, and the seconds of one: `compute`, and `communication` if it does not overlap with it."""
 
     steps: int
     compute: float
@@ -103,10 +103,10 @@ class Plan:
 
 
 def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTConfig:
-    """Architecture of a teacher: of its weights where they are here, of the recipe whose run it is, or its name.
+    """Find a teacher's architecture: from its weights on this machine, the recipe of its run, or its name.
 
     Raises:
-        ConfigError: if none of them tells it, or it is no vision transformer of ours.
+        ConfigError: if none of these tells it, or the teacher is not one of codistill's vision transformers.
         CheckpointError: if its file is damaged.
     """
     what = os.path.expandvars(teacher.encoder or teacher.name)
@@ -136,12 +136,12 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
 
 
 def recipe_of_run(what: str, recipes: Mapping[str, Recipe]) -> Recipe | None:
-    """The recipe whose run is meant by `runs/NAME`."""
+    """Return the recipe whose run `runs/NAME` is."""
     return recipes.get(what.removeprefix("runs/")) if what.startswith("runs/") else None
 
 
 def earlier_stages(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[Recipe]:
-    """Recipes whose runs a recipe needs, as teachers or to start from, and those that they need: first things first."""
+    """List the recipes whose runs a recipe needs, as teachers or to start from, directly or not, in order."""
     found: list[Recipe] = []
     for what in (*(teacher.encoder for teacher in recipe.teachers), recipe.student.init):
         before = recipe_of_run(what, recipes)
@@ -154,10 +154,10 @@ def earlier_stages(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[Recipe
 
 
 def teacher_size(teacher: TeacherConfig) -> tuple[str, int]:
-    """Size (`vit_large`) and patch size of a teacher, from its name.
+    """Read a teacher's size (`vit_large`) and patch size from its name.
 
     Raises:
-        ConfigError: if the name has neither.
+        ConfigError: if the name does not contain them.
     """
     name = (teacher.encoder or teacher.name).lower()
     found = _SIZE.search(name)
@@ -176,7 +176,7 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
 
     Args:
         recipe: of the run.
-        recipes: of runs that are its teachers, by name.
+        recipes: recipes by name, for teachers that are runs of theirs.
     """
     config = recipe.student
     shares = {teacher.name: share_of(recipe, teacher) for teacher in recipe.teachers}
@@ -216,14 +216,14 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
 
 @cache
 def _forward_flops(shape: ViTConfig, inputs: tuple[tuple[tuple[int, int], float], ...]) -> float:
-    """`_mean_flops` of a vision transformer; many teachers, and rows of a study, have one shape."""
+    """`_mean_flops` of a vision transformer; cached, because many teachers and rows of a study have the same shape."""
     with torch.device("meta"), torch.no_grad():
         network = ViTEncoder(replace(shape, image_size=max(max(size) for size, _ in inputs)))
         return _mean_flops(network, dict(inputs))
 
 
 def _seen_before(recipe: Recipe, shares: Mapping[str, float]) -> set[str]:
-    """Teachers that are an earlier one's encoder and see the same of all images, so that it runs once for both."""
+    """Find teachers whose encoder already runs for an earlier teacher on the same inputs: it runs once for both."""
     known: set[Hashable] = set()
     found: set[str] = set()
     for teacher in recipe.teachers:
@@ -241,19 +241,19 @@ def _seen_before(recipe: Recipe, shares: Mapping[str, float]) -> set[str]:
 
 
 def _predicted(student: Student, teacher: str, images: torch.Tensor) -> object:
-    """The student's encoder and one of its projectors."""
+    """Run the student's encoder and one of its projectors."""
     outputs = student.encoder.intermediate(images, student.projector_blocks, norm=False)
     return student.project(outputs, teacher)
 
 
 def _mean_flops(network: Callable[[torch.Tensor], object], inputs: Mapping[tuple[int, int], float]) -> float:
-    """Operations per training image of a network that sees some inputs (rows, columns), so many of each per image."""
+    """Operations of a network per training image, given the number of inputs per image of each size (rows, columns)."""
     each = {size: torch.empty(1, 3, *size) for size in inputs}
     return sum(count_flops(lambda x=each[size]: network(x)) * number for size, number in inputs.items())
 
 
 def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
-    """Share of the images that a teacher sees: domains have equal shares, divided among their sources by size."""
+    """Share of the images that a teacher sees, if domains have equal shares, divided among their sources by size."""
     sharing = recipe.distill.sharing
     if sharing.mode == "full" or not sharing.skip_untaught or not recipe.training_sources:
         return 1.0
@@ -268,12 +268,12 @@ def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
 
 
 def plan_run(recipe: Recipe, work: Work, gpus: int, rate: float, network: float) -> Plan:
-    """Divide a recipe's work among GPUs.
+    """Divide the work of a recipe among GPUs.
 
     Args:
-        recipe: its steps.
+        recipe: gives the number of steps.
         work: `work_of(recipe)`.
-        gpus: number, each with an equal part of every batch.
+        gpus: number of GPUs; each computes an equal part of every batch.
         rate: operations per second of one GPU.
         network: bytes per second that one GPU sends; gradients are reduced in a ring.
     """

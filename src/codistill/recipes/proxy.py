@@ -1,16 +1,25 @@
-"""EUPE: large teachers into one proxy, the proxy into a small student, then again at independent scales.
+"""Recipes of EUPE: large teachers into a proxy, the proxy into a small student, then again at independent scales.
 
     codistill distill eupe-proxy --out runs/eupe-proxy             # stage 1: three teachers into 1.9 billion parameters
     codistill distill eupe-vitb16-256 --out runs/eupe-vitb16-256   # stage 2: the proxy teaches at 256 pixels
     codistill distill eupe-vitb16 --out runs/eupe-vitb16           # stage 3: sizes drawn independently
-    codistill plan eupe-vitb16                                     # its hours, and those of the stages before
+    codistill plan eupe-vitb16                                     # hours of this stage and of the earlier ones
 
-Published (arXiv 2603.22387): the teachers, their sizes and the student's size in stage 1; sizes, batches, learning
-rates, steps, weight decay, adaptors and fixed statistics of stages 2 and 3; the loss. Not published, and chosen here:
-the proxy's shape (width 1792, 48 blocks, 28 heads, patch 16, 448 pixels), batch, rate and steps of stage 1 (those of
-stage 2), learning rates as per 256 images, warm-up and AdamW's betas (codistill's), how sizes are drawn, and the batch
-of larger images in stage 3 (4096 of 256 pixels, as many tokens otherwise). The loss is the mean of class and patch
-tokens' losses, half of EUPE's sum. Its images, LVD-1689M, are not public: the sets of DUNE and ImageNet-1K stand in.
+Published (arXiv 2603.22387):
+* of stage 1: the teachers, their image sizes and the student's size;
+* of stages 2 and 3: image sizes, batches, learning rates, steps, weight decay, adaptors and fixed statistics;
+* the loss.
+
+Not published, and chosen here:
+* the proxy's shape (width 1792, 48 blocks, 28 heads, patch 16, 448 pixels);
+* batch, learning rate and steps of stage 1 (those of stage 2);
+* that learning rates are per 256 images;
+* warm-up and AdamW's betas (codistill's);
+* how image sizes are drawn;
+* the batch of larger images in stage 3 (4096 images of 256 pixels, and as many tokens at other sizes).
+
+The loss here is the mean of the class and patch tokens' losses, half of EUPE's sum. EUPE's images, LVD-1689M, are not
+public: the sets of DUNE and ImageNet-1K replace them.
 """
 
 from dataclasses import replace

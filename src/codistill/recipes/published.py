@@ -1,7 +1,7 @@
 """The four published DUNE models and UNIC, as the reference implementation trains them.
 
-The reference takes 128 images per GPU; the batch here is global: 1024 are eight GPUs'. The learning rate follows it (lr
-* batch / 256). `total_steps` follows from `epochs` and the batch.
+The reference implementation takes 128 images per GPU. The batch here is global: 1024 images correspond to eight GPUs.
+The learning rate scales with it (lr * batch / 256). `total_steps` follows from `epochs` and the batch.
 Sources: DUNE (CVPR 2025) and its README; UNIC (ECCV 2024).
 """
 
@@ -28,17 +28,17 @@ DUNE_TEACHERS = (
 
 
 def training_sources(names: tuple[str, ...] = ALL_SOURCES) -> tuple[SourceConfig, ...]:
-    """Training images of known data sets, below `$CODISTILL_DATA`."""
+    """Training images of data sets in the catalogue, below `$CODISTILL_DATA`."""
     return tuple(catalogue_source(name) for name in names)
 
 
 def held_out_sources(names: tuple[str, ...] = ALL_SOURCES) -> tuple[SourceConfig, ...]:
-    """Validation images of those data sets that have any."""
+    """Validation images of those of the data sets that have any."""
     return tuple(catalogue_source(name, "val") for name in names if CATALOGUE[name].val)
 
 
 def stage_one(name: str, size: str, about: str) -> Recipe:
-    """100 "epochs" at 336 pixels, everything as published."""
+    """The first stage: 100 "epochs" at 336 pixels, everything as published."""
     return Recipe(
         name=name,
         about=about,
@@ -59,7 +59,10 @@ def stage_one(name: str, size: str, about: str) -> Recipe:
 
 
 def stage_two(name: str, first: Recipe) -> Recipe:
-    """50 more at 448 pixels from the first stage's run (`runs/NAME`, or --student.init), learning rate 5e-5."""
+    """The second stage: 50 more "epochs" at 448 pixels, with learning rate 5e-5.
+
+    It starts from the first stage's run (`runs/NAME`, or --student.init).
+    """
     second = replace(
         first,
         name=name,

@@ -1,4 +1,4 @@
-"""Licences of a recipe's teachers against what it declares to be for: read from names, runs and exports alone."""
+"""Check the licences of a recipe's teachers against its declared use. Only names, runs and exports are read."""
 
 import os
 from pathlib import Path
@@ -15,12 +15,12 @@ from codistill.weights.run import DESCRIBE
 
 
 def check_purpose(recipe: Recipe) -> None:
-    """Refuse teachers, and weights to start from, whose licence does not allow what the recipe is for.
+    """Refuse teachers and initial weights whose licence does not allow the recipe's declared use.
 
-    Proxies that do not exist yet are not checked: their own run refuses their teachers.
+    Teachers whose runs do not exist yet are not checked: their own runs refuse their teachers.
 
     Raises:
-        ConfigError: naming the weights, the licence, and what to change.
+        ConfigError: names the weights and the licence, and says what to change.
     """
     if recipe.use == "any":
         return
@@ -41,7 +41,7 @@ def check_purpose(recipe: Recipe) -> None:
 
 
 def stated_licence(text: str) -> tuple[str, bool | None] | None:
-    """An encoder's licence, and whether it allows commercial use (None: not known); None for what is not there yet."""
+    """Return an encoder's licence and whether it allows commercial use (None: not known); None if it does not exist."""
     text = os.path.expandvars(text)
     if text.startswith("random:"):
         return "none (random weights)", True
@@ -59,7 +59,7 @@ def stated_licence(text: str) -> tuple[str, bool | None] | None:
 
 
 def _of_folder(path: Path) -> str:
-    """The licence in a run's, checkpoint's or export's description."""
+    """Read the licence from the description of a run, checkpoint or export."""
     for file in (path / DESCRIBE, path / CONFIG, path.parent.parent / DESCRIBE):
         if file.is_file():
             try:
@@ -70,7 +70,7 @@ def _of_folder(path: Path) -> str:
 
 
 def _of_timm(name: str) -> str:
-    """The licence in timm's metadata; "unknown" without timm."""
+    """Read the licence from timm's metadata; "unknown" without timm."""
     try:
         import timm
     except ImportError:

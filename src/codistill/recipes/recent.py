@@ -1,14 +1,18 @@
-"""Recipes of 2026: C-RADIOv4 as far as it is public, and DUNE with what ablations of others support.
+"""Recipes of 2026: C-RADIOv4 as far as it is public, and DUNE with changes that other papers' ablations support.
 
-`cradio-v4-like`. Public (arXiv 2601.17237, NVIDIA TAO): teachers and their sizes, the student's shape, its low sizes,
-PHI-S, the angular loss, shifts by tokens (TAO's law), MESA and DAMP as parts of the method, residual MLPs of width
-1024. Chosen here, as not public: learning rate, batch, steps, the probability of a size, the largest shift, MESA's
-weight and decay, DAMP's sigma (the weakest published one). Other than there: cosine and smooth L1 in place of the
-squared error of patches, no mosaic (no teacher of a fixed size that needs one), no stage at sizes of 512 to 1152, no
-SAM3 (not in a registry that codistill reads).
+`cradio-v4-like`:
 
-`codistill-2026`. DUNE's first stage with independent scales (EUPE) and its weights of 0.9 and 0.1, the only changes of
-these years that were ablated in distillation. Nothing of it was measured here at this size.
+* Public (arXiv 2601.17237, NVIDIA TAO): teachers and their sizes, the student's shape, its low sizes, PHI-S, the
+  angular loss, shifts by tokens (drawn as in TAO), MESA and DAMP as parts of the method, residual MLPs of width 1024.
+* Not public, and chosen here: learning rate, batch, steps, the probability of a size, the largest shift, MESA's weight
+  and decay, DAMP's sigma (the weakest published one).
+* Different from C-RADIOv4: cosine and smooth L1 in place of the squared error of patches, no mosaic (no teacher of a
+  fixed size that needs one), no stage at sizes of 512 to 1152, no SAM3 (not in a registry that codistill reads).
+
+`codistill-2026`:
+
+* DUNE's first stage with EUPE's independent scales and its loss weights of 0.9 and 0.1: the only changes of these years
+  that were ablated in distillation. None of it was measured here at this size.
 """
 
 from dataclasses import replace
@@ -37,7 +41,7 @@ CRADIO_V4_LIKE = Recipe(
         depth=32,
         num_heads=16,
         patch_size=16,
-        num_registers=6,  # and two class tokens: eight tokens before the patches
+        num_registers=6,  # with two class tokens: eight tokens before the patches
         class_tokens="per_teacher",
         projector=ProjectorConfig(kind="radio_mlp", hidden=1024),
         ema=0.9999,

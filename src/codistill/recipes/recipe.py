@@ -1,6 +1,6 @@
-"""A recipe: one frozen object that defines a distillation, saved as YAML in the run.
+"""A recipe: one frozen object that defines a distillation. It is saved as YAML in the run.
 
-`recipes/build.py` builds from it. Recipes derive from recipes by `replace`.
+`recipes/build.py` builds teachers, student and data from it. Recipes derive from recipes by `replace`.
 """
 
 import math
@@ -20,7 +20,7 @@ from codistill.world.build import WorldConfig
 from codistill.world.dataset import world_source
 
 IMAGENET_EPOCH = 1_281_167
-"""Images of an "epoch" of the published schedules: the size of ImageNet-1K's training set, for any data."""
+"""Images of an "epoch" of the published schedules: the size of ImageNet-1K's training set, whatever the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +30,19 @@ class StudentConfig:
     Attributes:
         size: `vit_tiny`, `vit_small`, `vit_base`, `vit_large`, `vit_giant`.
         dim, depth, num_heads: replace the size's values.
-        network: `timm:NAME`, a convolutional or hybrid network in place of a vision transformer, from random weights
-            (`timm:NAME,pretrained=true`: from timm's); `patch_size` is then its pixels per token, 32 for most.
+        network: `timm:NAME`: a convolutional or hybrid network instead of a vision transformer, with random weights
+            (`timm:NAME,pretrained=true`: with timm's weights). `patch_size` is then its number of pixels per token, 32
+            for most.
         patch_size, num_registers, layer_scale, drop_path, window, num_global: see `ViTConfig`.
-        class_tokens: `shared`: one for all teachers, or one `per_teacher` that wants one (RADIO): the class token is
-            the first's, further registers, before the `num_registers` others, are the next ones'.
+        class_tokens: `shared`: one class token for all teachers. `per_teacher`: one for each teacher that has class
+            tokens to predict (RADIO): the student's class token for the first, further registers for the others; these
+            come before the `num_registers` ordinary ones.
         projector: see `ProjectorConfig`.
-        init: weights to start from: a run (a second stage), an export, a released file or a known name; projectors of
-            the same teachers are taken if they fit. Empty: a fresh student.
-        freeze_encoder: train only the projectors: a new teacher for a released encoder, or a baseline.
-        ema: decay of a moving average of the weights, in [0, 1), saved beside them and exported instead; 0: none.
+        init: weights to start from: a run (for a second stage), an export, a released file or a known name. Projectors
+            of the same teachers are also loaded if they fit. Empty: random weights.
+        freeze_encoder: train only the projectors, e.g. to add a teacher to a released encoder, or as a baseline.
+        ema: decay of a moving average (EMA) of the weights, in [0, 1). It is saved with the weights, and exported
+            instead of them; 0: none.
         damp: standard deviation of multiplicative noise on the encoder's weights in every training pass; 0: none.
     """
 
@@ -73,7 +76,7 @@ class StudentConfig:
 
 
 _UNSAID_LENGTH = EngineConfig(total_steps=1000)
-"""The engine of a recipe that gives none: itself, not its equals, so that `epochs` may say the length."""
+"""The engine of a recipe that gives none. It is recognized by identity; `epochs` may then set its number of steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +85,20 @@ class Recipe:
 
     Attributes:
         name, about: shown by `codistill distill --list`.
-        use: what the weights are for: `commercial` refuses teachers and initial weights whose licence, with all that
-            it inherits, does not allow that; `any` leaves it to you.
-        image_size: side of the student's square crops in pixels, and of its positional embedding.
-        image_sizes: sides to draw from in each step (multi-resolution training); a step's batch then has about as many
-            tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
-        aspects: widths over heights to draw from in each step, of images with as many tokens as a square of the step's
-            size, or slightly fewer. Empty: squares.
-        epochs: length in passes of 1 281 167 images (the published unit), from which `engine.total_steps` follows.
-            None: `engine.total_steps` sets the length.
+        use: intended use of the weights. `commercial` refuses teachers and initial weights whose licence, including the
+            licences it inherits, does not allow commercial use; `any` leaves this to you.
+        image_size: side of the student's square crops in pixels; also the size of its positional embedding.
+        image_sizes: sides from which each step draws one (multi-resolution training). The batch of a step then has
+            about as many tokens as `loader.batch_size` images of `image_size`. Empty: always `image_size`.
+        aspects: ratios of width to height from which each step draws one. The images have as many tokens as a square of
+            the step's size, or slightly fewer. Empty: squares.
+        epochs: length of the run in passes of 1 281 167 images (the published unit); `engine.total_steps` follows from
+            it. None: `engine.total_steps` sets the length.
         student, teachers, distill, optim, engine: the method; see the classes.
         sources, mix, augment, loader: the training data; `loader.batch_size` is the global batch.
         validation: held-out sources.
-        world, world_path: an embedded world that the run needs, and its folder: built first if missing or unfinished.
-            Its training and test splits come after `sources` and `validation`.
+        world, world_path: an embedded world that the run needs, and its folder. It is built first if it is missing or
+            unfinished. Its training and test splits are added after `sources` and `validation`.
     """
 
     name: str
@@ -150,12 +153,12 @@ class Recipe:
 
     @property
     def training_sources(self) -> tuple[SourceConfig, ...]:
-        """All training sources, the world's included."""
+        """All training sources, including the world's."""
         return (*self.sources, *self._world_sources("train"))
 
     @property
     def held_out_sources(self) -> tuple[SourceConfig, ...]:
-        """All held-out sources, the world's included."""
+        """All held-out sources, including the world's."""
         return (*self.validation, *self._world_sources("test"))
 
     def _world_sources(self, split: str) -> tuple[SourceConfig, ...]:
@@ -164,7 +167,7 @@ class Recipe:
         return tuple(world_source(Path(self.world_path), domain, split) for domain in self.world.domains)
 
     def with_length(self) -> "Recipe":
-        """The recipe with `engine.total_steps` computed from `epochs` and its batch; itself without `epochs`."""
+        """Return the recipe with `engine.total_steps` computed from `epochs` and its batch; itself without `epochs`."""
         if self.epochs is None:
             return self
         steps = published_steps(self.epochs, self.loader.batch_size)

@@ -1,4 +1,4 @@
-"""From a user's RECIPE (a known name, a saved YAML file, or `file.py:NAME`) to a `Recipe`."""
+"""Find a `Recipe` by a known name, as a saved YAML file, or as `file.py:NAME`."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ RECIPES: dict[str, Recipe] = {
         *recent.RECIPES,
     )
 }
-"""Every recipe that ships with codistill."""
+"""All recipes of codistill, by name."""
 
 
 def find_recipe(what: str) -> Recipe:
-    """The recipe of a known name, a saved YAML file, or `file.py:NAME`; see `find_config`.
+    """Find a recipe by a known name, as a saved YAML file, or as `file.py:NAME`; see `find_config`.
 
     Raises:
         ConfigError: if there is no such recipe; the text lists the known ones.
@@ -33,7 +33,7 @@ def find_recipe(what: str) -> Recipe:
 
 
 def _from_yaml(path: Path) -> Recipe:
-    """A saved recipe; with `epochs` it need not contain the number of steps."""
+    """Load a saved recipe. If it has `epochs`, it need not contain the number of steps."""
     plain = read_yaml(path)
     engine = plain.get("engine") if isinstance(plain, dict) else None
     if not isinstance(engine, dict) or plain.get("epochs") is None or "total_steps" in engine:

@@ -1,4 +1,4 @@
-"""Sizes of a recipe's steps: what is loaded, what student and teachers see, and how many images a step has."""
+"""Sizes in a recipe's steps: of the loaded crops and of student's and teachers' inputs; the number of images."""
 
 import math
 
@@ -10,15 +10,15 @@ from codistill.teachers.views import ViewPlan, draw_size
 
 
 def size_of_step(recipe: Recipe, step: int) -> int:
-    """Side of the student's images in a step: drawn from `image_sizes` by (seed, step), the same on every rank."""
+    """Side of the student's images in a step, drawn from `image_sizes` by (seed, step); the same on every rank."""
     return draw_size(recipe.engine.seed, step, recipe.image_sizes or (recipe.image_size,))
 
 
 def view_plan(recipe: Recipe) -> ViewPlan | None:
-    """What the student and each teacher see in every step; None where that is the same, the student's image.
+    """Plan what the student and each teacher see in every step; None if all see the student's image.
 
     Raises:
-        ConfigError: if shifts leave nothing in common.
+        ConfigError: if a shift leaves a teacher and the student nothing in common.
     """
     distill = recipe.distill
     if recipe.aspects:
@@ -37,28 +37,32 @@ def view_plan(recipe: Recipe) -> ViewPlan | None:
 
 
 def crop_of_step(recipe: Recipe, step: int) -> int:
-    """Side of a step's crops, of which student and teachers get their views; of squares with as many tokens, if any."""
+    """Side of a step's square crops, from which the views of student and teachers are made.
+
+    With `aspects`: side of the square that has as many tokens.
+    """
     plan = view_plan(recipe)
     return size_of_step(recipe, step) if plan is None else plan.of_step(step).canvas
 
 
 def size_of_crops(recipe: Recipe, step: int) -> Size:
-    """Size of a step's crops: `crop_of_step`, or rows and columns where aspects are drawn."""
+    """Size of a step's crops: `crop_of_step`, or rows and columns if aspects are drawn."""
     size = crop_of_step(recipe, step)
     return shape_of_step(recipe, step, size) if recipe.aspects else size
 
 
 def shape_of_step(recipe: Recipe, step: int, size: int) -> tuple[int, int]:
-    """Rows and columns in pixels of a step's images, of an aspect drawn by (seed, step), the same on every rank."""
+    """Rows and columns in pixels of a step's images, for an aspect drawn by (seed, step); the same on every rank."""
     draws = generator(recipe.engine.seed, ASPECT, step)
     aspect = recipe.aspects[int(draws.integers(len(recipe.aspects)))]
     return bucket(aspect, size, recipe.student.patch_size)
 
 
 def bucket(aspect: float, size: int, patch: int) -> tuple[int, int]:
-    """Rows and columns, multiples of the patch size, of an aspect, with at most the tokens of a square of that size.
+    """Find rows and columns of an aspect, in pixels, with at most the tokens of a square of the given size.
 
-    The most tokens within one of the exact shape; among equals the nearest aspect.
+    Both are multiples of the patch size. Of the shapes within one token of the exact shape, the one with the most
+    tokens is taken; among equals, the one with the nearest aspect.
     """
     most = (size // patch) ** 2
     exact = (math.sqrt(most / aspect), math.sqrt(most * aspect))  # rows, columns
@@ -75,7 +79,7 @@ def bucket(aspect: float, size: int, patch: int) -> tuple[int, int]:
 
 
 def images_of_step(recipe: Recipe, step: int, parts: int) -> int:
-    """Images in a step's global batch: `images_of_size` of the largest side that was drawn for any network."""
+    """Number of images in a step's global batch: `images_of_size` of the largest side drawn for any network."""
     seed = recipe.engine.seed
     drawn = [
         draw_size(seed, step, t.image_sizes, teacher=t.name)
@@ -86,10 +90,11 @@ def images_of_step(recipe: Recipe, step: int, parts: int) -> int:
 
 
 def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
-    """Images in a global batch of a size, with about the tokens of `loader.batch_size` images of `image_size`.
+    """Number of images of a size in a global batch, with about as many tokens as the recipe's batch.
 
-    A multiple of `parts` (ranks times micro-steps), rounded down by less than a sixteenth to a multiple of a power of
-    two, so that it seldom depends on `parts`.
+    The recipe's batch has `loader.batch_size` images of `image_size`. The number is a multiple of `parts` (ranks times
+    micro-steps). It is first rounded down, by less than a sixteenth, to a multiple of a power of two, so that it seldom
+    depends on `parts`.
     """
     count = recipe.loader.batch_size * recipe.image_size**2 // size**2
     unit = 1 << max(0, (count // 16).bit_length() - 1)
@@ -97,10 +102,10 @@ def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
 
 
 def check_aspects(recipe: Recipe) -> None:
-    """Refuse aspects beside views of other sizes, which are squares.
+    """Refuse aspects together with shifted views or teachers' own image sizes, which are squares.
 
     Raises:
-        ConfigError: with what to change.
+        ConfigError: says what to change.
     """
     if not recipe.aspects:
         return

@@ -1,9 +1,9 @@
-"""Small recipes: a debug run that needs nothing, and real photographs on a laptop.
+"""Small recipes: a debug run that needs no files, and a run on real photographs for a laptop.
 
-`real-mini` distils the real DINOv2 ViT-S/14 beside two tiny networks in the released MASt3R and Multi-HMR layouts,
-as examples of different teachers (patch size, normalization, no class token), on about two hundred photographs in three
-domains. Held out by content: whole photographs, whole stereo pairs, a contiguous block of the street camera's frames
-(with a gap before it).
+`real-mini` distils the real DINOv2 ViT-S/14 and two tiny networks in the layouts of the released MASt3R and Multi-HMR.
+These are examples of teachers that differ in patch size, normalization and class token. The data are about two hundred
+photographs in three domains. Held out are whole photographs, whole stereo pairs, and a contiguous block of the street
+camera's frames (with a gap before it), so that no held-out content is trained on.
 """
 
 from codistill.data import AugmentConfig, LoaderConfig, SourceConfig

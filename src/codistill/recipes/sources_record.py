@@ -1,4 +1,4 @@
-"""RUN/sources.json: a run's path, what its sources and teachers hold, and the steps at which it resumed with others."""
+"""RUN/sources.json: a run's path, the contents of its sources and teachers, and the steps at which these changed."""
 
 import json
 import os
@@ -22,13 +22,13 @@ FORMAT = 1
 
 
 def recorded_place(run: Path) -> str | None:
-    """The absolute path that a run had when it was last trained; None if unknown."""
+    """Return the absolute path of a run when it was last trained; None if unknown."""
     place = _read(run).get("run")
     return place if isinstance(place, str) and place.startswith("/") else None
 
 
 def recorded_changes(run: Path) -> list[str]:
-    """The steps at which a run resumed with other images or teachers, and what changed: one text each."""
+    """List the steps at which a run resumed with other images or teachers, and what changed; one text each."""
     found = _read(run).get("changes", [])
     return [str(one) for one in found] if isinstance(found, list) else []
 
@@ -40,12 +40,12 @@ def note_sources(
     remote: RemoteConfig = DEFAULT_REMOTE,
     teachers: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Record the contents of sources and teachers; for a resumed run, compare them with the record.
+    """Record what sources and teachers contain; for a resumed run, compare it with the record.
 
     Args:
         run: the existing folder of the run.
         sources: by purpose (`training`, `held out`).
-        resumed_at: the step at which the run resumes; None for a new one.
+        resumed_at: the step at which the run resumes; None for a new run.
         remote: how sources in a store are read.
         teachers: files, folders or names of encoders, by the teacher's name.
 
@@ -85,7 +85,7 @@ def note_sources(
 
 
 def _read(run: Path) -> dict[str, Any]:
-    """The record; empty if missing or damaged, so that nothing is compared."""
+    """Read the record; empty if it is missing or damaged, so that nothing is compared."""
     try:
         return dict(read_json(run / SOURCES)) if (run / SOURCES).is_file() else {}
     except CheckpointError:
@@ -93,7 +93,7 @@ def _read(run: Path) -> dict[str, Any]:
 
 
 def _held(teachers: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of the weights of teachers in files; names that are none mean the same ones everywhere."""
+    """SHA-256 of the weights of teachers that are files. Other names mean the same weights everywhere."""
     found = {name: content_of(os.path.expandvars(what)) for name, what in teachers.items()}
     return {name: content for name, content in found.items() if content}
 

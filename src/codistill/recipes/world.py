@@ -1,4 +1,4 @@
-"""Recipes on the embedded world: three domains, no files, no licences."""
+"""Recipes on the embedded world: three domains, without data files or licences."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ STAND_INS = (
         name="people", encoder="random:vit_tiny,patch_size=7,depth=2,seed=2", domain="human", kinds=("patch",)
     ),
 )
-"""Seeded random networks of other kinds, where no stereo or people teacher can be had."""
+"""Seeded random networks of other architectures, used where no stereo or people teacher is available."""
 
 WORLD_DEBUG = Recipe(
     name="world-debug",
@@ -44,7 +44,7 @@ SPECIALISTS = (
     TeacherConfig(name="stereo", encoder="stereo-tiny", domain="3d", kinds=("patch",)),
     TeacherConfig(name="people", encoder="people-tiny", domain="human", kinds=("patch",)),
 )
-"""The specialists that ship: three encoders trained for unlike tasks; see docs/miniature.md."""
+"""The three specialists that codistill ships: encoders trained for different tasks; see docs/miniature.md."""
 
 WORLD_DEMO = Recipe(
     name="world-demo",
@@ -84,7 +84,7 @@ GENERIC_TINY = Recipe(
 
 
 def _of_worlds(split: str) -> tuple[SourceConfig, ...]:
-    """A world for each domain; rooms come in pairs."""
+    """One world per domain; rooms come in pairs."""
     worlds = (("objects", "generic", 1), ("rooms", "3d", 2), ("people", "human", 1))
     return tuple(
         SourceConfig(
@@ -139,6 +139,6 @@ DUNE_TINY = Recipe(
         total_steps=700, precision="fast", log_every=20, checkpoint_every=100, validate_every=350
     ),
 )
-"""What the model of that name is made by; docs/miniature.md has the commands that come before it."""
+"""Trains the model of that name; docs/miniature.md has the commands that come before it."""
 
 RECIPES = (WORLD_DEBUG, WORLD_DEMO, GENERIC_TINY, DUNE_TINY)

@@ -1,1 +1,1 @@
-"""The student: one encoder, one projector per teacher, and what turns a projection back into a teacher's space."""
+"""The student: one encoder, one projector per teacher, and statistics that map predictions to a teacher's space."""

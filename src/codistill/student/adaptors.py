@@ -1,9 +1,9 @@
-"""Adaptor heads of EUPE, SigLino and RADIO: one token's features in, a teacher's features out.
+"""Adaptor heads of EUPE, SigLino and RADIO: features of a token in, a teacher's features out.
 
 * EUPE (arXiv 2603.22387): Linear, LayerNorm, GELU, Linear; no biases.
-* SigLino (arXiv 2512.20157): the same at the teacher's width, a bias in the first layer alone.
-* RADIO, second form: [LayerNorm, GELU,] Linear, n times x + Linear(GELU(LayerNorm(x))), LayerNorm, GELU, Linear; for
-  patches with two transformer blocks in front of it. Its spectral reparameterization and pixel shuffle are left out.
+* SigLino (arXiv 2512.20157): the same at the teacher's width, with a bias in the first layer only.
+* RADIO, second form: [LayerNorm, GELU,] Linear, n times x + Linear(GELU(LayerNorm(x))), LayerNorm, GELU, Linear. For
+  patches, two transformer blocks come before it. RADIO's spectral reparameterization and pixel shuffle are left out.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ RADIO_LAYER_SCALE = 1e-5
 
 
 class LayerNormMlp(nn.Module):
-    """Linear, LayerNorm, GELU, Linear (EUPE, SigLino). Without a first bias the output ignores the input's scale.
+    """Linear, LayerNorm, GELU, Linear (EUPE, SigLino). Without the first bias, the input's scale has no effect.
 
     Args:
         dim, hidden, out: widths.
         first_bias: whether the first layer has a bias; the last one never has.
-        std: of the truncated-normal weights.
+        std: standard deviation of the truncated-normal initial weights.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class LayerNormMlp(nn.Module):
 
 
 class ResidualMlp(nn.Module):
-    """RADIO's second head.
+    """RADIO's second form of head.
 
     Args:
         dim, hidden, out: widths.
-        num_residual: residual layers.
+        num_residual: number of residual layers.
         pre_norm: begin with LayerNorm and GELU.
     """
 
@@ -70,11 +70,11 @@ class ResidualMlp(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """RADIO's head of patches: pre-norm transformer blocks with LayerScale 1e-5, then `ResidualMlp` without residuals.
+    """RADIO's head for patches: pre-norm transformer blocks (LayerScale 1e-5), then a `ResidualMlp` without residuals.
 
     Args:
-        dim, hidden, out: widths; `num_heads` must divide the first.
-        num_blocks, num_heads: of the blocks.
+        dim, hidden, out: widths; `num_heads` must divide `dim`.
+        num_blocks, num_heads: number of transformer blocks, and of their attention heads.
     """
 
     def __init__(self, dim: int, hidden: int, out: int, num_blocks: int, num_heads: int) -> None:
@@ -101,11 +101,11 @@ BOTH = "both"
 
 
 class HeadProjector(nn.Module):
-    """A projector of one head per token kind, or one for `both` (keys `{kind}.…`, `both.…`).
+    """A projector with one head per token kind, or one head for `both` (keys `{kind}.…`, `both.…`).
 
     Args:
         heads: by token kind, or under `both`; each maps (…, channel) to (…, teacher channel).
-        kinds: token kinds to give.
+        kinds: token kinds to predict.
         out_dim: the teacher's width.
     """
 
@@ -126,7 +126,7 @@ class HeadProjector(nn.Module):
         return (f"{name}.mlp.last" if isinstance(head, AttentionHead) else f"{name}.last",)
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
-        """Un-normed student tokens of the last block (a sequence of one) to the teacher's tokens."""
+        """Map the student's tokens to the teacher's: a sequence of one, the last block's before the final norm."""
         tokens = outputs[-1]
         if "cls" in self.kinds and tokens.cls is None:
             raise ValueError("the projector needs cls tokens, which the student does not have")

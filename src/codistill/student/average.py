@@ -1,8 +1,8 @@
-"""A moving average of a network's weights (EMA): a second copy that follows the trained one.
+"""A moving average (EMA) of a network's weights: a second copy that follows the trained one.
 
-average = decay * average + (1 - decay) * weights, by a few fused operations on the device without a host sync. The copy
-never has a gradient; it is a submodule beside the network that it follows, and is saved, moved and resumed with it.
-Source: Polyak averaging, as in mean teachers and DINO.
+average = decay * average + (1 - decay) * weights, computed by a few fused operations on the device, without a host
+sync. The copy never has a gradient. It is a submodule beside the network that it follows, and is saved, moved and
+resumed with it. Source: Polyak averaging, as in mean teachers and DINO.
 """
 
 import copy
@@ -15,10 +15,10 @@ from codistill.nn.sharding import local_part
 
 
 class WeightAverage(nn.ModuleDict):
-    """The average of some modules' parameters and running statistics, under the same names.
+    """The moving average of some modules' parameters and running statistics, under the same names.
 
     Args:
-        modules: what to follow; the average starts as a copy.
+        modules: the modules to follow; the average starts as a copy.
         decay: in [0, 1); 0.999 averages over about the last thousand updates.
     """
 
@@ -30,7 +30,7 @@ class WeightAverage(nn.ModuleDict):
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "WeightAverage":
-        """The average always stays in evaluation mode."""
+        """Stay in evaluation mode, whatever the mode."""
         return super().train(False)
 
     @torch.no_grad()

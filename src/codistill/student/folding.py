@@ -1,8 +1,8 @@
-"""De-normalization folded into a projector's last layer: a student and a teacher in, one module from images out.
+"""Fold de-normalization into a projector's last layer: one module from images to a teacher's tokens.
 
-Projectors predict standardized tokens y; the teacher's own are Rᵀ (s · y) + m, of its target statistics (s the bounded
-deviation, R PHI-S's rotation). A last layer W, b then becomes Rᵀ diag(s) W, Rᵀ (s · b) + m: no step after the network,
-and no statistics to carry beside it.
+Projectors predict standardized tokens y. The teacher's own tokens are Rᵀ (s · y) + m, where m, s and R are the mean,
+the deviation (bounded from below) and PHI-S's rotation in its target statistics. A last layer W, b therefore becomes Rᵀ
+diag(s) W, Rᵀ (s · b) + m. No step after the network is needed, and no statistics beside it.
 """
 
 import copy
@@ -18,9 +18,9 @@ from codistill.types import TokenKind, Tokens
 
 
 class TeacherView(nn.Module):
-    """A student as one of its teachers: ImageNet-normalized images to tokens in the teacher's own space.
+    """A student in the role of one teacher: ImageNet-normalized images in, tokens in the teacher's own space out.
 
-    The parts are copies; the student stays as it is.
+    The parts are copies; the student is not changed.
 
     Args:
         student: with target statistics.
@@ -51,7 +51,7 @@ class TeacherView(nn.Module):
         self.eval().requires_grad_(False)
 
     def _fold(self, statistics: TargetStatistics) -> None:
-        """Fold every last layer; one that serves several kinds becomes one layer for each, after the projector."""
+        """Fold every last layer. One that serves several kinds becomes one layer per kind, after the projector."""
         of: Callable[[TokenKind], tuple[str, ...]] = self.projector.output_layers  # type: ignore[assignment]
         paths: dict[TokenKind, tuple[str, ...]] = {kind: of(kind) for kind in self.kinds}
         if len(paths) == 2 and paths["cls"] == paths["patch"]:
@@ -70,7 +70,7 @@ class TeacherView(nn.Module):
         setattr(self.projector.get_submodule(parent), name, layer)
 
     def forward(self, images: Tensor) -> Tokens:
-        """Tokens of the teacher, of the kinds it teaches; without patches where it teaches class tokens alone."""
+        """Predict the teacher's tokens, of the kinds that it teaches; no patches if it teaches class tokens only."""
         if self.last_only:
             outputs = [self.encoder(images, norm=False)]
         else:
@@ -88,7 +88,7 @@ class TeacherView(nn.Module):
 
 @torch.no_grad()
 def _folded(layer: nn.Module, statistics: KindStatistics, with_mean: bool) -> nn.Linear:
-    """The layer followed by de-normalization, without the mean if asked; computed in fp64."""
+    """Return the layer combined with de-normalization (without the mean if asked), computed in fp64."""
     assert isinstance(layer, nn.Linear)
     scale = statistics.std.clamp(min=statistics.floor).double()  # (channel,)
     back = torch.diag(scale)

@@ -1,6 +1,6 @@
-"""A `Student` from weights: released DUNE and UNIC files, runs, and exports with projectors.
+"""Load a `Student` from weights: released DUNE and UNIC files, runs, and exports with projectors.
 
-The projector's kind and sizes come from the tensors' names and shapes.
+The projector's kind and sizes are read from the tensors' names and shapes.
 """
 
 import re
@@ -28,16 +28,17 @@ from codistill.weights.layouts import read_student_weights, read_weights
 
 _OPTIONS = (*FILE_OPTIONS, "projector")
 ADAPTORS = ("ln_mlp", "siglino", "radio_mlp", "radio_attention")
-"""Kinds that no released file has: ours say what they are."""
+"""Kinds that no released file contains: codistill's own files state them."""
 _RUNG = re.compile(r"(cls|patch)\.(\d+)\.layers\.0\.weight")
 
 
 def projector_config(tensors: Mapping[str, Tensor], proj_args: Mapping[str, Any]) -> ProjectorConfig:
-    """The `ProjectorConfig` of one teacher's projector of ours, from its tensors.
+    """Find the `ProjectorConfig` of one teacher's projector (one of codistill's own), from its tensors.
 
     Args:
         tensors: by name within the projector.
-        proj_args: from the file; of `ADAPTORS` all of it, of others only `num_heads`, which is not in the tensors.
+        proj_args: from the file. For `ADAPTORS` all of it is used; for others only `num_heads`, which the tensors do
+            not tell.
     """
     if proj_args.get("kind") in ADAPTORS:
         return _stated_config(proj_args)
@@ -86,14 +87,14 @@ def _own_config(weights: StudentWeights, own: str | None) -> ProjectorConfig:
 
 
 def student_of_weights(weights: StudentWeights, own: str | None = None) -> Student:
-    """A `Student`, in evaluation mode, holding these weights in fp32.
+    """Create a `Student`, in evaluation mode, with these weights in fp32.
 
     Args:
         weights: as read from a file.
         own: `file.py:NAME` of its projectors, if they are the user's own.
 
     Raises:
-        CheckpointError: if teachers have different projectors, or a tensor is missing, surplus or misshapen.
+        CheckpointError: if projectors differ between teachers, or a tensor is missing, surplus or of another shape.
     """
     targets = tuple(
         TargetSpec(
@@ -158,20 +159,20 @@ def load_student(
     precision: str | None = None,
     train: bool = False,
 ) -> Student:
-    """A student with its projectors, in evaluation mode and frozen.
+    """Load a student with its projectors, in evaluation mode and frozen.
 
     Args:
         what: a released DUNE or UNIC file, a run, an export with projectors, or a known name; options as for
             `load_encoder`.
         num_heads: heads of the encoder, if neither the file nor its width tells.
-        image_size: another native size in pixels; the positional embedding is resized.
-        projector: `file.py:NAME` of its projectors, if they are your own: the file is imported.
+        image_size: another native size in pixels, to which the positional embedding is resized.
+        projector: `file.py:NAME` of its projectors, if they are your own. The file is imported.
         precision: of the encoder, as for `load_encoder`, for a CPU; projectors stay in fp32.
-        train: parameters require gradients.
+        train: let parameters require gradients.
 
     Raises:
         CheckpointError: if it does not exist, or has no projectors.
-        ConfigError: for train=True in another precision than exact.
+        ConfigError: for train=True with another precision than exact.
     """
     what, said = split_precision(what)
     wanted = check_precision(precision or said or "exact")
@@ -188,10 +189,10 @@ def load_student(
 
 
 def described_teachers(what: str) -> dict[str, dict[str, Any]]:
-    """What a student's weights say of each teacher (`dim`, `kinds`; `encoder`, `cls_dim` …), by the teacher's name.
+    """Return what a student's weights say of each teacher, by its name (`dim`, `kinds`; `encoder`, `cls_dim` …).
 
     Raises:
-        CheckpointError: if it does not exist, or has no projectors.
+        CheckpointError: if the weights do not exist, or have no projectors.
     """
     path, options = _locate(what)
     teachers = read_student_weights(path, stated=stated_of(options)).teachers
@@ -199,7 +200,7 @@ def described_teachers(what: str) -> dict[str, dict[str, Any]]:
 
 
 def load_any_student(what: str, *, image_size: int | None = None) -> Student:
-    """As `load_student`, for further training; an encoder alone becomes a student without teachers."""
+    """Load a student like `load_student`, for further training; an encoder becomes a student without teachers."""
     path, options = _locate(what, image_size=image_size)
     weights = read_weights(path, stated=stated_of(options))
     if isinstance(weights, EncoderWeights):
@@ -209,7 +210,7 @@ def load_any_student(what: str, *, image_size: int | None = None) -> Student:
 
 
 def _locate(what: str, **given: int | str | None) -> tuple[Path, dict[str, Any]]:
-    """The file or folder of a path or a known name, and the options behind it or given beside it."""
+    """Find the file or folder of a path or a known name, and the options that follow it or were given beside it."""
     exists = Path(what).expanduser().exists()
     text, options = (what, {}) if exists else split_options(what, _OPTIONS)
     return named_weights(text), options | as_options(given, **given)

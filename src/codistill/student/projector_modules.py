@@ -1,5 +1,6 @@
-"""The modules of DUNE's, UNIC's and AM-RADIO's projectors, see `student/projectors.py`: un-normed student tokens in, a
-teacher's tokens out.
+"""The modules of DUNE's, UNIC's and AM-RADIO's projectors (see `student/projectors.py`).
+
+The student's tokens before the final norm go in, a teacher's tokens come out.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentShape:
-    """The student's sizes, for a projector."""
+    """Sizes of the student that a projector needs."""
 
     dim: int
     depth: int
@@ -27,12 +28,12 @@ class StudentShape:
 
 
 def width_of(kind: TokenKind, out_dim: int, cls_dim: int | None) -> int:
-    """Channels of a token kind."""
+    """Number of channels of a token kind."""
     return cls_dim or out_dim if kind == "cls" else out_dim
 
 
 class MlpRung(nn.Module):
-    """Linear, GELU, Linear; trunc-normal 0.02, zero bias (keys `layers.0`, `layers.2`)."""
+    """Linear, GELU, Linear; weights truncated-normal with std 0.02, biases zero (keys `layers.0`, `layers.2`)."""
 
     def __init__(self, dim: int, hidden: int, out: int) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class LadderProjector(nn.Module):
         return tuple(f"{kind}.{block}.layers.2" for block in self.blocks)
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
-        """Un-normed student tokens of `self.blocks`, in that order, to the teacher's tokens."""
+        """Map the student's tokens of `self.blocks` (in that order, before the final norm) to the teacher's."""
         projected = {kind: self._sum(kind, outputs) for kind in self.kinds}
         patches = projected.get("patch")
         if patches is None:
@@ -91,7 +92,7 @@ class LadderProjector(nn.Module):
 
 
 class MlpProjector(LadderProjector):
-    """A ladder of one rung, after the last block; hidden width 4 * student dim by default."""
+    """A ladder with a single MLP, after the last block; its hidden width is 4 * student dim by default."""
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class MlpProjector(LadderProjector):
 class TransformerProjector(nn.Module):
     """Pre-norm block(s) over [cls, patches], then Linear (keys `blocks.{i}.*`, `linear.*`).
 
-    Class tokens of another width than patches have a Linear of their own (`linear_cls.*`).
+    Class tokens that are not as wide as patches have a Linear of their own (`linear_cls.*`).
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class TransformerProjector(nn.Module):
         return ("linear_cls" if kind == "cls" and self.linear_cls is not None else "linear",)
 
     def forward(self, outputs: Sequence[Tokens]) -> Tokens:
-        """Un-normed student tokens of the last block (a sequence of one) to the teacher's tokens."""
+        """Map the student's tokens to the teacher's: a sequence of one, the last block's before the final norm."""
         tokens = outputs[-1]
         x = tokens.patches if tokens.cls is None else torch.cat((tokens.cls[:, None], tokens.patches), dim=1)
         for block in self.blocks:

@@ -1,10 +1,12 @@
 """Projectors: student tokens in, one teacher's tokens out.
 
-All on un-normed tokens without registers:
+All read the student's tokens before the final norm, without registers:
+
 * `mlp` (AM-RADIO): after the last block, Linear, GELU, Linear, one per token kind;
 * `ladder` (UNIC): the same on the output of every chosen block, summed over blocks;
 * `transformer` (DUNE, section 4.2): a pre-norm block over [cls, patches], then a Linear shared by all tokens;
 * `ln_mlp` (EUPE), `siglino`, `radio_mlp`, `radio_attention`: see `student/adaptors.py`.
+
 Each is a row of `PROJECTORS`; `file.py:NAME` adds the user's own.
 """
 
@@ -27,24 +29,24 @@ from codistill.student.projector_modules import (
 from codistill.types import TargetSpec, TokenKind
 
 RADIO_HEADS = 16
-"""Heads of RADIO's attention head."""
+"""Number of attention heads in RADIO's attention head."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectorConfig:
-    """Which projector, and its sizes; every default is the published one.
+    """The kind of projector and its sizes; every default is the published one.
 
     Attributes:
         kind: a name in `PROJECTORS`, or `file.py:NAME`.
         hidden: hidden width of an MLP (None: 768 for a ladder, 4 * student dim for `mlp`, 3072 for `ln_mlp`, 1024 for
             RADIO's).
-        last_hidden: hidden width of a ladder's last rung (None: 3072).
+        last_hidden: hidden width of a ladder's MLP after the last student block (None: 3072).
         blocks: student blocks that a ladder reads, 0-based (None: all). DUNE's sparse ladder: (2, 5, 8, 11).
-        num_blocks: transformer blocks (None: 1, or 2 for `radio_attention`), or residual layers of `radio_mlp` (None:
-            1, not published).
-        num_heads: heads of these (None: the student's, or 16 for `radio_attention`).
-        layer_scale: their initial LayerScale value.
-        shared: one head for class tokens and patches, in place of one each.
+        num_blocks: number of transformer blocks (None: 1, or 2 for `radio_attention`), or of residual layers of
+            `radio_mlp` (None: 1, not published).
+        num_heads: attention heads of the transformer blocks (None: the student's, or 16 for `radio_attention`).
+        layer_scale: initial LayerScale value of the transformer blocks.
+        shared: use one head for class tokens and patches, instead of one for each.
         pre_norm: begin with LayerNorm and GELU.
     """
 
@@ -68,7 +70,7 @@ class ProjectorConfig:
         check_least(self, "num_blocks", "num_heads", "hidden", "last_hidden")
 
     def student_blocks(self, depth: int) -> tuple[int, ...]:
-        """The student blocks (0-based, increasing) whose outputs this projector reads."""
+        """Student blocks (0-based, increasing) whose outputs this projector reads."""
         if "blocks" not in find_projector(self.kind).options:
             return (depth - 1,)
         blocks = tuple(range(depth)) if self.blocks is None else self.blocks
@@ -86,10 +88,10 @@ def _heads(
     cls_dim: int | None,
     shared: bool = False,
 ) -> HeadProjector:
-    """Heads made from a token kind and its width, one each or one for all.
+    """Create the heads of a projector from their token kind and width: one per kind, or one for all.
 
     Raises:
-        ConfigError: if one head would have to give two widths.
+        ConfigError: if one head would need two output widths.
     """
     if shared and "cls" in kinds and cls_dim not in (None, out_dim):
         raise ConfigError(
@@ -111,7 +113,7 @@ def ln_mlp(
     kinds: Sequence[TokenKind],
     cls_dim: int | None = None,
 ) -> HeadProjector:
-    """EUPE's adaptors; hidden width 3072 as in its second and third stage (1536 in the first)."""
+    """EUPE's adaptors; the hidden width is 3072, as in EUPE's second and third stage (1536 in the first)."""
     hidden = config.hidden or 3072
     return _heads(
         lambda _, out: LayerNormMlp(student.dim, hidden, out), out_dim, kinds, cls_dim, config.shared
@@ -154,7 +156,7 @@ def radio_attention(
     kinds: Sequence[TokenKind],
     cls_dim: int | None = None,
 ) -> HeadProjector:
-    """RADIO's attention head for patches; class tokens take a residual MLP of one residual layer."""
+    """RADIO's attention head for patches; class tokens get a residual MLP with one residual layer."""
     widths = (student.dim, config.hidden or 1024)
 
     def make(kind: TokenKind, out: int) -> nn.Module:
@@ -170,11 +172,11 @@ class Projector:
     """A row of `PROJECTORS`.
 
     Attributes:
-        build: from config, student, the teacher's width and token kinds to a module that turns a sequence of un-normed
-            student tokens, one per block that it reads, into the teacher's tokens. For a teacher whose class tokens
-            have another width it is also given that, as `cls_dim`.
-        options: fields of `ProjectorConfig` that it reads; others are refused. With `blocks` it reads these student
-            blocks (all by default), without only the last one.
+        build: called with the config, the student's shape, the teacher's width and token kinds. It returns a module
+            that maps a sequence of the student's tokens before the final norm, one item per block that it reads, to the
+            teacher's tokens. If the teacher's class tokens have another width, it also gets that width, as `cls_dim`.
+        options: the fields of `ProjectorConfig` that it reads; others are refused. With `blocks` among them it reads
+            those student blocks (all by default), without it only the last one.
     """
 
     build: Callable[..., nn.Module]
@@ -190,14 +192,14 @@ PROJECTORS: dict[str, Projector] = {
     "radio_mlp": Projector(build=radio_mlp, options=("hidden", "num_blocks", "pre_norm", "shared")),
     "radio_attention": Projector(build=radio_attention, options=("hidden", "num_blocks", "num_heads")),
 }
-"""Every projector that ships with codistill."""
+"""All projectors of codistill."""
 
 
 def build_projector(config: ProjectorConfig, student: StudentShape, target: TargetSpec) -> nn.Module:
-    """The projector of a teacher.
+    """Build the projector of a teacher.
 
     Raises:
-        ConfigError: if the user's own cannot give class tokens of another width than patches.
+        ConfigError: if the user's own projector does not support class tokens of another width than patches.
     """
     build = find_projector(config.kind).build
     wide = target.cls_dim if "cls" in target.projected and target.cls_dim != target.dim else None
@@ -212,7 +214,7 @@ def build_projector(config: ProjectorConfig, student: StudentShape, target: Targ
 
 
 def find_projector(kind: str) -> Projector:
-    """A row of `PROJECTORS`, or `file.py:NAME`: a `Projector`, or a class or function that builds one.
+    """Find a row of `PROJECTORS`, or `file.py:NAME`: a `Projector`, or a class or function that builds one.
 
     Raises:
         ConfigError: if the file has none.

@@ -1,11 +1,12 @@
-"""A narrower encoder from a trained one: an encoder and images in, an encoder of fewer channels and heads out.
+"""Make a narrower encoder from a trained one: an encoder and images in, an encoder with fewer channels and heads out.
 
-As a student's initial weights it replaces a short distillation.
+Used as a student's initial weights, it replaces a short distillation.
+
 1. The channels are rotated to the principal components of the residual stream on the images (over all blocks, of tokens
-   normalized as by LayerNorm), and the weakest are cut off (SliceGPT, arXiv 2401.15024). The weakest of those kept is
-   mapped to the direction that LayerNorm removes.
-2. Of every block, the heads and hidden units stay whose outputs vary most in these channels, and their output layers
-   are fitted again (`shrink_blocks.py`).
+normalized as by LayerNorm), and the weakest are cut off (SliceGPT, arXiv 2401.15024). The weakest of those kept is
+mapped to the direction that LayerNorm removes.
+2. In every block, the heads and hidden units are kept whose outputs vary most in these channels. Their output layers
+are fitted again (`shrink_blocks.py`).
 3. A projector back to the wide encoder's normed tokens is fitted as well, so that training can continue.
 """
 
@@ -28,20 +29,20 @@ from codistill.student.student import Student
 from codistill.types import TargetSpec, TokenKind
 
 _RIDGE = 1e-5
-"""Penalty of the projector's least squares, relative to the mean variance: small, for weak channels count as well."""
+"""Penalty of the projector's least squares, relative to the mean variance; small, as weak channels count too."""
 _TOKENS_PER_INPUT = 4
-"""Least number of tokens for every input of the widest fitted layer."""
+"""Smallest number of tokens per input of the widest fitted layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shrunk:
-    """A narrower encoder and how well it follows the wide one.
+    """A narrower encoder, and how well it reproduces the wide one.
 
     Attributes:
-        student: the encoder with one teacher, the wide encoder; in evaluation mode.
-        kept: share of the normalized residual stream's energy in the channels kept.
-        unexplained: after each block, the share of the variance in these channels that the narrow encoder misses on
-            the images of the fit.
+        student: the narrow encoder with one teacher, the wide encoder; in evaluation mode.
+        kept: share of the normalized residual stream's energy that lies in the kept channels.
+        unexplained: for each block, the share of the variance in these channels after it that the narrow encoder
+            misses, on the images of the fit.
     """
 
     student: Student
@@ -64,18 +65,19 @@ def shrink(
     teacher: str,
     image_size: int | None = None,
 ) -> Shrunk:
-    """Shrink an encoder to fewer heads, and its channels in proportion; its depth stays.
+    """Shrink an encoder to fewer heads, and its channels in proportion. Its depth does not change.
 
     Args:
         wide: a trained encoder; it is not changed.
         batches: ImageNet-normalized images, each (batch, 3, row, column), all of one size. Some hundred images like
-            those that the encoder will see; both residual streams of all of them are held in memory.
-        num_heads: heads to keep. Their width stays: the narrow encoder has dim / heads * num_heads channels.
+            those that the encoder will see. Both residual streams of all of them are held in memory.
+        num_heads: number of heads to keep. The width of a head does not change: the narrow encoder has dim / heads *
+            num_heads channels.
         teacher: name of the wide encoder in the student.
         image_size: side in pixels of the native grid of a learned positional embedding; None: that of the images.
 
     Raises:
-        ConfigError: if there are not fewer heads than before.
+        ConfigError: if the number of heads is not smaller than before.
         DataError: if there are too few images to fit the layers.
     """
     given = wide.config
@@ -131,7 +133,7 @@ def _check_images(wide: ViTEncoder, batches: Sequence[Tensor], inputs: int) -> N
 def _channels(
     wide: ViTEncoder, streams: Sequence[Tensor], rope: RopeTables | None, dim: int
 ) -> tuple[Tensor, float]:
-    """Orthonormal directions (channel, narrow channel), and the share of the normalized stream within them."""
+    """Orthonormal directions (channel, narrow channel), and the share of the normalized stream's energy within them."""
     seen = Moments(wide.config.dim, streams[0].device)
     for stream in streams:
         x = stream
@@ -142,7 +144,7 @@ def _channels(
             x = x + block.ls2(block.mlp(block.norm2(x)))  # type: ignore[operator]
             seen.add(normalize(centred(x), dim=-1))
     energies, directions = torch.linalg.eigh(seen.second())  # ascending; directions in columns
-    # A Householder reflection maps the least direction to that of equal channels, which LayerNorm removes.
+    # A Householder reflection maps the weakest direction to that of equal channels, which LayerNorm removes.
     mirror = torch.full((dim,), -(dim**-0.5), dtype=energies.dtype, device=energies.device)
     mirror[0] += 1.0  # e_1 - 1 / √dim
     reflection = torch.eye(dim, dtype=energies.dtype, device=energies.device)
@@ -152,7 +154,7 @@ def _channels(
 
 
 def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> None:
-    """Copy patch embedding, class token, registers and positions, in the channels kept."""
+    """Copy patch embedding, class token, registers and positions, expressed in the kept channels."""
     convolution, small = wide.patch_embed.proj, narrow.patch_embed.proj
     narrow.to(turned.device)
     small.weight.copy_(torch.einsum("oixy,oc->cixy", convolution.weight, turned))  # output channels only
@@ -175,7 +177,10 @@ def _turn_embedding(wide: ViTEncoder, narrow: ViTEncoder, turned: Tensor) -> Non
 
 
 def _with_projector(narrow: ViTEncoder, wide: ViTEncoder, fit: BlockFit, teacher: str) -> Student:
-    """A student whose transformer projector, initially hardly more than its linear layer, is the least-squares fit."""
+    """Create a student whose transformer projector is fitted by least squares.
+
+    Initially, the projector is hardly more than its linear layer, which is what is fitted.
+    """
     kinds: tuple[TokenKind, ...] = ("cls", "patch") if wide.config.has_cls else ("patch",)
     device = fit.turned.device
     seen = {kind: Moments(wide.config.dim, device, diagonal=True) for kind in kinds}

@@ -1,8 +1,9 @@
-"""The narrow encoder's blocks, one after the other: both residual streams on some images in, fitted layers out.
+"""Fit the narrow encoder's blocks one after the other, from both encoders' residual streams on some images.
 
-The layers after a norm are the wide ones in the channels kept, with LayerNorm's weights folded in. The output layers of
-attention and feed-forward (LayerScale folded in) are least-squares fits: from the narrow heads or hidden units to the
-difference of the two streams after the same half of the block, which compensates for earlier cuts.
+The layers after a norm are the wide encoder's, in the kept channels and with LayerNorm's weights folded in. The output
+layers of attention and feed-forward (with LayerScale folded in) are least-squares fits. They map the outputs of the
+kept heads or hidden units to the difference of the two streams after the same half of the block. This compensates for
+earlier cuts.
 """
 
 from collections.abc import Iterable
@@ -21,14 +22,17 @@ _RIDGE = 1e-3
 
 
 def fitted(sums: RidgeSums, ridge: float) -> tuple[Tensor, Tensor]:
-    """Weight (output, input) and bias of a linear layer, fp32; the penalty is relative to the inputs' mean variance."""
+    """Solve for the weight (output, input) and bias of a linear layer, fp32.
+
+    The penalty is relative to the inputs' mean variance.
+    """
     penalty = ridge * sums.variance().clamp_min(torch.finfo(torch.float32).tiny)
     weight, bias = sums.solve(penalty)
     return weight.T.float(), bias.float()
 
 
 def centred(x: Tensor) -> Tensor:
-    """Tokens minus their mean over channels, as in LayerNorm."""
+    """Subtract from each token its mean over channels, as LayerNorm does."""
     return x - x.mean(-1, keepdim=True)
 
 
@@ -36,9 +40,9 @@ class BlockFit:
     """Both residual streams, and the fits that advance them by half a block.
 
     Args:
-        turned: orthonormal directions kept (channel, narrow channel).
-        wide, narrow: streams before the first block, per batch (batch, token, channel).
-        rope: tables of queries and keys, or None.
+        turned: orthonormal directions that are kept (channel, narrow channel).
+        wide, narrow: streams before the first block, one per batch (batch, token, channel).
+        rope: tables for queries and keys, or None.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class BlockFit:
         self.turned, self.wide, self.narrow, self.rope = turned, wide, narrow, rope
 
     def unexplained(self) -> float:
-        """Share of the wide stream's variance, in the channels kept, that the narrow one misses."""
+        """Share of the wide stream's variance, in the kept channels, that the narrow stream misses."""
         width = self.turned.shape[1]
         missed, whole = (Moments(width, self.turned.device, diagonal=True) for _ in range(2))
         for wide, narrow in zip(self.wide, self.narrow, strict=True):
@@ -57,7 +61,7 @@ class BlockFit:
         return float(missed.second().sum() / whole.covariance().sum())
 
     def attention(self, block: Block, small: Block) -> None:
-        """Choose heads, fit their output, advance both streams."""
+        """Choose the heads, fit their output layer, and advance both streams."""
         output, bias = _scaled(block.attn.proj, block.ls1)
         mixed = [_mixed(block.attn, block.norm1(x), self.rope) for x in self.wide]
         seen = Moments(output.shape[1], output.device)
@@ -76,7 +80,7 @@ class BlockFit:
         self._fit(inputs, small.attn.proj, small.ls1)
 
     def feed_forward(self, block: Block, small: Block) -> None:
-        """Choose hidden units, fit their output, advance both streams."""
+        """Choose the hidden units, fit their output layer, and advance both streams."""
         first, last = _layers(block.mlp)
         output, bias = _scaled(last, block.ls2)
         seen = Moments(output.shape[1], output.device, diagonal=True)
@@ -88,7 +92,7 @@ class BlockFit:
         strength = seen.covariance() * (output.T @ self.turned).double().square().sum(1)  # (hidden,)
         small_first, small_last = _layers(small.mlp)
         rows = _strongest(strength, small_last.in_features)
-        parts = first.out_features // output.shape[1]  # SwiGLU has two
+        parts = first.out_features // output.shape[1]  # 2 for SwiGLU
         self._turn(block.norm2, first, _in_parts(rows, output.shape[1], parts), small.norm2, small_first)
         self.wide = moved
         self._fit((_hidden(small.mlp, small.norm2(x)) for x in self.narrow), small_last, small.ls2)
@@ -98,7 +102,8 @@ class BlockFit:
     ) -> None:
         """Copy the chosen outputs of a layer after a norm, for the narrow stream.
 
-        Each norm divides by the spread of its own channels, so weights grow by the ratio of the two.
+        Each norm divides by the spread of its own channels, so the weights are multiplied by the ratio of the two
+        spreads.
         """
         ratios = torch.stack(
             [
@@ -116,7 +121,7 @@ class BlockFit:
             small.bias.copy_(layer.bias[rows] + weight @ norm.bias)
 
     def _fit(self, inputs: Iterable[Tensor], layer: nn.Linear, scale: nn.Module) -> None:
-        """Fit an output layer to what the narrow stream lacks, and add its output to the stream."""
+        """Fit an output layer to what the narrow stream still lacks, and add its output to that stream."""
         given = list(inputs)
         sums = RidgeSums()
         for x, wide, narrow in zip(given, self.wide, self.narrow, strict=True):
@@ -134,7 +139,7 @@ def _strongest(strength: Tensor, count: int) -> Tensor:
 
 
 def _in_parts(rows: Tensor, width: int, parts: int) -> Tensor:
-    """The same rows in each of `parts` stacked layers of `width` outputs: q, k, v, or SwiGLU's two."""
+    """Repeat the rows in each of `parts` stacked layers of `width` outputs: q, k, v, or SwiGLU's two."""
     return torch.cat([rows + part * width for part in range(parts)])
 
 
@@ -146,7 +151,7 @@ def _scaled(layer: nn.Linear, scale: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _mixed(attention: SelfAttention, x: Tensor, rope: RopeTables | None) -> Tensor:
-    """Input of the output layer from the heads, (batch, token, channel)."""
+    """The heads' outputs, which are the input of attention's output layer, (batch, token, channel)."""
     query, key, value = attention.heads(x, rope)
     return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
@@ -159,7 +164,7 @@ def _layers(feed_forward: nn.Module) -> tuple[nn.Linear, nn.Linear]:
 
 
 def _hidden(feed_forward: nn.Module, x: Tensor) -> Tensor:
-    """Input of the output layer from the hidden units, (batch, token, hidden)."""
+    """The hidden units, which are the input of feed-forward's output layer, (batch, token, hidden)."""
     if isinstance(feed_forward, Mlp):
         return feed_forward.hidden(x)
     one, two = _layers(feed_forward)[0](x).chunk(2, dim=-1)

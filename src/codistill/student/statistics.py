@@ -1,8 +1,9 @@
-"""Statistics of a teacher's tokens: standardize targets with them, turn projections back.
+"""Statistics of a teacher's tokens: they standardize targets and map predictions back.
 
-Buffers hold a mean and a standard deviation per channel and token kind, updated during training (`distill/targets.py`)
-or set before it (`distill/calibration.py`); optionally a rotation of the channels between the two (PHI-S). The standard
-deviation is clamped from below in the division and in its inverse; the buffer is not clamped.
+Buffers hold a mean and a standard deviation per channel and token kind. They are updated during training
+(`distill/targets.py`) or set before it (`distill/calibration.py`). Optionally, the channels are rotated between the
+subtraction of the mean and the division (PHI-S). The standard deviation is bounded from below in the division and in
+its inverse; the buffer itself is not.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,13 +27,13 @@ def standardize(
 def denormalize(
     x: Tensor, mean: Tensor, std: Tensor, floor: float = STD_FLOOR, rotation: Tensor | None = None
 ) -> Tensor:
-    """The inverse of `standardize`: standardized tokens (…, channel) back to the teacher's own space, in fp32."""
+    """Undo `standardize`: standardized tokens (…, channel) back to the teacher's own space, in fp32."""
     scaled = x.float() * std.clamp(min=floor)
     return _rotated(scaled, None if rotation is None else rotation.T) + mean
 
 
 def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
-    """Every token multiplied by an orthogonal matrix (channel, channel), in fp32 even under autocast."""
+    """Multiply every token by an orthogonal matrix (channel, channel), in fp32 even under autocast."""
     if rotation is None:
         return x
     with full_precision(x):
@@ -40,13 +41,13 @@ def _rotated(x: Tensor, rotation: Tensor | None) -> Tensor:
 
 
 class KindStatistics(nn.Module):
-    """Mean and (unclamped) standard deviation of one token kind, each (channel,), fp32.
+    """Mean and standard deviation (not bounded from below) of one token kind, each (channel,), fp32.
 
     Args:
-        dim: channels.
-        rotated: keep a rotation (channel, channel) as well; the identity until something sets it. The standard
-            deviation is then that of the rotated channels.
-        floor: lower bound of the deviation, for the division and for its inverse.
+        dim: number of channels.
+        rotated: also keep a rotation (channel, channel), which is the identity until it is set. The standard deviation
+            is then that of the rotated channels.
+        floor: lower bound of the deviation, in the division and in its inverse.
     """
 
     mean: Tensor
@@ -75,12 +76,12 @@ class KindStatistics(nn.Module):
 
 
 class TargetStatistics(nn.ModuleDict):
-    """`KindStatistics` by token kind, of one teacher.
+    """`KindStatistics` of one teacher, by token kind.
 
     Args:
-        dims: channels by token kind.
+        dims: number of channels by token kind.
         rotated: kinds whose channels are rotated.
-        floor: lower bound of the deviations, where they divide.
+        floor: lower bound of the deviations, in the division and in its inverse.
     """
 
     def __init__(
@@ -96,5 +97,5 @@ class TargetStatistics(nn.ModuleDict):
         yield from self.items()  # type: ignore[misc]
 
     def of_kind(self, kind: TokenKind) -> KindStatistics:
-        """The statistics of one token kind; those of patches for a kind that was never a target."""
+        """The statistics of one token kind. For a kind that was never a target, those of patches."""
         return self[kind if kind in self else "patch"]  # type: ignore[return-value]

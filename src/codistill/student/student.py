@@ -1,8 +1,8 @@
-"""The student: images in, one prediction per teacher out. Also what a released DUNE or UNIC file becomes.
+"""The student: images in, one prediction per teacher out. Released DUNE and UNIC files are loaded into it too.
 
-Keys: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
-`target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`, and `average.{encoder,projectors}.*` where a moving average
-of the weights is kept.
+Keys of the state dict: `encoder.*` (the vision transformer's own), `projectors.{teacher}.*`,
+`target_statistics.{teacher}.{kind}.{mean,std[,rotation]}`, and `average.{encoder,projectors}.*` if a moving average of
+the weights is kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,18 +23,18 @@ from codistill.types import TargetSpec, TokenKind, Tokens
 from codistill.weights.contents import STD_FLOOR
 
 OWN, AVERAGE = "encoder.own", "encoder.average"
-"""Names that no teacher can have, see `Student.forward`."""
+"""Keys in the result of `Student.forward` that no teacher can have as its name."""
 
 
 class Student(nn.Module):
     """An encoder with one projector and one set of target statistics per teacher.
 
     Args:
-        encoder: the trunk to train.
+        encoder: the encoder to train.
         targets: the teachers, in order.
-        projector: which projector to build for each.
+        projector: kind of projector that is built for each teacher.
         rotated_targets: keep a rotation of the channels in the target statistics (PHI-S).
-        std_floor: lower bound of the target statistics' deviations, where they divide.
+        std_floor: lower bound of the target statistics' deviations, in the division and in its inverse.
     """
 
     average: "WeightAverage | None"
@@ -78,7 +78,7 @@ class Student(nn.Module):
             encoder.get_parameter(name).requires_grad_(False)
 
     def share_statistics(self, all_reduce_sum: Callable[[Tensor], Tensor], world_size: int) -> None:
-        """Replace the running statistics of the encoder's batch norms by their mean over ranks; after each forward."""
+        """Average the running statistics of the encoder's batch norms over ranks. Called after each forward pass."""
         kept = running_statistics(self.encoder) if world_size > 1 and self.training else []
         if not kept:
             return
@@ -88,21 +88,21 @@ class Student(nn.Module):
                 statistic.copy_(value)
 
     def project(self, tokens: Tokens | Sequence[Tokens], teacher: str, denormalize: bool = False) -> Tokens:
-        """A teacher's tokens, predicted from the student's.
+        """Predict a teacher's tokens from the student's.
 
         Args:
-            tokens: un-normed student tokens; for a ladder, those of `projector_blocks`, in order.
+            tokens: the student's tokens before the final norm; for a ladder, those of `projector_blocks`, in order.
             teacher: its name.
-            denormalize: turn the prediction back into the teacher's own space (it is trained on standardized
-                targets), so that the teacher's unchanged decoder can use it.
+            denormalize: map the prediction back to the teacher's own space, so that the teacher's unchanged decoder can
+                use it (projectors are trained on standardized targets).
 
         Returns:
-            Tokens of the teacher's width; cls is None where the projector gives none, and of a teacher that pools
-            predicted patches (`TargetSpec.pooled`).
+            Tokens of the teacher's width. Without cls if the projector gives none, or if the teacher pools predicted
+            patches (`TargetSpec.pooled`).
 
         Raises:
             ConfigError: for an unknown teacher.
-            ValueError: for normed tokens.
+            ValueError: for tokens after the final norm.
         """
         if teacher not in self.projectors:
             raise ConfigError(unknown_name("teacher", teacher, self.projectors))
@@ -124,7 +124,7 @@ class Student(nn.Module):
         return next(target for target in self.targets if target.name == teacher)
 
     def denormalize(self, projected: Tokens, teacher: str) -> Tokens:
-        """Standardized tokens of a teacher, in the teacher's own space."""
+        """Map standardized tokens of a teacher to the teacher's own space."""
         statistics: TargetStatistics = self.target_statistics[teacher]  # type: ignore[assignment]
 
         def back(x: Tensor, kind: TokenKind) -> Tensor:
@@ -138,35 +138,40 @@ class Student(nn.Module):
         )
 
     def disturb_weights(self, sigma: float) -> None:
-        """Put noise on the encoder's weights in training (DAMP), once `draw_noise` was called; after `keep_average`."""
+        """Add noise to the encoder's weights in training (DAMP), once `draw_noise` is called.
+
+        If a moving average is kept, call `keep_average` first.
+        """
         self.noise = WeightNoise(self.encoder, sigma)
 
     def draw_noise(self, *key: int) -> None:
-        """Draw the weights' noise for the next forward pass, if there is any, as a function of a key."""
+        """Draw the weights' noise for the next forward pass, if noise is used, as a function of a key."""
         if self.noise is not None:
             self.noise.draw(*key)
 
     def keep_average(self, decay: float) -> None:
-        """Start a moving average of encoder and projectors; `update_average` updates it."""
+        """Start a moving average of encoder and projectors, which `update_average` updates."""
         self.average = WeightAverage(
             nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}), decay
         )
 
     def update_average(self) -> None:
-        """Update the average, if one is kept, from the present weights."""
+        """Update the moving average, if one is kept, from the current weights."""
         if self.average is not None:
             self.average.follow(nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}))
 
     def forward(
         self, images: Tensor, rows: Mapping[str, Rows] | None = None, average_images: Tensor | None = None
     ) -> dict[str, Tokens]:
-        """Predictions for every teacher, standardized.
+        """Predict the standardized tokens of every teacher.
 
         Args:
             images: (batch, 3, row, column), ImageNet-normalized.
-            rows: per teacher, the images it teaches; others never enter its projector. None: all of them.
-            average_images: what the averaged encoder sees. The result then also has un-normed tokens of the last block:
-                the encoder's under `OWN`, the average's, without a gradient, under `AVERAGE`.
+            rows: for each teacher, the images that it teaches; other images do not enter its projector. None: all
+                images.
+            average_images: images for the encoder's moving average. The result then also contains tokens of the last
+                block before the final norm: the encoder's under `OWN`, and the average's, without a gradient, under
+                `AVERAGE`.
         """
         last = self.encoder.config.depth - 1
         if self.projector_blocks == (last,):
@@ -188,7 +193,7 @@ class Student(nn.Module):
 
 
 def for_teacher(tokens: Tokens, target: TargetSpec) -> Tokens:
-    """The student's tokens as a teacher's projector reads them: with the class token that is the teacher's.
+    """Return the student's tokens with the class token that belongs to a teacher, as its projector reads them.
 
     Raises:
         ValueError: if the student has no such token.
@@ -203,7 +208,7 @@ def for_teacher(tokens: Tokens, target: TargetSpec) -> Tokens:
 
 
 def _unused(encoder: ViTEncoder | NetworkEncoder) -> list[str]:
-    """Names of parameters that un-normed tokens do not depend on."""
+    """Names of parameters that the tokens before the final norm do not depend on."""
     if isinstance(encoder, NetworkEncoder):
         return encoder.unused_parameters()
     return [n for n, _ in encoder.named_parameters() if n == "mask_token" or n.startswith("norm.")]

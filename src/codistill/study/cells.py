@@ -1,10 +1,11 @@
-"""The cells of a study: what is to be done, in order, each as the arguments of a codistill command.
+"""The cells of a study: everything that has to be done, in order. Each cell is one codistill command.
 
     worlds/NAME         codistill world build
     ROW/SEED/train      codistill distill
-    ROW/SEED/NAME       codistill evaluate, which fits a head first where the task has one
+    ROW/SEED/NAME       codistill evaluate, which fits a head first if the task has one
 
-All rows of the first seed come first. An evaluation that fits nothing, of an encoder that exists, is done once.
+All rows of the first seed come first. An evaluation of an existing encoder that fits no head is done only once, because
+no seed has an effect on it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,24 +25,26 @@ from codistill.tasks.registry import find_task
 from codistill.world.build import WORLD_FILE, read_world
 
 Resolve = Callable[[Sequence[str]], Mapping[str, Any]]
-"""From the arguments of `codistill evaluate` to its configs; raises ConfigError where they are wrong."""
+"""Maps the arguments of `codistill evaluate` to its configs; raises ConfigError if they are wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A thing to be done once.
+    """A training, an evaluation or a world of a study, which is done once.
 
     Attributes:
         name: ROW/SEED/WHAT, or worlds/NAME.
-        kind: of it.
-        row, seed, what: its parts.
+        kind: `world`, `training` or `evaluation`.
+        row, seed, what: parts of the name.
         words: arguments of `codistill`.
-        out: what the command writes.
-        needs: cells that come first.
-        config: all that defines it, by part: frozen dataclasses and plain values, without places in the study's folder.
-        inputs: encoders and data, as given, that it reads, by what they are to it.
-        of_rows: those inputs that are another cell's student: trained anew, they are no change of the study.
-        recipe: of a training, with the places of this folder.
+        out: file or folder that the command writes.
+        needs: names of cells that must be finished before.
+        config: everything that defines the cell, by part: frozen dataclasses and plain values, without paths in the
+            study's folder.
+        inputs: encoders and data that it reads, as given, by their role.
+        of_rows: names of those inputs that are the student of another cell. If that student is trained anew, this does
+            not count as a change of the study.
+        recipe: of a training, with the paths of this folder.
     """
 
     name: str
@@ -65,17 +68,17 @@ def cells_of(
     only: Sequence[str] = (),
     seeds: Sequence[int] = (),
 ) -> list[Cell]:
-    """All cells, in order.
+    """List all cells of a study, in order.
 
     Args:
         study: with its variables replaced.
-        folder: where it lies.
+        folder: folder of the study.
         resolve: checks an evaluation's arguments.
-        only: rows; empty: all. Rows that they start or learn from come too, for their training alone.
-        seeds: of the study's; empty: all.
+        only: rows to include; empty: all. The trainings of rows that these start or learn from are included too.
+        seeds: seeds of the study to include; empty: all.
 
     Raises:
-        ConfigError: for anything that is wrong in any of them; nothing has run by then.
+        ConfigError: for any error in any cell; nothing has run by then.
     """
     asked = tuple(only) or tuple(study.rows)
     recipes = recipes_of(study, asked)
@@ -90,7 +93,7 @@ def cells_of(
 
 
 def evaluations_of(study: StudyConfig, row: str, seed: int) -> list[str]:
-    """Evaluations of a row with a seed; what has no seed at all is done with the first."""
+    """List the evaluations of a row with a seed; those that do not depend on the seed only for the first."""
     first = seed == study.seeds[0] or not study.rows[row].encoder
     return [
         name
@@ -100,12 +103,12 @@ def evaluations_of(study: StudyConfig, row: str, seed: int) -> list[str]:
 
 
 def is_fitted(asked: EvaluationConfig) -> bool:
-    """Whether a head is fitted first, so that there is a seed."""
+    """Whether an evaluation fits a head first, so that it depends on the seed."""
     return find_task(asked.task).fit is not None and "baseline" not in asked.options
 
 
 def cell_names(study: StudyConfig) -> list[str]:
-    """Names of all cells, in order."""
+    """List the names of all cells, in order."""
     names = list(_worlds(study))
     for seed in study.seeds:
         for row, config in study.rows.items():
@@ -127,7 +130,7 @@ def _world(study: StudyConfig, name: str, folder: StudyFolder) -> Cell:
             raise ConfigError(f"worlds.{name}: {path} holds a world without {', '.join(sorted(missing))}")
         plan = to_plain(config)
         if any(there.get(part) != plan[part] for part in plan if part != "domains"):
-            words = ["world", "check", world.path]  # somebody else's: never grown, never changed
+            words = ["world", "check", world.path]  # somebody else's world: it is never changed
     return Cell(
         name=f"{WORLDS}/{name}",
         kind="world",
@@ -183,7 +186,7 @@ def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: S
 
 
 def recipe_file(folder: StudyFolder, row: str, seed: int) -> Path:
-    """Where a row's resolved recipe is written for the command."""
+    """File to which a row's resolved recipe is written for the command."""
     return folder.work(f"{row}/{seed}") / "recipe.yaml"
 
 
@@ -228,7 +231,10 @@ def _evaluation(
 
 
 def words_of(options: Mapping[str, Any]) -> Iterator[str]:
-    """Options by dotted path as arguments: `{fit.steps: 3, fit.cached: false}` as `--fit.steps 3 --fit.no-cached`."""
+    """Turn options by dotted path into arguments.
+
+    Example: `{fit.steps: 3, fit.cached: false}` becomes `--fit.steps 3 --fit.no-cached`.
+    """
     for path, value in options.items():
         *parents, last = path.replace("_", "-").split(".")
         if value is False:

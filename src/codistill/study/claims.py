@@ -1,12 +1,12 @@
-"""Who works on a cell: files that exist once, so that several processes and machines share a folder.
+"""Claims: files that say which process works on a cell, so that several processes and machines can share a folder.
 
-    claims/CELL.0       {"machine": …, "process": …, "child": …}; made by O_EXCL, which one process alone can do
-    claims/CELL.1       the same for who took over from a holder that is gone
+    claims/CELL.0       {"machine": …, "process": …, "child": …}; created with O_EXCL, so only one process succeeds
+    claims/CELL.1       the same for the process that took over from a holder that is gone
 
-A holder touches its file (the heartbeat). It is gone if its process has ended (on this machine), or if the file has not
-been touched for a while (on any). Ages are differences of times that the file system gave, so clocks need not agree. A
-takeover makes the next number, which one process alone can do as well; a holder that was only asleep finds that number
-and stops.
+The holder of a claim touches its file regularly (the heartbeat). It counts as gone if its process has ended (checked on
+its own machine), or if the file has not been touched for a while (checked from other machines). Ages are differences of
+times from the file system, so the clocks of machines need not agree. A takeover creates the file with the next number,
+in which again only one process succeeds. A holder that was only suspended finds that file and stops.
 """
 
 import json
@@ -24,9 +24,9 @@ from codistill.files.writing import make_directory, temporary_name, write_atomic
 from codistill.study.places import flat_name
 
 BEAT = 10.0
-"""Seconds between two touches."""
+"""Seconds between two heartbeats."""
 STALE = 120.0
-"""Seconds without one after which a holder counts as gone."""
+"""Seconds without a heartbeat after which a holder on another machine counts as gone."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Claim:
     """A cell that this process holds.
 
     Attributes:
-        path: its file.
-        number: how many holders came before.
-        taken_from: the one that is gone, in words; "" for none.
-        lost_seconds: that the one before had worked.
+        path: the claim's file.
+        number: number of earlier holders.
+        taken_from: describes the earlier holder that is gone; "" if there was none.
+        lost_seconds: seconds for which the earlier holder had worked.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Claim:
 
     @property
     def seconds(self) -> float:
-        """Since it was claimed."""
+        """Seconds since the cell was claimed."""
         return time.monotonic() - self.started
 
     def told(self, child: int) -> None:
@@ -58,7 +58,7 @@ class Claim:
         write_atomic(self.path, json.dumps(own))
 
     def beat(self) -> bool:
-        """Touch the file every `BEAT` seconds; False once somebody else holds the cell."""
+        """Touch the file every `BEAT` seconds; return False once another process holds the cell."""
         if time.monotonic() - self._beaten < BEAT:
             return True
         self._beaten = time.monotonic()
@@ -71,10 +71,10 @@ class Claim:
         return True
 
     def release(self) -> None:
-        """Let others have the cell."""
+        """Give up the claim, so that others can claim the cell."""
         if self._taken():
             return
-        for number in range(self.number + 1):  # this one's last: until then nobody can claim it
+        for number in range(self.number + 1):  # own number last: until then nobody can claim the cell
             with suppress(OSError):
                 self.path.with_suffix(f".{number}").unlink()
 
@@ -83,12 +83,12 @@ class Claim:
 
 
 def claim(folder: Path, cell: str, stale: float = STALE) -> Claim | None:
-    """Claim a cell; None if somebody else holds it.
+    """Claim a cell; None if another process holds it.
 
     Args:
-        folder: of the claims, made if missing.
+        folder: folder of the claims; created if missing.
         cell: its name.
-        stale: seconds without a touch after which a holder counts as gone.
+        stale: seconds without a heartbeat after which a holder on another machine counts as gone.
 
     Raises:
         WriteError: if the folder cannot be written.
@@ -112,13 +112,13 @@ def claim(folder: Path, cell: str, stale: float = STALE) -> Claim | None:
 
 
 def _numbers(base: Path) -> list[int]:
-    """Numbers of a cell's claims."""
+    """Numbers of a cell's claim files."""
     names = (path.name.removeprefix(f"{base.stem}.") for path in base.parent.glob(f"{base.stem}.*"))
     return [int(name) for name in names if name.isdecimal()]
 
 
 def holders(folder: Path) -> dict[str, dict[str, Any]]:
-    """By cell (as one file name): its last holder, with `age`, the seconds since its last touch."""
+    """Find the last holder of each cell (by its name as a file name), with `age`, seconds since its last heartbeat."""
     found: dict[str, tuple[int, Path]] = {}
     for path in folder.glob("*") if folder.is_dir() else ():
         number = path.suffix.removeprefix(".")
@@ -133,11 +133,11 @@ def holders(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _gone(path: Path, stale: float) -> str:
-    """Why the holder of a file is gone; "" if it is not known to be."""
+    """Why the holder of a file is gone; "" if it is not known to be gone."""
     try:
         age = _now(path.parent) - path.stat().st_mtime
     except OSError:
-        return ""  # released this moment
+        return ""  # just released
     holder = _read(path)
     who = f"process {holder.get('process', '?')} on {str(holder.get('machine', '?')).split(' ')[0]}"
     if holder.get("machine") == _machine():
@@ -149,7 +149,7 @@ def _gone(path: Path, stale: float) -> str:
 
 
 def _worked(path: Path) -> float:
-    """Seconds between the claim and the last touch of a file."""
+    """Seconds between the claim and the last heartbeat of a file."""
     try:
         return max(0.0, path.stat().st_mtime - float(_read(path).get("since", path.stat().st_mtime)))
     except (OSError, ValueError):
@@ -159,7 +159,7 @@ def _worked(path: Path) -> float:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
-    except CheckpointError:  # just being written, or released
+    except CheckpointError:  # is just being written or released
         return {}
 
 
@@ -173,7 +173,7 @@ def _own() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """This machine, as far as process numbers mean the same: host and, on Linux, the space of process numbers."""
+    """Identify this machine, within which process ids are unique: its host name and, on Linux, its PID namespace."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
@@ -181,13 +181,13 @@ def _machine() -> str:
 
 
 def _start_of(process: int) -> str:
-    """When a process began, in the kernel's ticks, which tells it from a later one of the same number; "" unknown."""
+    """Start time of a process in the kernel's ticks, to tell it from a later one with the same id; "" if unknown."""
     found = _status(process)
     return found[19] if found else ""
 
 
 def _status(process: int) -> list[str]:
-    """What Linux says of a process after its name: state, parent, …; [] elsewhere, and of none."""
+    """Fields after the name of a process in Linux's /proc: state, parent, …; [] elsewhere, or without the process."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -203,15 +203,15 @@ def _lives(process: Any, start: Any) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # another user's
+        pass  # another user's process: it exists
     found = _status(process)
-    if found and found[0] == "Z":  # ended, and its parent has not looked
+    if found and found[0] == "Z":  # a zombie: it has ended
         return False
     return not found or not start or found[19] == start
 
 
 def _now(folder: Path) -> float:
-    """The file system's time, which touches are compared with."""
+    """The file system's current time, with which times of heartbeats are compared."""
     probe = temporary_name(folder / "now")
     try:
         probe.touch()

@@ -1,7 +1,7 @@
-"""A study as its YAML says it: rows, seeds, evaluations, comparisons and tables.
+"""Configuration of a study, as written in its YAML: rows, seeds, evaluations, comparisons and tables.
 
     name: mine
-    variables: {world: worlds/mine, teacher: ""}        # ${world} in any text; "" must be given: --set teacher=PATH
+    variables: {world: worlds/mine, teacher: ""}        # ${world} in any text; "" has to be given: --set teacher=PATH
     worlds: {main: {path: "${world}", config: {images: 900, size: 112}}}
     seeds: [0, 1, 2]
     rows:
@@ -14,7 +14,7 @@
     tables:
       sharing: {rows: [own, all], columns: [depth.rmse, hours]}
 
-Every error of such a file is found before anything runs.
+All errors in such a file are found before anything runs.
 """
 
 import re
@@ -33,17 +33,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class RowConfig:
-    """A row: what is trained, or an encoder that exists.
+    """A row: a training, or an existing encoder.
 
     Attributes:
-        about: what stands in tables; "": the row's name.
-        like: a row whose recipe, `set`, `start` and `options` are taken over.
+        about: the row's name in tables; "": its name in the study.
+        like: another row, from which recipe, `set`, `start` and `options` are taken over.
         recipe: known name, saved YAML, or `file.py:NAME`.
         set: fields of the recipe, by dotted path or nested; items of a list by number (`teachers.1.encoder`). A teacher
             whose encoder is `row:NAME` is the student of that row with the same seed.
-        start: a row whose student of the same seed is where this one starts (`student.init`).
-        encoder: one that exists, as `load_encoder` takes it: nothing is trained.
-        options: by evaluation, what this row has in place of its options (another image size).
+        start: a row whose student with the same seed gives this row's initial weights (`student.init`).
+        encoder: an existing encoder, as `load_encoder` takes it; nothing is trained.
+        options: by evaluation, options of this row that replace the evaluation's (e.g. another image size).
     """
 
     about: str = ""
@@ -57,14 +57,14 @@ class RowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is asked of every row: `codistill evaluate TASK --encoder ROW`.
+    """An evaluation of all rows: `codistill evaluate TASK --encoder ROW`.
 
     Attributes:
         task: its name.
-        about: what stands over its columns; "": the evaluation's name.
+        about: heading of its columns in tables; "": the evaluation's name.
         options: of that command, without `--`: `data`, `split`, `limit`, `projector`, `recipe`, `fit.steps`, ….
-        rows: that it is asked of; empty: all.
-        minutes: a guess for --dry-run, until one of these cells is finished.
+        rows: rows that are evaluated; empty: all.
+        minutes: expected minutes for --dry-run, used until one of these cells is finished.
     """
 
     task: str
@@ -76,11 +76,11 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonConfig:
-    """A paired difference: `row` minus each of `against`, in every evaluation that both have.
+    """A paired difference: `row` minus each of `against`, in every evaluation that both rows have.
 
     Attributes:
-        row, against: rows.
-        evaluations: names; empty: all.
+        row, against: names of rows.
+        evaluations: names of evaluations; empty: all.
         margin: by `EVALUATION.SCORE`, or by evaluation for its first score: differences within ± this count as equal.
     """
 
@@ -92,14 +92,14 @@ class ComparisonConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """A table.
+    """A table of the study.
 
     Attributes:
         about: its caption.
-        rows: in order; empty: all.
+        rows: names of rows, in order; empty: all.
         columns: `EVALUATION.SCORE`, `EVALUATION` for a task's headline scores, or `hours`, `flops`; empty: every
             evaluation, hours and operations.
-        note: a text below it.
+        note: text below the table.
     """
 
     about: str = ""
@@ -109,16 +109,16 @@ class TableConfig:
 
 
 COSTS = ("hours", "flops")
-"""Columns of a table that are no scores."""
+"""Columns of a table that are costs, not scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyWorld:
-    """An embedded world that the study needs, built first.
+    """An embedded world that the study needs; it is built first.
 
     Attributes:
-        path: its folder. A world that is there already is checked and taken as it is.
-        config: what it holds.
+        path: its folder. A world that already exists there is checked and used unchanged.
+        config: its contents.
     """
 
     path: str
@@ -127,14 +127,14 @@ class StudyWorld:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A study; see the module's text.
+    """A study; the module docstring shows an example.
 
     Attributes:
         name, about: of the study.
-        variables: texts that stand for `${NAME}`; "" must be given on the command line.
-        worlds: built before everything else.
-        seeds: of the rows: `engine.seed` of a training, `seed` of a head's fit.
-        rows, evaluations, comparisons, tables: see the classes; tables empty: one of everything.
+        variables: values of `${NAME}`; "" has to be given on the command line.
+        worlds: worlds that are built before everything else.
+        seeds: seeds of every row: `engine.seed` of a training, `seed` of a head's fit.
+        rows, evaluations, comparisons, tables: see the classes. No tables: one table with everything.
     """
 
     name: str
@@ -199,7 +199,7 @@ class StudyConfig:
                 raise ConfigError(f"{where}: {unknown_name(kind, name, known)}")
 
     def row(self, name: str) -> RowConfig:
-        """The row with all that it takes over from the row that it is like."""
+        """Return a row, with everything that it takes over from the row in `like`."""
         own = self.rows[name]
         if not own.like:
             return own
@@ -216,15 +216,15 @@ class StudyConfig:
         )
 
     def rows_of(self, evaluation: str) -> tuple[str, ...]:
-        """Rows that an evaluation is asked of."""
+        """Names of the rows that an evaluation evaluates."""
         return self.evaluations[evaluation].rows or tuple(self.rows)
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse names that cannot be folders, or are taken.
+    """Refuse names that cannot be folders, or are reserved.
 
     Raises:
-        ConfigError: with what is allowed.
+        ConfigError: says what is allowed.
     """
     if not _NAME.fullmatch(name) or name in (TRAINING, WORLDS, *COSTS) or (what != "row" and "." in name):
         raise ConfigError(
@@ -234,9 +234,10 @@ def check_name(what: str, name: str) -> None:
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `base` and `own` by dotted path; own ones win, also over what lies below them.
+    """Merge fields by dotted path. A field of `own` replaces the same field of `base`, and everything below it.
 
-    A list of `base` stays where `own` changes items of it (`teachers.0.encoder`): it comes first, and they go into it.
+    A list in `base` is kept if `own` changes items of it (`teachers.0.encoder`): the list comes first, then the changes
+    to its items.
     """
     first, second = flat(base), flat(own)
 

@@ -1,4 +1,4 @@
-"""What cells cost: operations, counted as `codistill plan` counts them; seconds, measured or expected."""
+"""Costs of cells: operations, counted as by `codistill plan`, and seconds, measured or expected."""
 
 import json
 import statistics
@@ -26,21 +26,21 @@ from codistill.tasks.evaluation import METRICS
 from codistill.tasks.shared.record import provenance
 
 SHARE = 0.5
-"""Of the speed of one large product that a training is expected to reach, until one was measured."""
+"""Share of the speed of one large product that a training is expected to reach, until a training was measured."""
 _PRODUCT, _SECONDS = 768, 0.3
 
 
 def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoice) -> dict[str, Any]:
-    """What is kept of a finished cell beside its result.
+    """Facts that are recorded for a finished cell, in addition to its result.
 
     Args:
-        cell: that has finished.
-        seconds: of all attempts at it.
+        cell: the finished cell.
+        seconds: of all attempts at it together.
         folder: of the study.
-        device: `auto`, `cpu` or `cuda`, as its command was told.
+        device: `auto`, `cpu` or `cuda`, as given to its command.
 
     Raises:
-        CodistillError: if what it should have written is not there.
+        CodistillError: if a file that the cell should have written is missing.
     """
     facts: dict[str, Any] = {
         "seconds": round(seconds, 1),
@@ -60,7 +60,7 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
 
 
 def training_flops(cell: Cell) -> float | None:
-    """Operations of a whole training; None if a teacher's cannot be counted."""
+    """Operations of a whole training; None if those of a teacher cannot be counted."""
     assert cell.recipe is not None
     try:
         work = work_of(cell.recipe)
@@ -70,7 +70,7 @@ def training_flops(cell: Cell) -> float | None:
 
 
 def last_metrics(path: Path) -> dict[str, float]:
-    """The last value of every number in a run's log."""
+    """The last value of each number in a run's log."""
     found: dict[str, float] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -84,14 +84,14 @@ def last_metrics(path: Path) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected seconds of a cell; None: unknown. `why` says where they come from."""
+    """Expected seconds of a cell (None: unknown); `why` says how they were found."""
 
     seconds: float | None
     why: str
 
 
 def machine_rate(device: DeviceChoice, precision: Precision) -> float:
-    """Operations per second of one product of 768 x 768 on this machine, the best of a third of a second."""
+    """Operations per second of a 768 x 768 matrix product on this machine; the best within a third of a second."""
     place = choose_device(device)
     dtype = torch.bfloat16 if in_bf16(place, precision) else torch.float32
     left, right = torch.randn(2, _PRODUCT, _PRODUCT, device=place, dtype=dtype)
@@ -108,14 +108,14 @@ def machine_rate(device: DeviceChoice, precision: Precision) -> float:
 def estimates(
     study: StudyConfig, cells: Sequence[Cell], folder: StudyFolder, rate: float | None, device: DeviceChoice
 ) -> dict[str, Estimate]:
-    """Expected seconds by cell.
+    """Estimate the seconds of each cell.
 
     Args:
-        study: for its evaluations' guesses.
-        cells: to estimate.
-        folder: whose finished cells are the best guide.
-        rate: operations per second of a training; None: as finished ones reached, else from this machine.
-        device: to train on.
+        study: gives the expected minutes of evaluations.
+        cells: the cells to estimate.
+        folder: its finished cells give the best estimates.
+        rate: operations per second of a training; None: as in finished trainings, otherwise estimated on this machine.
+        device: device of the trainings.
     """
     records = {cell.name: read_cell(folder, cell.name) for cell in cells}
     spent = _spent(cells, records)

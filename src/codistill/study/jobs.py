@@ -1,4 +1,4 @@
-"""A cell's command as a process of its own: begun with a log, stopped on request, ended with the one that began it."""
+"""Run a cell's command as a separate process, with a log. It can be stopped, and ends with its parent process."""
 
 import ctypes
 import os
@@ -19,13 +19,13 @@ from codistill.study.logs import PROMPT
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How cells are done; nothing here changes a result.
+    """How cells are run; nothing here changes a result.
 
     Attributes:
-        jobs: cells at a time.
+        jobs: number of cells that run at the same time.
         device, workers: of their commands; see `codistill evaluate`.
-        stale: seconds after which a silent holder counts as gone.
-        keep_features: leave the features that heads were fitted on where they are.
+        stale: seconds without a heartbeat after which a holder on another machine counts as gone.
+        keep_features: keep the features on which heads were fitted.
     """
 
     jobs: int = 1
@@ -37,11 +37,11 @@ class RunOptions:
 
 @dataclass
 class Job:
-    """A cell that runs.
+    """A cell that is running.
 
     Attributes:
-        cell, claim, process: what, by which right, and where.
-        asked_to_stop: whether it was.
+        cell, claim, process: the cell, this process's claim on it, and the command's process.
+        asked_to_stop: whether the command was asked to stop.
     """
 
     cell: Cell
@@ -50,20 +50,20 @@ class Job:
     asked_to_stop: bool = False
 
     def stop(self) -> None:
-        """Ask it once to save what it has, and to end."""
+        """Ask the command, once, to save its state and to end."""
         if not self.asked_to_stop:
             self.asked_to_stop = True
             self.process.terminate()
 
 
 def begin(cell: Cell, held: Claim, log: Path, options: RunOptions, program: Sequence[str]) -> Job:
-    """Begin a cell's command.
+    """Start a cell's command.
 
     Args:
-        cell, held: what, and its claim, which then names the process.
-        log: where what it says is added.
+        cell, held: the cell, and the claim on it, in which the command's process is noted.
+        log: file to which the command's output is appended.
         options: see the class.
-        program: what takes the cell's words.
+        program: the program that gets the cell's words as arguments.
     """
     words = [*cell.words]
     if cell.kind != "world":
@@ -79,7 +79,7 @@ def begin(cell: Cell, held: Claim, log: Path, options: RunOptions, program: Sequ
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches it through us alone
+            start_new_session=True,  # Ctrl-C reaches it only through this process
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             env=_environment(options.jobs),
         )
@@ -88,7 +88,7 @@ def begin(cell: Cell, held: Claim, log: Path, options: RunOptions, program: Sequ
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """The environment; several cells at a time share the processors."""
+    """The environment of a command; commands that run at the same time share the CPUs."""
     environment = dict(os.environ)
     if jobs > 1 and "OMP_NUM_THREADS" not in environment:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

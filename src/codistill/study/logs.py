@@ -1,17 +1,17 @@
-"""What a cell's command said: the last attempt's error for a report, its last line for the eye."""
+"""Read a command's log: the error of the last attempt, for a report, and its last line, for the display."""
 
 import re
 from pathlib import Path
 
 PROMPT = "$ codistill "
-"""Before the command of each attempt in a log."""
+"""Text before the command of each attempt in a log."""
 _LINES = 4
 _TAIL = 4096
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def last_lines(log: Path) -> list[str]:
-    """Of the last attempt, the line that names the error, or the last ones; [] without a log."""
+    """From the last attempt, return the line that names the error, otherwise the last lines; [] without a log."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:

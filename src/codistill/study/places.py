@@ -1,11 +1,12 @@
-"""The folder of a study, and which files of it belong to a cell.
+"""The folder of a study, and which of its files belong to a cell.
 
-DIR/study.yaml          the study, variables replaced
-    cells/CELL/         a finished cell, small enough to commit: cell.json; of an evaluation metrics.json, per_image.npz
-    runs/CELL/          what its command wrote: a run or an evaluation's folder
-    logs/CELL.txt       what it said
-    claims/, failed/    who works on what; what went wrong last
-    tables/             what `study tables` wrote
+DIR/study.yaml          the study, with its variables replaced
+    cells/CELL/         a finished cell, small enough to commit: cell.json; for an evaluation also metrics.json,
+                        per_image.npz
+    runs/CELL/          output of its command: a run, or an evaluation's folder
+    logs/CELL.txt       log of its command
+    claims/, failed/    which process works on which cell; the last errors
+    tables/             output of `study tables`
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ CELL = "cell.json"
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """A study's folder; cells are named ROW/SEED/WHAT."""
+    """The folder of a study; cells are named ROW/SEED/WHAT."""
 
     root: Path
 
@@ -33,11 +34,11 @@ class StudyFolder:
         return self.root / "claims"
 
     def cell(self, name: str) -> Path:
-        """The folder of a finished cell."""
+        """Folder of a finished cell."""
         return self.root / "cells" / name
 
     def work(self, name: str) -> Path:
-        """What the cell's command writes."""
+        """Folder that the cell's command writes."""
         return self.root / "runs" / name
 
     def log(self, name: str) -> Path:
@@ -47,7 +48,7 @@ class StudyFolder:
         return self.root / "failed" / f"{name}.json"
 
     def attempts(self, name: str) -> Path:
-        """Seconds of every attempt at a cell, one JSON a line."""
+        """File with the seconds of every attempt at a cell, one JSON object per line."""
         return self.root / "claims" / f"{flat_name(name)}.attempts"
 
 

@@ -1,4 +1,4 @@
-"""How far a study is: the state of every cell, from the files of its folder alone."""
+"""Progress of a study: the state of every cell, read from the files in its folder only."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ MARKS: dict[State, str] = {"finished": "■", "running": "▶", "failed": "✗",
 
 @dataclass(frozen=True, kw_only=True)
 class CellState:
-    """A cell's state.
+    """State of a cell.
 
     Attributes:
         name, state: of the cell.
-        holder: of a running one: machine, process, and `age`, seconds since its last sign.
-        said: what its command said last, or why it failed.
+        holder: of a running cell: machine, process, and `age`, the seconds since its last heartbeat.
+        said: the last line of its command, or why it failed.
     """
 
     name: str
@@ -34,12 +34,12 @@ class CellState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Of a study.
+    """Progress of a study.
 
     Attributes:
-        cells: states of all.
-        expected: seconds that the unfinished ones like finished ones may take.
-        unknown: number of the others that are unfinished.
+        cells: the states of all cells.
+        expected: expected seconds of the unfinished cells for which a cell of the same kind is finished.
+        unknown: number of the other unfinished cells.
     """
 
     cells: tuple[CellState, ...]
@@ -52,7 +52,7 @@ class Progress:
 
 
 def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
-    """The state of every cell now."""
+    """Find the current state of every cell."""
     held = holders(folder.claims)
     cells: list[CellState] = []
     spent: dict[str, list[float]] = {}

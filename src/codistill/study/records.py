@@ -1,7 +1,7 @@
-"""Finished and failed cells on disk: what they were made from, what they cost, and whether they still fit the study.
+"""Records of finished and failed cells on disk: their inputs and costs, and whether they still fit the study.
 
-A finished evaluation keeps what an evaluation's folder has, without pictures and head: metrics.json, and the counts of
-every sample, from which intervals and paired differences are computed anew.
+The record of a finished evaluation keeps the evaluation's folder without pictures and head: metrics.json, and the
+counts of every sample, from which confidence intervals and paired differences are computed anew.
 """
 
 import json
@@ -25,11 +25,11 @@ from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
 
 FORMAT = "codistill-study-cell"
 COMPUTED, CHOICES = ("bf16", "fp32"), ("fast", "auto")
-"""Precisions, and those that leave it to the machine which of them it is."""
+"""Precisions, and settings that let the machine choose between them."""
 
 
 def read_cell(folder: StudyFolder, name: str) -> dict[str, Any] | None:
-    """The record of a finished cell; None if it is not finished.
+    """Read the record of a finished cell; None if it is not finished.
 
     Raises:
         CheckpointError: if it is damaged.
@@ -44,7 +44,7 @@ def read_cell(folder: StudyFolder, name: str) -> dict[str, Any] | None:
 
 
 def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> None:
-    """Keep a finished cell: what came out first, the record last.
+    """Store a finished cell: the results first, the record last.
 
     Raises:
         WriteError: if it cannot be written.
@@ -68,16 +68,16 @@ def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> Non
 
 
 _NO_JSON = {".inf": float("inf"), "-.inf": float("-inf")}
-"""Numbers of a config that JSON has not (a confidence without a limit), as YAML writes them."""
+"""Numbers in configs that JSON cannot express (a confidence without a limit), as YAML writes them."""
 
 
 def _finite(value: Any) -> Any:
-    """A plain value with infinities as text."""
+    """A plain value in which infinities are text."""
     return _mapped(value, {number: text for text, number in _NO_JSON.items()}, float)
 
 
 def _floats(value: Any) -> Any:
-    """What `_finite` was made from."""
+    """Undo `_finite`."""
     return _mapped(value, _NO_JSON, str)
 
 
@@ -90,7 +90,7 @@ def _mapped(value: Any, table: Mapping[Any, Any], kind: type) -> Any:
 
 
 def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays, whole numbers in the fewest bytes that hold them."""
+    """Store whole numbers in the smallest type that holds them; other arrays are unchanged."""
     found = dict(arrays)
     for name, array in arrays.items():
         if array.dtype.kind in "iu" and array.size:
@@ -102,7 +102,7 @@ def smallest(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
-    """How a cell of today differs from the finished one: options, and contents of encoders and data."""
+    """List how a cell, as it would run now, differs from its finished record: options, and contents of its inputs."""
     try:
         config = _as_chosen(_floats(record["config"]), to_plain(dict(cell.config)))
         before = {name: _restored(value, cell.config.get(name)) for name, value in config.items()}
@@ -117,7 +117,10 @@ def changes(cell: Cell, record: Mapping[str, Any]) -> list[str]:
 
 
 def _as_chosen(before: Any, now: Any) -> Any:
-    """A finished cell's plain config, in which precisions are the choices of one that are asked for now, if any are."""
+    """The plain config of a finished cell, in which a recorded precision is replaced by the setting asked for now.
+
+    Only settings that leave the choice to the machine (`CHOICES`) replace a precision.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         return {key: _as_chosen(value, now.get(key)) for key, value in before.items()}
     if isinstance(before, list) and isinstance(now, list):
@@ -126,36 +129,36 @@ def _as_chosen(before: Any, now: Any) -> Any:
 
 
 def from_other_row(cell: Cell, record: Mapping[str, Any]) -> bool:
-    """Whether what the cell stands on, another cell's student, has been trained anew since."""
+    """Whether an input of the cell that is another cell's student has been trained anew since."""
     old, now = record.get("contents", {}), contents(cell)
     return any(now[name] and old.get(name) and now[name] != old[name] for name in cell.of_rows)
 
 
 def _restored(value: Any, like: Any) -> Any:
-    """A plain value as what it was, with defaults for fields that are new since."""
+    """Turn a plain value back into its dataclass, with defaults for fields that did not exist then."""
     return from_plain(type(like), value) if is_dataclass(like) and not isinstance(like, type) else value
 
 
 def contents(cell: Cell) -> dict[str, str]:
-    """SHA-256 of what the cell reads, where it can be found; "" elsewhere (known names, other machines)."""
+    """SHA-256 of everything that the cell reads; "" for inputs that are not found (known names, other machines)."""
     return {name: content_of(text) for name, text in cell.inputs.items()}
 
 
 def note_failure(folder: StudyFolder, cell: Cell, code: int, said: str) -> None:
-    """Keep that a cell failed, and what its command said last."""
+    """Record that a cell failed, and the last output of its command."""
     path = folder.failure(cell.name)
     make_directory(path.parent)
     write_json(path, {"cell": cell.name, "code": code, "said": said, "log": str(folder.log(cell.name))})
 
 
 def read_failure(folder: StudyFolder, name: str) -> dict[str, Any] | None:
-    """What is known of a failed cell; None if it did not fail."""
+    """Read the record of a failed cell; None if it did not fail."""
     path = folder.failure(name)
     return read_json(path) if path.is_file() else None
 
 
 def add_attempt(folder: StudyFolder, cell: str, seconds: float, ended: str) -> None:
-    """Note an attempt at a cell: how long it took, and how it ended."""
+    """Record an attempt at a cell: how long it took, and how it ended."""
     path = folder.attempts(cell)
     make_directory(path.parent)
     with path.open("a", encoding="utf-8") as file:
@@ -163,7 +166,7 @@ def add_attempt(folder: StudyFolder, cell: str, seconds: float, ended: str) -> N
 
 
 def attempts(folder: StudyFolder, cell: str) -> list[dict[str, Any]]:
-    """All attempts at a cell so far."""
+    """Read all attempts at a cell so far."""
     path = folder.attempts(cell)
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""From a user's STUDY (a shipped name, a YAML file, `file.py:NAME`) to a `StudyConfig`, its variables replaced."""
+"""Find a `StudyConfig` by a shipped name, as a YAML file, or as `file.py:NAME`, and replace its variables."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,14 +24,14 @@ def shipped_studies() -> dict[str, StudyConfig]:
 
 
 def find_study(what: str, settings: Sequence[str] = ()) -> StudyConfig:
-    """The study of a shipped name, a YAML file, or `file.py:NAME`.
+    """Find a study by a shipped name, as a YAML file, or as `file.py:NAME`.
 
     Args:
         what: its name or file.
-        settings: variables, `NAME=VALUE` each.
+        settings: values of variables, each as `NAME=VALUE`.
 
     Raises:
-        ConfigError: if there is no such study, or it names what does not exist.
+        ConfigError: if there is no such study, or it names something that does not exist.
     """
     study = find_config(what, shipped_studies(), StudyConfig, kind="study")
     variables = {**study.variables, **given(settings, study.variables)}

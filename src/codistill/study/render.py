@@ -1,4 +1,4 @@
-"""Grids as Markdown, LaTeX (booktabs) and one HTML page that needs nothing else."""
+"""Write grids as Markdown, as LaTeX (booktabs), and as one self-contained HTML page."""
 
 import html
 import re
@@ -38,7 +38,7 @@ small{display:block;color:#667085;white-space:nowrap}.best{font-weight:700}p{col
 
 
 def markdown(grids: Sequence[Grid]) -> str:
-    """All grids as Markdown."""
+    """Write all grids as Markdown."""
     return "\n".join(_markdown(grid) for grid in grids)
 
 
@@ -54,7 +54,7 @@ def _markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """A grid as a LaTeX table with booktabs' rules."""
+    """Write a grid as a LaTeX table with booktabs rules."""
 
     def field(entry: Entry) -> str:
         text = rf"\textbf{{{_escaped(entry.text)}}}" if entry.best else _escaped(entry.text)
@@ -90,7 +90,7 @@ def _escaped(text: str) -> str:
 
 
 def page(title: str, about: str, grids: Sequence[Grid]) -> str:
-    """All grids on one HTML page."""
+    """Write all grids on one HTML page."""
 
     def field(entry: Entry) -> str:
         below = f"<small>{html.escape(entry.below)}</small>" if entry.below else ""

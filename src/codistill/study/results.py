@@ -1,4 +1,4 @@
-"""What a study has found: finished evaluations in, scores over seeds and paired differences of rows out."""
+"""Results of a study: finished evaluations in, scores over seeds and paired differences between rows out."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from codistill.tasks.shared.score_table import ScoreTable, stored_table
 from codistill.tasks.task import Column
 
 _CHOOSE = ("data", "split", "limit", "partial")
-"""Options that say which samples are scored."""
+"""Options that determine which samples are scored."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finished:
     """A finished evaluation.
 
     Attributes:
-        table: counts of every sample.
+        table: the counts of every sample.
         metrics: contents of metrics.json.
         record: contents of cell.json.
     """
@@ -37,14 +37,14 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A paired difference of two rows.
+    """A paired difference between two rows.
 
     Attributes:
         row, against, evaluation, score: what was compared.
-        found: `row` minus `against`.
-        verdict: `better`, `worse` or `not apart`, and where a margin was stated, whether both are equal within it.
+        found: `row` minus `against`, over seeds.
+        verdict: `better`, `worse` or `not apart`.
         column: of the score.
-        margin, equal: as stated and found; None without.
+        margin, equal: the stated margin, and whether the rows are equal within it; None if no margin was stated.
     """
 
     row: str
@@ -60,10 +60,10 @@ class Difference:
 
 @dataclass
 class Results:
-    """Finished cells of a study's folder, read when they are asked for.
+    """The finished cells in a study's folder, read when they are needed.
 
     Attributes:
-        folder, study: what they belong to.
+        folder, study: the study's folder and configuration.
     """
 
     folder: StudyFolder
@@ -72,7 +72,7 @@ class Results:
     _scores: dict[tuple[str, str, str], SeedScore | None] = field(default_factory=dict)
 
     def finished(self, row: str, seed: int, evaluation: str) -> Finished | None:
-        """A finished evaluation; None if it is not.
+        """Read a finished evaluation; None if it is not finished.
 
         Raises:
             CheckpointError, DataError: if its files are damaged.
@@ -89,12 +89,12 @@ class Results:
         return self._read[name]
 
     def by_seed(self, row: str, evaluation: str) -> dict[int, Finished]:
-        """Finished evaluations of a row."""
+        """Finished evaluations of a row, by seed."""
         found = {seed: self.finished(row, seed, evaluation) for seed in self.study.seeds}
         return {seed: one for seed, one in found.items() if one is not None}
 
     def columns(self, evaluation: str) -> dict[str, Column]:
-        """Scores of an evaluation, by name; those that follow from the data once a cell is finished."""
+        """Scores of an evaluation, by name. Scores that depend on the data are known once a cell is finished."""
         task = find_task(self.study.evaluations[evaluation].task)
         for row in self.study.rows_of(evaluation):
             for one in self.by_seed(row, evaluation).values():
@@ -102,12 +102,12 @@ class Results:
         return dict(task.columns)
 
     def headlines(self, evaluation: str) -> list[str]:
-        """Scores that short tables show: all if the task names none."""
+        """Names of the scores that short tables show: all scores if the task names none."""
         columns = self.columns(evaluation)
         return [name for name, column in columns.items() if column.headline] or list(columns)
 
     def score(self, row: str, evaluation: str, score: str) -> SeedScore | None:
-        """A row's score over its seeds; None while nothing is finished, or where it is undefined.
+        """Compute a row's score over its seeds; None if nothing is finished yet, or if the score is undefined.
 
         Raises:
             DataError: for a score that the task does not have, or seeds with different images.
@@ -121,7 +121,7 @@ class Results:
         return self._scores[key]
 
     def column(self, evaluation: str, score: str) -> Column:
-        """The column of a score.
+        """Return the column of a score.
 
         Raises:
             DataError: for a score that the task does not have.
@@ -132,7 +132,7 @@ class Results:
         return columns[score]
 
     def differences(self, comparison: ComparisonConfig) -> list[Difference]:
-        """All paired differences of a comparison that can be computed so far."""
+        """Compute all paired differences of a comparison for which cells are finished."""
         names = comparison.evaluations or tuple(self.study.evaluations)
         found = []
         for evaluation in names:
@@ -151,7 +151,7 @@ class Results:
             column = self.column(evaluation, score)
             try:
                 each = [column.statistic.resampled_difference(one, other) for one, other in pairs]
-            except DataError:  # one of them has no such score
+            except DataError:  # one of the two rows does not have this score
                 continue
             total = over_seeds(each)
             margin = comparison.margin.get(f"{evaluation}.{score}")
@@ -174,15 +174,15 @@ class Results:
         return found
 
     def _compared(self, comparison: ComparisonConfig, evaluation: str) -> list[str]:
-        """An evaluation's headline scores, and those with a margin."""
+        """The headline scores of an evaluation, and the scores with a margin."""
         stated = [name.split(".", 1) for name in comparison.margin if name.startswith(f"{evaluation}.")]
         return list(dict.fromkeys([*self.headlines(evaluation), *(score for _, score in stated)]))
 
     def _pairs(self, row: str, against: str, evaluation: str) -> list[tuple[ScoreTable, ScoreTable]]:
-        """Tables of both rows by seed; an encoder that is scored without a fit, once, stands against every seed.
+        """Pair the tables of both rows by seed. An encoder scored once, without a fit, is paired with every seed.
 
         Raises:
-            DataError: if they scored other samples.
+            DataError: if the two rows were scored on different samples.
         """
         own, other = ({n: self._options(one, evaluation).get(n) for n in _CHOOSE} for one in (row, against))
         if own != other:
@@ -202,12 +202,12 @@ class Results:
         return pairs
 
     def _options(self, row: str, evaluation: str) -> dict[str, Any]:
-        """What a row's evaluation is asked for."""
+        """Options of a row's evaluation."""
         own = self.study.rows[row].options.get(evaluation, {})
         return merged(self.study.evaluations[evaluation].options, own)
 
     def training(self, row: str) -> list[dict[str, Any]]:
-        """Records of a row's finished trainings."""
+        """Read the records of a row's finished trainings."""
         found = []
         for seed in self.study.seeds:
             path = self.folder.cell(f"{row}/{seed}/{TRAINING}") / CELL
@@ -220,10 +220,10 @@ def _within(found: SeedScore, margin: float) -> bool:
 
 
 def open_results(folder: Path) -> Results:
-    """The results in a study's folder.
+    """Open the results in a study's folder.
 
     Raises:
-        CheckpointError: if it is none.
+        CheckpointError: if the folder is not that of a study.
     """
     place = StudyFolder(folder)
     if not place.study.is_file():

@@ -1,4 +1,4 @@
-"""Recipes of a study's rows, and which rows come before which: a row may start from another, or learn from it."""
+"""Recipes of a study's rows, and the order of rows: a row may start from another row's student, or learn from it."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from codistill.study.config import StudyConfig
 from codistill.study.variables import refuse_missing
 
 ROW = "row:"
-"""Before the name of a row that is a teacher of another."""
+"""Prefix of the name of a row that is the teacher of another row."""
 
 
 def recipes_of(study: StudyConfig, asked: Sequence[str]) -> dict[str, Recipe]:
-    """Recipes of the rows asked for that train, and of those that they start or learn from: what is needed first."""
+    """Find the recipes of the given rows, and of the rows that they start or learn from, in the order of training."""
     found: dict[str, Recipe] = {}
 
     def add(name: str, chain: tuple[str, ...]) -> None:
@@ -34,10 +34,10 @@ def recipes_of(study: StudyConfig, asked: Sequence[str]) -> dict[str, Recipe]:
 
 
 def rows_before(study: StudyConfig, name: str, recipe: Recipe) -> tuple[str, ...]:
-    """Rows whose students of the same seed a row needs: the one it starts from, and its teachers' (`row:NAME`).
+    """Rows whose students with the same seed a row needs: the one it starts from, and its teachers (`row:NAME`).
 
     Raises:
-        ConfigError: for a teacher that is no row, or is an encoder that exists.
+        ConfigError: for a teacher that is not a row, or is an existing encoder.
     """
     start = study.row(name).start
     taught = [one.encoder.removeprefix(ROW) for one in recipe.teachers if one.encoder.startswith(ROW)]
@@ -52,10 +52,10 @@ def rows_before(study: StudyConfig, name: str, recipe: Recipe) -> tuple[str, ...
 
 
 def recipe_of(study: StudyConfig, name: str) -> Recipe:
-    """The recipe of a row without seed and start.
+    """Build the recipe of a row, without seed and start.
 
     Raises:
-        ConfigError: naming the row, for anything wrong in it.
+        ConfigError: for any error in the row, which it names.
     """
     row = study.row(name)
     refuse_missing(to_plain(row), study.variables, f"rows.{name}")

@@ -1,8 +1,8 @@
-"""Doing a study's cells: each as a process of its own, in order, as many at a time as asked for.
+"""Run a study's cells: each as a separate process, in order, as many at a time as asked for.
 
-A cell is claimed before it begins (`claims.py`) and recorded when it has ended (`records.py`), so that several of these
-may work in one folder. A cell that fails is said and does not stop the others; what needs it waits for another call. A
-signal is passed on: commands save what they have, and the same call resumes.
+A cell is claimed before it starts (`claims.py`) and recorded after it has ended (`records.py`), so several runners can
+work in one folder. A cell that fails is reported and does not stop the others; cells that need it wait for another
+call. A signal is passed on to the commands: they save their state, and the same call resumes them.
 """
 
 import signal
@@ -35,21 +35,21 @@ from codistill.study.shown import shown_time
 from codistill.world.build import WORLD_FILE
 
 POLL = 0.2
-"""Seconds between two looks at running cells."""
+"""Seconds between two checks of running cells."""
 _STOPPED = StoppedError.exit_code
 
 Facts = Callable[[Cell, float], Mapping[str, Any]]
-"""A finished cell and its seconds to what is kept of it: cost, results, provenance."""
+"""Maps a finished cell and its seconds to the facts that are recorded: cost, results, provenance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a call ended.
+    """Result of a call.
 
     Attributes:
-        finished, failed, waiting: names of cells: done in all, gone wrong, and neither, because they need one
-            that went wrong, or this call was stopped.
-        stopped: the signal that ended it early; "" for none.
+        finished, failed, waiting: names of cells. Waiting are those that are neither finished nor failed, because they
+            need a cell that failed, or because this call was stopped.
+        stopped: the signal that ended the call early; "" for none.
     """
 
     finished: tuple[str, ...]
@@ -60,17 +60,17 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """Does cells.
+    """Runs the cells of a study.
 
     Attributes:
         folder: of the study.
-        cells: in order, with all that they need.
-        options: how.
-        facts: what is kept of a finished cell.
+        cells: in order, including all that they need.
+        options: how to run them.
+        facts: gives the facts that are recorded for a finished cell.
         say: prints a line.
-        program: what takes a cell's words.
-        waiting: seconds between two looks at cells that others hold.
-        jobs, done, failed, stopped: the state: running cells, finished ones, why others failed, the signal that came.
+        program: the program that gets a cell's words as arguments.
+        waiting: seconds between two checks of cells that other processes hold.
+        jobs, done, failed, stopped: state: running cells, finished cells, reasons of failed cells, the signal received.
     """
 
     folder: StudyFolder
@@ -87,7 +87,7 @@ class Runner:
     _before: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Outcome:
-        """Do all cells that are not finished, and wait for those that others do."""
+        """Run all cells that are not finished, and wait for cells that other processes run."""
         self._before = {c.name: failure for c in self.cells if (failure := self._failure(c))}
         with self._listening():
             while True:
@@ -109,7 +109,7 @@ class Runner:
         )
 
     def _left(self) -> list[Cell]:
-        """Cells that can still be done by anybody: neither finished nor failed, nor waiting for one that failed."""
+        """Cells that can still be run by any process: not finished, not failed, and not waiting for one that failed."""
         return [cell for cell in self.cells if self._is_open(cell) and not self._is_blocked(cell)]
 
     def _is_open(self, cell: Cell) -> bool:
@@ -121,7 +121,7 @@ class Runner:
         return any(one.name in self.failed or self._is_blocked(one) for one in needed)
 
     def _begin(self) -> bool:
-        """Start what can be started; whether anything was."""
+        """Start the cells that can be started; return whether any was."""
         begun = False
         running = {job.cell.name for job in self.jobs}
         for cell in self.cells:
@@ -136,7 +136,7 @@ class Runner:
             held = claim(self.folder.claims, cell.name, self.options.stale)
             if held is None:
                 continue
-            if self._is_finished(cell):  # by the one who held it until now
+            if self._is_finished(cell):  # finished by the process that held it until now
                 held.release()
                 continue
             self._start(cell, held)
@@ -144,7 +144,7 @@ class Runner:
         return begun
 
     def _is_finished(self, cell: Cell) -> bool:
-        """Whether a cell's record is there, with what others still need of it."""
+        """Whether a cell's record exists, together with the files that other cells still need from it."""
         if cell.name in self.done:
             return True
         record = read_cell(self.folder, cell.name)
@@ -161,7 +161,7 @@ class Runner:
         return finished
 
     def _needed(self, cell: Cell) -> bool:
-        """Whether a cell that is not finished stands on this one."""
+        """Whether an unfinished cell needs this one."""
         return any(cell.name in one.needs and not self._is_finished(one) for one in self.cells)
 
     def _failure(self, cell: Cell) -> dict[str, Any] | None:
@@ -170,7 +170,7 @@ class Runner:
         return None if failure is None else {**failure, "written": path.stat().st_mtime_ns}
 
     def _failed_elsewhere(self, cell: Cell) -> bool:
-        """Whether another process failed at it since this call began; earlier failures are tried again."""
+        """Whether the cell failed in another process during this call. Earlier failures are tried again."""
         failure = self._failure(cell)
         if failure is None or failure == self._before.get(cell.name):
             return False
@@ -216,7 +216,7 @@ class Runner:
                 remove_quietly(cell.out / "head" / "cache")
             try:
                 write_cell(self.folder, cell, self.facts(cell, total))
-            except CodistillError as error:  # its command said 0, but left something else than it should
+            except CodistillError as error:  # exit code 0, but the command's files are not as expected
                 self._failed(cell, code, str(error))
             else:
                 self.done.add(cell.name)

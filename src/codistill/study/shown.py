@@ -1,4 +1,4 @@
-"""Times and counts of operations in words."""
+"""Format times and numbers of operations."""
 
 
 def shown_time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Tables of a study: results in, titled grids of text out, which `render.py` writes as Markdown, LaTeX and HTML."""
+"""Tables of a study: results in, titled grids of text out; `render.py` writes these as Markdown, LaTeX and HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Entry:
-    """A field of a table.
+    """An entry of a table.
 
     Attributes:
-        text: what it says.
-        below: its interval, and whether seeds are missing.
-        best: whether it is the best of its column.
+        text: what it shows.
+        below: its confidence interval, and whether seeds are missing.
+        best: whether it is the best in its column.
     """
 
     text: str
@@ -31,13 +31,13 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A table to be written.
+    """A table as text.
 
     Attributes:
-        name, title: of it.
-        header: of the columns, the first of which names the rows.
-        rows: fields.
-        notes: below it.
+        name, title: of the table.
+        header: headings of the columns; the first column names the rows.
+        rows: the entries of each row.
+        notes: texts below the table.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Grid:
 
 
 def study_grids(results: Results) -> list[Grid]:
-    """Every table of a study, its comparisons, and what each cell cost.
+    """Make every table of a study, its comparisons, and the cost of each cell.
 
     Raises:
-        CheckpointError, DataError: if a finished cell is damaged, or a column is no score of its task.
+        CheckpointError, DataError: if a finished cell is damaged, or a column is not a score of its task.
     """
     study = results.study
     tables = study.tables or {study.name: TableConfig(about=study.about)}
@@ -60,7 +60,7 @@ def study_grids(results: Results) -> list[Grid]:
 
 
 def title_of(study: StudyConfig, row: str) -> str:
-    """What a row is called in tables."""
+    """A row's name in tables."""
     return study.rows[row].about or row
 
 
@@ -85,7 +85,7 @@ def _scores(results: Results, name: str, table: TableConfig) -> Grid:
 
 
 def _parts(results: Results, column: str) -> list[str]:
-    """`EVALUATION` as its headline scores; nothing yet of one whose scores follow from the data of its first cell."""
+    """Expand `EVALUATION` to its headline scores; nothing while its scores depend on data that no cell has read yet."""
     if column in COSTS:
         return [column]
     if "." in column:
@@ -118,7 +118,7 @@ def _field(results: Results, row: str, column: str) -> Entry:
 
 
 def _below(found: SeedScore, digits: int, wanted: int) -> str:
-    """The interval, and how many of the wanted seeds are finished, if not all."""
+    """The confidence interval, and the number of finished seeds if some are missing."""
     limits = (
         "unknown"
         if found.low is None or found.high is None
@@ -129,7 +129,7 @@ def _below(found: SeedScore, digits: int, wanted: int) -> str:
 
 
 def _marked(results: Results, fields: list[Entry], column: str, rows: Sequence[str]) -> list[Entry]:
-    """A column's fields, those with the best mean marked, if there is anything to choose between."""
+    """Mark the entries of a column with the best mean, if at least two rows have one."""
     if column in COSTS:
         return fields
     evaluation, score = column.split(".", 1)
@@ -154,7 +154,7 @@ def _cost(results: Results, row: str, column: str) -> Entry:
 
 
 def _how(results: Results, columns: Sequence[str], rows: Sequence[str]) -> str:
-    """How many images and groups stand behind the intervals."""
+    """State the number of samples and groups from which the intervals are computed."""
     parts = []
     for evaluation in dict.fromkeys(column.split(".")[0] for column in columns if column not in COSTS):
         known = [r for r in rows if r in results.study.rows_of(evaluation)]
@@ -207,7 +207,7 @@ def _interval(found: SeedScore, digits: int) -> str:
 
 
 def _cells(results: Results) -> Grid:
-    """What every finished cell cost."""
+    """Table with the cost of every finished cell."""
     study = results.study
     rows = []
     for name in cell_names(study):
@@ -228,7 +228,7 @@ def _cells(results: Results) -> Grid:
 
 
 def plain_numbers(results: Results) -> dict[str, Any]:
-    """All scores and differences, for a metrics file."""
+    """All scores and differences as plain values, for a metrics file."""
     study = results.study
     scores: dict[str, Any] = {}
     for evaluation in study.evaluations:
@@ -260,7 +260,7 @@ def plain_numbers(results: Results) -> dict[str, Any]:
 
 
 def plain_score(found: SeedScore) -> dict[str, Any]:
-    """JSON values of a score over seeds; null where a number is infinite or unknown."""
+    """A score over seeds as JSON values; null for a number that is infinite or unknown."""
 
     def finite(value: float | None) -> float | None:
         return value if value is not None and abs(value) < float("inf") else None

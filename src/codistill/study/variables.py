@@ -1,7 +1,7 @@
-"""Variables of a study: `${NAME}` in any text of its YAML, replaced by what the file or the command line says.
+"""Variables of a study: `${NAME}` in any text of its YAML is replaced by the value in the file or on the command line.
 
-A text that is one variable and nothing else becomes a number if its value is one: `total_steps: "${steps}"`. Other
-`$NAME`s are the environment's, as in recipes.
+A text that consists of one variable only becomes a number if its value is one: `total_steps: "${steps}"`. Other
+`$NAME`s are variables of the environment, as in recipes.
 """
 
 import os
@@ -16,7 +16,7 @@ _USE = re.compile(r"\$\{([^}]*)\}")
 
 
 def given(texts: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """`NAME=VALUE` each.
+    """Parse texts `NAME=VALUE`.
 
     Raises:
         ConfigError: for a text without `=`, or an unknown variable.
@@ -33,7 +33,7 @@ def given(texts: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
 
 
 def replaced(value: Any, variables: Mapping[str, str], where: str = "") -> Any:
-    """Plain values with every `${NAME}` replaced that has a value; variables may use others.
+    """Replace every `${NAME}` that has a value, in plain values. Values of variables may use other variables.
 
     Raises:
         ConfigError: for a variable that is unknown.
@@ -81,15 +81,15 @@ def _number(text: str) -> int | float | str:
 
 
 def refuse_missing(value: Any, variables: Mapping[str, str], where: str) -> None:
-    """Refuse texts that still wait for a variable.
+    """Refuse texts in which a variable still has no value.
 
     Args:
-        value: plain values, replaced.
+        value: plain values, after replacement.
         variables: of the study.
-        where: in whose name, for the error.
+        where: part of the study that needs them, for the error message.
 
     Raises:
-        ConfigError: naming the option that gives it.
+        ConfigError: names the option that sets the variable.
     """
     if isinstance(value, str):
         for match in _USE.finditer(value):

@@ -1,1 +1,1 @@
-"""Teachers: any encoder plus a domain and the token kinds it teaches; the bank that runs them."""
+"""Teachers: any encoder with a domain and the token kinds that it teaches; and the bank that runs them."""

@@ -1,7 +1,7 @@
 """The teacher bank: a batch and each teacher's rows in, raw targets out.
 
-Teachers run one after the other under inference mode, only on the rows that sharing gives them. One encoder that is
-several teachers, all seeing the same of all images, runs once.
+Teachers run one after the other in inference mode, only on the rows that data sharing assigns to them. If several
+teachers use the same encoder in the same way on all images, it runs once.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,11 +19,11 @@ from codistill.types import TargetSpec, Tokens
 
 
 class TeacherBank(nn.Module):
-    """Frozen teachers, by name, in order.
+    """Frozen teachers by name, in order.
 
     Args:
         teachers: at least one; names must differ.
-        student_patch: patch size of the student, to which every teacher's grid is matched.
+        student_patch: patch size of the student, to whose grid every teacher's grid is matched.
     """
 
     def __init__(self, teachers: Sequence[Teacher], student_patch: int) -> None:
@@ -70,7 +70,7 @@ class TeacherBank(nn.Module):
         return self[name].encoder.pool(patches, grid)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Teachers and their licences, for exports and `codistill inspect`."""
+        """Describe the teachers and their licences, for exports and `codistill inspect`."""
         return [
             {
                 "name": name,
@@ -90,9 +90,9 @@ class TeacherBank(nn.Module):
     def forward(
         self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
     ) -> dict[str, Tokens]:
-        """Raw targets of each teacher on its rows of (batch, 3, row, column) ImageNet-normalized images.
+        """Compute each teacher's raw targets on its rows of ImageNet-normalized images (batch, 3, row, column).
 
-        Without `views` all teachers see the student's images, and their patches are on its grid.
+        Without `views` all teachers see the student's images, and their patches are on the student's grid.
         """
         targets: dict[str, Tokens] = {}
         known: dict[Hashable, Tokens] = {}

@@ -1,8 +1,9 @@
-"""Several images in one of a teacher's fixed size (RADIOv2.5, arXiv 2412.07679): a batch in, tokens of each out.
+"""Pack several images into one of a teacher's fixed size (RADIOv2.5, arXiv 2412.07679).
 
-A canvas of C tokens per side takes n² images of O tokens per side, n = C // O, one at the corner of each tile of C // n
-tokens; the rest is zero. One pass of the teacher on the canvas gives the tokens of all of them, at C² / n² tokens an
-image in place of C². Whether the teacher's attention across images harms was not published.
+A canvas of C tokens per side holds n² images of O tokens per side, with n = C // O. Each image lies at the corner of a
+tile of C // n tokens per side; the rest is zero. One pass of the teacher on the canvas gives the tokens of all its
+images, at C² / n² tokens per image instead of C². Whether the teacher's attention across images does harm was not
+published.
 """
 
 from collections.abc import Callable
@@ -13,11 +14,11 @@ from codistill.types import Tokens
 
 
 def in_mosaic(encode: Callable[[Tensor], Tokens], images: Tensor, patch: int, canvas: int) -> Tokens:
-    """Patch tokens of images that share canvases; class tokens and registers are dropped.
+    """Compute the patch tokens of images that share canvases; class tokens and registers are dropped.
 
     Args:
-        encode: of the teacher, for canvases.
-        images: (batch, 3, side, side), a multiple of `patch` per side; zeros are what a canvas is filled with.
+        encode: the teacher's encoder, applied to canvases.
+        images: (batch, 3, side, side), with a multiple of `patch` per side. Empty parts of a canvas are zero.
         patch: pixels per token.
         canvas: tokens per side of a canvas; the last canvas may have empty tiles.
 

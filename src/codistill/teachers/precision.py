@@ -1,13 +1,13 @@
-"""Which numbers a teacher computes in: its encoder, a device and the step's precision in, a network ready for it out.
+"""Precision in which a teacher computes: its encoder, a device and the step's precision in, a prepared network out.
 
-same      as the step: exact in an fp32 step, `bf16` in a bf16 one
-auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; else fp32
-fp32      products in fp32, whatever the step's
-bf16      folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
-autocast  the network as it is, under autocast
-int8      products in 8-bit integers: on a CPU that multiplies them, folded, the rest in bf16 (`nn/int8_linear.py`);
-          elsewhere, and for other libraries' networks, of the network as it is, compiled, the rest in fp32
-          (`quantize.py`)
+same      like the step: fp32 in an fp32 step, `bf16` in a bf16 step
+auto      `bf16` on CUDA, and on a CPU where it is measured to be faster; otherwise fp32
+fp32      products in fp32, whatever the step's precision
+bf16      weights folded and rounded once (`nn/frozen.py`); networks of other libraries run under autocast
+autocast  the network unchanged, under autocast
+int8      products in 8-bit integers. On a CPU that multiplies these fast: codistill's encoders are folded, and
+          everything else is in bf16 (`nn/int8_linear.py`). Otherwise, and for networks of other libraries: the
+          network is quantized unfolded and compiled, and everything else is in fp32 (`quantize.py`)
 """
 
 from typing import Literal, TypeGuard, get_args
@@ -38,13 +38,13 @@ def folds_int8(encoder: Encoder, device: torch.device | str) -> TypeGuard[ViTEnc
 def prepared(
     encoder: Encoder, precision: TeacherPrecision, device: torch.device | str, step: Precision | None
 ) -> tuple[Encoder, torch.dtype | None]:
-    """The encoder to run, and the dtype to autocast to: fp32 for none, None to leave that to the caller.
+    """Return the encoder to run, and the dtype for autocast: fp32 for no autocast, None to leave that to the caller.
 
     Args:
         encoder: as loaded; its layers may be changed in place.
         precision: of the teacher.
-        device: where it will run.
-        step: precision of the step; None leaves `same` to the autocast around each call.
+        device: device on which it will run.
+        step: precision of the step; None: `same` follows the autocast around each call.
 
     Raises:
         MissingExtraError: for int8 without torchao.

@@ -1,7 +1,7 @@
-"""A frozen encoder's linear layers in 8-bit integers: an encoder in, the same one, changed in place, out.
+"""Quantize a frozen encoder's linear layers to 8-bit integers, in place.
 
 Weights are rounded once, per output channel; activations in every call, per token. Products then run on the integer
-units of the device, if the layers are compiled: uncompiled they are slower than fp32. Source: torchao's
+units of the device, provided that the layers are compiled: uncompiled they are slower than fp32. Source: torchao's
 `Int8DynamicActivationInt8WeightConfig`, after LLM.int8 (arXiv 2208.07339) without its outlier columns.
 """
 

@@ -1,6 +1,6 @@
-"""A teacher: a frozen encoder, its data domain, and which of its tokens are targets.
+"""A teacher: a frozen encoder, its data domain, and the token kinds that are its targets.
 
-DINOv2, MASt3R's encoder, Multi-HMR's backbone, a timm model or a user's own network can all be teachers. Source: DUNE,
+DINOv2, MASt3R's encoder, Multi-HMR's backbone, a timm model or a user's own network can be teachers. Source: DUNE,
 section 4.1.
 """
 
@@ -23,24 +23,25 @@ from codistill.types import Domain, TokenKind, Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """A teacher by name.
+    """Configuration of a teacher.
 
     Attributes:
         name: of its projectors, losses and statistics in logs and checkpoints.
         encoder: what `load_encoder` accepts: a known name, a file, a run, `timm:NAME`, `hf:org/repo`; empty: `name`.
-        domain: the data domain it was made for. Sharing compares it with each image's domain.
-        kinds: its targets. None: cls and patch where the encoder has a class token, else patch.
+        domain: the data domain that it was made for. Data sharing compares it with the domain of each image.
+        kinds: token kinds that are its targets. None: cls and patch if the encoder has a class token, else patch.
         norm: whether targets are taken after the encoder's final norm.
         precision: `same` as the step's, `auto`, `fp32`, `bf16`, `autocast` or `int8`: see `teachers/precision.py`.
-        weight: factor of its losses; dropping compares them without it.
-        image_size: side in pixels of its input images, whatever the student's; its patch tokens are then resized to the
-            student's grid (see `DistillConfig.alignment`). None (published): the size at which the grids match.
-        image_sizes: sides to draw from in each step, independently of the student's and other teachers' (EUPE);
+        weight: factor of its losses; dropping compares losses without it.
+        image_size: side in pixels of its input images, independent of the student's; its patch tokens are then resized
+            to the student's grid (see `DistillConfig.alignment`). None (published): the size at which the grids match.
+        image_sizes: sides from which each step draws one, independently of the student and other teachers (EUPE);
             held-out images have the largest. Empty: `image_size`.
-        pool_predictions: its class tokens are met by its own frozen pool of the predicted patches, brought back to its
-            space (SigLino), in place of a predicted class token; for encoders with a pool of patches.
-        mosaic: pack several images into one of `image_size`, each at the size at which grids match, see
-            `teachers/mosaic.py`; for teachers of one fixed size, of which patches alone are targets.
+        pool_predictions: compare its class tokens with the summary that its own frozen pool gives of the predicted
+            patches, mapped back to its space (SigLino), instead of with a predicted class token; for encoders with a
+            pool of patches.
+        mosaic: pack several images into one of `image_size`, each at the size at which the grids match (see
+            `teachers/mosaic.py`); for teachers with one fixed size whose targets are only patches.
     """
 
     name: str
@@ -57,7 +58,7 @@ class TeacherConfig:
 
     @property
     def own_sizes(self) -> tuple[int, ...]:
-        """Sides of its input images, whatever the student's; empty: the side at which the grids match."""
+        """Sides of its input images, independent of the student's; empty: the side at which the grids match."""
         return self.image_sizes or (() if self.image_size is None else (self.image_size,))
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class TeacherConfig:
 
 
 def refuse_size(config: TeacherConfig, size: int, patch: int) -> None:
-    """ConfigError if a teacher's patch size does not divide an image size."""
+    """Raise ConfigError if a teacher's patch size does not divide an image size."""
     if size % patch:
         raise ConfigError(
             f"image_size {size} of teacher {config.name!r} is not a multiple of its patch size {patch}; nearest: "
@@ -101,7 +102,7 @@ def refuse_size(config: TeacherConfig, size: int, patch: int) -> None:
 
 
 def refuse_no_summary(config: TeacherConfig, encoder: str) -> None:
-    """ConfigError if class tokens are wanted of a teacher whose encoder gives none."""
+    """Raise ConfigError if class tokens are wanted from a teacher whose encoder has none."""
     if "cls" in (config.kinds or ()):
         raise ConfigError(
             f"teacher {config.name!r} ({encoder}) has no class token, so its kinds must be (patch,); got "
@@ -110,7 +111,7 @@ def refuse_no_summary(config: TeacherConfig, encoder: str) -> None:
 
 
 def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> Tensor:
-    """A student's crop (batch, 3, row, column) resized for another patch size, so that the grids match.
+    """Resize a student's crop (batch, 3, row, column) for another patch size, so that the grids match.
 
     Bicubic with align_corners=True, as published; the same tensor if the patch sizes are equal.
     """
@@ -122,7 +123,7 @@ def resize_for_patch(images: Tensor, student_patch: int, teacher_patch: int) -> 
 
 
 def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
-    """Tokens whose patches, seen as a map, are resized bilinearly to another grid, in fp32; the class token stays."""
+    """Resize the patches, as a map, bilinearly to another grid, in fp32. The class token is not changed."""
     if tokens.grid == grid:
         return tokens
     shrinking = grid[0] < tokens.grid[0] or grid[1] < tokens.grid[1]
@@ -133,7 +134,7 @@ def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
 
 
 def _check_pool(config: TeacherConfig, encoder: Encoder, kinds: tuple[TokenKind, ...]) -> None:
-    """ConfigError if a teacher cannot pool what a student predicts of its patches."""
+    """Raise ConfigError if a teacher cannot pool the patches that a student predicts for it."""
     if set(kinds) != {"cls", "patch"}:
         raise ConfigError(
             f"pool_predictions of teacher {config.name!r} needs both token kinds, cls and patch; got {kinds}"
@@ -153,11 +154,11 @@ class Teacher(nn.Module):
     Args:
         config: see `TeacherConfig`.
         encoder: as loaded; the teacher may keep a copy of it in its precision.
-        device: where it will run.
-        step: precision of the steps that it runs in; None leaves `same` to the autocast around each call.
+        device: device on which it will run.
+        step: precision of the steps that it runs in; None: `same` follows the autocast around each call.
 
     Attributes:
-        autocast_dtype: fp32 for none, None for that of the caller.
+        autocast_dtype: dtype for autocast; fp32 for no autocast, None to leave that to the caller.
     """
 
     def __init__(
@@ -184,32 +185,32 @@ class Teacher(nn.Module):
 
     @property
     def sees(self) -> Hashable:
-        """Equal for two teachers whose tokens of the same images are the same: one encoder, used alike."""
+        """A key that is equal for two teachers with equal tokens on equal images: one encoder, used in the same way."""
         config = self.config
         return id(self.encoder), self.autocast_dtype, config.norm, config.own_sizes, config.mosaic
 
     def width(self, kind: TokenKind) -> int:
-        """Channels of its tokens of a kind."""
+        """Number of channels of its tokens of a kind."""
         spec = self.encoder.spec
         return spec.cls_dim or spec.dim if kind == "cls" else spec.dim
 
     @property
     def cls_dim(self) -> int | None:
-        """Channels of its class tokens, if they are targets beside patches of another width."""
+        """Width of its class tokens, if both token kinds are targets and their widths differ; else None."""
         wide = self.width("cls")
         return wide if set(self.kinds) == {"cls", "patch"} and wide != self.width("patch") else None
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Teachers always stay in evaluation mode."""
+        """Stay in evaluation mode, whatever the mode."""
         return super().train(False)
 
     def forward(self, images: Tensor, student_patch: int, views: StepViews | None = None) -> Tokens:
-        """Targets for a student's crop.
+        """Compute the targets for a student's crop.
 
         Args:
             images: (batch, 3, row, column), ImageNet-normalized; without `views`, multiples of `student_patch`.
-            student_patch: the student's patch size. The image is resized so that grids match; or to the teacher's
-                image_size, and then its patch tokens are resized.
+            student_patch: the student's patch size. The image is resized so that the grids match. With an image_size of
+                the teacher, it is resized to that instead, and then the patch tokens are resized.
             views: of the step; `images` are then its crops, of which the teacher sees its own window.
 
         Raises:
@@ -228,7 +229,7 @@ class Teacher(nn.Module):
     def _tokens(
         self, images: Tensor, student_patch: int, grid: tuple[int, int], size: int | None, *, own_grid: bool
     ) -> Tokens:
-        """Tokens of images at a side, on the student's grid or their own; None: the side at which the grids match."""
+        """Compute tokens at a given side (None: where the grids match), on the student's grid or on their own."""
         patch = self.encoder.spec.patch_size
         if self.config.mosaic and self.config.image_size:
             canvas = self.config.image_size // patch
@@ -240,7 +241,7 @@ class Teacher(nn.Module):
             return self._at_own_size(images, size, None if own_grid else grid)
         if images.shape[-2:] == (grid[0] * student_patch, grid[1] * student_patch):
             images = resize_for_patch(images, student_patch, patch)
-        else:  # from the crop itself, not from the student's copy of it
+        else:  # from the crop itself, not from the student's resized image
             images = resize_images(images, grid[0] * patch)
         tokens = self.encoder(images, norm=self.config.norm)
         if tokens.grid != grid:

@@ -1,13 +1,14 @@
-"""Views of a step: which window of a crop the student and each teacher see, and at which size.
+"""Views of a step: the window of a crop that the student and each teacher see, and its size.
 
     plan = ViewPlan(seed=0, patch_size=16, student=(256, 384, 512), teachers={"dino": (256, 384, 512)})
     views = plan.of_step(step)         # a function of (seed, step) alone: any rank, any resume
     views.canvas                       # side of the square crop to load
     views.student_images(crop)
 
-Independent scales (EUPE, arXiv 2603.22387): student and teachers draw their own sizes; all copies are made from one
-crop as large as the largest, never from one another. Sizes are drawn uniformly, once per step for all ranks (not
-published).
+Independent scales (EUPE, arXiv 2603.22387): student and teachers draw their own sizes. All images are resized from one
+crop as large as the largest of them, never from one another. Sizes are drawn uniformly, once per step for all ranks
+(not published).
+
 Shifts (C-RADIOv4, arXiv 2601.17237): the crop has a margin around the student's window, and each teacher's window is
 shifted by whole student tokens. The largest shift was not published; the normal draw is that of NVIDIA's TAO.
 """
@@ -28,11 +29,12 @@ DRAWS = ("uniform", "normal")
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftConfig:
-    """Shifted views of teachers (and of the averaged student); one draw per step and network.
+    """Shifted views of teachers (and of the student's moving average); one draw per step and network.
 
     Attributes:
         most: largest shift along each axis, in student tokens; the crop grows by twice as many. 0: none.
-        draw: `uniform` from -most to most, or `normal`: rounded, with `sigma`, cut at `most` (TAO).
+        draw: `uniform` from -most to most, or `normal`: with standard deviation `sigma`, rounded and clipped to `most`
+            (TAO).
         sigma: standard deviation in tokens.
     """
 
@@ -61,9 +63,9 @@ class StepViews:
         size: side of the student's images, in pixels.
         tokens: student tokens per side.
         pitch: pixels of the crop per student token; the crop has `margin` more tokens on each side.
-        canvas: side of the crop.
-        sizes: side of a teacher's images, of those with sizes of their own.
-        shifts: of each teacher, and of the averaged student under "".
+        canvas: side of the crop, in pixels.
+        sizes: side of a teacher's images, for teachers with sizes of their own.
+        shifts: of each teacher, and of the student's moving average under "".
         own_grids: whether teachers' tokens stay on their own grids.
     """
 
@@ -78,18 +80,18 @@ class StepViews:
 
     @property
     def largest(self) -> int:
-        """The largest side that any network sees."""
+        """Largest side that any network sees."""
         return max(self.size, *self.sizes.values()) if self.sizes else self.size
 
     def shift(self, name: str) -> Shift:
-        """The shift of a teacher, or of the averaged student ("")."""
+        """The shift of a teacher, or of the student's moving average ("")."""
         return self.shifts.get(name, (0, 0))
 
     def window(self, crop: Tensor, shift: Shift = (0, 0)) -> Tensor:
-        """The part (batch, 3, side, side) of a crop that is `tokens` wide, shifted from the middle; a view.
+        """Return the part (batch, 3, side, side) of a crop that is `tokens` wide, shifted from the middle; a view.
 
         Raises:
-            ValueError: if the crop is not of this step's size.
+            ValueError: if the crop does not have this step's size.
         """
         if crop.shape[-2:] != (self.canvas, self.canvas):
             raise ValueError(
@@ -102,7 +104,7 @@ class StepViews:
         return crop[..., top : top + side, left : left + side]
 
     def student_images(self, crop: Tensor, shift: Shift = (0, 0)) -> Tensor:
-        """(batch, 3, row, column): what the student sees of a crop."""
+        """Return what the student sees of a crop: (batch, 3, row, column)."""
         return resize_images(self.window(crop, shift), self.size)
 
 
@@ -113,8 +115,8 @@ class ViewPlan:
     Attributes:
         seed: of the run.
         patch_size: the student's.
-        student: sizes that it draws from.
-        teachers: all teachers, and the sizes that each draws from; empty: the size at which its grid is the student's.
+        student: sizes from which the student draws.
+        teachers: all teachers, and the sizes from which each draws; empty: the size at which its grid is the student's.
         shift: see the class.
         own_grids: see `StepViews`.
     """
@@ -160,7 +162,7 @@ class ViewPlan:
         )
 
     def held_out(self, size: int) -> StepViews:
-        """Held-out images of a size: nothing is shifted, and teachers have the largest of their sizes."""
+        """Views of held-out images of a size: nothing is shifted, and teachers use the largest of their sizes."""
         tokens = size // self.patch_size
         return StepViews(
             size=size, tokens=tokens, pitch=self.patch_size, canvas=size, own_grids=self.own_grids
@@ -176,7 +178,7 @@ class ViewPlan:
 
 
 def draw_size(seed: int, step: int, sizes: Sequence[int], teacher: str | None = None) -> int:
-    """One of some sizes, by (seed, step) and the teacher's name; None: the student's draw."""
+    """Draw one of some sizes, by (seed, step) and the teacher's name; None: the student's draw."""
     if len(sizes) == 1:
         return sizes[0]
     if teacher is None:
@@ -187,12 +189,12 @@ def draw_size(seed: int, step: int, sizes: Sequence[int], teacher: str | None = 
 
 
 def _slot(name: str) -> int:
-    """A number for a name, so that a further teacher changes no other one's draws."""
+    """Map a name to a number, so that adding a teacher does not change the draws of the others."""
     return zlib.crc32(name.encode())
 
 
 def resize_images(images: Tensor, size: int) -> Tensor:
-    """Square images (batch, 3, side, side) at another side, bicubically, with a low-pass filter when shrinking."""
+    """Resize square images (batch, 3, side, side) bicubically, with a low-pass filter when shrinking."""
     if images.shape[-2:] == (size, size):
         return images
     return interpolate(images, size=(size, size), mode="bicubic", antialias=True)

@@ -10,19 +10,22 @@ IMPLEMENTATIONS = ("fast", "reference", "device")
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """The published augmentation; the order is that of the attributes. `plain()` turns everything off but the crop.
+    """The published augmentation, in the order of the attributes. `plain()` turns off everything but crop and flip.
 
     Attributes:
-        scale, ratio: random resized crop: part of the image's area, and width / height.
+        scale, ratio: random resized crop: range of its share of the image's area, and of width / height.
         flip: probability of a horizontal flip.
-        jitter: probability of colour jitter, which applies, in random order, brightness, contrast and saturation
-            by a factor from 1 - x to 1 + x, and a hue shift from -x to x turns.
-        brightness, contrast, saturation, hue: those x.
-        grayscale: probability of losing all colour.
-        blur: probability of a Gaussian blur with a kernel of `blur_kernel` pixels and a sigma from `blur_sigma`.
-        solarize: probability of inverting pixels from `solarize_threshold` (of 1) up.
+        jitter: probability of colour jitter. It applies, in random order, brightness, contrast and saturation by a
+            factor from 1 - x to 1 + x, and a hue shift from -x to x turns.
+        brightness, contrast, saturation, hue: these x.
+        grayscale: probability of removing all colour.
+        blur: probability of a Gaussian blur with a kernel of `blur_kernel` pixels and a sigma drawn from `blur_sigma`.
+        blur_kernel, blur_sigma: see `blur`.
+        solarize: probability of inverting all pixels of at least `solarize_threshold` (of 1).
+        solarize_threshold: see `solarize`.
         implementation: `fast`, `reference` or `device`.
-        reduced_decoding: decode JPEGs at 1/2, 1/4 or 1/8 where the crop still covers the output.
+        reduced_decoding: decode JPEGs at 1/2, 1/4 or 1/8 of their size if the crop is then still as large as the
+            output.
     """
 
     scale: tuple[float, float] = (0.4, 1.0)

@@ -1,4 +1,4 @@
-"""From encoded bytes to the drawn crop at the output size, decoding no more than that needs."""
+"""From an encoded image to the drawn crop at the output size, decoding no more than needed."""
 
 import cv2
 import numpy as np
@@ -20,12 +20,12 @@ def decode_crop(
     """Decode, crop, resize (bicubic, antialiased) and flip.
 
     Args:
-        data, header: the encoded image and `read_header` of it.
+        data, header: the encoded image, and `read_header` of it.
         params: the crop, in pixels of the full image (after turning).
         size: of the output.
-        turned: whether the image is turned clockwise by 90 degrees first.
-        reduce: allow decoding at a part of the size.
-        name: what error messages call the image.
+        turned: turn the image clockwise by 90 degrees first.
+        reduce: allow decoding at a fraction of the size.
+        name: the image's name in error messages.
 
     Returns:
         (row, column, 3) uint8.
@@ -44,7 +44,7 @@ def decode_crop(
 def _scaled_box(
     image: np.ndarray, header: ImageHeader, params: AugmentParams, turned: bool
 ) -> tuple[int, int, int, int]:
-    """The crop in pixels of the image as it was decoded: top, bottom, left, right, never empty."""
+    """The crop in pixels of the image as decoded: top, bottom, left, right; never empty."""
     full = (header.width, header.height) if turned else (header.height, header.width)
     if image.shape[:2] == full:
         return params.top, params.top + params.height, params.left, params.left + params.width

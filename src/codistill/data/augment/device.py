@@ -1,7 +1,7 @@
-"""Colours and blur for a whole batch at once, on the accelerator: no loop over images, no host sync.
+"""Colours and blur for a whole batch on the accelerator, without a loop over images and without host sync.
 
-Images differ in which steps apply, in which order. Every step runs on all images, with a neutral factor where it does
-not apply (1, a hue shift of 0, a blur kernel of a single one).
+Which steps apply, and in which order, differs between images. Every step therefore runs on all images, with a neutral
+parameter where it does not apply (a factor of 1, a hue shift of 0, a blur kernel with a single nonzero weight).
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ COLUMNS = _FACTORS + 3
 
 
 def pack_params(params: Sequence[AugmentParams]) -> Float[Tensor, "batch column"]:
-    """Colour parameters of a batch as one tensor, so that they travel to the device in one copy.
+    """Pack the colour parameters of a batch into one tensor, so that one copy moves them to the device.
 
-    Columns: the factor of every kind at each of the four places of the order, grayscale, sigma (0: no blur), solarize.
+    Columns: the factor of every kind at each of the four places in the order, grayscale, sigma (0: no blur), solarize.
     """
     rows = []
     for one in params:
@@ -36,7 +36,7 @@ def pack_params(params: Sequence[AugmentParams]) -> Float[Tensor, "batch column"
 def photometric_batch(
     images: Float[Tensor, "batch 3 row column"], packed: Tensor, *, kernel: int, threshold: float
 ) -> Float[Tensor, "batch 3 row column"]:
-    """Jitter, grayscale, blur and solarize images in 0..1 by the parameters of `pack_params`, on their device."""
+    """Jitter, grayscale, blur and solarize images in 0..1, with the parameters from `pack_params`, on their device."""
     factors = packed[:, :_FACTORS].reshape(-1, len(JITTERS), len(JITTERS), 1, 1, 1)
     for place in range(len(JITTERS)):
         for column, kind in enumerate(JITTERS):
@@ -83,7 +83,7 @@ def _hue(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
-    """Separable Gaussian blur, each image with its own sigma; 0 leaves it as it is."""
+    """Separable Gaussian blur, with a sigma for each image; 0 leaves the image unchanged."""
     rows, columns = images.shape[2:]
     half = kernel // 2
     places = torch.arange(-half, half + 1, device=images.device, dtype=images.dtype)
@@ -91,7 +91,7 @@ def _blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     weights = torch.where(sigma[:, None] > 0, weights, (places == 0).to(weights))
     weights = (weights / weights.sum(dim=1, keepdim=True))[:, :, None, None, None]
     padded = pad(images, (half, half, half, half), mode="reflect")  # borders as OpenCV's BORDER_REFLECT_101
-    # Sums of shifted images: a convolution with as many groups as images and channels has no good kernel.
+    # Sums of shifted images: a convolution with one group per image and channel has no fast kernel.
     down = torch.zeros_like(padded[:, :, half : half + rows])
     for place in range(kernel):
         down.addcmul_(padded[:, :, place : place + rows], weights[:, place])

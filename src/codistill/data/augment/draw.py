@@ -1,4 +1,4 @@
-"""Augmentation parameters of one image, drawn with the distribution of torchvision's transforms."""
+"""Draw the augmentation parameters of an image, with the distribution of torchvision's transforms."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,7 +20,10 @@ def rows_and_columns(size: Size) -> tuple[int, int]:
 
 
 def for_aspect(config: AugmentConfig, size: Size) -> AugmentConfig:
-    """The ranges for crops of a size: width over height is drawn around that of the output, which is then not bent."""
+    """Return the ranges for crops of a given size: width / height is drawn around that of the output.
+
+    The crop is then not distorted.
+    """
     rows, columns = rows_and_columns(size)
     if rows == columns:
         return config
@@ -30,13 +33,13 @@ def for_aspect(config: AugmentConfig, size: Size) -> AugmentConfig:
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """Augmentation of one image.
+    """Augmentation parameters of one image.
 
     Attributes:
         top, left, height, width: the crop, in pixels of the full upright image.
         flip: mirror left and right.
-        jitter: (kind, factor) in the order in which they apply; empty for none. A hue factor is a shift in turns.
-        grayscale: remove the colour.
+        jitter: (kind, factor) in the order in which they apply; empty for none. The factor of hue is a shift in turns.
+        grayscale: remove all colour.
         blur_sigma: standard deviation in output pixels, or None.
         solarize: invert bright pixels.
     """
@@ -57,7 +60,7 @@ def draw_params(
 ) -> AugmentParams:
     """Draw the parameters for an image of (image_height, image_width) pixels.
 
-    All numbers are drawn at once, needed or not, so that colours and blur do not depend on the image's size.
+    All random numbers are drawn at once, needed or not, so that colours and blur do not depend on the image's size.
     """
     draws = iter(rng.random(5 + 4 + 4 + 1 + 2 + 2 * _CROP_ATTEMPTS).tolist())
     flip, jitter, grayscale, blur, solarize = (next(draws) < chance for chance in _chances(config))
@@ -102,7 +105,7 @@ def _crop(
     image_height: int,
     image_width: int,
 ) -> tuple[int, int, int, int]:
-    """Random resized crop: ten tries of an area and a log-uniform ratio; the largest centred crop if none fits."""
+    """Random resized crop: ten attempts at an area and a log-uniform ratio, or else the largest centred crop."""
     log_ratio = (math.log(config.ratio[0]), math.log(config.ratio[1]))
     for area_draw, ratio_draw in zip(draws[::2], draws[1::2], strict=True):
         area = image_height * image_width * _between(config.scale, area_draw)

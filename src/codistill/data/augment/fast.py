@@ -1,7 +1,7 @@
-"""Colours and blur of one crop in 8 bits, with OpenCV: each step rounds to 8 bits, which 35 dB of PSNR allow for.
+"""Colours and blur of one crop in 8 bits, with OpenCV. Each step rounds to 8 bits, which a PSNR of 35 dB allows.
 
-Brightness, contrast and saturation are affine in RGB, one pass each; a hue shift is an addition modulo
-256 to OpenCV's full-range hue; solarizing at one half is the smaller of a pixel and its inverse.
+Brightness, contrast and saturation are affine in RGB, one pass each. A hue shift is an addition modulo 256 to OpenCV's
+full-range hue. Solarizing at one half takes the smaller of a pixel and its inverse.
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 from codistill.data.augment.draw import AugmentParams
 
 GREY_WEIGHTS = np.array([0.2989, 0.587, 0.114], dtype=np.float32)
-"""Of red, green, blue: ITU-R BT.601 as torchvision rounds them."""
+"""Weights of red, green and blue: ITU-R BT.601, as rounded by torchvision."""
 
 _IDENTITY = np.eye(3, dtype=np.float32)
 _TO_GREY = np.repeat(GREY_WEIGHTS[None], 3, axis=0)

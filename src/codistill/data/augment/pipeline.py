@@ -1,4 +1,4 @@
-"""One encoded image to one crop: for training with drawn parameters, for evaluation deterministically."""
+"""From one encoded image to one crop: with drawn parameters for training, deterministic for evaluation."""
 
 import numpy as np
 import torch
@@ -28,18 +28,18 @@ def augment_image(
     name: str = "image",
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, AugmentParams]:
-    """Draw parameters and apply them.
+    """Draw augmentation parameters and apply them.
 
     Args:
         data: the encoded image.
         config: the ranges to draw from.
-        rng: draws the parameters.
-        size: of the output; where it is no square, crops have its shape on average.
+        rng: generator for the parameters.
+        size: of the output; if it is not a square, crops have its aspect ratio on average.
         turned: turn the image clockwise by 90 degrees first.
         name, max_pixels: see `read_header`.
 
     Returns:
-        (row, column, 3) uint8, and the parameters. With implementation `device` colours and blur are left to do.
+        (row, column, 3) uint8, and the parameters. With implementation `device`, colours and blur are not yet applied.
 
     Raises:
         DataError: if the image cannot be used.
@@ -60,9 +60,9 @@ def _apply(
     turned: bool,
     name: str,
 ) -> np.ndarray:
-    """(row, column, 3) uint8: the drawn crop, with the host's part of the implementation."""
+    """Return (row, column, 3) uint8: the drawn crop, with the steps of the implementation that run on the host."""
     if config.implementation == "reference":
-        # Imported here: torchvision imports PyTorch's compiler, which would take every worker seconds.
+        # Imported here: torchvision imports PyTorch's compiler, which would cost every worker seconds.
         from codistill.data.augment.reference import augment_reference
 
         full = decode_rgb(data, header=header, name=name)
@@ -78,7 +78,9 @@ def _apply(
 
 
 def evaluation_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Shorter side resized to `size` (bicubic, antialiased), then the central square; of a strip, only its middle.
+    """Resize the shorter side to `size` (bicubic, antialiased) and take the central square.
+
+    Of a long strip, only its middle is used.
 
     Args:
         image: (row, column, 3) uint8.

@@ -1,4 +1,4 @@
-"""The published pipeline in plain torchvision v2, with given parameters: the reference of the other implementations."""
+"""The published pipeline in plain torchvision v2, with given parameters: reference for the other implementations."""
 
 import numpy as np
 import torch

@@ -1,1 +1,1 @@
-"""Sources whose images are objects of a store: opened, read ahead, indexed and packed."""
+"""Sources whose images are objects in a store: opening, reading ahead, indexing and packing them."""

@@ -1,8 +1,8 @@
-"""Images as single objects of a store: named by a list, a manifest or a listing; each read whole.
+"""Images as single objects in a store, named by a list, a manifest or a listing. Each is read whole.
 
-A listing tells size and tag of every object, so that what the cache holds is known without asking. A list or a manifest
-names objects alone: the store is asked for the state of each one that is read. A missing object is a bad image, as a
-missing file is; a store that fails is not.
+A listing gives the size and tag of every object, so it is known without a request whether the cache still holds it. A
+list or a manifest gives only names: the store is asked for the state of each object that is read. A missing object
+counts as a bad image, like a missing file; a store that fails does not.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ from codistill.files.urls import object_url
 
 @dataclass(frozen=True)
 class ListedStates:
-    """States of the images of a listing, in their order: sizes (int64) and tags."""
+    """States of the images of a listing, in its order: sizes (int64) and tags."""
 
     sizes: np.ndarray
     tags: pa.Array
@@ -62,7 +62,7 @@ class RemoteFiles(FileSource):
         return ()
 
     def stamp_of(self, index: int) -> Stamp | None:
-        """Size and tag of a listed object when it was listed; None for lists and manifests, which say neither."""
+        """Size and tag of an object when it was listed; None for lists and manifests, which do not give them."""
         return None if self._states is None else self._states.at(index).stamp()
 
     def read(self, index: int) -> bytes:
@@ -91,7 +91,7 @@ class RemoteFiles(FileSource):
 
 
 def open_remote_folder(config: SourceConfig, url: str, remote: RemoteConfig) -> RemoteFiles:
-    """All images below an address, in the order in which a local copy would have them."""
+    """Open all images below an address, in the order that a local copy would have."""
     keep = selector(config.include, config.exclude)
     passed = PassedOver()
     found = {
@@ -108,7 +108,7 @@ def open_remote_folder(config: SourceConfig, url: str, remote: RemoteConfig) -> 
 
 
 def _is_image(name: str, passed: PassedOver) -> bool:
-    """Whether an object counts as an image: by the rules of `walk_files`."""
+    """Whether an object counts as an image, by the rules of `walk_files`."""
     *folders, file = name.split("/")
     if not file.lower().endswith((*IMAGE_SUFFIXES, *ARCHIVES)):
         return False

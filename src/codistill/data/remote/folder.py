@@ -1,7 +1,7 @@
-"""Shards in a store: each is made in a local temporary folder, written whole, and its record after it.
+"""Shards in a store: each is made in a local temporary folder and uploaded whole; its record follows.
 
-Stores have no locks. Two processes that pack one source to one address write the same bytes; another source or other
-options are refused by the plan that lies there.
+Stores have no locks. Two processes that pack the same source to the same address write the same bytes. Another source,
+or other options, are refused because of the plan that is stored there.
 """
 
 import tempfile
@@ -41,7 +41,7 @@ from codistill.files.urls import object_url
 
 
 class StoreFolder:
-    """An address to write shards to; a context, whose local temporary folder ends with it."""
+    """An address to which shards are written. A context manager; its local temporary folder is removed at the end."""
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         check_writable(url)
@@ -86,7 +86,7 @@ class StoreFolder:
         return {name: found[name] for name in sorted(names, key=PurePosixPath)}
 
     def record(self, name: str, state: ObjectState | None = None) -> ShardRecord | None:
-        """The record beside a shard, if the shard is there and of the record's size."""
+        """The record beside a shard, if the shard exists and has the record's size."""
         state = state or find_object(self.at(name), self.patience)
         data = None if state is None else self._read(f"{name}.json")
         return None if state is None or data is None else record_of(data, state.size)
@@ -120,7 +120,7 @@ class StoreFolder:
         upload(write_rows(rows, self.local / INDEX_NAME), self.at(INDEX_NAME), self.patience)
 
     def fetch(self, name: str) -> tuple[Path, ObjectState]:
-        """A local copy of a shard, for the caller to remove, and its state."""
+        """Download a shard; return the local copy, which the caller removes, and the shard's state."""
         copy = self.local / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         return copy, download(self.at(name), copy, self.patience)
@@ -129,17 +129,17 @@ class StoreFolder:
 def record_shards_in_store(
     url: str, *, workers: int = 4, progress: Callable[[int, int], None] | None = None
 ) -> str:
-    """Read the shards at an address once, whole: write checksums beside each, and the index; returns its address.
+    """Read all shards at an address once, completely: write checksums beside each, and the index.
 
-    Shards whose record has their present tag are not read.
+    Returns the address of the index. Shards whose record has their present tag are not read.
 
     Args:
-        url: below which the .tar objects lie.
+        url: address below which the .tar objects lie.
         workers: shards read at the same time, each through a local copy.
         progress: called with (shards done, shards in all).
 
     Raises:
-        DataError: if there are none, or one is not a whole tar file.
+        DataError: if there are none, or one is not a complete tar file.
         StoreError: see `patiently`.
     """
     with StoreFolder(url) as folder, ThreadPoolExecutor(workers) as pool:
@@ -183,7 +183,7 @@ def verify_shards_in_store(url: str) -> tuple[int, list[str]]:
     """Compare the shards at an address with the hashes in their records, through local copies.
 
     Returns:
-        Their number, and what is wrong with each damaged one.
+        The number of shards, and a text for each damaged one.
     """
     wrong = []
     with StoreFolder(url) as folder:

@@ -1,4 +1,4 @@
-"""What lies at an address: a manifest, a list, shards or a folder of images."""
+"""Find out what is at an address: a manifest, a list, shards or a folder of images."""
 
 from dataclasses import replace
 
@@ -15,13 +15,14 @@ _LISTS = (".txt", ".csv", ".tsv", ".lst", ".list")
 
 
 def resolve_url(config: SourceConfig, url: str, remote: RemoteConfig) -> tuple[SourceConfig, str]:
-    """The source with the address of what it is made from, and its kind; see `open_source`.
+    """Return the source with the address that it is read from, and its kind; see `open_source`.
 
-    With kind `auto`, what an address's ending does not tell, the store is asked, in this order: for
-    `URL/manifest.parquet`, `URL/index.parquet`, `URL.parquet`, `URL.txt`; else it is listed, as a folder of images.
+    With kind `auto`, if the ending of the address does not decide, the store is asked in this order for
+    `URL/manifest.parquet`, `URL/index.parquet`, `URL.parquet` and `URL.txt`. If there is none of these, the address is
+    listed, as a folder of images.
 
     Raises:
-        DataError: if it is one image or archive, or holds shards without an index.
+        DataError: if it is one image or archive.
         StoreError: if the store cannot be asked.
     """
     if config.kind not in ("auto", "manifest"):
@@ -50,13 +51,13 @@ def resolve_url(config: SourceConfig, url: str, remote: RemoteConfig) -> tuple[S
 
 
 def only_shards(url: str, patience: float = PATIENCE) -> bool:
-    """Whether there are .tar objects below an address, and no image."""
+    """Whether there are .tar objects but no images below an address."""
     names = [name.lower() for name in list_objects(url, patience)]
     return any(name.endswith(".tar") for name in names) and not any(n.endswith(IMAGE_SUFFIXES) for n in names)
 
 
 def no_images_advice(config: SourceConfig, url: str, remote: RemoteConfig) -> str:
-    """What to do about a folder without images: shards need an index."""
+    """Advice for a folder without images that holds shards: they need an index. Empty if it holds none."""
     if not only_shards(url, remote.patience):
         return ""
     return (

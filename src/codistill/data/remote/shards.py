@@ -1,7 +1,8 @@
-"""Tar shards in a store as a source: members by range requests, at the places and with the checksums of the index.
+"""Tar shards in a store as a source: members are read by range requests, at the offsets given by the index.
 
-Only `index.parquet` is read when the source opens: no listing, no request a shard. A member's CRC-32 tells a cut or
-damaged answer, a shard that was changed since it was indexed, and what of it lies in the cache.
+Only `index.parquet` is read when the source is opened: no listing, and no request per shard. The CRC-32 of each member,
+also from the index, reveals a cut or damaged answer, a shard that has changed since it was indexed, and outdated data
+in the cache.
 """
 
 import json
@@ -32,7 +33,7 @@ from codistill.files.urls import join_url
 
 
 class RemoteShards(ShardSource):
-    """Samples of tar shards below an address."""
+    """Samples of the tar shards below an address."""
 
     reads_ahead = True
 
@@ -50,7 +51,7 @@ class RemoteShards(ShardSource):
 
     @property
     def index_bytes(self) -> int:
-        """Of the mapped index on the disk, which all processes of a machine share."""
+        """Size of the mapped index on disk, which all processes of a machine share."""
         return 0 if self._table.path is None else self._table.path.stat().st_size
 
     def files_of(self, index: int) -> tuple[Path, ...]:
@@ -87,7 +88,7 @@ class RemoteShards(ShardSource):
 
 
 def open_remote_shards(config: SourceConfig, url: str, remote: RemoteConfig) -> RemoteShards:
-    """The samples of shards below an address, shard by shard in the order of their names.
+    """Open the samples of the shards below an address, shard by shard in the order of their names.
 
     Raises:
         DataError: if there is no index, or it is damaged or lacks checksums.
@@ -107,7 +108,7 @@ def open_remote_shards(config: SourceConfig, url: str, remote: RemoteConfig) -> 
 
 
 def _indexed(index: str, copy: Path) -> pa.Table:
-    """The usable rows of an index, ordered by shard."""
+    """Read the usable rows of an index, ordered by shard."""
     table = read_index(copy)
     sums = pc.call_function("list_flatten", [table.column("crc32")])
     if sums.null_count:
@@ -123,7 +124,7 @@ def _indexed(index: str, copy: Path) -> pa.Table:
 
 
 def _ordered(table: pa.Table) -> pa.Table:
-    """The rows shard by shard, in the order in which a local copy would be listed."""
+    """Order the rows by shard, in the order in which a local copy would be listed."""
     column = table.column("shard").combine_chunks()
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     names = array.dictionary.to_pylist()

@@ -1,4 +1,4 @@
-"""Work that is known before its result is needed: begun in background threads, collected later; or done on the spot."""
+"""Start calls in background threads before their results are needed, and collect the results later."""
 
 import os
 import queue
@@ -13,10 +13,10 @@ _MOST_WAITING = 4096
 
 
 class Ahead(Generic[Result]):
-    """Calls by key, begun ahead. It pickles empty: a process begins its own.
+    """Calls by key that were started early. It is pickled without them: each process starts its own.
 
     Args:
-        threads: calls at the same time.
+        threads: number of calls at the same time.
     """
 
     def __init__(self, threads: int) -> None:
@@ -37,7 +37,7 @@ class Ahead(Generic[Result]):
         self._start()
 
     def begin(self, key: Hashable, call: Callable[[], Result]) -> None:
-        """Begin a call, unless one of this key is begun; of results that nobody takes the oldest are dropped."""
+        """Start a call, unless one with this key was started. Of results that nobody takes, the oldest are dropped."""
         if self._process != os.getpid():  # threads do not survive a fork
             self._start()
         if key in self._begun:
@@ -52,7 +52,7 @@ class Ahead(Generic[Result]):
             threading.Thread(target=self._work, daemon=True, name="codistill-ahead").start()
 
     def take(self, key: Hashable, call: Callable[[], Result]) -> Result:
-        """The result of the key's call, begun ahead or now; raises what the call raises."""
+        """Return the result of the key's call, started early or made now; raises what the call raises."""
         future = self._begun.pop(key, None) if self._process == os.getpid() else None
         return call() if future is None else future.result()
 

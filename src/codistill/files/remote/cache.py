@@ -1,9 +1,9 @@
-"""Ranges of objects on the local disk, within a bound, shared by processes: what is least recently used goes first.
+"""Cache of ranges of objects on the local disk: limited in size, shared by processes; the least recently used go first.
 
-One sparse file for each object, named by a hash of what identifies it; a range lies at the object's own offset. Whether
-a range is there is not recorded anywhere: it is there if its bytes have the checksum that the caller knows. So a hole,
-a write that a kill cut short, another process that writes the same, and a damaged disk need no lock and no repair: they
-look like what they are, bytes to fetch again.
+There is one sparse file per object, named by a hash of what identifies the object; a range lies at its offset within
+the object. Which ranges are stored is not recorded. A range is there if its bytes have the checksum that the caller
+knows. Holes, writes cut short by a kill, other processes that write the same range, and a damaged disk therefore need
+no lock and no repair: the checksum does not match, and the bytes are fetched again.
 """
 
 import os
@@ -23,17 +23,17 @@ from codistill.files.writing import cannot_write, make_directory
 OPEN_FILES = 64
 _TOUCH_SECONDS = 5.0
 _STEPS = 2048
-"""Each process counts what it writes, and looks at the whole after this part of the limit."""
+"""Each process counts what it writes, and checks the size of the whole cache after this part of the limit."""
 _FULL, _KEPT = 0.9, 0.8
-"""Part of the limit at which files go, and that stays."""
+"""Share of the limit at which files are removed, and share that is kept then."""
 
 
 class RangeCache:
-    """Bytes of objects, kept below a folder.
+    """Bytes of objects, stored below a folder.
 
     Args:
-        folder: made when something is written; processes that name the same one share it.
-        limit: bytes on the disk; exceeded by 1/2048 for each process that writes at the same time, at most.
+        folder: created when something is written; processes that name the same folder share it.
+        limit: bytes on the disk; exceeded at most by 1/2048 for each process that writes at the same time.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -43,7 +43,7 @@ class RangeCache:
     def _start(self) -> None:
         self._files: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._lock = threading.Lock()
-        self._unseen = self.limit  # look at the whole with the first write
+        self._unseen = self.limit  # check the size of the whole cache at the first write
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, object]:
@@ -54,7 +54,7 @@ class RangeCache:
         self._start()
 
     def read(self, name: str, offset: int, size: int, crc32: int) -> bytes | None:
-        """Bytes of an object, if they are here with this checksum.
+        """Return bytes of an object, if they are stored with this checksum; otherwise None.
 
         Args:
             name: a hash (hexadecimal digits) that identifies the object.
@@ -65,7 +65,7 @@ class RangeCache:
         return data if len(data) == size and zlib.crc32(data) == crc32 else None
 
     def bytes_at(self, name: str, offset: int, size: int) -> bytes:
-        """What lies there, unchecked and perhaps short: for callers that keep a checksum within it."""
+        """Return the stored bytes, unchecked and perhaps too few. For callers that store a checksum within them."""
         try:
             with self._lock:
                 file = self._file(name, write=False)
@@ -74,7 +74,7 @@ class RangeCache:
             return b""
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Keep bytes of an object; where that is not possible (a full disk), say so once and keep nothing."""
+        """Store bytes of an object. If that is not possible (a full disk), log it once and store nothing."""
         if len(data) > self.limit * _KEPT:
             return
         try:
@@ -93,8 +93,8 @@ class RangeCache:
             say(f"what is read from the store is not kept: {error}")
 
     def _file(self, name: str, *, write: bool) -> int | None:
-        """Descriptor of an object's file; None if there is none to read. The last few stay open."""
-        if self._process != os.getpid():  # after a fork, descriptors are the parent's too
+        """File descriptor of an object's file; None if there is none to read. The last few stay open."""
+        if self._process != os.getpid():  # after a fork, descriptors are shared with the parent
             self._start_again()
         now = time.monotonic()
         file, touched = self._files.get(name, (-1, 0.0))
@@ -131,7 +131,7 @@ class RangeCache:
         return self.folder / name[:2] / name[2:]
 
     def _make_room(self) -> None:
-        """Remove the least recently used files, unless another process does so now."""
+        """Remove the least recently used files, unless another process is doing so."""
         make_directory(self.folder)
         with suppress(Timeout), FileLock(self.folder / ".lock", timeout=0):
             files = sorted(self._stored())
@@ -140,7 +140,7 @@ class RangeCache:
                 return
             for _, size, path in files[:-1]:
                 with suppress(FileNotFoundError):
-                    os.truncate(path, 0)  # processes that have it open hold no room
+                    os.truncate(path, 0)  # frees the space even if a process has it open
                     os.unlink(path)  # noqa: PTH108
                 used -= size
                 if used <= self.limit * _KEPT:
@@ -158,7 +158,7 @@ class RangeCache:
         return found
 
     def close(self) -> None:
-        """Close the open files; they open again when used."""
+        """Close the open files. They are opened again when they are used."""
         with self._lock:
             while self._files:
                 os.close(self._files.popitem()[1][0])

@@ -1,4 +1,4 @@
-"""How stores are read: room on the local disk, requests at a time, and how long a failing store is waited for."""
+"""Options for reading from stores: space on the local disk, simultaneous requests, and patience with failures."""
 
 from dataclasses import dataclass, field
 
@@ -9,14 +9,15 @@ _CHANGEABLE = {"changeable": True}
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteConfig:
-    """Reading of sources that are addresses (`s3://…`); without effect on paths.
+    """Options for reading sources that are addresses (`s3://…`); without effect on paths.
 
     Attributes:
-        cache_gb: 10^9 bytes of the local disk for what was read, below the cache folder ($CODISTILL_CACHE); shared by
-            all processes that name the same folder; the least recently used goes first. 0: nothing is kept.
-        requests: requests that one process (each loader worker) has under way at the same time.
-        patience: seconds for which a store that fails or does not answer is tried again, for each object, before the
-            run stops.
+        cache_gb: space on the local disk, in units of 10^9 bytes, for what was read; below the cache folder
+            ($CODISTILL_CACHE). It is shared by all processes that name the same folder; the least recently used data
+            are removed first. 0: nothing is stored.
+        requests: number of requests that one process (each loader worker) has open at the same time.
+        patience: seconds for which a store that fails or does not answer is retried, for each object, before the run
+            stops.
     """
 
     cache_gb: float = field(default=32.0, metadata=_CHANGEABLE)

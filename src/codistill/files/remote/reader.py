@@ -1,4 +1,4 @@
-"""Bytes of objects, ranges or whole: from the local cache, else from the store, and then kept."""
+"""Read objects, in ranges or whole: from the local cache, otherwise from the store, after which they are cached."""
 
 import struct
 import zlib
@@ -12,11 +12,11 @@ from codistill.files.remote.config import RemoteConfig
 from codistill.files.remote.store import ObjectState, object_state, read_range
 
 _HEAD = struct.Struct("<QI")
-"""Before a whole object in the cache: its size and CRC-32, so that it can be checked without the store."""
+"""Header of a whole object in the cache: its size and CRC-32, so that it can be checked without the store."""
 
 
 class ObjectReader:
-    """Reads objects as a `RemoteConfig` says; for one process, it pickles small."""
+    """Reads objects with the options of a `RemoteConfig`, within one process. It pickles to few bytes."""
 
     def __init__(self, config: RemoteConfig) -> None:
         self.config = config
@@ -25,7 +25,7 @@ class ObjectReader:
         self.ahead: Ahead[bytes] = Ahead(config.requests)
 
     def range(self, url: str, offset: int, size: int, crc32: int, name: str) -> bytes:
-        """Bytes of an object whose checksum is known.
+        """Read a range of an object whose checksum is known.
 
         Args:
             url: of the object.
@@ -46,7 +46,9 @@ class ObjectReader:
         return data
 
     def whole(self, url: str, state: ObjectState | None = None) -> bytes:
-        """A whole object, from the cache where that has it in this state, or in the one that the store says now.
+        """Read a whole object, from the cache if it is stored there in its current state.
+
+        The state is first taken from the caller. If that is not cached, the store is asked for it.
 
         Raises:
             StoreError: see `patiently`.
@@ -54,7 +56,7 @@ class ObjectReader:
         patience = self.config.patience
         if state is not None and (kept := self._kept(url, state)) is not None:
             return kept
-        state = object_state(url, patience)  # it may have changed since the caller learned its state
+        state = object_state(url, patience)  # it may have changed since the caller asked for its state
         if (kept := self._kept(url, state)) is not None:
             return kept
         data = read_range(url, 0, state.size, patience)
@@ -63,7 +65,7 @@ class ObjectReader:
         return data
 
     def _kept(self, url: str, state: ObjectState) -> bytes | None:
-        if self.cache is None or not state.tag:  # without a tag, a changed object could not be told
+        if self.cache is None or not state.tag:  # without a tag, a change of the object could not be noticed
             return None
         data = self.cache.bytes_at(_name(url, state), 0, _HEAD.size + state.size)
         if len(data) != _HEAD.size + state.size:
@@ -79,5 +81,5 @@ def _name(url: str, state: ObjectState) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def identity(*parts: object) -> str:
-    """A hash of what identifies an object's content."""
+    """Hash of the parts that identify an object's content."""
     return text_sha256(repr(parts))

@@ -1,8 +1,8 @@
-"""A call to a store, tried again while the store fails or is silent: what passes is waited out, what stays is an error.
+"""Retry a call to a store while the store fails temporarily or does not answer; lasting failures are errors at once.
 
-Kinds of failure: missing (404) and refused (401, 403, other 4xx, no credentials) end at once, because waiting does not
-help; everything else (5xx, 429, broken connections, cut bodies, silence) is tried again after growing, jittered pauses,
-for as long as the caller's patience. The first failure of a store is logged, once per process.
+Missing objects (404) and refused requests (401, 403, other 4xx, no credentials) are errors at once, because waiting
+does not help. Everything else (5xx, 429, broken connections, cut bodies, silence) is tried again after growing,
+jittered pauses, for as long as the caller's patience. The first failure of a store is logged, once per process.
 """
 
 import itertools
@@ -21,7 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LONGEST_ATTEMPT = 60.0
 _NOT_PASSING = (ImportError, TypeError, AttributeError, NotImplementedError, ValueError)
 _PASSING_STATUS = (408, 425, 429)
-_JITTER = random.Random()  # not the global one, whose draws belong to the caller
+_JITTER = random.Random()  # a generator of its own: the global one belongs to the caller
 _ADVICE = "Check the credentials in the environment, and what they may do."
 
 
@@ -30,14 +30,14 @@ class MissingObjectError(StoreError):
 
 
 class CutBodyError(OSError):
-    """An answer with fewer or other bytes than asked for."""
+    """An answer with fewer bytes, or other bytes, than expected."""
 
 
 def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
-    """The result of a call, tried again for `patience` seconds while it fails in passing.
+    """Return the result of a call, which is retried for `patience` seconds while it fails temporarily.
 
     Args:
-        call: reads or writes `url`; harmless if repeated, even while an earlier one is still under way.
+        call: reads or writes `url`; must be harmless if repeated, even while an earlier call is still running.
         url: of the object, for messages.
         patience: seconds.
 
@@ -67,7 +67,7 @@ def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
 
 
 def _within(call: Callable[[], Result], url: str, seconds: float, patience: float) -> Result:
-    """The call's result, or TimeoutError if it takes longer; it is then left to itself, in a thread of its own."""
+    """Return the call's result, or raise TimeoutError if it takes longer; it then keeps running in its own thread."""
     results: list[Result] = []
     errors: list[BaseException] = []
 
@@ -92,7 +92,7 @@ def _within(call: Callable[[], Result], url: str, seconds: float, patience: floa
 
 
 def _report(url: str, what: str, patience: float) -> None:
-    """Log a store's first trouble of a kind."""
+    """Log the first failure of each kind of a store."""
     scheme, _, rest = url.partition("://")
     store = f"{scheme}://{rest.partition('/')[0]}"
     kind = what.partition(" (")[0].partition(" for ")[0]
@@ -105,7 +105,7 @@ _reported: set[tuple[str, str]] = set()
 
 
 def _lasting(error: Exception, url: str) -> CodistillError | None:
-    """The error to raise where trying again is of no use; None where it may help."""
+    """The error to raise if another attempt would not help; None if it may help."""
     if isinstance(error, CodistillError):
         return error
     status = _status(error)

@@ -1,4 +1,4 @@
-"""Objects of a store by fsspec: addresses in; states, bytes, listings out, or errors that name the address."""
+"""Objects in a store, through fsspec: addresses in; states, bytes and listings out, or errors that name the address."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _PACKAGES = {
 _TAGS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "sha256", "Content-MD5")
 _TIMES = ("LastModified", "Last-Modified", "mtime", "updated", "last_modified", "modified", "created")
 _PART = 32 << 20
-"""Bytes of a request of a download."""
+"""Number of bytes of one request of a download."""
 
 
 class NothingThereError(StoreError):
@@ -32,18 +32,18 @@ class NothingThereError(StoreError):
 
 @dataclass(frozen=True)
 class ObjectState:
-    """An object's size in bytes, and a text that changes with its content; "" where the store says none."""
+    """An object's size in bytes, and a tag: a text that changes with its content ("" if the store gives none)."""
 
     size: int
     tag: str
 
     def stamp(self) -> Stamp:
-        """The state as a file's stamp, with the tag's hash in place of the time."""
+        """The state as a file's stamp, with a hash of the tag in place of the time."""
         return Stamp(self.size, int(text_sha256(self.tag)[:15], 16))
 
 
 def filesystem(url: str) -> Any:
-    """The fsspec file system of an address, for this process; it keeps no listings.
+    """Return the fsspec file system of an address, for this process; it does not cache listings.
 
     Raises:
         MissingExtraError: if the package for it is not installed.
@@ -73,12 +73,12 @@ def _patiently(url: str, patience: float, call: Callable[[Any], Any]) -> Any:
 
 
 def object_state(url: str, patience: float = PATIENCE) -> ObjectState:
-    """The state of an object; MissingObjectError if there is none."""
+    """Ask for the state of an object; MissingObjectError if there is none."""
     return _state(_patiently(url, patience, lambda store: store.info(url)))
 
 
 def find_object(url: str, patience: float = PATIENCE) -> ObjectState | None:
-    """The state of an object; None if there is none."""
+    """Ask for the state of an object; None if there is none."""
     try:
         return object_state(url, patience)
     except MissingObjectError:
@@ -99,17 +99,17 @@ def read_range(
     patience: float = PATIENCE,
     check: Callable[[bytes], bool] = lambda _: True,
 ) -> bytes:
-    """Bytes `start` to `stop` (exclusive) of an object.
+    """Read the bytes `start` to `stop` (exclusive) of an object.
 
     Args:
         url: of the object.
         start, stop: offsets in bytes.
-        patience: seconds for which failures are waited out.
-        check: whether the bytes are those expected; otherwise they are read again, three times in all.
+        patience: seconds for which failures are retried.
+        check: whether the bytes are as expected; if not, they are read again, up to three times in all.
 
     Raises:
         StoreError: see `patiently`; also if the server sends whole objects.
-        DataError: if `check` fails each time: the stored bytes are damaged.
+        DataError: if `check` fails each time, so that the stored bytes are damaged.
     """
     if start == stop:
         return b""
@@ -137,15 +137,15 @@ def read_range(
 
 
 def read_object(url: str, patience: float = PATIENCE) -> bytes:
-    """A whole object."""
+    """Read a whole object."""
     return read_range(url, 0, object_state(url, patience).size, patience)
 
 
 def download(url: str, path: Path, patience: float = PATIENCE) -> ObjectState:
-    """Write an object to a local file, in parts; returns its state.
+    """Write an object to a local file, in parts; return its state.
 
     Raises:
-        StoreError: see `patiently`; also if it changes meanwhile.
+        StoreError: see `patiently`; also if the object changes in the meantime.
     """
     state = object_state(url, patience)
     with path.open("wb") as file:
@@ -157,7 +157,7 @@ def download(url: str, path: Path, patience: float = PATIENCE) -> ObjectState:
 
 
 def upload(path: Path, url: str, patience: float = PATIENCE) -> ObjectState:
-    """Write a local file as an object, which appears whole; returns its state.
+    """Write a local file as an object, which appears only when complete; return its state.
 
     Raises:
         ConfigError: if addresses of this kind cannot be written.
@@ -172,13 +172,13 @@ def upload(path: Path, url: str, patience: float = PATIENCE) -> ObjectState:
 
 
 def check_writable(url: str) -> None:
-    """Raise ConfigError for addresses of web servers, which are read only."""
+    """Raise ConfigError for addresses of web servers, which can only be read."""
     if url.startswith(("http://", "https://")):
         raise ConfigError(f"{url}: a web server cannot be written to. Give a folder, s3:// or gs://.")
 
 
 def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]:
-    """All objects below an address: relative names with `/`, and their states, in the order of `walk_files`.
+    """List all objects below an address: relative names with `/`, and their states, in the order of `walk_files`.
 
     Raises:
         NothingThereError: if there are none.
@@ -201,6 +201,6 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
 
 
 def _walking_order(name: str) -> tuple[tuple[bool, str], ...]:
-    """A folder's files by name, then what is in its folders, by name."""
+    """Sort key: a folder's own files by name, then those in its folders, by name."""
     *folders, file = name.split("/")
     return (*((True, folder) for folder in folders), (False, file))

@@ -1,4 +1,4 @@
-"""A file that is written to a path or to an address: whole at the end, or not there."""
+"""Write a file to a path or to an address, completely or not at all."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from codistill.files.writing import atomically
 
 @contextmanager
 def written(place: str | Path, patience: float = PATIENCE) -> Iterator[Path]:
-    """A temporary file that becomes `place` at the end.
+    """A temporary file that is moved or uploaded to `place` at the end.
 
     Raises:
         WriteError: see `atomically`.
@@ -30,6 +30,6 @@ def written(place: str | Path, patience: float = PATIENCE) -> Iterator[Path]:
 
 
 def write_text(place: str | Path, text: str, patience: float = PATIENCE) -> None:
-    """Write a text in UTF-8 to a path or an address; errors as `written`."""
+    """Write a text in UTF-8 to a path or an address; errors as for `written`."""
     with written(place, patience) as partial:
         partial.write_text(text, encoding="utf-8")
