@@ -20,6 +20,7 @@ from codistill.commands.distill_options import (
     student_fields,
     typed_fields,
 )
+from codistill.commands.help_fields import separate_entries
 from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
@@ -72,6 +73,8 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
     recipe = without_epochs(recipe, typed)
     if overrides or arguments.help_fields:
         args = ["--help"] if arguments.help_fields else overrides
+        if arguments.help_fields:
+            separate_entries(Recipe)
         program = f"codistill distill {arguments.recipe}"
         recipe = tyro.cli(Recipe, default=recipe, args=args, prog=program, registry=MAPPINGS)
     recipe = settled(recipe, typed)

@@ -18,7 +18,13 @@ from codistill.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DroppingConfig:
-    """Teacher dropping: `lowest_loss` (published) or `none`, and its probability."""
+    """Teacher dropping.
+
+    Attributes:
+        mode: `lowest_loss` (published): for each image, every teacher but the one with the largest loss may be dropped;
+            `none`: no teacher is dropped.
+        probability: of dropping each of these teachers.
+    """
 
     mode: Literal["lowest_loss", "none"] = "lowest_loss"
     probability: float = 0.5

@@ -33,7 +33,12 @@ class StudentConfig:
         network: `timm:NAME`: a convolutional or hybrid network instead of a vision transformer, with random weights
             (`timm:NAME,pretrained=true`: with timm's weights). `patch_size` is then its number of pixels per token, 32
             for most.
-        patch_size, num_registers, layer_scale, drop_path, window, num_global: see `ViTConfig`.
+        patch_size: pixels per side of a patch.
+        num_registers: register tokens.
+        layer_scale: initial value of LayerScale; None: no LayerScale.
+        drop_path: stochastic-depth rate of the last block, growing linearly from 0.
+        window: tokens per side of attention windows (ViTDet); 0: every block sees the whole image.
+        num_global: blocks that see the whole image where others have windows, evenly spread.
         class_tokens: `shared`: one class token for all teachers. `per_teacher`: one for each teacher that has class
             tokens to predict (RADIO): the student's class token for the first, further registers for the others; these
             come before the `num_registers` ordinary ones.

@@ -1,0 +1,52 @@
+"""`distill --help-fields` describes every field, also those that share an entry of a docstring."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from codistill.commands import distill
+from codistill.commands.help_fields import separate_entries
+
+
+def test_entries_are_separated_in_nested_classes() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        """Inside.
+
+        Attributes:
+            low, high: bounds
+                of it.
+        """
+
+        low: int = 0
+        high: int = 1
+
+    @dataclass(frozen=True)
+    class Outer:
+        """Outside.
+
+        Attributes:
+            name: of it.
+            parts: inner ones.
+        """
+
+        name: str = ""
+        parts: tuple[Inner, ...] = field(default_factory=tuple)
+
+    Outer.__annotations__["parts"] = tuple[Inner, ...]
+    separate_entries(Outer)
+    assert Outer.__doc__ == "Outside.\n\nAttributes:\n    name: of it.\n    parts: inner ones."
+    assert Inner.__doc__ == "Inside.\n\nAttributes:\n    low: bounds of it.\n    high: bounds of it."
+
+
+def test_every_field_of_a_recipe_is_described(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        distill.main(["debug", "--help-fields"])
+    lines = [line.strip("│ \n") for line in capsys.readouterr().out.splitlines()]
+    flags = [at for at, line in enumerate(lines) if line.startswith("--")]
+    assert len(flags) > 100
+    silent = [lines[at] for at in flags if lines[at + 1].startswith("(default")]
+    assert not silent
