@@ -137,7 +137,7 @@ class ArrayStore:
         self._made = made
 
     def _room_for_a_copy(self) -> bool:
-        """Whether the disk holds old and new arrays together, so that another process can keep reading the old ones."""
+        """Whether the disk has room for old and new arrays together; a process can then keep reading the old ones."""
         size = sum((self.folder / name).stat().st_size for name in self.files)
         return free_space(self.folder)[0] > 2 * size
 
