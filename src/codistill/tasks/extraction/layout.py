@@ -28,7 +28,7 @@ SPEC, INDEX, PATTERN = "features.json", "index.parquet", "shard_{:05d}.safetenso
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FORMAT_VERSION = 1
 _SHARD_BYTES = 2**30
-"""Bytes of the disk that stay free."""
+"""Approximate size of a shard in bytes."""
 
 Fit = Literal["crop", "stretch"]
 
