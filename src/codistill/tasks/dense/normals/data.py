@@ -43,7 +43,10 @@ NormalsData = DenseSplit[CropProtocol]
 
 
 def _nyuv2(where: Where) -> NormalsData:
-    """GeoNet's normals of NYUv2's labelled images, which point away from the camera; the middle 480 x 480 is used."""
+    """Open GeoNet's normals of NYUv2's labelled images, cropped to the middle 480 x 480.
+
+    In the files, normals point away from the camera.
+    """
     layout = (
         f"{where.split}/NNNNNN_{{img,normal}}.png (GeoNet's normals, as DSINE's dsine_eval/nyuv2 has them)"
     )

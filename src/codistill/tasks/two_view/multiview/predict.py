@@ -99,7 +99,10 @@ def matched_pose(
 
 
 def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
-    """Second from first camera by PnP on the second view's more confident points and the first's focal length."""
+    """Pose of the second camera from the first, by PnP.
+
+    It uses the confident points and pixels of the second view, and the focal length of the first.
+    """
     points, pixels = confident_points(pair.b_in_a, pair.fit_b)
     focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
     intrinsics = fitted_intrinsics(pair.fit_b, focal).double().numpy()

@@ -1,10 +1,10 @@
-"""Global alignment: one depth map, pose and focal length per image that agree best with the pointmaps of all pairs.
+"""Global alignment: find the depth map, pose and focal length per image that best agree with the pairs' pointmaps.
 
-Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
-the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
-the scales of the edges have product 1. Images are thinned to a few thousand pixels each; afterwards each pixel's
-depth is solved by itself, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132),
-equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
+Gradient descent minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X|. Here chi are the
+world points from an image's own depth, pose and focal length, and (sigma, P) is the similarity that maps an edge's
+points X to the world; the scales of all edges have product 1. A few thousand pixels per image take part. Afterwards the
+depth of every pixel is solved separately, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132), equation 5,
+with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
 """
 
 import math
