@@ -125,7 +125,7 @@ def _training(
     runtime: Runtime,
     process: Process,
 ) -> HeadTraining[PeopleBatch]:
-    """Objective and batches; if the config asks for it, tokens are stored and windows read first."""
+    """Objective and batches; if the config asks for it, store tokens first and fit the window in closed form."""
     surface = body.thinned(config.every_vertex) if config.every_vertex > 1 else body
     if config.cached:
         plan = _stored(plan, config, features, runtime, process)

@@ -29,7 +29,7 @@ from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs, content_hash
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
-"""Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""
+"""Parts of `pose_cam` in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; no eyes."""
 
 LEAST_SHAPES = 10
 """Number of shape coefficients of the body, unless a file has more; files with fewer are padded with zeros."""
