@@ -37,7 +37,7 @@ class Interval:
     groups: int
 
     def within(self, margin: float) -> bool:
-        """Whether a difference's whole interval lies within ± margin: what "equal" means here. Not if it is unknown."""
+        """Whether a difference's whole interval lies within ± margin (defined as "equal"). False if it is unknown."""
         return self.low is not None and self.high is not None and -margin <= self.low and self.high <= margin
 
     def limits(self, digits: int = 3, between: str = ", ") -> str:

@@ -23,7 +23,7 @@ class PeopleAttention(nn.Module):
         self.proj = nn.Linear(num_heads * head_dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot) is True where a query may attend."""
+        """Attend among people (batch, slot, channel); `mask` (batch, 1, slot, slot) is True where this is allowed."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         out = attention(query, key, value, mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
