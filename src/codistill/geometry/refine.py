@@ -58,7 +58,7 @@ def refine_relative_pose(
 def sampson_jacobian(
     rotation: FloatArray, direction: FloatArray, rays_a: FloatArray, rays_b: FloatArray
 ) -> FloatArray:
-    """Derivatives (match, 5) of Sampson distances by a rotation vector (3) and the direction's tangent plane (2)."""
+    """Derivatives (match, 5) of Sampson distances: 3 by a rotation vector, 2 by the direction in its tangent plane."""
     error = sampson_distance(rotation, direction, rays_a, rays_b)
     moved = [
         sampson_distance(*_moved(rotation, direction, _STEP * axis), rays_a, rays_b) for axis in np.eye(5)

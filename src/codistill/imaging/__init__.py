@@ -1,11 +1,11 @@
 """Decode any image file to a uint8 RGB array of any size, for encoders and data.
 
-    header = read_header(data)                      # size after EXIF rotation, without decoding
-    image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs directly at a quarter of the size
-    image = read_rgb("photo.tif")
-    labels = decode_map(data)                       # (row, column) uint8 or uint16: labels, depth in millimetres
-    vectors = decode_vectors(data)                  # (row, column, 3) uint8 or uint16: normals in a stated encoding
-    small = resize_rgb(image, (224, 224))           # bicubic with antialiasing
+header = read_header(data)                      # size after EXIF rotation, without decoding
+image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs directly at a quarter of the size
+image = read_rgb("photo.tif")
+labels = decode_map(data)                       # (row, column) uint8 or uint16: labels, depth in millimetres
+vectors = decode_vectors(data)                  # (row, column, 3) uint8 or uint16: normals in a stated encoding
+small = resize_rgb(image, (224, 224))           # bicubic with antialiasing
 """
 
 from codistill.imaging.decode import (

@@ -248,7 +248,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _over_white(layers: np.ndarray) -> np.ndarray:
-    """(row, column, RGBA) uint8 over white, in chunks of rows: at once it would take three more images in memory."""
+    """Lay (row, column, RGBA) uint8 over white, in chunks of rows to save the memory of three more images."""
     if layers[..., 3].min(initial=255) == 255:
         return np.ascontiguousarray(layers[..., :3])
     out = np.empty((*layers.shape[:2], 3), dtype=np.uint8)

@@ -152,7 +152,7 @@ class ViewHead(nn.Module):
             hidden = self.local.hidden(torch.cat((chosen[0], chosen[-1]), dim=-1))
             if pixels is None:
                 local = self.local.fc2(hidden).transpose(1, 2).unflatten(2, grid)
-                # From (batch, channel x area, row, column) of the token grid to (batch, row, column, channel) of pixels.
+                # (batch, channel x area, row, column) of the token grid to (batch, row, column, channel) of pixels.
                 local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
             else:
                 local = values_at(hidden, self.local.fc2, pixels, grid[1], config.patch_size)

@@ -1,10 +1,10 @@
 """Read extracted features: tokens of any images by number or name, directly from the files.
 
-    features = open_features("features/photos")
-    len(features), features.names[7], features.spec.grid
-    tokens = features[7]                       # `Tokens` of one image, or of a list of them
-    tokens = features.by_name("a/b.jpg")
-    tokens = features.tokens([0, 5, 2], block=8)
+features = open_features("features/photos")
+len(features), features.names[7], features.spec.grid
+tokens = features[7]                       # `Tokens` of one image, or of a list of them
+tokens = features.by_name("a/b.jpg")
+tokens = features.tokens([0, 5, 2], block=8)
 """
 
 import json

@@ -39,7 +39,8 @@ class TextHead(nn.Module):
 
     def __init__(self, classes: Float[Tensor, "class channel"]) -> None:
         super().__init__()
-        self.classes = nn.Parameter(classes.clone(), requires_grad=False)  # so that `to` moves it, and it has a device
+        # A parameter, so that `to` moves it, and the head's device can be read from it.
+        self.classes = nn.Parameter(classes.clone(), requires_grad=False)
 
     def forward(
         self, features: Float[Tensor, "batch channel row column"]

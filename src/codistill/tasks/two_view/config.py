@@ -131,7 +131,7 @@ SMALL = TwoViewFit(
 RECIPES = {
     # For one CPU and the embedded world: a decoder of 4 layers on cached tokens; takes minutes instead of days.
     "small": SMALL,
-    # Makes a teacher for the embedded world: encoder and head train together on fresh views; HEAD/encoder is the teacher.
+    # Makes a teacher for the embedded world, HEAD/encoder: encoder and head train together on fresh views.
     "stereo-tiny": replace(
         SMALL,
         optim=replace(SMALL.optim, lr=6e-4),
