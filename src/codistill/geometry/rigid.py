@@ -98,7 +98,7 @@ def _consensus(
 
 
 def _triples(count: int, iterations: int, seed: int) -> torch.Tensor:
-    """(iterations, 3) indices, distinct within a row."""
+    """Indices (iterations, 3), distinct within a row."""
     draw = np.random.default_rng(seed)
     first, second, third = (draw.integers(count - i, size=iterations) for i in range(3))
     # Shift the later draws past the earlier ones, so that all triples are equally likely.

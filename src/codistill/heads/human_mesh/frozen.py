@@ -72,7 +72,7 @@ class _Classify(nn.Module):
         self.last = layers[2]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, patch, channel) to (batch, patch, 1)."""
+        """Logits (batch, patch, 1) of tokens (batch, patch, channel)."""
         with full_precision(x):
             return self.last(self.first(x.to(self.dtype)).relu_().float())
 

@@ -53,7 +53,7 @@ class SourcePictures:
 
     @cached_property
     def groups(self) -> Groups:
-        """One group per scene: a room has two views."""
+        """One group per scene, since a room has two views."""
         return Groups(tuple(scene_of(name) for source in self.sources for name in source.names()), "scenes")
 
     def __getitem__(self, index: int) -> SourcePicture:

@@ -98,7 +98,7 @@ class LinearFit(ClassificationFit):
 
 @dataclass(frozen=True, kw_only=True)
 class Votes:
-    """How neighbours vote; see `KnnFit`."""
+    """How neighbours vote; fields as in `KnnFit`."""
 
     neighbours: tuple[int, ...]
     temperature: float

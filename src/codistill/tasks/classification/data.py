@@ -33,7 +33,7 @@ class ClassImage(Picture, Protocol):
 
     @property
     def label(self) -> int:
-        """The number of its class."""
+        """Number of its class."""
         ...
 
 
@@ -95,7 +95,7 @@ class ClassificationData(TaskData):
         return [self.samples[index] for index in range(len(self.samples))]
 
     def labels(self) -> np.ndarray:
-        """(image,) class numbers."""
+        """Class numbers (image,)."""
         return np.array([image.label for image in self.images()], dtype=np.int64)
 
 

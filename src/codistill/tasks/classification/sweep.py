@@ -55,7 +55,7 @@ class SweepInput:
         return ImageVectors(kind="cls+mean" if self.mean else "cls")
 
     def vectors(self, levels: list[Tokens]) -> Tensor:
-        """(image, channel) from the tokens of the last four blocks."""
+        """Vectors (image, channel) from the tokens of the last four blocks."""
         return self.kind.vectors(levels[-self.blocks :])
 
 
@@ -74,7 +74,7 @@ class SweepHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, num_classes))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(head, image, class) scores."""
+        """Class scores (head, image, class)."""
         return torch.einsum("nc,hkc->hnk", vectors, self.weight) + self.bias[:, None]
 
 

@@ -26,7 +26,7 @@ class WorldSamples:
 
     @property
     def groups(self) -> Groups:
-        """One group per scene: a room has two views."""
+        """One group per scene, since a room has two views."""
         return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:

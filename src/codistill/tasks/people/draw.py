@@ -117,7 +117,7 @@ def draw_bodies(
 
 
 def _finite(vertices: np.ndarray) -> np.ndarray:
-    """The people whose vertices are all finite."""
+    """Keep the people whose vertices are all finite."""
     return vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
 
 

@@ -53,7 +53,7 @@ class Runtime:
         cache: folder for cached features; None: a folder in the head's folder.
         device: device to compute on.
         workers: loader processes; None: one per CPU of this process.
-        recompute: in training transformer blocks, keep only their inputs for the backward pass and compute the rest
+        recompute: in transformer blocks that train, keep only the inputs for the backward pass and compute the rest
             again.
         console: console for messages.
         command: the command line, for provenance.

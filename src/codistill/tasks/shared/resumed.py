@@ -1,7 +1,6 @@
 """Resume fits: check whether data and encoder are still those that the fit began with.
 
-HEAD/run/inputs.parquet        inputs at the start of the engine's run; changes are printed, or refused if the head is
-finished
+HEAD/run/inputs.parquet        inputs when the engine's run began; changes are printed; refused for a finished head
     data_changes.json          changes during the training
 HEAD/…/STAGE-HASH/             a stored stage (heads in training); other inputs get another folder
 """

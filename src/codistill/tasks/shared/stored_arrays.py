@@ -207,7 +207,7 @@ class ArrayStore:
 
 
 def _made_views(folder: Path, views: int) -> np.ndarray:
-    """(view,) whether done.json marks a view as valid."""
+    """Whether done.json marks a view as valid, (view,)."""
     made = np.zeros(views, dtype=bool)
     try:
         state = json.loads((folder / DONE).read_text(encoding="utf-8"))

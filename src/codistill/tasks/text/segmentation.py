@@ -45,7 +45,7 @@ class TextHead(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch class row column"]:
-        """Cosines, times `SCALE`."""
+        """Cosines times `SCALE`."""
         vectors = normalize(features.float(), dim=1)
         return SCALE * torch.einsum("bcij,nc->bnij", vectors, self.classes)
 

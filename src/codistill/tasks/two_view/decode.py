@@ -89,7 +89,7 @@ class PairMatches:
 
     @cached_property
     def points_b(self) -> np.ndarray:
-        """(match, 3), in camera b's own frame."""
+        """Points (match, 3), in camera b's own frame."""
         return _at(self.prediction.b.points, self.fitted.pixels2)
 
     def __len__(self) -> int:

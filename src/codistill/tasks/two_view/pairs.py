@@ -74,7 +74,7 @@ class PairData(Protocol):
 
 @dataclass(frozen=True)
 class WorldPairs:
-    """The embedded world's rooms."""
+    """Pairs of views in the rooms of the embedded world."""
 
     samples: PairDataset
 

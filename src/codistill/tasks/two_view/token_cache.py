@@ -69,7 +69,7 @@ class TokenCache:
         return self.shape.views
 
     def tokens(self, views: np.ndarray) -> Tensor:
-        """(view, 2, patch, channel), fp16."""
+        """Tokens (view, 2, patch, channel), fp16."""
         return torch.from_numpy(self._tokens[views])
 
     def truth(self, view: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -104,7 +104,7 @@ class CachedDepth(CachedTask):
         return DepthHeads(self.head, count)
 
     def losses(self, heads: DepthHeads, sampled: Sampled, step: int) -> Tensor:
-        """(head,): SigLoss over the sampled pixels."""
+        """Losses (head,): SigLoss over the sampled pixels."""
         truth = sampled.truth.expand(heads.heads, -1, -1)
         return sig_loss(self._depth(heads, sampled), truth, starting=step < self.starting, dim=(1, 2))
 

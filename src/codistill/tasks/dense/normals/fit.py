@@ -55,7 +55,7 @@ class CachedNormals(CachedTask):
         return NormalsHeads(NormalsHeadConfig(channels=channels), count)
 
     def losses(self, heads: NormalsHeads, sampled: Sampled, step: int) -> Tensor:
-        """(head,): `normals_loss` over the sampled pixels."""
+        """Losses (head,): `normals_loss` over the sampled pixels."""
         return normals_loss(*sampled.scored(heads), dim=(1, 2))
 
     def tally(self, heads: NormalsHeads, sampled: Sampled) -> np.ndarray:

@@ -138,11 +138,11 @@ class _Variables(nn.Module):
         self.edge_scale = nn.Parameter(logs)
 
     def focals(self) -> Tensor:
-        """(image,), pixels."""
+        """Focal lengths (image,), pixels."""
         return (self.focal / _FOCAL_BREAK).exp()  # positive by exp; the factor slows its steps
 
     def poses(self) -> Tensor:
-        """(image, 4, 4) camera-to-world."""
+        """Camera-to-world poses (image, 4, 4)."""
         return pose_matrix(quaternion_to_matrix(self.turn), self.shift)
 
     def world(self, pixels: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Camera:
     colours: np.ndarray
 
     def points(self) -> np.ndarray:
-        """(row, column, 3) world points."""
+        """World points (row, column, 3)."""
         tensors = (torch.from_numpy(x).float() for x in (self.depth, self.intrinsics, self.camera_to_world))
         return depth_to_pointmap(*tensors).numpy()
 

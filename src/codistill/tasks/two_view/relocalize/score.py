@@ -107,7 +107,10 @@ COLUMNS = {
     "median_rotation": _column("median error (°)", lambda errors: float(np.median(errors["rotation"]))),
     "estimated": _column("estimated", lambda errors: _share(np.isfinite(errors["translation"]))),
 }
-"""Shares, AUCs (both in [0, 1]) and medians over all pairs: pixels, metres, degrees; no estimate counts as infinite."""
+"""Scores by name: shares and AUCs in [0, 1], and medians over all pairs in pixels, metres and degrees.
+
+A pair without an estimate counts as an infinite error.
+"""
 
 
 def by_overlap(table: ScoreTable) -> dict[str, ScoreTable]:
