@@ -39,7 +39,7 @@ def normals_of_depth(
     mean = parts.mean(0)
     slopes = (
         torch.einsum("sa,sij->aij", shifts, parts) / 6.0
-    )  # per row, per column; sum of squares of -1, 0, 1 thrice
+    )  # per row and per column; 6 is three times the sum of squares of (-1, 0, 1)
     fitted = mean + torch.einsum("sa,aij->sij", shifts, slopes)
     # Rounding moves an inverse depth by UNIT / 2 z^2; the allowance is that and a part of the inverse depth itself.
     misfit = ((parts - fitted).abs() / (TOLERANCE * mean + UNIT * mean.square())).amax(0)

@@ -171,7 +171,7 @@ def _memory_orientation(image: Image.Image) -> int:
         if image.format == "PNG" and not getattr(image, "is_animated", False):
             return exif_orientation(
                 image.info.get("exif", b"")
-            )  # getexif would decode the image to look behind it
+            )  # getexif would decode the image to find chunks after its pixels
         value = image.getexif().get(ORIENTATION, 1)
     except PILLOW_ERRORS:
         return 1

@@ -224,7 +224,7 @@ def write_evaluation(
         save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)
         files.append(PICTURES)
     else:
-        (out / PICTURES).unlink(missing_ok=True)  # of an earlier evaluation in this folder
+        (out / PICTURES).unlink(missing_ok=True)  # left by an earlier evaluation in this folder
     numbers = {
         "task": task.name,
         "unit": task.unit,

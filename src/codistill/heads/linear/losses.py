@@ -61,7 +61,7 @@ def sig_loss(
     mask = (truth > 0) & torch.isfinite(truth)
     dim = tuple(range(truth.ndim)) if dim is None else dim
     g = torch.log(prediction.float() + _EPS) - torch.log(torch.where(mask, truth.float(), 1.0) + _EPS)
-    count = mask.expand_as(g).sum(dim, keepdim=True)  # kept axes: 1 where reduced
+    count = mask.expand_as(g).sum(dim, keepdim=True)  # reduced axes stay, with length 1
     g = torch.where(mask, g, 0.0)
     mean = g.sum(dim, keepdim=True) / count.clamp(min=1)
     value = LAMBDA * mean.square()

@@ -51,7 +51,7 @@ def _of_all(values: Tensor, token: Tensor, place: Tensor, patch: int) -> Tensor:
 
 def _by_place(hidden: Tensor, last: nn.Linear, token: Tensor, place: Tensor, patch: int) -> Tensor:
     count, area = hidden.shape[0] * hidden.shape[1], patch * patch
-    row = (token + torch.arange(len(token))[:, None] * hidden.shape[1]).flatten()  # of the flattened tokens
+    row = (token + torch.arange(len(token))[:, None] * hidden.shape[1]).flatten()  # in flattened tokens
     place = place.flatten()
     often = torch.bincount(place, minlength=area)
     most = int(often.max()) if len(place) else 0

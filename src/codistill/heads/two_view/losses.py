@@ -159,7 +159,7 @@ def point_distances(
     true_factor = mean_distance(targets[0], targets[1], *valid)  # (batch,)
     factor = mean_distance(points[0], points[1], *valid)
     if config.metric:
-        factor = torch.where(truth1.is_metric, true_factor, factor)  # metres stay metres
+        factor = torch.where(truth1.is_metric, true_factor, factor)  # samples in metres are not rescaled
     distances = []
     for point, target, truth in zip(points, targets, (truth1, truth2), strict=True):
         point = point / factor[:, None, None, None]

@@ -113,7 +113,7 @@ def _choices(fitted: FeatureConfig, config: FeatureConfig) -> list[str]:
     """Options in which the two feature configs differ, as text."""
     names = ["projector", "denormalize", "blocks"]
     if fitted.projector is None and config.projector is None:
-        names.append("norm")  # never before a projector
+        names.append("norm")  # no norm is applied before a projector
     return [
         f"{name} {getattr(fitted, name)} against {getattr(config, name)}"
         for name in names

@@ -59,7 +59,7 @@ class MultiviewPoseTest(PoseTest):
             refuse_without_effect(self, "matches give an essential matrix", ("pnp",))
         if self.estimator != "alignment":
             refuse_without_effect(self, f"--estimator {self.estimator} aligns nothing", ("iterations",))
-        assert self.align  # checks it
+        assert self.align  # constructing it checks the iterations
 
     @property
     def align(self) -> AlignConfig:
